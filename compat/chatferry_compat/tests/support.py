@@ -1,0 +1,94 @@
+"""A copy of the reference service to change and ask, and the Chatferry binary that must read what comes out."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+import tomllib
+
+PACKAGE = Path(__file__).resolve().parent.parent
+REPOSITORY = PACKAGE.parent.parent
+REFERENCE = PACKAGE.parent / "reference"
+
+sys.path.insert(0, str(PACKAGE))
+
+#: Settings of the copy: the reference's, the app, and what a test adds.
+TRIAL = """from service.settings import *
+INSTALLED_APPS = [*INSTALLED_APPS, "chatferry_compat"]
+"""
+FOREIGN = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "PORT", "DJANGO_SETTINGS_MODULE")
+
+
+def clean_environment(**added):
+    kept = {k: v for k, v in os.environ.items() if k not in FOREIGN and not k.startswith("CHATFERRY__")}
+    return {**kept, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(PACKAGE), **added}
+
+
+def binary():
+    """The one of CHATFERRY_BINARY, else the newest that was built here; None without any."""
+    named = os.environ.get("CHATFERRY_BINARY")
+    built = [REPOSITORY / "target" / kind / "chatferry" for kind in ("release", "debug")]
+    found = [Path(named)] if named else [path for path in built if path.exists()]
+    return max(found, key=lambda path: path.stat().st_mtime, default=None)
+
+
+class Project:
+    """A copy of the reference with changes. `edits` are (file, text, instead)."""
+
+    def __init__(self, case, *edits, settings="", files=None):
+        directory = tempfile.TemporaryDirectory(prefix="chatferry-compat-")
+        case.addCleanup(directory.cleanup)
+        self.path = Path(directory.name) / "reference"
+        shutil.copytree(REFERENCE, self.path, ignore=shutil.ignore_patterns("__pycache__", "*.sqlite3*"))
+        (self.path / "service/trial.py").write_text(TRIAL + settings, encoding="utf-8")
+        for name, text in (files or {}).items():
+            (self.path / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.path / name).write_text(text, encoding="utf-8")
+        for name, text, instead in edits:
+            source = (self.path / name).read_text(encoding="utf-8")
+            case.assertIn(text, source, f"{name} is not what this test changes")
+            (self.path / name).write_text(source.replace(text, instead), encoding="utf-8")
+
+    def manage(self, *arguments, **environment):
+        command = [sys.executable, "manage.py", *arguments]
+        environment = clean_environment(DJANGO_SETTINGS_MODULE="service.trial", **environment)
+        return subprocess.run(command, cwd=self.path, env=environment, capture_output=True, text=True, check=False)
+
+
+class ProjectCase(unittest.TestCase):
+    maxDiff = None
+
+    def settings_of(self, project, *arguments):
+        """(the parsed file, its text) that chatferry_settings prints."""
+        done = project.manage("chatferry_settings", *arguments)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return tomllib.loads(done.stdout), done.stdout
+
+    def findings_of(self, project, *arguments):
+        """{(severity, subject)} that chatferry_check tells; the exit code must agree."""
+        done = project.manage("chatferry_check", "--json", *arguments)
+        self.assertIn(done.returncode, (0, 1), done.stderr)
+        document = json.loads(done.stdout)
+        self.assertEqual(done.returncode == 0, document["same"])
+        return {(finding["severity"], finding["subject"]) for finding in document["findings"]}
+
+    def assert_loads(self, text, **environment):
+        """Chatferry must take every setting of a file; one of a later version is a warning that does not count."""
+        program = binary()
+        if program is None:
+            self.skipTest("no chatferry binary: build it, or name it in CHATFERRY_BINARY")
+        with tempfile.NamedTemporaryFile("w", suffix=".toml", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            command = [program, "config", "--config", file.name]
+            environment = clean_environment(**environment)
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        self.assertEqual(done.returncode, 0, f"{done.stderr}\n{text}")
+        warnings = [line for line in done.stderr.splitlines() if "is not served by this version yet" not in line]
+        self.assertEqual(warnings, [], text)
+        return done.stdout

@@ -1,0 +1,105 @@
+"""Starts and stops the two servers of a side-by-side run: the reference under daphne, and a Chatferry binary."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+REFERENCE = Path(__file__).resolve().parent.parent / "reference"
+START_TIMEOUT_S = 30
+
+
+class StartError(Exception):
+    """A server did not come up; the message carries the end of its log."""
+
+
+@dataclass
+class Server:
+    """A running server; `stop` ends it and everything it started."""
+
+    name: str
+    url: str
+    database: Path
+    process: subprocess.Popen
+    log: Path
+
+    def wait_until_it_answers(self):
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                with urllib.request.urlopen(f"{self.url}/api/chat/users/nobody/conversations/", timeout=2):
+                    return
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.05)
+        raise StartError(f"{self.name} does not answer at {self.url}:\n{self.log_end()}")
+
+    def log_end(self):
+        return self.log.read_text(encoding="utf-8", errors="replace")[-3000:]
+
+    def stop(self):
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGTERM)
+            try:
+                self.process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                os.killpg(self.process.pid, signal.SIGKILL)
+                self.process.wait()
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def clean_environment(**settings):
+    """The caller's environment without settings that would reach into either server."""
+    dropped = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "PORT", "DJANGO_SETTINGS_MODULE")
+    kept = {k: v for k, v in os.environ.items() if k not in dropped and not k.startswith("CHATFERRY__")}
+    return {**kept, "PYTHONDONTWRITEBYTECODE": "1", **settings}
+
+
+def launch(name, command, environment, directory, port, database, log):
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, env=environment, cwd=directory, stdout=output, stderr=output, start_new_session=True
+        )
+    return Server(name, f"http://127.0.0.1:{port}", database, process, log)
+
+
+def url_of(database):
+    """DATABASE_URL of a SQLite file; a URL is one already."""
+    return f"sqlite://{database}" if isinstance(database, Path) else database
+
+
+def migrate_reference(database, python=sys.executable):
+    """Django's tables in a SQLite file or a database; on one that has the tables already, only Django's notes about them."""
+    environment = clean_environment(DATABASE_URL=url_of(database))
+    command = [python, "manage.py", "migrate", "--fake-initial", "--verbosity", "0"]
+    done = subprocess.run(command, env=environment, cwd=REFERENCE, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise StartError(f"manage.py migrate failed:\n{done.stderr[-3000:]}")
+
+
+def start_reference(directory, database, language="en-us", python=sys.executable):
+    port = free_port()
+    environment = clean_environment(DATABASE_URL=url_of(database), DJANGO_LANGUAGE=language)
+    command = [python, "-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "service.asgi:application"]
+    return launch("the reference", command, environment, REFERENCE, port, database, directory / "reference.log")
+
+
+def start_binary(binary, directory, database, language="en-us"):
+    port = free_port()
+    environment = clean_environment(
+        CHATFERRY__SERVER__BIND=f"127.0.0.1:{port}",
+        CHATFERRY__DJANGO__LANGUAGE="ko" if language.startswith("ko") else language,
+        DATABASE_URL=url_of(database),
+    )
+    command = [str(binary.resolve()), "serve"]
+    return launch("chatferry", command, environment, directory, port, database, directory / "chatferry.log")

@@ -1,0 +1,137 @@
+#!/usr/bin/env python
+"""Plays every scenario on a live Django and a Chatferry binary, and holds the outcome against the committed one.
+
+    side_by_side.py --binary target/release/chatferry              must agree with results.jsonl, step by step
+    side_by_side.py --binary target/release/chatferry --update     writes results.jsonl anew
+    side_by_side.py --binary ... --random 7 --sessions 300         random sessions instead; no baseline
+    side_by_side.py --binary ... --same-database                   both servers on one SQLite file throughout
+    side_by_side.py --binary ... --database-url postgres://...     both servers on that database; no baseline
+
+Starts both servers on free ports with fresh SQLite files in a temporary directory, and stops them. At the end they
+run once more on one shared file, made by the one and adopted by the other, for the scenarios tagged `shared`. Needs
+the packages of ../reference/requirements.txt and of requirements.txt here.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from judge import SKIPPED
+from player import Pair, closing_line, play_all, play_shared, print_failures
+from random_play import play_random
+from scenario import ScenarioError, load
+from servers import StartError, migrate_reference, start_binary, start_reference
+
+HERE = Path(__file__).resolve().parent
+BASELINE = HERE.parent / "results.jsonl"
+
+
+def arguments(argv):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--binary", type=Path, required=True, help="the chatferry binary")
+    parser.add_argument("--update", action="store_true", help="write the baseline anew")
+    parser.add_argument("--only", help="scenarios whose name contains this; no baseline")
+    parser.add_argument("--same-database", action="store_true", help="one SQLite file for both, all the time")
+    parser.add_argument("--database-url", help="an empty MySQL or PostgreSQL database for both; no baseline")
+    parser.add_argument("--language", default="en-us", help="of both servers: en-us or ko-kr")
+    parser.add_argument("--random", type=int, metavar="SEED", help="play random sessions instead")
+    parser.add_argument("--sessions", type=int, default=50, help="how many random sessions")
+    parser.add_argument("--jobs", type=int, default=4, help="scenarios at a time")
+    parser.add_argument("--json-out", type=Path, help="write one JSON line for each step")
+    parser.add_argument("-v", "--verbose", action="store_true", help="show passing steps too")
+    return parser.parse_args(argv)
+
+
+@dataclass(frozen=True)
+class Change:
+    """A step whose outcome is not the committed one."""
+
+    scenario: str
+    step: str
+    before: str | None
+    now: str | None
+
+    def __str__(self):
+        return f"{self.scenario} / {self.step}: was {self.before or 'not there'}, is {self.now or 'gone'}"
+
+
+@contextlib.contextmanager
+def running(options, databases):
+    """Both servers on the given database files (which may be one), stopped at the end."""
+    started = []
+    with tempfile.TemporaryDirectory(prefix="chatferry-compat-") as name:
+        directory = Path(name)
+        ours, theirs = (options.database_url or directory / database for database in databases)
+        try:
+            migrate_reference(theirs)
+            started.append(start_reference(directory, theirs, options.language))
+            started.append(start_binary(options.binary, directory, ours, options.language))
+            for server in started:
+                server.wait_until_it_answers()
+            reference, binary = started
+            # What is asked in SQL is asked of SQLite.
+            files = (None, None) if options.database_url else (reference.database, binary.database)
+            yield Pair(reference.url, binary.url, *files)
+        finally:
+            for server in started:
+                server.stop()
+
+
+async def play_everything(options, scenarios, report):
+    """Records of all scenarios: those for any pair of servers, then those for one shared database."""
+    files = ("shared.sqlite3", "shared.sqlite3") if options.same_database else ("ours.sqlite3", "theirs.sqlite3")
+    with running(options, files) as pair:
+        if options.random is not None:
+            return await play_random(pair, options.random, options.sessions, report)
+        records = await play_all(pair, [s for s in scenarios if "shared" not in s.tags], options.jobs, report)
+    with running(options, ("shared.sqlite3", "shared.sqlite3")) as pair:
+        return records + await play_shared(pair, [s for s in scenarios if "shared" in s.tags], report)
+
+
+def changes(records, baseline):
+    """Steps that differ from the baseline, better or worse, in the order of the files."""
+    before = {(line["scenario"], line["step"]): line["outcome"] for line in baseline}
+    now = {(record.scenario, record.step): record.verdict.outcome for record in records}
+    return [Change(*key, before.get(key), now.get(key)) for key in {**now, **before} if before.get(key) != now.get(key)]
+
+
+def read_baseline():
+    return [json.loads(line) for line in BASELINE.read_text(encoding="utf-8").splitlines()] if BASELINE.exists() else []
+
+
+def write_lines(path, records):
+    lines = (json.dumps(record.as_json(), ensure_ascii=False) for record in records)
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+async def main(argv=None):
+    options = arguments(argv)
+    try:
+        scheme = (options.database_url or "sqlite://").partition("://")[0]
+        loaded = load([HERE / "scenarios"], "postgres" if scheme == "postgresql" else scheme)
+        scenarios = [s for s in loaded if not options.only or options.only in s.name]
+        records = await play_everything(
+            options, scenarios, lambda scenario, played: print_failures(scenario, played, options.verbose)
+        )
+    except (ScenarioError, StartError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    if options.json_out:
+        write_lines(options.json_out, records)
+    complete = not options.only and options.random is None and not options.database_url
+    if options.update and complete:
+        write_lines(BASELINE, records)
+    changed = changes(records, read_baseline()) if complete else []
+    for change in changed:
+        print(f"CHANGED {change}")
+    print(closing_line(records, len(changed)))
+    return 1 if changed or any(not r.verdict.passed and r.verdict.outcome != SKIPPED for r in records) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))

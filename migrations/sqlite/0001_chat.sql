@@ -1,0 +1,17 @@
+CREATE TABLE "conversations" ("id" char(32) NOT NULL PRIMARY KEY, "participant1_id" varchar(255) NOT NULL, "participant2_id" varchar(255) NOT NULL, "created_at" datetime NOT NULL, "updated_at" datetime NOT NULL, "is_active" bool NOT NULL);
+CREATE TABLE "messages" ("id" char(32) NOT NULL PRIMARY KEY, "sender_id" varchar(255) NOT NULL, "content" text NOT NULL, "message_type" varchar(10) NOT NULL, "created_at" datetime NOT NULL, "updated_at" datetime NOT NULL, "is_deleted" bool NOT NULL, "conversation_id" char(32) NOT NULL REFERENCES "conversations" ("id") DEFERRABLE INITIALLY DEFERRED);
+CREATE TABLE "delivery_receipts" ("id" char(32) NOT NULL PRIMARY KEY, "user_id" varchar(255) NOT NULL, "status" varchar(10) NOT NULL, "timestamp" datetime NOT NULL, "message_id" char(32) NOT NULL REFERENCES "messages" ("id") DEFERRABLE INITIALLY DEFERRED);
+CREATE INDEX "messages_convers_3ebb41_idx" ON "messages" ("conversation_id", "created_at");
+CREATE INDEX "messages_sender__6ae55a_idx" ON "messages" ("sender_id");
+CREATE INDEX "delivery_re_message_b9a087_idx" ON "delivery_receipts" ("message_id", "user_id");
+CREATE INDEX "delivery_re_user_id_8cbc93_idx" ON "delivery_receipts" ("user_id", "status");
+CREATE UNIQUE INDEX "delivery_receipts_message_id_user_id_33021158_uniq" ON "delivery_receipts" ("message_id", "user_id");
+CREATE UNIQUE INDEX "conversations_participant1_id_participant2_id_c074ea1b_uniq" ON "conversations" ("participant1_id", "participant2_id");
+CREATE INDEX "conversations_participant1_id_69e46049" ON "conversations" ("participant1_id");
+CREATE INDEX "conversations_participant2_id_47f7c9cf" ON "conversations" ("participant2_id");
+CREATE INDEX "conversatio_partici_1b0043_idx" ON "conversations" ("participant1_id", "participant2_id");
+CREATE INDEX "conversatio_created_694913_idx" ON "conversations" ("created_at");
+CREATE INDEX "messages_sender_id_dc5a0bbd" ON "messages" ("sender_id");
+CREATE INDEX "messages_conversation_id_5ef638db" ON "messages" ("conversation_id");
+CREATE INDEX "delivery_receipts_user_id_82abe91a" ON "delivery_receipts" ("user_id");
+CREATE INDEX "delivery_receipts_message_id_c237a167" ON "delivery_receipts" ("message_id");

@@ -1,0 +1,92 @@
+//! The handles of one server, wired once and passed down.
+
+use std::sync::Arc;
+
+use crate::{
+    chat::Chat,
+    config::Config,
+    django::{datetime::Zone, drf::Language},
+    gateway::Gateway,
+    hub::Hub,
+    layer::{self, ChannelLayer, LayerError},
+    metrics::Metrics,
+    shutdown::Drain,
+    store::{self, Store, StoreError},
+    ws::protocol::django::event_frame,
+};
+
+/// Everything a request needs. There are no globals: two servers fit into one process.
+pub struct App {
+    pub config: Config,
+    pub chat: Chat,
+    pub hub: Arc<Hub>,
+    pub store: Arc<dyn Store>,
+    pub layer: Arc<dyn ChannelLayer>,
+    pub metrics: Arc<Metrics>,
+    pub drain: Drain,
+    /// `None` if nothing is passed on to Django.
+    pub gateway: Option<Arc<Gateway>>,
+}
+
+/// Why a server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+}
+
+impl App {
+    /// Opens the store, joins the layer, and starts the fan-out.
+    ///
+    /// # Errors
+    /// When the store cannot be used, or the settings of the layer make no sense.
+    pub async fn start(config: Config) -> Result<Arc<Self>, StartError> {
+        let metrics = Arc::new(Metrics::new());
+        let store = store::open(&config, Arc::clone(&metrics)).await?;
+        let layer = layer::open(&config, Arc::clone(&metrics)).await?;
+        let hub = Arc::new(Hub::new(
+            Arc::clone(&layer),
+            Arc::clone(&store),
+            Arc::clone(&metrics),
+            config.django.time_zone.zone().clone(),
+            event_frame,
+        ));
+        let chat = Chat::new(
+            &config,
+            Arc::clone(&store),
+            Arc::clone(&layer),
+            Arc::clone(&metrics),
+        );
+        let drain = Drain::new(std::time::Duration::from_secs(config.server.drain_s));
+        let gateway = Gateway::of(&config);
+        let fan_out = Arc::clone(&hub);
+        tokio::spawn(async move { fan_out.run().await });
+        Ok(Arc::new(App {
+            config,
+            chat,
+            hub,
+            store,
+            layer,
+            metrics,
+            drain,
+            gateway,
+        }))
+    }
+
+    /// The language of the framework's own texts.
+    #[must_use]
+    pub fn language(&self) -> Language {
+        match self.config.django.language {
+            crate::config::Language::EnUs => Language::EnUs,
+            crate::config::Language::Ko => Language::Ko,
+        }
+    }
+
+    /// Zone of the times in what clients see.
+    #[must_use]
+    pub fn zone(&self) -> &Zone {
+        self.chat.zone()
+    }
+}

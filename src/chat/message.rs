@@ -1,0 +1,53 @@
+//! A message, and one that is about to be stored.
+
+use uuid::Uuid;
+
+use crate::django::datetime::Timestamp;
+
+/// A row of `messages`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Message {
+    pub id: Uuid,
+    pub conversation_id: Uuid,
+    pub sender_id: String,
+    pub content: String,
+    /// `text`, `image` or `file` when sent by REST; whatever the sender wrote when sent by socket.
+    pub message_type: String,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    pub is_deleted: bool,
+}
+
+impl Message {
+    #[must_use]
+    pub fn times(&self) -> [Timestamp; 2] {
+        [self.created_at, self.updated_at]
+    }
+}
+
+/// What a sender decides about a message; the rest is decided when it is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewMessage {
+    pub conversation_id: Uuid,
+    pub sender_id: String,
+    pub content: String,
+    pub message_type: String,
+    pub is_deleted: bool,
+}
+
+impl NewMessage {
+    /// Gives the message an id of its own and its times.
+    #[must_use]
+    pub fn stamped(self, created_at: Timestamp, updated_at: Timestamp) -> Message {
+        Message {
+            id: Uuid::new_v4(),
+            conversation_id: self.conversation_id,
+            sender_id: self.sender_id,
+            content: self.content,
+            message_type: self.message_type,
+            created_at,
+            updated_at,
+            is_deleted: self.is_deleted,
+        }
+    }
+}

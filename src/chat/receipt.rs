@@ -1,0 +1,22 @@
+//! Who has read a message.
+
+use uuid::Uuid;
+
+use crate::django::datetime::Timestamp;
+
+/// A row of `delivery_receipts`: at most one for each message and user.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Receipt {
+    pub id: Uuid,
+    pub message_id: Uuid,
+    /// As it is stored, which may differ in case from what was asked where the database's
+    /// collation takes both for equal.
+    pub user_id: String,
+    /// `sent`, `delivered` or `read`.
+    pub status: String,
+    /// When the row was made; marking again does not move it.
+    pub timestamp: Timestamp,
+}
+
+/// The status that marking a message as read leaves behind.
+pub const READ: &str = "read";

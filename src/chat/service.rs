@@ -1,0 +1,275 @@
+//! Every use case of the chat. What is broadcast or acknowledged has been committed before.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::{
+    Conversation, Event, MESSAGE_TYPE_MAX, Message, NewMessage, Receipt, USER_ID_MAX, fits,
+};
+use crate::{
+    config::{Config, GroupPattern},
+    django::datetime::Zone,
+    layer::{ChannelLayer, LayerError, Sent},
+    metrics::Metrics,
+    serializers,
+    store::{Announce, Store, StoreError},
+    value::Value,
+};
+
+/// The use cases, over one store and one layer.
+pub struct Chat {
+    store: Arc<dyn Store>,
+    layer: Arc<dyn ChannelLayer>,
+    metrics: Arc<Metrics>,
+    /// Zone of the times in what clients see.
+    zone: Zone,
+    group_pattern: GroupPattern,
+    history_limit: Option<usize>,
+    broadcast_rest: bool,
+}
+
+/// Why a use case ended without its result.
+#[derive(Debug, thiserror::Error)]
+pub enum ChatError {
+    #[error("no such conversation")]
+    NoConversation,
+    #[error("no such message")]
+    NoMessage,
+    /// A text is longer than its column: the sender's fault, and nothing was stored.
+    #[error("{field} must have no more than {max} characters")]
+    TooLong { field: &'static str, max: usize },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Whatever had to be stored has been; the other processes did not hear of it.
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+}
+
+impl Chat {
+    pub fn new(
+        config: &Config,
+        store: Arc<dyn Store>,
+        layer: Arc<dyn ChannelLayer>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Chat {
+            store,
+            layer,
+            metrics,
+            zone: config.django.time_zone.zone().clone(),
+            group_pattern: config.django.group_pattern.clone(),
+            history_limit: Some(config.ws.history_limit).filter(|&limit| limit > 0),
+            broadcast_rest: config.rest.broadcast,
+        }
+    }
+
+    /// Zone of the times in what clients see.
+    #[must_use]
+    pub fn zone(&self) -> &Zone {
+        &self.zone
+    }
+
+    /// The group of the layer that a conversation's events go to.
+    #[must_use]
+    pub fn group(&self, conversation_id: Uuid) -> String {
+        self.group_pattern.group(conversation_id)
+    }
+
+    /// The conversation of the two, in either order, and whether it is new.
+    ///
+    /// # Errors
+    /// [`ChatError::TooLong`] for an id that the table cannot hold.
+    pub async fn open_conversation(
+        &self,
+        participant1_id: String,
+        participant2_id: String,
+    ) -> Result<(Conversation, bool), ChatError> {
+        within("participant1_id", &participant1_id, USER_ID_MAX)?;
+        within("participant2_id", &participant2_id, USER_ID_MAX)?;
+        Ok(self
+            .store
+            .get_or_create_conversation(participant1_id, participant2_id)
+            .await?)
+    }
+
+    /// # Errors
+    /// [`ChatError::NoConversation`] if there is none of this id.
+    pub async fn conversation(&self, id: Uuid) -> Result<Conversation, ChatError> {
+        self.store
+            .conversation(id)
+            .await?
+            .ok_or(ChatError::NoConversation)
+    }
+
+    /// # Errors
+    /// [`ChatError::NoConversation`] if there is none of this id; inactive ones are there.
+    pub async fn require_conversation(&self, id: Uuid) -> Result<(), ChatError> {
+        let found = self.store.conversation_is_active(id).await?;
+        found.map(|_| ()).ok_or(ChatError::NoConversation)
+    }
+
+    /// Whether a socket may be opened: the conversation exists and is active.
+    ///
+    /// # Errors
+    /// When the store cannot tell.
+    pub async fn may_connect(&self, id: Uuid) -> Result<bool, ChatError> {
+        Ok(self
+            .store
+            .conversation_is_active(id)
+            .await?
+            .unwrap_or(false))
+    }
+
+    /// The user's active conversations, the newest first.
+    ///
+    /// # Errors
+    /// When the store cannot tell.
+    pub async fn conversations_of(&self, user_id: String) -> Result<Vec<Conversation>, ChatError> {
+        Ok(self.store.conversations_of(user_id).await?)
+    }
+
+    /// The messages that are not deleted, oldest first.
+    ///
+    /// # Errors
+    /// [`ChatError::NoConversation`] if there is none of this id.
+    pub async fn messages(&self, conversation_id: Uuid) -> Result<Vec<Message>, ChatError> {
+        self.store
+            .messages(conversation_id, None)
+            .await?
+            .ok_or(ChatError::NoConversation)
+    }
+
+    /// What a new socket is shown first: the messages, the newest `ws.history_limit` of them.
+    ///
+    /// # Errors
+    /// [`ChatError::NoConversation`] if it has been deleted meanwhile.
+    pub async fn history(&self, conversation_id: Uuid) -> Result<Vec<Message>, ChatError> {
+        let messages = self
+            .store
+            .messages(conversation_id, self.history_limit)
+            .await?;
+        messages.ok_or(ChatError::NoConversation)
+    }
+
+    /// Stores a message that came by REST. The original does not broadcast these; the setting
+    /// `rest.broadcast` does.
+    ///
+    /// # Errors
+    /// [`ChatError::NoConversation`], or [`ChatError::TooLong`] for a text the table cannot hold.
+    pub async fn send(&self, new: NewMessage) -> Result<Message, ChatError> {
+        if !self.broadcast_rest {
+            return self.store(new, Box::new(|_| {})).await;
+        }
+        let shown_type = new.message_type.as_str().into();
+        let (announce, sent) = self.announce(new.conversation_id, shown_type);
+        let message = self.store(new, announce).await?;
+        self.delivered(sent).await?;
+        Ok(message)
+    }
+
+    /// Stores a message that came by socket and tells the conversation. The table holds
+    /// `new.message_type`; the event shows `shown_type`, as it was sent.
+    ///
+    /// # Errors
+    /// [`ChatError::NoConversation`], or [`ChatError::TooLong`] for a text the table cannot hold.
+    pub async fn say(&self, new: NewMessage, shown_type: Value) -> Result<(), ChatError> {
+        let (announce, sent) = self.announce(new.conversation_id, shown_type);
+        self.store(new, announce).await?;
+        self.delivered(sent).await
+    }
+
+    /// What the store calls when the message is committed, and the way to the outcome of the
+    /// broadcast. The event takes its place in the layer inside the call, which keeps the live
+    /// order that of the commits.
+    fn announce(&self, conversation_id: Uuid, shown_type: Value) -> (Announce, Outcome) {
+        let (told, outcome) = oneshot::channel();
+        let group = self.group(conversation_id);
+        let (layer, zone) = (Arc::clone(&self.layer), self.zone.clone());
+        let metrics = Arc::clone(&self.metrics);
+        let announce = Box::new(move |message: &Message| {
+            let body = serializers::echoed_message(message, shown_type, &zone);
+            metrics.layer_sent();
+            // Dropping the outcome does not take the event back.
+            let _ = told.send(layer.group_send(&group, Event::ChatMessage { message: body }));
+        });
+        (announce, outcome)
+    }
+
+    async fn store(&self, new: NewMessage, announce: Announce) -> Result<Message, ChatError> {
+        within("sender_id", &new.sender_id, USER_ID_MAX)?;
+        within("message_type", &new.message_type, MESSAGE_TYPE_MAX)?;
+        let message = self.store.insert_message(new, announce).await?;
+        let message = message.ok_or(ChatError::NoConversation)?;
+        self.metrics.message_stored();
+        Ok(message)
+    }
+
+    /// Marks a message of any conversation as read by `user_id`.
+    ///
+    /// # Errors
+    /// [`ChatError::NoMessage`], or [`ChatError::TooLong`] for a user the table cannot hold.
+    pub async fn mark_read(&self, message_id: Uuid, user_id: String) -> Result<Receipt, ChatError> {
+        if !fits(&user_id, USER_ID_MAX) {
+            self.require_message(message_id).await?;
+            within("user_id", &user_id, USER_ID_MAX)?;
+        }
+        self.store
+            .mark_read(message_id, user_id)
+            .await?
+            .ok_or(ChatError::NoMessage)
+    }
+
+    /// # Errors
+    /// [`ChatError::NoMessage`] if there is none of this id.
+    pub async fn require_message(&self, id: Uuid) -> Result<(), ChatError> {
+        if self.store.message_exists(id).await? {
+            Ok(())
+        } else {
+            Err(ChatError::NoMessage)
+        }
+    }
+
+    /// Tells every socket of the conversation, in every process.
+    ///
+    /// # Errors
+    /// When the layer does not take it.
+    pub async fn broadcast(&self, conversation_id: Uuid, event: Event) -> Result<(), ChatError> {
+        self.metrics.layer_sent();
+        let sent = self.layer.group_send(&self.group(conversation_id), event);
+        self.passed_on(sent.await)
+    }
+
+    async fn delivered(&self, outcome: Outcome) -> Result<(), ChatError> {
+        match outcome.await {
+            Ok(sent) => self.passed_on(sent.await),
+            // Stored and not announced: there was nobody to announce it.
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// An event that only other processes miss is no failure of the request: what had to be stored
+    /// is, the sockets here have the event, and the others find messages in the store.
+    fn passed_on(&self, outcome: Result<(), LayerError>) -> Result<(), ChatError> {
+        match outcome {
+            Err(error @ (LayerError::Unavailable(_) | LayerError::Refused(_))) => {
+                tracing::debug!(%error, "other processes did not hear of an event");
+                self.metrics.layer_error(error.label());
+                Ok(())
+            }
+            outcome => Ok(outcome?),
+        }
+    }
+}
+
+/// The outcome of a broadcast that the committer has begun.
+type Outcome = oneshot::Receiver<Sent>;
+
+fn within(field: &'static str, text: &str, max: usize) -> Result<(), ChatError> {
+    if fits(text, max) {
+        Ok(())
+    } else {
+        Err(ChatError::TooLong { field, max })
+    }
+}

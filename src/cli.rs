@@ -1,0 +1,335 @@
+//! The command line: what can be asked of the binary, and with which settings it is done.
+//!
+//! Exit codes: 0 done, 1 could not be done, 2 the command line or the settings are wrong. What the
+//! commands do is in `cli/`, one file each; `main` passes in the arguments and the environment.
+
+mod check;
+mod healthcheck;
+mod layer;
+mod list;
+mod migrate;
+mod serve;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, ConfigError, Loaded, example_toml};
+use crate::telemetry;
+
+/// The file that is read when none is named, if it is there.
+const DEFAULT_FILE: &str = "chatferry.toml";
+
+/// The command line or the settings are wrong.
+const WRONG: u8 = 2;
+
+/// Serves a Django Channels chat from one binary. Without a command: serve.
+#[derive(Debug, Parser)]
+#[command(name = "chatferry", version)]
+struct Cli {
+    #[command(flatten)]
+    choices: Choices,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// The flags that stand before or after the command. Not clap's "global" ones: of a flag given in
+/// both places those keep one half.
+#[derive(Debug, Default, Args)]
+struct Choices {
+    /// Settings file [default: ./chatferry.toml, if there is one]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// One setting, as server.bind=127.0.0.1:9000; before the environment and the file
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value)]
+    set: Vec<(String, String)>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve until SIGTERM or SIGINT
+    Serve(Choices),
+    /// Make or complete the tables; what Django made stays as it is
+    Migrate {
+        /// Print the SQL and change nothing
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        choices: Choices,
+    },
+    /// Tell whether serve would work, and what to do if not
+    Check(Choices),
+    /// Print the settings in force and where each comes from, secrets masked
+    Config {
+        /// Print a commented file with every option and its default
+        #[arg(long)]
+        example: bool,
+        #[command(flatten)]
+        choices: Choices,
+    },
+    /// Exit 0 if the server of these settings answers /readyz
+    Healthcheck(Choices),
+    /// Speak to the channel layer
+    #[command(subcommand)]
+    Layer(layer::Command),
+}
+
+impl Cli {
+    /// The command and all flags; of one given twice the last.
+    fn into_parts(self) -> (Command, Choices) {
+        let mut command = self.command.unwrap_or(Command::Serve(Choices::default()));
+        let mut choices = self.choices;
+        let (Command::Serve(after)
+        | Command::Check(after)
+        | Command::Healthcheck(after)
+        | Command::Layer(
+            layer::Command::Send { choices: after, .. }
+            | layer::Command::Tail { choices: after, .. },
+        )
+        | Command::Migrate { choices: after, .. }
+        | Command::Config { choices: after, .. }) = &mut command;
+        choices.set.append(&mut after.set);
+        choices.config = after.config.take().or(choices.config);
+        (command, choices)
+    }
+}
+
+/// Why a command was not begun.
+#[derive(Debug, thiserror::Error)]
+enum Unusable {
+    #[error("cannot read the settings file {}: {error}", path.display())]
+    File { path: PathBuf, error: io::Error },
+    #[error(transparent)]
+    Settings(#[from] ConfigError),
+}
+
+/// Does what the arguments ask (the program's name is the first) and returns the exit code.
+/// Variables that are no Unicode are read with replacement characters.
+pub async fn run(
+    args: impl IntoIterator<Item = OsString>,
+    env: impl IntoIterator<Item = (OsString, OsString)>,
+) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() {
+                ExitCode::from(WRONG)
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    let text = |text: OsString| text.to_string_lossy().into_owned();
+    let env = env
+        .into_iter()
+        .map(|(name, value)| (text(name), text(value)));
+    match cli.into_parts() {
+        (Command::Config { example: true, .. }, _) => print(&example_toml()),
+        (command, choices) => {
+            let sources = Sources {
+                env: env.collect(),
+                choices,
+            };
+            match sources.load() {
+                Ok(loaded) => execute(command, loaded, sources).await,
+                Err(error) => {
+                    complain(&error);
+                    ExitCode::from(WRONG)
+                }
+            }
+        }
+    }
+}
+
+async fn execute(command: Command, loaded: Loaded, sources: Sources) -> ExitCode {
+    match command {
+        Command::Serve(_) => start(loaded, sources).await,
+        Command::Migrate { dry_run, .. } => migrate::migrate(&warned(loaded), dry_run).await,
+        Command::Check(_) => check::check(loaded).await,
+        Command::Config { .. } => {
+            let code = print(&list::in_force(&loaded.effective));
+            warned(loaded);
+            code
+        }
+        Command::Layer(command) => layer::layer(&warned(loaded), command).await,
+        Command::Healthcheck(_) => match healthcheck::ready(&loaded.config.server.bind).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failed(&error),
+        },
+    }
+}
+
+/// Serves, unless the settings ask for what is not served or not safe.
+async fn start(loaded: Loaded, sources: Sources) -> ExitCode {
+    // Whoever set the log up before wants to keep it.
+    let _ = telemetry::init(&loaded.config.log);
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let refusals = loaded.refusals();
+    for refusal in &refusals {
+        complain(refusal);
+    }
+    if refusals.is_empty() {
+        let reread = move || sources.load().map(|loaded| loaded.config);
+        serve::serve(loaded.config, reread).await
+    } else {
+        ExitCode::from(WRONG)
+    }
+}
+
+/// Where the settings come from, kept to read them again: of these only the file can have changed.
+struct Sources {
+    choices: Choices,
+    env: Vec<(String, String)>,
+}
+
+impl Sources {
+    fn load(&self) -> Result<Loaded, Unusable> {
+        let Choices { config, set } = &self.choices;
+        load(config.as_deref(), self.env.iter().cloned(), set)
+    }
+}
+
+/// Reads the file that is named, or the default one if it is there, and everything else.
+fn load(
+    file: Option<&Path>,
+    env: impl Iterator<Item = (String, String)>,
+    flags: &[(String, String)],
+) -> Result<Loaded, Unusable> {
+    let path = file.unwrap_or(Path::new(DEFAULT_FILE));
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => Some(text),
+        Err(error) if file.is_none() && error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => {
+            return Err(Unusable::File {
+                path: path.to_owned(),
+                error,
+            });
+        }
+    };
+    let file = text.as_deref().map(|text| (path, text));
+    Ok(Config::load(file, env, flags)?)
+}
+
+fn key_and_value(text: &str) -> Result<(String, String), &'static str> {
+    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
+    Ok((key.trim().to_owned(), value.to_owned()))
+}
+
+/// The settings, with what is odd about them told on standard error.
+fn warned(loaded: Loaded) -> Config {
+    for warning in &loaded.warnings {
+        complain(warning);
+    }
+    loaded.config
+}
+
+fn complain(what: &impl std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "chatferry: {what}");
+}
+
+fn failed(what: &impl std::fmt::Display) -> ExitCode {
+    complain(what);
+    ExitCode::FAILURE
+}
+
+/// Prints to standard output; a reader that has gone (`| head`) has seen what it wanted.
+fn print(text: &str) -> ExitCode {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => failed(&error),
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Cli, String> {
+        let args = ["chatferry"].iter().chain(args);
+        Cli::try_parse_from(args).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn alone_it_serves() {
+        for args in [&[][..], &["serve"], &["--config", "f"]] {
+            assert!(
+                matches!(parse(args).unwrap().into_parts().0, Command::Serve(_)),
+                "{args:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn flags_before_and_after_the_command_all_count() {
+        let args = [
+            "--set",
+            "a.b=1=2",
+            "--config",
+            "f",
+            "migrate",
+            "--dry-run",
+            "--set",
+            "c=",
+        ];
+        let (command, choices) = parse(&args).unwrap().into_parts();
+        assert!(matches!(command, Command::Migrate { dry_run: true, .. }));
+        assert_eq!(choices.config, Some("f".into()));
+        let own = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        assert_eq!(choices.set, [own("a.b", "1=2"), own("c", "")]);
+    }
+
+    #[test]
+    fn a_wrong_command_line_says_what_is_wrong() {
+        assert!(
+            parse(&["sevre"])
+                .unwrap_err()
+                .contains("unrecognized subcommand 'sevre'")
+        );
+        assert!(
+            parse(&["--set", "server.bind"])
+                .unwrap_err()
+                .contains("expected KEY=VALUE")
+        );
+        assert!(
+            parse(&["check", "--dry-run"])
+                .unwrap_err()
+                .contains("unexpected argument '--dry-run'")
+        );
+    }
+
+    #[test]
+    fn help_names_every_command() {
+        let help = parse(&["--help"]).unwrap_err();
+        for command in [
+            "serve",
+            "migrate",
+            "check",
+            "config",
+            "healthcheck",
+            "--set <KEY=VALUE>",
+        ] {
+            assert!(help.contains(command), "{help}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_named_must_be_there() {
+        let missing = Path::new("no/such/file.toml");
+        let error = load(Some(missing), std::iter::empty(), &[])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("cannot read the settings file no/such/file.toml:"),
+            "{error}"
+        );
+        assert!(load(None, std::iter::empty(), &[]).is_ok());
+    }
+}

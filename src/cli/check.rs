@@ -1,0 +1,41 @@
+//! `chatferry check`: would `serve` work, and if not, what to do.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use crate::config::{Config, Loaded};
+use crate::layer::{self, LayerError};
+use crate::metrics::Metrics;
+use crate::store;
+
+/// Tells every finding. Warnings are errors here: a name nobody knows is a setting that does not
+/// do what somebody thinks it does.
+pub(super) async fn check(loaded: Loaded) -> ExitCode {
+    let mut findings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+    findings.extend(loaded.refusals().iter().map(ToString::to_string));
+    match store::check(&loaded.config).await {
+        Ok(found) => findings.extend(found.iter().map(ToString::to_string)),
+        Err(error) => findings.push(error.to_string()),
+    }
+    findings.extend(
+        layer(&loaded.config)
+            .await
+            .err()
+            .map(|error| error.to_string()),
+    );
+    if findings.is_empty() {
+        return super::print("Everything is fine.\n");
+    }
+    for finding in &findings {
+        super::complain(finding);
+    }
+    ExitCode::FAILURE
+}
+
+/// Whether the layer answers.
+async fn layer(config: &Config) -> Result<(), LayerError> {
+    let layer = layer::open(config, Arc::new(Metrics::new())).await?;
+    let answer = layer.ping().await;
+    layer.close().await;
+    answer
+}

@@ -1,0 +1,84 @@
+//! What can be wrong with settings, told so that whoever set them can put it right.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use super::Effective;
+
+/// Settings nothing can run with.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ConfigError {
+    /// The file is no TOML; `message` names line and column.
+    #[error("{}: not a TOML file: {message}", path.display())]
+    Syntax { path: PathBuf, message: String },
+    /// A value of the wrong type, form or size. `value` is masked where it may hold a secret.
+    #[error("{key} = {value} ({origin}): expected {expected}")]
+    Invalid {
+        key: String,
+        value: String,
+        origin: String,
+        expected: String,
+    },
+    /// Two values that are fine alone but not together.
+    #[error("{0}")]
+    Conflict(&'static str),
+}
+
+/// A setting that had no effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Warning {
+    /// A name nobody knows; `near` is the known name most like it, in the same spelling.
+    Unknown {
+        name: String,
+        origin: String,
+        near: Option<String>,
+    },
+    /// A name of a later version.
+    NotYet { name: String, origin: String },
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown {
+                name,
+                origin,
+                near: Some(near),
+            } => {
+                write!(f, "{name} ({origin}) is no setting; did you mean {near}?")
+            }
+            Self::Unknown {
+                name,
+                origin,
+                near: None,
+            } => {
+                write!(
+                    f,
+                    "{name} ({origin}) is no setting; `chatferry config --example` lists all"
+                )
+            }
+            Self::NotYet { name, origin } => {
+                write!(
+                    f,
+                    "{name} ({origin}) is not served by this version yet and has no effect"
+                )
+            }
+        }
+    }
+}
+
+/// Why `serve` does not start with these settings, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("{set} is not served yet: set it to {instead}")]
+    NotServed {
+        set: Effective,
+        instead: &'static str,
+    },
+    #[error(
+        "{bind} can be reached by other machines, and with auth.identity = none whoever reaches it \
+         can read and write as anybody: bind 127.0.0.1, or accept it by setting \
+         auth.allow_anonymous = true"
+    )]
+    Anonymous { bind: Effective },
+}

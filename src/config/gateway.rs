@@ -1,0 +1,126 @@
+//! `[gateway]`: the Django behind this server, and which of them serves what.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::declare::{choice, settings};
+
+settings! {
+    /// The Django behind this server. Whatever Chatferry does not serve goes there: other paths,
+    /// other sockets, the chat page's path too. `/healthz`, `/readyz` and `/metrics` stay here.
+    pub struct Gateway in "gateway" {
+        /// Django's address: `http://HOST:PORT`, or `unix:/path` for a Unix socket. Without one
+        /// nothing is passed on, and the other settings of this section mean nothing.
+        upstream: Option<Upstream> = "",
+        /// Percent of the conversations that are served here, REST and sockets alike; the rest is
+        /// Django's. A conversation is served here if the last four hex digits of its id, as a
+        /// number, are less than 65536 × percent / 100. What belongs to no conversation (lists,
+        /// creation, read receipts) is served here unless it is 0. SIGHUP rereads it.
+        rollout_percent: u8 = 100 in 0..=100,
+        /// What a new percentage does to open sockets of conversations that move: `drain` closes
+        /// them with code 1012, spread over `server.drain_s`; `leave` leaves them where they are.
+        /// SIGHUP rereads it.
+        on_change: OnChange = "drain",
+        /// Percent of the reads of the chat (GET, HEAD, OPTIONS) for which both sides are asked
+        /// again in the background and compared, and of the sockets passed to Django whose frames
+        /// are compared with the stored rows. Clients notice nothing. SIGHUP rereads it.
+        shadow_percent: u8 = 0 in 0..=100,
+        /// Log what people wrote and who they are when the two sides differ; else only the names
+        /// of the fields that differ, and values that tell nothing about people.
+        shadow_log_content: bool = false,
+        /// Seconds to connect to Django; past them the client gets a 502.
+        connect_timeout_s: u64 = 5 in 1..=300,
+        /// Seconds from the last byte of a request to the head of Django's answer; past them the
+        /// client gets a 504.
+        response_timeout_s: u64 = 60 in 1..=3600,
+        /// Believe the `X-Forwarded-…` headers of requests from other machines. Those of this
+        /// machine, and those that come over a Unix socket, are always believed.
+        trust_forwarded: bool = false,
+    }
+}
+
+choice! {
+    /// What happens to open sockets of conversations that move to the other side.
+    pub enum OnChange {
+        /// Closed with 1012, one by one.
+        Drain = "drain",
+        /// They stay until they end by themselves.
+        Leave = "leave",
+    }
+}
+
+/// The address of an HTTP server.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Upstream {
+    /// `host:port`, the host a name or an address.
+    Tcp(String),
+    Unix(PathBuf),
+}
+
+impl TryFrom<String> for Upstream {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        const EXPECTED: &str = "`http://HOST:PORT` or `unix:/path`";
+        match text.strip_prefix("unix:") {
+            Some("") => return Err(EXPECTED),
+            Some(path) => return Ok(Self::Unix(path.into())),
+            None => {}
+        }
+        let rest = text.strip_prefix("http://").ok_or(EXPECTED)?;
+        let authority = rest.strip_suffix('/').unwrap_or(rest);
+        let host_and_port: hyper::http::uri::Authority = authority.parse().map_err(|_| EXPECTED)?;
+        if host_and_port.host().is_empty() || authority.contains('@') {
+            return Err(EXPECTED);
+        }
+        let port = host_and_port.port_u16().unwrap_or(80);
+        Ok(Self::Tcp(format!("{}:{port}", host_and_port.host())))
+    }
+}
+
+impl fmt::Display for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "http://{address}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Upstream;
+
+    fn upstream(text: &str) -> Result<String, &'static str> {
+        Upstream::try_from(text.to_owned()).map(|upstream| upstream.to_string())
+    }
+
+    #[test]
+    fn an_upstream_is_a_host_and_a_port_or_a_socket_file() {
+        for (text, shown) in [
+            ("http://127.0.0.1:8001", "http://127.0.0.1:8001"),
+            ("http://django", "http://django:80"),
+            ("http://[::1]:8001/", "http://[::1]:8001"),
+            ("unix:/run/daphne.sock", "unix:/run/daphne.sock"),
+        ] {
+            assert_eq!(upstream(text).as_deref(), Ok(shown));
+        }
+    }
+
+    #[test]
+    fn anything_else_is_no_upstream() {
+        for text in [
+            "127.0.0.1:8001",
+            "https://django",
+            "http://",
+            "http://a/path",
+            "http://user:pass@a",
+            "unix:",
+        ] {
+            assert!(upstream(text).is_err(), "{text}");
+        }
+    }
+}

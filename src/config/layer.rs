@@ -1,0 +1,137 @@
+//! `[layer]`: the channel layer that carries events between processes.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+use super::{
+    Secret,
+    declare::{choice, settings},
+    secret::masked,
+};
+use crate::layer::redis::{address::Address, capacity::Rule};
+
+settings! {
+    /// The channel layer.
+    pub struct Layer in "layer" {
+        /// `memory` for one process. `redis` (`channels_redis.core`) and `redis_pubsub` share events
+        /// with other processes and with Django; every process must name the same one.
+        backend: Backend = "memory",
+        /// Redis, in Django's order, which says what is where: `redis://user:password@host:port/db`,
+        /// `rediss://…` (`?ssl_ca_certs=FILE`, `?ssl_cert_reqs=none`), `unix:///path?db=0` or
+        /// `sentinel://host:port,host:port/master/db`. None is `redis://localhost:6379`.
+        hosts: Hosts = [],
+        /// Start of every key, as in Django's settings.
+        prefix: String = "asgi",
+        /// Messages that wait in one channel; past it a send is dropped and counted.
+        capacity: usize = 100 in 1..=1_000_000,
+        /// Seconds a message waits before it is dropped.
+        expiry: u64 = 60 in 1..=86_400,
+        /// Seconds a channel stays in a group without being renewed.
+        group_expiry: u64 = 86400 in 1..=31_536_000,
+        /// Capacities of channels by name, the first that matches: `PATTERN=N` with a glob for the
+        /// whole name, or with `re:` and a regular expression for its beginning.
+        channel_capacity: Vec<ChannelCapacity> = [],
+        /// Encrypts messages. The first key encrypts, each may decrypt. `channels_redis` 4.2.0 ignores
+        /// its keys on `redis_pubsub` and sends plain text, which is refused here.
+        symmetric_encryption_keys: Vec<Secret> = [],
+        /// Random bytes before each message of `redis`; `channels_redis` before 4.2.1 has always 12.
+        random_prefix_length: usize = 12 in 0..=64,
+        /// `msgpack` or `json`; `channels_redis` before 4.2.1 has always msgpack.
+        serializer_format: Serializer = "msgpack",
+        /// Events of Django code's own making that are sent to the sockets as they are, by their
+        /// `type`: `conversation_closed`. All others are counted and dropped.
+        passthrough: Vec<String> = [],
+    }
+}
+
+choice! {
+    /// How messages are written.
+    pub enum Serializer {
+        Msgpack = "msgpack",
+        Json = "json",
+    }
+}
+
+/// The entries of `layer.hosts`, each an address that can be read.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Vec<String>")]
+pub struct Hosts(Vec<String>);
+
+impl fmt::Debug for Hosts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries(self.0.iter().map(|host| masked(host)))
+            .finish()
+    }
+}
+
+impl Hosts {
+    /// In the order that decides what is where.
+    #[must_use]
+    pub fn entries(&self) -> Vec<&str> {
+        self.0.iter().map(String::as_str).collect()
+    }
+}
+
+impl TryFrom<Vec<String>> for Hosts {
+    type Error = String;
+
+    /// What has no scheme belongs to the entry before: a variable's list is split at its commas,
+    /// and those between Sentinels are not meant.
+    fn try_from(parts: Vec<String>) -> Result<Self, String> {
+        let mut entries: Vec<String> = Vec::new();
+        for part in parts {
+            match entries.last_mut() {
+                Some(entry) if !part.contains("://") => {
+                    entry.push(',');
+                    entry.push_str(&part);
+                }
+                _ => entries.push(part),
+            }
+        }
+        for entry in &entries {
+            Address::parse(entry)?;
+        }
+        Ok(Self(entries))
+    }
+}
+
+/// One entry of `layer.channel_capacity`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub struct ChannelCapacity {
+    text: String,
+    rule: Rule,
+}
+
+impl ChannelCapacity {
+    #[must_use]
+    pub fn rule(&self) -> &Rule {
+        &self.rule
+    }
+}
+
+impl TryFrom<String> for ChannelCapacity {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let rule = Rule::parse(&text)?;
+        Ok(Self { text, rule })
+    }
+}
+
+impl PartialEq for ChannelCapacity {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+choice! {
+    /// What a channel layer runs on.
+    pub enum Backend {
+        Memory = "memory",
+        Redis = "redis",
+        RedisPubsub = "redis_pubsub",
+    }
+}

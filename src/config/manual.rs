@@ -1,0 +1,79 @@
+//! The manual of the settings, made from their declarations: the commented example file and the
+//! table of the README.
+
+use std::fmt::Write;
+
+use super::{Config, OptionDoc, Section};
+
+/// A file with every option, its manual and its default. Nothing in it is set: the options are
+/// commented out, so that a copy keeps following the defaults it does not change.
+#[must_use]
+pub fn example_toml() -> String {
+    let mut text = String::from(
+        "# Chatferry's settings: every option with its default. Remove the `#` to set one.\n\
+         # Each is also a flag (`--set server.bind=…`) and a variable (`CHATFERRY__SERVER__BIND=…`,\n\
+         # lists comma-separated). Flag comes before variable, variable before file.\n",
+    );
+    for section in Config::SECTIONS {
+        let _ = write!(text, "\n{}[{}]\n", commented(section.about), section.name);
+        for option in section.options {
+            let _ = write!(text, "\n{}", commented(option.doc));
+            let _ = writeln!(text, "#{} = {}", option.name(), option.default);
+        }
+    }
+    text
+}
+
+/// The options as one Markdown table, headed.
+#[must_use]
+pub fn settings_table_markdown() -> String {
+    let mut table = String::from("| Key | Default | Meaning |\n|---|---|---|\n");
+    for option in Config::options() {
+        let default = match option.default {
+            "\"\"" | "[]" => "none".to_owned(),
+            value => format!("`{}`", value.trim_matches('"')),
+        };
+        let meaning = meaning(option).replace('|', "\\|");
+        let _ = writeln!(table, "| `{}` | {default} | {meaning} |", option.key);
+    }
+    table
+}
+
+fn commented(doc: &str) -> String {
+    doc.lines().fold(String::new(), |mut text, line| {
+        let _ = writeln!(text, "# {}", line.trim());
+        text
+    })
+}
+
+/// The manual on one line, with the limits of a number.
+fn meaning(option: &OptionDoc) -> String {
+    let lines: Vec<&str> = option.doc.lines().map(str::trim).collect();
+    let text = lines.join(" ");
+    match option.range {
+        Some((min, max)) => format!("{text} ({min} to {max})"),
+        None => text,
+    }
+}
+
+impl Config {
+    /// Every section in the order of the manual.
+    pub const SECTIONS: &[Section] = &[
+        super::Server::SECTION,
+        super::Store::SECTION,
+        super::Tables::SECTION,
+        super::Django::SECTION,
+        super::Layer::SECTION,
+        super::Rest::SECTION,
+        super::Ws::SECTION,
+        super::Auth::SECTION,
+        super::Gateway::SECTION,
+        super::Metrics::SECTION,
+        super::Log::SECTION,
+    ];
+
+    /// Every option in the order of the manual.
+    pub fn options() -> impl Iterator<Item = &'static OptionDoc> {
+        Self::SECTIONS.iter().flat_map(|section| section.options)
+    }
+}

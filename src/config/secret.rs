@@ -1,0 +1,84 @@
+//! Texts that must not reach a log, a terminal or an error message.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+/// What stands where a secret was.
+pub(super) const MASK: &str = "***";
+
+/// A secret; shown as `***` however it is formatted.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The secret itself, for the code that needs it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(MASK)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(MASK)
+    }
+}
+
+/// `text` with the passwords of a URL (`scheme://user:password@host?password=…`) hidden. Everything
+/// up to the last `@` counts as credentials, and everything after `password=` as a password: one
+/// with unescaped characters hides too much, never too little.
+pub(super) fn masked(text: &str) -> String {
+    let hidden = text.split_once("://").and_then(|(scheme, rest)| {
+        let (credentials, host) = rest.rsplit_once('@')?;
+        let (user, _) = credentials.split_once(':')?;
+        Some(format!("{scheme}://{user}:{MASK}@{host}"))
+    });
+    let hidden = hidden.unwrap_or_else(|| text.to_owned());
+    match hidden.split_once("password=") {
+        Some((before, _)) if before.contains("://") => format!("{before}password={MASK}"),
+        _ => hidden,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_not_shown() {
+        let secret = Secret("django-insecure".to_owned());
+        assert_eq!(
+            format!("{secret} {secret:?} {:?}", Some(&secret)),
+            "*** *** Some(***)"
+        );
+        assert_eq!(secret.expose(), "django-insecure");
+    }
+
+    #[test]
+    fn the_password_of_a_url_is_masked_and_nothing_else() {
+        assert_eq!(masked("mysql://u:p@h/db?ssl=1"), "mysql://u:***@h/db?ssl=1");
+        assert_eq!(masked("redis://:p@h/0"), "redis://:***@h/0");
+        assert_eq!(masked("mysql://u:p/a@b@h/db"), "mysql://u:***@h/db");
+        let sentinels = "sentinel://:p@a,b/m/0?sentinel_password=p&x=y";
+        assert_eq!(
+            masked(sentinels),
+            "sentinel://:***@a,b/m/0?sentinel_password=***"
+        );
+        for plain in [
+            "sqlite://chat.sqlite3",
+            "mysql://u@h/db",
+            "mysql://h:3306/db",
+            "plain",
+        ] {
+            assert_eq!(masked(plain), plain);
+        }
+    }
+}

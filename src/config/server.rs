@@ -1,0 +1,126 @@
+//! `[server]`: where clients connect, how many may, and how the server leaves.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::declare::settings;
+
+settings! {
+    /// The listener.
+    pub struct Server in "server" {
+        /// Where to listen: `ADDRESS:PORT`, `[IPv6]:PORT`, or `unix:/path` for a Unix socket.
+        /// `PORT` in the environment means `0.0.0.0:PORT`. Any address that is not loopback needs
+        /// an `auth.identity`, or `auth.allow_anonymous = true`.
+        bind: Bind = "127.0.0.1:8000",
+        /// Connections open at once; one more gets a 503 and is counted.
+        max_connections: usize = 100000 in 1..=10_000_000,
+        /// Seconds from accepting a connection to the end of its request head; then it is closed.
+        header_timeout_s: u64 = 10 in 1..=3600,
+        /// Seconds from SIGTERM to the last WebSocket closed with code 1012, for the clients to come
+        /// back spread over that time. 0 closes them all at once.
+        drain_s: u64 = 25 in 0..=3600,
+    }
+}
+
+/// An address to listen on.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Bind {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl Bind {
+    /// Every interface at `port`: what the variable `PORT` asks for.
+    #[must_use]
+    pub fn any(port: u16) -> Self {
+        Self::Tcp((Ipv4Addr::UNSPECIFIED, port).into())
+    }
+
+    /// Whether only this machine can reach it. A Unix socket has its file's permissions.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().to_canonical().is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+}
+
+impl TryFrom<String> for Bind {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        const EXPECTED: &str = "an address as `127.0.0.1:8000` or `[::1]:8000`, or `unix:/path`";
+        match text.strip_prefix("unix:") {
+            Some("") => Err(EXPECTED),
+            Some(path) => Ok(Self::Unix(path.into())),
+            None => text.parse().map(Self::Tcp).map_err(|_| EXPECTED),
+        }
+    }
+}
+
+impl fmt::Display for Bind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Bind;
+
+    fn bind(text: &str) -> Result<Bind, &'static str> {
+        Bind::try_from(text.to_owned())
+    }
+
+    #[test]
+    fn an_address_reads_as_it_shows() {
+        for text in [
+            "127.0.0.1:8000",
+            "0.0.0.0:80",
+            "[::1]:8000",
+            "unix:/run/chat.sock",
+        ] {
+            assert_eq!(bind(text).map(|b| b.to_string()).as_deref(), Ok(text));
+        }
+    }
+
+    #[test]
+    fn half_an_address_is_refused() {
+        for text in [
+            "",
+            "8000",
+            ":8000",
+            "127.0.0.1",
+            "unix:",
+            "127.0.0.1:99999",
+            "chat.example:80",
+        ] {
+            assert!(bind(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_this_machine_reaches_loopback_and_unix_sockets() {
+        let loopback = |text| bind(text).map(|b| b.is_loopback());
+        for text in [
+            "127.0.0.1:1",
+            "127.9.9.9:1",
+            "[::1]:1",
+            "[::ffff:127.0.0.1]:1",
+            "unix:/s",
+        ] {
+            assert_eq!(loopback(text), Ok(true), "{text}");
+        }
+        for text in ["0.0.0.0:1", "[::]:1", "192.0.2.1:1"] {
+            assert_eq!(loopback(text), Ok(false), "{text}");
+        }
+    }
+}

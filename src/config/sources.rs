@@ -1,0 +1,241 @@
+//! Where settings come from: each source made into one [`Layer`] of known names with values in
+//! their proper form, and a warning for every other name. Stacking the layers is the `config`
+//! crate's work.
+
+use std::path::Path;
+
+use config::{FileFormat, Map, Source, Value, ValueKind};
+
+use super::declare::OptionDoc;
+use super::form::{misfit, quoted, shown, typed};
+use super::{ConfigError, Warning, known};
+
+/// Starts the name of every variable that is a setting: `CHATFERRY__SERVER__BIND`.
+const PREFIX: &str = "CHATFERRY__";
+
+/// What one source sets, by dotted name.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Layer(Map<String, Value>);
+
+impl Source for Layer {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<Map<String, Value>, config::ConfigError> {
+        Ok(self.0.clone())
+    }
+}
+
+impl Layer {
+    /// Every option's default.
+    pub(super) fn defaults() -> Result<Self, ConfigError> {
+        let mut layer = Self::default();
+        for option in super::Config::options() {
+            let toml = format!("{} = {}", option.key, option.default);
+            for (_, kind) in
+                leaves(parse(&toml).map_err(|error| syntax(Path::new("defaults"), &error))?)
+            {
+                layer.set(option, kind, "default")?;
+            }
+        }
+        Ok(layer)
+    }
+
+    /// A TOML file.
+    pub(super) fn file(
+        path: &Path,
+        text: &str,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<Self, ConfigError> {
+        let origin = format!("file {}", path.display());
+        let mut layer = Self::default();
+        for (key, kind) in leaves(parse(text).map_err(|error| syntax(path, &error))?) {
+            match known::find(&key) {
+                Some(option) => layer.set(option, kind, &origin)?,
+                None => warnings.push(unheard(&key, key.clone(), &origin, str::to_owned)),
+            }
+        }
+        Ok(layer)
+    }
+
+    /// The variables other tools set too. Empty is as good as unset.
+    pub(super) fn well_known(env: &[(String, String)]) -> Result<Self, ConfigError> {
+        let mut layer = Self::default();
+        for (name, value) in env.iter().filter(|(_, value)| !value.is_empty()) {
+            let (key, value) = match name.as_str() {
+                "DATABASE_URL" => ("store.url", value.clone()),
+                "REDIS_URL" => ("layer.hosts", value.clone()),
+                "SECRET_KEY" => ("django.secret_key", value.clone()),
+                "PORT" => ("server.bind", any_address(value)?),
+                _ => continue,
+            };
+            if let Some(option) = known::find(key) {
+                layer.set(option, typed(option, &value), &variable(name))?;
+            }
+        }
+        Ok(layer)
+    }
+
+    /// What `REDIS_URL` implies where nobody names a backend. The hosts themselves come with it.
+    pub(super) fn implied(env: &[(String, String)]) -> Result<Self, ConfigError> {
+        let mut layer = Self::default();
+        let redis = env
+            .iter()
+            .any(|(name, value)| name == "REDIS_URL" && !value.is_empty());
+        if let Some(option) = known::find("layer.backend").filter(|_| redis) {
+            layer.set(option, "redis".into(), &variable("REDIS_URL"))?;
+        }
+        Ok(layer)
+    }
+
+    /// The variables named after settings.
+    pub(super) fn environment(
+        env: &[(String, String)],
+        warnings: &mut Vec<Warning>,
+    ) -> Result<Self, ConfigError> {
+        let mut layer = Self::default();
+        for (name, value) in env {
+            let Some(rest) = name.strip_prefix(PREFIX) else {
+                warnings.extend(short_of_an_underscore(name));
+                continue;
+            };
+            let key = rest.replace("__", ".").to_lowercase();
+            match known::find(&key) {
+                Some(option) => layer.set(option, typed(option, value), &variable(name))?,
+                None => warnings.push(unheard(&key, name.clone(), "environment", variable_name)),
+            }
+        }
+        Ok(layer)
+    }
+
+    /// `--set KEY=VALUE`, the last one of a name.
+    pub(super) fn flags(
+        flags: &[(String, String)],
+        warnings: &mut Vec<Warning>,
+    ) -> Result<Self, ConfigError> {
+        let mut layer = Self::default();
+        for (key, value) in flags {
+            match known::find(key) {
+                Some(option) => layer.set(option, typed(option, value), "flag --set")?,
+                None => warnings.push(unheard(key, key.clone(), "flag --set", str::to_owned)),
+            }
+        }
+        Ok(layer)
+    }
+
+    fn set(
+        &mut self,
+        option: &OptionDoc,
+        kind: ValueKind,
+        origin: &str,
+    ) -> Result<(), ConfigError> {
+        let origin = origin.to_owned();
+        if let Some(expected) = misfit(option, &kind) {
+            let value = shown(option, &kind);
+            return Err(ConfigError::Invalid {
+                key: option.key.to_owned(),
+                value,
+                origin,
+                expected,
+            });
+        }
+        let kind = match kind {
+            ValueKind::String(text) if text.is_empty() && option.is_optional() => ValueKind::Nil,
+            kind => kind,
+        };
+        self.0
+            .insert(option.key.to_owned(), Value::new(Some(&origin), kind));
+        Ok(())
+    }
+}
+
+fn any_address(port: &str) -> Result<String, ConfigError> {
+    let port = port.trim().parse().map_err(|_| ConfigError::Invalid {
+        key: "server.bind".to_owned(),
+        value: quoted(port),
+        origin: variable("PORT"),
+        expected: "a port number from 0 to 65535".to_owned(),
+    })?;
+    Ok(super::Bind::any(port).to_string())
+}
+
+fn parse(text: &str) -> Result<Map<String, Value>, config::ConfigError> {
+    config::File::from_str(text, FileFormat::Toml).collect()
+}
+
+/// The parser's message without the line it quotes, which may hold a secret.
+fn syntax(path: &Path, error: &config::ConfigError) -> ConfigError {
+    let message = match error {
+        config::ConfigError::FileParse { cause, .. } => cause.to_string(),
+        other => other.to_string(),
+    };
+    let quotes = |line: &&str| {
+        let margin = |c: char| c.is_ascii_digit() || c == ' ';
+        line.trim_start_matches(margin).starts_with('|')
+    };
+    let told: Vec<&str> = message.lines().filter(|line| !quotes(line)).collect();
+    ConfigError::Syntax {
+        path: path.to_owned(),
+        message: told.join(": "),
+    }
+}
+
+/// Every value that is not a table, by its dotted name, in the order of the names.
+fn leaves(root: Map<String, Value>) -> Vec<(String, ValueKind)> {
+    let mut found = Vec::new();
+    let mut open: Vec<(String, Value)> = root.into_iter().collect();
+    while let Some((key, value)) = open.pop() {
+        match value.kind {
+            ValueKind::Table(table) if known::find(&key).is_none() => {
+                open.extend(
+                    table
+                        .into_iter()
+                        .map(|(name, value)| (format!("{key}.{name}"), value)),
+                );
+            }
+            kind => found.push((key, kind)),
+        }
+    }
+    found.sort_by(|(a, _), (b, _)| a.cmp(b));
+    found
+}
+
+/// The warning for a name that sets nothing; `spelled` writes a dotted name as this source does.
+fn unheard(key: &str, name: String, origin: &str, spelled: fn(&str) -> String) -> Warning {
+    let origin = origin.to_owned();
+    if known::is_later(key) {
+        return Warning::NotYet { name, origin };
+    }
+    Warning::Unknown {
+        name,
+        origin,
+        near: known::nearest(key).map(spelled),
+    }
+}
+
+/// Warns of `CHATFERRY_SERVER_BIND`. Other names that start like this are not ours to judge:
+/// Kubernetes makes `CHATFERRY_PORT` and more for a service of our name.
+fn short_of_an_underscore(name: &str) -> Option<Warning> {
+    let rest = name.strip_prefix("CHATFERRY_")?;
+    let meant = super::Config::options()
+        .map(|option| variable_name(option.key))
+        .find(|full| {
+            full.strip_prefix(PREFIX)
+                .is_some_and(|full| full.replace("__", "_") == rest)
+        })?;
+    Some(Warning::Unknown {
+        name: name.to_owned(),
+        origin: "environment".to_owned(),
+        near: Some(meant),
+    })
+}
+
+fn variable(name: &str) -> String {
+    format!("environment {name}")
+}
+
+/// The variable of a setting: `CHATFERRY__SERVER__BIND` for `server.bind`.
+pub(super) fn variable_name(key: &str) -> String {
+    format!("{PREFIX}{}", key.replace('.', "__").to_uppercase())
+}

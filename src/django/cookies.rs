@@ -1,0 +1,323 @@
+//! Cookies that Django's middleware reacts to, though nobody logs in.
+//!
+//! Stands in for `parse_cookie` in `django/http/cookie.py`, and for what `SessionMiddleware` and
+//! `CsrfViewMiddleware` do to anonymous requests: dead sessions are deleted, malformed CSRF
+//! tokens are replaced. Whether a session exists is for the caller to find out.
+
+use std::fmt::Write as _;
+
+use super::header::meta_value;
+use super::pystr::strip_str;
+
+/// Shorter keys were never made by Django: it forgets them at once. Test:
+/// `a_short_or_empty_session_key_is_deleted_everywhere`.
+const MIN_SESSION_KEY: usize = 8;
+const CSRF_TOKEN_LEN: usize = 32;
+/// A year less a day, in seconds.
+const CSRF_MAX_AGE_S: i64 = 31_449_600;
+const DELETE_SESSION: &str =
+    "sessionid=\"\"; expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0; Path=/; SameSite=Lax";
+
+/// The cookies of a request that matter, each as its last value.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cookies {
+    /// `sessionid`.
+    pub session: Option<String>,
+    /// `csrftoken`.
+    pub csrf: Option<String>,
+}
+
+impl Cookies {
+    /// Reads the `Cookie` headers. Test: `two_cookie_headers_run_into_each_other`.
+    #[must_use]
+    pub fn parse(headers: &[&[u8]]) -> Self {
+        let mut cookies = Cookies::default();
+        for chunk in meta_value(headers).unwrap_or_default().split(';') {
+            let (name, value) = chunk.split_once('=').unwrap_or(("", chunk));
+            let value = || Some(unquoted(strip_str(value)));
+            match strip_str(name) {
+                "sessionid" => cookies.session = value(),
+                "csrftoken" => cookies.csrf = value(),
+                _ => {}
+            }
+        }
+        cookies
+    }
+
+    /// The session key to look up in the database, if there is a plausible one.
+    #[must_use]
+    pub fn session_key(&self) -> Option<&str> {
+        let key = self.session.as_deref()?;
+        (key.chars().count() >= MIN_SESSION_KEY).then_some(key)
+    }
+}
+
+/// Who made the answer; it decides which middleware saw the request, and who opened the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnsweredBy {
+    /// `CommonMiddleware`: the redirect to a slash. The CSRF middleware was not reached.
+    Middleware,
+    /// Everything else before authentication: unknown paths, 406, an unknown `?format=`, and the
+    /// 400 page for a bad `Host` (the error pages run the CSRF middleware themselves) or for too
+    /// many query parameters.
+    Outside,
+    /// From authentication on: every other answer of the API, crashes included. The session was
+    /// opened.
+    View,
+}
+
+/// What an answer has to add.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CookieEffect {
+    /// Values of `Set-Cookie` headers, in order.
+    pub set_cookie: Vec<String>,
+    /// Whether `Vary` has to name `Cookie`.
+    pub vary: bool,
+}
+
+/// What the middleware does to an answer.
+///
+/// `session_known` says whether [`Cookies::session_key`] is in the database, `now` is in seconds
+/// since 1970, and `random` is asked for bytes only if a token has to be made.
+pub fn effect(
+    cookies: &Cookies,
+    answered_by: AnsweredBy,
+    session_known: bool,
+    now: i64,
+    random: &mut dyn FnMut() -> [u8; 32],
+) -> CookieEffect {
+    let in_view = answered_by == AnsweredBy::View;
+    let mut set_cookie = Vec::new();
+    let malformed = cookies
+        .csrf
+        .as_deref()
+        .is_some_and(|token| !is_csrf_token(token));
+    if malformed && answered_by != AnsweredBy::Middleware {
+        set_cookie.push(csrf_cookie(&new_token(random), now));
+    }
+    let dead_session = match cookies.session_key() {
+        Some(_) => in_view && !session_known,
+        None => cookies.session.is_some(),
+    };
+    if dead_session {
+        set_cookie.push(DELETE_SESSION.to_owned());
+    }
+    let vary = in_view || !set_cookie.is_empty();
+    CookieEffect { set_cookie, vary }
+}
+
+fn is_csrf_token(token: &str) -> bool {
+    matches!(token.len(), 32 | 64) && token.bytes().all(|b| b.is_ascii_alphanumeric())
+}
+
+/// 32 letters and digits, each as likely as any other.
+fn new_token(random: &mut dyn FnMut() -> [u8; 32]) -> String {
+    const ALPHABET: &[u8; 62] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+    let mut token = String::with_capacity(CSRF_TOKEN_LEN);
+    while token.len() < CSRF_TOKEN_LEN {
+        let picked = random().map(|byte| ALPHABET.get(usize::from(byte & 63)).copied());
+        let missing = CSRF_TOKEN_LEN - token.len();
+        token.extend(picked.into_iter().flatten().take(missing).map(char::from));
+    }
+    token
+}
+
+fn csrf_cookie(token: &str, now: i64) -> String {
+    let expires = http_date(now.saturating_add(CSRF_MAX_AGE_S));
+    format!("csrftoken={token}; expires={expires}; Max-Age={CSRF_MAX_AGE_S}; Path=/; SameSite=Lax")
+}
+
+/// `Fri, 19 Nov 2027 09:50:15 GMT`.
+fn http_date(unix_seconds: i64) -> String {
+    let time = jiff::Timestamp::from_second(unix_seconds).unwrap_or(jiff::Timestamp::MAX);
+    let mut out = String::new();
+    let _infallible = write!(out, "{}", time.strftime("%a, %d %b %Y %H:%M:%S GMT"));
+    out
+}
+
+/// `http.cookies._unquote`: a quoted value with backslash and octal escapes.
+fn unquoted(value: &str) -> String {
+    let inner = value.strip_prefix('"').and_then(|v| v.strip_suffix('"'));
+    let Some(mut rest) = inner else {
+        return value.to_owned();
+    };
+    let mut out = String::with_capacity(rest.len());
+    while let Some((plain, escape)) = rest.split_once('\\') {
+        out.push_str(plain);
+        rest = match octal_escape(escape) {
+            Some((c, tail)) => {
+                out.push(c);
+                tail
+            }
+            None => push_escaped(&mut out, escape),
+        };
+    }
+    out.push_str(rest);
+    out
+}
+
+/// `\"` is a quote; before a line break or the end, a backslash is a backslash.
+fn push_escaped<'a>(out: &mut String, escape: &'a str) -> &'a str {
+    let mut chars = escape.chars();
+    match chars.next() {
+        Some('\n') | None => {
+            out.push('\\');
+            escape
+        }
+        Some(c) => {
+            out.push(c);
+            chars.as_str()
+        }
+    }
+}
+
+/// Three octal digits, the first below 4: a code point, not a byte of UTF-8. Test:
+/// `a_quoted_cookie_is_unescaped`.
+fn octal_escape(escape: &str) -> Option<(char, &str)> {
+    let (digits, tail) = escape.split_at_checked(3)?;
+    let is_octal = digits.bytes().all(|b| matches!(b, b'0'..=b'7'))
+        && !digits.starts_with(['4', '5', '6', '7']);
+    let point = u8::from_str_radix(digits, 8).ok().filter(|_| is_octal)?;
+    Some((char::from(point), tail))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 1_795_168_215; // 2026-11-20 09:50:15 UTC
+
+    fn effect_of(header: &str, answered_by: AnsweredBy, known: bool) -> CookieEffect {
+        let cookies = Cookies::parse(&[header.as_bytes()]);
+        effect(&cookies, answered_by, known, NOW, &mut || [0; 32])
+    }
+
+    fn deleted() -> CookieEffect {
+        CookieEffect {
+            set_cookie: vec![DELETE_SESSION.to_owned()],
+            vary: true,
+        }
+    }
+
+    fn nothing(vary: bool) -> CookieEffect {
+        CookieEffect {
+            set_cookie: Vec::new(),
+            vary,
+        }
+    }
+
+    #[test]
+    fn cookies_are_split_at_semicolons_and_the_last_of_a_name_counts() {
+        let cookies = Cookies::parse(&[b"a=b; \x01; =;;; sessionid; sessionid=x ; sessionid= y=z"]);
+        assert_eq!(cookies.session.as_deref(), Some("y=z"));
+        assert_eq!(cookies.csrf, None);
+    }
+
+    #[test]
+    fn two_cookie_headers_run_into_each_other() {
+        let cookies = Cookies::parse(&[b"sessionid=abc", b"csrftoken=x; csrftoken=y"]);
+        assert_eq!(cookies.session.as_deref(), Some("abc,csrftoken=x"));
+        assert_eq!(cookies.csrf.as_deref(), Some("y"));
+    }
+
+    #[test]
+    fn a_quoted_cookie_is_unescaped() {
+        for (raw, value) in [
+            (r#""a\"b\\c""#, r#"a"b\c"#),
+            (r#""\101\377\400\1""#, "Aÿ4001"),
+            ("\"", "\""),
+            ("\"\"", ""),
+            ("a\"", "a\""),
+        ] {
+            let cookies = Cookies::parse(&[format!("sessionid={raw}").as_bytes()]);
+            assert_eq!(cookies.session.as_deref(), Some(value), "{raw}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_session_is_deleted_once_a_view_has_looked_for_it() {
+        let header = "sessionid=doesnotexist0000000000000000000";
+        assert_eq!(effect_of(header, AnsweredBy::View, false), deleted());
+        assert_eq!(
+            effect_of(header, AnsweredBy::Outside, false),
+            nothing(false)
+        );
+        assert_eq!(
+            effect_of(header, AnsweredBy::Middleware, false),
+            nothing(false)
+        );
+    }
+
+    #[test]
+    fn a_known_session_stays() {
+        assert_eq!(
+            effect_of("sessionid=12345678", AnsweredBy::View, true),
+            nothing(true)
+        );
+    }
+
+    #[test]
+    fn a_short_or_empty_session_key_is_deleted_everywhere() {
+        for header in ["sessionid=x", "sessionid=", "sessionid=1234567"] {
+            for by in [
+                AnsweredBy::Middleware,
+                AnsweredBy::Outside,
+                AnsweredBy::View,
+            ] {
+                assert_eq!(effect_of(header, by, false), deleted(), "{header} {by:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_malformed_csrf_token_is_replaced_except_by_a_redirect() {
+        let expected = format!(
+            "csrftoken={}; expires=Fri, 19 Nov 2027 09:50:15 GMT; Max-Age=31449600; Path=/; SameSite=Lax",
+            "a".repeat(32)
+        );
+        for header in [
+            "csrftoken=abc",
+            "csrftoken=",
+            "csrftoken=abcdefghijklmnopqrstuvwxyzABCDE-",
+        ] {
+            assert_eq!(
+                effect_of(header, AnsweredBy::Outside, false).set_cookie,
+                std::slice::from_ref(&expected)
+            );
+            assert_eq!(
+                effect_of(header, AnsweredBy::Middleware, false),
+                nothing(false)
+            );
+        }
+    }
+
+    #[test]
+    fn a_well_formed_csrf_token_stays() {
+        let token = format!("csrftoken={}", "aZ9b".repeat(8));
+        assert_eq!(
+            effect_of(&token, AnsweredBy::Outside, false),
+            nothing(false)
+        );
+        assert_eq!(
+            effect_of(&(token + &"0".repeat(32)), AnsweredBy::View, false),
+            nothing(true)
+        );
+    }
+
+    #[test]
+    fn the_csrf_token_comes_before_the_dead_session() {
+        let both = effect_of("sessionid=x; csrftoken=abc", AnsweredBy::View, false).set_cookie;
+        assert!(both.len() == 2 && both[0].starts_with("csrftoken=") && both[1] == DELETE_SESSION);
+    }
+
+    #[test]
+    fn a_token_skips_the_bytes_that_would_favour_some_letters() {
+        let mut first = true;
+        let token = new_token(&mut || {
+            let bytes = if first { [62; 32] } else { [61; 32] };
+            first = false;
+            bytes
+        });
+        assert_eq!(token, "9".repeat(32));
+    }
+}

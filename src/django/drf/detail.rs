@@ -1,0 +1,121 @@
+//! Answers of the form `{"detail": "…"}`.
+
+use super::Language;
+use crate::value::Value;
+
+/// A model that `get_object_or_404` may not find an object of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Model {
+    Conversation,
+    Message,
+}
+
+/// Why DRF refuses a request: the subclasses of its `APIException`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// 404: an unknown `?format=`.
+    NotFound,
+    /// 404: no such object.
+    NoMatch(Model),
+    /// 405; holds the method as it was sent.
+    MethodNotAllowed(String),
+    /// 406
+    NotAcceptable,
+    /// 415; holds the `Content-Type` as it was sent.
+    UnsupportedMediaType(String),
+    /// 400; the text is Python's, in English.
+    ParseError(String),
+    /// 403: `Basic` and nothing else.
+    BasicNoCredentials,
+    /// 403
+    BasicSpaces,
+    /// 403
+    BasicNotBase64,
+    /// 403
+    InvalidPassword,
+}
+
+impl Detail {
+    /// The HTTP status.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        match self {
+            Detail::ParseError(_) => 400,
+            Detail::BasicNoCredentials
+            | Detail::BasicSpaces
+            | Detail::BasicNotBase64
+            | Detail::InvalidPassword => 403,
+            Detail::NotFound | Detail::NoMatch(_) => 404,
+            Detail::MethodNotAllowed(_) => 405,
+            Detail::NotAcceptable => 406,
+            Detail::UnsupportedMediaType(_) => 415,
+        }
+    }
+
+    /// The text. What Django raises itself and what Python says is never translated.
+    #[must_use]
+    pub fn text(&self, language: Language) -> String {
+        match self {
+            Detail::NoMatch(model) => format!("No {model:?} matches the given query."),
+            Detail::ParseError(text) => text.clone(),
+            _ => match language {
+                Language::EnUs => self.english(),
+                Language::Ko => self.korean(),
+            },
+        }
+    }
+
+    /// The body.
+    #[must_use]
+    pub fn to_value(&self, language: Language) -> Value {
+        Value::Map(vec![("detail".into(), self.text(language).into())])
+    }
+
+    fn english(&self) -> String {
+        match self {
+            Detail::NotFound => "Not found.",
+            Detail::NotAcceptable => "Could not satisfy the request Accept header.",
+            Detail::BasicNoCredentials => "Invalid basic header. No credentials provided.",
+            Detail::BasicSpaces => {
+                "Invalid basic header. Credentials string should not contain spaces."
+            }
+            Detail::BasicNotBase64 => {
+                "Invalid basic header. Credentials not correctly base64 encoded."
+            }
+            Detail::InvalidPassword => "Invalid username/password.",
+            Detail::MethodNotAllowed(method) => {
+                return format!("Method \"{}\" not allowed.", method.to_uppercase());
+            }
+            Detail::UnsupportedMediaType(sent) => {
+                return format!("Unsupported media type \"{sent}\" in request.");
+            }
+            Detail::NoMatch(_) | Detail::ParseError(_) => "",
+        }
+        .to_owned()
+    }
+
+    fn korean(&self) -> String {
+        match self {
+            Detail::NotFound => "찾을 수 없습니다.",
+            Detail::NotAcceptable => "Accept header 요청을 만족할 수 없습니다.",
+            Detail::BasicNoCredentials => {
+                "기본 헤더(basic header)가 유효하지 않습니다. 인증데이터(credentials)가 제공되지 않았습니다."
+            }
+            Detail::BasicSpaces => {
+                "기본 헤더(basic header)가 유효하지 않습니다. 인증데이터(credentials) 문자열은 빈칸(spaces)을 포함하지 않아야 합니다."
+            }
+            Detail::BasicNotBase64 => {
+                "기본 헤더(basic header)가 유효하지 않습니다. 인증데이터(credentials)가 base64로 적절히 부호화(encode)되지 않았습니다."
+            }
+            Detail::InvalidPassword => "아이디/비밀번호가 유효하지 않습니다.",
+            Detail::MethodNotAllowed(method) => {
+                return format!("메소드(Method) \"{}\"는 허용되지 않습니다.", method.to_uppercase());
+            }
+            Detail::UnsupportedMediaType(sent) => {
+                return format!("요청된 \"{sent}\"가 지원되지 않는 미디어 형태입니다.");
+            }
+            Detail::NoMatch(_) | Detail::ParseError(_) => "",
+        }
+        .to_owned()
+    }
+}

@@ -1,0 +1,146 @@
+//! The Django behind this server: what Chatferry does not serve is passed on to it, a share of the
+//! conversations can be left to it, and both sides can be compared.
+//!
+//! - [`rollout`] decides which conversations are served here,
+//! - [`mod@forward`] passes requests on, with [`headers`] and [`body`]; [`upstream`] keeps the
+//!   connections,
+//! - [`tunnel`] passes WebSockets on, [`frames`] knows where their frames end,
+//! - [`shadow`] asks both sides the same and tells the differences.
+//!
+//! Nothing of this is there without `gateway.upstream`. Of our own paths `/healthz`, `/readyz` and
+//! `/metrics` hide Django's; the chat page does not, as Django may have a page of its own there.
+
+mod body;
+mod forward;
+mod frames;
+mod headers;
+pub mod rollout;
+mod shadow;
+mod tunnel;
+mod upstream;
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use hyper::{HeaderMap, Method, Uri};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+pub use self::{body::Relayed, forward::forward, rollout::Side, shadow::Question};
+use self::{
+    rollout::{Moved, side_of},
+    shadow::Shadow,
+    upstream::Upstream,
+};
+use crate::{
+    config::{self, Backend, Config},
+    django::{handshake, urls::decode_path},
+    http::router::{self, Resource, Route},
+};
+
+/// The address of a client, for those who answer in its stead; `None` over a Unix socket.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub Option<IpAddr>);
+
+/// The way to Django.
+pub struct Gateway {
+    upstream: Arc<Upstream>,
+    shadow: Shadow,
+    /// The settings in force: SIGHUP changes some of them.
+    live: watch::Sender<config::Gateway>,
+    trust_forwarded: bool,
+    response_timeout: Duration,
+    /// Over which sockets that move are closed.
+    spread: Duration,
+}
+
+impl Gateway {
+    /// The gateway of these settings, if they have one.
+    #[must_use]
+    pub fn of(config: &Config) -> Option<Arc<Self>> {
+        let settings = &config.gateway;
+        let address = settings.upstream.clone()?;
+        if config.layer.backend == Backend::Memory {
+            tracing::warn!(
+                "layer.backend is memory: sockets here and sockets of Django do not hear each other"
+            );
+        }
+        let connect_timeout = Duration::from_secs(settings.connect_timeout_s);
+        Some(Arc::new(Gateway {
+            upstream: Arc::new(Upstream::new(address, connect_timeout)),
+            shadow: Shadow::new(settings.shadow_log_content),
+            live: watch::Sender::new(settings.clone()),
+            trust_forwarded: settings.trust_forwarded,
+            response_timeout: Duration::from_secs(settings.response_timeout_s),
+            spread: Duration::from_secs(config.server.drain_s),
+        }))
+    }
+
+    /// Takes over what may change while the server runs: the two percentages, and what becomes of
+    /// open sockets.
+    pub fn reload(&self, settings: &config::Gateway) {
+        self.live.send_if_modified(|live| {
+            let before = live.clone();
+            live.rollout_percent = settings.rollout_percent;
+            live.on_change = settings.on_change;
+            live.shadow_percent = settings.shadow_percent;
+            *live != before
+        });
+    }
+
+    /// Who serves a request with this head.
+    #[must_use]
+    pub fn side(&self, method: &Method, uri: &Uri, headers: &HeaderMap, config: &Config) -> Side {
+        let percent = self.live.borrow().rollout_percent;
+        // A tunnel to anywhere is not for passing on.
+        if method == Method::CONNECT {
+            return Side::Here;
+        }
+        // Daphne routes no address with scheme and host, and none that is not ASCII.
+        if uri.scheme().is_some()
+            || !uri
+                .path_and_query()
+                .is_some_and(|to| to.as_str().is_ascii())
+        {
+            return Side::Django;
+        }
+        let path = decode_path(uri.path());
+        if handshake::wants_upgrade(headers) {
+            let conversation = router::socket(&path, config);
+            return conversation.map_or(Side::Django, |id| side_of(id, percent));
+        }
+        match route(&path, config) {
+            Some(Route::Healthz | Route::Readyz | Route::Metrics) => Side::Here,
+            Some(Route::Api(resource)) => match conversation_of(&resource) {
+                Some(id) => side_of(id, percent),
+                None if percent > 0 => Side::Here,
+                None => Side::Django,
+            },
+            Some(Route::Page) | None => Side::Django,
+        }
+    }
+
+    /// Ends when this conversation's socket, which `side` serves, is to be closed because the
+    /// conversation has moved to the other side.
+    pub fn moved(&self, conversation: Uuid, side: Side) -> Moved {
+        rollout::moved(self.live.subscribe(), conversation, side, self.spread)
+    }
+}
+
+/// The route of a path, or the one it lacks only the last slash of: who serves a path also
+/// redirects to it.
+fn route(path: &str, config: &Config) -> Option<Route> {
+    Route::of(path, config).or_else(|| Route::of(&format!("{path}/"), config))
+}
+
+/// The conversation that a resource is part of. A message does not tell its conversation.
+fn conversation_of(resource: &Resource) -> Option<Uuid> {
+    match resource {
+        Resource::Conversation(id)
+        | Resource::ConversationMessages(id)
+        | Resource::SendMessage(id) => Some(*id),
+        Resource::Conversations | Resource::UserConversations(_) | Resource::MessageRead(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

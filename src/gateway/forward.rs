@@ -1,0 +1,152 @@
+//! One request on its way to Django and the answer on its way back.
+
+use std::{sync::Arc, time::Instant};
+
+use hyper::{
+    Request, StatusCode, Version,
+    body::{Body as _, Incoming},
+    header::{CONNECTION, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING, UPGRADE},
+    http::response,
+    upgrade::OnUpgrade,
+};
+
+use super::{
+    Gateway, Peer, Relayed, Side,
+    body::{Outgoing, Upload},
+    headers,
+    shadow::Question,
+    tunnel::{Tunnel, may_open},
+    upstream::Failure,
+};
+use crate::{
+    app::App,
+    django::handshake,
+    http::{Body, Response, reply},
+    value::Value,
+    ws,
+};
+
+/// Passes a request to Django, a WebSocket handshake too, and answers with what Django answers.
+pub async fn forward(
+    app: &Arc<App>,
+    gateway: &Arc<Gateway>,
+    request: Request<Incoming>,
+) -> Response {
+    let began = Instant::now();
+    let question = gateway.question(app, &request);
+    let answer = if handshake::wants_upgrade(request.headers()) {
+        upgrade(app, gateway, request).await
+    } else {
+        relay(gateway, request).await
+    };
+    let response = match answer {
+        Ok(response) => response,
+        Err(failure) => {
+            tracing::warn!(%failure, "a request could not be passed on");
+            app.metrics.gateway_failure(failure.label());
+            refuse(&failure)
+        }
+    };
+    app.metrics
+        .gateway_request(response.status().as_u16(), began.elapsed());
+    Question::ask(question, app);
+    response
+}
+
+async fn relay(gateway: &Arc<Gateway>, request: Request<Incoming>) -> Result<Response, Failure> {
+    let request = outgoing(gateway, request);
+    let (response, place) = gateway
+        .upstream
+        .send(request, gateway.response_timeout)
+        .await?;
+    let (mut head, body) = response.into_parts();
+    headers::strip_hop_by_hop(&mut head.headers);
+    Ok(incoming(head, Relayed::new(body, Some(place))))
+}
+
+/// A handshake: the answer decides whether there is a socket.
+async fn upgrade(
+    app: &Arc<App>,
+    gateway: &Arc<Gateway>,
+    mut request: Request<Incoming>,
+) -> Result<Response, Failure> {
+    if !may_open(app) {
+        return Ok(ws::upgrade::retry_later());
+    }
+    let client = hyper::upgrade::on(&mut request);
+    let tunnel = Tunnel::of(app, gateway, &request);
+    let mut request = outgoing(gateway, request);
+    request.extensions_mut().remove::<OnUpgrade>();
+    let asked = request.headers_mut();
+    asked.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    asked.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    let mut response = gateway
+        .upstream
+        .upgrade(request, gateway.response_timeout)
+        .await?;
+    tunnel.answered(response.status());
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        let (mut head, body) = response.into_parts();
+        headers::strip_hop_by_hop(&mut head.headers);
+        return Ok(incoming(head, Relayed::new(body, None)));
+    }
+    let upstream = hyper::upgrade::on(&mut response);
+    let (mut head, _) = response.into_parts();
+    head.extensions.remove::<OnUpgrade>();
+    tokio::spawn(tunnel.run(client, upstream));
+    Ok(Response::from_parts(head, Body::default()))
+}
+
+/// The request as it is sent to Django.
+fn outgoing(gateway: &Gateway, request: Request<Incoming>) -> Request<Outgoing> {
+    let (mut head, body) = request.into_parts();
+    let peer = head.extensions.get().copied().unwrap_or(Peer(None));
+    headers::prepare(&mut head.headers, peer, gateway.trust_forwarded);
+    head.version = Version::HTTP_11;
+    if body.is_end_stream() {
+        return Request::from_parts(head, Outgoing::Empty);
+    }
+    // A GET has a body too if it came with one.
+    if !head.headers.contains_key(CONTENT_LENGTH) {
+        let chunked = HeaderValue::from_static("chunked");
+        head.headers.insert(TRANSFER_ENCODING, chunked);
+    }
+    Request::from_parts(head, Outgoing::Streaming(body, Upload::new(false)))
+}
+
+/// The answer as it is sent to the client.
+fn incoming(mut head: response::Parts, body: Relayed) -> Response {
+    head.version = Version::HTTP_11;
+    Response::from_parts(head, Body::Upstream(body))
+}
+
+/// An answer of ours in place of Django's.
+fn refuse(failure: &Failure) -> Response {
+    let (status, text) = failure.answer();
+    let body = Value::Map(vec![("detail".into(), text.into())]);
+    let mut response = reply::json(status, &body);
+    // What is left of the request's body would be taken for the next request.
+    reply::close(&mut response);
+    response
+}
+
+impl Gateway {
+    /// What to ask both sides about this request, if it is one of those that are compared.
+    #[must_use]
+    pub fn question(&self, app: &App, request: &Request<Incoming>) -> Option<Question> {
+        let percent = self.live.borrow().shadow_percent;
+        Question::of(percent, app, request)
+    }
+
+    /// Whether the request is to be passed on.
+    #[must_use]
+    pub fn passes_on(&self, app: &App, request: &Request<Incoming>) -> bool {
+        let side = self.side(
+            request.method(),
+            request.uri(),
+            request.headers(),
+            &app.config,
+        );
+        side == Side::Django
+    }
+}

@@ -1,0 +1,126 @@
+//! Which conversations are served here: a stable share, known from the conversation's id alone, so
+//! that every process and every proxy in front finds the same.
+//!
+//! The last four hex digits of the id are read as a number, which is random in ids of version 4
+//! and 7; the conversation is served here if that number is less than 65536 × percent / 100. In
+//! `HAProxy`'s words, with the id in `txn.id`:
+//! `var(txn.id),bytes(32,4),hex2i,mul(100),div(65536) lt PERCENT`. Who was served here at a
+//! smaller percentage stays here at a larger one.
+
+use std::{future::Future, pin::Pin, time::Duration};
+
+use tokio::{sync::watch, time::sleep};
+use uuid::Uuid;
+
+use crate::{
+    config::{Gateway as Settings, OnChange},
+    shutdown::spread,
+};
+
+/// Who serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    Here,
+    Django,
+}
+
+/// Ends when a socket is to be closed because its conversation has moved.
+pub type Moved = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Who serves a conversation when `percent` of them are served here. 0 is none and 100 is all.
+#[must_use]
+pub fn side_of(conversation: Uuid, percent: u8) -> Side {
+    let [.., high, low] = *conversation.as_bytes();
+    let number = u32::from(u16::from_be_bytes([high, low]));
+    if number * 100 < u32::from(percent) * (1 << 16) {
+        Side::Here
+    } else {
+        Side::Django
+    }
+}
+
+/// Waits until the conversation is not `side`'s any more and its sockets are to be closed, and
+/// then for this socket's own moment within `window`; a conversation that comes back before it
+/// keeps its socket.
+pub(super) fn moved(
+    mut live: watch::Receiver<Settings>,
+    conversation: Uuid,
+    side: Side,
+    window: Duration,
+) -> Moved {
+    let leaves = move |live: &Settings| {
+        live.on_change == OnChange::Drain && side_of(conversation, live.rollout_percent) != side
+    };
+    Box::pin(async move {
+        loop {
+            if live.wait_for(leaves).await.is_err() {
+                // The server is gone, and its drain closes what is left.
+                std::future::pending::<()>().await;
+            }
+            tokio::select! {
+                () = sleep(spread(window)) => return,
+                back = live.wait_for(|live| !leaves(live)) => drop(back),
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids() -> impl Iterator<Item = Uuid> {
+        // Spread like random ids, and the same in each run.
+        (0..10_000_u128).map(|n| {
+            Uuid::from_u128(n.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835) >> 32)
+        })
+    }
+
+    fn share(percent: u8) -> usize {
+        ids()
+            .filter(|id| side_of(*id, percent) == Side::Here)
+            .count()
+    }
+
+    #[test]
+    fn none_and_all_are_exact() {
+        assert_eq!(share(0), 0);
+        assert_eq!(share(100), 10_000);
+        let last = Uuid::from_u128(u128::MAX);
+        assert_eq!(side_of(last, 99), Side::Django);
+        assert_eq!(side_of(last, 100), Side::Here);
+        assert_eq!(side_of(Uuid::nil(), 0), Side::Django);
+        assert_eq!(side_of(Uuid::nil(), 1), Side::Here);
+    }
+
+    #[test]
+    fn a_percentage_is_about_that_share_of_the_conversations() {
+        for percent in [1, 10, 50, 90] {
+            let off = share(percent).abs_diff(usize::from(percent) * 100);
+            assert!(off < 150, "{percent}: off by {off} of 10000");
+        }
+    }
+
+    #[test]
+    fn who_is_here_at_a_smaller_share_is_here_at_a_larger_one() {
+        for id in ids().take(500) {
+            let mut before = Side::Django;
+            for percent in 0..=100 {
+                let now = side_of(id, percent);
+                assert!(before == Side::Django || now == Side::Here);
+                before = now;
+            }
+        }
+    }
+
+    #[test]
+    fn the_documented_rule_holds() {
+        // 0x1999 = 6553 is below 10 % of 65536, 0x199a is not.
+        for (id, side) in [
+            ("95031212-7823-4748-bb78-b212d36b1999", Side::Here),
+            ("95031212-7823-4748-bb78-b212d36b199a", Side::Django),
+        ] {
+            assert_eq!(side_of(id.parse().unwrap(), 10), side, "{id}");
+        }
+    }
+}

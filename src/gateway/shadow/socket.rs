@@ -1,0 +1,304 @@
+//! What Django writes on a socket, compared with what we would have written for the same rows.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper::StatusCode;
+use tokio::{sync::mpsc, time::sleep};
+use uuid::Uuid;
+
+use super::{SETTLE, Verdict, diff, watcher::Seen};
+use crate::{
+    app::App,
+    chat::{Event, Message},
+    django::{
+        datetime::Timestamp,
+        json::{self, Constants},
+        pystr::str_of,
+    },
+    gateway::Gateway,
+    serializers,
+    store::StoreError,
+    value::Value,
+    ws::protocol::django::{Rejection, error_frame, event_frame, history_frame},
+};
+
+/// How long before its event a message may have been stored, in microseconds.
+const RECENT: i64 = 120_000_000;
+
+/// Rows that are this much older than the socket were in every history, in microseconds; of
+/// younger ones one side may know and the other not.
+const OLD: i64 = 10_000_000;
+
+/// Codes with which Django ends sockets because it goes away, or because its consumer has crashed
+/// on a frame that we answer with an error.
+const EXPECTED_CODES: [u16; 3] = [1001, 1011, 1012];
+
+/// The comparisons of one socket.
+#[derive(Clone)]
+pub struct Comparison {
+    app: Arc<App>,
+    gateway: Arc<Gateway>,
+    conversation: Uuid,
+    began: Timestamp,
+}
+
+impl Comparison {
+    pub fn new(app: &Arc<App>, gateway: &Arc<Gateway>, conversation: Uuid) -> Self {
+        Comparison {
+            app: Arc::clone(app),
+            gateway: Arc::clone(gateway),
+            conversation,
+            began: Timestamp::now(),
+        }
+    }
+
+    /// Compares the answer to the handshake. `refused` is our own refusal of its headers.
+    pub async fn handshake(&self, django: StatusCode, refused: Option<u16>) {
+        let verdict = match self.may_connect(refused).await {
+            Ok(ours) if ours == django.as_u16() => Verdict::Same,
+            Ok(ours) => {
+                let text = format!("Django has {}, Chatferry {ours}", django.as_u16());
+                Verdict::of("handshake", Some(text))
+            }
+            Err(_) => Verdict::Unknown,
+        };
+        self.conclude(&verdict);
+    }
+
+    async fn may_connect(&self, refused: Option<u16>) -> Result<u16, crate::chat::ChatError> {
+        if let Some(status) = refused {
+            return Ok(status);
+        }
+        let may = self.app.chat.may_connect(self.conversation).await?;
+        Ok(if may { 101 } else { 403 })
+    }
+
+    /// Compares what is seen until the socket has ended.
+    pub async fn run(self, mut seen: mpsc::Receiver<Seen>) {
+        let mut first = true;
+        while let Some(seen) = seen.recv().await {
+            let Ok(slot) = self.gateway.shadow.slots.acquire().await else {
+                return;
+            };
+            let verdict = match &seen {
+                Seen::Text(text) => {
+                    let of_history = std::mem::replace(&mut first, false);
+                    let verdict = self.text(text, of_history).await;
+                    if matches!(verdict, Ok(Verdict::Different(_))) {
+                        // A row may have been on its way.
+                        sleep(SETTLE).await;
+                        self.text(text, of_history).await
+                    } else {
+                        verdict
+                    }
+                }
+                Seen::Binary => Ok(different("frame", "Django has sent a binary message")),
+                Seen::Close { code, asked } => Ok(close(*code, *asked)),
+            };
+            self.conclude(&verdict.unwrap_or(Verdict::Unknown));
+            drop(slot);
+        }
+    }
+
+    fn conclude(&self, verdict: &Verdict) {
+        let place = format!("socket of {}", self.conversation);
+        let shadow = &self.gateway.shadow;
+        shadow.conclude(&self.app.metrics, &place, verdict);
+    }
+
+    async fn text(&self, text: &[u8], first: bool) -> Result<Verdict, StoreError> {
+        let value = std::str::from_utf8(text)
+            .ok()
+            .and_then(|text| json::loads(text, Constants::Allow).ok());
+        let Some(value) = value else {
+            return Ok(different("frame", "Django has sent no JSON"));
+        };
+        let field = |name| value.get(name).cloned().unwrap_or(Value::Null);
+        let kind = value.get("type").and_then(Value::as_str);
+        let (kind, ours) = match kind {
+            _ if first => ("history", self.history(&value).await?),
+            Some("chat_message") => match self.message(&value).await? {
+                Some(ours) => ("message", ours),
+                None => return Ok(different("message", "there is no such row")),
+            },
+            Some("message_read") => {
+                let (message_id, user_id) = (field("message_id"), field("user_id"));
+                let event = Event::MessageRead {
+                    message_id,
+                    user_id,
+                };
+                ("message_read", event_frame(&event))
+            }
+            Some("typing_status") => {
+                let (user_id, is_typing) = (field("user_id"), field("is_typing"));
+                let event = Event::TypingStatus { user_id, is_typing };
+                ("typing", event_frame(&event))
+            }
+            Some(kind) if self.passes(kind) => return Ok(Verdict::Unknown),
+            _ => match error(&value) {
+                Some(ours) => ("error", ours),
+                None => {
+                    return Ok(different(
+                        "frame",
+                        "Django has sent a frame of another kind",
+                    ));
+                }
+            },
+        };
+        let tell = self.gateway.shadow.tell;
+        Ok(Verdict::of(
+            kind,
+            diff::difference(text, payload(&ours), tell),
+        ))
+    }
+
+    /// Whether Django's own kind of event is passed on here as well.
+    fn passes(&self, kind: &str) -> bool {
+        let passed = &self.app.config.layer.passthrough;
+        passed.iter().any(|name| name == kind || name == "*")
+    }
+
+    /// The history that we would have sent: of the rows that were written around the handshake
+    /// those that Django had.
+    async fn history(&self, django: &Value) -> Result<Bytes, StoreError> {
+        let shown: Vec<Uuid> = match django.get("messages") {
+            Some(Value::List(messages)) => messages.iter().filter_map(id_of).collect(),
+            _ => Vec::new(),
+        };
+        let shown: std::collections::HashSet<Uuid> = shown.into_iter().collect();
+        let rows = self.app.store.messages(self.conversation, None).await?;
+        let old = self.began.micros() - OLD;
+        let mut rows: Vec<Message> = rows
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|row| row.created_at.micros() < old || shown.contains(&row.id))
+            .collect();
+        let limit = self.app.config.ws.history_limit;
+        if limit > 0 && rows.len() > limit {
+            rows.drain(..rows.len() - limit);
+        }
+        let messages = serializers::messages(&rows, self.app.zone());
+        Ok(history_frame(&messages))
+    }
+
+    /// The event that we would have sent for the row of Django's; `None` if there is no such row.
+    async fn message(&self, django: &Value) -> Result<Option<Bytes>, StoreError> {
+        let Some(told) = django.get("message") else {
+            return Ok(None);
+        };
+        let row = match id_of(told) {
+            Some(id) => self.row(id).await?,
+            None => self.newest().await?,
+        };
+        let Some(row) = row else { return Ok(None) };
+        // The type is echoed as it was sent, and stored as a text.
+        let shown_type = told
+            .get("message_type")
+            .filter(|shown| str_of(shown) == *row.message_type)
+            .cloned()
+            .unwrap_or_else(|| row.message_type.as_str().into());
+        let message = serializers::echoed_message(&row, shown_type, self.app.zone());
+        Ok(Some(event_frame(&Event::ChatMessage { message })))
+    }
+
+    async fn row(&self, id: Uuid) -> Result<Option<Message>, StoreError> {
+        let shadow = &self.gateway.shadow;
+        if let Some(row) = shadow.remembered(&id) {
+            return Ok(Some(row));
+        }
+        let rows = self.recent().await?;
+        for row in &rows {
+            shadow.remember(row.clone());
+        }
+        Ok(rows.into_iter().find(|row| row.id == id))
+    }
+
+    /// For a message without an id that we know of: what it should have looked like.
+    async fn newest(&self) -> Result<Option<Message>, StoreError> {
+        Ok(self.recent().await?.pop())
+    }
+
+    async fn recent(&self) -> Result<Vec<Message>, StoreError> {
+        let since = Timestamp::from_micros(Timestamp::now().micros() - RECENT);
+        let store = &self.app.store;
+        store.messages_since(&[self.conversation], since).await
+    }
+}
+
+fn different(kind: &'static str, text: &str) -> Verdict {
+    Verdict::of(kind, Some(text.to_owned()))
+}
+
+/// We never end a socket that does nothing wrong, and answer a close frame with 1000.
+fn close(code: Option<u16>, asked: bool) -> Verdict {
+    let told = code.map_or("no code".to_owned(), |code| code.to_string());
+    match code {
+        Some(1000) if asked => Verdict::Same,
+        Some(code) if EXPECTED_CODES.contains(&code) => Verdict::Unknown,
+        _ if asked => different("close", &format!("Django answers {told}, Chatferry 1000")),
+        _ => different("close", &format!("Django closes with {told}")),
+    }
+}
+
+/// The error frame of ours with the text of Django's, if Django has such a text.
+fn error(django: &Value) -> Option<Bytes> {
+    let text = django.get("error")?.as_str()?;
+    let known = [Rejection::Json, Rejection::Required].map(|rejection| rejection.to_string());
+    known
+        .iter()
+        .find(|known| *known == text)
+        .map(|text| error_frame(text))
+}
+
+fn id_of(message: &Value) -> Option<Uuid> {
+    message.get("id")?.as_str()?.parse().ok()
+}
+
+/// The payload of an unmasked frame.
+fn payload(frame: &[u8]) -> &[u8] {
+    let header = match frame.get(1) {
+        Some(126) => 4,
+        Some(127) => 10,
+        _ => 2,
+    };
+    frame.get(header..).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_goodbye_of_django_s_own_is_a_difference_unless_it_goes_away() {
+        for (code, asked, verdict) in [
+            (Some(1000), true, Some(Verdict::Same)),
+            (Some(1011), false, Some(Verdict::Unknown)),
+            (Some(1001), false, Some(Verdict::Unknown)),
+            (Some(1000), false, None),
+            (Some(4001), false, None),
+            (Some(4001), true, None),
+            (None, false, None),
+        ] {
+            match verdict {
+                Some(verdict) => assert_eq!(close(code, asked), verdict),
+                None => assert!(matches!(close(code, asked), Verdict::Different(_))),
+            }
+        }
+    }
+
+    #[test]
+    fn the_payload_is_found_after_every_form_of_header() {
+        for size in [0, 5, 125, 126, 70_000] {
+            let frame = crate::ws::writer::text_frame(|out| out.extend(vec![b'x'; size]));
+            assert_eq!(payload(&frame), vec![b'x'; size]);
+        }
+    }
+
+    #[test]
+    fn an_error_is_known_by_its_text() {
+        let frame = |text| error(&Value::Map(vec![("error".into(), Value::from(text))]));
+        assert!(frame("Invalid JSON format").is_some());
+        assert!(frame("Something else").is_none());
+    }
+}

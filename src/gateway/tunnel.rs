@@ -1,0 +1,200 @@
+//! An open WebSocket between a client and Django: bytes both ways, as they come. Only where frames
+//! end is followed, for a close frame of ours may stand between two frames and nowhere else.
+
+use std::{io, pin::Pin, sync::Arc, time::Duration};
+
+use hyper::{Request, StatusCode, body::Incoming, upgrade::OnUpgrade};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split},
+    time::timeout,
+};
+use uuid::Uuid;
+
+use super::{
+    Gateway, Side,
+    frames::{CLOSE, Cutter, Piece},
+    shadow::Watcher,
+};
+use crate::{
+    app::App, django::urls::decode_path, http::router, server::Stream, shutdown::Turn,
+    ws::writer::close_frame,
+};
+
+/// Bytes that are on their way in each direction, at most.
+const BUFFER: usize = 4096;
+
+/// How long one side may take to end its half after the other has.
+const CLOSING: Duration = Duration::from_secs(2);
+
+/// The code for a client that shall come back at once and find another process or side.
+const RESTART: u16 = 1012;
+
+/// Whether sockets are still opened.
+pub fn may_open(app: &App) -> bool {
+    !app.drain.has_begun()
+}
+
+/// A socket that Django serves.
+pub struct Tunnel {
+    app: Arc<App>,
+    gateway: Arc<Gateway>,
+    /// Of a chat socket; the others are Django's alone.
+    conversation: Option<Uuid>,
+    watcher: Option<Watcher>,
+    drain: Turn,
+}
+
+/// The reading half of a side, and what it has sent already.
+struct Source {
+    half: ReadHalf<Stream>,
+    early: bytes::Bytes,
+}
+
+impl Source {
+    /// The next bytes; none at the end. May be cancelled.
+    async fn next<'a>(&'a mut self, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
+        if !self.early.is_empty() {
+            let here = self.early.len().min(buffer.len());
+            buffer[..here].copy_from_slice(&self.early.split_to(here));
+            return Ok(&buffer[..here]);
+        }
+        let read = self.half.read(buffer).await?;
+        Ok(&buffer[..read])
+    }
+}
+
+impl Tunnel {
+    /// The tunnel that a handshake asks for.
+    pub fn of(app: &Arc<App>, gateway: &Arc<Gateway>, request: &Request<Incoming>) -> Self {
+        let conversation = router::socket(&decode_path(request.uri().path()), &app.config);
+        Tunnel {
+            watcher: conversation.and_then(|id| gateway.watcher(app, id, request)),
+            app: Arc::clone(app),
+            gateway: Arc::clone(gateway),
+            conversation,
+            drain: app.drain.subscribe(),
+        }
+    }
+
+    /// Django has answered the handshake.
+    pub fn answered(&self, status: StatusCode) {
+        if let Some(watcher) = &self.watcher {
+            watcher.answered(status);
+        }
+    }
+
+    /// Passes everything on until either side has ended, or the socket has to go.
+    pub async fn run(self, client: OnUpgrade, upstream: OnUpgrade) {
+        let (Ok(client), Ok(upstream)) = (client.await, upstream.await) else {
+            return;
+        };
+        let (Ok(client), Ok(upstream)) = (
+            client.downcast::<TokioIo<Stream>>(),
+            upstream.downcast::<TokioIo<Stream>>(),
+        ) else {
+            return;
+        };
+        let _open = self.app.metrics.gateway_socket();
+        let (half, client_write) = split(client.io.into_inner());
+        let from_client = Source {
+            half,
+            early: client.read_buf,
+        };
+        let (half, upstream_write) = split(upstream.io.into_inner());
+        let from_upstream = Source {
+            half,
+            early: upstream.read_buf,
+        };
+        let (mut upstream_write, mut client_write) = (upstream_write, client_write);
+        let watcher = self.watcher;
+        let leave = leave(self.app, &self.gateway, self.conversation, self.drain);
+        let (see_client, see_server) = Watcher::split(watcher);
+        let up = up(from_client, &mut upstream_write, see_client);
+        let down = down(from_upstream, &mut client_write, leave, see_server);
+        let (mut up, mut down) = (Box::pin(up), Box::pin(down));
+        // Who ends first has told the other, which may take a moment to end as well.
+        tokio::select! {
+            ended = &mut up => if ended.is_ok() {
+                let _ = timeout(CLOSING, down).await;
+            },
+            ended = &mut down => if ended.is_ok() {
+                let _ = timeout(CLOSING, up).await;
+            },
+        }
+    }
+}
+
+/// Waits until the socket has to go: the process drains, or the conversation has moved.
+fn leave(
+    app: Arc<App>,
+    gateway: &Gateway,
+    conversation: Option<Uuid>,
+    mut drain: Turn,
+) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    let moved = conversation.map(|id| gateway.moved(id, Side::Django));
+    Box::pin(async move {
+        let Some(moved) = moved else {
+            return drain.reached().await;
+        };
+        tokio::select! {
+            () = drain.reached() => {}
+            () = moved => app.metrics.gateway_moved(),
+        }
+    })
+}
+
+/// Client to Django.
+async fn up(
+    mut from: Source,
+    to: &mut WriteHalf<Stream>,
+    mut see: impl FnMut(&[u8]),
+) -> io::Result<()> {
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let bytes = from.next(&mut buffer).await?;
+        if bytes.is_empty() {
+            return to.shutdown().await;
+        }
+        to.write_all(bytes).await?;
+        see(bytes);
+    }
+}
+
+/// Django to client, until the socket has to leave: then the client is told between two frames,
+/// and what it sends up to its own close frame still reaches Django.
+async fn down(
+    mut from: Source,
+    to: &mut WriteHalf<Stream>,
+    mut leave: Pin<Box<dyn Future<Output = ()> + Send>>,
+    mut see: impl FnMut(&[u8]),
+) -> io::Result<()> {
+    let mut buffer = vec![0; BUFFER];
+    let mut cutter = Cutter::default();
+    let mut closing = false;
+    loop {
+        tokio::select! {
+            biased;
+            // A socket that Django closes itself needs no second goodbye.
+            () = &mut leave, if cutter.is_between_frames() && !closing => break,
+            bytes = from.next(&mut buffer) => {
+                let bytes = bytes?;
+                if bytes.is_empty() {
+                    return to.shutdown().await;
+                }
+                to.write_all(bytes).await?;
+                cutter.cut(bytes, |piece| {
+                    closing |= matches!(piece, Piece::Head(head) if head.opcode == CLOSE);
+                });
+                see(bytes);
+            }
+        }
+    }
+    to.write_all(&close_frame(RESTART)).await?;
+    let rest = async {
+        while !from.next(&mut buffer).await?.is_empty() {}
+        Ok(())
+    };
+    let _: Result<io::Result<()>, _> = timeout(CLOSING, rest).await;
+    to.shutdown().await
+}

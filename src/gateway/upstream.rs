@@ -1,0 +1,271 @@
+//! Connections to the upstream: opened when needed, kept for a moment after an answer.
+
+use std::{
+    io,
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::{Body, Incoming},
+    client::conn::http1,
+};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    net::{TcpStream, UnixStream},
+    time::{Instant, sleep_until, timeout},
+};
+
+use super::body::{Outgoing, Upload};
+use crate::{
+    config::Upstream as Address,
+    server::{Io, Stream},
+};
+
+/// How long an unused connection is kept: less than the 5 s after which Uvicorn, the most impatient
+/// of Django's servers, closes its own.
+const IDLE: Duration = Duration::from_secs(4);
+
+/// Most unused connections that are kept.
+const IDLE_MAX: usize = 128;
+
+/// How long a connection may take to be ready again after an answer was read from it.
+const SETTLE: Duration = Duration::from_millis(5);
+
+type Sender = http1::SendRequest<Outgoing>;
+
+/// Why there is no answer from the upstream.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    #[error("cannot connect: {0}")]
+    Connect(io::Error),
+    #[error("the connection broke before the answer: {0}")]
+    Broken(hyper::Error),
+    #[error("no answer in time")]
+    Late,
+    /// It is the client that stopped sending.
+    #[error("the request's body stopped coming")]
+    Starved,
+}
+
+impl Failure {
+    /// The status of the answer, and its text.
+    #[must_use]
+    pub fn answer(&self) -> (StatusCode, &'static str) {
+        match self {
+            Failure::Connect(_) => (
+                StatusCode::BAD_GATEWAY,
+                "The server behind this one cannot be reached, try again.",
+            ),
+            Failure::Broken(_) => (
+                StatusCode::BAD_GATEWAY,
+                "The server behind this one broke off, try again.",
+            ),
+            Failure::Late => (
+                StatusCode::GATEWAY_TIMEOUT,
+                "The server behind this one took too long, try again.",
+            ),
+            Failure::Starved => (
+                StatusCode::REQUEST_TIMEOUT,
+                "The request's body came too slowly.",
+            ),
+        }
+    }
+
+    /// The word of the metrics for it.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self {
+            Failure::Connect(_) => "connect",
+            Failure::Broken(_) => "broken",
+            Failure::Late => "late",
+            Failure::Starved => "starved",
+        }
+    }
+}
+
+/// The upstream and the connections to it that are free.
+#[derive(Debug)]
+pub struct Upstream {
+    address: Address,
+    connect_timeout: Duration,
+    /// The one used last is last, and used next.
+    idle: Mutex<Vec<Idle>>,
+}
+
+#[derive(Debug)]
+struct Idle {
+    sender: Sender,
+    since: Instant,
+}
+
+/// A connection in use, and where it belongs.
+#[derive(Debug)]
+pub struct Place {
+    upstream: Arc<Upstream>,
+    sender: Sender,
+    upload: Arc<Upload>,
+}
+
+impl Place {
+    /// The connection may be used again, if the request has been sent whole.
+    pub fn give_back(self) {
+        if !self.upload.is_done() || self.sender.is_closed() {
+            return;
+        }
+        let mut idle = self.upstream.idle();
+        let now = Instant::now();
+        idle.retain(|idle| now - idle.since < IDLE && !idle.sender.is_closed());
+        if idle.len() < IDLE_MAX {
+            idle.push(Idle {
+                sender: self.sender,
+                since: now,
+            });
+        }
+    }
+}
+
+impl Upstream {
+    pub fn new(address: Address, connect_timeout: Duration) -> Self {
+        Upstream {
+            address,
+            connect_timeout,
+            idle: Mutex::default(),
+        }
+    }
+
+    /// Sends a request and waits for the head of the answer, `patience` from the last byte of the
+    /// request's body. A kept connection that turns out to be dead costs one more attempt, if the
+    /// request can be sent again.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub async fn send(
+        self: &Arc<Self>,
+        mut request: Request<Outgoing>,
+        patience: Duration,
+    ) -> Result<(Response<Incoming>, Place), Failure> {
+        let upload = match request.body() {
+            Outgoing::Empty => Upload::new(true),
+            Outgoing::Streaming(_, upload) => Arc::clone(upload),
+        };
+        let place = |sender| Place {
+            upstream: Arc::clone(self),
+            sender,
+            upload: Arc::clone(&upload),
+        };
+        if let Some(mut sender) = self.kept().await {
+            let copy = copy(&request);
+            match in_time(&upload, patience, sender.try_send_request(request)).await? {
+                Ok(response) => return Ok((response, place(sender))),
+                Err(mut error) => match error.take_message().or(copy) {
+                    Some(unsent) => request = unsent,
+                    None => return Err(Failure::Broken(error.into_error())),
+                },
+            }
+        }
+        let mut sender = self.connect(false).await?;
+        let response = in_time(&upload, patience, sender.send_request(request)).await?;
+        Ok((response.map_err(Failure::Broken)?, place(sender)))
+    }
+
+    /// Sends a request that may be answered with an upgrade, on a connection of its own.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub async fn upgrade(
+        &self,
+        request: Request<Outgoing>,
+        patience: Duration,
+    ) -> Result<Response<Incoming>, Failure> {
+        let mut sender = self.connect(true).await?;
+        let response = in_time(&Upload::new(true), patience, sender.send_request(request)).await?;
+        response.map_err(Failure::Broken)
+    }
+
+    /// A kept connection that still lives.
+    async fn kept(&self) -> Option<Sender> {
+        loop {
+            let Idle { mut sender, since } = self.idle().pop()?;
+            if since.elapsed() < IDLE && matches!(timeout(SETTLE, sender.ready()).await, Ok(Ok(())))
+            {
+                return Some(sender);
+            }
+        }
+    }
+
+    async fn connect(&self, upgrade: bool) -> Result<Sender, Failure> {
+        let opening = async {
+            Ok(match &self.address {
+                Address::Tcp(address) => {
+                    let stream = TcpStream::connect(address).await?;
+                    stream.set_nodelay(true)?;
+                    Io::Tcp(stream)
+                }
+                Address::Unix(path) => Io::Unix(UnixStream::connect(path).await?),
+            })
+        };
+        let io = timeout(self.connect_timeout, opening)
+            .await
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+            .map_err(Failure::Connect)?;
+        let (sender, connection) = http1::Builder::new()
+            .preserve_header_case(true)
+            .handshake(TokioIo::new(Stream::new(io, None)))
+            .await
+            .map_err(Failure::Broken)?;
+        tokio::spawn(async move {
+            let ended = if upgrade {
+                connection.with_upgrades().await
+            } else {
+                connection.await
+            };
+            if let Err(error) = ended {
+                tracing::debug!(%error, "a connection to the upstream ended");
+            }
+        });
+        Ok(sender)
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The same request again, if it does no harm to send it twice.
+fn copy(request: &Request<Outgoing>) -> Option<Request<Outgoing>> {
+    let safe = [Method::GET, Method::HEAD, Method::OPTIONS];
+    if !safe.contains(request.method()) || !request.body().is_end_stream() {
+        return None;
+    }
+    let mut copy = Request::new(Outgoing::Empty);
+    request.method().clone_into(copy.method_mut());
+    request.uri().clone_into(copy.uri_mut());
+    request.headers().clone_into(copy.headers_mut());
+    request.extensions().clone_into(copy.extensions_mut());
+    Some(copy)
+}
+
+/// Waits as long as the request's body makes progress, and `patience` after that.
+async fn in_time<T>(
+    upload: &Upload,
+    patience: Duration,
+    answer: impl Future<Output = T>,
+) -> Result<T, Failure> {
+    let mut answer = pin!(answer);
+    loop {
+        let due = upload.last_at() + patience;
+        tokio::select! {
+            biased;
+            answer = &mut answer => return Ok(answer),
+            () = sleep_until(due) => {
+                if upload.last_at() + patience > Instant::now() {
+                    continue;
+                }
+                return Err(if upload.is_starved() { Failure::Starved } else { Failure::Late });
+            }
+        }
+    }
+}

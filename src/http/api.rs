@@ -1,0 +1,67 @@
+//! The views of the API, one file for each resource: what a request asks, which use case does it,
+//! how the outcome is answered.
+
+pub mod conversations;
+pub mod messages;
+pub mod receipts;
+
+use hyper::{StatusCode, header::CONTENT_TYPE};
+
+use super::{extract::Request, reply::Reply};
+use crate::{
+    app::App,
+    chat::ChatError,
+    django::{
+        body::{self, BodyError, Data},
+        datetime::{Timestamp, in_range},
+        drf::{FieldErrors, Language},
+    },
+    value::Value,
+};
+
+/// A view that ends early.
+#[derive(Debug)]
+pub enum Failure {
+    /// With an answer of REST framework's.
+    Reply(Reply),
+    /// With Django's bare 400 page.
+    Suspicious,
+}
+
+/// The parsed body of a request. Views ask for it after they have found their object, so an
+/// unknown object wins over a bad body.
+fn data(app: &App, request: &Request) -> Result<Data, Failure> {
+    let content_type = request.header(&CONTENT_TYPE);
+    body::parse(content_type.as_deref(), &request.body)
+        .map_err(|error| bad_body(&error, app.language()))
+}
+
+fn bad_body(error: &BodyError, language: Language) -> Failure {
+    match error.detail() {
+        Some(detail) => Failure::Reply(Reply::detail(&detail, language)),
+        None => Failure::Suspicious,
+    }
+}
+
+impl From<FieldErrors> for Failure {
+    fn from(errors: FieldErrors) -> Self {
+        Failure::Reply(Reply::invalid(&errors))
+    }
+}
+
+/// Refuses to show times that Python cannot hold in this server's zone, as REST framework does:
+/// the last hours of the year 9999, and before the year 1. Test:
+/// `a_time_past_the_year_9999_is_a_400`.
+fn showable(app: &App, times: impl IntoIterator<Item = Timestamp>) -> Result<(), Failure> {
+    if times.into_iter().all(|time| in_range(time, app.zone())) {
+        return Ok(());
+    }
+    let body = Value::List(vec!["Datetime value out of range.".into()]);
+    Err(Failure::Reply(Reply::new(StatusCode::BAD_REQUEST, body)))
+}
+
+/// The failure of a use case as this server's language tells it.
+fn failed(app: &App) -> impl Fn(ChatError) -> Failure {
+    let language = app.language();
+    move |error| Failure::Reply(Reply::failure(&error, language))
+}

@@ -1,0 +1,45 @@
+//! `conversations/<uuid>/messages/` and `conversations/<uuid>/messages/send/`.
+
+use hyper::StatusCode;
+use uuid::Uuid;
+
+use super::{Failure, data, failed, showable};
+use crate::{
+    app::App,
+    chat::{Message, NewMessage},
+    django::drf::validate_message,
+    http::{extract::Request, reply::Reply},
+    serializers,
+};
+
+/// `GET`: the messages that are not deleted, oldest first. Never paged.
+pub async fn list(app: &App, conversation_id: Uuid) -> Result<Reply, Failure> {
+    let messages = app
+        .chat
+        .messages(conversation_id)
+        .await
+        .map_err(failed(app))?;
+    showable(app, messages.iter().flat_map(Message::times))?;
+    Ok(Reply::ok(serializers::messages(&messages, app.zone())))
+}
+
+/// `POST`: stores a message. An inactive conversation takes it too.
+pub async fn send(app: &App, request: &Request, conversation_id: Uuid) -> Result<Reply, Failure> {
+    app.chat
+        .require_conversation(conversation_id)
+        .await
+        .map_err(failed(app))?;
+    let valid = validate_message(&data(app, request)?, app.language())?;
+    let new = NewMessage {
+        conversation_id,
+        sender_id: valid.sender_id,
+        content: valid.content,
+        message_type: valid.message_type,
+        is_deleted: valid.is_deleted,
+    };
+    let message = app.chat.send(new).await.map_err(failed(app))?;
+    Ok(Reply::new(
+        StatusCode::CREATED,
+        serializers::message(&message, app.zone()),
+    ))
+}

@@ -1,0 +1,26 @@
+//! `messages/<uuid>/read/`.
+
+use uuid::Uuid;
+
+use super::{Failure, data, failed};
+use crate::{
+    app::App,
+    django::drf::validate_reader,
+    http::{extract::Request, reply::Reply},
+    serializers,
+};
+
+/// `PUT`: marks a message as read; 200 even when the receipt is new.
+pub async fn mark_read(app: &App, request: &Request, message_id: Uuid) -> Result<Reply, Failure> {
+    app.chat
+        .require_message(message_id)
+        .await
+        .map_err(failed(app))?;
+    let user_id = validate_reader(&data(app, request)?, app.language())?;
+    let receipt = app
+        .chat
+        .mark_read(message_id, user_id)
+        .await
+        .map_err(failed(app))?;
+    Ok(Reply::ok(serializers::receipt(&receipt, app.zone())))
+}

@@ -1,0 +1,178 @@
+//! A request as the handlers see it: path decoded, headers as text, body read.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::{
+    HeaderMap,
+    body::{Body, Incoming},
+    header::{self, HeaderName},
+    http::request::Parts,
+};
+
+use crate::django::{header::meta_value, urls::decode_path};
+
+/// Most bytes of a body. Django takes JSON and forms of any size; a message past MySQL's largest
+/// `max_allowed_packet` could never be stored.
+const BODY_MAX: usize = 64 * 1024 * 1024;
+
+/// How long the next bytes of a body may take.
+const BODY_PATIENCE: Duration = Duration::from_secs(30);
+
+/// A request, whole.
+#[derive(Debug)]
+pub struct Request {
+    /// In upper case, as Django compares it.
+    pub method: String,
+    /// As it was sent, for Twisted, which does not take `post` for `POST`.
+    pub sent_method: String,
+    /// Percent-decoded.
+    pub path: String,
+    /// Without the `?`; `None` if there was none.
+    pub query: Option<String>,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+/// Why a request cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreadable {
+    /// Bytes in the path or query that are not ASCII: Twisted's bare 400.
+    Target,
+    /// The body has more than 64 MiB: 413.
+    TooLarge,
+    /// The body came too slowly: 408.
+    TooSlow,
+    /// The body broke off, or its framing is wrong: there is nobody to answer.
+    Broken,
+}
+
+impl Request {
+    /// Reads the body.
+    ///
+    /// # Errors
+    /// See [`Unreadable`].
+    pub async fn read(head: Parts, body: Incoming) -> Result<Self, Unreadable> {
+        let mut request = Request::without_body(head)?;
+        request.body = read_body(body).await?;
+        Ok(request)
+    }
+
+    /// A request that has no body, or none that was read.
+    ///
+    /// # Errors
+    /// [`Unreadable::Target`].
+    pub fn without_body(head: Parts) -> Result<Self, Unreadable> {
+        let target = head
+            .uri
+            .path_and_query()
+            .map_or("", |target| target.as_str());
+        if !target.is_ascii() {
+            return Err(Unreadable::Target);
+        }
+        // An address with scheme and host is nothing that Daphne routes.
+        let path = if head.uri.scheme().is_some() {
+            String::new()
+        } else {
+            decode_path(head.uri.path())
+        };
+        Ok(Request {
+            method: head.method.as_str().to_uppercase(),
+            sent_method: head.method.to_string(),
+            path,
+            query: head.uri.query().map(str::to_owned),
+            headers: head.headers,
+            body: Bytes::new(),
+        })
+    }
+
+    /// All values of a header joined by `,`, as WSGI hands them to Django.
+    #[must_use]
+    pub fn header(&self, name: &HeaderName) -> Option<String> {
+        meta_value(&self.values(name))
+    }
+
+    /// The values of a header, one for each time it was sent.
+    #[must_use]
+    pub fn values(&self, name: &HeaderName) -> Vec<&[u8]> {
+        self.headers
+            .get_all(name)
+            .iter()
+            .map(header::HeaderValue::as_bytes)
+            .collect()
+    }
+}
+
+async fn read_body<B>(mut body: B) -> Result<Bytes, Unreadable>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    // What says that it is too large need not come first.
+    if body.size_hint().lower() > u64::try_from(BODY_MAX).unwrap_or(u64::MAX) {
+        return Err(Unreadable::TooLarge);
+    }
+    let mut whole = BytesMut::new();
+    loop {
+        let frame = tokio::time::timeout(BODY_PATIENCE, body.frame())
+            .await
+            .map_err(|_| Unreadable::TooSlow)?;
+        let Some(frame) = frame else {
+            return Ok(whole.freeze());
+        };
+        let Ok(data) = frame.map_err(|_| Unreadable::Broken)?.into_data() else {
+            continue;
+        };
+        if whole.len() + data.len() > BODY_MAX {
+            return Err(Unreadable::TooLarge);
+        }
+        whole.extend_from_slice(&data);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        convert::Infallible,
+        pin::Pin,
+        task::{Context, Poll},
+    };
+
+    use hyper::body::Frame;
+
+    use super::*;
+
+    /// Some bytes, and then nothing for ever.
+    struct Stalled(Option<Bytes>);
+
+    impl Body for Stalled {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            match self.0.take() {
+                Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                None => Poll::Pending,
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_stops_coming_is_not_waited_for_long() {
+        let began = tokio::time::Instant::now();
+        let read = read_body(Stalled(Some(Bytes::from_static(b"{")))).await;
+        assert_eq!(read, Err(Unreadable::TooSlow));
+        assert_eq!(began.elapsed(), BODY_PATIENCE);
+    }
+
+    #[tokio::test]
+    async fn a_body_of_unknown_size_is_read_up_to_the_limit() {
+        let body = Stalled(Some(Bytes::from(vec![0; BODY_MAX + 1])));
+        assert_eq!(read_body(body).await, Err(Unreadable::TooLarge));
+        let whole = http_body_util::Full::new(Bytes::from_static(b"{}"));
+        assert_eq!(read_body(whole).await, Ok(Bytes::from_static(b"{}")));
+    }
+}

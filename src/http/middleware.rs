@@ -1,0 +1,210 @@
+//! The order in which a request is looked at: Daphne, then Django's middleware, then REST
+//! framework, then the view. An earlier refusal wins over a later one.
+
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+
+use hyper::{
+    HeaderMap, Method, StatusCode,
+    body::Incoming,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, HeaderValue, SET_COOKIE, VARY},
+};
+
+use super::{
+    Response, api,
+    extract::{Request, Unreadable},
+    ops, page,
+    reply::{self, Answer, Reply},
+    router::{Resource, Route},
+};
+use crate::{
+    app::App,
+    django::{
+        basic_auth,
+        cookies::{self, AnsweredBy, Cookies},
+        drf::{Detail, options_metadata},
+        handshake, host,
+        multipart::is_refused_by_twisted,
+        negotiation::{Refused, negotiate},
+        urls::append_slash_location,
+    },
+    gateway::{self, Question},
+    ws,
+};
+
+/// Answers one request; a WebSocket handshake too.
+pub async fn handle(app: Arc<App>, request: hyper::Request<Incoming>) -> Response {
+    if let Some(gateway) = &app.gateway
+        && gateway.passes_on(&app, &request)
+    {
+        return gateway::forward(&app, gateway, request).await;
+    }
+    if handshake::wants_upgrade(request.headers()) {
+        return ws::upgrade::answer(app, request).await;
+    }
+    let gateway = app.gateway.as_ref();
+    let question = gateway.and_then(|gateway| gateway.question(&app, &request));
+    let began = Instant::now();
+    let (head, body) = request.into_parts();
+    let method = head.method.clone();
+    let (route, response) = match Request::read(head, body).await {
+        Ok(request) => answer(&app, &request).await,
+        Err(unreadable) => ("unreadable", refuse(unreadable)),
+    };
+    let status = response.status().as_u16();
+    app.metrics
+        .rest_request(route, method.as_str(), status, began.elapsed());
+    Question::ask(question, &app);
+    response
+}
+
+/// Our answer to a request that nobody waits for: it is not counted.
+pub async fn respond(app: &App, request: &Request) -> Response {
+    answer(app, request).await.1
+}
+
+fn refuse(unreadable: Unreadable) -> Response {
+    reply::bare(match unreadable {
+        Unreadable::Target | Unreadable::Broken => StatusCode::BAD_REQUEST,
+        Unreadable::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Unreadable::TooSlow => StatusCode::REQUEST_TIMEOUT,
+    })
+}
+
+/// The name of the route for the metrics, and the answer.
+async fn answer(app: &App, request: &Request) -> (&'static str, Response) {
+    let content_type = request.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    if is_refused_by_twisted(&request.sent_method, content_type, &request.body) {
+        return ("unreadable", reply::bare(StatusCode::BAD_REQUEST));
+    }
+    let route = Route::of(&request.path, &app.config);
+    let label = route.as_ref().map_or("unknown", Route::label);
+    let answer = match route {
+        Some(Route::Healthz) => return (label, ops::healthz()),
+        Some(Route::Readyz) => return (label, ops::readyz(app).await),
+        Some(Route::Metrics) => return (label, ops::metrics(app)),
+        _ if !host::is_valid(&request.values(&HOST)) => {
+            Answer::new(AnsweredBy::Outside, reply::bad_host())
+        }
+        Some(Route::Page) => return (label, page::chat_page(app)),
+        Some(Route::Api(resource)) => view(app, request, resource).await,
+        None => unknown(app, request),
+    };
+    (label, with_cookies(app, request, answer).await)
+}
+
+/// A path that does not exist, or only lacks its last slash. Django redirects every method, and
+/// clients then lose the body of a POST: the original does too.
+fn unknown(app: &App, request: &Request) -> Answer {
+    let with_slash = format!("{}/", request.path);
+    match Route::of(&with_slash, &app.config) {
+        Some(Route::Api(_) | Route::Page) if !request.path.ends_with('/') => {
+            let location = append_slash_location(&request.path, request.query.as_deref());
+            Answer::new(AnsweredBy::Middleware, reply::moved(&location))
+        }
+        _ => Answer::new(AnsweredBy::Outside, reply::not_found()),
+    }
+}
+
+/// What REST framework does around a view.
+async fn view(app: &App, request: &Request, resource: Resource) -> Answer {
+    let (view, allow, language) = (resource.view(), resource.allow(), app.language());
+    let accept = request.header(&ACCEPT);
+    let renderer = match negotiate(accept.as_deref(), request.query.as_deref()) {
+        Ok(renderer) => renderer,
+        Err(refused) => {
+            let response = match refused {
+                Refused::NotAcceptable => {
+                    reply::unnegotiated(&Detail::NotAcceptable, allow, language)
+                }
+                Refused::UnknownFormat => reply::unnegotiated(&Detail::NotFound, allow, language),
+                Refused::TooManyFields(_) => reply::suspicious(),
+            };
+            return Answer::new(AnsweredBy::Outside, response);
+        }
+    };
+    let response = match perform(app, request, resource).await {
+        Ok(reply) | Err(api::Failure::Reply(reply)) => reply.render(renderer, view, allow),
+        Err(api::Failure::Suspicious) => reply::suspicious(),
+    };
+    Answer::new(AnsweredBy::View, response)
+}
+
+async fn perform(app: &App, request: &Request, resource: Resource) -> Result<Reply, api::Failure> {
+    if let Some(refused) = basic_auth::refuse(request.header(&AUTHORIZATION).as_deref()) {
+        return Ok(Reply::detail(&refused, app.language()));
+    }
+    if request.method == Method::OPTIONS.as_str() {
+        return Ok(Reply::ok(options_metadata(resource.view())));
+    }
+    if !resource
+        .allow()
+        .split(", ")
+        .any(|method| method == request.method)
+    {
+        let refused = Detail::MethodNotAllowed(request.method.clone());
+        return Ok(Reply::detail(&refused, app.language()));
+    }
+    match resource {
+        Resource::Conversations => api::conversations::create(app, request).await,
+        Resource::Conversation(id) => api::conversations::retrieve(app, id).await,
+        Resource::UserConversations(user) => api::conversations::list(app, user).await,
+        Resource::ConversationMessages(id) => api::messages::list(app, id).await,
+        Resource::SendMessage(id) => api::messages::send(app, request, id).await,
+        Resource::MessageRead(id) => api::receipts::mark_read(app, request, id).await,
+    }
+}
+
+/// What Django's session and CSRF middleware do to an answer.
+async fn with_cookies(app: &App, request: &Request, answer: Answer) -> Response {
+    let Answer {
+        mut response,
+        answered_by,
+    } = answer;
+    let sent = Cookies::parse(&request.values(&COOKIE));
+    let known = match sent.session_key() {
+        // A store that cannot tell must not cost anybody a session.
+        Some(key) if answered_by == AnsweredBy::View => app
+            .store
+            .session_exists(key.to_owned())
+            .await
+            .unwrap_or(true),
+        _ => true,
+    };
+    let effect = cookies::effect(&sent, answered_by, known, unix_seconds(), &mut random_bytes);
+    let headers = response.headers_mut();
+    for cookie in &effect.set_cookie {
+        if let Ok(value) = HeaderValue::from_str(cookie) {
+            headers.append(SET_COOKIE, value);
+        }
+    }
+    if effect.vary {
+        vary_on_cookie(headers);
+    }
+    response
+}
+
+fn vary_on_cookie(headers: &mut HeaderMap) {
+    let vary = match headers.get(VARY).map(HeaderValue::as_bytes) {
+        Some(b"Accept" | b"Accept, Cookie") => "Accept, Cookie",
+        _ => "Cookie",
+    };
+    headers.insert(VARY, HeaderValue::from_static(vary));
+}
+
+fn unix_seconds() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// Bytes for a CSRF token. Nothing is protected by it here, so a system without randomness to
+/// give is no reason to fail.
+fn random_bytes() -> [u8; 32] {
+    let mut bytes = [0; 32];
+    let _ = getrandom::fill(&mut bytes);
+    bytes
+}

@@ -1,0 +1,37 @@
+//! The chat page: one file, built into the program, that speaks the public protocol and nothing
+//! else.
+
+use hyper::{
+    StatusCode,
+    header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderValue, X_FRAME_OPTIONS},
+};
+
+use super::{Response, reply::ours};
+use crate::app::App;
+
+const PAGE: &str = include_str!("page/chat.html");
+
+/// The page with the paths of this server in it. Its policy lets the browser run the page's own
+/// script and style, known by a number that is new each time, and connect to this host only.
+#[must_use]
+pub fn chat_page(app: &App) -> Response {
+    let nonce = uuid::Uuid::new_v4().simple().to_string();
+    // The prefixes are plain ASCII without quotes and angle brackets: the settings see to it.
+    let page = PAGE
+        .replace("{{nonce}}", &nonce)
+        .replace("{{url_prefix}}", app.config.django.url_prefix.as_str())
+        .replace("{{ws_prefix}}", app.config.django.ws_prefix.as_str());
+    let policy = format!(
+        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; \
+         connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; \
+         frame-ancestors 'none'"
+    );
+    let mut response = ours(StatusCode::OK, "text/html; charset=utf-8", page);
+    let headers = response.headers_mut();
+    headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    if let Ok(policy) = HeaderValue::from_str(&policy) {
+        headers.insert(CONTENT_SECURITY_POLICY, policy);
+    }
+    response
+}

@@ -1,0 +1,239 @@
+//! An answer before it has headers: a status and a value, or a page. What Django adds to every
+//! answer of a kind is added here.
+
+use bytes::Bytes;
+use hyper::{
+    HeaderMap, StatusCode,
+    header::{
+        ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, REFERRER_POLICY, RETRY_AFTER, VARY,
+        X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    },
+};
+
+use super::{Body, Response};
+use crate::{
+    chat::ChatError,
+    django::{
+        cookies::AnsweredBy,
+        drf::{Detail, FieldErrors, Language, Model, View},
+        json,
+        negotiation::Renderer,
+        pages,
+    },
+    store::{REFUSED, StoreError},
+    value::Value,
+};
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
+const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
+
+/// Seconds after which a client may try again when the store is away.
+const RETRY: HeaderValue = HeaderValue::from_static("1");
+
+/// What a view answers.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: StatusCode,
+    pub body: Value,
+    pub retry: bool,
+}
+
+impl Reply {
+    #[must_use]
+    pub fn new(status: StatusCode, body: Value) -> Self {
+        Reply {
+            status,
+            body,
+            retry: false,
+        }
+    }
+
+    #[must_use]
+    pub fn ok(body: Value) -> Self {
+        Reply::new(StatusCode::OK, body)
+    }
+
+    #[must_use]
+    pub fn detail(detail: &Detail, language: Language) -> Self {
+        let status = StatusCode::from_u16(detail.status()).unwrap_or(StatusCode::BAD_REQUEST);
+        Reply::new(status, detail.to_value(language))
+    }
+
+    #[must_use]
+    pub fn invalid(errors: &FieldErrors) -> Self {
+        Reply::new(StatusCode::BAD_REQUEST, errors.to_value())
+    }
+
+    /// What a use case that failed is answered with.
+    #[must_use]
+    pub fn failure(error: &ChatError, language: Language) -> Self {
+        match error {
+            ChatError::NoConversation => {
+                Reply::detail(&Detail::NoMatch(Model::Conversation), language)
+            }
+            ChatError::NoMessage => Reply::detail(&Detail::NoMatch(Model::Message), language),
+            ChatError::TooLong { .. } => {
+                Reply::detail(&Detail::ParseError(error.to_string()), language)
+            }
+            // What the database says of its columns is not for clients.
+            ChatError::Store(StoreError::Refused(why)) => {
+                tracing::warn!(why, "a request was refused by the database");
+                Reply::detail(&Detail::ParseError(REFUSED.to_owned()), language)
+            }
+            ChatError::Store(_) | ChatError::Layer(_) => {
+                tracing::error!(%error, "a request failed");
+                let text = "The service is not available, try again.";
+                let body = Value::Map(vec![("detail".into(), text.into())]);
+                Reply {
+                    status: StatusCode::SERVICE_UNAVAILABLE,
+                    body,
+                    retry: true,
+                }
+            }
+        }
+    }
+
+    /// The answer in the form that was negotiated, with what REST framework puts on every answer.
+    #[must_use]
+    pub fn render(self, renderer: Renderer, view: View, allow: &'static str) -> Response {
+        let (content_type, body) = match renderer {
+            Renderer::Json { indent } => (JSON, json_bytes(&self.body, indent)),
+            Renderer::Html => {
+                let pretty = json_bytes(&self.body, Some(4));
+                let pretty = String::from_utf8_lossy(&pretty);
+                let status = self.status.to_string();
+                let page = pages::readable_page(view.name(), view.description(), &status, &pretty);
+                (HTML, page.into_bytes())
+            }
+        };
+        let mut response = plain(self.status, content_type, body);
+        let headers = response.headers_mut();
+        headers.insert(VARY, HeaderValue::from_static("Accept, Cookie"));
+        headers.insert(ALLOW, HeaderValue::from_static(allow));
+        headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+        if self.retry {
+            headers.insert(RETRY_AFTER, RETRY);
+        }
+        response
+    }
+}
+
+fn json_bytes(value: &Value, indent: Option<usize>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    match indent {
+        Some(indent) => json::write_pretty(&mut bytes, value, indent),
+        None => json::write_utf8(&mut bytes, value),
+    }
+    bytes
+}
+
+/// An answer that REST framework gives before it has found a renderer: compact JSON, and neither
+/// the cookies nor the methods of the view are known yet.
+#[must_use]
+pub fn unnegotiated(detail: &Detail, allow: &'static str, language: Language) -> Response {
+    let status = StatusCode::from_u16(detail.status()).unwrap_or(StatusCode::NOT_ACCEPTABLE);
+    let mut response = plain(status, JSON, json_bytes(&detail.to_value(language), None));
+    let headers = response.headers_mut();
+    headers.insert(VARY, HeaderValue::from_static("Accept"));
+    headers.insert(ALLOW, HeaderValue::from_static(allow));
+    headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    response
+}
+
+/// Django's page for a path that does not exist.
+#[must_use]
+pub fn not_found() -> Response {
+    framed(plain(StatusCode::NOT_FOUND, HTML, pages::NOT_FOUND))
+}
+
+/// Django's page for a form with too many fields.
+#[must_use]
+pub fn suspicious() -> Response {
+    framed(plain(StatusCode::BAD_REQUEST, HTML, pages::BAD_REQUEST))
+}
+
+fn framed(mut response: Response) -> Response {
+    response
+        .headers_mut()
+        .insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    response
+}
+
+/// Django's page for a `Host` it does not take. It is made before `X-Frame-Options` is.
+#[must_use]
+pub fn bad_host() -> Response {
+    plain(StatusCode::BAD_REQUEST, HTML, pages::BAD_REQUEST)
+}
+
+/// Where a path without its last slash is found.
+#[must_use]
+pub fn moved(location: &str) -> Response {
+    let mut response = plain(StatusCode::MOVED_PERMANENTLY, HTML, Bytes::new());
+    match HeaderValue::from_str(location) {
+        Ok(location) => {
+            response.headers_mut().insert(LOCATION, location);
+            response
+        }
+        // Quoting leaves nothing in it that a header could not hold.
+        Err(_) => not_found(),
+    }
+}
+
+/// A bare answer without a body, as Twisted gives it, after which the connection is closed.
+#[must_use]
+pub fn bare(status: StatusCode) -> Response {
+    let mut response = Response::new(Body::default());
+    *response.status_mut() = status;
+    close(&mut response);
+    response
+}
+
+/// Lets hyper close the connection after this answer.
+pub fn close(response: &mut Response) {
+    let close = HeaderValue::from_static("close");
+    response
+        .headers_mut()
+        .insert(hyper::header::CONNECTION, close);
+}
+
+/// JSON of our own that Django has no part in.
+#[must_use]
+pub fn json(status: StatusCode, value: &Value) -> Response {
+    plain(status, JSON, json_bytes(value, None))
+}
+
+/// An answer of our own that Django has no part in.
+#[must_use]
+pub fn ours(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response {
+    plain(status, HeaderValue::from_static(content_type), body)
+}
+
+/// A body with the headers that Django's `SecurityMiddleware` puts on everything.
+fn plain(status: StatusCode, content_type: HeaderValue, body: impl Into<Bytes>) -> Response {
+    let mut response = Response::new(Body::new(body.into()));
+    *response.status_mut() = status;
+    let headers: &mut HeaderMap = response.headers_mut();
+    headers.insert(CONTENT_TYPE, content_type);
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    headers.insert(OPENER_POLICY, HeaderValue::from_static("same-origin"));
+    response
+}
+
+/// Who of Django's middleware and views made an answer decides about its cookies.
+#[derive(Debug)]
+pub struct Answer {
+    pub response: Response,
+    pub answered_by: AnsweredBy,
+}
+
+impl Answer {
+    #[must_use]
+    pub fn new(answered_by: AnsweredBy, response: Response) -> Self {
+        Answer {
+            response,
+            answered_by,
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! The whole URL map, and what each URL allows.
+
+use uuid::Uuid;
+
+use crate::{
+    config::Config,
+    django::{drf::View, uuid::from_path},
+};
+
+/// Where a path leads.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Route {
+    Api(Resource),
+    /// The chat page, at the prefix of the API itself.
+    Page,
+    Healthz,
+    Readyz,
+    Metrics,
+}
+
+/// A resource of the API with what its path says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Resource {
+    Conversations,
+    Conversation(Uuid),
+    ConversationMessages(Uuid),
+    SendMessage(Uuid),
+    UserConversations(String),
+    MessageRead(Uuid),
+}
+
+impl Route {
+    /// The route of a percent-decoded path; `None` for a path that does not exist.
+    #[must_use]
+    pub fn of(path: &str, config: &Config) -> Option<Route> {
+        match path {
+            "/healthz" => return Some(Route::Healthz),
+            "/readyz" => return Some(Route::Readyz),
+            "/metrics" => return Some(Route::Metrics),
+            _ => {}
+        }
+        let rest = path.strip_prefix(config.django.url_prefix.as_str())?;
+        if rest.is_empty() {
+            return Some(Route::Page);
+        }
+        let segments: Vec<&str> = rest.split('/').collect();
+        let resource = match segments[..] {
+            ["conversations", ""] => Resource::Conversations,
+            ["conversations", id, ""] => Resource::Conversation(from_path(id)?),
+            ["conversations", id, "messages", ""] => Resource::ConversationMessages(from_path(id)?),
+            ["conversations", id, "messages", "send", ""] => Resource::SendMessage(from_path(id)?),
+            ["users", user, "conversations", ""] if !user.is_empty() => {
+                Resource::UserConversations(user.to_owned())
+            }
+            ["messages", id, "read", ""] => Resource::MessageRead(from_path(id)?),
+            _ => return None,
+        };
+        Some(Route::Api(resource))
+    }
+
+    /// The name of the route in the metrics.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self {
+            Route::Api(resource) => resource.label(),
+            Route::Page => "page",
+            Route::Healthz => "healthz",
+            Route::Readyz => "readyz",
+            Route::Metrics => "metrics",
+        }
+    }
+}
+
+impl Resource {
+    #[must_use]
+    pub fn view(&self) -> View {
+        match self {
+            Resource::Conversations => View::CreateConversation,
+            Resource::Conversation(_) => View::ConversationDetail,
+            Resource::ConversationMessages(_) => View::ConversationMessages,
+            Resource::SendMessage(_) => View::SendMessage,
+            Resource::UserConversations(_) => View::UserConversations,
+            Resource::MessageRead(_) => View::MarkMessageAsRead,
+        }
+    }
+
+    /// The value of the `Allow` header. Django's function views list theirs in an order that
+    /// changes with every start; any order is faithful.
+    #[must_use]
+    pub fn allow(&self) -> &'static str {
+        match self {
+            Resource::Conversations | Resource::SendMessage(_) => "POST, OPTIONS",
+            Resource::Conversation(_) => "GET, HEAD, OPTIONS",
+            Resource::ConversationMessages(_) | Resource::UserConversations(_) => "GET, OPTIONS",
+            Resource::MessageRead(_) => "PUT, OPTIONS",
+        }
+    }
+
+    fn label(&self) -> &'static str {
+        match self {
+            Resource::Conversations => "conversations",
+            Resource::Conversation(_) => "conversation",
+            Resource::ConversationMessages(_) => "conversation_messages",
+            Resource::SendMessage(_) => "send_message",
+            Resource::UserConversations(_) => "user_conversations",
+            Resource::MessageRead(_) => "message_read",
+        }
+    }
+}
+
+/// The conversation of a WebSocket's percent-decoded path: `<uuid>/` after the prefix.
+#[must_use]
+pub fn socket(path: &str, config: &Config) -> Option<Uuid> {
+    from_path(
+        path.strip_prefix(config.django.ws_prefix.as_str())?
+            .strip_suffix('/')?,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "95031212-7823-4748-bb78-b212d36b6db3";
+
+    fn config() -> Config {
+        Config::load(None, std::iter::empty(), &[]).unwrap().config
+    }
+
+    fn route(path: &str) -> Option<Route> {
+        Route::of(&path.replace("ID", ID), &config())
+    }
+
+    #[test]
+    fn every_path_of_the_original_leads_to_its_view() {
+        let id: Uuid = ID.parse().unwrap();
+        for (path, resource) in [
+            ("/api/chat/conversations/", Resource::Conversations),
+            ("/api/chat/conversations/ID/", Resource::Conversation(id)),
+            (
+                "/api/chat/conversations/ID/messages/",
+                Resource::ConversationMessages(id),
+            ),
+            (
+                "/api/chat/conversations/ID/messages/send/",
+                Resource::SendMessage(id),
+            ),
+            (
+                "/api/chat/users/a b/conversations/",
+                Resource::UserConversations("a b".into()),
+            ),
+            ("/api/chat/messages/ID/read/", Resource::MessageRead(id)),
+        ] {
+            assert_eq!(route(path), Some(Route::Api(resource)), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_differs_by_one_character_does_not_exist() {
+        for path in [
+            "/",
+            "/api/",
+            "/api/chat/conversations",
+            "/API/chat/conversations/",
+            "/api/chat//conversations/",
+            "/api/chat/conversations/not-a-uuid/",
+            "/api/chat/conversations/ID/extra/",
+            "/api/chat/users//conversations/",
+            "/api/chat/users/a/b/conversations/",
+            "/api/chat/messages/",
+        ] {
+            assert_eq!(route(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_socket_is_found_by_its_exact_path() {
+        assert!(socket(&format!("/ws/chat/{ID}/"), &config()).is_some());
+        for path in [
+            format!("/ws/chat/{ID}"),
+            format!("/ws/chat/{ID}/x/"),
+            "/ws/chat//".into(),
+        ] {
+            assert_eq!(socket(&path, &config()), None, "{path}");
+        }
+    }
+}

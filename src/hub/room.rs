@@ -1,0 +1,158 @@
+//! One conversation with sockets in this process: who is in it, and what they have been told.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use crate::{
+    chat::{Event, Message},
+    django::datetime::Timestamp,
+    value::Value,
+    ws::queue::Queue,
+};
+
+/// How long it is remembered that a message has been delivered: longer than the layer can keep an
+/// event on its way, so that nothing is shown twice.
+pub const MEMORY: Duration = Duration::from_secs(90);
+
+/// Most deliveries that are remembered. Past it a repair shows some messages again rather than
+/// taking more memory.
+const REMEMBERED: usize = 100_000;
+
+/// A conversation with sockets in this process.
+pub struct Room {
+    pub group: String,
+    /// Whether the layer counts this process as a member. Held while the layer is asked, so that
+    /// joining and leaving never overtake each other.
+    pub joined: tokio::sync::Mutex<bool>,
+    /// Held for moments only, never across an await.
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    members: Vec<Member>,
+    delivered: Delivered,
+}
+
+/// A socket in a room.
+pub struct Member {
+    number: u64,
+    queue: Arc<Queue>,
+    /// Recent messages of its history: they may still be on their way through the layer.
+    seen: HashSet<Uuid>,
+}
+
+impl Member {
+    pub fn new(number: u64, queue: Arc<Queue>) -> Self {
+        Member {
+            number,
+            queue,
+            seen: HashSet::new(),
+        }
+    }
+}
+
+/// Messages delivered lately, the oldest first.
+#[derive(Default)]
+struct Delivered {
+    order: VecDeque<(Instant, Uuid)>,
+    ids: HashSet<Uuid>,
+}
+
+impl Delivered {
+    /// Notes a delivery, and forgets old ones unless told to `keep` them; `false` if it was noted
+    /// before.
+    fn note(&mut self, id: Uuid, now: Instant, keep: bool) -> bool {
+        while let Some(&(at, old)) = self.order.front() {
+            let is_recent = keep || now.duration_since(at) < MEMORY;
+            if is_recent && self.order.len() < REMEMBERED {
+                break;
+            }
+            self.order.pop_front();
+            self.ids.remove(&old);
+        }
+        let is_new = self.ids.insert(id);
+        if is_new {
+            self.order.push_back((now, id));
+        }
+        is_new
+    }
+}
+
+impl Room {
+    pub fn new(group: String) -> Self {
+        Room {
+            group,
+            joined: tokio::sync::Mutex::new(false),
+            state: Mutex::default(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn enter(&self, member: Member) {
+        self.state().members.push(member);
+    }
+
+    /// Returns whether that was the last one.
+    pub fn leave(&self, number: u64) -> bool {
+        let mut state = self.state();
+        state.members.retain(|member| member.number != number);
+        state.members.is_empty()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.state().members.is_empty()
+    }
+
+    /// Notes what a socket has been shown; only what is recent can come again.
+    pub fn has_seen(&self, number: u64, messages: &[Message]) {
+        let memory = i64::try_from(MEMORY.as_micros()).unwrap_or(i64::MAX);
+        let recent = Timestamp::from_micros(Timestamp::now().micros().saturating_sub(memory));
+        let seen = messages
+            .iter()
+            .rev()
+            .take_while(|message| message.created_at >= recent)
+            .map(|message| message.id)
+            .collect();
+        let mut state = self.state();
+        if let Some(member) = state.members.iter_mut().find(|m| m.number == number) {
+            member.seen = seen;
+        }
+    }
+
+    /// Queues a frame for every member, a message only once and for those that have not seen it.
+    /// Returns how many queues overflowed. While a gap is open (`keep`) nothing is forgotten.
+    pub fn deliver(&self, message: Option<Uuid>, frame: &Bytes, keep: bool) -> usize {
+        let mut state = self.state();
+        let State { members, delivered } = &mut *state;
+        if message.is_some_and(|id| !delivered.note(id, Instant::now(), keep)) {
+            return 0;
+        }
+        let mut overflowed = 0;
+        for member in members {
+            if message.is_none_or(|id| !member.seen.contains(&id))
+                && member.queue.push(frame.clone()).is_err()
+            {
+                overflowed += 1;
+            }
+        }
+        overflowed
+    }
+}
+
+/// The id of the message that an event tells of.
+pub fn message_id(event: &Event) -> Option<Uuid> {
+    let Event::ChatMessage { message } = event else {
+        return None;
+    };
+    Uuid::try_parse(message.get("id").and_then(Value::as_str)?).ok()
+}

@@ -1,0 +1,230 @@
+use super::*;
+use crate::{
+    chat::{Message, NewMessage},
+    config::Config,
+    django::datetime::Timestamp,
+    layer::memory::MemoryLayer,
+    serializers, store,
+    value::Value,
+    ws::queue::Limits,
+};
+
+/// A hub over a store of its own, whose frames are the events' debug text.
+struct World {
+    hub: Arc<Hub>,
+    layer: Arc<MemoryLayer>,
+    store: Arc<dyn Store>,
+    directory: std::path::PathBuf,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+impl World {
+    async fn new() -> Self {
+        let directory = std::env::temp_dir().join(format!("chatferry-hub-{}", Uuid::new_v4()));
+        std::fs::create_dir(&directory).unwrap();
+        let url = format!("sqlite://{}/chat.sqlite3", directory.display());
+        let flags = [("store.url".to_owned(), url)];
+        let config = Config::load(None, std::iter::empty(), &flags)
+            .unwrap()
+            .config;
+        let metrics = Arc::new(Metrics::new());
+        let store = store::open(&config, Arc::clone(&metrics)).await.unwrap();
+        let layer = Arc::new(MemoryLayer::new());
+        let hub = Arc::new(Hub::new(
+            Arc::clone(&layer) as _,
+            Arc::clone(&store),
+            metrics,
+            Zone::utc(),
+            |event| Bytes::from(format!("{event:?}")),
+        ));
+        World {
+            hub,
+            layer,
+            store,
+            directory,
+        }
+    }
+
+    async fn conversation(&self) -> Uuid {
+        let names = ("a".to_owned(), Uuid::new_v4().to_string());
+        let made = self
+            .store
+            .get_or_create_conversation(names.0, names.1)
+            .await;
+        made.unwrap().0.id
+    }
+
+    async fn store(&self, conversation_id: Uuid, content: &str) -> Message {
+        let new = NewMessage {
+            conversation_id,
+            sender_id: "a".into(),
+            content: content.into(),
+            message_type: "text".into(),
+            is_deleted: false,
+        };
+        let stored = self.store.insert_message(new, Box::new(|_| {})).await;
+        stored.unwrap().unwrap()
+    }
+
+    fn deliver(&self, message: &Message) {
+        let body = serializers::message(message, &Zone::utc());
+        let room = self.hub.room(message.conversation_id).unwrap();
+        self.hub
+            .deliver(&room, &Event::ChatMessage { message: body });
+    }
+}
+
+fn queue() -> Arc<Queue> {
+    Arc::new(Queue::new(Limits {
+        frames: 5,
+        bytes: 10_000,
+    }))
+}
+
+fn typing(user: &str) -> Event {
+    Event::TypingStatus {
+        user_id: user.into(),
+        is_typing: Value::Bool(true),
+    }
+}
+
+/// Which of the contents stand in the frames that wait, in their order.
+fn told(queue: &Queue, contents: &[&'static str]) -> Vec<&'static str> {
+    let frames = queue.take().unwrap();
+    let texts = frames
+        .iter()
+        .map(|frame| String::from_utf8_lossy(frame).into_owned());
+    texts
+        .filter_map(|text| {
+            contents
+                .iter()
+                .find(|content| text.contains(**content))
+                .copied()
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn every_socket_of_a_conversation_gets_the_same_bytes_and_nobody_else_any() {
+    let world = World::new().await;
+    let (here, elsewhere) = (Uuid::new_v4(), Uuid::new_v4());
+    let queues = [queue(), queue(), queue()];
+    let _one = world
+        .hub
+        .join(here, "g".into(), Arc::clone(&queues[0]))
+        .await
+        .unwrap();
+    let _two = world
+        .hub
+        .join(here, "g".into(), Arc::clone(&queues[1]))
+        .await
+        .unwrap();
+    let _other = world
+        .hub
+        .join(elsewhere, "h".into(), Arc::clone(&queues[2]))
+        .await
+        .unwrap();
+    let running = Arc::clone(&world.hub);
+    let task = tokio::spawn(async move { running.run().await });
+    world.layer.group_send("g", typing("hello")).await.unwrap();
+    queues[0].filled().await;
+    queues[1].filled().await;
+    assert_eq!(told(&queues[0], &["hello"]), ["hello"]);
+    assert_eq!(told(&queues[1], &["hello"]), ["hello"]);
+    assert!(queues[2].take().unwrap().is_empty());
+    task.abort();
+}
+
+#[tokio::test]
+async fn a_full_queue_costs_only_its_own_socket() {
+    let world = World::new().await;
+    let here = Uuid::new_v4();
+    let (slow, quick) = (queue(), queue());
+    let _slow = world
+        .hub
+        .join(here, "g".into(), Arc::clone(&slow))
+        .await
+        .unwrap();
+    let _quick = world
+        .hub
+        .join(here, "g".into(), Arc::clone(&quick))
+        .await
+        .unwrap();
+    let room = world.hub.room(here).unwrap();
+    for _ in 0..6 {
+        world.hub.deliver(&room, &typing("x"));
+        assert_eq!(quick.take().unwrap().len(), 1);
+    }
+    assert!(slow.take().is_err());
+}
+
+#[tokio::test]
+async fn the_last_socket_takes_the_process_out_of_the_group() {
+    let world = World::new().await;
+    let here = Uuid::new_v4();
+    let one = world.hub.join(here, "g".into(), queue()).await.unwrap();
+    let two = world.hub.join(here, "g".into(), queue()).await.unwrap();
+    drop(one);
+    assert_eq!(world.layer.group_size("g"), 1);
+    drop(two);
+    while world.layer.group_size("g") > 0 || world.hub.room(here).is_some() {
+        tokio::task::yield_now().await;
+    }
+    let _again = world.hub.join(here, "g".into(), queue()).await.unwrap();
+    assert_eq!(world.layer.group_size("g"), 1);
+}
+
+#[tokio::test]
+async fn what_stood_in_the_history_is_not_told_live_again() {
+    let world = World::new().await;
+    let here = world.conversation().await;
+    let (newcomer, present) = (queue(), queue());
+    let _present = world
+        .hub
+        .join(here, "g".into(), Arc::clone(&present))
+        .await
+        .unwrap();
+    let membership = world
+        .hub
+        .join(here, "g".into(), Arc::clone(&newcomer))
+        .await
+        .unwrap();
+    let on_its_way = world.store(here, "hello").await;
+    membership.has_seen(&world.store.messages(here, None).await.unwrap().unwrap());
+    world.deliver(&on_its_way);
+    assert_eq!(told(&newcomer, &["hello"]), [""; 0]);
+    assert_eq!(told(&present, &["hello"]), ["hello"]);
+}
+
+#[tokio::test]
+async fn a_gap_is_repaired_once_and_in_order() {
+    let world = World::new().await;
+    let here = world.conversation().await;
+    let before = Timestamp::now();
+    let (old, joined_later) = (queue(), queue());
+    let _old = world
+        .hub
+        .join(here, "g".into(), Arc::clone(&old))
+        .await
+        .unwrap();
+    let heard = world.store(here, "heard").await;
+    world.deliver(&heard);
+    world.store(here, "lost one").await;
+    let membership = world
+        .hub
+        .join(here, "g".into(), Arc::clone(&joined_later))
+        .await
+        .unwrap();
+    membership.has_seen(&world.store.messages(here, None).await.unwrap().unwrap());
+    world.store(here, "lost two").await;
+    world.hub.repair(before).await;
+    world.hub.repair(before).await;
+    let contents = ["heard", "lost one", "lost two"];
+    assert_eq!(told(&old, &contents), contents);
+    assert_eq!(told(&joined_later, &contents), ["lost two"]);
+}

@@ -1,0 +1,134 @@
+//! The channel layer: how an event reaches every process that has a member of a group, as in
+//! Django Channels.
+//!
+//! A channel is an inbox; a group is a set of channels. Chatferry keeps one channel for each
+//! conversation that has a socket in this process, however many sockets there are, and fans out
+//! in memory ([`crate::hub`]); a peer sees an ordinary member of the group.
+//!
+//! [`memory`] serves a single process, [`redis`] many, Django's among them. The layer is a hint and the store is the truth: what is
+//! broadcast has been committed before.
+
+pub mod memory;
+pub mod redis;
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use async_trait::async_trait;
+
+use crate::{
+    chat::Event,
+    config::{Backend, Config},
+    django::datetime::Timestamp,
+    metrics::Metrics,
+};
+
+/// The outcome of a send, to be awaited.
+pub type Sent = Pin<Box<dyn Future<Output = Result<(), LayerError>> + Send>>;
+
+/// What Channels calls a channel layer, seen from one process.
+#[async_trait]
+pub trait ChannelLayer: Send + Sync {
+    /// The full name of this process' channel called `local`. Asks nobody.
+    fn channel(&self, local: &str) -> String;
+
+    /// Makes `channel` a member of `group`; doing it again renews the membership.
+    async fn group_add(&self, group: &str, channel: &str) -> Result<(), LayerError>;
+
+    /// Ends the membership; not an error if there is none.
+    async fn group_discard(&self, group: &str, channel: &str) -> Result<(), LayerError>;
+
+    /// Sends `event` to every channel of `group`. An empty group is not an error.
+    ///
+    /// Events of one group arrive in the order of the calls: the event has its place when this
+    /// returns. The future is only the outcome; dropping it does not take the event back, and
+    /// awaiting it is what keeps a sender from outrunning the layer.
+    fn group_send(&self, group: &str, event: Event) -> Sent;
+
+    /// What comes next for the channels of this process; `None` when the layer has been closed.
+    /// One task receives.
+    async fn receive(&self) -> Option<Received>;
+
+    /// Sends `event` to one channel, of whichever process.
+    ///
+    /// # Errors
+    /// [`LayerError::Full`] if the channel holds as much as it may: nothing was sent.
+    async fn send(&self, channel: &str, event: Event) -> Result<(), LayerError>;
+
+    /// Fails unless the layer works now.
+    async fn ping(&self) -> Result<(), LayerError>;
+
+    /// Ends every membership, leaves nothing behind, and ends [`receive`](Self::receive). Takes no
+    /// longer than a few seconds.
+    async fn close(&self);
+}
+
+/// Opens the layer of the settings. One that cannot be reached now is no error: it is joined when
+/// it can.
+///
+/// # Errors
+/// [`LayerError::Settings`].
+pub async fn open(
+    config: &Config,
+    metrics: Arc<Metrics>,
+) -> Result<Arc<dyn ChannelLayer>, LayerError> {
+    if config.layer.backend == Backend::Memory {
+        return Ok(Arc::new(memory::MemoryLayer::new()));
+    }
+    let passthrough = redis::event::Passthrough::new(&config.layer.passthrough);
+    redis::open(&config.layer, passthrough, metrics).await
+}
+
+/// What a layer has to say.
+#[derive(Clone, Debug)]
+pub enum Received {
+    /// An event for the channel of this process whose local name this is.
+    Event { local: String, event: Arc<Event> },
+    /// The layer cannot be reached. A gap follows when it can again.
+    Away,
+    /// Events may have been lost between `since` and now; from now on none are. The store knows
+    /// what was said meanwhile.
+    Gap { since: Timestamp },
+}
+
+/// Why the layer could not do as asked.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum LayerError {
+    /// The layer has been closed: the process is going away.
+    #[error("the channel layer is closed")]
+    Closed,
+    /// The layer does not answer. Our own channels have the event all the same; others learn of it
+    /// from the store.
+    #[error("the channel layer is not available: {0}")]
+    Unavailable(String),
+    /// The layer answered that it will not.
+    #[error("the channel layer refused: {0}")]
+    Refused(String),
+    /// The channel holds as much as it may.
+    #[error("the channel {0} is full")]
+    Full(String),
+    /// No Python process could read this event: nobody has it.
+    #[error("the event cannot be sent: {0}")]
+    Unsendable(#[from] redis::codec::Unsendable),
+    /// No channel or group can have this name.
+    #[error("{0:?} is no name of a channel or group")]
+    Name(String),
+    /// The settings name no layer that there could be.
+    #[error("layer.hosts: {0}")]
+    Settings(String),
+}
+
+impl LayerError {
+    /// The value of the `kind` label in the metrics.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self {
+            LayerError::Closed => "closed",
+            LayerError::Unavailable(_) => "unavailable",
+            LayerError::Refused(_) => "refused",
+            LayerError::Full(_) => "full",
+            LayerError::Unsendable(_) => "unsendable",
+            LayerError::Name(_) => "name",
+            LayerError::Settings(_) => "settings",
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The channel layer in Redis, shared with Django: stands in for `channels_redis`, 4.2.0 to 4.3.0.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`core`] | `RedisChannelLayer`: queues that keep messages until they are read |
+//! | [`pubsub`] | `RedisPubSubChannelLayer`: nothing is kept |
+//! | [`codec`], [`crypto`] | a message's bytes |
+//! | [`event`] | which messages are events of the chat |
+//! | [`names`], [`shard`] | keys, and the host they are on |
+//! | [`address`], `link` | connections |
+//! | [`script`] | what one send does in Redis |
+//! | `inbox`, `members` | what comes in, what we are members of |
+//!
+//! Both layers outlive Redis: sockets stay, local members are served, memberships are restored
+//! when it is back, and a [`Received::Gap`](super::Received::Gap) tells that something may have
+//! been missed meanwhile. What keeps a message from being read or sent is counted and logged, and
+//! ends no task.
+
+pub mod address;
+mod backoff;
+pub mod capacity;
+mod clock;
+pub mod codec;
+pub mod core;
+pub mod crypto;
+pub mod event;
+mod inbox;
+mod link;
+mod members;
+pub mod names;
+pub mod pubsub;
+pub mod script;
+pub mod shard;
+
+use std::sync::Arc;
+
+use self::{
+    address::Address, capacity::Capacities, codec::Codec, core::CoreLayer, crypto::Keys,
+    event::Passthrough, inbox::Inbox, link::Link, pubsub::PubSubLayer,
+};
+use super::{ChannelLayer, LayerError};
+use crate::{
+    config::{self, Backend},
+    metrics::Metrics,
+};
+
+/// Where `channels_redis` looks if no host is set.
+const DEFAULT_HOST: &str = "redis://localhost:6379";
+
+/// Fernet tokens of the core layer live this much longer than entries, in seconds.
+const TOKEN_MARGIN: u64 = 10;
+
+/// Starts the layer of these settings. A host that is away is no error.
+///
+/// # Errors
+/// [`LayerError::Settings`] for an address that is none.
+pub async fn open(
+    settings: &config::Layer,
+    passthrough: Passthrough,
+    metrics: Arc<Metrics>,
+) -> Result<Arc<dyn ChannelLayer>, LayerError> {
+    let hosts = settings.hosts.entries();
+    let hosts = if hosts.is_empty() {
+        vec![DEFAULT_HOST]
+    } else {
+        hosts
+    };
+    let links = hosts
+        .into_iter()
+        .map(|host| Address::parse(host).map(Link::new));
+    let links = links
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(LayerError::Settings)?;
+    let keys = settings
+        .symmetric_encryption_keys
+        .iter()
+        .map(config::Secret::expose);
+    let is_core = settings.backend == Backend::Redis;
+    let codec = Codec {
+        format: settings.serializer_format,
+        prefix_len: if is_core {
+            settings.random_prefix_length
+        } else {
+            0
+        },
+        keys: Keys::new(keys),
+        token_life: is_core.then_some(settings.expiry + TOKEN_MARGIN),
+    };
+    let inbox = Inbox::new(codec, passthrough, Arc::clone(&metrics));
+    if !is_core {
+        if inbox.codec.keys.is_some() {
+            tracing::warn!(
+                "channels_redis 4.2.0 ignores its keys on this layer and sends plain text; such \
+                 messages are counted and dropped here"
+            );
+        }
+        let layer = PubSubLayer::start(settings.prefix.clone(), links, inbox).await;
+        return Ok(Arc::new(layer));
+    }
+    let core = core::Settings {
+        prefix: settings.prefix.clone(),
+        expiry: settings.expiry,
+        group_expiry: settings.group_expiry,
+        capacities: Capacities {
+            rules: settings
+                .channel_capacity
+                .iter()
+                .map(|c| c.rule().clone())
+                .collect(),
+            default: settings.capacity,
+        },
+    };
+    Ok(Arc::new(
+        CoreLayer::start(core, links, inbox, metrics).await,
+    ))
+}

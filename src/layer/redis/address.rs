@@ -1,0 +1,321 @@
+//! Where a Redis is, as `layer.hosts` names it, and how to get a connection to it.
+//!
+//! | entry | what it is |
+//! |---|---|
+//! | `redis://user:pw@host:port/db` | plain TCP |
+//! | `rediss://…` | TLS; `?ssl_ca_certs=FILE` for a private CA, `?ssl_cert_reqs=none` for none at all |
+//! | `unix:///path?db=0&password=…` | a socket file |
+//! | `sentinel://user:pw@h:p,h:p/master/db` | whatever the Sentinels say is the master; `?sentinel_password=…` |
+//!
+//! The names of the options are redis-py's.
+
+use std::{sync::Arc, time::Duration};
+
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo,
+    TlsCertificates, aio::MultiplexedConnection, aio::PubSub,
+};
+
+use crate::layer::LayerError;
+
+/// From the first packet to a connection that has logged in.
+const CONNECT: Duration = Duration::from_secs(2);
+
+/// Commands that wait to be written before those that give them wait too.
+const PIPELINE: usize = 1024;
+
+/// Bytes gathered before they are written while more commands wait.
+const WRITE: usize = 64 * 1024;
+
+/// Where a Redis is.
+#[derive(Clone, Debug)]
+pub struct Address {
+    /// For logs: no secrets.
+    shown: Arc<str>,
+    place: Place,
+}
+
+#[derive(Clone, Debug)]
+enum Place {
+    At(ConnectionInfo),
+    /// The last part of a TLS connection that has to be read from a file.
+    Tls {
+        info: ConnectionInfo,
+        ca_file: String,
+    },
+    Sentinel {
+        sentinels: Vec<ConnectionInfo>,
+        master: String,
+        /// Its address is what the Sentinels say.
+        login: ConnectionInfo,
+    },
+}
+
+impl Address {
+    /// Reads an entry of `layer.hosts`. Opens nothing.
+    ///
+    /// # Errors
+    /// A text that says what is expected.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        let (scheme, rest) = text.split_once("://").ok_or(EXPECTED)?;
+        let place = match scheme {
+            "sentinel" => sentinel(rest)?,
+            "redis" | "unix" => Place::At(info(text)?),
+            "rediss" => tls(text)?,
+            _ => return Err(EXPECTED.to_owned()),
+        };
+        let shown = match &place {
+            Place::At(info) | Place::Tls { info, .. } => info.addr().to_string(),
+            Place::Sentinel { master, .. } => format!("master {master} of the Sentinels"),
+        };
+        Ok(Address {
+            shown: shown.into(),
+            place,
+        })
+    }
+
+    /// Opens a connection for commands, or one that also waits for messages if `response` is long
+    /// enough for that. `response` bounds the wait for each answer.
+    pub async fn connect(&self, response: Duration) -> Result<MultiplexedConnection, LayerError> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT))
+            .set_response_timeout(Some(response))
+            .set_pipeline_buffer_size(PIPELINE)
+            .set_write_backpressure_boundary(WRITE);
+        let client = self.client().await?;
+        let connection = client.get_multiplexed_async_connection_with_config(&config);
+        within(connection).await
+    }
+
+    /// Opens a connection for subscriptions.
+    pub async fn subscribe(&self) -> Result<PubSub, LayerError> {
+        let client = self.client().await?;
+        within(client.get_async_pubsub()).await
+    }
+
+    async fn client(&self) -> Result<Client, LayerError> {
+        match &self.place {
+            Place::At(info) => Client::open(info.clone()).map_err(unavailable),
+            Place::Tls { info, ca_file } => {
+                let root_cert = tokio::fs::read(ca_file)
+                    .await
+                    .map_err(|error| LayerError::Unavailable(format!("{ca_file}: {error}")))?;
+                let certificates = TlsCertificates {
+                    client_tls: None,
+                    root_cert: Some(root_cert),
+                };
+                Client::build_with_tls(info.clone(), certificates).map_err(unavailable)
+            }
+            Place::Sentinel {
+                sentinels,
+                master,
+                login,
+            } => {
+                let at = find_master(sentinels, master).await?;
+                Client::open(login.clone().set_addr(at)).map_err(unavailable)
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+const EXPECTED: &str = "redis://host:port/db, rediss://…, unix:///path?db=0 or \
+    sentinel://host:port,host:port/master/db";
+
+fn unavailable(error: impl std::fmt::Display) -> LayerError {
+    LayerError::Unavailable(error.to_string())
+}
+
+async fn within<T>(opening: impl Future<Output = redis::RedisResult<T>>) -> Result<T, LayerError> {
+    match tokio::time::timeout(CONNECT, opening).await {
+        Ok(opened) => opened.map_err(unavailable),
+        Err(_) => Err(unavailable("no connection within 2 s")),
+    }
+}
+
+fn info(text: &str) -> Result<ConnectionInfo, String> {
+    // redis-py's name for it; the client's own is `pass`.
+    let text = match text.strip_prefix("unix://") {
+        Some(rest) => format!("unix://{}", rest.replace("password=", "pass=")),
+        None => text.to_owned(),
+    };
+    let info = text.as_str().into_connection_info();
+    let info = info.map_err(|error| format!("{EXPECTED} ({error})"))?;
+    let login = info.redis_settings().clone();
+    let login = login.set_lib_name("chatferry", env!("CARGO_PKG_VERSION"));
+    let alive = redis::io::tcp::TcpSettings::default().set_nodelay(true);
+    Ok(info.set_redis_settings(login).set_tcp_settings(alive))
+}
+
+fn tls(text: &str) -> Result<Place, String> {
+    let url = redis::parse_redis_url(text).ok_or(EXPECTED)?;
+    let option = |name: &str| {
+        let mut pairs = url.query_pairs();
+        pairs.find_map(|(key, value)| (key == name).then(|| value.into_owned()))
+    };
+    let info = info(text)?;
+    if option("ssl_cert_reqs").is_some_and(|value| value.eq_ignore_ascii_case("none")) {
+        let ConnectionAddr::TcpTls { host, port, .. } = info.addr().clone() else {
+            return Err(EXPECTED.to_owned());
+        };
+        let unchecked = ConnectionAddr::TcpTls {
+            host,
+            port,
+            insecure: true,
+            tls_params: None,
+        };
+        return Ok(Place::At(info.set_addr(unchecked)));
+    }
+    Ok(match option("ssl_ca_certs") {
+        Some(ca_file) => Place::Tls { info, ca_file },
+        None => Place::At(info),
+    })
+}
+
+/// `[user:pw@]host:port,host:port/master[/db][?sentinel_password=…&sentinel_username=…]`
+fn sentinel(rest: &str) -> Result<Place, String> {
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (login, rest) = match rest.rsplit_once('@') {
+        Some((login, rest)) => (format!("{login}@"), rest),
+        None => (String::new(), rest),
+    };
+    let (hosts, path) = rest.split_once('/').ok_or(EXPECTED)?;
+    let (master, db) = path.split_once('/').unwrap_or((path, "0"));
+    if master.is_empty() {
+        return Err(EXPECTED.to_owned());
+    }
+    // The options as the client reads them in a URL, percent signs and all.
+    let options = redis::parse_redis_url(&format!("redis://-?{query}")).ok_or(EXPECTED)?;
+    let mut sentinels = Vec::new();
+    for host in hosts.split(',').filter(|host| !host.is_empty()) {
+        let host = if host.rsplit(']').next().is_some_and(|end| end.contains(':')) {
+            host.to_owned()
+        } else {
+            format!("{host}:26379")
+        };
+        let found = info(&format!("redis://{host}"))?;
+        let mut own = found.redis_settings().clone();
+        for (key, value) in options.query_pairs() {
+            own = match &*key {
+                "sentinel_username" => own.set_username(value),
+                "sentinel_password" => own.set_password(value),
+                _ => own,
+            };
+        }
+        sentinels.push(found.set_redis_settings(own));
+    }
+    if sentinels.is_empty() {
+        return Err(EXPECTED.to_owned());
+    }
+    Ok(Place::Sentinel {
+        sentinels,
+        master: master.to_owned(),
+        login: info(&format!("redis://{login}master/{db}"))?,
+    })
+}
+
+/// Asks one Sentinel after the other, and makes sure of the answer: right after a failover the old
+/// master may still be named.
+async fn find_master(
+    sentinels: &[ConnectionInfo],
+    master: &str,
+) -> Result<ConnectionAddr, LayerError> {
+    let mut last = unavailable("no Sentinel answers");
+    for sentinel in sentinels {
+        match ask_sentinel(sentinel, master).await {
+            Ok(at) => return Ok(at),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+async fn ask_sentinel(
+    sentinel: &ConnectionInfo,
+    master: &str,
+) -> Result<ConnectionAddr, LayerError> {
+    let client = Client::open(sentinel.clone()).map_err(unavailable)?;
+    let mut connection = within(client.get_multiplexed_async_connection()).await?;
+    let mut question = redis::cmd("SENTINEL");
+    question.arg("get-master-addr-by-name").arg(master);
+    let answer = question.query_async::<Option<(String, u16)>>(&mut connection);
+    let (host, port) = within(answer)
+        .await?
+        .ok_or_else(|| unavailable(format!("the Sentinels know no master {master}")))?;
+    Ok(ConnectionAddr::Tcp(host, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_entry_is_read() {
+        for (text, shown) in [
+            ("redis://localhost", "localhost:6379"),
+            ("redis://user:p%40w@10.0.0.1:7000/3", "10.0.0.1:7000"),
+            ("rediss://:pw@redis.example:6380/0", "redis.example:6380"),
+            ("rediss://h?ssl_cert_reqs=none", "h:6379"),
+            ("rediss://h?ssl_ca_certs=ca.pem", "h:6379"),
+            ("unix:///run/redis.sock?db=2", "/run/redis.sock"),
+            (
+                "sentinel://:pw@a:26379,b/mymaster/1",
+                "master mymaster of the Sentinels",
+            ),
+        ] {
+            let address = Address::parse(text).unwrap();
+            assert_eq!(address.to_string(), shown, "{text}");
+        }
+    }
+
+    #[test]
+    fn logins_and_databases_are_kept() {
+        let Place::At(info) = Address::parse("redis://u:p%40w@h:1/3").unwrap().place else {
+            panic!("plain");
+        };
+        let login = info.redis_settings();
+        let got = (login.username(), login.password(), login.db());
+        assert_eq!(got, (Some("u"), Some("p@w"), 3));
+
+        let Place::At(info) = Address::parse("unix:///r?db=2&password=x").unwrap().place else {
+            panic!("a socket file");
+        };
+        let login = info.redis_settings();
+        assert_eq!((login.password(), login.db()), (Some("x"), 2));
+
+        let text = "sentinel://:pw@a,[::1]:2/m/4?sentinel_password=s%20p";
+        let Place::Sentinel {
+            sentinels, login, ..
+        } = Address::parse(text).unwrap().place
+        else {
+            panic!("Sentinels");
+        };
+        let master = login.redis_settings();
+        assert_eq!((master.password(), master.db()), (Some("pw"), 4));
+        let at: Vec<String> = sentinels.iter().map(|s| s.addr().to_string()).collect();
+        assert_eq!(at, ["a:26379", "::1:2"]);
+        assert_eq!(sentinels[0].redis_settings().password(), Some("s p"));
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        for bad in [
+            "",
+            "localhost:6379",
+            "http://h",
+            "redis://",
+            "sentinel://a",
+            "redis://h/x",
+            "sentinel:///m",
+            "sentinel://a//0",
+        ] {
+            assert!(Address::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

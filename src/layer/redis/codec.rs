@@ -1,0 +1,169 @@
+//! What a message looks like in Redis: `random prefix ‖ body`, the body in msgpack or JSON, inside
+//! a Fernet token where there are keys.
+//!
+//! Stands in for `channels_redis.serializers`. The fields of an event are written once
+//! ([`Fields`]) and sealed for each queue with the names it is for; what is read is a [`Message`],
+//! of which [`super::event`] makes an event.
+
+mod fields;
+pub mod item;
+mod json;
+mod msgpack;
+
+pub use fields::Fields;
+
+use item::Item;
+
+use super::crypto::{InvalidToken, Keys};
+use crate::{
+    config::Serializer,
+    value::{Text, Value},
+};
+
+/// The entry of the map that says which channels of the process a message is for.
+pub const ROUTE: &str = "__asgi_channel__";
+
+/// Both layers write this; what differs is set here.
+pub struct Codec {
+    pub format: Serializer,
+    /// Random bytes before the body, which keep equal messages apart in a sorted set.
+    pub prefix_len: usize,
+    pub keys: Option<Keys>,
+    /// Seconds after which a token is refused; `None` on pub/sub, which checks no time.
+    pub token_life: Option<u64>,
+}
+
+/// The channels of one process that a message is for.
+#[derive(Clone, Copy, Debug)]
+pub enum Route<'a> {
+    /// None: the message goes to a normal channel, or by pub/sub.
+    Plain,
+    /// `send`: a string.
+    One(&'a str),
+    /// `group_send`: always a list.
+    Each(&'a [&'a str]),
+}
+
+/// A message as it was read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Message {
+    /// The full names of the channels it is for; `None` if it does not say.
+    pub route: Option<Vec<String>>,
+    /// Everything else, in the sender's order. Keys that are bytes are left out.
+    pub fields: Vec<(Text, Item)>,
+}
+
+/// Why a message cannot be read. Python's consumer dies of each of these; we skip the message.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Undecodable {
+    #[error("shorter than the random prefix")]
+    Short,
+    #[error(transparent)]
+    Token(#[from] InvalidToken),
+    #[error("not msgpack: {0}")]
+    Msgpack(&'static str),
+    #[error("not JSON: {0}")]
+    Json(String),
+    #[error("not a map")]
+    NotAMap,
+}
+
+/// Why an event cannot be sent: no Python process could read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unsendable {
+    #[error("an integer is outside -2^63..2^64-1")]
+    OutOfRange,
+    #[error("a text has lone surrogates")]
+    Surrogates,
+    #[error("it is nested deeper than {MAX_SENT_DEPTH} levels")]
+    TooDeep,
+    #[error("it is not an object")]
+    NotAMap,
+    #[error("its `type` must be the name of an event handler")]
+    Type,
+    #[error("it must not contain `{ROUTE}`")]
+    Route,
+}
+
+/// Levels of nesting we send. Python's C decoder takes 1,024, the one in plain Python far fewer.
+pub const MAX_SENT_DEPTH: usize = 100;
+
+impl Codec {
+    /// The bytes to be stored: `fields` with its route, made at `now` (Unix seconds).
+    #[must_use]
+    pub fn seal(&self, fields: &Fields, route: Route<'_>, now: u64) -> Vec<u8> {
+        let mut random = [0; 64 + 16];
+        // Without randomness equal messages fold into one and IVs repeat; the system has some.
+        let _ = getrandom::fill(&mut random);
+        let (prefix, iv) = random.split_at(64);
+        let iv: [u8; 16] = iv.try_into().unwrap_or_default();
+        let prefix = prefix.get(..self.prefix_len).unwrap_or(prefix);
+        self.seal_with(fields, route, now, prefix, iv)
+    }
+
+    /// [`seal`](Self::seal) with its randomness chosen.
+    fn seal_with(
+        &self,
+        fields: &Fields,
+        route: Route<'_>,
+        now: u64,
+        prefix: &[u8],
+        iv: [u8; 16],
+    ) -> Vec<u8> {
+        let mut stored = prefix.to_vec();
+        match &self.keys {
+            None => fields.write(&mut stored, route),
+            Some(keys) => {
+                let mut body = Vec::new();
+                fields.write(&mut body, route);
+                stored.extend(keys.encrypt(&body, now, iv));
+            }
+        }
+        stored
+    }
+
+    /// The message in stored bytes, read at `now` (Unix seconds).
+    ///
+    /// # Errors
+    /// When Python could not read it either.
+    pub fn open(&self, stored: &[u8], now: u64) -> Result<Message, Undecodable> {
+        let body = stored.get(self.prefix_len..).ok_or(Undecodable::Short)?;
+        let item = match &self.keys {
+            None => self.parse(body),
+            Some(keys) => self.parse(&keys.decrypt(body, now, self.token_life)?),
+        }?;
+        Message::new(item)
+    }
+
+    fn parse(&self, body: &[u8]) -> Result<Item, Undecodable> {
+        match self.format {
+            Serializer::Msgpack => msgpack::read(body).map_err(Undecodable::Msgpack),
+            Serializer::Json => json::read(body).map(Item::Plain).map_err(Undecodable::Json),
+        }
+    }
+}
+
+impl Message {
+    fn new(item: Item) -> Result<Self, Undecodable> {
+        let mut fields = item.into_members().ok_or(Undecodable::NotAMap)?;
+        let place = fields.iter().position(|(key, _)| key == ROUTE);
+        let route = place.and_then(|place| names(fields.remove(place).1));
+        Ok(Message { route, fields })
+    }
+}
+
+/// The names of a route, which is a string or a list of strings.
+fn names(route: Item) -> Option<Vec<String>> {
+    let name = |value| match value {
+        Value::Str(Text::Utf8(name)) => Some(name),
+        _ => None,
+    };
+    match route {
+        Item::Plain(Value::List(names)) => names.into_iter().map(name).collect(),
+        Item::Plain(value) => name(value).map(|name| vec![name]),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,189 @@
+//! The fields of an event, written once for all the queues it goes to.
+
+use super::{MAX_SENT_DEPTH, ROUTE, Route, Unsendable, msgpack};
+use crate::{
+    chat::Event,
+    config::Serializer,
+    django::json::{write_ascii, write_ascii_str},
+    value::{Text, Value},
+};
+
+/// Names of methods and of ASGI messages that a `type` would run in a Python consumer as if they
+/// were event handlers.
+const RUNS_SOMETHING_ELSE: &[&str] = &[
+    "send",
+    "close",
+    "accept",
+    "connect",
+    "disconnect",
+    "receive",
+    "dispatch",
+    "scope",
+];
+
+/// The members of a message's map but for its route, in one of the two formats.
+pub struct Fields {
+    format: Serializer,
+    count: usize,
+    bytes: Vec<u8>,
+}
+
+impl Fields {
+    /// # Errors
+    /// When the event would kill the consumers of a Python process.
+    pub fn new(format: Serializer, event: &Event) -> Result<Self, Unsendable> {
+        let mut fields = Fields {
+            format,
+            count: 0,
+            bytes: Vec::with_capacity(256),
+        };
+        match event {
+            Event::ChatMessage { message } => {
+                fields.kind("chat_message");
+                fields.member("message", message)?;
+            }
+            Event::MessageRead {
+                message_id,
+                user_id,
+            } => {
+                fields.kind("message_read");
+                fields.member("message_id", message_id)?;
+                fields.member("user_id", user_id)?;
+            }
+            Event::TypingStatus { user_id, is_typing } => {
+                fields.kind("typing_status");
+                fields.member("user_id", user_id)?;
+                fields.member("is_typing", is_typing)?;
+            }
+            Event::Other(body) => fields.other(body)?,
+        }
+        Ok(fields)
+    }
+
+    /// An event of Django code's own making, as it is.
+    fn other(&mut self, body: &Value) -> Result<(), Unsendable> {
+        let Value::Map(members) = body else {
+            return Err(Unsendable::NotAMap);
+        };
+        let kind = body.get("type").and_then(Value::as_str);
+        kind.filter(|kind| names_a_handler(kind))
+            .ok_or(Unsendable::Type)?;
+        for (key, value) in members {
+            match key {
+                Text::Utf8(key) if key == ROUTE => return Err(Unsendable::Route),
+                Text::Utf8(key) => self.member(key, value)?,
+                Text::Surrogates(_) => return Err(Unsendable::Surrogates),
+            }
+        }
+        Ok(())
+    }
+
+    fn kind(&mut self, kind: &str) {
+        self.key("type");
+        self.text(kind);
+    }
+
+    fn member(&mut self, key: &str, value: &Value) -> Result<(), Unsendable> {
+        self.key(key);
+        match self.format {
+            Serializer::Msgpack => msgpack::write(&mut self.bytes, value)?,
+            Serializer::Json => {
+                check_depth(value, MAX_SENT_DEPTH)?;
+                write_ascii(&mut self.bytes, value);
+            }
+        }
+        Ok(())
+    }
+
+    fn key(&mut self, key: &str) {
+        match self.format {
+            Serializer::Msgpack => {}
+            Serializer::Json if self.count == 0 => {}
+            Serializer::Json => self.bytes.extend(b", "),
+        }
+        self.count += 1;
+        self.text(key);
+        if self.format == Serializer::Json {
+            self.bytes.extend(b": ");
+        }
+    }
+
+    fn text(&mut self, text: &str) {
+        match self.format {
+            Serializer::Msgpack => msgpack::write_str(&mut self.bytes, text),
+            Serializer::Json => write_ascii_str(&mut self.bytes, text),
+        }
+    }
+
+    /// Appends the whole map, the route last.
+    pub(super) fn write(&self, out: &mut Vec<u8>, route: Route<'_>) {
+        match self.format {
+            Serializer::Msgpack => self.write_msgpack(out, route),
+            Serializer::Json => self.write_json(out, route),
+        }
+    }
+
+    fn write_msgpack(&self, out: &mut Vec<u8>, route: Route<'_>) {
+        let routed = usize::from(!matches!(route, Route::Plain));
+        msgpack::write_map_head(out, self.count + routed);
+        out.extend_from_slice(&self.bytes);
+        match route {
+            Route::Plain => {}
+            Route::One(name) => {
+                msgpack::write_str(out, ROUTE);
+                msgpack::write_str(out, name);
+            }
+            Route::Each(names) => {
+                msgpack::write_str(out, ROUTE);
+                msgpack::write_list_head(out, names.len());
+                for name in names {
+                    msgpack::write_str(out, name);
+                }
+            }
+        }
+    }
+
+    fn write_json(&self, out: &mut Vec<u8>, route: Route<'_>) {
+        out.push(b'{');
+        out.extend_from_slice(&self.bytes);
+        if !matches!(route, Route::Plain) {
+            out.extend(b", ");
+            write_ascii_str(out, ROUTE);
+            out.extend(b": ");
+        }
+        match route {
+            Route::Plain => {}
+            Route::One(name) => write_ascii_str(out, name),
+            Route::Each(names) => {
+                for (place, name) in names.iter().enumerate() {
+                    out.extend(if place == 0 { &b"["[..] } else { b", " });
+                    write_ascii_str(out, name);
+                }
+                out.push(b']');
+            }
+        }
+        out.push(b'}');
+    }
+}
+
+/// Whether a Python consumer would look for an event handler of this name. It dies of any other,
+/// or runs one of its own methods with the event for an argument.
+fn names_a_handler(kind: &str) -> bool {
+    let method = kind.replace('.', "_");
+    !method.is_empty()
+        && !method.starts_with('_')
+        && !method.starts_with("websocket_")
+        && !method.starts_with("http_")
+        && !RUNS_SOMETHING_ELSE.contains(&method.as_str())
+}
+
+fn check_depth(value: &Value, depth: usize) -> Result<(), Unsendable> {
+    let depth = depth.checked_sub(1).ok_or(Unsendable::TooDeep)?;
+    match value {
+        Value::List(items) => items.iter().try_for_each(|item| check_depth(item, depth)),
+        Value::Map(members) => members
+            .iter()
+            .try_for_each(|(_, item)| check_depth(item, depth)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,319 @@
+//! The layer that keeps messages in Redis until they are read: stands in for
+//! `channels_redis.core.RedisChannelLayer`.
+//!
+//! On the wire a peer of the original sees an ordinary process. What is ours is what it cannot
+//! see, or what only helps it:
+//!
+//! - An event reaches the sockets of its own process in memory, before anything is written: once
+//!   and in any weather. Through Redis it goes to all the others.
+//! - The queue is read on every host, without the backup queue that loses and repeats messages.
+//! - Sweep, count, add and renew are one script for all queues on a host.
+//! - Memberships are renewed, looked after, restored on a host that came back, and ended at the
+//!   end. [`Received::Gap`] tells when events may have been missed.
+//! - Events of one group go out in the order of the calls, all that has gathered in one write.
+//!
+//! `keeper` holds the connections and restores; `reader` empties our queue; `sender` fills
+//! those of others.
+
+mod keeper;
+mod reader;
+mod sender;
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use futures_util::future::join_all;
+use tokio::{
+    sync::{Notify, mpsc, oneshot},
+    task::JoinHandle,
+};
+
+use self::sender::Job;
+use super::{
+    capacity::Capacities,
+    clock::{self, Clock},
+    codec::{Fields, Route},
+    inbox::Inbox,
+    link::Link,
+    members::Members,
+    names::{check_channel, check_group, local_of, queue_key, queue_of},
+    script::{Added, Entry, Life},
+    shard::shard,
+};
+use crate::{
+    chat::Event,
+    layer::{ChannelLayer, LayerError, Received, Sent},
+    metrics::Metrics,
+};
+
+/// How long the goodbyes of a layer that is closed may take.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// Settings of the layer that are not in its parts.
+pub struct Settings {
+    pub prefix: String,
+    /// Seconds an entry may wait in a queue.
+    pub expiry: u64,
+    /// Seconds a membership lasts.
+    pub group_expiry: u64,
+    pub capacities: Capacities,
+}
+
+/// The layer; closing it ends its tasks.
+pub struct CoreLayer {
+    core: Arc<Core>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+struct Core {
+    settings: Settings,
+    /// The non-local name of our channels: `specific.<32 hex>!`.
+    queue: String,
+    hosts: Vec<Host>,
+    inbox: Inbox,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+}
+
+/// One Redis, and what is the business of its groups.
+struct Host {
+    number: usize,
+    link: Link,
+    /// Held for moments only.
+    members: Mutex<Members>,
+    /// Told when a membership was found missing.
+    missing: Notify,
+    /// To the task that sends to this host's groups.
+    jobs: mpsc::UnboundedSender<Job>,
+}
+
+impl Host {
+    fn members(&self) -> MutexGuard<'_, Members> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl CoreLayer {
+    /// Starts the layer and waits a moment for its hosts. One that is away is no error: its
+    /// memberships are made when it is there.
+    pub async fn start(
+        settings: Settings,
+        links: Vec<Link>,
+        inbox: Inbox,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let mut queues = Vec::new();
+        let mut hosts = Vec::new();
+        for (number, link) in links.into_iter().enumerate() {
+            let (jobs, queue) = mpsc::unbounded_channel();
+            queues.push(queue);
+            let (members, missing) = (Mutex::default(), Notify::new());
+            hosts.push(Host {
+                number,
+                link,
+                members,
+                missing,
+                jobs,
+            });
+        }
+        let core = Arc::new(Core {
+            settings,
+            queue: format!("specific.{}!", uuid::Uuid::new_v4().simple()),
+            hosts,
+            inbox,
+            clock: Clock::default(),
+            metrics,
+        });
+        let keepers = (0..core.hosts.len()).map(|host| keeper::start(&core, host));
+        let mut tasks = join_all(keepers).await;
+        for (host, queue) in queues.into_iter().enumerate() {
+            tasks.push(tokio::spawn(sender::run(Arc::clone(&core), host, queue)));
+        }
+        CoreLayer {
+            core,
+            tasks: Mutex::new(tasks),
+        }
+    }
+}
+
+impl Core {
+    fn host_of(&self, name: &str) -> Result<&Host, LayerError> {
+        let host = shard(name.as_bytes(), self.hosts.len());
+        self.hosts.get(host).ok_or(LayerError::Closed)
+    }
+
+    fn life(&self) -> Life {
+        Life {
+            now: clock::seconds(),
+            expiry: self.settings.expiry,
+        }
+    }
+
+    /// Hands an event to our own channels in the group, and to the task that sends it to all
+    /// others. Nothing is waited for.
+    fn begin(&self, group: &str, event: Event) -> Result<Sent, LayerError> {
+        check_group(group)?;
+        if self.inbox.is_closed() {
+            return Err(LayerError::Closed);
+        }
+        let fields = Fields::new(self.inbox.codec.format, &event)?;
+        let host = self.host_of(group)?;
+        let event = Arc::new(event);
+        let locals = host.members().locals(group);
+        let taken: Vec<_> = locals
+            .into_iter()
+            .map(|local| self.inbox.put(local, Arc::clone(&event)))
+            .collect();
+        let (done, outcome) = oneshot::channel();
+        let (group, score) = (group.to_owned(), self.clock.score());
+        let job = Job {
+            group,
+            fields,
+            score,
+            done,
+        };
+        host.jobs.send(job).map_err(|_| LayerError::Closed)?;
+        Ok(Box::pin(async move {
+            let outcome = outcome.await.unwrap_or(Err(LayerError::Closed));
+            for taken in taken {
+                let _ = taken.await;
+            }
+            outcome
+        }))
+    }
+
+    fn count(&self, added: &Added) {
+        self.metrics.layer_expired(added.swept);
+        for _ in &added.full {
+            self.metrics.layer_dropped();
+        }
+    }
+}
+
+#[async_trait]
+impl ChannelLayer for CoreLayer {
+    fn channel(&self, local: &str) -> String {
+        format!("{}{local}", self.core.queue)
+    }
+
+    async fn group_add(&self, group: &str, channel: &str) -> Result<(), LayerError> {
+        check_group(group)?;
+        check_channel(channel)?;
+        let core = &self.core;
+        let host = core.host_of(group)?;
+        let local = local_of(channel, &core.queue);
+        if let Some(local) = local {
+            host.members().add(group, local);
+        }
+        match core
+            .join(host, &[(group.to_owned(), channel.to_owned())])
+            .await
+        {
+            Ok(()) => {
+                if let Some(local) = local {
+                    host.members().told(group, local);
+                }
+                Ok(())
+            }
+            // The keeper makes up for it when the host is back, and tells of the gap.
+            Err(LayerError::Unavailable(_)) if local.is_some() => Ok(()),
+            Err(error) => {
+                if let Some(local) = local {
+                    host.members().remove(group, local);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn group_discard(&self, group: &str, channel: &str) -> Result<(), LayerError> {
+        let core = &self.core;
+        let host = core.host_of(group)?;
+        let local = local_of(channel, &core.queue);
+        if let Some(local) = local {
+            host.members().remove(group, local);
+        }
+        let left = core
+            .leave(host, &[(group.to_owned(), channel.to_owned())])
+            .await;
+        match (left, local) {
+            (Err(LayerError::Unavailable(_)), Some(local)) => {
+                host.members().owe_goodbye(group, local);
+                Ok(())
+            }
+            (left, _) => left,
+        }
+    }
+
+    fn group_send(&self, group: &str, event: Event) -> Sent {
+        match self.core.begin(group, event) {
+            Ok(sent) => sent,
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+
+    async fn send(&self, channel: &str, event: Event) -> Result<(), LayerError> {
+        check_channel(channel)?;
+        let core = &self.core;
+        let fields = Fields::new(core.inbox.codec.format, &event)?;
+        let queue = queue_of(channel);
+        let route = if queue.ends_with('!') {
+            Route::One(channel)
+        } else {
+            Route::Plain
+        };
+        let entry = Entry {
+            key: &queue_key(&core.settings.prefix, queue),
+            score: core.clock.score(),
+            capacity: core.settings.capacities.of(channel),
+            bytes: core.inbox.codec.seal(&fields, route, clock::seconds()),
+        };
+        // Where Python reads, which is not where Python would send.
+        let added = core.host_of(queue)?.link.add(&[entry], core.life()).await?;
+        core.count(&added);
+        if added.full.is_empty() {
+            Ok(())
+        } else {
+            Err(LayerError::Full(channel.to_owned()))
+        }
+    }
+
+    async fn receive(&self) -> Option<Received> {
+        self.core.inbox.receive().await
+    }
+
+    async fn ping(&self) -> Result<(), LayerError> {
+        if self.core.inbox.is_closed() {
+            return Err(LayerError::Closed);
+        }
+        let mut ping = redis::pipe();
+        ping.cmd("PING");
+        for host in &self.core.hosts {
+            host.link.run(&ping).await?;
+        }
+        Ok(())
+    }
+
+    async fn close(&self) {
+        if self.core.inbox.is_closed() {
+            return;
+        }
+        self.core.inbox.close();
+        let tasks = {
+            let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *tasks)
+        };
+        for task in tasks {
+            task.abort();
+        }
+        let goodbyes = self
+            .core
+            .hosts
+            .iter()
+            .map(|host| self.core.say_goodbye(host));
+        let _ = tokio::time::timeout(GOODBYE, join_all(goodbyes)).await;
+    }
+}

@@ -1,0 +1,253 @@
+//! Holds the connections to one host, and restores on it what we are members of.
+//!
+//! A host has two connections: one for commands, one that waits for messages. Whatever happens to
+//! one of them, both are opened again: it is simpler, and a host that failed one has mostly failed
+//! the other.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use redis::{Pipeline, Value, aio::MultiplexedConnection};
+use tokio::{
+    sync::oneshot,
+    task::JoinHandle,
+    time::{Instant, sleep, timeout},
+};
+
+use super::{Core, Host, reader};
+use crate::{
+    django::datetime::Timestamp,
+    layer::{
+        LayerError,
+        redis::{
+            backoff::Backoff,
+            link::RESPONSE,
+            names::{group_key, queue_key},
+            script,
+        },
+    },
+};
+
+/// How long the start of the process waits for a host.
+const START: Duration = Duration::from_secs(3);
+
+/// How often one of our memberships is looked up: the longest that a flush goes unnoticed.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// The longest between two renewals of all memberships, however long they last: other processes
+/// may have a shorter `group_expiry` than ours, and sweep by it.
+const RENEW: Duration = Duration::from_secs(600);
+
+/// Memberships told in one write.
+const CHUNK: usize = 500;
+
+/// Starts the keeper of a host, and waits until it has tried to connect once.
+pub(super) async fn start(core: &Arc<Core>, host: usize) -> JoinHandle<()> {
+    let (tried, first) = oneshot::channel();
+    let core = Arc::clone(core);
+    let keeper = tokio::spawn(async move {
+        if let Some(host) = core.hosts.get(host) {
+            core.keep(host, tried).await;
+        }
+    });
+    let _ = timeout(START, first).await;
+    keeper
+}
+
+impl Core {
+    /// Never returns.
+    async fn keep(&self, host: &Host, tried: oneshot::Sender<()>) {
+        let mut tried = Some(tried);
+        let mut backoff = Backoff::default();
+        let mut well = Timestamp::now();
+        loop {
+            match self.set_up(host).await {
+                Ok(inbox) => {
+                    if !backoff.is_fresh() {
+                        tracing::info!(host = %host.link.address, "the channel layer is back");
+                    }
+                    self.inbox.back(host.number);
+                    let _ = tried.take().map(|tried| tried.send(()));
+                    let began = Instant::now();
+                    let seen = Mutex::new(Timestamp::now());
+                    let error = self.serve(host, inbox, &seen).await;
+                    well = *seen.lock().unwrap_or_else(PoisonError::into_inner);
+                    tracing::warn!(host = %host.link.address, %error, "the channel layer is away");
+                    backoff.worked_for(began.elapsed());
+                }
+                Err(error) if backoff.is_fresh() => {
+                    tracing::warn!(host = %host.link.address, %error, "no channel layer");
+                }
+                Err(error) => {
+                    tracing::debug!(host = %host.link.address, %error, "no channel layer yet");
+                }
+            }
+            let _ = tried.take().map(|tried| tried.send(()));
+            host.link.take_down();
+            self.inbox.lost(host.number, well);
+            sleep(backoff.next()).await;
+        }
+    }
+
+    /// Connects and restores; returns the connection that waits for messages.
+    async fn set_up(&self, host: &Host) -> Result<MultiplexedConnection, LayerError> {
+        let address = &host.link.address;
+        let mut commands = address.connect(RESPONSE).await?;
+        let inbox = address.connect(reader::PATIENCE).await?;
+        let loaded = script::load().query_async::<String>(&mut commands).await;
+        // A server that does not let us load scripts may let us run them.
+        let script = loaded.ok().map(Arc::from);
+        host.link.set_up(commands, script);
+        self.restore(host).await?;
+        Ok(inbox)
+    }
+
+    /// Reads and looks after the memberships until something fails.
+    async fn serve(
+        &self,
+        host: &Host,
+        inbox: MultiplexedConnection,
+        seen: &reader::Seen,
+    ) -> LayerError {
+        tokio::select! {
+            error = self.read(host, inbox, seen) => error,
+            error = self.look_after(host) => error,
+            () = host.link.broken() => LayerError::Unavailable("the connection is gone".to_owned()),
+        }
+    }
+
+    async fn look_after(&self, host: &Host) -> LayerError {
+        let renew = RENEW.min(Duration::from_secs(self.settings.group_expiry) / 3);
+        let mut renewed = Instant::now();
+        let mut well = Timestamp::now();
+        loop {
+            let found = tokio::select! {
+                () = sleep(LOOK.min(renew)) => self.is_still_member(host).await,
+                () = host.missing.notified() => Ok(false),
+            };
+            let restored = match found {
+                Ok(true) if renewed.elapsed() < renew => {
+                    well = Timestamp::now();
+                    continue;
+                }
+                Ok(true) => self.restore(host).await,
+                Ok(false) => {
+                    tracing::warn!(host = %host.link.address, "memberships were lost: restoring");
+                    let restored = self.restore(host).await;
+                    self.inbox.gap(well);
+                    restored
+                }
+                Err(error) => Err(error),
+            };
+            match restored {
+                // A refusal (out of memory, no permission) does not get better by reconnecting.
+                Ok(()) | Err(LayerError::Refused(_)) => {
+                    renewed = Instant::now();
+                    well = Timestamp::now();
+                }
+                Err(error) => return error,
+            }
+        }
+    }
+
+    /// Looks one membership up; the server is asked in any case, to see that it is there.
+    async fn is_still_member(&self, host: &Host) -> Result<bool, LayerError> {
+        let sample = host.members().sample();
+        let mut look = redis::pipe();
+        let Some((group, local)) = sample else {
+            look.cmd("PING");
+            return host.link.run(&look).await.map(|()| true);
+        };
+        look.cmd("ZSCORE")
+            .arg(group_key(&self.settings.prefix, &group))
+            .arg(format!("{}{local}", self.queue));
+        let gone = matches!(host.link.ask(&look).await?.first(), Some(Value::Nil));
+        // It may have ended while we were asking.
+        Ok(!(gone && host.members().contains(&group, &local)))
+    }
+
+    /// Tells Redis every membership, and what has ended since it was last there.
+    async fn restore(&self, host: &Host) -> Result<(), LayerError> {
+        let goodbyes = host.members().goodbyes();
+        for chunk in goodbyes.chunks(CHUNK) {
+            self.leave(host, &self.full(chunk)).await?;
+            host.members().said(chunk);
+        }
+        let all = host.members().all();
+        for chunk in all.chunks(CHUNK) {
+            self.join(host, &self.full(chunk)).await?;
+            // What has ended meanwhile may have been told before this.
+            let ended: Vec<_> = {
+                let mut members = host.members();
+                for (group, local) in chunk {
+                    members.told(group, local);
+                }
+                let ended = |(group, local): &&(String, String)| !members.contains(group, local);
+                chunk.iter().filter(ended).cloned().collect()
+            };
+            if !ended.is_empty() {
+                self.leave(host, &self.full(&ended)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Memberships with the full names of their channels.
+    fn full(&self, memberships: &[(String, String)]) -> Vec<(String, String)> {
+        let full =
+            |(group, local): &(String, String)| (group.clone(), format!("{}{local}", self.queue));
+        memberships.iter().map(full).collect()
+    }
+
+    /// Makes each channel a member of its group, or renews that.
+    pub(super) async fn join(
+        &self,
+        host: &Host,
+        memberships: &[(String, String)],
+    ) -> Result<(), LayerError> {
+        let mut commands = redis::pipe();
+        for (group, channel) in memberships {
+            let key = group_key(&self.settings.prefix, group);
+            let score = self.clock.score().to_string();
+            commands.cmd("ZADD").arg(&key).arg(score).arg(channel);
+            commands
+                .cmd("EXPIRE")
+                .arg(&key)
+                .arg(self.settings.group_expiry);
+        }
+        run(host, &commands).await
+    }
+
+    pub(super) async fn leave(
+        &self,
+        host: &Host,
+        memberships: &[(String, String)],
+    ) -> Result<(), LayerError> {
+        let mut commands = redis::pipe();
+        for (group, channel) in memberships {
+            let key = group_key(&self.settings.prefix, group);
+            commands.cmd("ZREM").arg(&key).arg(channel);
+        }
+        run(host, &commands).await
+    }
+
+    /// Leaves every group of this host and takes our queue away.
+    pub(super) async fn say_goodbye(&self, host: &Host) {
+        let all = host.members().all();
+        for chunk in all.chunks(CHUNK) {
+            let _ = self.leave(host, &self.full(chunk)).await;
+        }
+        let mut commands = redis::pipe();
+        commands
+            .cmd("DEL")
+            .arg(queue_key(&self.settings.prefix, &self.queue));
+        let _ = run(host, &commands).await;
+        host.link.take_down();
+    }
+}
+
+async fn run(host: &Host, commands: &Pipeline) -> Result<(), LayerError> {
+    host.link.run(commands).await
+}

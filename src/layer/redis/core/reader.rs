@@ -1,0 +1,156 @@
+//! Empties the queue of this process on one host.
+//!
+//! There is no backup queue: nobody but us reads this one, and what a crash loses is in the store.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use redis::{Cmd, Value, aio::MultiplexedConnection, cmd};
+
+use super::{Core, Host, local_of, queue_key};
+use crate::{
+    django::datetime::Timestamp,
+    layer::{
+        LayerError,
+        redis::{clock, codec::Message, inbox::Taken, link::means_gone},
+    },
+};
+
+/// Seconds that Redis holds our question while the queue is empty.
+const BLOCK: u64 = 5;
+
+/// How long to wait for its answer: a server that says nothing for longer is gone.
+pub(super) const PATIENCE: Duration = Duration::from_secs(BLOCK + 3);
+
+/// Most entries taken at once.
+const BATCH: usize = 512;
+
+/// When Redis last answered, and with that said that nothing was amiss.
+pub(super) type Seen = Mutex<Timestamp>;
+
+impl Core {
+    /// Returns only when the connection is gone.
+    pub(super) async fn read(
+        &self,
+        host: &Host,
+        mut connection: MultiplexedConnection,
+        seen: &Seen,
+    ) -> LayerError {
+        let key = queue_key(&self.settings.prefix, &self.queue);
+        // Taken at once, this many entries are a queue that was full: senders may have been
+        // refused, and do not tell us.
+        let full = self.settings.capacities.of(&self.queue);
+        let batch = full.clamp(1, BATCH);
+        let wait = cmd("BZPOPMIN").arg(&key).arg(BLOCK).take();
+        let drain = cmd("ZPOPMIN").arg(&key).arg(batch).take();
+        let mut looked = Instant::now();
+        // Entries taken since the queue was last seen empty.
+        let mut run = 0;
+        loop {
+            let waits = run == 0;
+            let asked = ask(&mut connection, if waits { &wait } else { &drain }).await;
+            let entries = match asked {
+                Ok(answer) if waits => first(answer),
+                Ok(answer) => pairs(answer),
+                Err(error) => return error,
+            };
+            let since = *seen.lock().unwrap_or_else(PoisonError::into_inner);
+            if looked.elapsed() >= Duration::from_secs(self.settings.expiry) {
+                // Entries may have been swept while we were not looking.
+                self.inbox.lost(host.number, since);
+                self.inbox.back(host.number);
+            }
+            looked = Instant::now();
+            let taken = entries.len();
+            self.take_all(entries).await;
+            run += taken;
+            if !waits {
+                if run >= full {
+                    self.inbox.gap(since);
+                }
+                // The queue has been emptied: from here it is a new run.
+                run = if taken < batch { 0 } else { run };
+            }
+            *seen.lock().unwrap_or_else(PoisonError::into_inner) = Timestamp::now();
+        }
+    }
+
+    async fn take_all(&self, entries: Vec<(f64, Vec<u8>)>) {
+        let taken: Vec<Taken> = entries
+            .into_iter()
+            .flat_map(|entry| self.take(entry))
+            .collect();
+        // The hub takes in order: when it has the last, it has all.
+        if let Some(last) = taken.into_iter().next_back() {
+            let _ = last.await;
+        }
+    }
+
+    /// One entry: score and bytes.
+    fn take(&self, (score, bytes): (f64, Vec<u8>)) -> Vec<Taken> {
+        let Some(message) = self.inbox.read(&bytes) else {
+            return Vec::new();
+        };
+        let locals = self.locals(&message);
+        if locals.is_empty() {
+            self.inbox.unroutable();
+            return Vec::new();
+        }
+        self.note_age(score);
+        let Some(event) = self.inbox.event(message) else {
+            return Vec::new();
+        };
+        let put = |local| self.inbox.put(local, Arc::clone(&event));
+        locals.into_iter().map(put).collect()
+    }
+
+    /// Counts an entry older than `expiry`. It is delivered all the same, as Python does: better
+    /// late than never, and the sender's clock may be wrong.
+    #[expect(clippy::cast_precision_loss, reason = "Unix seconds")]
+    fn note_age(&self, score: f64) {
+        let oldest = clock::seconds().saturating_sub(self.settings.expiry);
+        if score <= oldest as f64 {
+            self.metrics.layer_late();
+        }
+    }
+
+    /// The local names of the channels of ours that a message is for.
+    fn locals(&self, message: &Message) -> Vec<String> {
+        let route = message.route.iter().flatten();
+        let local = |name: &String| local_of(name, &self.queue).map(str::to_owned);
+        route.filter_map(local).collect()
+    }
+}
+
+async fn ask(connection: &mut MultiplexedConnection, command: &Cmd) -> Result<Value, LayerError> {
+    let answer = connection.send_packed_command(command).await;
+    match answer.and_then(Value::extract_error) {
+        Ok(answer) => Ok(answer),
+        Err(error) if means_gone(&error) => Err(LayerError::Unavailable(error.to_string())),
+        Err(error) => Err(LayerError::Refused(error.to_string())),
+    }
+}
+
+/// The answer of `BZPOPMIN`: key, bytes, score; nothing if the queue stayed empty.
+fn first(answer: Value) -> Vec<(f64, Vec<u8>)> {
+    match answer {
+        Value::Array(parts) => pairs(Value::Array(parts.into_iter().skip(1).collect())),
+        _ => Vec::new(),
+    }
+}
+
+/// The answer of `ZPOPMIN`: bytes and score in turn.
+fn pairs(answer: Value) -> Vec<(f64, Vec<u8>)> {
+    let Value::Array(parts) = answer else {
+        return Vec::new();
+    };
+    let mut parts = parts.into_iter();
+    let mut pairs = Vec::new();
+    while let (Some(Value::BulkString(bytes)), Some(score)) = (parts.next(), parts.next()) {
+        let score = redis::from_redis_value::<f64>(score).unwrap_or_default();
+        pairs.push((score, bytes));
+    }
+    pairs
+}

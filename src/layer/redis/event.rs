@@ -1,0 +1,219 @@
+//! From a message of any process to an event, as the original's consumer takes it.
+//!
+//! Stands in for `channels.consumer.get_handler_name` and the three handlers of the original's
+//! `ChatConsumer`: the dots of a `type` are underscores, a handler takes its own fields and
+//! ignores all others. Where that consumer would die, the message is refused and counted.
+
+use std::{
+    collections::HashSet,
+    sync::{Mutex, PoisonError},
+};
+
+use super::codec::{Message, item::Item};
+use crate::{
+    chat::Event,
+    value::{Text, Value},
+};
+
+/// Unknown types that are remembered as logged; past it they are only counted.
+const REMEMBERED: usize = 100;
+
+/// Which events of Django code's own making are let through.
+pub struct Passthrough {
+    kinds: Kinds,
+    logged: Mutex<HashSet<String>>,
+}
+
+enum Kinds {
+    All,
+    These(HashSet<String>),
+}
+
+/// Why a message is no event of ours.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Strange {
+    #[error("it has no `type`")]
+    NoType,
+    #[error("nobody handles the type `{0}`")]
+    UnknownType(String),
+    #[error("`{0}` is missing")]
+    Missing(&'static str),
+    #[error("`{0}` cannot be written as JSON")]
+    NotJson(String),
+}
+
+impl Strange {
+    /// The value of the `why` label in the metrics.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self {
+            Strange::NoType => "no_type",
+            Strange::UnknownType(_) => "unknown_type",
+            Strange::Missing(_) => "missing_field",
+            Strange::NotJson(_) => "not_json",
+        }
+    }
+}
+
+impl Passthrough {
+    #[must_use]
+    pub fn new(kinds: &[String]) -> Self {
+        let kinds = kinds.iter().map(|kind| handler(kind)).collect();
+        Passthrough {
+            kinds: Kinds::These(kinds),
+            logged: Mutex::default(),
+        }
+    }
+
+    /// Lets everything through as it is, the chat's own events too.
+    #[must_use]
+    pub fn all() -> Self {
+        Passthrough {
+            kinds: Kinds::All,
+            logged: Mutex::default(),
+        }
+    }
+
+    fn lists(&self, kind: &str) -> bool {
+        matches!(&self.kinds, Kinds::These(kinds) if kinds.contains(kind))
+    }
+
+    /// Whether this is the first message of an unknown type.
+    #[must_use]
+    pub fn is_news(&self, kind: &str) -> bool {
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        logged.len() < REMEMBERED && logged.insert(kind.to_owned())
+    }
+
+    /// The event of a message.
+    ///
+    /// # Errors
+    /// When the original's consumer would have raised.
+    pub fn event(&self, message: Message) -> Result<Event, Strange> {
+        let mut fields = message.fields;
+        let kind = fields.iter().find(|(key, _)| key == "type");
+        let kind = match kind {
+            Some((_, Item::Plain(Value::Str(Text::Utf8(kind))))) => handler(kind),
+            _ => return Err(Strange::NoType),
+        };
+        match kind.as_str() {
+            _ if matches!(self.kinds, Kinds::All) => whole(fields).map(Event::Other),
+            "chat_message" => Ok(Event::ChatMessage {
+                message: take(&mut fields, "message")?,
+            }),
+            "message_read" => Ok(Event::MessageRead {
+                message_id: take(&mut fields, "message_id")?,
+                user_id: take(&mut fields, "user_id")?,
+            }),
+            "typing_status" => Ok(Event::TypingStatus {
+                user_id: take(&mut fields, "user_id")?,
+                is_typing: take(&mut fields, "is_typing")?,
+            }),
+            other if self.lists(other) => whole(fields).map(Event::Other),
+            _ => Err(Strange::UnknownType(kind)),
+        }
+    }
+}
+
+/// The method that Channels calls for a `type`.
+fn handler(kind: &str) -> String {
+    kind.replace('.', "_")
+}
+
+fn take(fields: &mut Vec<(Text, Item)>, name: &'static str) -> Result<Value, Strange> {
+    let place = fields.iter().position(|(key, _)| key == name);
+    let (_, item) = fields.swap_remove(place.ok_or(Strange::Missing(name))?);
+    item.into_value()
+        .ok_or_else(|| Strange::NotJson(name.to_owned()))
+}
+
+fn whole(fields: Vec<(Text, Item)>) -> Result<Value, Strange> {
+    let members = fields.into_iter().map(|(key, item)| {
+        let Some(value) = item.into_value() else {
+            return Err(Strange::NotJson(
+                key.as_str().unwrap_or_default().to_owned(),
+            ));
+        };
+        Ok((key, value))
+    });
+    members.collect::<Result<_, _>>().map(Value::Map)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::django::json::{Constants, loads};
+
+    fn message(json: &str) -> Message {
+        let item = Item::Plain(loads(json, Constants::Allow).unwrap());
+        Message {
+            route: None,
+            fields: item.into_members().unwrap(),
+        }
+    }
+
+    fn event(json: &str) -> Result<Event, Strange> {
+        Passthrough::new(&["conversation.closed".to_owned()]).event(message(json))
+    }
+
+    #[test]
+    fn dots_and_underscores_name_the_same_handler() {
+        let want = Event::TypingStatus {
+            user_id: "a".into(),
+            is_typing: true.into(),
+        };
+        for kind in ["typing_status", "typing.status"] {
+            let json = format!(r#"{{"type": "{kind}", "is_typing": true, "user_id": "a"}}"#);
+            assert_eq!(event(&json), Ok(want.clone()));
+        }
+    }
+
+    #[test]
+    fn a_handler_takes_its_own_fields_and_drops_all_others() {
+        let json = r#"{"x": 1, "type": "chat.message", "message": {"z": 1, "a": null}, "y": 2}"#;
+        let want = loads(r#"{"z": 1, "a": null}"#, Constants::Allow).unwrap();
+        assert_eq!(event(json), Ok(Event::ChatMessage { message: want }));
+    }
+
+    #[test]
+    fn a_missing_field_is_an_error_and_null_is_not() {
+        let missing = event(r#"{"type": "message_read", "user_id": "a"}"#);
+        assert_eq!(missing, Err(Strange::Missing("message_id")));
+        let null = event(r#"{"type": "message_read", "user_id": null, "message_id": null}"#);
+        assert!(null.is_ok());
+    }
+
+    #[test]
+    fn what_json_cannot_hold_is_an_error_only_where_it_is_used() {
+        let mut read = message(r#"{"type": "chat_message", "message": 1}"#);
+        read.fields.push(("extra".into(), Item::Bytes(vec![1])));
+        let passthrough = Passthrough::new(&[]);
+        assert!(passthrough.event(read.clone()).is_ok());
+        read.fields[1].1 = Item::Ext(5, vec![1]);
+        let error = passthrough.event(read).unwrap_err();
+        assert_eq!(error, Strange::NotJson("message".to_owned()));
+    }
+
+    #[test]
+    fn a_type_that_is_let_through_keeps_all_it_has() {
+        let json = r#"{"type": "conversation.closed", "by": "a", "at": [1, 2]}"#;
+        let want = loads(json, Constants::Allow).unwrap();
+        assert_eq!(event(json), Ok(Event::Other(want)));
+    }
+
+    #[test]
+    fn an_unknown_type_is_refused_and_news_once() {
+        let unknown = event(r#"{"type": "task.done"}"#);
+        assert_eq!(unknown, Err(Strange::UnknownType("task_done".to_owned())));
+        for json in [r#"{"n": 1}"#, r#"{"type": 1}"#, r#"{"type": null}"#] {
+            assert_eq!(event(json), Err(Strange::NoType));
+        }
+        let passthrough = Passthrough::new(&[]);
+        assert!(passthrough.is_news("task_done"));
+        assert!(!passthrough.is_news("task_done"));
+        for n in 0..2 * REMEMBERED {
+            let _ = passthrough.is_news(&n.to_string());
+        }
+        assert!(!passthrough.is_news("one more"), "memory is bounded");
+    }
+}

@@ -1,0 +1,200 @@
+//! The connection for commands to one host: there or not, and which of its failures mean that it
+//! is gone.
+//!
+//! Every caller's commands go to one connection, and its driver writes in one go all that has
+//! gathered while the last write was under way. Whoever opens connections and opens them again is
+//! the layer's keeper; here a failed command takes the connection down, so that the next callers
+//! hear at once that there is none instead of waiting too.
+
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use redis::{
+    Cmd, ErrorKind, Pipeline, RedisError, ServerErrorKind, Value, aio::MultiplexedConnection,
+};
+use tokio::sync::Notify;
+
+use super::{
+    address::Address,
+    script::{self, Added, Entry, Life},
+};
+use crate::layer::LayerError;
+
+/// The longest wait for an answer. Redis answers in far less; past it the connection counts as
+/// gone.
+pub const RESPONSE: Duration = Duration::from_secs(1);
+
+/// The way to one host.
+pub struct Link {
+    pub address: Address,
+    live: RwLock<Option<Live>>,
+}
+
+#[derive(Clone)]
+struct Live {
+    connection: MultiplexedConnection,
+    /// The server's name for the script; none on the pub/sub layer, which has no script.
+    script: Option<Arc<str>>,
+    /// Told when this connection was taken down by a failed command.
+    gone: Arc<Notify>,
+}
+
+impl Link {
+    #[must_use]
+    pub fn new(address: Address) -> Self {
+        Link {
+            address,
+            live: RwLock::default(),
+        }
+    }
+
+    /// Takes `connection` for commands from now on.
+    pub fn set_up(&self, connection: MultiplexedConnection, script: Option<Arc<str>>) {
+        let gone = Arc::default();
+        self.set(Some(Live {
+            connection,
+            script,
+            gone,
+        }));
+    }
+
+    /// From now on there is no connection.
+    pub fn take_down(&self) {
+        self.set(None);
+    }
+
+    /// The host's other connection has failed: this one is not to be trusted either.
+    pub fn fail(&self) {
+        if let Ok(live) = self.live() {
+            live.gone.notify_one();
+        }
+        self.take_down();
+    }
+
+    /// Waits until a command has failed in a way that means the connection is gone.
+    pub async fn broken(&self) {
+        if let Ok(live) = self.live() {
+            live.gone.notified().await;
+        }
+    }
+
+    /// The answers to all of `commands`, which are written together. Those the server refused are
+    /// among them.
+    ///
+    /// # Errors
+    /// [`LayerError::Unavailable`]: at once if there is no connection, within [`RESPONSE`] if
+    /// there is no answer.
+    pub async fn ask(&self, commands: &Pipeline) -> Result<Vec<Value>, LayerError> {
+        let mut live = self.live()?;
+        let count = commands.len();
+        let answers = bounded(live.connection.send_packed_commands(commands, 0, count)).await;
+        let answers = answers.map_err(|error| self.failed(&live, &error))?;
+        let errors = answers.iter().filter_map(|answer| match answer {
+            Value::ServerError(error) => Some(RedisError::from(error.clone())),
+            _ => None,
+        });
+        for error in errors {
+            if means_gone(&error) {
+                return Err(self.failed(&live, &error));
+            }
+        }
+        Ok(answers)
+    }
+
+    /// As [`ask`](Self::ask), of commands whose answers do not matter.
+    ///
+    /// # Errors
+    /// [`LayerError::Refused`] too, if the server refused one of them.
+    pub async fn run(&self, commands: &Pipeline) -> Result<(), LayerError> {
+        self.ask(commands)
+            .await?
+            .into_iter()
+            .try_for_each(|answer| accepted(answer).map(|_| ()))
+    }
+
+    /// Puts entries into their queues, in their order; with the script's text if the server has
+    /// forgotten its name.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub async fn add(&self, entries: &[Entry<'_>], lifetime: Life) -> Result<Added, LayerError> {
+        let mut live = self.live()?;
+        let call = script::call(live.script.as_deref(), entries, lifetime);
+        let mut reply = answer(&mut live, &call).await;
+        let forgotten = ErrorKind::Server(ServerErrorKind::NoScript);
+        if reply.as_ref().is_err_and(|error| error.kind() == forgotten) {
+            // The text makes the server remember it again under the same name.
+            let text = script::call(None, entries, lifetime);
+            reply = answer(&mut live, &text).await;
+        }
+        match reply {
+            Ok(reply) => Ok(script::added(&reply)),
+            Err(error) => Err(self.failed(&live, &error)),
+        }
+    }
+
+    fn set(&self, to: Option<Live>) {
+        *self.live.write().unwrap_or_else(PoisonError::into_inner) = to;
+    }
+
+    fn live(&self) -> Result<Live, LayerError> {
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        let none = || LayerError::Unavailable(format!("no connection to {}", self.address));
+        live.clone().ok_or_else(none)
+    }
+
+    /// What an error means for the caller, and for the connection.
+    fn failed(&self, live: &Live, error: &RedisError) -> LayerError {
+        if !means_gone(error) {
+            return LayerError::Refused(error.to_string());
+        }
+        let mut current = self.live.write().unwrap_or_else(PoisonError::into_inner);
+        if current
+            .as_ref()
+            .is_some_and(|now| Arc::ptr_eq(&now.gone, &live.gone))
+        {
+            *current = None;
+        }
+        live.gone.notify_one();
+        LayerError::Unavailable(format!("{}: {error}", self.address))
+    }
+}
+
+/// The answer, unless it is a refusal.
+///
+/// # Errors
+/// [`LayerError::Refused`].
+pub fn accepted(answer: Value) -> Result<Value, LayerError> {
+    answer
+        .extract_error()
+        .map_err(|error| LayerError::Refused(error.to_string()))
+}
+
+async fn answer(live: &mut Live, command: &Cmd) -> Result<Value, RedisError> {
+    let answer = bounded(live.connection.send_packed_command(command)).await;
+    answer.and_then(Value::extract_error)
+}
+
+/// The connection's own bound starts when a command is written; this one also holds for those that
+/// wait to be.
+async fn bounded<T>(answer: impl Future<Output = Result<T, RedisError>>) -> Result<T, RedisError> {
+    match tokio::time::timeout(RESPONSE, answer).await {
+        Ok(answer) => answer,
+        Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+    }
+}
+
+/// Whether another connection may do better: this one is broken, or the server is no master (any
+/// more), is still loading, or wants us to log in.
+#[must_use]
+pub fn means_gone(error: &RedisError) -> bool {
+    use ServerErrorKind::{BusyLoading, MasterDown, ReadOnly};
+    match error.kind() {
+        ErrorKind::Server(kind) => matches!(kind, ReadOnly | BusyLoading | MasterDown),
+        ErrorKind::Extension => error.code() == Some("NOAUTH"),
+        ErrorKind::Client => false,
+        _ => true,
+    }
+}

@@ -1,0 +1,145 @@
+//! What this process wants to be a member of on one host, so that it can be restored there.
+
+use std::collections::{HashMap, HashSet};
+
+/// The groups of one host with channels of ours. The key is the group's name.
+#[derive(Debug, Default)]
+pub struct Members {
+    groups: HashMap<String, Vec<Member>>,
+    /// Memberships that ended while the host was away: group and local name.
+    left: HashSet<(String, String)>,
+}
+
+#[derive(Debug)]
+struct Member {
+    local: String,
+    /// Whether Redis has been told.
+    told: bool,
+}
+
+impl Members {
+    pub fn add(&mut self, group: &str, local: &str) {
+        self.left.remove(&(group.to_owned(), local.to_owned()));
+        let members = self.groups.entry(group.to_owned()).or_default();
+        if !members.iter().any(|member| member.local == local) {
+            members.push(Member {
+                local: local.to_owned(),
+                told: false,
+            });
+        }
+    }
+
+    /// Redis knows of the membership now.
+    pub fn told(&mut self, group: &str, local: &str) {
+        let members = self.groups.get_mut(group).into_iter().flatten();
+        for member in members.filter(|member| member.local == local) {
+            member.told = true;
+        }
+    }
+
+    pub fn remove(&mut self, group: &str, local: &str) {
+        if let Some(members) = self.groups.get_mut(group) {
+            members.retain(|member| member.local != local);
+            if members.is_empty() {
+                self.groups.remove(group);
+            }
+        }
+    }
+
+    /// The membership ended and Redis could not be told.
+    pub fn owe_goodbye(&mut self, group: &str, local: &str) {
+        self.left.insert((group.to_owned(), local.to_owned()));
+    }
+
+    /// What Redis has to be told of ended memberships.
+    #[must_use]
+    pub fn goodbyes(&self) -> Vec<(String, String)> {
+        self.left.iter().cloned().collect()
+    }
+
+    /// Redis has been told that these have ended.
+    pub fn said(&mut self, goodbyes: &[(String, String)]) {
+        for goodbye in goodbyes {
+            self.left.remove(goodbye);
+        }
+    }
+
+    #[must_use]
+    pub fn contains(&self, group: &str, local: &str) -> bool {
+        let members = self.groups.get(group).into_iter().flatten();
+        members.into_iter().any(|member| member.local == local)
+    }
+
+    /// The local names of our channels in `group`.
+    #[must_use]
+    pub fn locals(&self, group: &str) -> Vec<String> {
+        let members = self.groups.get(group).into_iter().flatten();
+        members.map(|member| member.local.clone()).collect()
+    }
+
+    /// Whether Redis must know one of our channels in `group`.
+    #[must_use]
+    pub fn is_told(&self, group: &str) -> bool {
+        let members = self.groups.get(group);
+        members.is_some_and(|members| members.iter().any(|member| member.told))
+    }
+
+    /// Every membership: group and local name.
+    #[must_use]
+    pub fn all(&self) -> Vec<(String, String)> {
+        let pairs = |(group, members): (&String, &Vec<Member>)| -> Vec<(String, String)> {
+            let pair = |member: &Member| (group.clone(), member.local.clone());
+            members.iter().map(pair).collect()
+        };
+        self.groups.iter().flat_map(pairs).collect()
+    }
+
+    /// A membership Redis has been told of; which one does not matter.
+    #[must_use]
+    pub fn sample(&self) -> Option<(String, String)> {
+        self.groups.iter().find_map(|(group, members)| {
+            let member = members.iter().find(|member| member.told)?;
+            Some((group.clone(), member.local.clone()))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_membership_is_kept_once_and_gone_when_it_ends() {
+        let mut members = Members::default();
+        for local in ["a", "b", "a"] {
+            members.add("g", local);
+        }
+        assert_eq!(members.locals("g"), ["a", "b"]);
+        members.remove("g", "a");
+        assert!(!members.contains("g", "a") && members.contains("g", "b"));
+        members.remove("g", "b");
+        assert!(members.all().is_empty());
+    }
+
+    #[test]
+    fn only_what_redis_was_told_can_be_missed_there() {
+        let mut members = Members::default();
+        members.add("g", "a");
+        assert_eq!(members.sample(), None);
+        assert!(!members.is_told("g"));
+        members.told("g", "a");
+        assert_eq!(members.sample(), Some(("g".to_owned(), "a".to_owned())));
+    }
+
+    #[test]
+    fn a_goodbye_is_owed_until_it_is_said_or_the_member_is_back() {
+        let mut members = Members::default();
+        members.owe_goodbye("g", "a");
+        members.owe_goodbye("h", "b");
+        members.add("g", "a");
+        let owed = members.goodbyes();
+        assert_eq!(owed, [("h".to_owned(), "b".to_owned())]);
+        members.said(&owed);
+        assert!(members.goodbyes().is_empty());
+    }
+}

@@ -1,0 +1,289 @@
+//! The layer that keeps nothing: stands in for `channels_redis.pubsub.RedisPubSubChannelLayer`.
+//!
+//! A group is a Redis channel, and this process subscribes to it once however many channels of
+//! ours are in the group. An event of our own comes back to us by that subscription, like anybody
+//! else's; only when the send failed and it has not come back is it delivered in memory, so that
+//! the sockets here get it once in any weather.
+
+mod echo;
+mod keeper;
+mod sender;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+use futures_util::future::join_all;
+use redis::aio::PubSubSink;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
+
+use self::{echo::Echoes, sender::Job};
+use super::{
+    clock,
+    codec::{Fields, Route},
+    inbox::Inbox,
+    link::{Link, RESPONSE, means_gone},
+    names::{check_group, group_channel},
+    shard::shard,
+};
+use crate::{
+    chat::Event,
+    layer::{ChannelLayer, LayerError, Received, Sent},
+};
+
+/// The layer; closing it ends its tasks.
+pub struct PubSubLayer {
+    inner: Arc<Inner>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+struct Inner {
+    prefix: String,
+    /// Our own channel: `asgispecific.<32 hex>`. It has no local part in this layer.
+    own: String,
+    hosts: Vec<Host>,
+    inbox: Inbox,
+}
+
+/// One Redis, and what is the business of the channels there.
+struct Host {
+    number: usize,
+    link: Link,
+    /// Held for moments only.
+    state: Mutex<State>,
+    /// To the task that publishes on this host.
+    jobs: mpsc::UnboundedSender<Job>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Redis channel of a group → the local names of our channels in it.
+    groups: HashMap<String, Vec<String>>,
+    /// What can be subscribed with, while there is a connection.
+    sink: Option<PubSubSink>,
+    /// Events of ours that are on their way and may come back.
+    echoes: Echoes,
+}
+
+impl Host {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl PubSubLayer {
+    /// Starts the layer and waits a moment for its hosts. One that is away is no error: its
+    /// subscriptions are made when it is there.
+    pub async fn start(prefix: String, links: Vec<Link>, inbox: Inbox) -> Self {
+        let mut queues = Vec::new();
+        let mut hosts = Vec::new();
+        for (number, link) in links.into_iter().enumerate() {
+            let (jobs, queue) = mpsc::unbounded_channel();
+            queues.push(queue);
+            let state = Mutex::default();
+            hosts.push(Host {
+                number,
+                link,
+                state,
+                jobs,
+            });
+        }
+        let own = format!("{prefix}specific.{}", uuid::Uuid::new_v4().simple());
+        let inner = Arc::new(Inner {
+            prefix,
+            own,
+            hosts,
+            inbox,
+        });
+        let keepers = (0..inner.hosts.len()).map(|host| keeper::start(&inner, host));
+        let mut tasks = join_all(keepers).await;
+        for (host, queue) in queues.into_iter().enumerate() {
+            tasks.push(tokio::spawn(sender::run(Arc::clone(&inner), host, queue)));
+        }
+        PubSubLayer {
+            inner,
+            tasks: Mutex::new(tasks),
+        }
+    }
+}
+
+impl Inner {
+    /// Everything in this layer is where its Redis channel is.
+    fn host_of(&self, channel: &str) -> Result<&Host, LayerError> {
+        let host = shard(channel.as_bytes(), self.hosts.len());
+        self.hosts.get(host).ok_or(LayerError::Closed)
+    }
+
+    /// The local name of a channel of ours.
+    fn local<'a>(&self, channel: &'a str) -> Option<&'a str> {
+        let local = channel.strip_prefix(&self.own)?;
+        Some(local.strip_prefix('!').unwrap_or(local))
+    }
+
+    /// Hands an event to the task that publishes it. Nothing is waited for.
+    fn begin(&self, channel: String, event: Event, to_group: bool) -> Result<Sent, LayerError> {
+        if self.inbox.is_closed() {
+            return Err(LayerError::Closed);
+        }
+        let fields = Fields::new(self.inbox.codec.format, &event)?;
+        let bytes = self
+            .inbox
+            .codec
+            .seal(&fields, Route::Plain, clock::seconds());
+        let host = self.host_of(&channel)?;
+        let echo = to_group.then(|| host.state().echoes.expect(&channel, &bytes));
+        let (done, outcome) = oneshot::channel();
+        let event = Arc::new(event);
+        let job = Job {
+            channel,
+            bytes,
+            event,
+            echo,
+            done,
+        };
+        host.jobs.send(job).map_err(|_| LayerError::Closed)?;
+        Ok(Box::pin(async move {
+            outcome.await.unwrap_or(Err(LayerError::Closed))
+        }))
+    }
+}
+
+/// Waits for the server's confirmation, but not for ever.
+async fn confirmed(change: impl Future<Output = redis::RedisResult<()>>) -> Result<(), LayerError> {
+    match tokio::time::timeout(RESPONSE, change).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) if means_gone(&error) => Err(LayerError::Unavailable(error.to_string())),
+        Ok(Err(error)) => Err(LayerError::Refused(error.to_string())),
+        Err(_) => Err(LayerError::Unavailable("no answer".to_owned())),
+    }
+}
+
+#[async_trait]
+impl ChannelLayer for PubSubLayer {
+    fn channel(&self, local: &str) -> String {
+        format!("{}!{local}", self.inner.own)
+    }
+
+    async fn group_add(&self, group: &str, channel: &str) -> Result<(), LayerError> {
+        check_group(group)?;
+        let foreign = || LayerError::Name(channel.to_owned());
+        let local = self.inner.local(channel).ok_or_else(foreign)?;
+        let name = group_channel(&self.inner.prefix, group);
+        let host = self.inner.host_of(&name)?;
+        let sink = {
+            let mut state = host.state();
+            let members = state.groups.entry(name.clone()).or_default();
+            if !members.iter().any(|member| member == local) {
+                members.push(local.to_owned());
+            }
+            // Subscribing again is harmless, and the caller may only go on when it is confirmed.
+            state.sink.clone()
+        };
+        let Some(mut sink) = sink else {
+            // The keeper subscribes when the host is back, and tells of the gap.
+            return Ok(());
+        };
+        match confirmed(sink.subscribe(&name)).await {
+            Err(LayerError::Unavailable(_)) => {
+                host.link.fail();
+                Ok(())
+            }
+            Err(error) => {
+                host.state().leave(&name, local);
+                Err(error)
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    async fn group_discard(&self, group: &str, channel: &str) -> Result<(), LayerError> {
+        let name = group_channel(&self.inner.prefix, group);
+        let host = self.inner.host_of(&name)?;
+        let Some(local) = self.inner.local(channel) else {
+            return Ok(());
+        };
+        let sink = {
+            let mut state = host.state();
+            let was_last = state.leave(&name, local);
+            state.sink.clone().filter(|_| was_last)
+        };
+        match sink {
+            // A connection that is gone has no subscriptions.
+            Some(mut sink) => match confirmed(sink.unsubscribe(&name)).await {
+                Err(LayerError::Unavailable(_)) => {
+                    host.link.fail();
+                    Ok(())
+                }
+                left => left,
+            },
+            None => Ok(()),
+        }
+    }
+
+    fn group_send(&self, group: &str, event: Event) -> Sent {
+        let name = group_channel(&self.inner.prefix, group);
+        let begun = check_group(group).and_then(|()| self.inner.begin(name, event, true));
+        begun.unwrap_or_else(|error| Box::pin(std::future::ready(Err(error))))
+    }
+
+    async fn send(&self, channel: &str, event: Event) -> Result<(), LayerError> {
+        self.inner.begin(channel.to_owned(), event, false)?.await
+    }
+
+    async fn receive(&self) -> Option<Received> {
+        self.inner.inbox.receive().await
+    }
+
+    async fn ping(&self) -> Result<(), LayerError> {
+        if self.inner.inbox.is_closed() {
+            return Err(LayerError::Closed);
+        }
+        let mut ping = redis::pipe();
+        ping.cmd("PING");
+        for host in &self.inner.hosts {
+            host.link.run(&ping).await?;
+        }
+        Ok(())
+    }
+
+    async fn close(&self) {
+        self.inner.inbox.close();
+        let tasks = {
+            let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *tasks)
+        };
+        // With the connections go the subscriptions: nothing stays behind in Redis.
+        for task in tasks {
+            task.abort();
+        }
+        for host in &self.inner.hosts {
+            host.link.take_down();
+            host.state().sink = None;
+        }
+    }
+}
+
+impl State {
+    /// Returns whether it was the last of its group.
+    fn leave(&mut self, name: &str, local: &str) -> bool {
+        let Some(members) = self.groups.get_mut(name) else {
+            return false;
+        };
+        members.retain(|member| member != local);
+        let is_empty = members.is_empty();
+        if is_empty {
+            self.groups.remove(name);
+        }
+        is_empty
+    }
+
+    /// The local names of our channels in the group of this Redis channel.
+    fn locals(&self, name: &str) -> Vec<String> {
+        self.groups.get(name).cloned().unwrap_or_default()
+    }
+}

@@ -1,0 +1,42 @@
+//! Chatferry serves a Django Channels chat without Django, beside Django.
+//!
+//! In reading order:
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`chat`] | the domain: conversations, messages, receipts, events, and every use case |
+//! | [`store`] | where they are kept: Django's own tables, and the group commit |
+//! | [`layer`] | how an event reaches other processes: Channels' channel layer |
+//! | [`hub`] | who is connected to this process, and the fan-out to them |
+//! | [`ws`] | WebSockets: handshake, frames, sessions |
+//! | [`http`] | REST: the URL map, one file for each resource, the chat page |
+//! | [`gateway`] | what is not served here is passed to Django; rollout and shadow |
+//! | [`serializers`] | the fields that clients see, in their order |
+//! | [`django`] | every inherited oddity, one named place each |
+//! | [`value`] | data whose shape the sender chose |
+//! | [`app`], [`server`], [`shutdown`] | the parts wired together, listening, and going away |
+//! | [`config`], [`cli`], [`telemetry`], [`metrics`] | what an operator sets and sees |
+//!
+//! A message sent on a socket goes `ws::connection` → `ws::session` (what does this frame ask?) →
+//! `chat::service` → `store` (the commit is awaited) → `layer` → `hub` (frame bytes made once) →
+//! the queue of every socket of the conversation → `ws::writer`.
+
+#![deny(unsafe_code)]
+
+pub mod app;
+pub mod chat;
+pub mod cli;
+pub mod config;
+pub mod django;
+pub mod gateway;
+pub mod http;
+pub mod hub;
+pub mod layer;
+pub mod metrics;
+pub mod serializers;
+pub mod server;
+pub mod shutdown;
+pub mod store;
+pub mod telemetry;
+pub mod value;
+pub mod ws;

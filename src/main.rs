@@ -1,0 +1,8 @@
+//! The `chatferry` binary: the only place that reads the process' arguments and environment.
+
+use std::process::ExitCode;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    chatferry::cli::run(std::env::args_os(), std::env::vars_os()).await
+}

@@ -1,0 +1,215 @@
+//! Listens, accepts, limits, and ends: the frame around every connection.
+
+mod stream;
+
+use std::{
+    convert::Infallible,
+    io,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpListener, UnixListener, UnixStream},
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
+
+use self::stream::Place;
+pub use self::stream::{Io, Stream};
+
+use crate::{app::App, config::Bind, gateway::Peer, http::middleware};
+
+/// How long a kept-alive connection may be silent between two requests: Daphne's `http_timeout`
+/// leaves it open for a minute.
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
+
+/// Most bytes of a request's head, and most header lines: Twisted's own.
+const HEAD_MAX: usize = 16 * 1024;
+const HEADERS_MAX: usize = 500;
+
+/// How long to wait after the system would not give us another connection.
+const PAUSE: Duration = Duration::from_millis(50);
+
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n\
+    Connection: close\r\nContent-Length: 0\r\n\r\n";
+
+/// A server that listens.
+pub struct Server {
+    app: Arc<App>,
+    listener: Listener,
+    /// One permit for each connection that may be open.
+    permits: Arc<Semaphore>,
+}
+
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// How a server ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Every connection came to its end.
+    Drained,
+    /// The drain's window was over while this many connections were open.
+    Abandoned(usize),
+}
+
+impl Server {
+    /// Listens where `server.bind` says; a socket file left behind by a dead process is replaced.
+    ///
+    /// # Errors
+    /// When the address is taken or not ours.
+    pub async fn bind(app: Arc<App>) -> io::Result<Self> {
+        let listener = match &app.config.server.bind {
+            Bind::Tcp(address) => Listener::Tcp(TcpListener::bind(address).await?),
+            Bind::Unix(path) => {
+                if UnixStream::connect(path).await.is_err() && path.exists() {
+                    std::fs::remove_file(path)?;
+                }
+                Listener::Unix(UnixListener::bind(path)?)
+            }
+        };
+        let permits = Arc::new(Semaphore::new(app.config.server.max_connections));
+        Ok(Server {
+            app,
+            listener,
+            permits,
+        })
+    }
+
+    /// The address it listens on, as a client writes it: with the port that a bind to port 0 got.
+    ///
+    /// # Errors
+    /// When the system cannot tell.
+    pub fn address(&self) -> io::Result<String> {
+        Ok(match (&self.listener, &self.app.config.server.bind) {
+            (Listener::Tcp(listener), _) => format!("http://{}", listener.local_addr()?),
+            (Listener::Unix(_), bind) => bind.to_string(),
+        })
+    }
+
+    /// Serves until the app's drain has begun and every connection has ended, or the drain's
+    /// window is over.
+    pub async fn run(self) -> Ended {
+        let drain = self.app.drain.clone();
+        tokio::select! {
+            never = self.accept_all() => match never {},
+            () = drain.begun() => {}
+        }
+        let Server {
+            app,
+            listener,
+            permits,
+        } = self;
+        drop(listener);
+        let all = u32::try_from(app.config.server.max_connections).unwrap_or(u32::MAX);
+        tokio::select! {
+            _ = permits.acquire_many(all) => Ended::Drained,
+            () = drain.over() => Ended::Abandoned(
+                app.config.server.max_connections.saturating_sub(permits.available_permits()),
+            ),
+        }
+    }
+
+    async fn accept_all(&self) -> Infallible {
+        loop {
+            match self.accept().await {
+                Ok(io) => self.start(io),
+                Err(error) => {
+                    // Mostly out of file descriptors; those in use may be given back soon.
+                    tracing::warn!(%error, "could not accept a connection");
+                    self.app.metrics.error("accept");
+                    sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn accept(&self) -> io::Result<Io> {
+        match &self.listener {
+            Listener::Tcp(listener) => {
+                let (stream, _) = listener.accept().await?;
+                // Chat frames are small and must not wait for each other.
+                stream.set_nodelay(true)?;
+                Ok(Io::Tcp(stream))
+            }
+            Listener::Unix(listener) => Ok(Io::Unix(listener.accept().await?.0)),
+        }
+    }
+
+    fn start(&self, io: Io) {
+        let app = Arc::clone(&self.app);
+        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
+            app.metrics.connection_refused();
+            let mut stream = Stream::new(io, None);
+            tokio::spawn(async move {
+                let _ = timeout(PAUSE * 20, stream.write_all(FULL)).await;
+            });
+            return;
+        };
+        let open = app.metrics.connection_accepted();
+        let peer = app.gateway.is_some().then(|| Peer(io.peer()));
+        let stream = Stream::new(io, Some(Place { permit, open }));
+        tokio::spawn(serve(app, stream, peer));
+    }
+}
+
+/// `peer` is told with each request where somebody may want to know.
+async fn serve(app: Arc<App>, stream: Stream, peer: Option<Peer>) {
+    let head_read = Arc::new(AtomicBool::new(false));
+    let first_head = Duration::from_secs(app.config.server.header_timeout_s);
+    let drain = app.drain.clone();
+    let service = {
+        let head_read = Arc::clone(&head_read);
+        service_fn(move |mut request: Request<Incoming>| {
+            if let Some(peer) = peer {
+                request.extensions_mut().insert(peer);
+            }
+            head_read.store(true, Ordering::Relaxed);
+            let app = Arc::clone(&app);
+            async move { Ok::<_, Infallible>(middleware::handle(app, request).await) }
+        })
+    };
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(KEEP_ALIVE)
+        .max_headers(HEADERS_MAX)
+        .max_header_size(HEAD_MAX)
+        .auto_date_header(false)
+        .preserve_header_case(peer.is_some())
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    let mut draining = false;
+    let mut waiting = true;
+    let (mut begun, mut late) = (pin!(drain.begun()), pin!(sleep(first_head)));
+    loop {
+        tokio::select! {
+            ended = &mut connection => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "connection ended");
+                }
+                return;
+            }
+            () = &mut begun, if !draining => {
+                draining = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            () = &mut late, if waiting => {
+                if !head_read.load(Ordering::Relaxed) {
+                    return;
+                }
+                waiting = false;
+            }
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Going away without a crowd: the drain tells everything that the process ends, and spreads the
+//! sockets' goodbyes so that their clients do not all come back elsewhere in the same instant.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::{Notify, watch};
+
+/// The part of the drain over which sockets are closed; the rest is for their close handshakes
+/// and for requests under way.
+const SPREAD: f64 = 0.6;
+
+/// The signal that the process is going away. One for each server.
+#[derive(Clone, Debug)]
+pub struct Drain {
+    begun: watch::Sender<bool>,
+    hurried: Arc<Notify>,
+    window: Duration,
+}
+
+impl Drain {
+    /// A drain that, once begun, ends everything within `window`.
+    #[must_use]
+    pub fn new(window: Duration) -> Self {
+        Drain {
+            begun: watch::Sender::new(false),
+            hurried: Arc::default(),
+            window,
+        }
+    }
+
+    /// Tells everything to end.
+    pub fn begin(&self) {
+        self.begun.send_replace(true);
+    }
+
+    /// Ends the drain at once, wherever it is.
+    pub fn hurry(&self) {
+        self.hurried.notify_one();
+    }
+
+    /// Waits for the end of the drain's window, or for somebody in a hurry.
+    pub async fn over(&self) {
+        tokio::select! {
+            () = tokio::time::sleep(self.window) => {}
+            () = self.hurried.notified() => {}
+        }
+    }
+
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        *self.begun.borrow()
+    }
+
+    /// A socket's own place in the drain, chosen at random.
+    #[must_use]
+    pub fn subscribe(&self) -> Turn {
+        Turn {
+            begun: self.begun.subscribe(),
+            window: self.window,
+            at: None,
+        }
+    }
+
+    /// Waits for the drain to begin.
+    pub async fn begun(&self) {
+        // It cannot fail: `self` holds a sender.
+        let _ = self.begun.subscribe().wait_for(|begun| *begun).await;
+    }
+}
+
+/// When one socket is to be closed.
+#[derive(Debug)]
+pub struct Turn {
+    begun: watch::Receiver<bool>,
+    window: Duration,
+    at: Option<tokio::time::Instant>,
+}
+
+impl Turn {
+    /// Waits for this socket's turn. May be cancelled and awaited again.
+    pub async fn reached(&mut self) {
+        if self.at.is_none() {
+            if self.begun.wait_for(|begun| *begun).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            self.at = Some(tokio::time::Instant::now() + spread(self.window));
+        }
+        if let Some(at) = self.at {
+            tokio::time::sleep_until(at).await;
+        }
+    }
+}
+
+/// How long one of many waits that shall not all act at once, within `window`.
+#[must_use]
+pub fn spread(window: Duration) -> Duration {
+    window.mul_f64(SPREAD * fraction())
+}
+
+/// A number between 0 and 1; 0 if the system has no randomness to give.
+fn fraction() -> f64 {
+    let random = getrandom::u32().unwrap_or_default();
+    f64::from(random) / f64::from(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn turns_come_after_the_beginning_and_before_the_window_is_over() {
+        let drain = Drain::new(Duration::from_secs(100));
+        let mut turn = drain.subscribe();
+        let early = tokio::time::timeout(Duration::from_secs(1000), turn.reached()).await;
+        assert!(early.is_err(), "nobody has to go before the drain begins");
+        drain.begin();
+        let mut delays = Vec::new();
+        for _ in 0..50 {
+            let began = tokio::time::Instant::now();
+            drain.subscribe().reached().await;
+            delays.push(began.elapsed());
+        }
+        assert!(delays.iter().all(|delay| *delay <= Duration::from_secs(61)));
+        delays.sort();
+        assert!(
+            delays[49] > delays[0] + Duration::from_secs(10),
+            "they are spread"
+        );
+    }
+}

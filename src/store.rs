@@ -1,0 +1,189 @@
+//! Where conversations, messages and receipts are kept: in the tables Django made.
+//!
+//! [`Store`] is all that the rest of the program knows of a database. One file for each kind of
+//! database implements it ([`mysql`], [`postgres`], [`sqlite`]); [`commit`] gathers the writes of
+//! many callers into one transaction; [`schema`] holds what the tables must look like.
+
+pub mod commit;
+pub mod mysql;
+pub mod postgres;
+pub mod schema;
+pub mod sqlite;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use crate::{
+    chat::{Conversation, Message, NewMessage, Receipt},
+    config::{self, Config, Database},
+    django::datetime::Timestamp,
+    metrics::Metrics,
+};
+
+pub use commit::Announce;
+
+/// The tables of one chat. Every call that writes returns after the commit, never before.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// The conversation of the two participants, in either order, and whether this call made it.
+    async fn get_or_create_conversation(
+        &self,
+        participant1_id: String,
+        participant2_id: String,
+    ) -> Result<(Conversation, bool), StoreError>;
+
+    async fn conversation(&self, id: Uuid) -> Result<Option<Conversation>, StoreError>;
+
+    /// Whether the conversation exists, and if so whether it is active.
+    async fn conversation_is_active(&self, id: Uuid) -> Result<Option<bool>, StoreError>;
+
+    /// The active conversations of a user, the newest `updated_at` first.
+    async fn conversations_of(&self, user_id: String) -> Result<Vec<Conversation>, StoreError>;
+
+    /// The messages of a conversation that are not deleted, oldest first; the newest `limit` of
+    /// them if there is one. `None` if there is no such conversation.
+    async fn messages(
+        &self,
+        conversation_id: Uuid,
+        limit: Option<usize>,
+    ) -> Result<Option<Vec<Message>>, StoreError>;
+
+    /// The messages of these conversations that are not deleted and were made at `since` or
+    /// later, oldest first.
+    async fn messages_since(
+        &self,
+        conversations: &[Uuid],
+        since: Timestamp,
+    ) -> Result<Vec<Message>, StoreError>;
+
+    async fn message_exists(&self, id: Uuid) -> Result<bool, StoreError>;
+
+    /// Gives the message its id and times, and stores it; `None` and nothing stored if its
+    /// conversation is gone. Messages are stamped, stored and announced in one order.
+    async fn insert_message(
+        &self,
+        new: NewMessage,
+        announce: Announce,
+    ) -> Result<Option<Message>, StoreError>;
+
+    /// Raises the receipt of this user for this message to `read`, making it if there is none.
+    /// `None` and nothing stored if there is no such message.
+    async fn mark_read(
+        &self,
+        message_id: Uuid,
+        user_id: String,
+    ) -> Result<Option<Receipt>, StoreError>;
+
+    /// Whether Django's session table holds this key and the session has not run out.
+    async fn session_exists(&self, key: String) -> Result<bool, StoreError>;
+
+    /// Fails unless the database answers now.
+    async fn ping(&self) -> Result<(), StoreError>;
+
+    /// Commits what is pending and lets go of the database. Later calls fail.
+    async fn close(&self);
+}
+
+/// Why the store could not do as asked.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database does not answer, is locked, full or read-only. Worth trying again.
+    #[error("the database is not available: {0}")]
+    Unavailable(String),
+    /// The database refused these values, and would again.
+    #[error("the database refused the values: {0}")]
+    Refused(String),
+    /// The transaction lost against another one (a deadlock, a lock that did not come free) and
+    /// was rolled back. The committer tries again; callers see it only when that was in vain.
+    #[error("the database is too busy: {0}")]
+    Conflict(String),
+    /// The connection died during the commit: the rows may be there or not. The committer finds
+    /// out; callers see it only when the database stays away.
+    #[error("the database did not confirm: {0}")]
+    Unknown(String),
+    /// The tables are not what they must be; `check` tells the details.
+    #[error("{0}")]
+    Schema(String),
+    /// The store has been closed: the process is going away.
+    #[error("the store is closed")]
+    Closed,
+}
+
+/// What clients are told of [`StoreError::Refused`].
+pub const REFUSED: &str = "The database cannot store these values.";
+
+impl StoreError {
+    /// The value of the `kind` label in the metrics.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self {
+            StoreError::Unavailable(_) => "unavailable",
+            StoreError::Refused(_) => "refused",
+            StoreError::Conflict(_) => "conflict",
+            StoreError::Unknown(_) => "unknown",
+            StoreError::Schema(_) => "schema",
+            StoreError::Closed => "closed",
+        }
+    }
+}
+
+/// Opens the store that `store.url` names. The file of the embedded default is made here with its
+/// tables; anywhere else missing tables are an error that says to run `migrate`.
+///
+/// # Errors
+/// When the database cannot be reached, or its tables are not those of the chat.
+pub async fn open(config: &Config, metrics: Arc<Metrics>) -> Result<Arc<dyn Store>, StoreError> {
+    let settings = &config.store;
+    Ok(match settings.url.database() {
+        Database::Sqlite => Arc::new(sqlite::SqliteStore::open(settings, metrics).await?),
+        Database::Postgres => Arc::new(postgres::PostgresStore::open(settings, metrics).await?),
+        Database::Mysql => Arc::new(mysql::MysqlStore::open(settings, metrics).await?),
+    })
+}
+
+/// Makes the tables that are missing and returns the statements it ran.
+///
+/// # Errors
+/// When the database cannot be reached or changed.
+pub async fn migrate(config: &Config) -> Result<Vec<String>, StoreError> {
+    let config::Store { url, tables, .. } = &config.store;
+    match url.database() {
+        Database::Sqlite => sqlite::migrate::run(&sqlite::path_of(&config.store)?, tables).await,
+        Database::Postgres => {
+            postgres::migrate::run(&postgres::address_of(&config.store)?, tables).await
+        }
+        Database::Mysql => mysql::migrate::run(&config.store).await,
+    }
+}
+
+/// The statements that [`migrate`] would run now.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn pending(config: &Config) -> Result<Vec<String>, StoreError> {
+    let config::Store { url, tables, .. } = &config.store;
+    match url.database() {
+        Database::Sqlite => sqlite::migrate::plan(&sqlite::path_of(&config.store)?, tables).await,
+        Database::Postgres => {
+            postgres::migrate::plan(&postgres::address_of(&config.store)?, tables).await
+        }
+        Database::Mysql => mysql::migrate::plan(&config.store).await,
+    }
+}
+
+/// What keeps the live tables from being used.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn check(config: &Config) -> Result<Vec<schema::Finding>, StoreError> {
+    let config::Store { url, tables, .. } = &config.store;
+    match url.database() {
+        Database::Sqlite => sqlite::migrate::check(&sqlite::path_of(&config.store)?, tables).await,
+        Database::Postgres => {
+            postgres::migrate::check(&postgres::address_of(&config.store)?, tables).await
+        }
+        Database::Mysql => mysql::migrate::check(&config.store).await,
+    }
+}

@@ -1,0 +1,226 @@
+//! Group commit: the writes of many callers in one transaction.
+//!
+//! Callers hand their write to the one committer of a database and wait. The committer takes all
+//! that has gathered, has it written in one transaction, and only then wakes each caller. There is
+//! no timer: the next batch is whatever arrived while the last one was being committed, so a lone
+//! write waits for nothing and a crowd shares one `fsync`.
+//!
+//! What can go wrong with a batch, and what becomes of it:
+//!
+//! | the backend says | the committer |
+//! |---|---|
+//! | `Refused`: a row is bad | writes the batch one by one: its neighbours must not suffer |
+//! | `Conflict`: lost against another transaction | tries again, a little later each time |
+//! | `Unknown`: the connection died during the commit | tells nobody, and tries again before all else |
+//! | anything else | passes it on: nothing was written |
+
+mod task;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    future::Future,
+    sync::{Arc, RwLock},
+};
+
+use tokio::{
+    sync::{Mutex, mpsc, oneshot},
+    task::JoinHandle,
+};
+use uuid::Uuid;
+
+use super::StoreError;
+use crate::{
+    chat::{Conversation, Message, NewMessage, Receipt, receipt::READ},
+    django::{auto_now::auto_now, datetime::Timestamp},
+    metrics::Metrics,
+};
+
+/// Most writes that share one transaction. Bounds the statement and how long a batch can take.
+pub const BATCH_MAX: usize = 512;
+
+/// Writes that may wait while a batch is committed; past it callers wait to hand theirs over.
+const QUEUE: usize = 4096;
+
+/// One row to be written.
+#[derive(Clone, Debug)]
+pub enum Write {
+    /// Made unless the two participants have a conversation already, in either order.
+    Conversation(Conversation),
+    Message(Message),
+    /// The receipt as it would be inserted. An older one of the same user keeps its id and time.
+    Receipt(Receipt),
+}
+
+/// What became of a [`Write`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    Stored,
+    /// The conversation of the two (its messages are not read), and whether this write made it.
+    Conversation(Conversation, bool),
+    /// The receipt as it now stands in the table.
+    Receipt(Receipt),
+    /// The conversation or message that the row belongs to does not exist; nothing was written.
+    Missing,
+}
+
+/// What a database does for the committer.
+pub trait Backend: Send + 'static {
+    /// Writes all or nothing, in one transaction, and answers with one outcome for each write in
+    /// its order. `Refused` means that the transaction was rolled back because of a bad row.
+    ///
+    /// The committer may come again with writes whose fate it does not know, in the same order.
+    /// A row that is there already under its own id has been written then: nobody else makes ids.
+    fn write(
+        &mut self,
+        batch: Arc<Vec<Write>>,
+    ) -> impl Future<Output = Result<Vec<Outcome>, StoreError>> + Send;
+}
+
+/// Told of a message right after its commit. Messages are announced in the order in which they
+/// were stamped and written, so what sockets hear live is in the order of the history.
+///
+/// It runs inside the committer: it must neither block nor panic.
+pub type Announce = Box<dyn FnOnce(&Message) + Send>;
+
+/// Something to be written, and whom to tell.
+struct Item {
+    draft: Draft,
+    done: Done,
+}
+
+enum Draft {
+    Ready(Write),
+    /// Gets its id and times when it is written.
+    Message(NewMessage),
+}
+
+type Done = Box<dyn FnOnce(Write, Result<Outcome, StoreError>) + Send>;
+
+/// The way to the one task that writes.
+pub struct Committer {
+    /// Taken away by [`Committer::close`], which ends the task.
+    queue: RwLock<Option<mpsc::Sender<Item>>>,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Committer {
+    /// Starts the committer of `backend`.
+    pub fn start(backend: impl Backend, metrics: Arc<Metrics>) -> Self {
+        let (queue, items) = mpsc::channel(QUEUE);
+        Committer {
+            queue: RwLock::new(Some(queue)),
+            task: Mutex::new(Some(tokio::spawn(task::run(backend, items, metrics)))),
+        }
+    }
+
+    /// Hands `write` over and waits for its commit.
+    ///
+    /// # Errors
+    /// When the database could not store it, or the committer has ended.
+    pub async fn commit(&self, write: Write) -> Result<Outcome, StoreError> {
+        let (told, outcome) = oneshot::channel();
+        let done: Done = Box::new(|_, outcome| {
+            // A caller that has gone away no longer cares; its row is stored all the same.
+            let _ = told.send(outcome);
+        });
+        self.hand_over(Draft::Ready(write), done).await?;
+        outcome.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Hands a message over and waits for its commit; `None` if its conversation is gone. Once
+    /// handed over, the message is stored and announced even if the caller goes away.
+    ///
+    /// # Errors
+    /// When the database could not store it, or the committer has ended.
+    pub async fn insert(
+        &self,
+        new: NewMessage,
+        announce: Announce,
+    ) -> Result<Option<Message>, StoreError> {
+        let (told, outcome) = oneshot::channel();
+        let done: Done = Box::new(|write, outcome| {
+            let _ = told.send(match (write, outcome) {
+                (Write::Message(message), Ok(Outcome::Stored)) => {
+                    announce(&message);
+                    Ok(Some(message))
+                }
+                (_, outcome) => outcome.map(|_| None),
+            });
+        });
+        self.hand_over(Draft::Message(new), done).await?;
+        outcome.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// A new conversation of the two, or the one that somebody else has made meanwhile, and
+    /// whether it is new. Its messages are not read.
+    ///
+    /// # Errors
+    /// When the database could not store it, or the committer has ended.
+    pub async fn create_conversation(
+        &self,
+        participant1_id: String,
+        participant2_id: String,
+    ) -> Result<(Conversation, bool), StoreError> {
+        let (created_at, updated_at) = auto_now(None);
+        let conversation = Conversation {
+            id: Uuid::new_v4(),
+            participant1_id,
+            participant2_id,
+            created_at,
+            updated_at,
+            is_active: true,
+            messages: Vec::new(),
+        };
+        match self.commit(Write::Conversation(conversation)).await? {
+            Outcome::Conversation(conversation, made) => Ok((conversation, made)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The user's receipt for the message, raised to `read`; `None` if there is no such message.
+    ///
+    /// # Errors
+    /// When the database could not store it, or the committer has ended.
+    pub async fn mark_read(
+        &self,
+        message_id: Uuid,
+        user_id: String,
+    ) -> Result<Option<Receipt>, StoreError> {
+        let receipt = Receipt {
+            id: Uuid::new_v4(),
+            message_id,
+            user_id,
+            status: READ.to_owned(),
+            timestamp: Timestamp::now(),
+        };
+        match self.commit(Write::Receipt(receipt)).await? {
+            Outcome::Receipt(receipt) => Ok(Some(receipt)),
+            Outcome::Missing => Ok(None),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Takes no more writes and returns when all that were handed over have been answered.
+    pub async fn close(&self) {
+        if let Ok(mut queue) = self.queue.write() {
+            queue.take();
+        }
+        if let Some(task) = self.task.lock().await.take() {
+            // A panic in it has been reported already.
+            let _ = task.await;
+        }
+    }
+
+    async fn hand_over(&self, draft: Draft, done: Done) -> Result<(), StoreError> {
+        let queue = self.queue.read().ok().and_then(|queue| queue.clone());
+        let item = Item { draft, done };
+        let queue = queue.ok_or(StoreError::Closed)?;
+        queue.send(item).await.map_err(|_| StoreError::Closed)
+    }
+}
+
+/// An outcome that does not belong to the write: a defect of the backend, not of the caller.
+fn unexpected(outcome: &Outcome) -> StoreError {
+    StoreError::Refused(format!("unexpected outcome {outcome:?}"))
+}

@@ -1,0 +1,206 @@
+//! The one task that writes: batches, second tries, and what is said to whom.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{sync::mpsc, time::Instant};
+
+use super::{BATCH_MAX, Backend, Done, Draft, Item, Outcome, Write};
+use crate::{
+    chat::{Message, NewMessage},
+    django::{auto_now::auto_now, datetime::Timestamp},
+    metrics::Metrics,
+    store::StoreError,
+};
+
+/// How often a batch may lose against other transactions before its callers are told.
+const TRIES: u32 = 8;
+
+/// Before a batch that lost is tried again; twice as long each time, 0.6 s in all.
+const CONFLICT_PAUSE: Duration = Duration::from_millis(5);
+
+/// After this a batch that lost is not tried again: it has waited for locks, and others wait for it.
+const CONFLICT_MAX: Duration = Duration::from_secs(2);
+
+/// Between two attempts to learn what became of writes that were not confirmed.
+const SETTLE_PAUSE: Duration = Duration::from_millis(250);
+
+/// After this their callers hear that nobody knows.
+pub const SETTLE_MAX: Duration = Duration::from_secs(30);
+
+/// Gives messages their times: each later than the one before.
+#[derive(Default)]
+struct Clock {
+    last: Option<Timestamp>,
+}
+
+impl Clock {
+    fn stamp(&mut self, new: NewMessage) -> Message {
+        let (created_at, updated_at) = auto_now(self.last);
+        self.last = Some(updated_at);
+        new.stamped(created_at, updated_at)
+    }
+}
+
+/// Writes what comes, until nobody is left who could hand anything over.
+pub async fn run(backend: impl Backend, mut items: mpsc::Receiver<Item>, metrics: Arc<Metrics>) {
+    let mut writer = Writer {
+        backend,
+        metrics,
+        clock: Clock::default(),
+        unsettled: Vec::new(),
+        unsettled_since: Instant::now(),
+    };
+    let mut gathered = Vec::new();
+    loop {
+        if writer.unsettled.is_empty() {
+            if items.recv_many(&mut gathered, BATCH_MAX).await == 0 {
+                return;
+            }
+            // Whoever has just been told of the last batch may have more to write: hearing them
+            // first costs a lone sender nothing, and spares a crowd a batch of one.
+            tokio::task::yield_now().await;
+        } else {
+            tokio::time::sleep(SETTLE_PAUSE).await;
+        }
+        while gathered.len() < BATCH_MAX
+            && let Ok(item) = items.try_recv()
+        {
+            gathered.push(item);
+        }
+        writer.round(gathered.drain(..)).await;
+    }
+}
+
+/// The task that writes, and what it remembers from one batch to the next.
+struct Writer<B> {
+    backend: B,
+    metrics: Arc<Metrics>,
+    clock: Clock,
+    /// Written, but nobody knows whether committed. Nothing else is written before these are
+    /// settled: messages must be announced in the order of their times.
+    unsettled: Vec<(Write, Done)>,
+    unsettled_since: Instant,
+}
+
+impl<B: Backend> Writer<B> {
+    async fn round(&mut self, items: impl Iterator<Item = Item>) {
+        if !self.unsettled.is_empty() && !self.settle().await {
+            let away = StoreError::Unavailable("an earlier commit is not confirmed yet".into());
+            for Item { draft, done } in items {
+                let write = self.written(draft);
+                self.metrics.store_error(away.label());
+                done(write, Err(away.clone()));
+            }
+            return;
+        }
+        let batch: Vec<_> = items
+            .map(|Item { draft, done }| (self.written(draft), done))
+            .collect();
+        if !batch.is_empty() {
+            self.write(batch).await;
+        }
+    }
+
+    fn written(&mut self, draft: Draft) -> Write {
+        match draft {
+            Draft::Ready(write) => write,
+            Draft::Message(new) => Write::Message(self.clock.stamp(new)),
+        }
+    }
+
+    async fn write(&mut self, batch: Vec<(Write, Done)>) {
+        let began = Instant::now();
+        let (batch, waiting): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+        let batch = Arc::new(batch);
+        let outcomes = write_batch(&mut self.backend, &batch).await;
+        self.metrics.commit(batch.len(), began.elapsed());
+        let written = Arc::unwrap_or_clone(batch).into_iter().zip(outcomes);
+        for (done, (write, outcome)) in waiting.into_iter().zip(written) {
+            match outcome {
+                Err(StoreError::Unknown(_)) => self.unsettled.push((write, done)),
+                outcome => self.tell(write, done, outcome),
+            }
+        }
+        if !self.unsettled.is_empty() {
+            self.unsettled_since = began;
+            // Mostly it was one connection that was lost, and the next one can tell.
+            self.settle().await;
+        }
+    }
+
+    fn tell(&self, write: Write, done: Done, outcome: Result<Outcome, StoreError>) {
+        if let Err(error) = &outcome {
+            self.metrics.store_error(error.label());
+        }
+        done(write, outcome);
+    }
+
+    /// Finds out what became of the unsettled writes, and writes those that were lost, before
+    /// anybody is told anything about them. Whether they are settled now.
+    async fn settle(&mut self) -> bool {
+        let (batch, waiting): (Vec<_>, Vec<_>) = self.unsettled.drain(..).unzip();
+        tracing::warn!(rows = batch.len(), "looking up what was not confirmed");
+        let batch = Arc::new(batch);
+        let outcomes = write_batch(&mut self.backend, &batch).await;
+        let expired = self.unsettled_since.elapsed() > SETTLE_MAX;
+        let written = Arc::unwrap_or_clone(batch).into_iter().zip(outcomes);
+        for (done, (write, outcome)) in waiting.into_iter().zip(written) {
+            match outcome {
+                Err(StoreError::Unknown(_) | StoreError::Unavailable(_)) if !expired => {
+                    self.unsettled.push((write, done));
+                }
+                Err(StoreError::Unavailable(why)) => {
+                    self.tell(write, done, Err(StoreError::Unknown(why)));
+                }
+                outcome => self.tell(write, done, outcome),
+            }
+        }
+        self.unsettled.is_empty()
+    }
+}
+
+/// Writes `batch` as one; if a row is bad, row by row. One result for each write, in order.
+async fn write_batch(
+    backend: &mut impl Backend,
+    batch: &Arc<Vec<Write>>,
+) -> Vec<Result<Outcome, StoreError>> {
+    match write_through(backend, batch).await {
+        Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
+        Err(StoreError::Refused(_)) if batch.len() > 1 => {
+            let mut outcomes = Vec::with_capacity(batch.len());
+            for write in batch.iter() {
+                let alone = match outcomes.last() {
+                    // What follows a row of unknown fate is settled with it, to stay in order.
+                    Some(Err(error @ StoreError::Unknown(_))) => Err(error.clone()),
+                    _ => write_through(backend, &Arc::new(vec![write.clone()])).await,
+                };
+                outcomes.push(alone.and_then(|mut outcome| {
+                    outcome
+                        .pop()
+                        .ok_or_else(|| StoreError::Refused("no outcome".into()))
+                }));
+            }
+            outcomes
+        }
+        Err(error) => vec![Err(error); batch.len()],
+    }
+}
+
+/// Writes `batch`, again and again while it loses against other transactions.
+async fn write_through(
+    backend: &mut impl Backend,
+    batch: &Arc<Vec<Write>>,
+) -> Result<Vec<Outcome>, StoreError> {
+    let (began, mut pause) = (Instant::now(), CONFLICT_PAUSE);
+    for _ in 1..TRIES {
+        match backend.write(Arc::clone(batch)).await {
+            Err(StoreError::Conflict(why)) if began.elapsed() < CONFLICT_MAX => {
+                tracing::debug!(why, "writing again");
+            }
+            settled => return settled,
+        }
+        tokio::time::sleep(pause).await;
+        pause *= 2;
+    }
+    backend.write(Arc::clone(batch)).await
+}

@@ -1,0 +1,226 @@
+//! The chat in a MySQL or MariaDB database, in the tables of Django's `mysql` backend.
+//!
+//! Django may work on the same tables at the same time. Ids are `char(32)` or MariaDB's native
+//! `uuid`, times are `datetime(6)` in UTC, and which texts are equal is the collation's affair.
+
+pub mod migrate;
+mod options;
+mod pool;
+mod query;
+mod write;
+
+use std::{collections::HashMap, sync::Arc};
+
+use async_trait::async_trait;
+use mysql_async::Row;
+use uuid::Uuid;
+
+use self::{options::Options, pool::Pool, write::Writer};
+use super::{
+    Store, StoreError,
+    commit::{Announce, Committer},
+    schema,
+};
+use crate::{
+    chat::{Conversation, Message, NewMessage, Receipt},
+    config::{Store as Settings, Tables},
+    django::datetime::Timestamp,
+    metrics::Metrics,
+};
+
+/// Conversations whose messages are read with one query.
+const CONVERSATIONS: usize = 1000;
+
+/// Messages of a history that are read with one query.
+const PAGE: usize = 5000;
+
+/// A chat in one MySQL or MariaDB database.
+pub struct MysqlStore {
+    tables: Arc<Tables>,
+    pool: Pool,
+    committer: Committer,
+}
+
+impl MysqlStore {
+    /// Connects to the database of `store.url`, whose tables must be there.
+    ///
+    /// # Errors
+    /// When the database cannot be reached or its tables are not those of the chat.
+    pub async fn open(settings: &Settings, metrics: Arc<Metrics>) -> Result<Self, StoreError> {
+        let options = Arc::new(Options::from_url(settings.url.expose())?);
+        let tables = Arc::new(settings.tables.clone());
+        let mut conn = pool::connect(&options).await?;
+        schema::require(&migrate::findings(&mut conn, &tables).await?)?;
+        let foreign_keys = migrate::has_foreign_keys(&mut conn, &tables).await?;
+        let writer = Writer::new(Arc::clone(&options), Arc::clone(&tables), foreign_keys);
+        Ok(MysqlStore {
+            tables,
+            pool: Pool::new(options, settings.pool_size.saturating_sub(1).max(1)),
+            committer: Committer::start(writer, metrics),
+        })
+    }
+
+    async fn find(&self, sql: &str) -> Result<Option<Conversation>, StoreError> {
+        let found = self.pool.rows(sql).await?.into_iter().next();
+        let Some(found) = found.map(query::conversation_row).transpose()? else {
+            return Ok(None);
+        };
+        Ok(self.with_messages(vec![found]).await?.pop())
+    }
+
+    async fn with_messages(
+        &self,
+        mut conversations: Vec<Conversation>,
+    ) -> Result<Vec<Conversation>, StoreError> {
+        for some in conversations.chunks_mut(CONVERSATIONS) {
+            let ids: Vec<Uuid> = some.iter().map(|conversation| conversation.id).collect();
+            let mut messages: HashMap<Uuid, Vec<Message>> = HashMap::new();
+            for row in self
+                .pool
+                .rows(&query::all_messages(&self.tables, &ids))
+                .await?
+            {
+                let message = query::message_row(row)?;
+                let of = messages.entry(message.conversation_id).or_default();
+                of.push(message);
+            }
+            for conversation in some {
+                conversation.messages = messages.remove(&conversation.id).unwrap_or_default();
+            }
+        }
+        Ok(conversations)
+    }
+
+    async fn exists(&self, sql: &str) -> Result<bool, StoreError> {
+        Ok(!self.pool.rows(sql).await?.is_empty())
+    }
+}
+
+#[async_trait]
+impl Store for MysqlStore {
+    async fn get_or_create_conversation(
+        &self,
+        participant1_id: String,
+        participant2_id: String,
+    ) -> Result<(Conversation, bool), StoreError> {
+        let pair = query::pair(&self.tables, &participant1_id, &participant2_id);
+        if let Some(found) = self.find(&pair).await? {
+            return Ok((found, false));
+        }
+        let (conversation, made) = self
+            .committer
+            .create_conversation(participant1_id, participant2_id)
+            .await?;
+        if made {
+            return Ok((conversation, true));
+        }
+        // Somebody was faster: there may be messages already.
+        let found = self.conversation(conversation.id).await?;
+        Ok((found.unwrap_or(conversation), false))
+    }
+
+    async fn conversation(&self, id: Uuid) -> Result<Option<Conversation>, StoreError> {
+        self.find(&query::conversation(&self.tables, id)).await
+    }
+
+    async fn conversation_is_active(&self, id: Uuid) -> Result<Option<bool>, StoreError> {
+        let rows = self.pool.rows(&query::is_active(&self.tables, id)).await?;
+        let found = rows.into_iter().next();
+        found
+            .map(|row| query::Columns::from(row).take())
+            .transpose()
+    }
+
+    async fn conversations_of(&self, user_id: String) -> Result<Vec<Conversation>, StoreError> {
+        let sql = query::conversations_of(&self.tables, &user_id);
+        let rows = self.pool.rows(&sql).await?.into_iter();
+        let found = rows
+            .map(query::conversation_row)
+            .collect::<Result<_, _>>()?;
+        self.with_messages(found).await
+    }
+
+    async fn messages(
+        &self,
+        conversation_id: Uuid,
+        limit: Option<usize>,
+    ) -> Result<Option<Vec<Message>>, StoreError> {
+        if self
+            .conversation_is_active(conversation_id)
+            .await?
+            .is_none()
+        {
+            return Ok(None);
+        }
+        let limit = limit.unwrap_or(usize::MAX);
+        let mut messages: Vec<Message> = Vec::new();
+        loop {
+            let wanted = PAGE.min(limit - messages.len());
+            let before = messages.last().map(|last| (last.created_at, last.id));
+            let sql = query::history(&self.tables, conversation_id, before, wanted);
+            let rows: Vec<Row> = self.pool.rows(&sql).await?;
+            let end = rows.len() < wanted;
+            for row in rows {
+                messages.push(query::message_row(row)?);
+            }
+            if end || messages.len() == limit {
+                messages.reverse();
+                return Ok(Some(messages));
+            }
+        }
+    }
+
+    async fn messages_since(
+        &self,
+        conversations: &[Uuid],
+        since: Timestamp,
+    ) -> Result<Vec<Message>, StoreError> {
+        let mut messages = Vec::new();
+        for some in conversations.chunks(CONVERSATIONS) {
+            let sql = query::messages_since(&self.tables, some, since);
+            for row in self.pool.rows(&sql).await? {
+                messages.push(query::message_row(row)?);
+            }
+        }
+        messages.sort_by_key(|message| message.created_at);
+        Ok(messages)
+    }
+
+    async fn message_exists(&self, id: Uuid) -> Result<bool, StoreError> {
+        self.exists(&query::message_exists(&self.tables, id)).await
+    }
+
+    async fn insert_message(
+        &self,
+        new: NewMessage,
+        announce: Announce,
+    ) -> Result<Option<Message>, StoreError> {
+        self.committer.insert(new, announce).await
+    }
+
+    async fn mark_read(
+        &self,
+        message_id: Uuid,
+        user_id: String,
+    ) -> Result<Option<Receipt>, StoreError> {
+        self.committer.mark_read(message_id, user_id).await
+    }
+
+    async fn session_exists(&self, key: String) -> Result<bool, StoreError> {
+        match self.exists(&query::session(&key)).await {
+            // A database without Django's session table has no sessions.
+            Err(StoreError::Schema(_)) => Ok(false),
+            answer => answer,
+        }
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.conversation_is_active(Uuid::nil()).await?;
+        Ok(())
+    }
+
+    async fn close(&self) {
+        self.committer.close().await;
+        self.pool.close().await;
+    }
+}

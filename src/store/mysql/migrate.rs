@@ -1,0 +1,222 @@
+//! Makes the tables, and compares those that are there with what is needed.
+
+use mysql_async::{Conn, Row, prelude::Queryable};
+
+use super::{options::Options, pool::connect, query};
+use crate::{
+    config::{self, Tables},
+    django::datetime::Timestamp,
+    store::{
+        StoreError,
+        schema::{self, Dialect, Finding, Kind, LiveColumn},
+    },
+};
+
+const CHAT: &str = include_str!("../../../migrations/mysql/0001_chat.sql");
+
+/// Django's own table of what it has done, as its `MigrationRecorder` makes it.
+const DJANGO_MIGRATIONS: &str = "CREATE TABLE IF NOT EXISTS `django_migrations` (`id` bigint \
+    AUTO_INCREMENT NOT NULL PRIMARY KEY, `app` varchar(255) NOT NULL, `name` varchar(255) NOT NULL, \
+    `applied` datetime(6) NOT NULL)";
+
+/// One process at a time in each database; the other waits this many seconds.
+const LOCK: &str = "SELECT GET_LOCK(CONCAT('chatferry.', LEFT(SHA2(CONCAT(DATABASE(), ' migrate'), 256), 40)), 60)";
+
+/// Makes what is missing and returns the statements it ran. Does nothing to a table that is
+/// there. Two processes may do this at once: the second waits and finds nothing to do.
+///
+/// # Errors
+/// When the database cannot be reached or changed, or tables with names of their own are missing.
+pub async fn run(settings: &config::Store) -> Result<Vec<String>, StoreError> {
+    let mut conn = open(settings).await?;
+    let locked: Option<Option<u8>> = conn.query_first(LOCK).await?;
+    if locked.flatten() != Some(1) {
+        let why = "another process has been migrating for a minute";
+        return Err(StoreError::Unavailable(why.into()));
+    }
+    let statements = pending(&mut conn, &settings.tables).await?;
+    for statement in &statements {
+        conn.query_drop(statement).await?;
+    }
+    // The lock goes with the connection.
+    conn.disconnect().await?;
+    Ok(statements)
+}
+
+/// The statements that [`run`] would run now.
+///
+/// # Errors
+/// When the database cannot be read, or tables with names of their own are missing.
+pub async fn plan(settings: &config::Store) -> Result<Vec<String>, StoreError> {
+    let mut conn = open(settings).await?;
+    pending(&mut conn, &settings.tables).await
+}
+
+/// What keeps the tables of the database from being used; empty if all is well.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn check(settings: &config::Store) -> Result<Vec<Finding>, StoreError> {
+    findings(&mut open(settings).await?, &settings.tables).await
+}
+
+async fn open(settings: &config::Store) -> Result<Conn, StoreError> {
+    connect(&Options::from_url(settings.url.expose())?).await
+}
+
+/// The same on a connection that is open.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn findings(conn: &mut Conn, tables: &Tables) -> Result<Vec<Finding>, StoreError> {
+    let mut findings = Vec::new();
+    for (table, columns) in schema::tables(tables) {
+        let live = columns_of(conn, table).await?;
+        findings.extend(schema::compare(table, columns, &live, DIALECT));
+    }
+    Ok(findings)
+}
+
+/// Whether messages and receipts refer to their parents by foreign keys, as Django makes them
+/// unless told otherwise.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn has_foreign_keys(conn: &mut Conn, tables: &Tables) -> Result<bool, StoreError> {
+    let sql = format!(
+        "SELECT COUNT(DISTINCT table_name) FROM information_schema.key_column_usage \
+         WHERE table_schema = DATABASE() AND referenced_column_name = 'id' AND \
+         ((table_name = '{1}' AND column_name = 'conversation_id' AND referenced_table_name = '{0}') \
+         OR (table_name = '{2}' AND column_name = 'message_id' AND referenced_table_name = '{1}'))",
+        tables.conversations, tables.messages, tables.delivery_receipts
+    );
+    let count: Option<u8> = conn.query_first(sql).await?;
+    Ok(count == Some(2))
+}
+
+async fn pending(conn: &mut Conn, tables: &Tables) -> Result<Vec<String>, StoreError> {
+    let mut missing = Vec::new();
+    for (table, _) in schema::tables(tables) {
+        if columns_of(conn, table).await?.is_empty() {
+            missing.push(table);
+        }
+    }
+    if missing.is_empty() {
+        return Ok(Vec::new());
+    }
+    if *tables != Tables::default() {
+        return Err(StoreError::Schema(format!(
+            "table {} is missing, and tables with names of their own are made by Django: run \
+             `manage.py migrate` first",
+            missing[0]
+        )));
+    }
+    let uuid = uuid_type(conn, tables).await?;
+    let mut statements: Vec<String> = CHAT
+        .lines()
+        .filter(|line| missing.iter().any(|table| makes(line, table)))
+        .map(|line| line.trim_end_matches(';').replace("char(32)", uuid))
+        .collect();
+    statements.push(DJANGO_MIGRATIONS.to_owned());
+    statements.push(format!(
+        "INSERT INTO `django_migrations` (`app`, `name`, `applied`) \
+         SELECT 'chat', '0001_initial', {} FROM DUAL WHERE NOT EXISTS \
+         (SELECT 1 FROM `django_migrations` WHERE app = 'chat' AND name = '0001_initial')",
+        query::time(Timestamp::now())
+    ));
+    Ok(statements)
+}
+
+fn makes(statement: &str, table: &str) -> bool {
+    statement.starts_with(&format!("CREATE TABLE `{table}` "))
+}
+
+/// What an id is in tables still to be made: what it is in those that are there, else what
+/// Django would choose, which is MariaDB's native type from 10.7 on.
+async fn uuid_type(conn: &mut Conn, tables: &Tables) -> Result<&'static str, StoreError> {
+    for (table, _) in schema::tables(tables) {
+        let columns = columns_of(conn, table).await?;
+        if let Some(id) = columns.iter().find(|column| column.name == "id") {
+            return Ok(if id.spelling == "uuid" {
+                "uuid"
+            } else {
+                "char(32)"
+            });
+        }
+    }
+    let version: Option<String> = conn.query_first("SELECT VERSION()").await?;
+    Ok(native_uuid(&version.unwrap_or_default()))
+}
+
+fn native_uuid(version: &str) -> &'static str {
+    let mut numbers = version.split(['.', '-']).map_while(|n| n.parse().ok());
+    let version_number: (u32, u32) = (
+        numbers.next().unwrap_or_default(),
+        numbers.next().unwrap_or_default(),
+    );
+    if version.contains("MariaDB") && version_number >= (10, 7) {
+        "uuid"
+    } else {
+        "char(32)"
+    }
+}
+
+async fn columns_of(conn: &mut Conn, table: &str) -> Result<Vec<LiveColumn>, StoreError> {
+    let sql = format!(
+        "SELECT column_name, column_type, is_nullable = 'NO' AND column_default IS NULL \
+         AND extra NOT LIKE '%auto_increment%' AND extra NOT LIKE '%GENERATED%' \
+         FROM information_schema.columns \
+         WHERE table_schema = DATABASE() AND table_name = '{table}' ORDER BY ordinal_position"
+    );
+    let rows: Vec<Row> = conn.query(sql).await?;
+    let columns = rows.into_iter().map(|row| {
+        let mut columns = query::Columns::from(row);
+        Ok(LiveColumn {
+            name: columns.take()?,
+            spelling: columns.take()?,
+            required: columns.take()?,
+        })
+    });
+    columns.collect()
+}
+
+const DIALECT: Dialect = Dialect { spelling, holds };
+
+/// The type as Django's `mysql` backend writes it.
+const fn spelling(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Uuid => "char(32) or uuid",
+        Kind::Text => "varchar or longtext",
+        Kind::Time => "datetime(6)",
+        Kind::Bool => "tinyint(1)",
+    }
+}
+
+fn holds(found: &str, kind: Kind) -> bool {
+    match kind {
+        Kind::Uuid => found == "char(32)" || found == "uuid",
+        Kind::Text => found.starts_with("varchar(") || found.ends_with("text"),
+        Kind::Time => found == "datetime(6)",
+        Kind::Bool => found == "tinyint(1)",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_native_where_django_makes_them_so() {
+        assert_eq!(native_uuid("10.11.19-MariaDB-0+deb12u1"), "uuid");
+        assert_eq!(native_uuid("11.4.2-MariaDB"), "uuid");
+        assert_eq!(native_uuid("10.6.18-MariaDB-log"), "char(32)");
+        assert_eq!(native_uuid("9.7.4-2"), "char(32)");
+    }
+
+    #[test]
+    fn times_without_microseconds_are_another_type() {
+        assert!(holds("datetime(6)", Kind::Time));
+        assert!(!holds("datetime", Kind::Time));
+        assert!(!holds("char(36)", Kind::Uuid));
+    }
+}

@@ -1,0 +1,189 @@
+//! Connections to the server: how one is made, the pool of those that read, and what the server's
+//! errors mean.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use mysql_async::{Conn, DriverError, Error, Row, ServerError, prelude::Queryable};
+use tokio::{sync::Semaphore, time::timeout};
+
+use super::options::Options;
+use crate::store::StoreError;
+
+/// How long a reader waits for one of the pool's connections.
+const POOL_WAIT: Duration = Duration::from_secs(5);
+
+/// Opens a connection and sets it up as Django does.
+///
+/// # Errors
+/// When the server cannot be reached, does not let us in, or takes too long.
+pub async fn connect(options: &Options) -> Result<Conn, StoreError> {
+    match timeout(options.connect_timeout, Conn::new(options.opts.clone())).await {
+        Ok(Ok(conn)) => Ok(conn),
+        Ok(Err(error)) => Err(StoreError::Unavailable(error.to_string())),
+        Err(_) => Err(StoreError::Unavailable("connecting took too long".into())),
+    }
+}
+
+/// Connections that read, opened when they are first needed and kept.
+pub struct Pool {
+    options: Arc<Options>,
+    /// Held for moments only, never across an await.
+    idle: Mutex<Vec<Conn>>,
+    permits: Semaphore,
+}
+
+impl Pool {
+    /// At most `size` connections.
+    pub fn new(options: Arc<Options>, size: usize) -> Self {
+        Pool {
+            options,
+            idle: Mutex::default(),
+            permits: Semaphore::new(size),
+        }
+    }
+
+    /// All rows of one query. A kept connection that turns out to be dead (the server has been
+    /// restarted, or has closed it) is replaced by a new one without the caller's notice.
+    ///
+    /// # Errors
+    /// When no connection comes free or can be opened, or the query fails or takes too long.
+    pub async fn rows(&self, sql: &str) -> Result<Vec<Row>, StoreError> {
+        let permit = timeout(POOL_WAIT, self.permits.acquire()).await;
+        let Ok(Ok(_permit)) = permit else {
+            let why = "every connection of store.pool_size is busy";
+            return Err(StoreError::Unavailable(why.into()));
+        };
+        let kept = self.idle().pop();
+        if let Some(mut conn) = kept {
+            match self.query(&mut conn, sql).await? {
+                Err(error) if is_lost(&error) => self.idle().clear(),
+                answer => return self.keep(conn, answer),
+            }
+        }
+        let mut conn = connect(&self.options).await?;
+        let answer = self.query(&mut conn, sql).await?;
+        self.keep(conn, answer)
+    }
+
+    /// The outer error is a connection that does not answer, and is of no use any more.
+    async fn query(
+        &self,
+        conn: &mut Conn,
+        sql: &str,
+    ) -> Result<Result<Vec<Row>, Error>, StoreError> {
+        let answer = timeout(self.options.read_timeout, conn.query(sql)).await;
+        answer.map_err(|_| StoreError::Unavailable("a query took too long".into()))
+    }
+
+    fn keep(&self, conn: Conn, answer: Result<Vec<Row>, Error>) -> Result<Vec<Row>, StoreError> {
+        if !matches!(&answer, Err(error) if is_lost(error)) {
+            self.idle().push(conn);
+        }
+        Ok(answer?)
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Conn>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes leave of the server. Queries that come later open connections of their own.
+    pub async fn close(&self) {
+        let idle = std::mem::take(&mut *self.idle());
+        for conn in idle {
+            let _ = timeout(Duration::from_secs(1), conn.disconnect()).await;
+        }
+    }
+}
+
+/// Whether the connection is gone: nothing more can be said on it, and what was under way may
+/// have happened or not.
+#[must_use]
+pub fn is_lost(error: &Error) -> bool {
+    match error {
+        // Shutdown, aborted and killed connections, idle for too long.
+        Error::Server(ServerError { code, .. }) => {
+            matches!(
+                code,
+                1053 | 1077 | 1079 | 1152 | 1158..=1161 | 1184 | 1927 | 4031
+            )
+        }
+        Error::Driver(DriverError::FromRow { .. } | DriverError::FromValue { .. }) => false,
+        _ => true,
+    }
+}
+
+/// The server's number for what went wrong, if it was the server who complained.
+#[must_use]
+pub fn code(error: &Error) -> Option<u16> {
+    match error {
+        Error::Server(ServerError { code, .. }) => Some(*code),
+        _ => None,
+    }
+}
+
+impl From<Error> for StoreError {
+    fn from(error: Error) -> Self {
+        let text = error.to_string();
+        let Error::Server(ServerError { code, state, .. }) = error else {
+            return StoreError::Unavailable(text);
+        };
+        match code {
+            // Lock wait timeout, deadlock, interrupted, record changed since the snapshot.
+            1205 | 1213 | 1317 | 1020 => StoreError::Conflict(text),
+            // No such table, no such column.
+            1054 | 1146 => StoreError::Schema(text),
+            // Packet too large, no default, wrong string: data errors with a state of their own.
+            1153 | 1364 | 1366 => StoreError::Refused(text),
+            // Data exceptions and broken constraints.
+            _ if state.starts_with("22") || state.starts_with("23") => StoreError::Refused(text),
+            // Away, full, read-only, no rights, too many connections, and all else.
+            _ => StoreError::Unavailable(text),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(code: u16, state: &str) -> Error {
+        Error::Server(ServerError {
+            code,
+            message: "why".into(),
+            state: state.into(),
+        })
+    }
+
+    #[test]
+    fn a_bad_row_is_refused_and_a_bad_day_is_not() {
+        for (code, state) in [(1406, "22001"), (1062, "23000"), (1366, "HY000")] {
+            let error = StoreError::from(server(code, state));
+            assert!(matches!(error, StoreError::Refused(_)), "{code}");
+        }
+        for (code, state) in [
+            (1290, "HY000"),
+            (1114, "HY000"),
+            (1021, "HY000"),
+            (1040, "08004"),
+        ] {
+            let error = StoreError::from(server(code, state));
+            assert!(matches!(error, StoreError::Unavailable(_)), "{code}");
+        }
+    }
+
+    #[test]
+    fn losing_against_another_transaction_is_worth_another_try() {
+        for code in [1205, 1213] {
+            let error = StoreError::from(server(code, "40001"));
+            assert!(matches!(error, StoreError::Conflict(_)), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_killed_connection_is_lost_and_a_killed_query_is_not() {
+        assert!(is_lost(&server(1927, "70100")));
+        assert!(is_lost(&Error::Driver(DriverError::ConnectionClosed)));
+        assert!(!is_lost(&server(1317, "70100")));
+    }
+}

@@ -1,0 +1,267 @@
+//! What is read: the SQL, and how a row becomes a value.
+//!
+//! Values stand in the text of the statements, as Django's driver puts them there: one round trip
+//! each, any number of rows in an `INSERT`, and the server converts and compares them exactly as it
+//! does for Django. An id is written as 32 hex digits, which `char(32)` holds and MariaDB's native
+//! `uuid` reads. Whether two texts are equal is left to the collation of the column.
+
+use mysql_async::{Row, Value};
+use uuid::Uuid;
+
+use crate::{
+    chat::{Conversation, Message, Receipt},
+    config::Tables,
+    django::datetime::{Timestamp, from_sqlite, to_sqlite},
+    store::StoreError,
+};
+
+const CONVERSATION: &str =
+    "id, participant1_id, participant2_id, created_at, updated_at, is_active";
+const MESSAGE: &str = "id, conversation_id, sender_id, content, message_type, created_at, \
+                       updated_at, is_deleted";
+const RECEIPT: &str = "id, message_id, user_id, status, timestamp";
+
+/// A text as SQL. Right for the `sql_mode` and the character set that every connection is given.
+pub fn quoted(text: &str) -> String {
+    Value::from(text).as_sql(false)
+}
+
+/// An id as SQL.
+pub fn id(id: Uuid) -> String {
+    format!("'{}'", id.simple())
+}
+
+/// A time as SQL, in UTC.
+pub fn time(time: Timestamp) -> String {
+    // The form is that of SQLite, which MySQL reads as well.
+    format!("'{}'", to_sqlite(time))
+}
+
+/// Ids as SQL, with commas between them.
+pub fn ids(of: impl IntoIterator<Item = Uuid>) -> String {
+    of.into_iter().map(id).collect::<Vec<_>>().join(", ")
+}
+
+/// The conversation of two participants, in either order. Should both orders be there (Django can
+/// make them in a race), it is the first by id, as for Django.
+pub fn pair(tables: &Tables, participant1_id: &str, participant2_id: &str) -> String {
+    let (one, two) = (quoted(participant1_id), quoted(participant2_id));
+    format!(
+        "SELECT {CONVERSATION} FROM `{}` WHERE (participant1_id = {one} AND participant2_id = {two}) \
+         OR (participant1_id = {two} AND participant2_id = {one}) ORDER BY id LIMIT 1",
+        tables.conversations
+    )
+}
+
+pub fn conversation(tables: &Tables, of: Uuid) -> String {
+    format!(
+        "SELECT {CONVERSATION} FROM `{}` WHERE id = {}",
+        tables.conversations,
+        id(of)
+    )
+}
+
+pub fn is_active(tables: &Tables, of: Uuid) -> String {
+    format!(
+        "SELECT is_active FROM `{}` WHERE id = {}",
+        tables.conversations,
+        id(of)
+    )
+}
+
+/// The user's active conversations, the newest `updated_at` first.
+pub fn conversations_of(tables: &Tables, user_id: &str) -> String {
+    let user = quoted(user_id);
+    format!(
+        "SELECT {CONVERSATION} FROM `{}` WHERE is_active \
+         AND (participant1_id = {user} OR participant2_id = {user}) ORDER BY updated_at DESC",
+        tables.conversations
+    )
+}
+
+/// Every message of some conversations, deleted ones among them, oldest first in each.
+pub fn all_messages(tables: &Tables, of: &[Uuid]) -> String {
+    format!(
+        "SELECT {MESSAGE} FROM `{}` WHERE conversation_id IN ({}) \
+         ORDER BY conversation_id, created_at, id",
+        tables.messages,
+        ids(of.iter().copied())
+    )
+}
+
+/// The newest `limit` messages that are not deleted and come before `before`, newest first.
+pub fn history(
+    tables: &Tables,
+    of: Uuid,
+    before: Option<(Timestamp, Uuid)>,
+    limit: usize,
+) -> String {
+    let before = before.map_or_else(String::new, |(at, last)| {
+        let (at, last) = (time(at), id(last));
+        format!("AND created_at <= {at} AND (created_at < {at} OR id < {last}) ")
+    });
+    format!(
+        "SELECT {MESSAGE} FROM `{}` WHERE conversation_id = {} AND NOT is_deleted {before}\
+         ORDER BY created_at DESC, id DESC LIMIT {limit}",
+        tables.messages,
+        id(of)
+    )
+}
+
+/// The messages of some conversations that are not deleted and were made at `since` or later,
+/// oldest first.
+pub fn messages_since(tables: &Tables, of: &[Uuid], since: Timestamp) -> String {
+    format!(
+        "SELECT {MESSAGE} FROM `{}` WHERE conversation_id IN ({}) AND created_at >= {} \
+         AND NOT is_deleted ORDER BY created_at, id",
+        tables.messages,
+        ids(of.iter().copied()),
+        time(since)
+    )
+}
+
+pub fn message_exists(tables: &Tables, of: Uuid) -> String {
+    format!("SELECT 1 FROM `{}` WHERE id = {}", tables.messages, id(of))
+}
+
+/// The receipts of some users for some messages, each with its place in `of`. One lookup for each,
+/// so that the collation of the column tells which users are the same.
+pub fn receipts<'a>(tables: &Tables, of: impl IntoIterator<Item = (usize, &'a Receipt)>) -> String {
+    let lookups = of.into_iter().map(|(place, receipt)| {
+        format!(
+            "(SELECT {place}, {RECEIPT} FROM `{}` WHERE message_id = {} AND user_id = {})",
+            tables.delivery_receipts,
+            id(receipt.message_id),
+            quoted(&receipt.user_id)
+        )
+    });
+    lookups.collect::<Vec<_>>().join(" UNION ALL ")
+}
+
+/// Those of the ids that a table has.
+pub fn present(table: &str, of: impl IntoIterator<Item = Uuid>) -> String {
+    format!("SELECT id FROM `{table}` WHERE id IN ({})", ids(of))
+}
+
+/// Whether Django keeps a live session of this key.
+pub fn session(key: &str) -> String {
+    format!(
+        "SELECT 1 FROM django_session WHERE session_key = {} AND expire_date > {}",
+        quoted(key),
+        time(Timestamp::now())
+    )
+}
+
+/// One value after the other out of a row of the text protocol.
+pub struct Columns {
+    row: Row,
+    next: usize,
+}
+
+impl From<Row> for Columns {
+    fn from(row: Row) -> Self {
+        Columns { row, next: 0 }
+    }
+}
+
+impl Columns {
+    /// # Errors
+    /// When there is no further column, or it is NULL, binary or not of the type.
+    pub fn take<T: mysql_async::prelude::FromValue>(&mut self) -> Result<T, StoreError> {
+        let place = self.next;
+        self.next += 1;
+        match self.row.take_opt::<T, _>(place) {
+            Some(Ok(value)) => Ok(value),
+            _ => Err(unreadable(place)),
+        }
+    }
+
+    pub fn id(&mut self) -> Result<Uuid, StoreError> {
+        let text: String = self.take()?;
+        Uuid::try_parse(&text).map_err(|_| unreadable(self.next - 1))
+    }
+
+    fn time(&mut self) -> Result<Timestamp, StoreError> {
+        let text: String = self.take()?;
+        from_sqlite(&text).ok_or_else(|| unreadable(self.next - 1))
+    }
+}
+
+fn unreadable(place: usize) -> StoreError {
+    StoreError::Schema(format!("column {} of an answer is unreadable", place + 1))
+}
+
+/// # Errors
+/// When the row is not what [`pair`], [`conversation`] or [`conversations_of`] ask for.
+pub fn conversation_row(row: Row) -> Result<Conversation, StoreError> {
+    let mut columns = Columns::from(row);
+    Ok(Conversation {
+        id: columns.id()?,
+        participant1_id: columns.take()?,
+        participant2_id: columns.take()?,
+        created_at: columns.time()?,
+        updated_at: columns.time()?,
+        is_active: columns.take()?,
+        messages: Vec::new(),
+    })
+}
+
+/// # Errors
+/// When the row is not what [`all_messages`] or [`history`] ask for.
+pub fn message_row(row: Row) -> Result<Message, StoreError> {
+    let mut columns = Columns::from(row);
+    Ok(Message {
+        id: columns.id()?,
+        conversation_id: columns.id()?,
+        sender_id: columns.take()?,
+        content: columns.take()?,
+        message_type: columns.take()?,
+        created_at: columns.time()?,
+        updated_at: columns.time()?,
+        is_deleted: columns.take()?,
+    })
+}
+
+/// The place and the receipt.
+///
+/// # Errors
+/// When the row is not what [`receipts`] asks for.
+pub fn receipt_row(row: Row) -> Result<(usize, Receipt), StoreError> {
+    let mut columns = Columns::from(row);
+    let place = columns.take()?;
+    let receipt = Receipt {
+        id: columns.id()?,
+        message_id: columns.id()?,
+        user_id: columns.take()?,
+        status: columns.take()?,
+        timestamp: columns.time()?,
+    };
+    Ok((place, receipt))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_cannot_end_its_own_quotes() {
+        assert_eq!(quoted(r"a' OR 1 -- \"), r"'a\' OR 1 -- \\'");
+        assert_eq!(quoted("\0\n😀"), "'\\0\\n😀'");
+    }
+
+    #[test]
+    fn times_are_written_in_utc_with_microseconds() {
+        let at = Timestamp::from_micros(1_795_164_844_849_273);
+        assert_eq!(time(at), "'2026-11-20 08:54:04.849273'");
+    }
+
+    #[test]
+    fn a_page_of_history_goes_on_where_the_one_before_ended() {
+        let at = Timestamp::from_micros(1_795_164_844_849_273);
+        let sql = history(&Tables::default(), Uuid::nil(), Some((at, Uuid::max())), 10);
+        assert!(sql.contains(
+            "AND created_at <= '2026-11-20 08:54:04.849273' AND (created_at < \
+             '2026-11-20 08:54:04.849273' OR id < 'ffffffffffffffffffffffffffffffff')"
+        ));
+    }
+}

@@ -1,0 +1,121 @@
+//! What is written: one batch, one transaction, one statement for all messages of it.
+//!
+//! This file knows what becomes of a batch when something goes wrong; [`session`] says it to the
+//! server, in the words of [`statement`].
+
+mod session;
+mod statement;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use mysql_async::Error;
+use tokio::time::timeout;
+
+use self::session::{Session, Stage};
+use super::{options::Options, pool::is_lost};
+use crate::{
+    config::Tables,
+    store::{
+        StoreError,
+        commit::{Backend, Outcome, Write},
+    },
+};
+
+/// A connection that has been quiet for longer is asked whether it lives before it is trusted with
+/// a batch: what dies unnoticed before a batch must not leave the batch in doubt.
+const QUIET: Duration = Duration::from_millis(1);
+
+/// The one connection that writes. It belongs to the committer, and is opened again after an
+/// error that may have broken it.
+pub struct Writer {
+    options: Arc<Options>,
+    tables: Arc<Tables>,
+    /// Whether the tables have their foreign keys. Without them parents are looked up first.
+    foreign_keys: bool,
+    session: Option<Session>,
+}
+
+impl Writer {
+    pub fn new(options: Arc<Options>, tables: Arc<Tables>, foreign_keys: bool) -> Self {
+        Writer {
+            options,
+            tables,
+            foreign_keys,
+            session: None,
+        }
+    }
+
+    async fn session(&mut self) -> Result<Session, StoreError> {
+        if let Some(mut session) = self.session.take()
+            && (session.used.elapsed() < QUIET || session.lives(&self.options).await)
+        {
+            return Ok(session);
+        }
+        Session::open(&self.options, &self.tables, self.foreign_keys).await
+    }
+}
+
+impl Backend for Writer {
+    async fn write(&mut self, batch: Arc<Vec<Write>>) -> Result<Vec<Outcome>, StoreError> {
+        let mut session = self.session().await?;
+        let write = timeout(self.options.write_timeout, session.write(&batch)).await;
+        let committing = session.stage == Stage::Committing;
+        match write {
+            Ok(Ok(outcomes)) => {
+                session.used = Instant::now();
+                self.session = Some(session);
+                Ok(outcomes)
+            }
+            Ok(Err(Failure::Sql(error))) if is_lost(&error) && committing => {
+                Err(StoreError::Unknown(error.to_string()))
+            }
+            // The next try opens a connection, and hears it if there is no server any more.
+            Ok(Err(Failure::Sql(error))) if is_lost(&error) => {
+                Err(StoreError::Conflict(error.to_string()))
+            }
+            Ok(Err(failure)) => {
+                let error = StoreError::from(failure);
+                // A server that will not write may no longer be the one the address leads to.
+                if !matches!(error, StoreError::Unavailable(_))
+                    && let Ok(Ok(())) =
+                        timeout(self.options.connect_timeout, session.give_up()).await
+                {
+                    self.session = Some(session);
+                }
+                Err(error)
+            }
+            Err(_) if committing => Err(StoreError::Unknown("writing took too long".into())),
+            Err(_) => Err(StoreError::Unavailable("writing took too long".into())),
+        }
+    }
+}
+
+/// Why a batch was not written.
+pub enum Failure {
+    Sql(Error),
+    Store(StoreError),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::Sql(error)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Failure::Store(error)
+    }
+}
+
+impl From<Failure> for StoreError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Sql(error) => error.into(),
+            Failure::Store(error) => error,
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! A connection that writes, and what it says to the server.
+//!
+//! Stands in for `objects.create` and `update_or_create` of Django's models. Where the database
+//! can tell afterwards, nothing is read before: a missing conversation shows as a broken foreign
+//! key, a row that an earlier try has written as a duplicate.
+//!
+//! Two participants must not get two conversations. The unique key of the table knows only one
+//! order of the pair, and which spellings are the same user is the collation's secret. So every
+//! process that makes conversations takes one lock of the server first, the same for all pairs:
+//! whoever holds it sees all conversations there are (reads are `READ COMMITTED`) and nobody adds
+//! one before it has committed its own. It is held for one batch, however many conversations that
+//! makes, and dies with its connection, after the transaction. Django does not take it: at the
+//! same moment as a Django, the pair in the other order can still come to be, as between two
+//! Djangos. Nor do the nodes of a Galera cluster share it: let all processes write to one node.
+
+use std::{collections::HashSet, sync::Arc, time::Instant};
+
+use mysql_async::{Conn, Error, Row, prelude::Queryable};
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::{
+    Failure,
+    statement::{Child, PACKET_MARGIN, Pending, STATEMENT, Target, insert_conversation},
+};
+use crate::{
+    chat::{Conversation, Receipt},
+    config::Tables,
+    store::{
+        StoreError,
+        commit::{Outcome, Write},
+        mysql::{
+            options::Options,
+            pool::{code, connect},
+            query,
+        },
+    },
+};
+
+/// Receipts that are looked up in one statement.
+const LOOKUPS: usize = 64;
+
+/// Seconds to wait for the lock that makes conversations one batch at a time.
+const LOCK_S: u32 = 5;
+
+const DUPLICATE: u16 = 1062;
+const NO_PARENT: u16 = 1452;
+/// MariaDB's native type takes only the UUIDs that RFC 4122 knows; the rest are nobody's parent.
+const NO_UUID: u16 = 1292;
+
+/// How far a batch has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// If the connection dies now, nothing has been written.
+    Writing,
+    /// If it dies now, nobody knows.
+    Committing,
+}
+
+pub struct Session {
+    pub stage: Stage,
+    /// When the server last answered.
+    pub used: Instant,
+    conn: Conn,
+    tables: Arc<Tables>,
+    foreign_keys: bool,
+    /// The server's `max_allowed_packet`, in bytes.
+    max_packet: usize,
+    /// Whether it holds the lock that makes conversations one batch at a time.
+    locked: bool,
+}
+
+impl Session {
+    pub async fn open(
+        options: &Options,
+        tables: &Arc<Tables>,
+        foreign_keys: bool,
+    ) -> Result<Self, StoreError> {
+        let mut conn = connect(options).await?;
+        let limit = conn.query_first("SELECT @@max_allowed_packet");
+        let limit = timeout(options.connect_timeout, limit).await;
+        let limit: Option<usize> =
+            limit.map_err(|_| StoreError::Unavailable("connecting took too long".into()))??;
+        Ok(Session {
+            stage: Stage::Writing,
+            used: Instant::now(),
+            conn,
+            tables: Arc::clone(tables),
+            foreign_keys,
+            max_packet: limit.unwrap_or(STATEMENT),
+            locked: false,
+        })
+    }
+
+    pub async fn lives(&mut self, options: &Options) -> bool {
+        let ping = timeout(options.connect_timeout, self.conn.ping()).await;
+        matches!(ping, Ok(Ok(())))
+    }
+
+    /// Writes all or nothing.
+    pub async fn write(&mut self, batch: &[Write]) -> Result<Vec<Outcome>, Failure> {
+        self.stage = Stage::Writing;
+        let (mut conversations, mut messages, mut receipts) = (Vec::new(), Vec::new(), Vec::new());
+        for (place, write) in batch.iter().enumerate() {
+            match write {
+                Write::Conversation(row) => conversations.push((place, row)),
+                Write::Message(row) => messages.push(self.pending(place, row)?),
+                Write::Receipt(row) => receipts.push(self.pending(place, row)?),
+            }
+        }
+        let mut outcomes = vec![Outcome::Missing; batch.len()];
+        let into = Target::messages(&self.tables);
+        if conversations.is_empty()
+            && receipts.is_empty()
+            && self.foreign_keys
+            && into.statements(&messages, self.limit()).len() == 1
+        {
+            // One statement is a transaction of its own.
+            self.stage = Stage::Committing;
+            self.insert(&into, messages, &mut outcomes).await?;
+            return Ok(outcomes);
+        }
+        if !conversations.is_empty() {
+            self.lock().await?;
+        }
+        self.conn.query_drop("START TRANSACTION").await?;
+        for (place, row) in conversations {
+            outcomes[place] = self.get_or_insert(row).await?;
+        }
+        self.insert(&into, messages, &mut outcomes).await?;
+        self.upsert(receipts, &mut outcomes).await?;
+        self.stage = Stage::Committing;
+        self.conn.query_drop("COMMIT").await?;
+        self.stage = Stage::Writing;
+        self.unlock().await?;
+        Ok(outcomes)
+    }
+
+    /// Leaves nothing behind of a batch that failed.
+    pub async fn give_up(&mut self) -> Result<(), Error> {
+        self.conn.query_drop("ROLLBACK").await?;
+        self.unlock().await
+    }
+
+    async fn lock(&mut self) -> Result<(), Failure> {
+        let sql = format!("SELECT GET_LOCK({}, {LOCK_S})", self.lock_name());
+        let taken: Option<Option<u8>> = self.conn.query_first(sql).await?;
+        self.locked = taken.flatten() == Some(1);
+        if self.locked {
+            return Ok(());
+        }
+        let why = "somebody else makes conversations all the time";
+        Err(StoreError::Conflict(why.into()).into())
+    }
+
+    async fn unlock(&mut self) -> Result<(), Error> {
+        if !std::mem::take(&mut self.locked) {
+            return Ok(());
+        }
+        let sql = format!("DO RELEASE_LOCK({})", self.lock_name());
+        self.conn.query_drop(sql).await
+    }
+
+    /// The same in every process that works on these tables; names are at most 64 long, and MySQL
+    /// 9.6 has no MD5 any more.
+    fn lock_name(&self) -> String {
+        let table = &self.tables.conversations;
+        format!("CONCAT('chatferry.', LEFT(SHA2(CONCAT(DATABASE(), '.{table}'), 256), 40))")
+    }
+
+    async fn get_or_insert(&mut self, row: &Conversation) -> Result<Outcome, Failure> {
+        if let Some(found) = self.find(row).await? {
+            return Ok(found);
+        }
+        let sql = insert_conversation(&self.tables, row);
+        match self.conn.query_drop(sql).await {
+            Ok(()) => Ok(Outcome::Conversation(row.clone(), true)),
+            // Django was faster, which does not know the lock.
+            Err(error) if code(&error) == Some(DUPLICATE) => {
+                self.find(row).await?.ok_or(Failure::Sql(error))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn find(&mut self, row: &Conversation) -> Result<Option<Outcome>, Failure> {
+        let sql = query::pair(&self.tables, &row.participant1_id, &row.participant2_id);
+        let Some(found) = self.conn.query_first::<Row, _>(sql).await? else {
+            return Ok(None);
+        };
+        let found = query::conversation_row(found)?;
+        // An earlier try has made it, whose commit was not confirmed.
+        let made = found.id == row.id;
+        let conversation = if made { row.clone() } else { found };
+        Ok(Some(Outcome::Conversation(conversation, made)))
+    }
+
+    /// Inserts the rows whose parents are there; those are `Stored`.
+    async fn insert<T: Child>(
+        &mut self,
+        into: &Target,
+        mut rows: Vec<Pending<'_, T>>,
+        outcomes: &mut [Outcome],
+    ) -> Result<(), Failure> {
+        if !self.foreign_keys {
+            self.drop_orphans(into, &mut rows).await?;
+        }
+        // Each time round, what was in the way is put aside; the last time it is an error.
+        for last in [false, false, true] {
+            match self.insert_all(into, &rows).await.map_err(Failure::Sql) {
+                Ok(()) => break,
+                Err(Failure::Sql(error)) if !last && has_no_parent(&error) => {
+                    self.drop_orphans(into, &mut rows).await?;
+                }
+                // Written by an earlier try whose commit was not confirmed.
+                Err(Failure::Sql(error)) if !last && code(&error) == Some(DUPLICATE) => {
+                    let ids = rows.iter().map(|pending| pending.row.id());
+                    let there = self.present(&into.own, ids).await?;
+                    let stored = rows.extract_if(.., |pending| there.contains(&pending.row.id()));
+                    stored.for_each(|pending| outcomes[pending.place] = Outcome::Stored);
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        for pending in rows {
+            outcomes[pending.place] = Outcome::Stored;
+        }
+        Ok(())
+    }
+
+    async fn insert_all<T: Child>(
+        &mut self,
+        into: &Target,
+        rows: &[Pending<'_, T>],
+    ) -> Result<(), Error> {
+        for sql in into.statements(rows, self.limit()) {
+            self.conn.query_drop(sql).await?;
+        }
+        Ok(())
+    }
+
+    async fn drop_orphans<T: Child>(
+        &mut self,
+        into: &Target,
+        rows: &mut Vec<Pending<'_, T>>,
+    ) -> Result<(), Failure> {
+        let parents = rows.iter().map(|pending| pending.row.parent());
+        let there = self.present(&into.parents, parents).await?;
+        rows.retain(|pending| there.contains(&pending.row.parent()));
+        Ok(())
+    }
+
+    /// Those of the ids that the table has.
+    async fn present(
+        &mut self,
+        table: &str,
+        ids: impl Iterator<Item = Uuid>,
+    ) -> Result<HashSet<Uuid>, Failure> {
+        let ids: HashSet<Uuid> = ids.collect();
+        if ids.is_empty() {
+            return Ok(ids);
+        }
+        let rows: Vec<Row> = self.conn.query(query::present(table, ids)).await?;
+        let there = rows.into_iter().map(|row| query::Columns::from(row).id());
+        Ok(there.collect::<Result<_, _>>()?)
+    }
+
+    /// Django's `update_or_create(message, user_id, defaults={"status": "read"})`: the row that is
+    /// there keeps its id, its user's spelling and its time.
+    async fn upsert(
+        &mut self,
+        mut rows: Vec<Pending<'_, Receipt>>,
+        outcomes: &mut [Outcome],
+    ) -> Result<(), Failure> {
+        // Everybody who takes locks in the same order waits instead of dying in a deadlock.
+        rows.sort_by_key(|pending| (pending.row.message_id, &pending.row.user_id));
+        let marks: Vec<_> = rows.iter().map(|p| (p.place, p.row)).collect();
+        let into = Target::receipts(&self.tables);
+        self.insert(&into, rows, outcomes).await?;
+        for some in marks.chunks(LOOKUPS) {
+            self.read_back(some, outcomes).await?;
+        }
+        Ok(())
+    }
+
+    /// A new receipt is answered as it was sent, an older one as it is stored.
+    async fn read_back(
+        &mut self,
+        marks: &[(usize, &Receipt)],
+        outcomes: &mut [Outcome],
+    ) -> Result<(), Failure> {
+        let stored = marks
+            .iter()
+            .filter(|(place, _)| outcomes[*place] == Outcome::Stored);
+        let stored: Vec<_> = stored.copied().collect();
+        if stored.is_empty() {
+            return Ok(());
+        }
+        let sql = query::receipts(&self.tables, stored.iter().copied());
+        for (place, receipt) in stored {
+            outcomes[place] = Outcome::Receipt(receipt.clone());
+        }
+        let found: Vec<Row> = self.conn.query(sql).await?;
+        for row in found {
+            let (place, found) = query::receipt_row(row)?;
+            match outcomes.get_mut(place) {
+                Some(Outcome::Receipt(receipt)) if receipt.id != found.id => *receipt = found,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// How long the rows of one statement may be together, in bytes.
+    fn limit(&self) -> usize {
+        self.max_packet.saturating_sub(PACKET_MARGIN).min(STATEMENT)
+    }
+
+    fn pending<'a, T: Child>(&self, place: usize, row: &'a T) -> Result<Pending<'a, T>, Failure> {
+        let pending = Pending::new(place, row);
+        if pending.values.len() + PACKET_MARGIN <= self.max_packet {
+            return Ok(pending);
+        }
+        let why = "a text is longer than the server's max_allowed_packet";
+        Err(StoreError::Refused(why.into()).into())
+    }
+}
+
+fn has_no_parent(error: &Error) -> bool {
+    matches!(code(error), Some(NO_PARENT | NO_UUID))
+}

@@ -1,0 +1,211 @@
+//! The chat in PostgreSQL, in the tables of Django's `postgresql` backend: ids are `uuid`, times
+//! are `timestamp with time zone`, texts are compared exactly.
+//!
+//! Django may work on the same tables at the same time. One connection writes, through the
+//! committer; the others read. PostgreSQL has no character U+0000: where Django answers 500, a text
+//! that holds one is refused before it meets anybody else's row.
+
+mod address;
+pub mod migrate;
+mod pool;
+mod query;
+mod write;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+pub use self::address::Address;
+use self::{pool::Pool, write::Writer};
+use super::{
+    Store, StoreError,
+    commit::{Announce, Committer},
+    schema,
+};
+use crate::{
+    chat::{Conversation, Message, NewMessage, Receipt, USER_ID_MAX},
+    config::{Store as Settings, Tables},
+    django::datetime::Timestamp,
+    metrics::Metrics,
+};
+
+/// A chat in one PostgreSQL database.
+pub struct PostgresStore {
+    tables: Arc<Tables>,
+    readers: Pool,
+    committer: Committer,
+}
+
+impl PostgresStore {
+    /// Looks at the tables in the database of `store.url`. Makes none.
+    ///
+    /// # Errors
+    /// When the database cannot be reached or its tables are not those of the chat.
+    pub async fn open(settings: &Settings, metrics: Arc<Metrics>) -> Result<Self, StoreError> {
+        let address = address_of(settings)?;
+        let tables = Arc::new(settings.tables.clone());
+        schema::require(&migrate::check(&address, &tables).await?)?;
+        let size = settings.pool_size.saturating_sub(1).max(1);
+        let readers = Pool::new(address.clone(), size);
+        let writer = Writer::new(address, Arc::clone(&tables));
+        Ok(PostgresStore {
+            tables,
+            readers,
+            committer: Committer::start(writer, metrics),
+        })
+    }
+}
+
+/// The server and database of the settings.
+///
+/// # Errors
+/// When `store.url` names another kind of database, or an option that is not known.
+pub fn address_of(settings: &Settings) -> Result<Address, StoreError> {
+    Address::parse(settings.url.expose())
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    async fn get_or_create_conversation(
+        &self,
+        participant1_id: String,
+        participant2_id: String,
+    ) -> Result<(Conversation, bool), StoreError> {
+        storable([&participant1_id, &participant2_id])?;
+        let (one, two) = (cut(&participant1_id), cut(&participant2_id));
+        let found = query::conversation_of_pair(&self.readers, &self.tables, one, two).await?;
+        if let Some(conversation) = found {
+            return Ok((conversation, false));
+        }
+        let (made, new) = self
+            .committer
+            .create_conversation(one.to_owned(), two.to_owned())
+            .await?;
+        if new {
+            // Django answers with what it was given, not with what the table made of it.
+            let answer = Conversation {
+                participant1_id,
+                participant2_id,
+                ..made
+            };
+            return Ok((answer, true));
+        }
+        // Somebody was faster: there may be messages already.
+        let found = self.conversation(made.id).await?;
+        Ok((found.unwrap_or(made), false))
+    }
+
+    async fn conversation(&self, id: Uuid) -> Result<Option<Conversation>, StoreError> {
+        query::conversation(&self.readers, &self.tables, id).await
+    }
+
+    async fn conversation_is_active(&self, id: Uuid) -> Result<Option<bool>, StoreError> {
+        query::conversation_is_active(&self.readers, &self.tables, id).await
+    }
+
+    async fn conversations_of(&self, user_id: String) -> Result<Vec<Conversation>, StoreError> {
+        storable([&user_id])?;
+        query::conversations_of(&self.readers, &self.tables, &user_id).await
+    }
+
+    async fn messages(
+        &self,
+        conversation_id: Uuid,
+        limit: Option<usize>,
+    ) -> Result<Option<Vec<Message>>, StoreError> {
+        let (readers, tables) = (&self.readers, &self.tables);
+        let there = query::conversation_is_active(readers, tables, conversation_id).await?;
+        if there.is_none() {
+            return Ok(None);
+        }
+        let messages = query::messages(readers, tables, conversation_id, limit).await?;
+        Ok(Some(messages))
+    }
+
+    async fn messages_since(
+        &self,
+        conversations: &[Uuid],
+        since: Timestamp,
+    ) -> Result<Vec<Message>, StoreError> {
+        query::messages_since(&self.readers, &self.tables, conversations, since).await
+    }
+
+    async fn message_exists(&self, id: Uuid) -> Result<bool, StoreError> {
+        query::message_exists(&self.readers, &self.tables, id).await
+    }
+
+    async fn insert_message(
+        &self,
+        new: NewMessage,
+        announce: Announce,
+    ) -> Result<Option<Message>, StoreError> {
+        storable([&new.sender_id, &new.content, &new.message_type])?;
+        self.committer.insert(new, announce).await
+    }
+
+    async fn mark_read(
+        &self,
+        message_id: Uuid,
+        user_id: String,
+    ) -> Result<Option<Receipt>, StoreError> {
+        storable([&user_id])?;
+        self.committer
+            .mark_read(message_id, cut(&user_id).to_owned())
+            .await
+    }
+
+    async fn session_exists(&self, key: String) -> Result<bool, StoreError> {
+        if storable([&key]).is_err() {
+            return Ok(false);
+        }
+        query::session_exists(&self.readers, &key).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        let found = query::conversation_is_active(&self.readers, &self.tables, Uuid::nil()).await;
+        found.map(|_| ())
+    }
+
+    async fn close(&self) {
+        self.committer.close().await;
+        self.readers.close();
+    }
+}
+
+/// Refuses what PostgreSQL cannot store, before it is put into a batch with others' rows.
+fn storable<const N: usize>(texts: [&String; N]) -> Result<(), StoreError> {
+    if texts.iter().any(|text| text.contains('\0')) {
+        return Err(StoreError::Refused(
+            "PostgreSQL text cannot hold the character U+0000".into(),
+        ));
+    }
+    Ok(())
+}
+
+/// A user id as the table holds it: PostgreSQL drops spaces that are too many for the column. Other
+/// characters that are too many do not get here.
+fn cut(user_id: &str) -> &str {
+    match user_id.char_indices().nth(USER_ID_MAX) {
+        Some((end, _)) => &user_id[..end],
+        None => user_id,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_id_is_cut_to_code_points_and_not_bytes() {
+        assert_eq!(cut(&"가".repeat(255)), "가".repeat(255));
+        assert_eq!(cut(&format!("{}  ", "가".repeat(255))), "가".repeat(255));
+    }
+
+    #[test]
+    fn a_nul_is_refused_and_its_text_is_not_repeated() {
+        let error = storable([&"secret\0".to_owned()]).unwrap_err();
+        assert!(matches!(error, StoreError::Refused(_)));
+        assert!(!error.to_string().contains("secret"));
+    }
+}

@@ -1,0 +1,170 @@
+//! What is written: one batch, one transaction.
+//!
+//! When the connection breaks and nobody knows whether the transaction was committed, the committer
+//! comes again with the same batch. If it was, the first id that is there already says so, and the
+//! rows are found by their ids; if the old transaction is still at work, PostgreSQL lets us wait.
+
+mod statement;
+
+use std::sync::Arc;
+
+use tokio::time::timeout;
+use tokio_postgres::{Error, error::SqlState};
+
+use self::statement::{insert_conversation, insert_messages, pair_of, upsert_receipts};
+use super::{
+    address::Address,
+    pool::{ANSWER, Connection, describe, is_answer, leaves_usable, no_answer},
+};
+use crate::{
+    chat::{Conversation, Message, Receipt},
+    config::Tables,
+    store::{
+        StoreError,
+        commit::{Backend, Outcome, Write},
+    },
+};
+
+/// The one connection that writes. It belongs to the committer, and is opened again when it broke.
+pub struct Writer {
+    address: Address,
+    tables: Arc<Tables>,
+    db: Option<Connection>,
+    /// Whether rows of the batch that comes next are in the tables already. Looking always would
+    /// cost a quarter of the speed.
+    repeated: bool,
+}
+
+impl Writer {
+    pub fn new(address: Address, tables: Arc<Tables>) -> Self {
+        Writer {
+            address,
+            tables,
+            db: None,
+            repeated: false,
+        }
+    }
+
+    async fn connection(&mut self) -> Result<Connection, StoreError> {
+        match self.db.take().filter(|db| !db.is_closed()) {
+            Some(db) => Ok(db),
+            None => Connection::open(&self.address).await,
+        }
+    }
+}
+
+impl Backend for Writer {
+    async fn write(&mut self, batch: Arc<Vec<Write>>) -> Result<Vec<Outcome>, StoreError> {
+        let repeated = std::mem::take(&mut self.repeated);
+        let mut db = self.connection().await?;
+        let writing = write_all(&mut db, &self.tables, &batch, repeated);
+        let error = match timeout(ANSWER, writing).await {
+            Ok(Ok(outcomes)) => {
+                self.db = Some(db);
+                return Ok(outcomes);
+            }
+            Ok(Err(error)) if is_answer(&error) => error,
+            Ok(Err(error)) => return Err(without_answer(error.into())),
+            Err(_) => return Err(StoreError::Unknown(no_answer(ANSWER))),
+        };
+        if leaves_usable(&error) && db.run("ROLLBACK").await.is_ok() {
+            self.db = Some(db);
+        }
+        self.repeated = !repeated && error.code() == Some(&SqlState::UNIQUE_VIOLATION);
+        if self.repeated || error.code().is_some_and(is_passing) {
+            return Err(StoreError::Conflict(describe(&error)));
+        }
+        Err(error.into())
+    }
+}
+
+fn without_answer(error: StoreError) -> StoreError {
+    match error {
+        StoreError::Unavailable(why) => StoreError::Unknown(why),
+        // A column has been given another type: nothing was sent.
+        other => other,
+    }
+}
+
+/// Deadlocks, serialization failures, and a parent row deleted between our look and our commit:
+/// the next attempt sees what the others have done.
+fn is_passing(code: &SqlState) -> bool {
+    [
+        SqlState::T_R_DEADLOCK_DETECTED,
+        SqlState::T_R_SERIALIZATION_FAILURE,
+        SqlState::FOREIGN_KEY_VIOLATION,
+    ]
+    .contains(code)
+}
+
+/// Text that goes into one statement, roughly; the driver and the server take up to 1 GiB.
+const STATEMENT_BYTES: usize = 8 << 20;
+
+/// A row with its place in the batch.
+type Placed<'a, T> = (usize, &'a T);
+
+/// The rows of a batch by kind.
+#[derive(Default)]
+struct Sorted<'a> {
+    conversations: Vec<Placed<'a, Conversation>>,
+    /// In portions of one statement each.
+    messages: Vec<Vec<Placed<'a, Message>>>,
+    receipts: Vec<Placed<'a, Receipt>>,
+}
+
+impl<'a> Sorted<'a> {
+    fn new(batch: &'a [Write]) -> Self {
+        let mut sorted = Sorted::default();
+        let mut bytes = STATEMENT_BYTES;
+        for (place, write) in batch.iter().enumerate() {
+            match write {
+                Write::Conversation(row) => sorted.conversations.push((place, row)),
+                Write::Message(row) => {
+                    bytes += row.content.len();
+                    match sorted.messages.last_mut() {
+                        Some(portion) if bytes <= STATEMENT_BYTES => portion.push((place, row)),
+                        _ => {
+                            bytes = row.content.len();
+                            sorted.messages.push(vec![(place, row)]);
+                        }
+                    }
+                }
+                Write::Receipt(row) => sorted.receipts.push((place, row)),
+            }
+        }
+        sorted
+    }
+
+    /// Whether one statement writes all, and is a transaction by itself.
+    fn is_one_statement(&self) -> bool {
+        let receipts = usize::from(!self.receipts.is_empty());
+        self.conversations.is_empty() && self.messages.len() + receipts <= 1
+    }
+}
+
+async fn write_all(
+    db: &mut Connection,
+    tables: &Tables,
+    batch: &[Write],
+    repeated: bool,
+) -> Result<Vec<Outcome>, Error> {
+    let mut rows = Sorted::new(batch);
+    let mut outcomes = vec![Outcome::Missing; batch.len()];
+    let several = !rows.is_one_statement();
+    if several {
+        db.run("BEGIN").await?;
+    }
+    // Locks are taken in one order by every process, so that none waits for another in a circle.
+    rows.conversations.sort_by_key(|(_, row)| pair_of(row));
+    for (place, row) in rows.conversations {
+        outcomes[place] = insert_conversation(db, tables, row).await?;
+    }
+    for portion in rows.messages {
+        insert_messages(db, tables, &portion, repeated, &mut outcomes).await?;
+    }
+    upsert_receipts(db, tables, &rows.receipts, &mut outcomes).await?;
+    if several {
+        db.run("COMMIT").await?;
+    }
+    Ok(outcomes)
+}

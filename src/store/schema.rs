@@ -1,0 +1,164 @@
+//! What the tables must look like, whatever the database.
+//!
+//! Columns that a newer version of the app has added are none of our business as long as they
+//! can be left out of an `INSERT`; a column that is missing or holds something else is.
+
+use super::StoreError;
+use crate::config::Tables;
+
+/// What a column must be able to hold. Each database spells these in its own way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Uuid,
+    Text,
+    Time,
+    Bool,
+}
+
+/// A column that is read and written.
+#[derive(Clone, Copy, Debug)]
+pub struct Column {
+    pub name: &'static str,
+    pub kind: Kind,
+}
+
+const fn column(name: &'static str, kind: Kind) -> Column {
+    Column { name, kind }
+}
+
+const CONVERSATIONS: &[Column] = &[
+    column("id", Kind::Uuid),
+    column("participant1_id", Kind::Text),
+    column("participant2_id", Kind::Text),
+    column("created_at", Kind::Time),
+    column("updated_at", Kind::Time),
+    column("is_active", Kind::Bool),
+];
+
+const MESSAGES: &[Column] = &[
+    column("id", Kind::Uuid),
+    column("sender_id", Kind::Text),
+    column("content", Kind::Text),
+    column("message_type", Kind::Text),
+    column("created_at", Kind::Time),
+    column("updated_at", Kind::Time),
+    column("is_deleted", Kind::Bool),
+    column("conversation_id", Kind::Uuid),
+];
+
+const DELIVERY_RECEIPTS: &[Column] = &[
+    column("id", Kind::Uuid),
+    column("user_id", Kind::Text),
+    column("status", Kind::Text),
+    column("timestamp", Kind::Time),
+    column("message_id", Kind::Uuid),
+];
+
+/// The three tables by the names that the settings give them, with the columns each must have.
+#[must_use]
+pub fn tables(names: &Tables) -> [(&str, &'static [Column]); 3] {
+    [
+        (names.conversations.as_str(), CONVERSATIONS),
+        (names.messages.as_str(), MESSAGES),
+        (names.delivery_receipts.as_str(), DELIVERY_RECEIPTS),
+    ]
+}
+
+/// A difference between a live table and what is needed, in words for an operator.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Finding {
+    #[error("table {0} is missing: run `chatferry migrate`, or Django's `manage.py migrate`")]
+    MissingTable(String),
+    #[error(
+        "column {table}.{column} is missing: this table is not the chat's; \
+         see `store.tables` for apps that name theirs differently"
+    )]
+    MissingColumn { table: String, column: &'static str },
+    #[error("column {table}.{column} is {found}, wanted {wanted}: run Django's migrations first")]
+    OtherType {
+        table: String,
+        column: &'static str,
+        found: String,
+        wanted: &'static str,
+    },
+    #[error(
+        "column {table}.{column} must be given a value and is not known here: \
+         give it a default or allow NULL"
+    )]
+    UnknownRequired { table: String, column: String },
+    #[error(
+        "table {table} has no unique key of exactly these columns: {columns}; \
+         run Django's migrations first"
+    )]
+    MissingUnique { table: String, columns: String },
+}
+
+/// A column as it is in the database.
+#[derive(Clone, Debug)]
+pub struct LiveColumn {
+    pub name: String,
+    /// Its type, as the database spells it.
+    pub spelling: String,
+    /// Whether an `INSERT` that leaves it out fails.
+    pub required: bool,
+}
+
+/// How a database spells the kinds.
+#[derive(Clone, Copy, Debug)]
+pub struct Dialect {
+    /// What Django's backend makes of it, for people.
+    pub spelling: fn(Kind) -> &'static str,
+    /// Whether a column so spelled can be used as this kind.
+    pub holds: fn(&str, Kind) -> bool,
+}
+
+/// What keeps a table from being used. No live columns at all means that there is no such table.
+#[must_use]
+pub fn compare(
+    table: &str,
+    wanted: &'static [Column],
+    live: &[LiveColumn],
+    dialect: Dialect,
+) -> Vec<Finding> {
+    if live.is_empty() {
+        return vec![Finding::MissingTable(table.to_owned())];
+    }
+    let mut findings = Vec::new();
+    for column in wanted {
+        match live.iter().find(|found| found.name == column.name) {
+            None => findings.push(Finding::MissingColumn {
+                table: table.to_owned(),
+                column: column.name,
+            }),
+            Some(found) if !(dialect.holds)(&found.spelling, column.kind) => {
+                findings.push(Finding::OtherType {
+                    table: table.to_owned(),
+                    column: column.name,
+                    found: found.spelling.clone(),
+                    wanted: (dialect.spelling)(column.kind),
+                });
+            }
+            Some(_) => {}
+        }
+    }
+    let unknown = live
+        .iter()
+        .filter(|found| found.required && !wanted.iter().any(|column| column.name == found.name));
+    findings.extend(unknown.map(|found| Finding::UnknownRequired {
+        table: table.to_owned(),
+        column: found.name.clone(),
+    }));
+    findings
+}
+
+/// Lets nobody start on tables that cannot be used.
+///
+/// # Errors
+/// [`StoreError::Schema`] with every finding on a line of its own.
+pub fn require(findings: &[Finding]) -> Result<(), StoreError> {
+    if findings.is_empty() {
+        return Ok(());
+    }
+    let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
+    Err(StoreError::Schema(lines.join("\n")))
+}

@@ -1,0 +1,188 @@
+//! The chat in an SQLite file, in the tables of Django's `sqlite3` backend: ids are 32 hex digits,
+//! times are UTC text, booleans are 0 and 1.
+//!
+//! Django may work on the same file at the same time. The file is put into WAL mode, so readers
+//! never wait; writers take turns, ours through the one committer.
+
+pub mod migrate;
+mod pool;
+mod query;
+mod write;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use self::{pool::Readers, write::Writer};
+use super::{
+    Store, StoreError,
+    commit::{Announce, Committer},
+    schema,
+};
+use crate::{
+    chat::{Conversation, Message, NewMessage, Receipt},
+    config::{Store as Settings, Tables},
+    django::datetime::Timestamp,
+    metrics::Metrics,
+};
+
+/// A chat in one SQLite file.
+pub struct SqliteStore {
+    tables: Arc<Tables>,
+    readers: Readers,
+    committer: Committer,
+}
+
+impl SqliteStore {
+    /// Opens the file of `store.url`, and makes it with its tables if it is not there.
+    ///
+    /// # Errors
+    /// When the file cannot be opened or its tables are not those of the chat.
+    pub async fn open(settings: &Settings, metrics: Arc<Metrics>) -> Result<Self, StoreError> {
+        let path = path_of(settings)?;
+        if !path.exists() {
+            migrate::run(&path, &settings.tables).await?;
+        }
+        let tables = Arc::new(settings.tables.clone());
+        schema::require(&migrate::check(&path, &tables).await?)?;
+        let readers = Readers::new(path.clone(), settings.pool_size);
+        let writer = Writer::new(path, Arc::clone(&tables));
+        Ok(SqliteStore {
+            tables,
+            readers,
+            committer: Committer::start(writer, metrics),
+        })
+    }
+}
+
+/// The file of the settings.
+///
+/// # Errors
+/// When `store.url` names another kind of database.
+pub fn path_of(settings: &Settings) -> Result<PathBuf, StoreError> {
+    let file = settings.url.sqlite_file();
+    file.map(Path::to_owned)
+        .ok_or_else(|| StoreError::Schema("store.url is not sqlite://FILE".into()))
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn get_or_create_conversation(
+        &self,
+        participant1_id: String,
+        participant2_id: String,
+    ) -> Result<(Conversation, bool), StoreError> {
+        let tables = Arc::clone(&self.tables);
+        let pair = (participant1_id.clone(), participant2_id.clone());
+        let found = self
+            .readers
+            .read(move |db| query::conversation_of_pair(db, &tables, &pair.0, &pair.1))
+            .await?;
+        if let Some(conversation) = found {
+            return Ok((conversation, false));
+        }
+        let (conversation, made) = self
+            .committer
+            .create_conversation(participant1_id, participant2_id)
+            .await?;
+        if made {
+            return Ok((conversation, true));
+        }
+        // Somebody was faster: there may be messages already.
+        let found = self.conversation(conversation.id).await?;
+        Ok((found.unwrap_or(conversation), false))
+    }
+
+    async fn conversation(&self, id: Uuid) -> Result<Option<Conversation>, StoreError> {
+        let tables = Arc::clone(&self.tables);
+        self.readers
+            .read(move |db| query::conversation(db, &tables, id))
+            .await
+    }
+
+    async fn conversation_is_active(&self, id: Uuid) -> Result<Option<bool>, StoreError> {
+        let tables = Arc::clone(&self.tables);
+        self.readers
+            .read(move |db| query::conversation_is_active(db, &tables, id))
+            .await
+    }
+
+    async fn conversations_of(&self, user_id: String) -> Result<Vec<Conversation>, StoreError> {
+        let tables = Arc::clone(&self.tables);
+        self.readers
+            .read(move |db| query::conversations_of(db, &tables, &user_id))
+            .await
+    }
+
+    async fn messages(
+        &self,
+        conversation_id: Uuid,
+        limit: Option<usize>,
+    ) -> Result<Option<Vec<Message>>, StoreError> {
+        let tables = Arc::clone(&self.tables);
+        self.readers
+            .read(move |db| {
+                if query::conversation_is_active(db, &tables, conversation_id)?.is_none() {
+                    return Ok(None);
+                }
+                query::messages(db, &tables, conversation_id, limit).map(Some)
+            })
+            .await
+    }
+
+    async fn messages_since(
+        &self,
+        conversations: &[Uuid],
+        since: Timestamp,
+    ) -> Result<Vec<Message>, StoreError> {
+        let (tables, conversations) = (Arc::clone(&self.tables), conversations.to_vec());
+        self.readers
+            .read(move |db| query::messages_since(db, &tables, &conversations, since))
+            .await
+    }
+
+    async fn message_exists(&self, id: Uuid) -> Result<bool, StoreError> {
+        let tables = Arc::clone(&self.tables);
+        self.readers
+            .read(move |db| query::message_exists(db, &tables, id))
+            .await
+    }
+
+    async fn insert_message(
+        &self,
+        new: NewMessage,
+        announce: Announce,
+    ) -> Result<Option<Message>, StoreError> {
+        self.committer.insert(new, announce).await
+    }
+
+    async fn mark_read(
+        &self,
+        message_id: Uuid,
+        user_id: String,
+    ) -> Result<Option<Receipt>, StoreError> {
+        self.committer.mark_read(message_id, user_id).await
+    }
+
+    async fn session_exists(&self, key: String) -> Result<bool, StoreError> {
+        self.readers
+            .read(move |db| query::session_exists(db, &key))
+            .await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        let tables = Arc::clone(&self.tables);
+        self.readers
+            .read(move |db| query::conversation_is_active(db, &tables, Uuid::nil()))
+            .await?;
+        Ok(())
+    }
+
+    async fn close(&self) {
+        self.committer.close().await;
+    }
+}

@@ -1,0 +1,175 @@
+//! Makes the tables, and compares those that are there with what is needed.
+
+use std::path::Path;
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::pool::{blocking, connect};
+use crate::{
+    config::Tables,
+    django::datetime::{Timestamp, to_sqlite},
+    store::{
+        StoreError,
+        schema::{self, Dialect, Finding, Kind, LiveColumn},
+    },
+};
+
+const CHAT: &str = include_str!("../../../migrations/sqlite/0001_chat.sql");
+
+/// Django's own table of what it has done, as its `MigrationRecorder` makes it.
+const DJANGO_MIGRATIONS: &str = "CREATE TABLE IF NOT EXISTS \"django_migrations\" \
+    (\"id\" integer NOT NULL PRIMARY KEY AUTOINCREMENT, \"app\" varchar(255) NOT NULL, \
+    \"name\" varchar(255) NOT NULL, \"applied\" datetime NOT NULL)";
+
+/// Makes what is missing and returns the statements it ran. Does nothing to a table that is
+/// there. Two processes may do this at once: the second waits and finds nothing to do.
+///
+/// # Errors
+/// When the file cannot be written, or tables with names of their own are missing.
+pub async fn run(path: &Path, tables: &Tables) -> Result<Vec<String>, StoreError> {
+    let (path, tables) = (path.to_owned(), tables.clone());
+    blocking(move || {
+        let mut db = connect(&path)?;
+        let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let statements = pending(&transaction, &tables)?;
+        for statement in &statements {
+            transaction.execute_batch(statement)?;
+        }
+        transaction.commit()?;
+        Ok(statements)
+    })
+    .await
+}
+
+/// The statements that [`run`] would run now. A file that does not exist is not made.
+///
+/// # Errors
+/// When the file cannot be read, or tables with names of their own are missing.
+pub async fn plan(path: &Path, tables: &Tables) -> Result<Vec<String>, StoreError> {
+    let (path, tables) = (path.to_owned(), tables.clone());
+    blocking(move || {
+        let db = if path.exists() {
+            connect(&path)?
+        } else {
+            Connection::open_in_memory()?
+        };
+        pending(&db, &tables)
+    })
+    .await
+}
+
+/// What keeps the tables of the file from being used; empty if all is well. A file that does not
+/// exist is not made here but at the first start.
+///
+/// # Errors
+/// When the file cannot be read, or made.
+pub async fn check(path: &Path, tables: &Tables) -> Result<Vec<Finding>, StoreError> {
+    let (path, tables) = (path.to_owned(), tables.clone());
+    blocking(move || {
+        if !path.exists() {
+            pending(&Connection::open_in_memory()?, &tables)?;
+            return directory_of(&path).map(|()| Vec::new());
+        }
+        let db = connect(&path)?;
+        let mut findings = Vec::new();
+        for (table, columns) in schema::tables(&tables) {
+            let live = columns_of(&db, table)?;
+            findings.extend(schema::compare(table, columns, &live, DIALECT));
+        }
+        Ok(findings)
+    })
+    .await
+}
+
+/// Fails unless a file could be made at `path`.
+fn directory_of(path: &Path) -> Result<(), StoreError> {
+    let directory = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    if directory.is_dir() {
+        return Ok(());
+    }
+    Err(StoreError::Unavailable(format!(
+        "{}: there is no directory {}",
+        path.display(),
+        directory.display()
+    )))
+}
+
+fn pending(db: &Connection, tables: &Tables) -> Result<Vec<String>, StoreError> {
+    let mut missing = Vec::new();
+    for (table, _) in schema::tables(tables) {
+        // Not `table_exists`: it believes what the connection read before it had the lock.
+        if columns_of(db, table)?.is_empty() {
+            missing.push(table);
+        }
+    }
+    if missing.is_empty() {
+        return Ok(Vec::new());
+    }
+    if *tables != Tables::default() {
+        return Err(StoreError::Schema(format!(
+            "table {} is missing, and tables with names of their own are made by Django: run \
+             `manage.py migrate` first",
+            missing[0]
+        )));
+    }
+    let mut statements: Vec<String> = CHAT
+        .lines()
+        .filter(|line| missing.iter().any(|table| is_about(line, table)))
+        .map(str::to_owned)
+        .collect();
+    statements.push(DJANGO_MIGRATIONS.to_owned());
+    statements.push(format!(
+        "INSERT INTO \"django_migrations\" (\"app\", \"name\", \"applied\") \
+         SELECT 'chat', '0001_initial', '{}' WHERE NOT EXISTS \
+         (SELECT 1 FROM \"django_migrations\" WHERE app = 'chat' AND name = '0001_initial')",
+        to_sqlite(Timestamp::now())
+    ));
+    Ok(statements)
+}
+
+/// Whether a statement makes `table` or one of its indexes.
+fn is_about(statement: &str, table: &str) -> bool {
+    statement.starts_with(&format!("CREATE TABLE \"{table}\" "))
+        || statement.contains(&format!(" ON \"{table}\" "))
+}
+
+fn columns_of(db: &Connection, table: &str) -> rusqlite::Result<Vec<LiveColumn>> {
+    let mut statement =
+        db.prepare("SELECT name, type, \"notnull\", dflt_value, pk FROM pragma_table_info(?1)")?;
+    let columns = statement.query_map([table], |row| {
+        let not_null: bool = row.get(2)?;
+        let default: Option<String> = row.get(3)?;
+        let key = row.get::<_, i64>(4)? > 0;
+        Ok(LiveColumn {
+            name: row.get(0)?,
+            spelling: row.get(1)?,
+            required: not_null && default.is_none() && !key,
+        })
+    })?;
+    columns.collect()
+}
+
+const DIALECT: Dialect = Dialect { spelling, holds };
+
+/// The declared type as Django's `sqlite3` backend writes it.
+const fn spelling(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Uuid => "char(32)",
+        Kind::Text => "varchar or text",
+        Kind::Time => "datetime",
+        Kind::Bool => "bool",
+    }
+}
+
+fn holds(declared: &str, kind: Kind) -> bool {
+    let declared = declared.to_ascii_lowercase();
+    match kind {
+        Kind::Uuid => declared == "char(32)",
+        Kind::Text => declared.starts_with("varchar") || declared == "text",
+        Kind::Time => declared == "datetime",
+        Kind::Bool => declared == "bool",
+    }
+}

@@ -1,0 +1,112 @@
+//! Connections to the file: how one is opened, and the pool of those that only read.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use rusqlite::{Connection, ErrorCode};
+use tokio::sync::Semaphore;
+
+use crate::store::StoreError;
+
+/// How long a statement waits for another process's write lock before the store counts as
+/// unavailable.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Opens the file, making it if it is not there.
+///
+/// # Errors
+/// When the file cannot be opened or is no database.
+pub fn connect(path: &Path) -> Result<Connection, StoreError> {
+    let db = Connection::open(path).map_err(|error| error_at(path, &error))?;
+    db.busy_timeout(BUSY_TIMEOUT)
+        .and_then(|()| db.pragma_update(None, "journal_mode", "wal"))
+        .and_then(|()| db.pragma_update(None, "synchronous", "full"))
+        .and_then(|()| db.pragma_update(None, "foreign_keys", true))
+        .map_err(|error| error_at(path, &error))?;
+    Ok(db)
+}
+
+fn error_at(path: &Path, error: &rusqlite::Error) -> StoreError {
+    StoreError::Unavailable(format!("{}: {error}", path.display()))
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch) => {
+                StoreError::Refused(error.to_string())
+            }
+            _ => StoreError::Unavailable(error.to_string()),
+        }
+    }
+}
+
+/// Connections that read, opened when they are first needed and kept.
+#[derive(Clone)]
+pub struct Readers {
+    path: Arc<PathBuf>,
+    /// Held for moments only, never across an await or a query.
+    idle: Arc<Mutex<Vec<Connection>>>,
+    permits: Arc<Semaphore>,
+}
+
+impl Readers {
+    /// At most `size` connections to the file.
+    pub fn new(path: PathBuf, size: usize) -> Self {
+        Readers {
+            path: Arc::new(path),
+            idle: Arc::default(),
+            permits: Arc::new(Semaphore::new(size)),
+        }
+    }
+
+    /// Runs `query` on a connection of the pool, away from the async threads.
+    ///
+    /// # Errors
+    /// When the file cannot be opened or the query fails.
+    pub async fn read<T, F>(&self, query: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let permit = Arc::clone(&self.permits)
+            .acquire_owned()
+            .await
+            .map_err(|_| StoreError::Closed)?;
+        let pool = self.clone();
+        blocking(move || {
+            let _permit = permit;
+            let idle = pool
+                .idle
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .pop();
+            let db = idle.map_or_else(|| connect(&pool.path), Ok)?;
+            let answer = query(&db)?;
+            pool.idle
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(db);
+            Ok(answer)
+        })
+        .await
+    }
+}
+
+/// Runs `work` where it may block.
+///
+/// # Errors
+/// Those of `work`; a panic in it counts as the database being unavailable.
+pub async fn blocking<T, F>(work: F) -> Result<T, StoreError>
+where
+    T: Send + 'static,
+    F: FnOnce() -> Result<T, StoreError> + Send + 'static,
+{
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(StoreError::Unavailable(error.to_string())),
+    }
+}

@@ -1,0 +1,121 @@
+//! A value whose shape the sender chose: what a JSON body, a WebSocket frame or a channel layer
+//! message carries before anybody asks what it means.
+//!
+//! It holds what Python's `json` module would hold: integers of any length, floats that are not
+//! finite, and strings with lone surrogates, so that nothing is lost between reading a value and
+//! echoing it. How such a value is read and written is for [`crate::django`]; this file only
+//! stores it.
+
+/// A value as Python's `json.loads` would build it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    Null,
+    Bool(bool),
+    Int(i128),
+    /// An integer outside `i128`: canonical decimal digits with an optional `-`.
+    BigInt(Box<str>),
+    /// May be NaN or infinite: Python reads and writes both.
+    Float(f64),
+    Str(Text),
+    List(Vec<Value>),
+    /// In the order of first appearance; keys are unique.
+    Map(Vec<(Text, Value)>),
+}
+
+impl Value {
+    /// The member `key` of a map; `None` for anything else.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        match self {
+            Value::Map(members) => members.iter().find(|(k, _)| k == key).map(|(_, v)| v),
+            _ => None,
+        }
+    }
+
+    /// The text of a string without lone surrogates.
+    #[must_use]
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Value::Str(text) => text.as_str(),
+            _ => None,
+        }
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Value::Str(text.into())
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Value::Str(text.into())
+    }
+}
+
+impl From<bool> for Value {
+    fn from(flag: bool) -> Self {
+        Value::Bool(flag)
+    }
+}
+
+/// A Python `str`: Unicode text, or a sequence of code points with at least one lone surrogate,
+/// which JSON escapes (`"\ud800"`) can make and no encoding can carry.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Text {
+    Utf8(String),
+    /// All code points of a text that UTF-8 cannot hold.
+    Surrogates(Box<[u32]>),
+}
+
+impl Text {
+    /// The text from code points, in UTF-8 wherever that is possible.
+    #[must_use]
+    pub fn from_code_points(points: &[u32]) -> Self {
+        match points.iter().map(|&p| char::from_u32(p)).collect() {
+            Some(utf8) => Text::Utf8(utf8),
+            None => Text::Surrogates(points.into()),
+        }
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Text::Utf8(text) => Some(text),
+            Text::Surrogates(_) => None,
+        }
+    }
+
+    /// Every code point, lone surrogates among them.
+    pub fn code_points(&self) -> impl Iterator<Item = u32> + '_ {
+        let (utf8, rest): (&str, &[u32]) = match self {
+            Text::Utf8(text) => (text, &[]),
+            Text::Surrogates(points) => ("", points),
+        };
+        utf8.chars().map(u32::from).chain(rest.iter().copied())
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Text::Utf8(text) if text.is_empty())
+    }
+}
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Self {
+        Text::Utf8(text.to_owned())
+    }
+}
+
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        Text::Utf8(text)
+    }
+}
+
+impl PartialEq<str> for Text {
+    fn eq(&self, other: &str) -> bool {
+        self.as_str() == Some(other)
+    }
+}

@@ -1,0 +1,18 @@
+//! The WebSocket side.
+//!
+//! - [`upgrade`] answers the opening handshake,
+//! - [`reader`] turns bytes into messages,
+//! - [`session`] decides what a message, a timer or an event asks for (pure, no socket),
+//! - [`protocol`] knows the JSON of the frames,
+//! - [`queue`] holds what waits to be written, with a bound,
+//! - [`writer`] lays out frames,
+//! - [`connection`] owns the socket and runs it all.
+
+pub mod connection;
+pub mod heartbeat;
+pub mod protocol;
+pub mod queue;
+pub mod reader;
+pub mod session;
+pub mod upgrade;
+pub mod writer;

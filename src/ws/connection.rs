@@ -1,0 +1,332 @@
+//! Owns one socket: reads, writes, keeps time, and does what the [`Session`] says.
+//!
+//! One task for each socket. Reading and writing are awaited side by side and may each be
+//! cancelled at any point: what was read is in the reader's buffer, what was written is known to
+//! the writer. While a request is being performed nothing is read, so a client that sends faster
+//! than the store commits is slowed down by TCP and not by memory.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use uuid::Uuid;
+
+use super::{
+    heartbeat::Heartbeat,
+    protocol::django::Request,
+    queue::Queue,
+    reader::Reader,
+    session::{Action, Reason, Session},
+    writer::Writer,
+};
+use crate::{
+    app::App,
+    chat::{Chat, ChatError, NewMessage},
+    gateway::{Side, rollout::Moved},
+    hub::Membership,
+};
+
+/// How long a peer may take to answer our close frame.
+const CLOSING: Duration = Duration::from_secs(2);
+
+/// Room for one read. An idle socket keeps this much and no more.
+const READ: usize = 512;
+
+/// What the JSON around a text of `ws.max_message_bytes` may take.
+const ENVELOPE: usize = 256;
+
+/// The close code for the metrics when the connection just went away.
+const GONE: u16 = 1006;
+
+/// A request under way.
+type Work = Pin<Box<dyn Future<Output = Result<(), ChatError>> + Send>>;
+
+/// One open socket and everything it holds.
+pub struct Connection<S> {
+    app: Arc<App>,
+    conversation_id: Uuid,
+    /// Dropped with the connection, which takes the socket out of its conversation.
+    _membership: Membership,
+    queue: Arc<Queue>,
+    session: Session,
+    heartbeat: Heartbeat,
+    reader: Reader,
+    writer: Writer,
+    read: ReadHalf<S>,
+    write: WriteHalf<S>,
+    /// At most one: a client's requests are performed in their order.
+    work: Option<Work>,
+    /// Set by the close frame of either side.
+    ending: Option<Ending>,
+}
+
+/// How a connection comes to its end.
+struct Ending {
+    code: u16,
+    /// Past it nothing is waited for any more.
+    by: Instant,
+    /// The other side has sent its close frame: once ours is written we are through.
+    answered: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
+    /// A connection whose handshake is over. `received` came along with the handshake and is read
+    /// first; `history` is the first frame written.
+    pub fn new(
+        app: Arc<App>,
+        (conversation_id, membership, queue): (Uuid, Membership, Arc<Queue>),
+        stream: S,
+        received: &[u8],
+        history: Bytes,
+    ) -> Self {
+        let limits = &app.config.ws;
+        let heartbeat = Heartbeat::new(
+            Duration::from_secs(limits.ping_interval_s),
+            Duration::from_secs(limits.ping_timeout_s),
+            Instant::now(),
+        );
+        let reader = Reader::new(
+            BytesMut::from(received),
+            limits.max_message_bytes.saturating_add(ENVELOPE),
+        );
+        let mut writer = Writer::default();
+        writer.push(history);
+        let (read, write) = tokio::io::split(stream);
+        Connection {
+            app,
+            conversation_id,
+            _membership: membership,
+            queue,
+            session: Session::default(),
+            heartbeat,
+            reader,
+            writer,
+            read,
+            write,
+            work: None,
+            ending: None,
+        }
+    }
+
+    /// Serves the socket to its end.
+    pub async fn run(mut self) {
+        self.app.metrics.socket_opened();
+        let code = self.serve().await;
+        self.app.metrics.socket_closed(code);
+    }
+
+    /// Returns the close code the socket ended with.
+    async fn serve(&mut self) -> u16 {
+        let mut drain = self.app.drain.subscribe();
+        let gateway = self.app.gateway.as_ref();
+        let mut moved = gateway.map(|gateway| gateway.moved(self.conversation_id, Side::Here));
+        loop {
+            if let Some(code) = self.read_messages() {
+                return code;
+            }
+            if let Some(Ending {
+                code,
+                answered: true,
+                ..
+            }) = self.ending
+                && self.writer.is_empty()
+            {
+                self.shut_down().await;
+                return code;
+            }
+            let reading = self.work.is_none() && !self.is_over();
+            let due = self.due();
+            let action = tokio::select! {
+                outcome = working(&mut self.work), if self.work.is_some() => {
+                    self.work = None;
+                    self.session.done(outcome)
+                }
+                read = self.read.read_buf(&mut self.reader.buffer), if reading => match read {
+                    Ok(0) | Err(_) => return self.ending.as_ref().map_or(GONE, |e| e.code),
+                    Ok(_) => {
+                        self.heartbeat.heard(Instant::now());
+                        Action::Wait
+                    }
+                },
+                written = self.writer.write_some(&mut self.write), if !self.writer.is_empty() => {
+                    if written.is_err() {
+                        return GONE;
+                    }
+                    Action::Wait
+                }
+                // Only when what was taken before is written: the queue is the bound.
+                () = self.queue.filled(), if self.writer.is_empty() && self.session.is_open() => {
+                    self.take_events()
+                }
+                () = sleep_until(due) => match &self.ending {
+                    Some(ending) => return ending.code,
+                    None => self.session.beat(&self.heartbeat.beat(Instant::now(), unix_nanos())),
+                },
+                () = drain.reached(), if self.session.is_open() => {
+                    self.session.close(Reason::Restart)
+                }
+                () = to_end(&mut moved), if self.session.is_open() => {
+                    self.app.metrics.gateway_moved();
+                    self.session.close(Reason::Restart)
+                }
+            };
+            if let Some(code) = self.act(action) {
+                return code;
+            }
+        }
+    }
+
+    /// Takes out of the buffer what has arrived whole. Stops at a request: the next message waits
+    /// until that has been performed.
+    fn read_messages(&mut self) -> Option<u16> {
+        while self.work.is_none() && !self.is_over() {
+            let action = match self.reader.take_message() {
+                Ok(Some(incoming)) => {
+                    self.app.metrics.frame_in();
+                    self.session.incoming(incoming)
+                }
+                Ok(None) => break,
+                Err(violation) => {
+                    tracing::debug!(%violation, "socket dropped");
+                    self.session.violation(violation)
+                }
+            };
+            if let Some(code) = self.act(action) {
+                return Some(code);
+            }
+        }
+        self.reader.make_room(READ);
+        None
+    }
+
+    fn take_events(&mut self) -> Action {
+        match self.queue.take() {
+            Ok(frames) => {
+                self.app.metrics.frames_out(frames.len());
+                self.writer.append(frames);
+                Action::Wait
+            }
+            Err(_) => self.session.close(Reason::Slow),
+        }
+    }
+
+    /// Does as the session says. Returns a close code when the socket is to be dropped now.
+    fn act(&mut self, action: Action) -> Option<u16> {
+        match action {
+            Action::Wait => {}
+            Action::Write(frame) => {
+                self.app.metrics.frames_out(1);
+                self.writer.push(frame);
+            }
+            Action::Perform(request) => {
+                let app = Arc::clone(&self.app);
+                let conversation_id = self.conversation_id;
+                self.work = Some(Box::pin(async move {
+                    perform(&app.chat, conversation_id, request).await
+                }));
+            }
+            Action::Close { code, frame } => self.end(code, frame, false),
+            Action::CloseNow { code, frame } => self.end(code, frame, true),
+            Action::Drop => return Some(GONE),
+            Action::End => return Some(self.ending.as_ref().map_or(GONE, |ending| ending.code)),
+        }
+        None
+    }
+
+    fn end(&mut self, code: u16, frame: Bytes, answered: bool) {
+        self.writer.push(frame);
+        self.ending = Some(Ending {
+            code,
+            by: Instant::now() + CLOSING,
+            answered,
+        });
+    }
+
+    /// Whether nothing that the peer sends matters any more.
+    fn is_over(&self) -> bool {
+        self.ending.as_ref().is_some_and(|ending| ending.answered)
+    }
+
+    fn due(&self) -> Instant {
+        self.ending
+            .as_ref()
+            .map_or_else(|| self.heartbeat.due(), |ending| ending.by)
+    }
+
+    /// Ends our half, then waits for the peer to end its own: closing a socket with unread bytes
+    /// in it would make the kernel throw away the close frame on its way.
+    async fn shut_down(&mut self) {
+        let quiet = async {
+            let _ = self.write.shutdown().await;
+            let mut rest = BytesMut::new();
+            while let Ok(1..) = self.read.read_buf(&mut rest).await {
+                rest.clear();
+            }
+        };
+        let _ = tokio::time::timeout(CLOSING, quiet).await;
+    }
+}
+
+/// The outcome of the request under way.
+async fn working(work: &mut Option<Work>) -> Result<(), ChatError> {
+    match work {
+        Some(work) => work.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for the conversation to move to Django, if there is a Django it could move to.
+async fn to_end(moved: &mut Option<Moved>) {
+    match moved {
+        Some(moved) => moved.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn perform(chat: &Chat, conversation_id: Uuid, request: Request) -> Result<(), ChatError> {
+    match request {
+        Request::Say {
+            sender_id,
+            content,
+            message_type,
+            shown_type,
+        } => {
+            let new = NewMessage {
+                conversation_id,
+                sender_id,
+                content,
+                message_type,
+                is_deleted: false,
+            };
+            chat.say(new, shown_type).await
+        }
+        Request::MarkRead {
+            message_id,
+            user_id,
+            event,
+        } => {
+            match chat.mark_read(message_id, user_id).await {
+                // The original tells everybody even of a message that is not there.
+                Ok(_) | Err(ChatError::NoMessage) => chat.broadcast(conversation_id, event).await,
+                Err(error) => Err(error),
+            }
+        }
+        Request::Typing(event) => chat.broadcast(conversation_id, event).await,
+    }
+}
+
+fn sleep_until(at: Instant) -> tokio::time::Sleep {
+    tokio::time::sleep_until(at.into())
+}
+
+fn unix_nanos() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}

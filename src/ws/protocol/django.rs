@@ -1,0 +1,237 @@
+//! The JSON of the original's consumer (`chat/consumers.py`): what a client frame asks for, and
+//! how events, history and errors are written, in the manner of Python's `json.dumps`.
+//!
+//! Where the original's consumer would crash and close with 1011, the sender gets an error frame
+//! and the socket goes on; the texts of those are ours.
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use crate::{
+    chat::{ChatError, Event},
+    django::{
+        json::{self, Constants},
+        pystr::{is_truthy, str_of},
+        uuid::from_python,
+    },
+    store::{REFUSED, StoreError},
+    value::{Text, Value},
+    ws::writer::text_frame,
+};
+
+/// What a frame asks of the chat.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Request {
+    Say {
+        sender_id: String,
+        content: String,
+        /// As it is stored.
+        message_type: String,
+        /// As it was sent and will be shown.
+        shown_type: Value,
+    },
+    MarkRead {
+        message_id: Uuid,
+        user_id: String,
+        /// What everybody is told: both ids as they were sent.
+        event: Event,
+    },
+    Typing(Event),
+}
+
+/// Why a frame is answered with an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    #[error("Invalid JSON format")]
+    Json,
+    #[error("sender_id와 content가 필요합니다.")]
+    Required,
+    // From here on the original crashes.
+    #[error("A message must be a JSON object")]
+    NotAnObject,
+    #[error("Binary messages are not supported")]
+    Binary,
+    #[error("{0} may not be null")]
+    Null(&'static str),
+    #[error("{0} must be valid Unicode text")]
+    Surrogates(&'static str),
+    #[error("{0} is out of range")]
+    OutOfRange(&'static str),
+    #[error("message_id is not a valid UUID")]
+    MessageId,
+}
+
+use Rejection::{Json, MessageId, NotAnObject, Null, OutOfRange, Required, Surrogates};
+
+/// What the text of a frame asks for; `None` for what the original silently ignores.
+///
+/// # Errors
+/// A [`Rejection`] to be sent back; nothing is stored and nobody else is told.
+pub fn parse(text: &str) -> Result<Option<Request>, Rejection> {
+    let data = json::loads(text, Constants::Allow).map_err(|_| Json)?;
+    if !matches!(data, Value::Map(_)) {
+        return Err(NotAnObject);
+    }
+    match data.get("type").and_then(Value::as_str) {
+        Some("chat_message") => say(&data).map(Some),
+        Some("mark_as_read") => mark_read(data),
+        Some("typing") => typing(data).map(Some),
+        _ => Ok(None),
+    }
+}
+
+fn say(data: &Value) -> Result<Request, Rejection> {
+    let given = |key| {
+        data.get(key)
+            .filter(|value| is_truthy(value))
+            .ok_or(Required)
+    };
+    let (sender_id, content) = (given("sender_id")?, given("content")?);
+    let shown_type = data
+        .get("message_type")
+        .cloned()
+        .unwrap_or_else(|| "text".into());
+    if shown_type == Value::Null {
+        return Err(Null("message_type"));
+    }
+    Ok(Request::Say {
+        sender_id: text("sender_id", sender_id)?,
+        content: text("content", content)?,
+        message_type: text("message_type", &shown_type)?,
+        shown_type,
+    })
+}
+
+fn mark_read(data: Value) -> Result<Option<Request>, Rejection> {
+    let [message_id, user_id] = take(data, ["message_id", "user_id"]);
+    let (Some(message_id), Some(user_id)) = (message_id, user_id) else {
+        return Ok(None);
+    };
+    if !is_truthy(&message_id) || !is_truthy(&user_id) {
+        return Ok(None);
+    }
+    let id = from_python(&message_id).map_err(|_| MessageId)?;
+    packable("message_id", &message_id)?;
+    packable("user_id", &user_id)?;
+    Ok(Some(Request::MarkRead {
+        message_id: id,
+        user_id: text("user_id", &user_id)?,
+        event: Event::MessageRead {
+            message_id,
+            user_id,
+        },
+    }))
+}
+
+fn typing(data: Value) -> Result<Request, Rejection> {
+    let [user_id, is_typing] = take(data, ["user_id", "is_typing"]);
+    let user_id = user_id.unwrap_or(Value::Null);
+    let is_typing = is_typing.unwrap_or(Value::Bool(false));
+    packable("user_id", &user_id)?;
+    packable("is_typing", &is_typing)?;
+    Ok(Request::Typing(Event::TypingStatus { user_id, is_typing }))
+}
+
+/// The named members of a map, moved out of it.
+fn take<const N: usize>(data: Value, names: [&str; N]) -> [Option<Value>; N] {
+    let mut taken = [const { None }; N];
+    if let Value::Map(members) = data {
+        for (key, value) in members {
+            if let Some(place) = names.iter().position(|name| key == **name) {
+                taken[place] = Some(value);
+            }
+        }
+    }
+    taken
+}
+
+/// `str(value)` as the original stores it.
+fn text(field: &'static str, value: &Value) -> Result<String, Rejection> {
+    match str_of(value) {
+        Text::Utf8(text) => Ok(text),
+        Text::Surrogates(_) => Err(Surrogates(field)),
+    }
+}
+
+/// Whether `msgpack` can carry the value to other processes; Python's raises for integers outside
+/// -2^63..2^64-1 and for lone surrogates.
+fn packable(field: &'static str, value: &Value) -> Result<(), Rejection> {
+    match value {
+        Value::Int(n) if (i128::from(i64::MIN)..=i128::from(u64::MAX)).contains(n) => Ok(()),
+        Value::Int(_) | Value::BigInt(_) => Err(OutOfRange(field)),
+        Value::Str(Text::Surrogates(_)) => Err(Surrogates(field)),
+        // The parser has bounded how deep this can go.
+        Value::List(items) => items.iter().try_for_each(|item| packable(field, item)),
+        Value::Map(members) => members.iter().try_for_each(|(key, item)| match key {
+            Text::Surrogates(_) => Err(Surrogates(field)),
+            Text::Utf8(_) => packable(field, item),
+        }),
+        Value::Null | Value::Bool(_) | Value::Float(_) | Value::Str(Text::Utf8(_)) => Ok(()),
+    }
+}
+
+/// The frame that every socket of a conversation gets for an event.
+#[must_use]
+pub fn event_frame(event: &Event) -> Bytes {
+    match event {
+        Event::ChatMessage { message } => object("chat_message", [("message", message)]),
+        Event::MessageRead {
+            message_id,
+            user_id,
+        } => object(
+            "message_read",
+            [("message_id", message_id), ("user_id", user_id)],
+        ),
+        Event::TypingStatus { user_id, is_typing } => object(
+            "typing_status",
+            [("user_id", user_id), ("is_typing", is_typing)],
+        ),
+        Event::Other(body) => text_frame(|out| json::write_ascii(out, body)),
+    }
+}
+
+/// The first frame of a socket.
+#[must_use]
+pub fn history_frame(messages: &Value) -> Bytes {
+    object("conversation_history", [("messages", messages)])
+}
+
+fn object<const N: usize>(kind: &str, fields: [(&str, &Value); N]) -> Bytes {
+    text_frame(|out| {
+        out.extend(b"{\"type\": ");
+        json::write_ascii_str(out, kind);
+        for (name, value) in fields {
+            out.extend(b", ");
+            json::write_ascii_str(out, name);
+            out.extend(b": ");
+            json::write_ascii(out, value);
+        }
+        out.push(b'}');
+    })
+}
+
+/// `{"error": …}`, to the sender only.
+#[must_use]
+pub fn error_frame(text: &str) -> Bytes {
+    text_frame(|out| {
+        out.extend(b"{\"error\": ");
+        json::write_ascii_str(out, text);
+        out.push(b'}');
+    })
+}
+
+/// How a request that failed is answered; `None` for what the original silently ignores.
+#[must_use]
+pub fn failure_frame(error: &ChatError) -> Option<Bytes> {
+    match error {
+        // The original looks the conversation up and does nothing if it has been deleted.
+        ChatError::NoConversation | ChatError::NoMessage => None,
+        ChatError::TooLong { .. } => Some(error_frame(&error.to_string())),
+        ChatError::Store(StoreError::Refused(_)) => Some(error_frame(REFUSED)),
+        ChatError::Store(_) => Some(error_frame("The message could not be stored, try again")),
+        ChatError::Layer(_) => Some(error_frame("The message could not be passed on")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

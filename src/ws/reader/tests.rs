@@ -1,0 +1,141 @@
+use bytes::BytesMut;
+
+use super::{Incoming, Reader, Violation};
+
+/// A masked frame as a client sends it.
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mask = [0x11, 0x22, 0x33, 0x44];
+    let mut bytes = vec![first];
+    let length = payload.len();
+    if let Ok(short @ 0..=125) = u8::try_from(length) {
+        bytes.push(0x80 | short);
+    } else if let Ok(medium) = u16::try_from(length) {
+        bytes.push(0xfe);
+        bytes.extend(medium.to_be_bytes());
+    } else {
+        bytes.push(0xff);
+        bytes.extend((length as u64).to_be_bytes());
+    }
+    bytes.extend(mask);
+    bytes.extend(
+        payload
+            .iter()
+            .zip(mask.iter().cycle())
+            .map(|(byte, mask)| byte ^ mask),
+    );
+    bytes
+}
+
+fn read(bytes: &[u8]) -> Result<Vec<Incoming>, Violation> {
+    let mut reader = Reader::new(BytesMut::from(bytes), 1000);
+    let mut all = Vec::new();
+    while let Some(incoming) = reader.take_message()? {
+        all.push(incoming);
+    }
+    Ok(all)
+}
+
+fn text(text: &str) -> Incoming {
+    Incoming::Text(text.to_owned())
+}
+
+fn refused(bytes: &[u8]) -> bool {
+    matches!(read(bytes), Err(Violation::Protocol(_)))
+}
+
+#[test]
+fn frames_are_found_however_the_bytes_arrive() {
+    let bytes = [
+        frame(0x81, "안녕".as_bytes()),
+        frame(0x89, b"p"),
+        frame(0x81, b"b"),
+    ]
+    .concat();
+    let mut reader = Reader::new(BytesMut::new(), 1000);
+    let mut got = Vec::new();
+    for byte in &bytes {
+        reader.buffer.extend_from_slice(&[*byte]);
+        while let Some(incoming) = reader.take_message().unwrap() {
+            got.push(incoming);
+        }
+    }
+    assert_eq!(
+        got,
+        [text("안녕"), Incoming::Ping(b"p".to_vec()), text("b")]
+    );
+}
+
+#[test]
+fn a_character_may_be_split_over_fragments_with_a_ping_between() {
+    let word = "한".as_bytes();
+    let bytes = [
+        frame(0x01, &word[..1]),
+        frame(0x89, b""),
+        frame(0x80, &word[1..]),
+    ]
+    .concat();
+    assert_eq!(read(&bytes).unwrap(), [Incoming::Ping(vec![]), text("한")]);
+}
+
+#[test]
+fn a_message_over_the_limit_is_refused_by_its_header_alone() {
+    assert_eq!(read(&frame(0x81, &[b'x'; 1000])).unwrap().len(), 1);
+    assert_eq!(
+        read(&frame(0x81, &[b'x'; 1001])[..4]),
+        Err(Violation::TooBig)
+    );
+    let huge = [0x81, 0xff, 0x3f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
+    assert_eq!(read(&huge), Err(Violation::TooBig));
+}
+
+#[test]
+fn fragments_are_added_up_against_the_limit() {
+    let bytes = [frame(0x01, &[b'x'; 600]), frame(0x00, &[b'x'; 401])].concat();
+    assert_eq!(read(&bytes), Err(Violation::TooBig));
+}
+
+#[test]
+fn frames_that_break_the_protocol_are_refused() {
+    let mut unmasked = frame(0x81, b"x");
+    unmasked[1] &= 0x7f;
+    assert!(refused(&unmasked), "unmasked");
+    assert!(refused(&frame(0xc1, b"x")), "reserved bit");
+    assert!(refused(&frame(0x83, b"x")), "reserved opcode");
+    assert!(refused(&frame(0x8b, b"x")), "reserved control opcode");
+    assert!(refused(&frame(0x80, b"x")), "continuation of nothing");
+    assert!(
+        refused(&[frame(0x01, b"x"), frame(0x81, b"x")].concat()),
+        "message in a message"
+    );
+    assert!(refused(&frame(0x09, b"x")), "fragmented ping");
+    assert!(refused(&frame(0x89, &[0; 126])), "long ping");
+    assert!(refused(&frame(0x81, b"\xff")), "text that is not UTF-8");
+    assert!(
+        refused(&[0x81, 0xfe, 0, 1, 0, 0, 0, 0, 0]),
+        "two bytes for a short length"
+    );
+    assert!(
+        refused(&[0x81, 0xff, 0, 0, 0, 0, 0, 0, 0, 1]),
+        "eight bytes for a short length"
+    );
+}
+
+#[test]
+fn a_close_frame_needs_a_code_that_may_be_sent() {
+    assert_eq!(read(&frame(0x88, b"")).unwrap(), [Incoming::Close]);
+    for code in [1000u16, 1001, 1003, 1007, 1011, 3000, 4999] {
+        assert_eq!(
+            read(&frame(0x88, &code.to_be_bytes())).unwrap(),
+            [Incoming::Close],
+            "{code}"
+        );
+    }
+    for code in [0u16, 999, 1004, 1005, 1006, 1014, 1015, 2999, 5000, 65535] {
+        assert!(refused(&frame(0x88, &code.to_be_bytes())), "{code}");
+    }
+    assert!(refused(&frame(0x88, b"\x03")), "half a code");
+    assert!(
+        refused(&frame(0x88, b"\x03\xe8\xff")),
+        "reason that is not UTF-8"
+    );
+}

@@ -1,0 +1,254 @@
+//! One socket as a state machine: something happened in, what to do about it out. It knows no
+//! socket, no store and no clock, so every rule is tested without them.
+
+use bytes::Bytes;
+use fastwebsockets::OpCode;
+
+use super::{
+    heartbeat::Beat,
+    protocol::django::{self as protocol, Rejection, Request},
+    reader::{Incoming, Violation},
+    writer::{close_frame, frame},
+};
+use crate::chat::ChatError;
+
+/// What the owner of the socket does next.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Nothing.
+    Wait,
+    /// Write this frame.
+    Write(Bytes),
+    /// Do this, and tell the outcome by [`Session::done`]; read nothing more until then, so that
+    /// one client's requests are done in their order, as one consumer of Channels does them.
+    Perform(Request),
+    /// Write this close frame, then wait a moment for the other side's.
+    Close { code: u16, frame: Bytes },
+    /// Write this close frame and end: nothing more that the other side sends matters.
+    CloseNow { code: u16, frame: Bytes },
+    /// Drop the connection without a word, as Autobahn does on a broken protocol.
+    Drop,
+    /// Both sides have closed.
+    End,
+}
+
+/// Why we close a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The socket is a day old.
+    Age,
+    /// A message is larger than `ws.max_message_bytes`.
+    TooBig,
+    /// The process is going away; the client's reconnect finds another.
+    Restart,
+    /// The client reads too slowly; its reconnect finds everything in the history.
+    Slow,
+}
+
+impl Reason {
+    /// The close code on the wire (RFC 6455 section 7.4 and IANA's list).
+    #[must_use]
+    pub const fn code(self) -> u16 {
+        match self {
+            Reason::Age => 1000,
+            Reason::TooBig => 1009,
+            Reason::Restart => 1012,
+            Reason::Slow => 1013,
+        }
+    }
+}
+
+/// The rules of one socket.
+#[derive(Debug, Default)]
+pub struct Session {
+    /// We have sent a close frame and only wait for the other side's.
+    closing: bool,
+    /// What the peer says before it has read our close frame is still done: it did nothing wrong,
+    /// and will not say it again.
+    hears: bool,
+}
+
+impl Session {
+    /// The peer sent something.
+    pub fn incoming(&mut self, incoming: Incoming) -> Action {
+        if self.closing {
+            return match incoming {
+                Incoming::Close => Action::End,
+                Incoming::Text(text) if self.hears => match protocol::parse(&text) {
+                    Ok(Some(request)) => Action::Perform(request),
+                    Ok(None) | Err(_) => Action::Wait,
+                },
+                _ => Action::Wait,
+            };
+        }
+        match incoming {
+            Incoming::Text(text) => match protocol::parse(&text) {
+                Ok(Some(request)) => Action::Perform(request),
+                Ok(None) => Action::Wait,
+                Err(rejection) => Action::Write(protocol::error_frame(&rejection.to_string())),
+            },
+            Incoming::Binary => {
+                Action::Write(protocol::error_frame(&Rejection::Binary.to_string()))
+            }
+            Incoming::Ping(payload) => {
+                Action::Write(frame(OpCode::Pong, |out| out.extend_from_slice(&payload)))
+            }
+            Incoming::Pong => Action::Wait,
+            // Daphne answers 1000 and no reason, whatever valid code it was sent.
+            Incoming::Close => Action::CloseNow {
+                code: 1000,
+                frame: close_frame(1000),
+            },
+        }
+    }
+
+    /// The peer sent what cannot be read.
+    pub fn violation(&mut self, violation: Violation) -> Action {
+        match violation {
+            // What is left of the message is not understood any more, only thrown away.
+            Violation::TooBig if !std::mem::replace(&mut self.closing, true) => {
+                let code = Reason::TooBig.code();
+                let frame = close_frame(code);
+                Action::CloseNow { code, frame }
+            }
+            Violation::TooBig | Violation::Protocol(_) => Action::Drop,
+        }
+    }
+
+    /// A request has been performed.
+    pub fn done(&mut self, outcome: Result<(), ChatError>) -> Action {
+        match outcome {
+            Err(error) if !self.closing => {
+                protocol::failure_frame(&error).map_or(Action::Wait, Action::Write)
+            }
+            _ => Action::Wait,
+        }
+    }
+
+    /// The heart has beaten.
+    pub fn beat(&mut self, beat: &Beat) -> Action {
+        match beat {
+            _ if self.closing => Action::Wait,
+            Beat::Nothing => Action::Wait,
+            Beat::Ping(payload) => {
+                Action::Write(frame(OpCode::Ping, |out| out.extend_from_slice(payload)))
+            }
+            Beat::Dead => Action::Drop,
+            Beat::Old => self.close(Reason::Age),
+        }
+    }
+
+    /// We want to close; the second time is of no effect.
+    pub fn close(&mut self, reason: Reason) -> Action {
+        if std::mem::replace(&mut self.closing, true) {
+            return Action::Wait;
+        }
+        self.hears = reason == Reason::Restart;
+        Action::Close {
+            code: reason.code(),
+            frame: close_frame(reason.code()),
+        }
+    }
+
+    /// Whether events are still of interest to the peer.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !self.closing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> Incoming {
+        Incoming::Text(text.to_owned())
+    }
+
+    #[test]
+    fn bad_json_is_answered_and_the_socket_stays() {
+        let mut session = Session::default();
+        let Action::Write(frame) = session.incoming(text("{")) else {
+            panic!("an answer")
+        };
+        assert_eq!(&frame[2..], br#"{"error": "Invalid JSON format"}"#);
+        assert!(session.is_open());
+        assert!(matches!(
+            session.incoming(text(r#"{"type":"typing"}"#)),
+            Action::Perform(_)
+        ));
+    }
+
+    #[test]
+    fn a_binary_message_is_answered_and_the_socket_stays() {
+        let mut session = Session::default();
+        let Action::Write(frame) = session.incoming(Incoming::Binary) else {
+            panic!("an answer")
+        };
+        assert!(frame[2..].starts_with(br#"{"error": "#));
+        assert!(session.is_open());
+    }
+
+    #[test]
+    fn a_ping_is_answered_with_its_own_payload() {
+        let action = Session::default().incoming(Incoming::Ping(b"hello".to_vec()));
+        assert_eq!(action, Action::Write(Bytes::from_static(b"\x8a\x05hello")));
+    }
+
+    #[test]
+    fn a_close_is_answered_with_1000_and_no_reason() {
+        let action = Session::default().incoming(Incoming::Close);
+        let frame = Bytes::from_static(b"\x88\x02\x03\xe8");
+        assert_eq!(action, Action::CloseNow { code: 1000, frame });
+    }
+
+    #[test]
+    fn after_our_close_only_theirs_matters() {
+        let mut session = Session::default();
+        assert!(matches!(
+            session.close(Reason::Slow),
+            Action::Close { code: 1013, .. }
+        ));
+        assert_eq!(session.close(Reason::Restart), Action::Wait);
+        assert_eq!(session.incoming(text("{")), Action::Wait);
+        assert_eq!(session.beat(&Beat::Ping([0; 12])), Action::Wait);
+        assert_eq!(session.incoming(Incoming::Close), Action::End);
+    }
+
+    #[test]
+    fn what_was_said_before_a_restart_was_known_is_still_done() {
+        let mut session = Session::default();
+        session.close(Reason::Restart);
+        let said = text(r#"{"type":"chat_message","sender_id":"a","content":"last"}"#);
+        assert!(matches!(session.incoming(said), Action::Perform(_)));
+        assert_eq!(session.incoming(text("{")), Action::Wait);
+        assert_eq!(session.incoming(Incoming::Close), Action::End);
+    }
+
+    #[test]
+    fn a_broken_protocol_ends_without_a_word_and_a_big_message_with_1009() {
+        assert_eq!(
+            Session::default().violation(Violation::Protocol("x")),
+            Action::Drop
+        );
+        let action = Session::default().violation(Violation::TooBig);
+        assert!(matches!(action, Action::CloseNow { code: 1009, .. }));
+    }
+
+    #[test]
+    fn a_failure_is_told_to_the_sender_unless_the_original_is_silent() {
+        let mut session = Session::default();
+        assert_eq!(session.done(Err(ChatError::NoConversation)), Action::Wait);
+        let too_long = ChatError::TooLong {
+            field: "sender_id",
+            max: 255,
+        };
+        let Action::Write(frame) = session.done(Err(too_long)) else {
+            panic!("an answer")
+        };
+        assert_eq!(
+            &frame[2..],
+            br#"{"error": "sender_id must have no more than 255 characters"}"#
+        );
+    }
+}

@@ -1,0 +1,206 @@
+//! Answers the opening handshake, and on success hands the connection over.
+
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+use fastwebsockets::upgrade::upgrade;
+use hyper::{
+    Request, StatusCode,
+    body::Incoming,
+    ext::ReasonPhrase,
+    header::{HOST, HeaderValue, ORIGIN, RETRY_AFTER, SEC_WEBSOCKET_VERSION},
+    upgrade::{OnUpgrade, on},
+};
+use hyper_util::rt::TokioIo;
+use uuid::Uuid;
+
+use super::{
+    connection::Connection,
+    protocol::django::history_frame,
+    queue::{Limits, Queue},
+};
+use crate::{
+    app::App,
+    chat::ChatError,
+    config::Origin,
+    django::{
+        handshake::{self, VERSIONS},
+        urls::decode_path,
+    },
+    http::{Body, Response, router},
+    hub::Membership,
+    serializers,
+    server::Stream,
+};
+
+/// Why a socket is not opened.
+#[derive(Debug)]
+enum Refusal {
+    /// Autobahn would not take the handshake.
+    Handshake(handshake::Refused),
+    /// No such path. The original's router raises, and Daphne makes a 500 of that after up to a
+    /// second; clients know the status, so only the wait is gone.
+    NoRoute,
+    /// The conversation does not exist or is not active, or the origin is not allowed.
+    Denied,
+    /// The store or the layer cannot be asked now.
+    Unavailable(ChatError),
+    /// The process is going away.
+    Draining,
+}
+
+impl From<ChatError> for Refusal {
+    fn from(error: ChatError) -> Self {
+        match error {
+            ChatError::NoConversation => Refusal::Denied,
+            error => Refusal::Unavailable(error),
+        }
+    }
+}
+
+/// A socket that may be opened, with all it needs: nothing can fail after the answer.
+struct Opening {
+    conversation_id: Uuid,
+    membership: Membership,
+    queue: Arc<Queue>,
+    history: Bytes,
+}
+
+/// Answers a request that wants to be upgraded, and serves the socket in a task of its own.
+pub async fn answer(app: Arc<App>, mut request: Request<Incoming>) -> Response {
+    match open(&app, &request).await {
+        Ok(opening) => accept(app, &mut request, opening),
+        Err(refusal) => refuse(&refusal),
+    }
+}
+
+async fn open(app: &Arc<App>, request: &Request<Incoming>) -> Result<Opening, Refusal> {
+    handshake::check(request.method(), request.headers()).map_err(Refusal::Handshake)?;
+    if app.drain.has_begun() {
+        return Err(Refusal::Draining);
+    }
+    let path = decode_path(request.uri().path());
+    let conversation_id = router::socket(&path, &app.config).ok_or(Refusal::NoRoute)?;
+    if !origin_is_allowed(app, request) || !app.chat.may_connect(conversation_id).await? {
+        return Err(Refusal::Denied);
+    }
+    let limits = &app.config.ws;
+    let queue = Arc::new(Queue::new(Limits {
+        frames: limits.queue_messages,
+        bytes: limits.queue_bytes,
+    }));
+    // First a member, then the history: whatever is said in between is in both, and told once.
+    let group = app.chat.group(conversation_id);
+    let membership = app
+        .hub
+        .join(conversation_id, group, Arc::clone(&queue))
+        .await
+        .map_err(|error| Refusal::Unavailable(error.into()))?;
+    let messages = app.chat.history(conversation_id).await?;
+    membership.has_seen(&messages);
+    let history = history_frame(&serializers::messages(&messages, app.zone()));
+    Ok(Opening {
+        conversation_id,
+        membership,
+        queue,
+        history,
+    })
+}
+
+fn origin_is_allowed(app: &App, request: &Request<Incoming>) -> bool {
+    let allowed = &app.config.ws.allowed_origins;
+    // Other clients than browsers send no origin, and could send any.
+    let Some(origin) = request.headers().get(ORIGIN) else {
+        return true;
+    };
+    let origin = String::from_utf8_lossy(origin.as_bytes())
+        .trim()
+        .to_ascii_lowercase();
+    let host = request
+        .headers()
+        .get(HOST)
+        .map(|host| String::from_utf8_lossy(host.as_bytes()));
+    allowed.is_empty()
+        || allowed.iter().any(|allowed| match allowed {
+            Origin::Exact(exact) => *exact == origin,
+            Origin::Same => origin.split_once("://").is_some_and(|(_, rest)| {
+                host.as_ref()
+                    .is_some_and(|host| host.trim().eq_ignore_ascii_case(rest))
+            }),
+        })
+}
+
+fn accept(app: Arc<App>, request: &mut Request<Incoming>, opening: Opening) -> Response {
+    let upgraded = on(&mut *request);
+    // Daphne also takes version 8 and `013`; the answer to all is the same.
+    request
+        .headers_mut()
+        .insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    match upgrade(request) {
+        Ok((response, _)) => {
+            tokio::spawn(serve(app, upgraded, opening));
+            response.map(|_| Body::default())
+        }
+        Err(error) => refusal(StatusCode::BAD_REQUEST, error),
+    }
+}
+
+async fn serve(app: Arc<App>, upgraded: OnUpgrade, opening: Opening) {
+    // The client may be gone before it has read our answer.
+    let Ok(upgraded) = upgraded.await else { return };
+    let Ok(parts) = upgraded.downcast::<TokioIo<Stream>>() else {
+        return;
+    };
+    let Opening {
+        conversation_id,
+        membership,
+        queue,
+        history,
+    } = opening;
+    let place = (conversation_id, membership, queue);
+    Connection::new(app, place, parts.io.into_inner(), &parts.read_buf, history)
+        .run()
+        .await;
+}
+
+fn refuse(refused: &Refusal) -> Response {
+    match refused {
+        Refusal::Handshake(refused) => {
+            let status = StatusCode::from_u16(refused.status).unwrap_or(StatusCode::BAD_REQUEST);
+            let mut response = refusal(status, &refused.reason);
+            if refused.lists_versions {
+                let versions = HeaderValue::from_static(VERSIONS);
+                response
+                    .headers_mut()
+                    .insert(SEC_WEBSOCKET_VERSION, versions);
+            }
+            response
+        }
+        Refusal::NoRoute => refusal(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error"),
+        Refusal::Denied => refusal(StatusCode::FORBIDDEN, "Access denied"),
+        Refusal::Unavailable(error) => {
+            tracing::error!(%error, "a socket could not be opened");
+            retry_later()
+        }
+        Refusal::Draining => retry_later(),
+    }
+}
+
+/// For a client that will find another process, or this one in better shape.
+pub fn retry_later() -> Response {
+    let mut response = refusal(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
+    response
+        .headers_mut()
+        .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+/// An answer without headers and body that says why in its status line, as Autobahn's do.
+fn refusal(status: StatusCode, reason: impl fmt::Display) -> Response {
+    let mut response = Response::new(Body::default());
+    *response.status_mut() = status;
+    if let Ok(reason) = ReasonPhrase::try_from(reason.to_string().into_bytes()) {
+        response.extensions_mut().insert(reason);
+    }
+    response
+}

@@ -1,0 +1,133 @@
+//! Lays out frames and writes many of them at once. One writer owns the writing half of a socket.
+
+use std::{collections::VecDeque, io};
+
+use bytes::{Buf, Bytes};
+use fastwebsockets::{Frame, OpCode, Payload};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+
+/// The longest header of an unmasked frame, in bytes.
+const HEADER_MAX: usize = 10;
+
+/// Most frames that one `writev` carries.
+const GATHER: usize = 64;
+
+/// A text frame whose payload `fill` appends. The bytes are the same for every socket, as a
+/// server's frames are not masked, and are never copied again.
+pub fn text_frame(fill: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+    frame(OpCode::Text, fill)
+}
+
+/// A frame of any kind whose payload `fill` appends.
+pub fn frame(opcode: OpCode, fill: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+    let mut bytes = vec![0; HEADER_MAX];
+    fill(&mut bytes);
+    let (room, payload) = bytes.split_at_mut(HEADER_MAX);
+    let mut header = [0; 16];
+    let size = Frame::new(true, opcode, None, Payload::Borrowed(payload)).fmt_head(&mut header);
+    let start = HEADER_MAX - size;
+    room[start..].copy_from_slice(&header[..size]);
+    Bytes::from(bytes).slice(start..)
+}
+
+/// A close frame with an empty reason.
+#[must_use]
+pub fn close_frame(code: u16) -> Bytes {
+    frame(OpCode::Close, |payload| payload.extend(code.to_be_bytes()))
+}
+
+/// Frames on their way into the socket.
+#[derive(Debug, Default)]
+pub struct Writer {
+    frames: VecDeque<Bytes>,
+}
+
+impl Writer {
+    /// Adds a frame behind what waits already.
+    pub fn push(&mut self, frame: Bytes) {
+        self.frames.push_back(frame);
+    }
+
+    /// Adds frames behind what waits already.
+    pub fn append(&mut self, mut frames: VecDeque<Bytes>) {
+        if self.frames.is_empty() {
+            self.frames = frames;
+        } else {
+            self.frames.append(&mut frames);
+        }
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// Writes as much as the socket takes now. May be cancelled: what has been written is known.
+    ///
+    /// # Errors
+    /// When the socket is gone.
+    pub async fn write_some(&mut self, socket: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+        let slices: Vec<io::IoSlice<'_>> = self
+            .frames
+            .iter()
+            .take(GATHER)
+            .map(|frame| io::IoSlice::new(frame))
+            .collect();
+        let mut written = socket.write_vectored(&slices).await?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        while let Some(frame) = self.frames.front_mut() {
+            if written < frame.len() {
+                frame.advance(written);
+                break;
+            }
+            written -= frame.len();
+            self.frames.pop_front();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_is_as_short_as_its_payload_allows() {
+        let of = |length: usize| text_frame(|out| out.resize(out.len() + length, b'x'));
+        assert_eq!(of(0)[..], [0x81, 0]);
+        assert_eq!(of(125)[..2], [0x81, 125]);
+        assert_eq!(of(126)[..4], [0x81, 126, 0, 126]);
+        assert_eq!(of(65536)[..10], [0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]);
+        assert_eq!(of(65536).len(), 65546);
+    }
+
+    #[test]
+    fn a_close_frame_carries_its_code() {
+        assert_eq!(close_frame(1013)[..], [0x88, 2, 0x03, 0xf5]);
+    }
+
+    #[tokio::test]
+    async fn frames_arrive_whole_and_in_order_through_a_narrow_socket() {
+        let (mut near, mut far) = tokio::io::duplex(7);
+        let mut writer = Writer::default();
+        for n in 0..200u8 {
+            writer.push(text_frame(|out| out.extend([n; 5])));
+        }
+        let reading = tokio::spawn(async move {
+            let mut all = Vec::new();
+            tokio::io::AsyncReadExt::read_to_end(&mut far, &mut all)
+                .await
+                .unwrap();
+            all
+        });
+        while !writer.is_empty() {
+            writer.write_some(&mut near).await.unwrap();
+        }
+        drop(near);
+        let all = reading.await.unwrap();
+        let wanted: Vec<u8> = (0..200u8).flat_map(|n| [0x81, 5, n, n, n, n, n]).collect();
+        assert_eq!(all, wanted);
+    }
+}

@@ -1,0 +1,56 @@
+// Runs checks one after another and closes with `N passed, N failed`. A check is a sentence and an async function that throws.
+import assert from 'node:assert/strict';
+
+export { assert };
+export const BASE_URL = (process.env.BASE_URL ?? 'http://127.0.0.1:8000').replace(/\/$/, '');
+const LONGEST_MS = 60_000;
+
+let passed = 0;
+let failed = 0;
+
+export async function check(sentence, work) {
+  let timer;
+  const tooLong = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no end after ${LONGEST_MS / 1000} s`)), LONGEST_MS);
+  });
+  try {
+    await Promise.race([work(), tooLong]);
+    passed += 1;
+    console.log(`ok    ${sentence}`);
+  } catch (error) {
+    failed += 1;
+    const why = String(error.stack ?? error).split('\n').slice(0, 14).map((line) => `      ${line.slice(0, 200)}`);
+    console.log(`FAIL  ${sentence}\n${why.join('\n')}`);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+// Prints the closing line and ends the process; nothing checked is a failure too.
+export function finish() {
+  console.log(`${passed} passed, ${failed} failed`);
+  process.exit(failed === 0 && passed > 0 ? 0 : 1);
+}
+
+// Waits until `probe` returns something truthy; its last answer or error is the reason if it never does.
+export async function until(what, probe, longestMs = 10_000) {
+  const end = Date.now() + longestMs;
+  let last;
+  while (Date.now() < end) {
+    try {
+      last = await probe();
+      if (last) return last;
+    } catch (error) {
+      last = error;
+    }
+    await pause(25);
+  }
+  throw new Error(`waited ${longestMs} ms for: ${what}; last: ${last}`);
+}
+
+export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+// Names nobody else uses, so that runs against one server do not meet.
+const run = Math.random().toString(36).slice(2, 8);
+let people = 0;
+export const person = (name) => `${name}-${run}-${++people}`;

@@ -1,0 +1,140 @@
+// The page without a mouse, and to assistive technology.
+import { check, assert, until, person } from '../lib/checks.mjs';
+import { createConversation, sendMessage } from '../lib/rest.mjs';
+import { Window, PHONE } from '../lib/browser.mjs';
+
+const CONTROLS = new Set(['button', 'link', 'textbox', 'searchbox', 'checkbox', 'combobox']);
+
+export default async function access(browser) {
+  await check('from the first visit to a sent message and back, with the keyboard alone', async () => {
+    const [one, two, three] = [person('alice'), person('bob'), person('carol')];
+    await sendMessage(await createConversation(one, three), three, 'hi');
+    const { page, ...window } = await Window.open(browser), keys = page.keyboard;
+    const at = () => page.evaluate(() => document.activeElement.id || document.activeElement.textContent);
+    assert.equal(await at(), 'who-me');
+    await keys.type(one);
+    await keys.press('Tab');
+    await keys.type(two);
+    await keys.press('Enter');
+    await page.locator('#state[data-state="open"]').waitFor();
+    await until('the message box has the focus', async () => await at() === 'text');
+    await keys.type('no mouse here');
+    await keys.press('Enter');
+    await page.locator('.message:not(.pending)', { hasText: 'no mouse here' }).waitFor();
+    await until('both are listed', async () => await page.locator('#list a').count() === 2);
+
+    await page.locator('#find-name').focus();
+    await keys.press('Tab');
+    await keys.press('Tab');
+    const first = await at();
+    await keys.press('ArrowDown');
+    assert.notEqual(await at(), first);
+    await keys.press('ArrowUp');
+    assert.equal(await at(), first);
+    await page.locator('#list a', { hasText: three }).focus();
+    await keys.press('Enter');
+    await page.getByRole('heading', { name: three }).waitFor();
+    await until('the message box has the focus again', async () => await at() === 'text');
+    await page.goBack();
+    await page.getByRole('heading', { name: two }).waitFor();
+    await window.context.close();
+  });
+
+  await check('every stop of the Tab key has a name, a visible focus and a place inside the window', async () => {
+    const [one, two] = [person('alice'), person('bob')], window = await Window.open(browser, { me: one, peer: two }), { page } = window;
+    const stops = [];
+    for (let i = 0; i < 30; i++) {
+      if (i === 0) await page.locator('#skip').focus(); else await page.keyboard.press('Tab');
+      const stop = await page.evaluate(() => {
+        const node = document.activeElement, box = node.getBoundingClientRect(), looks = getComputedStyle(node);
+        return { id: node.id || node.tagName, ring: looks.outlineStyle !== 'none' && parseFloat(looks.outlineWidth) >= 2,
+          inside: box.top >= 0 && box.left >= 0 && box.bottom <= innerHeight && box.right <= innerWidth && box.width > 0 };
+      });
+      if (stop.id === 'BODY' || stops.some((other) => other.id === stop.id && stop.id !== 'A')) break;
+      stops.push(stop);
+    }
+    assert.deepEqual(stops.map((stop) => stop.id).filter((id) => id !== 'BUTTON'), ['skip', 'switch', 'find-name', 'A', 'log', 'A', 'text', 'send']);
+    assert.deepEqual(stops.filter((stop) => !stop.ring || !stop.inside), []);
+    await window.close();
+  });
+
+  await check('every control has a name, in every view', async () => {
+    const [one, two] = [person('alice'), person('bob')];
+    await sendMessage(await createConversation(one, two), two, 'hello https://example.com/');
+    for (const options of [{}, { me: one }, { me: one, peer: two }, { me: one, peer: two, ...PHONE }]) {
+      const window = await Window.open(browser, options), devtools = await window.context.newCDPSession(window.page);
+      const { nodes } = await devtools.send('Accessibility.getFullAXTree');
+      const controls = nodes.filter((node) => !node.ignored && CONTROLS.has(node.role?.value));
+      assert.ok(controls.length >= 3, `only ${controls.length} controls`);
+      assert.deepEqual(controls.filter((node) => !node.name?.value.trim()).map((node) => node.role.value), []);
+      await window.close();
+    }
+  });
+
+  await check('the landmarks, the log and each message read well', async () => {
+    const [one, two] = [person('alice'), person('bob')], id = await createConversation(one, two);
+    await sendMessage(id, two, 'How are you?');
+    await sendMessage(id, one, 'Well, thanks');
+    const window = await Window.open(browser, { me: one, peer: two });
+    await window.message('Well, thanks').waitFor();
+    const tree = await window.page.locator('body').ariaSnapshot();
+    for (const line of ['navigation "Conversations"', 'main', `heading "${two}" [level=2]`, `log "Messages with ${two}"`, `textbox "Message to ${two}"`,
+      'button "Send message"', 'heading "Chatferry" [level=1]']) assert.ok(tree.includes(line), `${line} is missing in\n${tree}`);
+    assert.match(tree, new RegExp(`listitem:[^]*${two}: How are you\\?`));
+    assert.match(tree, /listitem:[^]*You: Well, thanks/);
+    await window.close();
+  });
+
+  await check('news is announced, the history is not', async () => {
+    const [one, two] = [person('alice'), person('bob')], id = await createConversation(one, two);
+    await sendMessage(id, two, 'old');
+    const alice = await Window.open(browser, { me: one });
+    await alice.page.evaluate(() => {
+      window.heard = []; // what a screen reader would take from the log
+      new MutationObserver((changes) => {
+        for (const change of changes) {
+          if (document.getElementById('log').getAttribute('aria-live') === 'off') continue;
+          for (const node of change.addedNodes) if (node.classList?.contains('message')) window.heard.push(node.querySelector('.text').textContent);
+        }
+      }).observe(document.getElementById('messages'), { childList: true });
+    });
+    await alice.conversation(two).click();
+    await alice.message('old').waitFor();
+    const bob = await Window.open(browser, { me: two, peer: one });
+    await alice.page.waitForTimeout(800);
+    await bob.say('new');
+    await alice.message('new').waitFor();
+    assert.deepEqual(await alice.page.evaluate(() => window.heard), ['new']);
+    assert.equal(await alice.page.locator('#log').getAttribute('aria-live'), 'polite');
+    await Promise.all([alice.close(), bob.close()]);
+  });
+
+  await check('on a phone, list and chat take turns; back returns to the list and to its place', async () => {
+    const [one, two] = [person('alice'), person('bob')];
+    await createConversation(one, two);
+    const window = await Window.open(browser, { me: one, ...PHONE }), { page } = window;
+    await window.conversation(two).tap();
+    await window.connected();
+    assert.equal(await page.getByRole('navigation').isVisible(), false);
+    await page.getByRole('button', { name: 'Back to conversations' }).tap();
+    await window.conversation(two).waitFor();
+    assert.equal(await page.getByRole('main').isVisible(), false);
+    assert.equal(await page.evaluate(() => document.activeElement.tagName), 'A');
+    assert.equal(new URL(page.url()).searchParams.get('with'), null);
+    await window.close();
+    const linked = await Window.open(browser, { me: one, peer: two, ...PHONE }); // came by a link: there is no page to go back to
+    await linked.page.getByRole('button', { name: 'Back to conversations' }).tap();
+    await linked.conversation(two).waitFor();
+    await linked.close();
+  });
+
+  await check('motion stops for those who ask for it', async () => {
+    const [one, two] = [person('alice'), person('bob')];
+    const alice = await Window.open(browser, { me: one, peer: two, reducedMotion: 'reduce' });
+    const bob = await Window.open(browser, { me: two, peer: one });
+    await bob.text.pressSequentially('hm');
+    await alice.page.getByText(`${two} is typing…`).waitFor();
+    assert.equal(await alice.page.evaluate(() => document.getAnimations().length), 0);
+    await Promise.all([alice.close(), bob.close()]);
+  });
+}

@@ -1,0 +1,144 @@
+// The network goes away in different ways: the page says so, loses nothing, and shows nothing twice.
+import { check, assert, until, pause, person, BASE_URL } from '../lib/checks.mjs';
+import { createConversation, listMessages } from '../lib/rest.mjs';
+import { Relay } from '../lib/relay.mjs';
+import { Window } from '../lib/browser.mjs';
+
+export default async function outage(browser) {
+  // alice sits behind a relay that can be spoiled; bob has a good line.
+  const setUp = async () => {
+    const [one, two] = [person('alice'), person('bob')], id = await createConversation(one, two), relay = await Relay.to(BASE_URL);
+    const alice = await Window.open(browser, { me: one, peer: two, base: relay.url });
+    const bob = await Window.open(browser, { me: two, peer: one });
+    alice.expectTrouble = true;
+    const tearDown = async () => { await Promise.all([alice.close(), bob.close()]); relay.close(); };
+    return { one, two, id, relay, alice, bob, tearDown };
+  };
+  const same = async (id, windows, texts) => {
+    for (const window of windows) await until(`${texts.length} messages`, async () => (await window.shown()).length >= texts.length, 20_000);
+    await pause(2_500); // time enough for anything to appear twice
+    for (const window of windows) assert.deepEqual(await window.shown(), texts);
+    assert.deepEqual((await listMessages(id)).map((message) => message.content), texts);
+    for (const window of windows) assert.equal(await window.page.locator('.pending').count(), 0);
+  };
+
+  await check('a cut connection is shown; what both wrote meanwhile is there once when it is back', async () => {
+    const { id, relay, alice, bob, tearDown } = await setUp();
+    await alice.say('before');
+    await bob.message('before').waitFor();
+    relay.cut();
+    await alice.page.getByText('The connection is lost').waitFor();
+    assert.equal(await alice.state.textContent(), 'Not connected');
+    await alice.say('written offline');
+    await alice.say('written offline');
+    await alice.message('Waiting for the connection').first().waitFor();
+    await bob.say('said while you were away');
+    await bob.message('said while you were away').waitFor();
+    relay.mend();
+    await alice.page.getByRole('button', { name: 'Try now' }).click().catch(() => {}); // it may have come back by itself
+    await alice.connected();
+    await alice.page.getByText('The connection is lost').waitFor({ state: 'hidden' });
+    await same(id, [alice, bob], ['before', 'said while you were away', 'written offline', 'written offline']);
+    await tearDown();
+  });
+
+  await check('it comes back by itself, without a click', async () => {
+    const { id, relay, alice, bob, tearDown } = await setUp();
+    relay.cut();
+    await alice.disconnected();
+    await pause(1_500);
+    relay.mend();
+    await alice.connected(20_000);
+    await bob.say('welcome back');
+    await same(id, [alice, bob], ['welcome back']);
+    await tearDown();
+  });
+
+  await check('a message whose echo got lost is recognised in the history and not sent again', async () => {
+    const { id, relay, alice, bob, tearDown } = await setUp();
+    relay.deafen();
+    await alice.say('did you get this?');
+    await bob.message('did you get this?').waitFor();
+    assert.equal(await alice.message('Sending…').count(), 1); // it arrived, but alice cannot know
+    relay.mend();
+    await alice.connected();
+    await same(id, [alice, bob], ['did you get this?']);
+    await tearDown();
+  });
+
+  await check('a network that swallows everything is noticed, and the message goes out when it is back', async () => {
+    const { id, relay, alice, bob, tearDown } = await setUp();
+    relay.freeze();
+    await alice.say('into the void');
+    await alice.message('Sending…').waitFor();
+    await until('the page notices', async () => await alice.state.getAttribute('data-state') !== 'open', 15_000);
+    relay.mend();
+    await alice.connected(30_000);
+    await same(id, [alice, bob], ['into the void']);
+    await tearDown();
+  });
+
+  await check('unsent messages survive a reload of the page', async () => {
+    const { id, relay, alice, bob, tearDown } = await setUp();
+    relay.deafen();
+    await alice.say('once');
+    await bob.message('once').waitFor();
+    relay.cut();
+    await alice.disconnected();
+    await alice.say('twice');
+    relay.mend();
+    await alice.page.reload();
+    await alice.connected();
+    await same(id, [alice, bob], ['once', 'twice']);
+    await tearDown();
+  });
+
+  await check('an unsent message goes out even if another chat has been opened meanwhile, and a draft stays in its chat', async () => {
+    const { id, one, two, relay, alice, bob, tearDown } = await setUp(), third = person('carol');
+    await createConversation(one, third);
+    await alice.page.evaluate(() => dispatchEvent(new Event('focus')));
+    await alice.conversation(third).waitFor();
+    relay.cut();
+    await alice.disconnected();
+    await alice.say('for bob');
+    await alice.text.fill('a draft for bob');
+    await alice.conversation(third).click();
+    await alice.page.getByRole('heading', { name: third }).waitFor();
+    assert.equal(await alice.text.inputValue(), '');
+    await alice.conversation(two).getByText('1 not sent yet').waitFor();
+    relay.mend();
+    await bob.message('for bob').waitFor({ timeout: 20_000 });
+    await alice.conversation(two).click();
+    await alice.connected();
+    assert.equal(await alice.text.inputValue(), 'a draft for bob');
+    await same(id, [alice, bob], ['for bob']);
+    await tearDown();
+  });
+
+  await check('an unsent message can be discarded', async () => {
+    const { id, relay, alice, tearDown } = await setUp();
+    relay.cut();
+    await alice.disconnected();
+    await alice.say('better not');
+    await alice.page.getByRole('button', { name: 'Discard' }).click();
+    relay.mend();
+    await alice.connected();
+    await pause(500);
+    assert.deepEqual(await alice.shown(), []);
+    assert.deepEqual(await listMessages(id), []);
+    await tearDown();
+  });
+
+  await check('the browser going offline shows the state as well', async () => {
+    const { alice, bob, relay, id, tearDown } = await setUp();
+    await alice.context.setOffline(true);
+    relay.cut(); // Chromium keeps open sockets alive when it plays offline
+    await alice.disconnected();
+    await bob.say('while offline');
+    relay.mend();
+    await alice.context.setOffline(false);
+    await alice.connected();
+    await same(id, [alice, bob], ['while offline']);
+    await tearDown();
+  });
+}

@@ -1,0 +1,232 @@
+// Two people in two windows: names, conversations, messages, typing, read marks, the list.
+import WebSocket from 'ws';
+import { check, assert, until, pause, person, BASE_URL } from '../lib/checks.mjs';
+import { createConversation, listMessages, sendMessage } from '../lib/rest.mjs';
+import { Window } from '../lib/browser.mjs';
+
+export default async function talk(browser) {
+  await check('a newcomer gives a name and is told that there is nothing yet', async () => {
+    const window = await Window.open(browser), name = person('newcomer');
+    await window.page.getByRole('button', { name: 'Continue' }).click();
+    await window.page.getByRole('alert').filter({ hasText: 'Please enter a name' }).waitFor();
+    await window.page.getByLabel('Your name').fill('a/b');
+    await window.page.getByRole('button', { name: 'Continue' }).click();
+    await window.page.getByRole('alert').filter({ hasText: 'slash' }).waitFor();
+    await window.page.getByLabel('Your name').fill(name);
+    await window.page.getByRole('button', { name: 'Continue' }).click();
+    await window.page.getByText('No conversations yet').waitFor();
+    await window.page.goto(window.page.url().split('?')[0]);
+    await window.page.getByText(name, { exact: true }).waitFor(); // the browser remembers
+    await window.close();
+  });
+
+  await check('two people meet by name, and a message appears on the other side at once and only once', async () => {
+    const [one, two] = [person('alice'), person('bob')];
+    const alice = await Window.open(browser), bob = await Window.open(browser, { me: two });
+    await alice.page.getByLabel('Your name').fill(one);
+    await alice.page.getByLabel('Chat with (optional)').fill(two);
+    await alice.page.getByRole('button', { name: 'Continue' }).click();
+    await alice.connected();
+    await bob.page.getByLabel('Name to find or to start a chat with').fill(one);
+    await bob.page.getByRole('button', { name: 'Chat', exact: true }).click();
+    await bob.connected();
+    await alice.say('안녕하세요 😀');
+    await bob.message('안녕하세요 😀').waitFor();
+    await bob.say('Hello yourself');
+    await alice.message('Hello yourself').waitFor();
+    await pause(300);
+    for (const window of [alice, bob]) assert.deepEqual(await window.shown(), ['안녕하세요 😀', 'Hello yourself']);
+    await Promise.all([alice.close(), bob.close()]);
+  });
+
+  const pair = async () => {
+    const [one, two] = [person('alice'), person('bob')];
+    const id = await createConversation(one, two);
+    const alice = await Window.open(browser, { me: one, peer: two });
+    return { one, two, id, alice, openBob: () => Window.open(browser, { me: two, peer: one }) };
+  };
+
+  await check('typing shows on the other side only, and goes away when the writer stops or sends', async () => {
+    const { one, alice, openBob } = await pair(), bob = await openBob();
+    await alice.text.pressSequentially('half a sent');
+    await bob.page.getByText(`${one} is typing…`).waitFor();
+    assert.equal(await alice.page.locator('#typing').textContent(), '');
+    await bob.page.getByText(`${one} is typing…`).waitFor({ state: 'detached', timeout: 8_000 });
+    await alice.text.pressSequentially('ence');
+    await bob.page.getByText(`${one} is typing…`).waitFor();
+    await alice.text.press('Enter');
+    await bob.message('half a sentence').waitFor();
+    await bob.page.getByText(`${one} is typing…`).waitFor({ state: 'detached', timeout: 1_000 });
+    await Promise.all([alice.close(), bob.close()]);
+  });
+
+  await check('a read mark appears when the other side has seen the message, and is not claimed before', async () => {
+    const { two, alice, openBob } = await pair();
+    await alice.say('Have you seen this?');
+    await alice.page.locator('.message:not(.pending)').waitFor();
+    const mark = alice.page.getByText(`Read by ${two}`, { exact: true });
+    await pause(1_000);
+    assert.equal(await mark.count(), 0);
+    const bob = await openBob();
+    await mark.waitFor();
+    await alice.say('And this?');
+    await until('two marks', async () => await mark.count() === 2);
+    await Promise.all([alice.close(), bob.close()]);
+  });
+
+  await check('a message further up than the window shows is not marked as read until it is scrolled to', async () => {
+    const { id, one, two, alice } = await pair();
+    await sendMessage(id, one, 'the oldest of all');
+    for (let i = 0; i < 40; i++) await sendMessage(id, one, `filler ${i}\nwith a second line`);
+    await alice.page.reload();
+    await alice.connected();
+    const bob = await Window.open(browser, { me: two, peer: one });
+    const marked = alice.message('filler 39').getByText(`Read by ${two}`);
+    await marked.waitFor();
+    assert.equal(await alice.message('the oldest of all').getByText('Read by').count(), 0);
+    await bob.page.locator('#log').evaluate((log) => { log.scrollTop = 0; });
+    await alice.message('the oldest of all').getByText(`Read by ${two}`).waitFor({ state: 'attached' });
+    await Promise.all([alice.close(), bob.close()]);
+  });
+
+  await check('the list shows the newest message, and that it is new here until it has been opened', async () => {
+    const [one, two] = [person('alice'), person('bob')], id = await createConversation(one, two);
+    await sendMessage(id, two, 'Come and look');
+    const alice = await Window.open(browser, { me: one });
+    await alice.conversation(two).getByText('Come and look').waitFor();
+    await alice.conversation(two).getByText('New', { exact: true }).waitFor();
+    await alice.conversation(two).click();
+    await alice.connected();
+    await alice.conversation(two).getByText('New', { exact: true }).waitFor({ state: 'hidden' });
+    await alice.say('I am looking');
+    await alice.conversation(two).getByText('You: I am looking').waitFor();
+    await alice.close();
+  });
+
+  await check('a message sent by REST shows up in the list on focus and in the chat after reopening', async () => {
+    const [one, two] = [person('alice'), person('bob')];
+    const alice = await Window.open(browser, { me: one });
+    await alice.page.getByText('No conversations yet').waitFor();
+    await sendMessage(await createConversation(two, one), two, 'From a script');
+    await alice.page.evaluate(() => dispatchEvent(new Event('focus')));
+    await alice.conversation(two).click();
+    await alice.message('From a script').waitFor();
+    await alice.close();
+  });
+
+  await check('Enter sends, Shift+Enter does not, and Enter that ends a composition does not either', async () => {
+    const { alice, id } = await pair();
+    const input = await alice.context.newCDPSession(alice.page);
+    await alice.text.focus();
+    await input.send('Input.imeSetComposition', { text: '안녕', selectionStart: 2, selectionEnd: 2 });
+    await alice.text.evaluate((text) => text.dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter', isComposing: true, bubbles: true, cancelable: true })));
+    await input.send('Input.insertText', { text: '안녕' });
+    await alice.text.press('Shift+Enter');
+    await alice.text.pressSequentially('둘째 줄');
+    assert.deepEqual(await listMessages(id), []);
+    assert.equal(await alice.text.inputValue(), '안녕\n둘째 줄');
+    await alice.text.press('Enter');
+    await until('it is stored', async () => (await listMessages(id))[0]?.content === '안녕\n둘째 줄');
+    assert.equal(await alice.text.inputValue(), '');
+    await alice.text.fill('  \n ');
+    await alice.text.press('Enter');
+    await pause(300);
+    assert.equal((await listMessages(id)).length, 1);
+    await alice.close();
+  });
+
+  await check('markup in names and messages is text', async () => {
+    const one = person('<b>alice'), two = person('"><img src=x>');
+    const alice = await Window.open(browser, { me: one, peer: two });
+    await alice.say('<img src=x onerror="document.title=1"> & <script>alert(1)</script>');
+    await alice.message('<img src=x onerror="document.title=1"> & <script>alert(1)</script>').waitFor();
+    assert.equal(await alice.page.locator('#app img, #app b, #app script').count(), 0);
+    assert.equal(await alice.page.getByRole('heading', { name: two }).count(), 1);
+    await alice.close();
+  });
+
+  await check('web addresses become links that tell nobody where they came from; other schemes do not', async () => {
+    const { alice } = await pair();
+    await alice.say('see https://example.com/a?b=c and javascript:alert(1)');
+    const links = alice.message('see').getByRole('link');
+    await links.first().waitFor();
+    assert.deepEqual(await links.evaluateAll((all) => all.map((a) => [a.href, a.rel])), [['https://example.com/a?b=c', 'noopener noreferrer nofollow']]);
+    await alice.close();
+  });
+
+  await check('an error frame of the server is shown and can be dismissed', async () => {
+    const { alice } = await pair();
+    await alice.page.evaluate(() => room.send({ type: 'chat_message', sender_id: '' })); // the page itself never sends this
+    await alice.page.getByRole('alert').filter({ hasText: 'sender_id와 content가 필요합니다.' }).waitFor();
+    await alice.page.getByRole('button', { name: 'Dismiss' }).click();
+    await alice.page.locator('#notice').waitFor({ state: 'hidden' });
+    await alice.say('still here');
+    await alice.page.locator('.message:not(.pending)').waitFor();
+    await alice.close();
+  });
+
+  await check('a message too long for the server stays, says so, and does not hold up the next', async () => {
+    const { alice, id } = await pair();
+    await alice.page.evaluate(() => room.post('x'.repeat(1_500_000))); // so much in the text box takes Chromium half a minute
+    await alice.page.locator('.failed').getByText('It is too long for this server.').waitFor({ timeout: 20_000 });
+    await alice.connected();
+    await alice.say('shorter');
+    await until('it is stored', async () => (await listMessages(id))[0]?.content === 'shorter');
+    await alice.page.getByRole('button', { name: 'Discard' }).click();
+    assert.deepEqual(await alice.shown(), ['shorter']);
+    await alice.close();
+  });
+
+  await check('a very long message is drawn in part, and whole when asked for', async () => {
+    const { alice, id, two } = await pair();
+    await sendLive(id, two, `${'long '.repeat(40_000)}end`);
+    const message = alice.message('long long'), length = async () => (await message.locator('.text').textContent()).length;
+    await message.waitFor();
+    assert.equal(await length(), 5_000);
+    await message.getByRole('button', { name: 'Show the whole message' }).click();
+    assert.equal(await length(), 200_003);
+    await alice.close();
+  });
+
+  await check('of hundreds of messages the latest 200 are drawn, and earlier ones come without a jump', async () => {
+    const { id, one, two } = await pair().then((made) => made.alice.close().then(() => made));
+    await seed(id, two, 450);
+    const alice = await Window.open(browser, { me: one, peer: two });
+    await alice.message('number 449').waitFor();
+    assert.equal((await alice.shown()).length, 200);
+    const first = alice.message('number 250.');
+    await alice.page.locator('#log').evaluate((log) => { log.scrollTop = 0; });
+    const before = (await first.boundingBox()).y;
+    await alice.page.getByRole('button', { name: 'Show earlier messages' }).click();
+    await until('400 messages', async () => (await alice.shown()).length === 400);
+    assert.ok(Math.abs((await first.boundingBox()).y - before) < 80, 'the message under the eye stays there');
+    await alice.page.locator('#log').evaluate((log) => { log.scrollTop = 0; });
+    await alice.page.getByRole('button', { name: 'Show earlier messages' }).click();
+    await until('all 450', async () => (await alice.shown()).length === 450);
+    assert.equal(await alice.page.getByRole('button', { name: 'Show earlier messages' }).count(), 0);
+    await sendLive(id, two, 'news below');
+    await alice.page.getByRole('button', { name: '1 new' }).click();
+    await alice.message('news below').waitFor();
+    await until('200 again', async () => (await alice.shown()).length === 200);
+    await alice.close();
+  });
+}
+
+// Fills a conversation through its own socket: much quicker than one request per message.
+async function seed(id, sender, count) {
+  await onSocket(id, count, (socket) => {
+    for (let i = 0; i < count; i++) socket.send(JSON.stringify({ type: 'chat_message', sender_id: sender, content: `number ${i}.` }));
+  });
+}
+const sendLive = (id, sender, content) =>
+  onSocket(id, 1, (socket) => socket.send(JSON.stringify({ type: 'chat_message', sender_id: sender, content })));
+
+async function onSocket(id, echoes, work) {
+  const socket = new WebSocket(`${BASE_URL.replace('http', 'ws')}/ws/chat/${id}/`);
+  await new Promise((resolve, reject) => {
+    socket.on('error', reject).on('open', () => work(socket)).on('message', (frame) => {
+      if (JSON.parse(frame).type === 'chat_message' && --echoes === 0) resolve();
+    });
+  });
+  socket.close();
+}

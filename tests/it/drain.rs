@@ -1,0 +1,174 @@
+//! The end of a process: what it promised is kept, its clients are told, and its exit code says
+//! how it went.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    Connection, Directory, Process, Server, Socket, request,
+    socket::{CLOSE, handshake, path_of},
+    until,
+};
+use chatferry::server::Ended;
+
+/// A conversation made by a server process.
+async fn conversation(server: &Process) -> String {
+    let body = json!({"participant1_id": "alice", "participant2_id": "bob"});
+    let create = request("POST", "/api/chat/conversations/", &[], Some(&body));
+    let made: Value = server.connect().await.ask(create).await.json();
+    made["id"].as_str().unwrap().to_owned()
+}
+
+async fn socket(server: &Process, conversation: &str) -> Socket {
+    let mut socket = Socket::open(server.connect().await, conversation).await;
+    socket.history().await;
+    socket
+}
+
+#[tokio::test]
+async fn a_terminated_process_closes_its_sockets_with_1012_and_exits_with_0() {
+    let directory = Directory::new();
+    let server = Process::start(&directory, &["server.drain_s=2"]).await;
+    let id = conversation(&server).await;
+    let mut sockets = Vec::new();
+    for _ in 0..8 {
+        sockets.push(socket(&server, &id).await);
+    }
+    let mut idle = server.connect().await;
+    idle.ask(request("GET", "/healthz", &[], None)).await;
+    let began = Instant::now();
+    server.signal("TERM").await;
+    idle.closed().await;
+    for socket in &mut sockets {
+        assert_eq!(socket.close_code().await, 1012);
+    }
+    drop(sockets);
+    let (code, log) = server.ended().await;
+    assert_eq!(code, 0, "{log}");
+    assert!(began.elapsed() < Duration::from_secs(8));
+}
+
+#[tokio::test]
+async fn everything_that_was_acknowledged_before_the_end_is_in_the_file() {
+    let directory = Directory::new();
+    let server = Process::start(&directory, &["server.drain_s=1"]).await;
+    let id = conversation(&server).await;
+    let mut socket = socket(&server, &id).await;
+    let mut heard = 0;
+    for number in 0..200 {
+        socket.say(&number.to_string()).await;
+        if number == 100 {
+            server.signal("TERM").await;
+        }
+    }
+    while socket.frame().await.opcode != CLOSE {
+        heard += 1;
+    }
+    drop(socket);
+    assert_eq!(server.ended().await.0, 0);
+    let stored: i64 = directory.value("SELECT count(*) FROM messages");
+    assert!(stored >= heard && heard >= 1, "{heard} of {stored}");
+    let again = Process::start(&directory, &[]).await;
+    let mut socket = Socket::open(again.connect().await, &id).await;
+    assert_eq!(
+        socket.history().await.len(),
+        usize::try_from(stored).unwrap()
+    );
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_survives_a_kill() {
+    let directory = Directory::new();
+    let server = Process::start(&directory, &[]).await;
+    let id = conversation(&server).await;
+    let mut socket = socket(&server, &id).await;
+    for number in 0..50 {
+        socket.say(&number.to_string()).await;
+        assert_eq!(socket.heard().await, number.to_string());
+    }
+    server.signal("KILL").await;
+    server.ended().await;
+    let again = Process::start(&directory, &[]).await;
+    let mut socket = Socket::open(again.connect().await, &id).await;
+    assert_eq!(socket.history().await.len(), 50);
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_the_drain_at_once() {
+    let directory = Directory::new();
+    let server = Process::start(&directory, &["server.drain_s=300"]).await;
+    let id = conversation(&server).await;
+    let mut sockets = Vec::new();
+    for _ in 0..3 {
+        sockets.push(socket(&server, &id).await);
+    }
+    let began = Instant::now();
+    server.signal("INT").await;
+    until("the listener to be gone", async || {
+        tokio::net::TcpStream::connect(server.address)
+            .await
+            .is_err()
+    })
+    .await;
+    server.signal("TERM").await;
+    let (code, log) = server.ended().await;
+    assert_eq!(code, 1);
+    assert!(log.contains("connections were still open"), "{log}");
+    assert!(began.elapsed() < Duration::from_secs(10));
+}
+
+#[tokio::test]
+async fn a_draining_server_is_not_ready_and_opens_no_sockets() {
+    let server = Server::with(&[("server.drain_s", "2")]).await;
+    let id = server.conversation().await;
+    // A request whose body is still to come keeps its connection through the drain.
+    let mut busy = server.connect().await;
+    let body = json!({"participant1_id": "a", "participant2_id": "b"});
+    let text = request("POST", "/api/chat/conversations/", &[], Some(&body));
+    let (head, rest) = text.split_at(text.len() - 5);
+    busy.send(head).await;
+    let mut late = server.connect().await;
+    let mut ready = server.connect().await;
+    let readyz = request("GET", "/readyz", &[], None);
+    assert_eq!(ready.ask(&readyz).await.status, 200);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    server.app.drain.begin();
+    ready.push(&readyz).await;
+    let answer = ready.next().await;
+    assert!(answer.is_none_or(|answer| answer.status == 503));
+    late.push(handshake(&path_of(&id), "")).await;
+    let answer = late.next().await;
+    assert!(answer.is_none_or(|answer| answer.status == 503));
+    busy.send(rest).await;
+    assert_eq!(busy.answer().await.status, 201);
+    busy.closed().await;
+    drop((busy, late, ready));
+    assert_eq!(server.drained().await, Ended::Drained);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_answer_the_close_does_not_hold_the_drain() {
+    let server = Server::with(&[("server.drain_s", "0")]).await;
+    let id = server.conversation().await;
+    let mut deaf = server.socket(&id).await;
+    let address = server.address;
+    let ended = server.drained().await;
+    assert!(matches!(ended, Ended::Drained | Ended::Abandoned(_)));
+    assert!(tokio::net::TcpStream::connect(address).await.is_err());
+    let code = deaf.next().await.map(|frame| frame.close_code());
+    assert!(matches!(code, Some(1012) | None));
+}
+
+#[tokio::test]
+async fn the_line_on_standard_output_tells_the_address() {
+    let directory = Directory::new();
+    let server = Process::start(&directory, &[]).await;
+    let answer = Connection::to(server.address)
+        .await
+        .ask(request("GET", "/readyz", &[], None))
+        .await;
+    assert_eq!(answer.status, 200);
+    let expected = json!({"status": "ok", "store": "ok", "layer": "ok"});
+    assert_eq!(answer.json(), expected);
+}

@@ -1,0 +1,11 @@
+//! Chatferry in front of Django: what is not served here is passed on, a share of the
+//! conversations is left there, and both sides are compared. Framing is tested against upstreams
+//! that write exact bytes, the rest against the reference itself where it can be started.
+
+mod django;
+mod forward;
+mod moving;
+mod rollout;
+mod shadow;
+mod sockets;
+mod upstream;

@@ -1,0 +1,216 @@
+//! The reference itself behind the gateway, under Daphne on a Unix socket and on our database; as
+//! it is, or changed on purpose. A test that cannot have it says so and passes.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::Arc,
+};
+
+use serde_json::json;
+use tokio::process::{Child, Command};
+
+use crate::support::{Directory, Server, Socket, request, socket::path_of, soon, until};
+
+/// A running reference.
+pub struct Django {
+    /// Killed with the test.
+    daphne: Option<Child>,
+    python: PathBuf,
+    /// The environment, without the caller's.
+    env: Vec<(String, String)>,
+    pub directory: Arc<Directory>,
+}
+
+/// A Python with the reference's packages: the one that is named, or the one that `tests/run` made.
+fn python() -> Option<PathBuf> {
+    if let Some(named) = std::env::var_os("CHATFERRY_TEST_PYTHON") {
+        return Some(named.into());
+    }
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tests");
+    let mut homes = std::fs::read_dir(kept).ok()?.flatten().map(|it| it.path());
+    homes
+        .find(|home| home.join("complete").exists() && home.join("bin/daphne").exists())
+        .map(|home| home.join("bin/python"))
+}
+
+fn copy_of(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().flatten() {
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() {
+            copy_of(&from, &to);
+        } else {
+            std::fs::copy(from, to).unwrap();
+        }
+    }
+}
+
+impl Django {
+    /// The reference as it is.
+    pub async fn start() -> Option<Self> {
+        Django::with(&[], &[]).await
+    }
+
+    /// The reference with texts in its files replaced: file, text, new text.
+    pub async fn changed(changes: &[(&str, &str, &str)]) -> Option<Self> {
+        Django::with(changes, &[]).await
+    }
+
+    pub async fn with(changes: &[(&str, &str, &str)], env: &[(&str, &str)]) -> Option<Self> {
+        let Some(python) = python() else {
+            println!("skipped: no Django");
+            return None;
+        };
+        let directory = Arc::new(Directory::new());
+        let home = directory.path().join("reference");
+        let root = option_env!("CHATFERRY_ROOT").unwrap_or(env!("CARGO_MANIFEST_DIR"));
+        copy_of(&Path::new(root).join("compat/reference"), &home);
+        for (file, text, new) in changes {
+            let file = home.join(file);
+            let source = std::fs::read_to_string(&file).unwrap();
+            assert!(source.contains(text), "{text}");
+            std::fs::write(file, source.replace(text, new)).unwrap();
+        }
+        let database = format!("sqlite://{}", directory.database().display());
+        let mut env: Vec<_> = env
+            .iter()
+            .map(|(n, v)| (n.to_string(), v.to_string()))
+            .collect();
+        env.push(("DATABASE_URL".to_owned(), database));
+        env.push(("PYTHONDONTWRITEBYTECODE".to_owned(), "1".to_owned()));
+        let mut django = Django {
+            daphne: None,
+            python,
+            env,
+            directory,
+        };
+        let migrate = ["manage.py", "migrate", "--verbosity", "0"];
+        let migrated = django.command(&migrate).status().await.unwrap();
+        assert!(migrated.success(), "the reference migrates");
+        django.run().await;
+        Some(django)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.python);
+        command
+            .args(arguments)
+            .current_dir(self.directory.path().join("reference"))
+            .env_remove("REDIS_URL")
+            .envs(self.env.iter().cloned())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true);
+        command
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.directory.path().join("daphne.sock")
+    }
+
+    /// Runs Daphne and waits until it listens.
+    pub async fn run(&mut self) {
+        let socket = self.socket();
+        let _ = std::fs::remove_file(&socket);
+        let address = socket.display().to_string();
+        let daphne = ["-m", "daphne", "-u", &address, "service.asgi:application"];
+        self.daphne = Some(self.command(&daphne).spawn().unwrap());
+        until("Daphne to listen", async || {
+            tokio::net::UnixStream::connect(&socket).await.is_ok()
+        })
+        .await;
+    }
+
+    pub async fn stop(&mut self) {
+        if let Some(mut daphne) = self.daphne.take() {
+            daphne.kill().await.unwrap();
+        }
+    }
+
+    /// A Chatferry in front of it, on the same database.
+    pub async fn gateway(&self, flags: &[(&str, &str)]) -> Server {
+        let upstream = format!("unix:{}", self.socket().display());
+        let mut all = vec![("gateway.upstream", upstream.as_str())];
+        all.extend(flags);
+        Server::on(Arc::clone(&self.directory), &all).await
+    }
+}
+
+#[tokio::test]
+async fn django_s_own_pages_and_its_whole_chat_work_through_the_gateway() {
+    let Some(django) = Django::start().await else {
+        return;
+    };
+    let server = django.gateway(&[("gateway.rollout_percent", "0")]).await;
+    let admin = server.get("/admin/login/?next=/admin/").await;
+    assert_eq!(admin.status, 200);
+    assert!(admin.text().contains("csrfmiddlewaretoken"));
+    assert!(admin.headers.iter().any(|(name, _)| name == "set-cookie"));
+    let moved = server.get("/admin").await;
+    assert_eq!(
+        (moved.status, moved.header("location")),
+        (301, Some("/admin/"))
+    );
+    assert_eq!(server.get("/api/chat/").await.status, 404);
+    let id = server.conversation().await;
+    let mut socket = server.socket(&id).await;
+    socket.works().await;
+    assert_eq!(server.contents(&id).await, ["still here"]);
+    let large = "x".repeat(300_000);
+    socket.say(&large).await;
+    assert_eq!(socket.heard().await, large);
+    let refused = Socket::try_open(server.connect().await, "/ws/chat/not-a-uuid/", "").await;
+    assert_eq!(refused.err().unwrap().status, 500);
+    socket
+        .connection
+        .send(crate::support::socket::frame(8, 1000_u16.to_be_bytes()))
+        .await;
+    assert_eq!(socket.close_code().await, 1000);
+    socket.ended().await;
+}
+
+#[tokio::test]
+async fn a_conversation_keeps_everything_when_it_moves_to_django_and_back() {
+    let Some(django) = Django::start().await else {
+        return;
+    };
+    let server = django.gateway(&[("server.drain_s", "1")]).await;
+    let id = server.conversation().await;
+    let move_to = |percent| {
+        let gateway = server.app.gateway.as_ref().unwrap();
+        gateway.reload(&chatferry::config::Gateway {
+            rollout_percent: percent,
+            ..server.app.config.gateway.clone()
+        });
+    };
+    let mut said = Vec::new();
+    for percent in [100, 0, 100, 0] {
+        let (mut socket, history) = server.join(&id).await;
+        let contents: Vec<_> = history.iter().map(|it| it["content"].clone()).collect();
+        assert_eq!(contents, said, "at {percent}");
+        let text = format!("at {percent}, {}", said.len());
+        socket.say(&text).await;
+        assert_eq!(socket.heard().await, text);
+        said.push(json!(text));
+        move_to(100 - percent);
+        assert_eq!(socket.close_code().await, 1012);
+        let code = crate::support::socket::frame(8, 1012_u16.to_be_bytes());
+        socket.connection.send(code).await;
+        soon("the end", socket.ended()).await;
+    }
+    assert_eq!(server.contents(&id).await.len(), said.len());
+    let read = request(
+        "OPTIONS",
+        &format!("/api/chat/conversations/{id}/"),
+        &[],
+        None,
+    );
+    assert_eq!(server.send(read).await.status, 200);
+    assert!(
+        Socket::try_open(server.connect().await, &path_of(&id), "")
+            .await
+            .is_ok()
+    );
+}

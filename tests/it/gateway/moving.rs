@@ -1,0 +1,214 @@
+//! The whole move under load: from all Django to all Chatferry and back, while people talk. The
+//! clients know nothing of it; they only reconnect when their socket is closed.
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::SocketAddr,
+    process::Stdio,
+    time::Duration,
+};
+
+use tokio::{process::Command, sync::watch, time::sleep};
+
+use super::{django::Django, shadow::mismatches};
+use crate::support::{
+    Connection, Server, Socket,
+    socket::{CLOSE, chat_message, frame, path_of},
+    soon, until,
+};
+
+const CONVERSATIONS: usize = 20;
+
+/// What one client did and saw.
+struct Report {
+    conversation: String,
+    said: Vec<String>,
+    /// In a history or live.
+    seen: HashSet<String>,
+    /// Live more than once on one socket.
+    twice: Vec<String>,
+    sockets: usize,
+}
+
+/// A client that talks until it is told to stop, one message after the other.
+struct Client {
+    address: SocketAddr,
+    name: String,
+    report: Report,
+}
+
+impl Client {
+    /// A new socket; what its history shows is seen.
+    async fn open(&mut self) -> Socket {
+        let path = path_of(&self.report.conversation);
+        let mut socket = soon("a socket", async {
+            loop {
+                let connection = Connection::to(self.address).await;
+                match Socket::try_open(connection, &path, "").await {
+                    Ok(socket) => return socket,
+                    Err(_) => sleep(Duration::from_millis(50)).await,
+                }
+            }
+        })
+        .await;
+        self.report.sockets += 1;
+        let history = socket.history().await;
+        let contents = history
+            .iter()
+            .map(|message| message["content"].as_str().unwrap());
+        self.report.seen.extend(contents.map(str::to_owned));
+        socket
+    }
+
+    /// Reads until `all` have been seen, over as many sockets as it takes.
+    async fn see(&mut self, socket: &mut Socket, live: &mut HashMap<String, u32>, all: &[&str]) {
+        while !all.iter().all(|text| self.report.seen.contains(*text)) {
+            match socket.next().await {
+                Some(frame) if frame.opcode == CLOSE => {
+                    let code = 1012_u16.to_be_bytes();
+                    assert_eq!(frame.close_code(), 1012);
+                    socket
+                        .connection
+                        .push(crate::support::socket::frame(CLOSE, code))
+                        .await;
+                    while socket.next().await.is_some() {}
+                }
+                Some(frame) if frame.opcode == 1 => {
+                    let event: serde_json::Value = serde_json::from_slice(&frame.payload).unwrap();
+                    let text = event["message"]["content"].as_str().unwrap().to_owned();
+                    let times = live.entry(text.clone()).or_default();
+                    *times += 1;
+                    if *times > 1 {
+                        self.report.twice.push(text.clone());
+                    }
+                    self.report.seen.insert(text);
+                    continue;
+                }
+                Some(_) => continue,
+                None => {}
+            }
+            *socket = self.open().await;
+            live.clear();
+        }
+    }
+
+    async fn say(&mut self, socket: &mut Socket, live: &mut HashMap<String, u32>, text: &str) {
+        let bytes = frame(1, chat_message(text).to_string());
+        socket.connection.push(bytes).await;
+        self.report.said.push(text.to_owned());
+        self.see(socket, live, &[text]).await;
+    }
+
+    async fn talk(mut self, stop: watch::Receiver<bool>, other: String) -> Report {
+        let (mut socket, mut live) = (self.open().await, HashMap::new());
+        let mut number = 0;
+        while !*stop.borrow() {
+            number += 1;
+            let text = format!("{} {number}", self.name);
+            self.say(&mut socket, &mut live, &text).await;
+            sleep(Duration::from_millis(40)).await;
+        }
+        let (mine, theirs) = (format!("{} ends", self.name), format!("{other} ends"));
+        self.say(&mut socket, &mut live, &mine).await;
+        self.see(&mut socket, &mut live, &[&theirs]).await;
+        self.report
+    }
+}
+
+fn move_to(server: &Server, percent: u8) {
+    let gateway = server.app.gateway.as_ref().unwrap();
+    gateway.reload(&chatferry::config::Gateway {
+        rollout_percent: percent,
+        ..server.app.config.gateway.clone()
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_said_during_a_move_is_stored_once_and_seen_by_everybody() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let redis = Command::new("redis-server")
+        .args(["--bind", "127.0.0.1", "--save", "", "--port"])
+        .arg(port.to_string())
+        .stdout(Stdio::null())
+        .kill_on_drop(true)
+        .spawn();
+    let Ok(_redis) = redis else {
+        println!("skipped: no Redis");
+        return;
+    };
+    let url = format!("redis://127.0.0.1:{port}/0");
+    let Some(mut django) = Django::with(&[], &[("REDIS_URL", &url)]).await else {
+        return;
+    };
+    let server = django
+        .gateway(&[
+            ("gateway.rollout_percent", "0"),
+            ("gateway.shadow_percent", "100"),
+            ("layer.backend", "redis"),
+            ("layer.hosts", &url),
+            ("server.drain_s", "1"),
+        ])
+        .await;
+    let (stop, stopped) = watch::channel(false);
+    let mut clients = Vec::new();
+    for number in 0..CONVERSATIONS {
+        let id = server.conversation_of("alice", &number.to_string()).await;
+        for (name, other) in [("alice", "bob"), ("bob", "alice")] {
+            let client = Client {
+                address: server.address,
+                name: name.to_owned(),
+                report: Report {
+                    conversation: id.clone(),
+                    said: Vec::new(),
+                    seen: HashSet::new(),
+                    twice: Vec::new(),
+                    sockets: 0,
+                },
+            };
+            clients.push(tokio::spawn(client.talk(stopped.clone(), other.to_owned())));
+        }
+    }
+    for percent in [0, 10, 50, 100] {
+        move_to(&server, percent);
+        sleep(Duration::from_millis(1500)).await;
+    }
+    let passed = async || server.metric("chatferry_gateway_ws_open").await;
+    until("Django to be alone", async || passed().await < 0.5).await;
+    django.stop().await;
+    sleep(Duration::from_secs(1)).await;
+    django.run().await;
+    move_to(&server, 0);
+    sleep(Duration::from_secs(2)).await;
+    stop.send(true).unwrap();
+    let mut all = HashMap::<String, Vec<Report>>::new();
+    for client in clients {
+        let report = tokio::time::timeout(Duration::from_secs(60), client).await;
+        let report = report.unwrap().unwrap();
+        let conversation = report.conversation.clone();
+        all.entry(conversation).or_default().push(report);
+    }
+    let mut said = 0;
+    for reports in all.values() {
+        let everything: HashSet<&String> = reports.iter().flat_map(|it| &it.said).collect();
+        said += everything.len();
+        for report in reports {
+            assert!(report.twice.is_empty(), "{:?}", report.twice);
+            let missed: Vec<_> = everything
+                .iter()
+                .filter(|text| !report.seen.contains(**text))
+                .collect();
+            assert!(missed.is_empty(), "{missed:?}");
+            assert!(report.sockets >= 3, "it moved there and back");
+        }
+    }
+    let stored: i64 = django.directory.value("SELECT count(*) FROM messages");
+    let distinct: i64 = django
+        .directory
+        .value("SELECT count(*) FROM (SELECT DISTINCT conversation_id, content FROM messages)");
+    assert_eq!((stored, distinct), (i64::try_from(said).unwrap(), stored));
+    assert_eq!(mismatches(&server).await, []);
+    let compared = server.metric("chatferry_shadow_compared_total").await;
+    assert!(compared > 100.0, "{compared} frames were compared");
+}

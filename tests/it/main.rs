@@ -1,0 +1,30 @@
+//! The server as clients and operators meet it: over TCP, and from a shell. What is pure is tested
+//! beside the code; what Django answers to the byte is held by `compat/`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "this is how a test fails"
+)]
+#![allow(
+    clippy::float_cmp,
+    clippy::cast_precision_loss,
+    reason = "counters are small whole numbers"
+)]
+
+mod support;
+
+mod cli;
+mod drain;
+mod frames;
+mod gateway;
+mod handshake;
+mod http;
+mod mysql;
+mod postgres;
+mod races;
+mod redis;
+mod rest;
+mod store;
+mod talk;

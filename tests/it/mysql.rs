@@ -1,0 +1,74 @@
+//! The chat on MariaDB and on MySQL: whose tables they are, what its rows are, and what happens
+//! when the server goes away. Every test is run on both, in a database of its own.
+//!
+//! `CHATFERRY_TEST_MARIADB` and `CHATFERRY_TEST_MYSQL` name servers (`mysql://user:pw@host:port`, a
+//! user that may create databases and users). Without them, and wherever a test stops the server,
+//! private ones are started: from an installed MariaDB, and from the `mysqld` that
+//! `CHATFERRY_TEST_MYSQLD` names (`tests/services/mysql` gets one). `CHATFERRY_TEST_PYTHON` names a
+//! Python that has the reference's packages and mysqlclient, for the tests that need Django. What
+//! is missing is said, and its tests are skipped.
+
+mod database;
+mod faults;
+mod instance;
+mod races;
+mod rows;
+mod tables;
+mod together;
+
+/// Makes a test of each function for each kind of server.
+macro_rules! on_both {
+    ($($module:ident: $($name:ident),+;)+) => {
+        mod mariadb {
+            use super::instance::Flavour;
+            $($(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $name() {
+                super::$module::$name(Flavour::MariaDb).await;
+            })+)+
+        }
+        mod real {
+            use super::instance::Flavour;
+            $($(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $name() {
+                super::$module::$name(Flavour::MySql).await;
+            })+)+
+        }
+    };
+}
+
+on_both! {
+    tables:
+        migrate_makes_djangos_tables_and_django_then_finds_nothing_to_do,
+        tables_that_django_made_are_taken_as_they_are,
+        many_processes_may_migrate_at_once,
+        nothing_is_made_unasked,
+        ids_of_either_kind_are_found_out_from_the_tables,
+        what_is_missing_or_different_is_named_and_what_is_new_is_left_alone,
+        tables_may_have_names_of_their_own_and_no_foreign_keys;
+    rows:
+        every_time_is_stored_and_read_to_the_microsecond,
+        the_collation_tells_which_users_are_the_same,
+        the_longest_ids_fit_and_spaces_that_are_too_many_are_cut_off,
+        a_nul_and_emoji_are_kept,
+        a_row_that_the_table_refuses_does_not_take_its_batch_with_it,
+        a_text_longer_than_a_packet_is_the_callers_mistake,
+        a_mark_raises_a_receipt_that_is_there_and_keeps_its_id_and_time,
+        what_belongs_to_a_deleted_row_is_not_found_and_never_an_error,
+        a_long_history_comes_whole_and_in_order,
+        nothing_is_read_without_an_index_of_djangos;
+    races:
+        a_pair_opened_from_both_sides_on_two_servers_at_once_is_one_conversation,
+        read_marks_at_once_on_two_servers_make_one_receipt_each_and_no_error;
+    faults:
+        killed_connections_are_replaced_before_anybody_notices,
+        without_the_server_everybody_hears_so_and_with_it_all_goes_on,
+        a_server_that_may_only_be_read_is_read_and_comes_back_by_itself,
+        a_table_that_stays_locked_costs_a_503_and_never_a_hanging_client,
+        a_frozen_server_costs_a_503_and_is_used_again_when_it_thaws,
+        a_full_disk_is_told_and_survived,
+        a_commit_that_was_not_confirmed_is_looked_up_before_anything_is_said,
+        crashes_under_load_lose_nothing_acknowledged_and_write_nothing_twice,
+        a_connection_may_be_encrypted_and_go_through_a_socket;
+    together:
+        django_and_chatferry_write_together_and_both_see_every_row;
+}

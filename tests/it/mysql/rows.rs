@@ -1,0 +1,352 @@
+//! What is in the rows: exactly what Django would have written, once.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use super::{database::Database, instance::Flavour};
+use crate::support::{Connection, Server, request};
+
+async fn send(server: &Server, conversation: &str, sender: &str, content: &str) -> Value {
+    let path = format!("/api/chat/conversations/{conversation}/messages/send/");
+    let body = json!({"sender_id": sender, "content": content});
+    let answer = server.post(&path, body).await;
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    answer.json()
+}
+
+fn id_of(value: &Value) -> String {
+    value["id"].as_str().unwrap().to_owned()
+}
+
+pub async fn every_time_is_stored_and_read_to_the_microsecond(on: Flavour) {
+    let Some(database) = Database::new(on).await else {
+        return;
+    };
+    let server = database.server().await;
+    let conversation = server.conversation().await;
+    for number in 0..20 {
+        let sent = send(&server, &conversation, "alice", &number.to_string()).await;
+        for name in ["created_at", "updated_at"] {
+            let sql = format!(
+                "SELECT date_format({name} + INTERVAL 9 HOUR, '%Y-%m-%dT%H:%i:%s.%f') \
+                 FROM messages WHERE content = '{number}'"
+            );
+            let stored: String = database.value(&sql).await;
+            // Python leaves six zeroes out.
+            let stored = format!("{}+09:00", stored.trim_end_matches(".000000"));
+            assert_eq!(sent[name], stored);
+        }
+    }
+    let path = format!("/api/chat/conversations/{conversation}/messages/");
+    let listed = server.get(&path).await.json();
+    let listed = listed.as_array().unwrap().iter();
+    let times: Vec<_> = listed
+        .map(|message| message["created_at"].as_str().unwrap())
+        .collect();
+    assert!(times.is_sorted() && times.len() == 20, "{times:?}");
+}
+
+pub async fn the_collation_tells_which_users_are_the_same(on: Flavour) {
+    let Some(database) = Database::new(on).await else {
+        return;
+    };
+    let server = database.server().await;
+    let id = server.conversation_of("User1", "😀").await;
+    for (one, two) in [
+        ("user1", "😀"),
+        ("🐱", "USER1"),
+        ("ｕser1  ", "😀"),
+        ("úser1", "🐱 "),
+    ] {
+        assert_eq!(server.conversation_of(one, two).await, id, "{one} {two}");
+    }
+    let found = server.get("/api/chat/users/USER1/conversations/").await;
+    assert_eq!(found.json()[0]["participant1_id"], "User1");
+
+    let message = id_of(&send(&server, &id, "a", "x").await);
+    let path = format!("/api/chat/messages/{message}/read/");
+    let first = server.put(&path, json!({"user_id": "Bob"})).await.json();
+    assert_eq!(first["user_id"], "Bob");
+    let again = server.put(&path, json!({"user_id": "bob "})).await.json();
+    assert_eq!(again, first, "what is found is shown as it is stored");
+    let rows = "SELECT count(*) FROM delivery_receipts";
+    assert_eq!(database.value::<u64>(rows).await, 1);
+}
+
+pub async fn the_longest_ids_fit_and_spaces_that_are_too_many_are_cut_off(on: Flavour) {
+    let Some(database) = Database::new(on).await else {
+        return;
+    };
+    let server = database.server().await;
+    for longest in ["가".repeat(255), "😀".repeat(255)] {
+        let id = server.conversation_of(&longest, "bob").await;
+        assert_eq!(server.conversation_of("bob", &longest).await, id);
+    }
+    let body = json!({"participant1_id": "a".repeat(256), "participant2_id": "bob"});
+    let answer = server.post("/api/chat/conversations/", body).await;
+    assert_eq!(answer.status, 400);
+    // Django answers with what it was given.
+    let padded = format!("p{}", " ".repeat(300));
+    let body = json!({"participant1_id": padded, "participant2_id": "bob"});
+    let made = server.post("/api/chat/conversations/", body.clone()).await;
+    assert_eq!(made.status, 201);
+    assert_eq!(made.json()["participant1_id"], padded);
+    let again = server.post("/api/chat/conversations/", body).await;
+    assert_eq!(again.status, 200);
+    assert_eq!(again.json()["participant1_id"], padded[..255]);
+
+    let message = id_of(&send(&server, &id_of(&made.json()), &padded, "x").await);
+    let path = format!("/api/chat/messages/{message}/read/");
+    let marked = server.put(&path, json!({"user_id": padded})).await.json();
+    assert_eq!(marked["user_id"], padded);
+    let marked = server.put(&path, json!({"user_id": padded})).await.json();
+    assert_eq!(marked["user_id"], padded[..255]);
+}
+
+pub async fn a_nul_and_emoji_are_kept(on: Flavour) {
+    let Some(database) = Database::new(on).await else {
+        return;
+    };
+    let server = database.server().await;
+    let id = server.conversation().await;
+    let contents = [
+        "😀 안녕하세요",
+        r#"'; DROP TABLE messages; -- \' " \"#,
+        "%_\u{1a}\r\n.",
+    ];
+    for content in contents {
+        assert_eq!(
+            send(&server, &id, "a'\\", content).await["content"],
+            content
+        );
+    }
+    assert_eq!(server.contents(&id).await, contents);
+    let senders = "SELECT count(*) FROM messages WHERE sender_id = 'a\\'\\\\'";
+    assert_eq!(database.value::<u64>(senders).await, 3);
+    // REST knows no NUL; a socket does.
+    let mut socket = server.socket(&id).await;
+    socket.say("a\0b").await;
+    assert_eq!(socket.heard().await, "a\0b");
+    assert_eq!(server.contents(&id).await[3], "a\0b");
+}
+
+pub async fn a_row_that_the_table_refuses_does_not_take_its_batch_with_it(on: Flavour) {
+    let Some(database) = Database::new(on).await else {
+        return;
+    };
+    // A newer app has a rule of its own: nobody says the same thing twice.
+    database
+        .run(
+            "ALTER TABLE messages ADD COLUMN said varchar(64) AS (left(content, 64)) STORED UNIQUE",
+        )
+        .await;
+    let server = database.server().await;
+    let id = server.conversation().await;
+    send(&server, &id, "alice", "again").await;
+    let path = format!("/api/chat/conversations/{id}/messages/send/");
+    let mut sending = Vec::new();
+    for number in 0..60 {
+        let content = match number % 6 {
+            0 => "again".to_owned(),
+            _ => number.to_string(),
+        };
+        let body = json!({"sender_id": "alice", "content": content});
+        let bytes = request("POST", &path, &[], Some(&body));
+        let mut connection = Connection::to(server.address).await;
+        sending.push(tokio::spawn(
+            async move { connection.ask(bytes).await.status },
+        ));
+    }
+    for (number, sending) in sending.into_iter().enumerate() {
+        let wanted = if number % 6 == 0 { 400 } else { 201 };
+        assert_eq!(sending.await.unwrap(), wanted);
+    }
+    assert_eq!(server.contents(&id).await.len(), 51);
+}
+
+pub async fn a_text_longer_than_a_packet_is_the_callers_mistake(on: Flavour) {
+    let Some(database) = Database::mortal(on, &["--max-allowed-packet=64K"]).await else {
+        return;
+    };
+    let server = database.server().await;
+    let id = server.conversation().await;
+    let path = format!("/api/chat/conversations/{id}/messages/send/");
+    let mut sending = Vec::new();
+    for number in 0..20 {
+        // Quotes are twice as long on their way.
+        let content = match number % 4 {
+            0 => "'".repeat(40_000),
+            _ => "x".repeat(40_000),
+        };
+        let body = json!({"sender_id": "alice", "content": content});
+        let bytes = request("POST", &path, &[], Some(&body));
+        let mut connection = Connection::to(server.address).await;
+        sending.push(tokio::spawn(
+            async move { connection.ask(bytes).await.status },
+        ));
+    }
+    for (number, sending) in sending.into_iter().enumerate() {
+        let wanted = if number % 4 == 0 { 400 } else { 201 };
+        assert_eq!(sending.await.unwrap(), wanted);
+    }
+    assert_eq!(server.contents(&id).await.len(), 15);
+}
+
+pub async fn a_mark_raises_a_receipt_that_is_there_and_keeps_its_id_and_time(on: Flavour) {
+    let Some(database) = Database::new(on).await else {
+        return;
+    };
+    let server = database.server().await;
+    let conversation = server.conversation().await;
+    let message = id_of(&send(&server, &conversation, "alice", "x").await);
+    database
+        .run(&format!(
+            "INSERT INTO delivery_receipts (id, user_id, status, timestamp, message_id) VALUES \
+             ('00000000000040008000000000000001', 'bob', 'delivered', \
+             '2020-01-02 03:04:05.000006', '{}')",
+            message.replace('-', "")
+        ))
+        .await;
+    let path = format!("/api/chat/messages/{message}/read/");
+    let marked = server.put(&path, json!({"user_id": "bob"})).await.json();
+    assert_eq!(marked["id"], "00000000-0000-4000-8000-000000000001");
+    assert_eq!(marked["status"], "read");
+    assert_eq!(marked["timestamp"], "2020-01-02T12:04:05.000006+09:00");
+}
+
+pub async fn what_belongs_to_a_deleted_row_is_not_found_and_never_an_error(on: Flavour) {
+    let Some(database) = Database::new(on).await else {
+        return;
+    };
+    let server = database.server().await;
+    let id = server.conversation().await;
+    let mut socket = server.socket(&id).await;
+    let other = server.conversation_of("carol", "dave").await;
+    database
+        .run("DELETE FROM conversations WHERE participant1_id = 'alice'")
+        .await;
+    let path = format!("/api/chat/conversations/{id}/messages/send/");
+    let body = json!({"sender_id": "alice", "content": "x"});
+    assert_eq!(server.post(&path, body).await.status, 404);
+    // The original looks the conversation up and does nothing.
+    socket.say("into the void").await;
+    send(&server, &other, "carol", "x").await;
+    let rows = "SELECT count(*) FROM messages";
+    assert_eq!(database.value::<u64>(rows).await, 1);
+    let read = "/api/chat/messages/00000000-0000-4000-8000-000000000000/read/";
+    let body = json!({"user_id": "bob"});
+    assert_eq!(server.put(read, body).await.status, 404);
+}
+
+pub async fn a_long_history_comes_whole_and_in_order(on: Flavour) {
+    const ROWS: usize = 12_000;
+    let Some(database) = Database::new(on).await else {
+        return;
+    };
+    let server = database.server().await;
+    let id = server.conversation().await;
+    let mut sql = "INSERT INTO messages (id, sender_id, content, message_type, created_at, \
+                   updated_at, is_deleted, conversation_id) VALUES "
+        .to_owned();
+    for number in 0..ROWS {
+        // Hundreds of the same moment, where pages end.
+        let second = number / 700;
+        write!(
+            sql,
+            "{}('{number:032x}', 'a', '{number}', 'text', '2026-01-01 00:00:{second:02}', \
+             '2026-01-01', {}, '{}')",
+            if number == 0 { "" } else { ", " },
+            number % 1000 == 0,
+            id.replace('-', "")
+        )
+        .unwrap();
+    }
+    database.run(&sql).await;
+    let contents = server.contents(&id).await;
+    let wanted = (0..ROWS).filter(|number| number % 1000 != 0);
+    assert_eq!(contents.len(), ROWS - 12);
+    assert!(
+        contents
+            .into_iter()
+            .eq(wanted.map(|number| number.to_string()))
+    );
+    let limited = database.server_with(&[("ws.history_limit", "6000")]).await;
+    let (_, history) = limited.join(&id).await;
+    assert_eq!(history.len(), 6000);
+    assert_eq!(history[5999]["content"], (ROWS - 1).to_string());
+}
+
+pub async fn nothing_is_read_without_an_index_of_djangos(on: Flavour) {
+    let Some(database) = Database::new(on).await else {
+        return;
+    };
+    let uuid = "replace(uuid(), '-', '')";
+    let numbers = "(WITH RECURSIVE n AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM n WHERE n < 900) \
+                   SELECT n FROM n) AS numbers";
+    database
+        .run(&format!(
+            "INSERT INTO conversations SELECT {uuid}, concat('a', n % 100), concat('b', n), \
+             now(6), now(6), true FROM {numbers};\n\
+             INSERT INTO messages SELECT {uuid}, 'a', 'x', 'text', \
+             now(6), now(6), false, id FROM conversations, {numbers} WHERE n <= 15;\n\
+             ANALYZE TABLE conversations, messages"
+        ))
+        .await;
+    let (one, two): (String, String) = database
+        .value("SELECT min(id), max(id) FROM conversations")
+        .await;
+    let message: String = database.value("SELECT min(id) FROM messages").await;
+    let hex = |id: String| format!("'{}'", id.replace('-', ""));
+    let explain = match on {
+        Flavour::MariaDb => "EXPLAIN",
+        Flavour::MySql => "EXPLAIN FORMAT = TRADITIONAL",
+    };
+    let (user, one, two, message) = ("'a7'", hex(one), hex(two), hex(message));
+    for (sql, index) in [
+        (
+            format!(
+                "SELECT * FROM conversations WHERE is_active AND (participant1_id = {user} \
+                 OR participant2_id = {user}) ORDER BY updated_at DESC"
+            ),
+            "conversations_participant1_id",
+        ),
+        (
+            "SELECT * FROM conversations WHERE (participant1_id = 'a7' AND participant2_id = 'b7') \
+             OR (participant1_id = 'b7' AND participant2_id = 'a7') ORDER BY id LIMIT 1"
+                .to_owned(),
+            "participant",
+        ),
+        (
+            format!(
+                "SELECT * FROM messages WHERE conversation_id = {one} AND NOT is_deleted \
+                 ORDER BY created_at DESC, id DESC LIMIT 5000"
+            ),
+            "messages_convers_3ebb41_idx",
+        ),
+        (
+            format!(
+                "SELECT * FROM messages WHERE conversation_id IN ({one}, {two}) \
+                 ORDER BY conversation_id, created_at, id"
+            ),
+            "messages_convers_3ebb41_idx",
+        ),
+        (
+            format!("SELECT 1 FROM messages WHERE id = {message}"),
+            "PRIMARY",
+        ),
+    ] {
+        let mut client = database.client().await;
+        let plan: Vec<mysql_async::Row> =
+            mysql_async::prelude::Queryable::query(&mut client, format!("{explain} {sql}"))
+                .await
+                .unwrap();
+        let key: Option<String> = plan[0].get("key").unwrap();
+        // MariaDB adds what a filter leaves over.
+        let rows: String = plan[0].get("rows").unwrap();
+        let rows: u64 = rows.split(' ').next().unwrap().parse().unwrap();
+        let key = key.unwrap_or_default();
+        assert!(key.contains(index), "{sql}: {key}");
+        assert!(rows < 100, "{sql}: {rows} rows");
+    }
+}

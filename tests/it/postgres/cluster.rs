@@ -1,0 +1,293 @@
+//! A PostgreSQL server: a private one, or the one the environment names.
+
+use std::{
+    io::Write as _,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::sync::Mutex;
+
+use crate::support::{Directory, PATIENCE};
+
+/// A server that databases can be made on.
+pub struct Cluster {
+    /// Without a database: `postgres://user@host:port`.
+    pub location: String,
+    /// Of a private server; none if somebody else looks after it.
+    private: Option<Private>,
+    databases: AtomicU32,
+}
+
+struct Private {
+    bin: PathBuf,
+    directory: Directory,
+    port: u16,
+    server: std::sync::Mutex<Option<Child>>,
+}
+
+impl Cluster {
+    /// The server that tests share which do it no harm; it ends with the last of them.
+    pub async fn shared() -> Option<Arc<Self>> {
+        static SHARED: Mutex<Weak<Cluster>> = Mutex::const_new(Weak::new());
+        let mut shared = SHARED.lock().await;
+        if let Some(cluster) = shared.upgrade() {
+            return Some(cluster);
+        }
+        let cluster = match std::env::var("CHATFERRY_TEST_POSTGRES") {
+            Ok(location) => Arc::new(Cluster {
+                location: location.trim_end_matches('/').to_owned(),
+                private: None,
+                databases: AtomicU32::new(0),
+            }),
+            Err(_) => Cluster::private().await?,
+        };
+        *shared = Arc::downgrade(&cluster);
+        Some(cluster)
+    }
+
+    /// A server of the test's own, which it may stop.
+    pub async fn private() -> Option<Arc<Self>> {
+        Cluster::prepared(|_| ()).await
+    }
+
+    /// A server that lets in nobody without TLS over TCP. Its certificate is for `localhost`.
+    pub async fn secure() -> Option<Arc<Self>> {
+        Cluster::prepared(Private::secure).await
+    }
+
+    async fn prepared(prepare: fn(&Private)) -> Option<Arc<Self>> {
+        let Some(bin) = programs() else {
+            skip("no PostgreSQL");
+            return None;
+        };
+        let cluster = tokio::task::spawn_blocking(move || Cluster::initialized(bin, prepare));
+        Some(Arc::new(cluster.await.unwrap()))
+    }
+
+    fn initialized(bin: PathBuf, prepare: fn(&Private)) -> Self {
+        let directory = Directory::new();
+        if let Some((user, group)) = account() {
+            std::os::unix::fs::chown(directory.path(), Some(user), Some(group)).unwrap();
+        }
+        let probe = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = probe.local_addr().unwrap().port();
+        drop(probe);
+        let private = Private {
+            bin,
+            directory,
+            port,
+            server: std::sync::Mutex::new(None),
+        };
+        let data = private.data();
+        private.run("initdb", |initdb| {
+            initdb
+                .args(["-N", "-U", "chat", "-A", "trust", "-E", "UTF8"])
+                .args(["--no-locale", "-D"])
+                .arg(&data)
+        });
+        prepare(&private);
+        let cluster = Cluster {
+            location: format!("postgres://chat@127.0.0.1:{port}"),
+            private: Some(private),
+            databases: AtomicU32::new(0),
+        };
+        cluster.start();
+        cluster
+    }
+
+    /// A name that no other database of this server has.
+    pub fn new_name(&self) -> String {
+        let number = self.databases.fetch_add(1, Ordering::Relaxed);
+        format!("chatferry_it_{}_{number}", std::process::id())
+    }
+
+    /// Starts the server again and returns when it lets somebody in.
+    pub fn start(&self) {
+        let private = self.ours();
+        let mut postgres = private.command("postgres");
+        postgres
+            .arg("-D")
+            .arg(private.data())
+            .args(["-p", &private.port.to_string(), "-k", "."])
+            .args([
+                "-c",
+                "listen_addresses=127.0.0.1",
+                "-c",
+                "max_connections=200",
+            ]);
+        let mut child = postgres.spawn().unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        while !private.answers() {
+            assert_eq!(child.try_wait().unwrap(), None, "PostgreSQL ended at once");
+            assert!(Instant::now() < deadline, "PostgreSQL does not start");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        *private.server.lock().unwrap() = Some(child);
+    }
+
+    /// Ends the server with a signal: `INT` cuts everybody off, `QUIT` is a crash.
+    pub fn stop(&self, signal: &str) {
+        let server = self.ours().server.lock().unwrap().take();
+        if let Some(server) = server {
+            end(server, signal);
+        }
+    }
+
+    /// The port of a private server, and the directory of its socket and certificate.
+    pub fn place(&self) -> (u16, PathBuf) {
+        (self.ours().port, self.ours().data())
+    }
+
+    fn ours(&self) -> &Private {
+        self.private.as_ref().unwrap()
+    }
+}
+
+impl Private {
+    fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    /// A program of PostgreSQL's; it refuses to be run by root.
+    fn command(&self, program: &str) -> Command {
+        self.as_account(&self.bin.join(program))
+    }
+
+    fn as_account(&self, program: &Path) -> Command {
+        let mut command = match account() {
+            Some((user, group)) => {
+                let mut command = Command::new("setpriv");
+                command
+                    .args([format!("--reuid={user}"), format!("--regid={group}")])
+                    .arg("--clear-groups")
+                    .arg(program);
+                command
+            }
+            None => Command::new(program),
+        };
+        command
+            .current_dir(self.directory.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        command
+    }
+
+    fn secure(&self) {
+        let data = self.data();
+        let certificate = |name: &str, more: &[&str]| {
+            let (key, out) = (format!("{name}.key"), format!("{name}.crt"));
+            let mut openssl = self.as_account(Path::new("openssl"));
+            openssl
+                .current_dir(&data)
+                .args(["req", "-x509", "-newkey", "ec", "-nodes", "-days", "2"])
+                .args(["-pkeyopt", "ec_paramgen_curve:prime256v1"])
+                .args([
+                    "-subj",
+                    &format!("/CN={name}"),
+                    "-keyout",
+                    &key,
+                    "-out",
+                    &out,
+                ])
+                .args(more);
+            assert!(openssl.status().unwrap().success());
+        };
+        certificate("root", &[]);
+        let names = "subjectAltName=DNS:localhost";
+        let signed = ["-CA", "root.crt", "-CAkey", "root.key", "-addext", names];
+        certificate(
+            "server",
+            &[&signed[..], &["-extensions", "v3_req"]].concat(),
+        );
+        let rules = "local all all trust\nhostssl all all all trust\n";
+        std::fs::write(data.join("pg_hba.conf"), rules).unwrap();
+        let settings = data.join("postgresql.auto.conf");
+        std::fs::write(settings, "ssl = on\n").unwrap();
+    }
+
+    fn run(&self, program: &str, arguments: impl FnOnce(&mut Command) -> &mut Command) {
+        let mut command = self.command(program);
+        let status = arguments(&mut command).status().unwrap();
+        assert!(status.success(), "{program}: {status}");
+    }
+
+    fn answers(&self) -> bool {
+        let mut command = self.command("pg_isready");
+        let port = self.port.to_string();
+        let status = command
+            .args(["-q", "-h", "127.0.0.1", "-p", &port])
+            .status();
+        status.unwrap().success()
+    }
+}
+
+impl Drop for Private {
+    fn drop(&mut self) {
+        if let Ok(Some(server)) = self.server.get_mut().map(Option::take) {
+            end(server, "QUIT");
+        }
+    }
+}
+
+fn end(mut server: Child, signal: &str) {
+    let _ = Command::new("kill")
+        .args([&format!("-{signal}"), &server.id().to_string()])
+        .status();
+    let _ = server.wait();
+}
+
+/// Where PostgreSQL's programs are: on the path, or where Debian puts them.
+fn programs() -> Option<PathBuf> {
+    let versions = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten();
+    let debian = versions.flatten().map(|version| version.path().join("bin"));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut places: Vec<PathBuf> = std::env::split_paths(&path).chain(debian).collect();
+    places.sort_by_key(|place| !place.starts_with("/usr/lib/postgresql"));
+    let complete = |place: &PathBuf| {
+        let programs = ["initdb", "postgres", "pg_isready"];
+        programs.iter().all(|program| place.join(program).exists())
+    };
+    places.into_iter().find(complete)
+}
+
+/// The user and group that PostgreSQL is run as, if this is root.
+fn account() -> Option<(u32, u32)> {
+    let id = |arguments: &[&str]| -> Option<u32> {
+        let Output { stdout, .. } = Command::new("id").args(arguments).output().ok()?;
+        String::from_utf8(stdout).ok()?.trim().parse().ok()
+    };
+    if id(&["-u"])? != 0 {
+        return None;
+    }
+    Some((id(&["-u", "postgres"])?, id(&["-g", "postgres"])?))
+}
+
+/// Says why a test is not run, past the test runner's capture.
+pub fn skip(why: &str) {
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    let _ = writeln!(std::io::stderr(), "skipped: {why} ({test})");
+}
+
+/// A Python with Django, the reference's packages and psycopg.
+pub fn python() -> Option<PathBuf> {
+    let python = std::env::var_os("CHATFERRY_TEST_PYTHON").map(PathBuf::from);
+    if python.is_none() {
+        skip("no Python with Django: CHATFERRY_TEST_PYTHON is not set");
+    }
+    python
+}
+
+/// The directory of the reference's `manage.py`.
+pub fn reference() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("compat/reference")
+}

@@ -1,0 +1,250 @@
+//! What is in the rows: exactly what Django would have written, once.
+
+use std::collections::HashSet;
+
+use serde_json::{Value, json};
+
+use super::database::Database;
+use crate::support::{Server, until};
+
+const NUL_REFUSED: &str = "The database cannot store these values.";
+
+pub async fn send(server: &Server, conversation: &str, sender: &str, content: &str) -> Value {
+    let path = format!("/api/chat/conversations/{conversation}/messages/send/");
+    let body = json!({"sender_id": sender, "content": content});
+    let answer = server.post(&path, body).await;
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    answer.json()
+}
+
+pub fn id_of(value: &Value) -> String {
+    value["id"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn every_time_is_stored_and_read_to_the_microsecond() {
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    let server = database.server().await;
+    let conversation = server.conversation().await;
+    for number in 0..20 {
+        let sent = send(&server, &conversation, "alice", &number.to_string()).await;
+        let sql = format!(
+            "SELECT to_char({{}} AT TIME ZONE 'Asia/Seoul', 'YYYY-MM-DD\"T\"HH24:MI:SS.US') \
+             FROM messages WHERE id = '{}'",
+            id_of(&sent)
+        );
+        for name in ["created_at", "updated_at"] {
+            let stored: String = database.value(&sql.replace("{}", name)).await;
+            // Python leaves six zeroes out.
+            let stored = format!("{}+09:00", stored.trim_end_matches(".000000"));
+            assert_eq!(sent[name], stored);
+        }
+    }
+    let path = format!("/api/chat/conversations/{conversation}/messages/");
+    let listed = server.get(&path).await.json();
+    let times: Vec<&str> = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|message| message["created_at"].as_str().unwrap())
+        .collect();
+    assert!(times.is_sorted() && times.len() == 20, "{times:?}");
+}
+
+#[tokio::test]
+async fn ids_are_told_apart_exactly() {
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    let server = database.server().await;
+    let spellings = [
+        "user1", "User1", "user1 ", "ｕser1", "úser1", "😀", "🐱", " ",
+    ];
+    let mut ids = HashSet::new();
+    for spelling in spellings {
+        ids.insert(server.conversation_of(spelling, "bob").await);
+        assert_eq!(server.conversation_of("bob", spelling).await.len(), 36);
+    }
+    assert_eq!(ids.len(), spellings.len());
+    let rows: i64 = database.value("SELECT count(*) FROM conversations").await;
+    assert_eq!(rows, 8);
+    let found = server.get("/api/chat/users/User1/conversations/").await;
+    assert_eq!(found.json().as_array().unwrap().len(), 1);
+
+    let conversation = ids.iter().next().unwrap();
+    let message = id_of(&send(&server, conversation, "a", "x").await);
+    let path = format!("/api/chat/messages/{message}/read/");
+    for spelling in spellings {
+        let answer = server.put(&path, json!({"user_id": spelling})).await;
+        assert_eq!(answer.json()["user_id"], spelling);
+    }
+    let rows: i64 = database
+        .value("SELECT count(*) FROM delivery_receipts")
+        .await;
+    assert_eq!(rows, 8);
+}
+
+#[tokio::test]
+async fn the_longest_ids_fit_and_longer_ones_are_the_callers_mistake() {
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    let server = database.server().await;
+    for longest in ["가".repeat(255), "😀".repeat(255)] {
+        let id = server.conversation_of(&longest, "bob").await;
+        assert_eq!(server.conversation_of("bob", &longest).await, id);
+    }
+    let body = json!({"participant1_id": "a".repeat(256), "participant2_id": "bob"});
+    let answer = server.post("/api/chat/conversations/", body).await;
+    assert_eq!(answer.status, 400);
+    // Spaces that are too many are cut off by PostgreSQL; Django answers with what it was given.
+    let padded = format!("p{}", " ".repeat(300));
+    let body = json!({"participant1_id": padded, "participant2_id": "bob"});
+    let made = server.post("/api/chat/conversations/", body.clone()).await;
+    assert_eq!(made.status, 201);
+    let stored =
+        "SELECT length(participant1_id) FROM conversations WHERE participant1_id LIKE 'p%'";
+    assert_eq!(database.value::<i32>(stored).await, 255);
+    let again = server.post("/api/chat/conversations/", body).await;
+    assert_eq!(
+        (again.status, id_of(&again.json())),
+        (200, id_of(&made.json()))
+    );
+}
+
+#[tokio::test]
+async fn a_nul_is_refused_wherever_it_comes_and_nobody_else_suffers() {
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    let server = database.server().await;
+    let id = server.conversation().await;
+    let message = id_of(&send(&server, &id, "alice", "x").await);
+    let nul = "a\0b";
+    let create = json!({"participant1_id": nul, "participant2_id": "bob"});
+    let answers = [
+        server.post("/api/chat/conversations/", create).await,
+        server
+            .put(
+                &format!("/api/chat/messages/{message}/read/"),
+                json!({"user_id": nul}),
+            )
+            .await,
+        server.get("/api/chat/users/a%00b/conversations/").await,
+    ];
+    for answer in answers {
+        assert_eq!(answer.status, 400, "{}", answer.text());
+        assert_eq!(answer.json(), json!({"detail": NUL_REFUSED}));
+        assert_eq!(answer.header("retry-after"), None);
+    }
+    let mut socket = server.socket(&id).await;
+    socket.say(nul).await;
+    assert_eq!(socket.error().await, NUL_REFUSED);
+    socket.works().await;
+}
+
+#[tokio::test]
+async fn a_mark_raises_a_receipt_that_is_there_and_keeps_its_id_and_time() {
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    let server = database.server().await;
+    let conversation = server.conversation().await;
+    let message = id_of(&send(&server, &conversation, "alice", "x").await);
+    let receipt = "00000000-0000-4000-8000-000000000001";
+    database
+        .run(&format!(
+            "INSERT INTO delivery_receipts VALUES \
+             ('{receipt}', 'bob', 'delivered', '2020-01-02 03:04:05.000006Z', '{message}')"
+        ))
+        .await;
+    let path = format!("/api/chat/messages/{message}/read/");
+    let marked = server.put(&path, json!({"user_id": "bob"})).await.json();
+    assert_eq!(marked["id"], receipt);
+    assert_eq!(marked["status"], "read");
+    assert_eq!(marked["timestamp"], "2020-01-02T12:04:05.000006+09:00");
+}
+
+#[tokio::test]
+async fn what_belongs_to_a_deleted_row_is_not_found_and_never_an_error() {
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    let server = database.server().await;
+    let id = server.conversation().await;
+    let mut socket = server.socket(&id).await;
+    let other = server.conversation_of("carol", "dave").await;
+    database
+        .run(&format!("DELETE FROM conversations WHERE id = '{id}'"))
+        .await;
+    let path = format!("/api/chat/conversations/{id}/messages/send/");
+    let body = json!({"sender_id": "alice", "content": "x"});
+    assert_eq!(server.post(&path, body).await.status, 404);
+    // The original looks the conversation up and does nothing.
+    socket.say("into the void").await;
+    send(&server, &other, "carol", "x").await;
+    let rows: i64 = database.value("SELECT count(*) FROM messages").await;
+    assert_eq!(rows, 1);
+}
+
+#[tokio::test]
+async fn nothing_is_read_without_an_index_of_djangos() {
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    database
+        .run(
+            "INSERT INTO conversations SELECT gen_random_uuid(), 'a' || n % 500, 'b' || n, \
+             now(), now(), true FROM generate_series(1, 4000) AS n; \
+             INSERT INTO messages SELECT gen_random_uuid(), 'a', 'x', 'text', now(), now(), \
+             false, id FROM conversations, generate_series(1, 15); ANALYZE",
+        )
+        .await;
+    let others = "SELECT count(*) FROM pg_stat_activity \
+                  WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    // A session hands in what it has counted when it ends.
+    until("the session's end", async || {
+        database.value::<i64>(others).await == 0
+    })
+    .await;
+    database.run("SELECT pg_stat_reset()").await;
+
+    let server = database.server().await;
+    let mine = server.get("/api/chat/users/a7/conversations/").await.json();
+    assert_eq!(mine.as_array().unwrap().len(), 8);
+    let theirs = server.get("/api/chat/users/b7/conversations/").await;
+    assert_eq!(theirs.json().as_array().unwrap().len(), 1);
+    let id = id_of(&mine[0]);
+    assert_eq!(server.contents(&id).await.len(), 15);
+    server.get(&format!("/api/chat/conversations/{id}/")).await;
+    server.conversation_of("b8", "a8").await;
+    server.conversation_of("new", "pair").await;
+    let message = id_of(&send(&server, &id, "a7", "x").await);
+    let path = format!("/api/chat/messages/{message}/read/");
+    server.put(&path, json!({"user_id": "b7"})).await;
+    server.drained().await;
+
+    until("the sessions' end", async || {
+        database.value::<i64>(others).await == 0
+    })
+    .await;
+    let scanned = "SELECT relname::text FROM pg_stat_user_tables \
+                   WHERE seq_scan > 0 AND relname IN ('conversations', 'messages')";
+    assert_eq!(
+        database.values::<String>(scanned).await,
+        Vec::<String>::new()
+    );
+    let used = "SELECT indexrelname::text FROM pg_stat_user_indexes WHERE idx_scan > 0";
+    let used: Vec<String> = database.values(used).await;
+    assert!(
+        used.iter()
+            .any(|name| name.starts_with("conversations_participant2_id")),
+        "{used:?}"
+    );
+    assert!(
+        used.iter().any(|name| name.starts_with("messages_conver")),
+        "{used:?}"
+    );
+}

@@ -1,0 +1,69 @@
+//! The ways to the server: a socket, TCP, TLS with and without a look at the certificate.
+
+use chatferry::{
+    app::{App, StartError},
+    store::{self, StoreError},
+};
+
+use super::database::Database;
+
+/// Opens the store and says why not.
+async fn reach(database: &Database, url: &str) -> Result<(), StartError> {
+    let config = database.config(&[("store.url", url)]);
+    let app = App::start(config).await?;
+    app.store.close().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_socket_is_named_by_its_directory() {
+    let Some(database) = Database::secure().await else {
+        return;
+    };
+    assert!(database.url.contains("?host=/"), "{}", database.url);
+    let server = database.server().await;
+    let id = server.conversation().await;
+    server.socket(&id).await.works().await;
+}
+
+#[tokio::test]
+async fn a_server_is_believed_as_much_as_sslmode_says() {
+    let Some(database) = Database::secure().await else {
+        return;
+    };
+    let (port, directory) = database.cluster.place();
+    let root = directory.join("root.crt");
+    let at = |host: &str, options: &str| format!("postgres://chat@{host}:{port}/postgres{options}");
+    let trusted = format!("?sslmode=verify-full&sslrootcert={}", root.display());
+    for way in [
+        at("localhost", ""),
+        at("localhost", "?sslmode=prefer"),
+        at("127.0.0.1", "?sslmode=require"),
+        at("localhost", &trusted),
+    ] {
+        let reached = reach(&database, &way).await;
+        assert!(reached.is_ok(), "{way}: {reached:?}");
+    }
+    for (way, why) in [
+        (at("localhost", "?sslmode=disable"), "no encryption"),
+        (at("127.0.0.1", &trusted), "TLS"),
+        (at("localhost", "?sslmode=verify-full"), "TLS"),
+        (at("localhost", "?sslmode=verify-ca"), "sslmode is"),
+    ] {
+        let error = reach(&database, &way).await.unwrap_err().to_string();
+        assert!(error.contains(why), "{way}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_told_without_the_password() {
+    let Some(database) = Database::empty().await else {
+        return;
+    };
+    let url = "postgres://chat:s3cret@127.0.0.1:1/chat";
+    let config = database.config(&[("store.url", url)]);
+    let error = store::check(&config).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable(_)));
+    assert!(!error.to_string().contains("s3cret"), "{error}");
+    assert!(error.to_string().contains("refused"), "{error}");
+}

@@ -1,0 +1,220 @@
+//! Whole servers on one Redis: sockets on all of them see one stream, in any weather.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::instance::Redis;
+use crate::support::{Directory, Server, process::run, soon, until};
+
+/// A server on this Redis whose database others may share.
+async fn server(redis: &Redis, directory: &Arc<Directory>, backend: &str) -> Server {
+    let flags = [("layer.backend", backend), ("layer.hosts", &redis.url())];
+    Server::on(Arc::clone(directory), &flags).await
+}
+
+#[tokio::test]
+async fn sockets_on_two_servers_see_one_stream_while_redis_comes_and_goes() {
+    for backend in ["redis", "redis_pubsub"] {
+        let Some(redis) = Redis::start().await else {
+            return;
+        };
+        let directory = Arc::new(Directory::new());
+        let servers = [
+            server(&redis, &directory, backend).await,
+            server(&redis, &directory, backend).await,
+        ];
+        let id = servers[0].conversation().await;
+        let mut sockets = Vec::new();
+        for server in servers.iter().chain(&servers) {
+            sockets.push(server.socket(&id).await);
+        }
+        for round in 0..3 {
+            let (before, away, after) = (
+                format!("before {round}"),
+                format!("away {round}"),
+                format!("after {round}"),
+            );
+            sockets[0].say(&before).await;
+            for socket in &mut sockets {
+                assert_eq!(socket.heard().await, before, "{backend}");
+            }
+            redis.kill();
+            sockets[1].say(&away).await;
+            assert_eq!(sockets[1].heard().await, away);
+            assert_eq!(sockets[3].heard().await, away);
+            redis.run().await;
+            // The other server finds it in the store.
+            assert_eq!(sockets[0].heard().await, away, "{backend}");
+            assert_eq!(sockets[2].heard().await, away);
+            for server in &servers {
+                until("readiness", async || {
+                    server.get("/readyz").await.status == 200
+                })
+                .await;
+            }
+            sockets[2].say(&after).await;
+            for socket in &mut sockets {
+                assert_eq!(socket.heard().await, after, "{backend}");
+            }
+        }
+        for socket in &mut sockets {
+            socket.works().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_socket_opens_without_redis_and_readyz_tells_who_is_missing() {
+    let Some(redis) = Redis::start().await else {
+        return;
+    };
+    let server = server(&redis, &Arc::new(Directory::new()), "redis").await;
+    let id = server.conversation().await;
+    redis.kill();
+    until("the notice", async || {
+        server.get("/readyz").await.status == 503
+    })
+    .await;
+    assert!(server.get("/readyz").await.text().contains("layer"));
+    let (mut one, mut other) = (server.socket(&id).await, server.socket(&id).await);
+    one.say("hello").await;
+    assert_eq!(one.heard().await, "hello");
+    assert_eq!(other.heard().await, "hello");
+    one.send(&json!({"type": "typing", "user_id": "a", "is_typing": true}))
+        .await;
+    assert_eq!(other.json().await["type"], "typing_status");
+}
+
+#[tokio::test]
+async fn an_event_of_django_code_is_shown_if_the_settings_list_it() {
+    let Some(redis) = Redis::start().await else {
+        return;
+    };
+    let url = redis.url();
+    let flags = [
+        ("layer.backend", "redis"),
+        ("layer.hosts", &*url),
+        ("layer.passthrough", "conversation_closed"),
+    ];
+    let server = Server::with(&flags).await;
+    let id = server.conversation().await;
+    let mut socket = server.socket(&id).await;
+    let directory = Directory::new();
+    let hosts = format!("layer.hosts={url}");
+    let group = format!("chat_{id}");
+    let send = async |json: &str| {
+        let arguments = [
+            "layer",
+            "send",
+            &group,
+            json,
+            "--set",
+            "layer.backend=redis",
+            "--set",
+            &hosts,
+        ];
+        run(&directory, &arguments).await
+    };
+    assert_eq!(send(r#"{"type": "nobody.knows", "n": 1}"#).await.code, 0);
+    assert_eq!(
+        send(r#"{"type": "message.read", "user_id": "a"}"#)
+            .await
+            .code,
+        0
+    );
+    let closed = r#"{"type": "conversation.closed", "by": "관리자", "at": [1, 2]}"#;
+    assert_eq!(send(closed).await.code, 0);
+    let shown = soon("the event", socket.json()).await;
+    assert_eq!(
+        shown,
+        json!({"type": "conversation.closed", "by": "관리자", "at": [1, 2]})
+    );
+    let typing = r#"{"type": "typing.status", "x": 1, "is_typing": 1, "user_id": null}"#;
+    assert_eq!(send(typing).await.code, 0);
+    let text = socket.text().await;
+    assert_eq!(
+        text,
+        r#"{"type": "typing_status", "user_id": null, "is_typing": 1}"#
+    );
+    let refused = send(r#"{"type": "websocket.receive", "text": "{}"}"#).await;
+    assert_eq!(refused.code, 1);
+    assert!(
+        refused
+            .stderr
+            .contains("must be the name of an event handler"),
+        "{}",
+        refused.stderr
+    );
+    assert!(send("nonsense").await.stderr.contains("not JSON"));
+    socket.works().await;
+}
+
+#[tokio::test]
+async fn tail_prints_what_a_group_is_told_line_by_line() {
+    use tokio::io::{AsyncBufReadExt, BufReader};
+    let Some(redis) = Redis::start().await else {
+        return;
+    };
+    let directory = Directory::new();
+    let hosts = format!("layer.hosts={}", redis.url());
+    let settings = ["--set", "layer.backend=redis", "--set", &hosts];
+    let mut arguments = vec!["layer", "tail", "g", "h"];
+    arguments.extend(settings);
+    let mut tail = crate::support::process::chatferry(&directory, &arguments)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();
+    until("both memberships", async || {
+        redis.ask::<i64>("EXISTS asgi:group:g asgi:group:h").await == 2
+    })
+    .await;
+    for (group, json) in [
+        ("g", r#"{"type": "a", "n": "채팅"}"#),
+        ("h", r#"{"type": "b"}"#),
+    ] {
+        let mut arguments = vec!["layer", "send", group, json];
+        arguments.extend(settings);
+        assert_eq!(run(&directory, &arguments).await.code, 0);
+    }
+    let first = soon("a line", lines.next_line()).await.unwrap().unwrap();
+    assert_eq!(first, r#"{"group": "g", "event": {"type":"a","n":"채팅"}}"#);
+    let second = soon("a line", lines.next_line()).await.unwrap().unwrap();
+    assert_eq!(second, r#"{"group": "h", "event": {"type":"b"}}"#);
+    let pid = tail.id().unwrap().to_string();
+    std::process::Command::new("kill")
+        .args(["-INT", &pid])
+        .status()
+        .unwrap();
+    assert!(soon("the end", tail.wait()).await.unwrap().success());
+    assert!(redis.keys().await.is_empty());
+}
+
+#[tokio::test]
+async fn check_tells_whether_the_layer_answers() {
+    let Some(redis) = Redis::start().await else {
+        return;
+    };
+    let directory = Directory::new();
+    let hosts = format!("layer.hosts={}", redis.url());
+    let arguments = ["--set", "layer.backend=redis", "--set", &hosts, "check"];
+    run(&directory, &["migrate"]).await;
+    let fine = run(&directory, &arguments).await;
+    assert_eq!(fine.code, 0, "{}", fine.stderr);
+    redis.kill();
+    let missing = run(&directory, &arguments).await;
+    assert_eq!(missing.code, 1);
+    assert!(
+        missing
+            .stderr
+            .contains("the channel layer is not available"),
+        "{}",
+        missing.stderr
+    );
+    let alone = run(&directory, &["layer", "send", "g", "{}"]).await;
+    assert!(
+        alone
+            .stderr
+            .contains("layer.backend = memory reaches no other process")
+    );
+}

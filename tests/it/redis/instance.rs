@@ -1,0 +1,162 @@
+//! A Redis server of a test's own.
+
+use std::{
+    net::TcpListener,
+    process::{Child, Command, Stdio},
+    sync::Mutex,
+};
+
+use crate::{
+    postgres::cluster::skip,
+    support::{Directory, until},
+};
+
+/// Killed at the end of the test.
+pub struct Redis {
+    pub port: u16,
+    pub directory: Directory,
+    options: Vec<String>,
+    process: Mutex<Option<Child>>,
+}
+
+impl Redis {
+    /// A server on a free port; `None` if there is no Redis here.
+    pub async fn start() -> Option<Self> {
+        Redis::with(|_| Vec::new()).await
+    }
+
+    /// A server with more options, which may name files in its directory.
+    pub async fn with(options: impl FnOnce(&Directory) -> Vec<String>) -> Option<Self> {
+        if Command::new("redis-server")
+            .arg("--version")
+            .output()
+            .is_err()
+        {
+            skip("no Redis");
+            return None;
+        }
+        let directory = Directory::new();
+        let options = options(&directory);
+        let port = free_port();
+        let redis = Redis {
+            port,
+            directory,
+            options,
+            process: Mutex::new(None),
+        };
+        redis.run().await;
+        Some(redis)
+    }
+
+    /// Several servers, in the order of their places among the hosts.
+    pub async fn several(count: usize) -> Option<Vec<Self>> {
+        let mut servers = Vec::new();
+        for _ in 0..count {
+            servers.push(Redis::start().await?);
+        }
+        Some(servers)
+    }
+
+    /// Runs the server, which remembers nothing of its life before.
+    pub async fn run(&self) {
+        let child = Command::new("redis-server")
+            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
+            .args(["--save", "", "--appendonly", "no"])
+            .args(&self.options)
+            .current_dir(self.directory.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        *self.process.lock().unwrap() = Some(child);
+        until("Redis", async || {
+            let stream = tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await;
+            stream.is_ok()
+        })
+        .await;
+    }
+
+    pub fn kill(&self) {
+        if let Some(mut child) = self.process.lock().unwrap().take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Sends the server a signal by its name, as `STOP`.
+    pub fn signal(&self, name: &str) {
+        let process = self.process.lock().unwrap();
+        let pid = process.as_ref().unwrap().id().to_string();
+        let status = Command::new("kill")
+            .args([&format!("-{name}"), &pid])
+            .status();
+        assert!(status.unwrap().success());
+    }
+
+    pub async fn restart(&self) {
+        self.kill();
+        self.run().await;
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/0", self.port)
+    }
+
+    /// A connection of the test's own.
+    pub fn open(&self) -> redis::Client {
+        redis::Client::open(self.url()).unwrap()
+    }
+
+    /// The answer to one command, words separated by spaces.
+    pub async fn ask<T: redis::FromRedisValue>(&self, command: &str) -> T {
+        let mut words = command.split(' ');
+        let mut question = redis::cmd(words.next().unwrap());
+        question.arg(words.collect::<Vec<_>>());
+        self.command(&question).await
+    }
+
+    pub async fn command<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> T {
+        let mut connection = self
+            .open()
+            .get_multiplexed_async_connection()
+            .await
+            .unwrap();
+        command.query_async(&mut connection).await.unwrap()
+    }
+
+    /// Every key, and how long it is still to live; -1 for ever.
+    pub async fn keys(&self) -> Vec<(String, i64)> {
+        let mut keys = Vec::new();
+        for key in self.ask::<Vec<String>>("KEYS *").await {
+            let left = self.ask(&format!("TTL {key}")).await;
+            keys.push((key, left));
+        }
+        keys
+    }
+
+    /// Cuts every connection of Chatferry's.
+    pub async fn cut_connections(&self) {
+        let list: String = self.ask("CLIENT LIST").await;
+        for line in list.lines().filter(|line| !line.contains("cmd=client")) {
+            let id = line
+                .split(' ')
+                .find_map(|part| part.strip_prefix("id="))
+                .unwrap();
+            let _: i64 = self.ask(&format!("CLIENT KILL ID {id}")).await;
+        }
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}

@@ -1,0 +1,279 @@
+//! What a layer outlives: long memberships, a flushed or restarted Redis, cut connections.
+
+use std::time::{Duration, Instant};
+
+use chatferry::layer::{LayerError, Received};
+
+use super::{
+    instance::Redis,
+    world::{Layer, counted, number},
+};
+use crate::support::{soon, until};
+
+/// Both layers, where it makes no difference.
+const BACKENDS: [&str; 2] = ["redis", "redis_pubsub"];
+
+async fn members(redis: &Redis, group: &str) -> Vec<String> {
+    redis.ask(&format!("ZRANGE asgi:group:{group} 0 -1")).await
+}
+
+#[tokio::test]
+async fn a_member_outlives_group_expiry() {
+    let Some(redis) = Redis::start().await else {
+        return;
+    };
+    let settings = [("layer.group_expiry", "3")];
+    let [one, other] = [
+        Layer::at(&redis.url(), &settings).await,
+        Layer::at(&redis.url(), &settings).await,
+    ];
+    one.join("g", "a").await;
+    for n in 0..4 {
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        other.layer.group_send("g", counted(n)).await.unwrap();
+        assert_eq!(one.next().await.1, number(n));
+    }
+}
+
+#[tokio::test]
+async fn memberships_are_back_soon_after_a_flush() {
+    let Some(redis) = Redis::start().await else {
+        return;
+    };
+    let [one, other] = [
+        Layer::at(&redis.url(), &[]).await,
+        Layer::at(&redis.url(), &[]).await,
+    ];
+    for n in 0..700 {
+        one.join(&format!("g{n}"), "a").await;
+    }
+    let _: () = redis.ask("FLUSHALL").await;
+    let began = Instant::now();
+    one.gap().await;
+    assert!(began.elapsed() < Duration::from_secs(5));
+    for n in [0, 350, 699] {
+        assert_eq!(
+            members(&redis, &format!("g{n}")).await,
+            [one.layer.channel("a")]
+        );
+    }
+    other.layer.group_send("g699", counted(1)).await.unwrap();
+    assert_eq!(one.next().await.1, number(1));
+}
+
+#[tokio::test]
+async fn a_sender_notices_at_once_that_its_own_membership_is_gone() {
+    let Some(redis) = Redis::start().await else {
+        return;
+    };
+    let layer = Layer::at(&redis.url(), &[]).await;
+    layer.join("g", "a").await;
+    let _: () = redis.ask("FLUSHALL").await;
+    let began = Instant::now();
+    let (sent, _) = tokio::join!(layer.layer.group_send("g", counted(1)), layer.next());
+    sent.unwrap();
+    until("the membership", async || {
+        !members(&redis, "g").await.is_empty()
+    })
+    .await;
+    assert!(began.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn a_restart_is_outlived_and_told() {
+    for backend in BACKENDS {
+        let Some(redis) = Redis::start().await else {
+            return;
+        };
+        let settings = [("layer.backend", backend)];
+        let one = Layer::at(&redis.url(), &settings).await;
+        let other = Layer::at(&redis.url(), &settings).await;
+        one.join("g", "a").await;
+        one.join("h", "b").await;
+        one.leave("h", "b").await;
+        redis.kill();
+        let away = soon("the notice", one.layer.receive()).await;
+        assert!(matches!(away, Some(Received::Away)), "{away:?}");
+        // Nothing can be asked of Redis now, and still nothing fails or hangs.
+        let began = Instant::now();
+        one.join("later", "c").await;
+        one.leave("g", "a").await;
+        one.join("g", "a").await;
+        let (failed, heard) = tokio::join!(one.layer.group_send("later", counted(0)), one.next());
+        assert!(
+            matches!(failed, Err(LayerError::Unavailable(_))),
+            "{failed:?}"
+        );
+        assert_eq!(heard, ("c".to_owned(), number(0)));
+        assert!(began.elapsed() < Duration::from_secs(1));
+        redis.run().await;
+        let began = Instant::now();
+        one.gap().await;
+        other.gap().await;
+        assert!(began.elapsed() < Duration::from_secs(5));
+        for (n, group) in ["g", "later"].into_iter().enumerate() {
+            other.layer.group_send(group, counted(n)).await.unwrap();
+            assert_eq!(one.next().await.1, number(n), "{backend} {group}");
+        }
+        assert!(one.layer.ping().await.is_ok());
+    }
+}
+
+#[tokio::test]
+async fn cut_connections_are_opened_again_within_two_seconds() {
+    for backend in BACKENDS {
+        let Some(redis) = Redis::start().await else {
+            return;
+        };
+        let settings = [("layer.backend", backend)];
+        let one = Layer::at(&redis.url(), &settings).await;
+        let other = Layer::at(&redis.url(), &settings).await;
+        one.join("g", "a").await;
+        for n in 0..3 {
+            redis.cut_connections().await;
+            let began = Instant::now();
+            one.gap().await;
+            other.gap().await;
+            other.layer.group_send("g", counted(n)).await.unwrap();
+            assert_eq!(one.next().await.1, number(n), "{backend}");
+            assert!(began.elapsed() < Duration::from_secs(2), "{backend}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_redis_that_only_stops_is_noticed_and_local_channels_are_served_once() {
+    for backend in BACKENDS {
+        let Some(redis) = Redis::start().await else {
+            return;
+        };
+        let layer = Layer::at(&redis.url(), &[("layer.backend", backend)]).await;
+        layer.join("g", "a").await;
+        redis.signal("STOP");
+        let mut heard = Vec::new();
+        for n in 0..5 {
+            let (sent, next) = tokio::join!(layer.layer.group_send("g", counted(n)), layer.next());
+            assert!(
+                matches!(sent, Err(LayerError::Unavailable(_))),
+                "{backend} {sent:?}"
+            );
+            heard.push(next.1);
+        }
+        redis.signal("CONT");
+        layer.gap().await;
+        layer.is_quiet_for(Duration::from_millis(500)).await;
+        let all: Vec<String> = (0..5).map(number).collect();
+        assert_eq!(heard, all, "{backend}");
+    }
+}
+
+#[tokio::test]
+async fn a_layer_starts_without_its_redis_and_joins_it_later() {
+    for backend in BACKENDS {
+        let Some(redis) = Redis::start().await else {
+            return;
+        };
+        redis.kill();
+        let settings = [("layer.backend", backend)];
+        let one = Layer::at(&redis.url(), &settings).await;
+        one.join("g", "a").await;
+        assert!(matches!(
+            one.layer.ping().await,
+            Err(LayerError::Unavailable(_))
+        ));
+        redis.run().await;
+        one.gap().await;
+        let other = Layer::at(&redis.url(), &settings).await;
+        other.layer.group_send("g", counted(1)).await.unwrap();
+        assert_eq!(one.next().await.1, number(1));
+    }
+}
+
+#[tokio::test]
+async fn one_host_of_three_that_is_away_stops_only_its_own_groups() {
+    let Some(servers) = Redis::several(3).await else {
+        return;
+    };
+    let [one, other] = [
+        Layer::on(&servers, &[]).await,
+        Layer::on(&servers, &[]).await,
+    ];
+    let groups: Vec<String> = (0..12).map(|n| format!("room_{n}")).collect();
+    for group in &groups {
+        one.join(group, "a").await;
+    }
+    servers[1].kill();
+    let (mut heard, mut refused) = (0, 0);
+    for group in &groups {
+        match other.layer.group_send(group, counted(1)).await {
+            Ok(()) => {
+                one.next().await;
+                heard += 1;
+            }
+            Err(LayerError::Unavailable(_)) => refused += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    // Which host the reader's queue is on is a matter of chance; it may be the dead one.
+    assert!(
+        heard + refused == 12 && refused > 0,
+        "{heard} heard, {refused} refused"
+    );
+    servers[1].run().await;
+    one.gap().await;
+    other.gap().await;
+    for group in &groups {
+        other.layer.group_send(group, counted(2)).await.unwrap();
+        assert_eq!(one.next().await.1, number(2));
+    }
+}
+
+#[tokio::test]
+async fn a_queue_that_ran_full_is_told_as_a_gap() {
+    let Some(redis) = Redis::start().await else {
+        return;
+    };
+    let settings = [("layer.capacity", "20")];
+    let [one, other] = [
+        Layer::at(&redis.url(), &settings).await,
+        Layer::at(&redis.url(), &settings).await,
+    ];
+    one.join("g", "a").await;
+    let sends = (0..200).map(|n| other.layer.group_send("g", counted(n)));
+    let outcomes = futures_util::future::join_all(sends).await;
+    assert!(outcomes.iter().all(Result::is_ok));
+    assert!(other.metric("chatferry_layer_dropped_total") > 0.0);
+    one.gap().await;
+}
+
+#[tokio::test]
+async fn nothing_stays_for_ever_after_much_coming_and_going() {
+    let Some(redis) = Redis::start().await else {
+        return;
+    };
+    let mut layers = Vec::new();
+    for _ in 0..3 {
+        layers.push(Layer::at(&redis.url(), &[]).await);
+    }
+    let mut seed = 7u32;
+    let mut random = move |below: u32| {
+        seed = seed.wrapping_mul(1_103_515_245).wrapping_add(12345);
+        (seed >> 16) % below
+    };
+    for n in 0..1500 {
+        let layer = &layers[random(3) as usize];
+        let group = format!("g{}", random(20));
+        match random(3) {
+            0 => layer.join(&group, "a").await,
+            1 => layer.leave(&group, "a").await,
+            _ => drop(layer.layer.group_send(&group, counted(n))),
+        }
+    }
+    for (key, left) in redis.keys().await {
+        assert!(left > 0, "{key}");
+    }
+    for layer in &layers {
+        layer.layer.close().await;
+    }
+    assert!(redis.keys().await.is_empty(), "{:?}", redis.keys().await);
+}

@@ -1,0 +1,120 @@
+//! Live Python processes with `channels_redis`.
+
+use std::{path::PathBuf, process::Stdio};
+
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
+    process::{Child, ChildStdin, ChildStdout, Command},
+};
+
+use super::instance::Redis;
+use crate::{postgres::cluster::skip, support::soon};
+
+/// The Pythons of the environment, and the version of `channels_redis` that each has.
+pub async fn pythons() -> Vec<(PathBuf, String)> {
+    let named = std::env::var("CHATFERRY_TEST_CHANNELS").unwrap_or_default();
+    let mut pythons = Vec::new();
+    for python in named.split(':').filter(|python| !python.is_empty()) {
+        let script = "from importlib.metadata import version; print(version('channels_redis'))";
+        let output = Command::new(python)
+            .args(["-c", script])
+            .output()
+            .await
+            .unwrap();
+        let version = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+        assert!(!version.is_empty(), "{python} has no channels_redis");
+        pythons.push((PathBuf::from(python), version));
+    }
+    if pythons.is_empty() {
+        skip("no Python with channels_redis");
+    }
+    pythons
+}
+
+/// One process, ended with the test.
+pub struct Peer {
+    input: ChildStdin,
+    output: Lines<BufReader<ChildStdout>>,
+    _process: Child,
+}
+
+impl Peer {
+    /// A process whose layer (`core` or `pubsub`) is on these servers, with more settings.
+    #[allow(clippy::unused_async, reason = "started like every other peer")]
+    pub async fn start(python: &PathBuf, kind: &str, servers: &[Redis], settings: Value) -> Self {
+        let mut settings = settings;
+        settings["hosts"] = servers.iter().map(Redis::url).collect();
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/redis/peer.py");
+        let mut process = Command::new(python)
+            .args([script, kind, &settings.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let output = BufReader::new(process.stdout.take().unwrap()).lines();
+        Peer {
+            input: process.stdin.take().unwrap(),
+            output,
+            _process: process,
+        }
+    }
+
+    /// What came of an order: the answer, or the name of the exception.
+    pub async fn ask(&mut self, order: Value) -> Result<Value, String> {
+        let line = format!("{order}\n");
+        self.input.write_all(line.as_bytes()).await.unwrap();
+        let answer = soon("Python's answer", self.output.next_line())
+            .await
+            .unwrap();
+        let answer: Value = serde_json::from_str(&answer.expect("Python lives")).unwrap();
+        match answer.get("error") {
+            Some(error) => Err(error.as_str().unwrap().to_owned()),
+            None => Ok(answer["ok"].clone()),
+        }
+    }
+
+    pub async fn done(&mut self, order: Value) {
+        self.ask(order.clone())
+            .await
+            .unwrap_or_else(|error| panic!("{order}: {error}"));
+    }
+
+    /// A consumer that is a member of these groups; the name of its channel.
+    pub async fn consumer(&mut self, groups: &[&str]) -> String {
+        let channel = self.ask(json!({"do": "new_channel"})).await.unwrap();
+        self.done(json!({"do": "consume", "channel": channel}))
+            .await;
+        for group in groups {
+            self.done(json!({"do": "group_add", "group": group, "channel": channel}))
+                .await;
+        }
+        channel.as_str().unwrap().to_owned()
+    }
+
+    /// What that consumer is told next.
+    pub async fn heard(&mut self, channel: &str) -> Value {
+        self.ask(json!({"do": "heard", "channel": channel, "seconds": 10}))
+            .await
+            .unwrap()
+    }
+
+    pub async fn is_quiet(&mut self, channel: &str) {
+        let heard = self
+            .ask(json!({"do": "heard", "channel": channel, "seconds": 0.2}))
+            .await;
+        assert_eq!(heard, Err("TimeoutError".to_owned()));
+    }
+
+    pub async fn group_send(&mut self, group: &str, message: Value) {
+        self.done(json!({"do": "group_send", "group": group, "messages": [message]}))
+            .await;
+    }
+
+    pub async fn send(&mut self, channel: &str, message: Value) -> Result<Value, String> {
+        self.ask(json!({"do": "send", "messages": [[channel, message]]}))
+            .await
+    }
+}

@@ -1,0 +1,185 @@
+//! The ways to a Redis: passwords and databases, TLS, socket files, Sentinels.
+
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use super::{
+    instance::{Redis, free_port},
+    world::{Layer, counted, number},
+};
+use crate::{postgres::cluster::skip, support::Directory};
+
+/// Two layers at this address hear each other.
+async fn works(host: &str) {
+    for backend in ["redis", "redis_pubsub"] {
+        let settings = [("layer.backend", backend)];
+        let [one, other] = [
+            Layer::at(host, &settings).await,
+            Layer::at(host, &settings).await,
+        ];
+        one.join("g", "a").await;
+        other.layer.group_send("g", counted(1)).await.unwrap();
+        assert_eq!(one.next().await.1, number(1), "{host} {backend}");
+        one.layer.close().await;
+        other.layer.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_password_and_a_database() {
+    let options = |_: &Directory| vec!["--requirepass".to_owned(), "p@ss/word".to_owned()];
+    let Some(redis) = Redis::with(options).await else {
+        return;
+    };
+    works(&format!(
+        "redis://:p%40ss%2Fword@127.0.0.1:{}/3",
+        redis.port
+    ))
+    .await;
+    let wrong = Layer::at(&format!("redis://:no@127.0.0.1:{}", redis.port), &[]).await;
+    assert!(wrong.layer.ping().await.is_err());
+}
+
+#[tokio::test]
+async fn two_databases_of_the_core_layer_do_not_meet() {
+    let Some(redis) = Redis::start().await else {
+        return;
+    };
+    let one = Layer::at(&format!("redis://127.0.0.1:{}/1", redis.port), &[]).await;
+    let other = Layer::at(&format!("redis://127.0.0.1:{}/2", redis.port), &[]).await;
+    one.join("g", "a").await;
+    other.layer.group_send("g", counted(1)).await.unwrap();
+    one.is_quiet_for(Duration::from_millis(200)).await;
+}
+
+#[tokio::test]
+async fn a_socket_file() {
+    let options = |directory: &Directory| {
+        let path = directory.path().join("redis.sock").display().to_string();
+        [
+            "--unixsocket".to_owned(),
+            path,
+            "--requirepass".to_owned(),
+            "secret".to_owned(),
+        ]
+        .into()
+    };
+    let Some(redis) = Redis::with(options).await else {
+        return;
+    };
+    let path = redis.directory.path().join("redis.sock");
+    works(&format!("unix://{}?db=2&password=secret", path.display())).await;
+}
+
+/// A certificate authority and a certificate for 127.0.0.1 signed by it; `false` without openssl.
+fn certificates(directory: &Path) -> bool {
+    let run = |arguments: &str| {
+        let mut command = Command::new("openssl");
+        command.args(arguments.split(' ')).current_dir(directory);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    std::fs::write(directory.join("san"), "subjectAltName=IP:127.0.0.1\n").unwrap();
+    run("req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=ca")
+        && run("req -newkey rsa:2048 -nodes -keyout redis.key -out redis.csr -subj /CN=redis")
+        && run(
+            "x509 -req -in redis.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out redis.pem -days 2 -extfile san",
+        )
+}
+
+#[tokio::test]
+async fn tls_with_an_authority_of_ones_own() {
+    let port = free_port();
+    let mut made = false;
+    let options = |directory: &Directory| {
+        made = certificates(directory.path());
+        if !made {
+            return Vec::new();
+        }
+        let port = port.to_string();
+        let pairs = [
+            ("--tls-port", &*port),
+            ("--tls-cert-file", "redis.pem"),
+            ("--tls-key-file", "redis.key"),
+            ("--tls-ca-cert-file", "ca.pem"),
+            ("--tls-auth-clients", "no"),
+        ];
+        pairs
+            .iter()
+            .flat_map(|(name, value)| [(*name).to_owned(), (*value).to_owned()])
+            .collect()
+    };
+    let Some(redis) = Redis::with(options).await else {
+        return;
+    };
+    if !made {
+        return skip("no openssl");
+    }
+    let ca = redis.directory.path().join("ca.pem");
+    works(&format!(
+        "rediss://127.0.0.1:{port}/1?ssl_ca_certs={}",
+        ca.display()
+    ))
+    .await;
+    works(&format!("rediss://127.0.0.1:{port}/0?ssl_cert_reqs=none")).await;
+    let unknown = Layer::at(&format!("rediss://127.0.0.1:{port}/0"), &[]).await;
+    assert!(
+        unknown.layer.ping().await.is_err(),
+        "an unknown authority is not trusted"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failover_leads_to_the_new_master() {
+    let Some(master) = Redis::start().await else {
+        return;
+    };
+    let follow = |_: &Directory| {
+        let port = master.port.to_string();
+        vec!["--replicaof".to_owned(), "127.0.0.1".to_owned(), port]
+    };
+    let replica = Redis::with(follow).await.unwrap();
+    let sentinel_port = free_port();
+    let directory = Directory::new();
+    let file = directory.path().join("sentinel.conf");
+    let config = format!(
+        "port {sentinel_port}\nbind 127.0.0.1\n\
+         sentinel monitor mymaster 127.0.0.1 {} 1\n\
+         sentinel down-after-milliseconds mymaster 500\n\
+         sentinel failover-timeout mymaster 2000\n",
+        master.port
+    );
+    std::fs::write(&file, config).unwrap();
+    let sentinel = Command::new("redis-server")
+        .arg(&file)
+        .arg("--sentinel")
+        .current_dir(directory.path())
+        .stdout(Stdio::null())
+        .spawn();
+    let mut sentinel = sentinel.unwrap();
+    let linked = async || {
+        let state: String = replica.ask("INFO replication").await;
+        state.contains("master_link_status:up")
+    };
+    crate::support::until("the replica", linked).await;
+    // The Sentinel has to have met the replica before it can choose it.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let url = format!("sentinel://127.0.0.1:{sentinel_port}/mymaster/0");
+    let [one, other] = [Layer::at(&url, &[]).await, Layer::at(&url, &[]).await];
+    one.join("g", "a").await;
+    other.layer.group_send("g", counted(1)).await.unwrap();
+    assert_eq!(one.next().await.1, number(1));
+    master.kill();
+    let began = Instant::now();
+    one.gap().await;
+    other.gap().await;
+    assert!(began.elapsed() < Duration::from_secs(15));
+    other.layer.group_send("g", counted(2)).await.unwrap();
+    assert_eq!(one.next().await.1, number(2));
+    assert_eq!(replica.ask::<i64>("EXISTS asgi:group:g").await, 1);
+    let _ = sentinel.kill();
+    let _ = sentinel.wait();
+}

@@ -1,0 +1,152 @@
+//! Layers of Chatferry on the servers of a test.
+
+use std::{sync::Arc, time::Duration};
+
+use chatferry::{
+    chat::Event,
+    config::Config,
+    django::json::{Constants, loads},
+    layer::{
+        ChannelLayer, Received,
+        redis::{self, event::Passthrough},
+    },
+    metrics::Metrics,
+    value::Value,
+};
+
+use super::instance::Redis;
+use crate::support::soon;
+
+/// One process' view of the layer.
+pub struct Layer {
+    pub layer: Arc<dyn ChannelLayer>,
+    pub metrics: Arc<Metrics>,
+}
+
+/// The URLs of hosts, as a setting has them.
+pub fn hosts(servers: &[Redis]) -> String {
+    let urls: Vec<String> = servers.iter().map(Redis::url).collect();
+    urls.join(",")
+}
+
+impl Layer {
+    /// A layer on these servers that takes every event as it is.
+    pub async fn on(servers: &[Redis], settings: &[(&str, &str)]) -> Self {
+        Layer::at(&hosts(servers), settings).await
+    }
+
+    pub async fn at(hosts: &str, settings: &[(&str, &str)]) -> Self {
+        let ours = [("layer.backend", "redis"), ("layer.hosts", hosts)];
+        let flags = ours.iter().chain(settings);
+        let flags: Vec<_> = flags
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
+        let config = Config::load(None, std::iter::empty(), &flags)
+            .unwrap()
+            .config;
+        let metrics = Arc::new(Metrics::new());
+        let opened = redis::open(&config.layer, Passthrough::all(), Arc::clone(&metrics));
+        Layer {
+            layer: opened.await.unwrap(),
+            metrics,
+        }
+    }
+
+    /// Makes this process' channel `local` a member of a group.
+    pub async fn join(&self, group: &str, local: &str) {
+        self.layer
+            .group_add(group, &self.layer.channel(local))
+            .await
+            .unwrap();
+    }
+
+    pub async fn leave(&self, group: &str, local: &str) {
+        self.layer
+            .group_discard(group, &self.layer.channel(local))
+            .await
+            .unwrap();
+    }
+
+    /// The next event: the channel it is for, and its JSON. Notices are passed over.
+    pub async fn next(&self) -> (String, String) {
+        soon("an event", async {
+            loop {
+                if let Received::Event { local, event } = self.layer.receive().await.unwrap() {
+                    return (local, json(&event));
+                }
+            }
+        })
+        .await
+    }
+
+    /// The next event, where the order of its members does not matter.
+    pub async fn heard(&self) -> (String, serde_json::Value) {
+        let (local, json) = self.next().await;
+        (local, serde_json::from_str(&json).unwrap())
+    }
+
+    /// Fails if there is an event within this time.
+    pub async fn is_quiet_for(&self, time: Duration) {
+        let next = async {
+            loop {
+                match self.layer.receive().await {
+                    Some(Received::Event { local, event }) => return (local, json(&event)),
+                    Some(_) => {}
+                    None => std::future::pending().await,
+                }
+            }
+        };
+        let next = tokio::time::timeout(time, next).await;
+        assert!(next.is_err(), "{next:?}");
+    }
+
+    /// Waits for the notice that events may have been missed.
+    pub async fn gap(&self) {
+        soon("a gap", async {
+            loop {
+                if let Received::Gap { .. } = self.layer.receive().await.unwrap() {
+                    return;
+                }
+            }
+        })
+        .await;
+    }
+
+    /// The value of a counter.
+    pub fn metric(&self, name: &str) -> f64 {
+        let text = self.metrics.render();
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("{name} ")));
+        line.map_or(0.0, |value| value.parse().unwrap())
+    }
+}
+
+/// An event of Django code's own making.
+pub fn event(json: &str) -> Event {
+    Event::Other(loads(json, Constants::Allow).unwrap())
+}
+
+/// The compact JSON of an event.
+pub fn json(event: &Event) -> String {
+    let Event::Other(body) = event else {
+        panic!("every event is taken as it is: {event:?}");
+    };
+    let mut out = Vec::new();
+    chatferry::django::json::write_utf8(&mut out, body);
+    String::from_utf8(out).unwrap()
+}
+
+/// An event that says only `n`, as [`Layer::next`] returns it.
+pub fn number(n: usize) -> String {
+    format!(r#"{{"type":"count.up","n":{n}}}"#)
+}
+
+/// An event that says only `n`.
+pub fn counted(n: usize) -> Event {
+    let members = vec![
+        ("type".into(), Value::from("count.up")),
+        ("n".into(), Value::Int(n as i128)),
+    ];
+    Event::Other(Value::Map(members))
+}

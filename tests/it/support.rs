@@ -1,0 +1,40 @@
+//! A real server for each test, and clients that can send anything.
+//!
+//! The server listens on a free port with an SQLite file of its own, in the test's own process
+//! ([`server`]) or as the real binary ([`process`]). The clients ([`http`], [`socket`]) write
+//! bytes to TCP, so that a test can send what no library would.
+
+pub mod directory;
+pub mod http;
+pub mod process;
+pub mod server;
+pub mod socket;
+
+use std::{future::Future, time::Duration};
+
+pub use self::{
+    directory::Directory,
+    http::{Answer, Connection, request},
+    process::Process,
+    server::Server,
+    socket::Socket,
+};
+
+/// How long anything that must happen may take; generous, because many tests run at once.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits for `what`, and fails the test if it does not come.
+pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    let outcome = tokio::time::timeout(PATIENCE, future).await;
+    outcome.unwrap_or_else(|_| panic!("waited {PATIENCE:?} for {what}"))
+}
+
+/// Asks again and again until `holds` is true.
+pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    soon(what, async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+}

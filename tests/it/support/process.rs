@@ -1,0 +1,131 @@
+//! The real binary, where the process itself matters: exit codes, signals, output, memory.
+
+use std::{net::SocketAddr, path::Path, process::Stdio};
+
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, BufReader},
+    process::{Child, Command},
+};
+
+use super::{Connection, Directory, soon};
+
+/// The binary that was built with the tests.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_chatferry");
+
+/// A command of the binary in a test's directory, with none of the caller's settings.
+pub fn chatferry(directory: &Directory, arguments: &[&str]) -> Command {
+    command_of(Path::new(BINARY), directory, arguments)
+}
+
+fn command_of(binary: &Path, directory: &Directory, arguments: &[&str]) -> Command {
+    // A file that may not grow shall be an error, as on a full disk, and not a signal.
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
+        .arg(binary)
+        .args(arguments)
+        .current_dir(directory.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    let ours = ["DATABASE_URL", "REDIS_URL", "SECRET_KEY", "PORT"];
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy().to_uppercase();
+        if ours.contains(&&*text) || text.starts_with("CHATFERRY__") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// What a command that ends by itself did.
+#[derive(Debug)]
+pub struct Outcome {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// Runs a command of the binary to its end.
+pub async fn run(directory: &Directory, arguments: &[&str]) -> Outcome {
+    finish(chatferry(directory, arguments)).await
+}
+
+pub async fn finish(mut command: Command) -> Outcome {
+    let output = soon("the command's end", command.output()).await.unwrap();
+    Outcome {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// A server process, killed at the end of the test if it still runs.
+pub struct Process {
+    child: Child,
+    pub address: SocketAddr,
+}
+
+impl Process {
+    /// Starts a server with these settings and waits until it listens.
+    pub async fn start(directory: &Directory, settings: &[&str]) -> Self {
+        Process::start_binary(Path::new(BINARY), directory, settings).await
+    }
+
+    pub async fn start_binary(binary: &Path, directory: &Directory, settings: &[&str]) -> Self {
+        let mut arguments = vec!["serve", "--set", "server.bind=127.0.0.1:0"];
+        arguments.extend(settings.iter().flat_map(|setting| ["--set", setting]));
+        let mut child = command_of(binary, directory, &arguments).spawn().unwrap();
+        let mut line = String::new();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        soon("the line", stdout.read_line(&mut line)).await.unwrap();
+        let (_, address) = line.trim().rsplit_once(" listens on http://").unwrap();
+        let address = address.parse().unwrap();
+        Process { child, address }
+    }
+
+    pub async fn connect(&self) -> Connection {
+        Connection::to(self.address).await
+    }
+
+    /// Sends a signal by its name, as `TERM`.
+    pub async fn signal(&self, name: &str) {
+        let command = format!("kill -{name} {}", self.child.id().unwrap());
+        let status = Command::new("sh").args(["-c", &command]).status().await;
+        assert!(status.unwrap().success());
+    }
+
+    /// Lets no file of the process grow past `size`, as a full disk does.
+    pub async fn limit_files(&self, size: &str) {
+        let pid = self.child.id().unwrap();
+        let size = size.replace('K', "000");
+        let command = format!("prlimit --pid {pid} --fsize={size}:unlimited");
+        let status = Command::new("sh").args(["-c", &command]).status().await;
+        assert!(status.unwrap().success());
+    }
+
+    /// Waits for the process to end; its exit code and what it wrote to standard error.
+    pub async fn ended(mut self) -> (i32, String) {
+        let status = soon("the process' end", self.child.wait()).await.unwrap();
+        let mut log = String::new();
+        let mut stderr = self.child.stderr.take().unwrap();
+        stderr.read_to_string(&mut log).await.unwrap();
+        (status.code().unwrap_or(-1), log)
+    }
+
+    /// How many files and sockets it has open.
+    pub fn open_files(&self) -> usize {
+        let path = format!("/proc/{}/fd", self.child.id().unwrap());
+        std::fs::read_dir(path).unwrap().count()
+    }
+
+    /// Resident memory in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id().unwrap());
+        let status = std::fs::read_to_string(path).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let kib = line.unwrap().split_whitespace().nth(1).unwrap();
+        kib.parse().unwrap()
+    }
+}

@@ -1,0 +1,138 @@
+//! A server in the test's own process.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use chatferry::{
+    app::App,
+    config::Config,
+    server::{self, Ended},
+};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+use super::{Answer, Connection, Directory, Socket, request, soon};
+
+/// A server on a free port. It ends with the test.
+pub struct Server {
+    pub app: Arc<App>,
+    pub address: SocketAddr,
+    pub directory: Arc<Directory>,
+    serving: JoinHandle<Ended>,
+}
+
+/// The settings of a test: a file of its own, and a short drain.
+pub fn config(directory: &Directory, flags: &[(&str, &str)]) -> Config {
+    let url = format!("sqlite://{}", directory.database().display());
+    let ours = [
+        ("server.bind", "127.0.0.1:0"),
+        ("server.drain_s", "1"),
+        ("store.url", &url),
+    ];
+    let flags: Vec<_> = ours.iter().chain(flags).map(owned).collect();
+    Config::load(None, std::iter::empty(), &flags)
+        .unwrap()
+        .config
+}
+
+fn owned((key, value): &(&str, &str)) -> (String, String) {
+    ((*key).to_owned(), (*value).to_owned())
+}
+
+impl Server {
+    /// A server with no settings but those of every test.
+    pub async fn start() -> Self {
+        Server::with(&[]).await
+    }
+
+    /// A server with these settings.
+    pub async fn with(flags: &[(&str, &str)]) -> Self {
+        Server::on(Arc::new(Directory::new()), flags).await
+    }
+
+    /// A server on a directory that may hold a database already.
+    pub async fn on(directory: Arc<Directory>, flags: &[(&str, &str)]) -> Self {
+        let app = App::start(config(&directory, flags)).await.unwrap();
+        let server = server::Server::bind(Arc::clone(&app)).await.unwrap();
+        let address = server.address().unwrap();
+        let address = address.strip_prefix("http://").unwrap().parse().unwrap();
+        Server {
+            app,
+            address,
+            directory,
+            serving: tokio::spawn(server.run()),
+        }
+    }
+
+    pub async fn connect(&self) -> Connection {
+        Connection::to(self.address).await
+    }
+
+    /// Sends a request on a connection of its own.
+    pub async fn send(&self, bytes: impl AsRef<[u8]>) -> Answer {
+        self.connect().await.ask(bytes).await
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send(request("GET", path, &[], None)).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        self.send(request("POST", path, &[], Some(&body))).await
+    }
+
+    pub async fn put(&self, path: &str, body: Value) -> Answer {
+        self.send(request("PUT", path, &[], Some(&body))).await
+    }
+
+    /// The id of a new conversation between alice and bob (there is one in each database).
+    pub async fn conversation(&self) -> String {
+        self.conversation_of("alice", "bob").await
+    }
+
+    pub async fn conversation_of(&self, one: &str, two: &str) -> String {
+        let body = json!({"participant1_id": one, "participant2_id": two});
+        let answer = self.post("/api/chat/conversations/", body).await;
+        answer.json()["id"].as_str().unwrap().to_owned()
+    }
+
+    /// A socket whose history has been read.
+    pub async fn socket(&self, conversation: &str) -> Socket {
+        let (socket, _) = self.join(conversation).await;
+        socket
+    }
+
+    /// A socket and the messages of its history.
+    pub async fn join(&self, conversation: &str) -> (Socket, Vec<Value>) {
+        let mut socket = Socket::open(self.connect().await, conversation).await;
+        let history = socket.history().await;
+        (socket, history)
+    }
+
+    /// The contents of a conversation's messages, as REST lists them.
+    pub async fn contents(&self, conversation: &str) -> Vec<String> {
+        let path = format!("/api/chat/conversations/{conversation}/messages/");
+        let messages = self.get(&path).await.json();
+        let messages = messages.as_array().unwrap().iter();
+        messages
+            .map(|message| message["content"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    /// The value of a metric without labels.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let text = self.get("/metrics").await;
+        let value = text.text().lines().find_map(|line| {
+            let rest = line.strip_prefix(name)?;
+            rest.strip_prefix(' ')?.parse().ok()
+        });
+        value.unwrap_or_default()
+    }
+
+    /// Drains the server and waits for its end.
+    pub async fn drained(self) -> Ended {
+        self.app.drain.begin();
+        let ended = soon("the end of the drain", self.serving).await.unwrap();
+        self.app.store.close().await;
+        ended
+    }
+}

@@ -1,0 +1,61 @@
+"""The servers and clients beside Chatferry that the Rust tests start for themselves: databases, Redis, live Python.
+
+What cannot be had is left out here; the tests that need it then say that they are skipped.
+"""
+
+import os
+from pathlib import Path
+
+from provision import command, debian, python, venv
+from shell import KEPT, ROOT, Failed, Skipped, run
+
+
+def found():
+    """The variables that name what was found."""
+    for ask in (postgresql, mariadb, redis):
+        attempt(ask)
+    variables = {
+        "CHATFERRY_TEST_PYTHON": attempt(python),
+        "CHATFERRY_TEST_CHANNELS": attempt(channels),
+        "CHATFERRY_TEST_MYSQLD": attempt(mysql),
+    }
+    # Whoever has servers of their own to test with has named them already.
+    return {name: str(value) for name, value in variables.items() if value and name not in os.environ}
+
+
+def attempt(ask):
+    try:
+        return ask()
+    except Skipped as reason:
+        print(reason, flush=True)
+        return None
+
+
+def postgresql():
+    if not any(Path("/usr/lib/postgresql").glob("*/bin/postgres")):
+        debian("postgresql")
+
+
+def mariadb():
+    return command("mariadbd")
+
+
+def redis():
+    return command("redis-server")
+
+
+def channels():
+    """Pythons with the oldest and the newest channels_redis that are spoken to."""
+    files = sorted(ROOT.glob("tests/it/redis/requirements-*.txt"))
+    return ":".join(str(venv(f"channels-{file.stem.partition('-')[2]}", file)) for file in files)
+
+
+def mysql():
+    """A MySQL server, which Debian has in its unstable section only."""
+    directory = KEPT / "mysql"
+    if not (directory / "mysqld").exists():
+        try:
+            run(ROOT / "tests" / "services" / "mysql", directory)
+        except Failed as error:
+            raise Skipped(f"no MySQL: {error}") from error
+    return directory / "mysqld"

@@ -1,0 +1,134 @@
+"""The steps in their order: what costs little and fails often comes first."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import neighbours
+from provision import CLIENTS, cargo, cargo_tool, chromium, command, node, python
+from server import release_binary, serving
+from shell import KEPT, ROOT, Skipped, run, run_counting, succeeds
+
+
+@dataclass(frozen=True)
+class Step:
+    name: str
+    what: str
+    # Given the options; returns how many parts of it were skipped, if any.
+    run: Callable
+    quick: bool = False
+
+
+def fmt(_):
+    run(cargo(), "fmt", "--check")
+
+
+def clippy(_):
+    run(cargo(), "clippy", "--locked", "--all-targets", "--", "-D", "warnings")
+
+
+def doc(_):
+    run(cargo(), "doc", "--locked", "--no-deps", "--document-private-items", RUSTDOCFLAGS="-D warnings")
+
+
+def deny(_):
+    run(cargo_tool("cargo-deny"), "--locked", "check", "--hide-inclusion-graph", "bans", "licenses", "sources")
+
+
+def advisories(_):
+    tool = cargo_tool("cargo-deny")
+    if not succeeds(tool, "--locked", "fetch", "db"):
+        raise Skipped("no advisory database: it cannot be fetched from here")
+    run(tool, "--locked", "check", "--hide-inclusion-graph", "--disable-fetch", "advisories")
+
+
+def machete(_):
+    run(cargo_tool("cargo-machete"), ROOT)
+
+
+def test(options):
+    found = {} if options.quick else neighbours.found()
+    return run_counting(cargo(), "test", "--locked", "--no-fail-fast", **found)
+
+
+def build(_):
+    run(cargo(), "build", "--locked", "--release", "--quiet")
+
+
+def kit(_):
+    run(python(), "-m", "unittest", "discover", "--start-directory", "compat/kit", "--pattern", "test_*.py")
+
+
+def django_app(_):
+    build(None)
+    tests = "compat/chatferry_compat/tests"
+    run(python(), "-m", "unittest", "discover", "--start-directory", tests, CHATFERRY_BINARY=str(release_binary()))
+
+
+def deploy(_):
+    build(None)
+    for name in ("nginx", "haproxy", "redis-server"):
+        command(name)
+    tests = ("discover", "--start-directory", "compat/deploy")
+    run(python(), "-m", "unittest", *tests, CHATFERRY_BINARY=str(release_binary()))
+
+
+def compat(_):
+    build(None)
+    run(python(), "compat/kit/side_by_side.py", "--binary", release_binary())
+
+
+def page(_):
+    build(None)
+    pictures = KEPT / "screenshots"
+    pictures.mkdir(parents=True, exist_ok=True)
+    settings = {"CHROMIUM": chromium(), "SCREENSHOTS": str(pictures)}
+    with serving() as address:
+        run(node(), "page.mjs", cwd=CLIENTS, BASE_URL=address, **settings)
+
+
+def ws_node(_):
+    build(None)
+    with serving() as address:
+        run(node(), "ws_node.mjs", cwd=CLIENTS, BASE_URL=address)
+
+
+def ws_python(_):
+    build(None)
+    with serving() as address:
+        run(python(), "ws_python.py", cwd=CLIENTS, BASE_URL=address)
+
+
+def ws_slow(_):
+    build(None)
+    with serving(WS__QUEUE_MESSAGES="16", WS__QUEUE_BYTES="65536") as address:
+        run(python(), "ws_python.py", cwd=CLIENTS, BASE_URL=address, SLOW="1", CLIENTS="20")
+
+
+def footprint(options, cycles=100_000):
+    build(None)
+    wanted = str(options.cycles or cycles)
+    # The client is debug code: it is not what is measured, and the tests have built most of it.
+    client = ("bench", "--locked", "--quiet", "--profile", "dev", "--bench", "footprint", "--")
+    run(cargo(), *client, "--binary", release_binary(), "--cycles", wanted)
+
+
+STEPS = [
+    Step("fmt", "the code is formatted", fmt, quick=True),
+    Step("clippy", "no lint has anything to say", clippy, quick=True),
+    Step("doc", "the documentation builds, and its links lead somewhere", doc),
+    Step("deny", "licences, sources and versions of the crates", deny),
+    Step("advisories", "no crate has a known hole", advisories),
+    Step("machete", "no crate is there for nothing", machete),
+    Step("test", "unit tests, and the server in a process over TCP", test, quick=True),
+    Step("build", "the release binary", build),
+    Step("kit", "the tools of the comparison themselves", kit),
+    Step("django_app", "settings read from Django, and what would differ", django_app),
+    Step("deploy", "moves behind nginx and HAProxy with the samples", deploy),
+    Step("compat", "side by side with a live Django", compat),
+    Step("page", "people in Chromium use the chat page", page),
+    Step("ws_node", "Node's ws, and raw sockets", ws_node),
+    Step("ws_python", "Python's websockets, 200 at once", ws_python),
+    Step("ws_slow", "a slow client among quick ones, with small queues", ws_slow),
+    Step("footprint", "size, start and memory are within their limits", lambda options: footprint(options, 30_000)),
+]
+EXTRA = [Step("footprint", "size, start and memory, in figures", footprint)]

@@ -3,7 +3,8 @@
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use rusqlite::{Connection, ErrorCode};
@@ -15,6 +16,9 @@ use crate::store::StoreError;
 /// unavailable.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long until a file that another process is just turning to WAL is tried again.
+const WAL_RETRY: Duration = Duration::from_millis(10);
+
 /// Opens the file, making it if it is not there.
 ///
 /// # Errors
@@ -22,11 +26,31 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 pub fn connect(path: &Path) -> Result<Connection, StoreError> {
     let db = Connection::open(path).map_err(|error| error_at(path, &error))?;
     db.busy_timeout(BUSY_TIMEOUT)
-        .and_then(|()| db.pragma_update(None, "journal_mode", "wal"))
+        .and_then(|()| enter_wal(&db))
         .and_then(|()| db.pragma_update(None, "synchronous", "full"))
         .and_then(|()| db.pragma_update(None, "foreign_keys", true))
         .map_err(|error| error_at(path, &error))?;
     Ok(db)
+}
+
+/// Puts the file into WAL mode, in which it stays.
+///
+/// SQLite does not wait for the lock that this takes, since two that wait for each other here
+/// would do so for ever: of two processes that open a new file at once, one is told that it is
+/// busy, whatever the timeout.
+fn enter_wal(db: &Connection) -> rusqlite::Result<()> {
+    let deadline = Instant::now() + BUSY_TIMEOUT;
+    loop {
+        match db.pragma_update(None, "journal_mode", "wal") {
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && Instant::now() < deadline =>
+            {
+                thread::sleep(WAL_RETRY);
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 fn error_at(path: &Path, error: &rusqlite::Error) -> StoreError {

@@ -293,7 +293,11 @@ fn program(flavour: Flavour) -> Option<PathBuf> {
         return std::env::var_os("CHATFERRY_TEST_MYSQLD").map(PathBuf::from);
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let places = std::env::split_paths(&path).chain(["/usr/sbin".into()]);
-    let mut programs = places.map(|place| place.join("mariadbd"));
-    programs.find(|program| program.exists())
+    let find = |name| {
+        let places = std::env::split_paths(&path).chain(["/usr/sbin".into()]);
+        let mut programs = places.map(|place| place.join(name));
+        programs.find(|program| program.exists())
+    };
+    // The data directory is made by a script that calls it.
+    find("my_print_defaults").and_then(|_| find("mariadbd"))
 }

@@ -8,7 +8,7 @@
 
 mod core;
 mod fleet;
-mod instance;
+pub mod instance;
 mod interop;
 mod lifetime;
 mod mixed;

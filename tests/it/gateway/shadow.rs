@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{django::Django, upstream::Upstream};
-use crate::support::{Server, Socket, request, socket::frame, until};
+use crate::support::{Port, Server, Socket, request, socket::frame, until};
 
 const ALL_SHADOWED: [(&str, &str); 2] = [
     ("gateway.rollout_percent", "0"),
@@ -207,9 +207,10 @@ async fn a_read_served_here_is_compared_with_the_upstream_s_answer() {
 
 #[tokio::test]
 async fn an_upstream_that_cannot_be_asked_is_no_difference() {
-    let nobody = Upstream::echo().await.url();
+    let nobody = Port::claim();
+    let url = format!("http://127.0.0.1:{}", nobody.number);
     let flags = [
-        ("gateway.upstream", nobody.as_str()),
+        ("gateway.upstream", url.as_str()),
         ("gateway.shadow_percent", "100"),
     ];
     let server = Server::with(&flags).await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::upstream::{Call, Upstream};
 use crate::support::{
-    Socket,
+    Port, Server, Socket,
     socket::{CLOSE, PING, TEXT, frame, frame_with, handshake, path_of},
     soon, until,
 };
@@ -106,8 +106,9 @@ async fn a_client_that_drops_its_socket_ends_the_upstream_s() {
 
 #[tokio::test]
 async fn without_an_upstream_a_handshake_is_a_502() {
-    let nobody = echo().await.url();
-    let server = crate::support::Server::with(&[("gateway.upstream", &nobody)]).await;
+    let nobody = Port::claim();
+    let url = format!("http://127.0.0.1:{}", nobody.number);
+    let server = Server::with(&[("gateway.upstream", &url)]).await;
     assert_eq!(server.send(handshake("/ws/other/", "")).await.status, 502);
 }
 

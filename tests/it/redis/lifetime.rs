@@ -6,7 +6,7 @@ use chatferry::layer::{LayerError, Received};
 
 use super::{
     instance::Redis,
-    world::{Layer, counted, number},
+    world::{Layer, counted, layers, number},
 };
 use crate::support::{soon, until};
 
@@ -19,14 +19,10 @@ async fn members(redis: &Redis, group: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn a_member_outlives_group_expiry() {
-    let Some(redis) = Redis::start().await else {
+    let settings = [("layer.group_expiry", "3")];
+    let Some((_redis, [one, other])) = layers(&settings).await else {
         return;
     };
-    let settings = [("layer.group_expiry", "3")];
-    let [one, other] = [
-        Layer::at(&redis.url(), &settings).await,
-        Layer::at(&redis.url(), &settings).await,
-    ];
     one.join("g", "a").await;
     for n in 0..4 {
         tokio::time::sleep(Duration::from_millis(1500)).await;
@@ -37,13 +33,9 @@ async fn a_member_outlives_group_expiry() {
 
 #[tokio::test]
 async fn memberships_are_back_soon_after_a_flush() {
-    let Some(redis) = Redis::start().await else {
+    let Some((redis, [one, other])) = layers(&[]).await else {
         return;
     };
-    let [one, other] = [
-        Layer::at(&redis.url(), &[]).await,
-        Layer::at(&redis.url(), &[]).await,
-    ];
     for n in 0..700 {
         one.join(&format!("g{n}"), "a").await;
     }
@@ -63,10 +55,9 @@ async fn memberships_are_back_soon_after_a_flush() {
 
 #[tokio::test]
 async fn a_sender_notices_at_once_that_its_own_membership_is_gone() {
-    let Some(redis) = Redis::start().await else {
+    let Some((redis, [layer])) = layers(&[]).await else {
         return;
     };
-    let layer = Layer::at(&redis.url(), &[]).await;
     layer.join("g", "a").await;
     let _: () = redis.ask("FLUSHALL").await;
     let began = Instant::now();
@@ -82,12 +73,10 @@ async fn a_sender_notices_at_once_that_its_own_membership_is_gone() {
 #[tokio::test]
 async fn a_restart_is_outlived_and_told() {
     for backend in BACKENDS {
-        let Some(redis) = Redis::start().await else {
+        let settings = [("layer.backend", backend)];
+        let Some((redis, [one, other])) = layers(&settings).await else {
             return;
         };
-        let settings = [("layer.backend", backend)];
-        let one = Layer::at(&redis.url(), &settings).await;
-        let other = Layer::at(&redis.url(), &settings).await;
         one.join("g", "a").await;
         one.join("h", "b").await;
         one.leave("h", "b").await;
@@ -122,12 +111,10 @@ async fn a_restart_is_outlived_and_told() {
 #[tokio::test]
 async fn cut_connections_are_opened_again_within_two_seconds() {
     for backend in BACKENDS {
-        let Some(redis) = Redis::start().await else {
+        let settings = [("layer.backend", backend)];
+        let Some((redis, [one, other])) = layers(&settings).await else {
             return;
         };
-        let settings = [("layer.backend", backend)];
-        let one = Layer::at(&redis.url(), &settings).await;
-        let other = Layer::at(&redis.url(), &settings).await;
         one.join("g", "a").await;
         for n in 0..3 {
             redis.cut_connections().await;
@@ -144,10 +131,9 @@ async fn cut_connections_are_opened_again_within_two_seconds() {
 #[tokio::test]
 async fn a_redis_that_only_stops_is_noticed_and_local_channels_are_served_once() {
     for backend in BACKENDS {
-        let Some(redis) = Redis::start().await else {
+        let Some((redis, [layer])) = layers(&[("layer.backend", backend)]).await else {
             return;
         };
-        let layer = Layer::at(&redis.url(), &[("layer.backend", backend)]).await;
         layer.join("g", "a").await;
         redis.signal("STOP");
         let mut heard = Vec::new();
@@ -230,14 +216,10 @@ async fn one_host_of_three_that_is_away_stops_only_its_own_groups() {
 
 #[tokio::test]
 async fn a_queue_that_ran_full_is_told_as_a_gap() {
-    let Some(redis) = Redis::start().await else {
+    let settings = [("layer.capacity", "20")];
+    let Some((_redis, [one, other])) = layers(&settings).await else {
         return;
     };
-    let settings = [("layer.capacity", "20")];
-    let [one, other] = [
-        Layer::at(&redis.url(), &settings).await,
-        Layer::at(&redis.url(), &settings).await,
-    ];
     one.join("g", "a").await;
     let sends = (0..200).map(|n| other.layer.group_send("g", counted(n)));
     let outcomes = futures_util::future::join_all(sends).await;

@@ -6,21 +6,24 @@ use std::{net::SocketAddr, process::Stdio, sync::Arc};
 use serde_json::json;
 use tokio::process::{Child, Command};
 
-use super::instance::{Redis, free_port};
-use crate::{
-    postgres::cluster::{python, reference},
-    support::{Connection, Directory, Server, Socket, soon, until},
+use super::instance::Redis;
+use crate::support::{
+    Connection, Directory, Port, Server, Socket,
+    neighbours::{python, reference},
+    soon, until,
 };
 
 /// The reference service; killed with the test.
 struct Django {
     address: SocketAddr,
+    _port: Port,
     _process: Child,
 }
 
 impl Django {
     async fn start(directory: &Directory, redis: &Redis, kind: &str) -> Option<Self> {
-        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let port = Port::claim();
+        let address = SocketAddr::from(([127, 0, 0, 1], port.number));
         let process = Command::new(python()?)
             .args([
                 "-m",
@@ -50,6 +53,7 @@ impl Django {
         .await;
         Some(Django {
             address,
+            _port: port,
             _process: process,
         })
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     instance::Redis,
-    world::{Layer, counted, number},
+    world::{Layer, counted, layers, number},
 };
 use crate::support::until;
 use chatferry::layer::redis::shard::shard;
@@ -19,10 +19,9 @@ async fn listeners(redis: &Redis, channel: &str) -> i64 {
 
 #[tokio::test]
 async fn one_subscription_serves_a_group_and_ends_with_its_last_channel() {
-    let Some(redis) = Redis::start().await else {
+    let Some((redis, [layer])) = layers(&[PUBSUB]).await else {
         return;
     };
-    let layer = Layer::at(&redis.url(), &[PUBSUB]).await;
     layer.join("room_1", "a").await;
     layer.join("room_1", "b").await;
     assert_eq!(listeners(&redis, "asgi__group__room_1").await, 1);
@@ -47,13 +46,9 @@ async fn one_subscription_serves_a_group_and_ends_with_its_last_channel() {
 
 #[tokio::test]
 async fn whoever_has_joined_misses_nothing_that_is_published_then() {
-    let Some(redis) = Redis::start().await else {
+    let Some((_redis, [one, other])) = layers(&[PUBSUB]).await else {
         return;
     };
-    let [one, other] = [
-        Layer::at(&redis.url(), &[PUBSUB]).await,
-        Layer::at(&redis.url(), &[PUBSUB]).await,
-    ];
     for n in 0..50 {
         let group = format!("g{n}");
         one.join(&group, "a").await;
@@ -64,13 +59,9 @@ async fn whoever_has_joined_misses_nothing_that_is_published_then() {
 
 #[tokio::test]
 async fn an_event_reaches_every_channel_once_its_own_processes_too() {
-    let Some(redis) = Redis::start().await else {
+    let Some((_redis, [one, other])) = layers(&[PUBSUB]).await else {
         return;
     };
-    let [one, other] = [
-        Layer::at(&redis.url(), &[PUBSUB]).await,
-        Layer::at(&redis.url(), &[PUBSUB]).await,
-    ];
     for local in ["a", "b"] {
         one.join("g", local).await;
         other.join("g", local).await;
@@ -89,10 +80,9 @@ async fn an_event_reaches_every_channel_once_its_own_processes_too() {
 
 #[tokio::test]
 async fn a_payload_is_the_bare_message_and_a_bad_one_is_skipped() {
-    let Some(redis) = Redis::start().await else {
+    let Some((redis, [layer])) = layers(&[PUBSUB]).await else {
         return;
     };
-    let layer = Layer::at(&redis.url(), &[PUBSUB]).await;
     layer.join("g", "a").await;
     for payload in [&b"\xc1"[..], b"", b"\x80", b"\x81\xa4type\xa1a"] {
         let mut publish = redis::cmd("PUBLISH");
@@ -127,10 +117,9 @@ async fn with_three_hosts_a_subscription_is_where_its_whole_name_says() {
 
 #[tokio::test]
 async fn many_groups_are_subscribed_again_after_a_restart() {
-    let Some(redis) = Redis::start().await else {
+    let Some((redis, [layer])) = layers(&[PUBSUB]).await else {
         return;
     };
-    let layer = Layer::at(&redis.url(), &[PUBSUB]).await;
     for n in 0..1200 {
         layer.join(&format!("g{n}"), "a").await;
     }

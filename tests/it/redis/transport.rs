@@ -7,10 +7,10 @@ use std::{
 };
 
 use super::{
-    instance::{Redis, free_port},
+    instance::Redis,
     world::{Layer, counted, number},
 };
-use crate::{postgres::cluster::skip, support::Directory};
+use crate::support::{Directory, Port, skip};
 
 /// Two layers at this address hear each other.
 async fn works(host: &str) {
@@ -36,10 +36,10 @@ async fn a_password_and_a_database() {
     };
     works(&format!(
         "redis://:p%40ss%2Fword@127.0.0.1:{}/3",
-        redis.port
+        redis.port.number
     ))
     .await;
-    let wrong = Layer::at(&format!("redis://:no@127.0.0.1:{}", redis.port), &[]).await;
+    let wrong = Layer::at(&format!("redis://:no@127.0.0.1:{}", redis.port.number), &[]).await;
     assert!(wrong.layer.ping().await.is_err());
 }
 
@@ -48,8 +48,8 @@ async fn two_databases_of_the_core_layer_do_not_meet() {
     let Some(redis) = Redis::start().await else {
         return;
     };
-    let one = Layer::at(&format!("redis://127.0.0.1:{}/1", redis.port), &[]).await;
-    let other = Layer::at(&format!("redis://127.0.0.1:{}/2", redis.port), &[]).await;
+    let one = Layer::at(&format!("redis://127.0.0.1:{}/1", redis.port.number), &[]).await;
+    let other = Layer::at(&format!("redis://127.0.0.1:{}/2", redis.port.number), &[]).await;
     one.join("g", "a").await;
     other.layer.group_send("g", counted(1)).await.unwrap();
     one.is_quiet_for(Duration::from_millis(200)).await;
@@ -92,7 +92,8 @@ fn certificates(directory: &Path) -> bool {
 
 #[tokio::test]
 async fn tls_with_an_authority_of_ones_own() {
-    let port = free_port();
+    let claimed = Port::claim();
+    let port = claimed.number;
     let mut made = false;
     let options = |directory: &Directory| {
         made = certificates(directory.path());
@@ -138,11 +139,12 @@ async fn a_failover_leads_to_the_new_master() {
         return;
     };
     let follow = |_: &Directory| {
-        let port = master.port.to_string();
+        let port = master.port.number.to_string();
         vec!["--replicaof".to_owned(), "127.0.0.1".to_owned(), port]
     };
     let replica = Redis::with(follow).await.unwrap();
-    let sentinel_port = free_port();
+    let claimed = Port::claim();
+    let sentinel_port = claimed.number;
     let directory = Directory::new();
     let file = directory.path().join("sentinel.conf");
     let config = format!(
@@ -150,7 +152,7 @@ async fn a_failover_leads_to_the_new_master() {
          sentinel monitor mymaster 127.0.0.1 {} 1\n\
          sentinel down-after-milliseconds mymaster 500\n\
          sentinel failover-timeout mymaster 2000\n",
-        master.port
+        master.port.number
     );
     std::fs::write(&file, config).unwrap();
     let sentinel = Command::new("redis-server")

@@ -170,12 +170,14 @@ async fn everything_said_during_a_move_is_stored_once_and_seen_by_everybody() {
     sleep(Duration::from_secs(1)).await;
     django.run().await;
     move_to(&server, 0);
-    sleep(Duration::from_secs(2)).await;
+    until("everybody to be with Django", async || {
+        passed().await > (2 * CONVERSATIONS) as f64 - 0.5
+    })
+    .await;
     stop.send(true).unwrap();
     let mut all = HashMap::<String, Vec<Report>>::new();
     for client in clients {
-        let report = tokio::time::timeout(Duration::from_secs(60), client).await;
-        let report = report.unwrap().unwrap();
+        let report = soon("a client", client).await.unwrap();
         let conversation = report.conversation.clone();
         all.entry(conversation).or_default().push(report);
     }

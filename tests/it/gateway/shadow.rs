@@ -103,13 +103,19 @@ async fn the_reference_as_it_is_differs_in_nothing() {
     for _ in 0..3 {
         chat(&server, &id).await;
     }
-    read(&server, &id).await;
-    until("many comparisons", async || compared(&server).await >= 50.0).await;
+    until("many comparisons", async || {
+        read(&server, &id).await;
+        compared(&server).await >= 50.0
+    })
+    .await;
     assert_eq!(mismatches(&server).await, []);
     // And the same reads served here.
     let here = django.gateway(&[("gateway.shadow_percent", "100")]).await;
-    read(&here, &id).await;
-    until("comparisons", async || compared(&here).await >= 15.0).await;
+    until("comparisons", async || {
+        read(&here, &id).await;
+        compared(&here).await >= 15.0
+    })
+    .await;
     assert_eq!(mismatches(&here).await, []);
 }
 

@@ -108,11 +108,7 @@ pub async fn a_frozen_server_costs_a_503_and_is_used_again_when_it_thaws(on: Fla
     let Some(database) = Database::mortal(on, &[]).await else {
         return;
     };
-    let url = format!(
-        "{}?connect_timeout=1&read_timeout=1&write_timeout=1",
-        database.url
-    );
-    let server = Server::with(&[("store.url", &url)]).await;
+    let server = database.server().await;
     let id = server.conversation().await;
     let mut socket = server.socket(&id).await;
     socket.works().await;
@@ -121,8 +117,10 @@ pub async fn a_frozen_server_costs_a_503_and_is_used_again_when_it_thaws(on: Fla
     socket.say("lost").await;
     assert!(socket.error().await.contains("try again"));
     apart(&database, |instance| instance.signal("CONT")).await;
+    goes_on(&server, &id, "thawed").await;
     socket.works().await;
-    assert_eq!(server.contents(&id).await, ["still here", "still here"]);
+    let said = ["still here", "thawed", "still here"];
+    assert_eq!(server.contents(&id).await, said);
 }
 
 pub async fn a_full_disk_is_told_and_survived(on: Flavour) {

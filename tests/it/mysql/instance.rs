@@ -216,7 +216,7 @@ impl Private {
             ])
             .args([
                 "--bind-address=127.0.0.1",
-                "--max-connections=300",
+                "--max-connections=1000",
                 "--innodb-buffer-pool-size=32M",
                 "--character-set-server=utf8mb4",
                 "--collation-server=utf8mb4_unicode_ci",

@@ -115,7 +115,7 @@ impl Cluster {
                 "-c",
                 "listen_addresses=127.0.0.1",
                 "-c",
-                "max_connections=200",
+                "max_connections=500",
             ]);
         let mut child = postgres.spawn().unwrap();
         let deadline = Instant::now() + PATIENCE;

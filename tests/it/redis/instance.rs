@@ -124,14 +124,23 @@ impl Redis {
         command.query_async(&mut connection).await.unwrap()
     }
 
-    /// Every key, and how long it is still to live; -1 for ever.
+    /// Every key, and the seconds it is still to live; -1 for ever.
     pub async fn keys(&self) -> Vec<(String, i64)> {
         let mut keys = Vec::new();
         for key in self.ask::<Vec<String>>("KEYS *").await {
             let left = self.ask(&format!("TTL {key}")).await;
-            keys.push((key, left));
+            // It may have gone meanwhile.
+            if left != -2 {
+                keys.push((key, left));
+            }
         }
         keys
+    }
+
+    /// How many connections listen on a channel of Redis' own.
+    pub async fn listeners(&self, channel: &str) -> i64 {
+        let (_, count): (String, i64) = self.ask(&format!("PUBSUB NUMSUB {channel}")).await;
+        count
     }
 
     /// Cuts every connection of Chatferry's.
@@ -151,4 +160,16 @@ impl Drop for Redis {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Waits until a channel of Redis' own has so many subscribers, on all servers together.
+pub async fn subscribed(servers: &[Redis], channel: &str, wanted: i64) {
+    until("subscriptions", async || {
+        let mut count = 0;
+        for server in servers {
+            count += server.listeners(channel).await;
+        }
+        count == wanted
+    })
+    .await;
 }

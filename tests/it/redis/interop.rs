@@ -7,6 +7,7 @@ use chatferry::layer::LayerError;
 use serde_json::{Value, json};
 
 use super::{
+    instance::subscribed,
     peer::{Pair, pythons},
     world::{counted, event},
 };
@@ -34,7 +35,9 @@ fn everything() -> Value {
 async fn meet(python: &Path, kind: &str, hosts: usize, theirs: Value, ours: &[(&str, &str)]) {
     let pair = Pair::start(python, kind, hosts, theirs, ours).await;
     let Some(Pair {
-        mut peer, layer, ..
+        servers,
+        mut peer,
+        layer,
     }) = pair
     else {
         return;
@@ -47,8 +50,13 @@ async fn meet(python: &Path, kind: &str, hosts: usize, theirs: Value, ours: &[(&
         );
         layer.join(&group, "a").await;
         layer.join(&group, "b").await;
-        // On pub/sub Python goes on before Redis has confirmed its subscription.
-        tokio::time::sleep(std::time::Duration::from_millis(150)).await;
+        if kind == "pubsub" {
+            // Python goes on before Redis has confirmed its subscriptions.
+            subscribed(&servers, &format!("asgi__group__{group}"), 2).await;
+            for channel in [&one, &two] {
+                subscribed(&servers, &format!("asgi{channel}"), 1).await;
+            }
+        }
 
         peer.group_send(&group, everything()).await;
         for local in ["a", "b"] {
@@ -269,7 +277,12 @@ async fn a_queue_we_do_not_read_is_refused_at_capacity_and_then_read_whole() {
         let channel = layer.layer.channel("a");
         let queue = format!("asgi{}", channel.strip_suffix('a').unwrap());
         // Nobody takes what comes in: the first message is read, and then nothing more.
-        let messages = (0..102).map(|n| json!([channel, {"type": "count.up", "n": n}]));
+        peer.send(&channel, count(0)).await.unwrap();
+        until("an empty queue", async || {
+            servers[0].ask::<i64>(&format!("EXISTS {queue}")).await == 0
+        })
+        .await;
+        let messages = (1..102).map(|n| json!([channel, count(n)]));
         let messages: Vec<Value> = messages.collect();
         let refused = peer.ask(json!({"do": "send", "messages": messages})).await;
         assert_eq!(refused, Err("ChannelFull".to_owned()));

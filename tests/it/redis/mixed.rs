@@ -6,7 +6,7 @@ use std::{net::SocketAddr, process::Stdio, sync::Arc};
 use serde_json::json;
 use tokio::process::{Child, Command};
 
-use super::instance::Redis;
+use super::instance::{Redis, subscribed};
 use crate::support::{
     Connection, Directory, Port, Server, Socket,
     neighbours::{python, reference},
@@ -102,8 +102,11 @@ async fn sockets_on_django_and_on_chatferry_see_one_stream() {
             sockets.push(server.socket(&id).await);
         }
         sockets.push(one.socket(&id).await);
-        // On pub/sub Django goes on before Redis has confirmed its subscription.
-        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        if kind == "pubsub" {
+            // Django goes on before Redis has confirmed its subscriptions.
+            let group = format!("asgi__group__chat_{id}");
+            subscribed(std::slice::from_ref(&redis), &group, 4).await;
+        }
         for speaker in 0..sockets.len() {
             let content = format!("{kind} {speaker}");
             sockets[speaker].say(&content).await;

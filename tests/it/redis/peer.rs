@@ -139,7 +139,7 @@ impl Peer {
 
     /// What that consumer is told next.
     pub async fn heard(&mut self, channel: &str) -> Value {
-        self.ask(json!({"do": "heard", "channel": channel, "seconds": 10}))
+        self.ask(json!({"do": "heard", "channel": channel, "seconds": 100}))
             .await
             .unwrap()
     }

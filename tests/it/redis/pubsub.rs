@@ -11,12 +11,6 @@ use chatferry::layer::redis::shard::shard;
 
 const PUBSUB: (&str, &str) = ("layer.backend", "redis_pubsub");
 
-/// How many connections listen on a channel.
-async fn listeners(redis: &Redis, channel: &str) -> i64 {
-    let (_, count): (String, i64) = redis.ask(&format!("PUBSUB NUMSUB {channel}")).await;
-    count
-}
-
 #[tokio::test]
 async fn one_subscription_serves_a_group_and_ends_with_its_last_channel() {
     let Some((redis, [layer])) = layers(&[PUBSUB]).await else {
@@ -24,7 +18,7 @@ async fn one_subscription_serves_a_group_and_ends_with_its_last_channel() {
     };
     layer.join("room_1", "a").await;
     layer.join("room_1", "b").await;
-    assert_eq!(listeners(&redis, "asgi__group__room_1").await, 1);
+    assert_eq!(redis.listeners("asgi__group__room_1").await, 1);
     let mut channels: Vec<String> = redis.ask("PUBSUB CHANNELS").await;
     channels.sort();
     assert_eq!(channels[0], "asgi__group__room_1");
@@ -33,9 +27,9 @@ async fn one_subscription_serves_a_group_and_ends_with_its_last_channel() {
         "{channels:?}"
     );
     layer.leave("room_1", "a").await;
-    assert_eq!(listeners(&redis, "asgi__group__room_1").await, 1);
+    assert_eq!(redis.listeners("asgi__group__room_1").await, 1);
     layer.leave("room_1", "b").await;
-    assert_eq!(listeners(&redis, "asgi__group__room_1").await, 0);
+    assert_eq!(redis.listeners("asgi__group__room_1").await, 0);
     assert!(redis.keys().await.is_empty(), "nothing is kept");
     layer.layer.close().await;
     until("the end", async || {
@@ -108,7 +102,7 @@ async fn with_three_hosts_a_subscription_is_where_its_whole_name_says() {
         one.join(&group, "a").await;
         for (place, server) in servers.iter().enumerate() {
             let here = i64::from(place == shard(channel.as_bytes(), 3));
-            assert_eq!(listeners(server, &channel).await, here, "{channel}");
+            assert_eq!(server.listeners(&channel).await, here, "{channel}");
         }
         other.layer.group_send(&group, counted(n)).await.unwrap();
         assert_eq!(one.next().await.1, number(n));
@@ -127,13 +121,13 @@ async fn many_groups_are_subscribed_again_after_a_restart() {
     layer.gap().await;
     for n in [0, 600, 1199] {
         assert_eq!(
-            listeners(&redis, &format!("asgi__group__g{n}")).await,
+            redis.listeners(&format!("asgi__group__g{n}")).await,
             1,
             "g{n}"
         );
         layer.leave(&format!("g{n}"), "a").await;
         assert_eq!(
-            listeners(&redis, &format!("asgi__group__g{n}")).await,
+            redis.listeners(&format!("asgi__group__g{n}")).await,
             0,
             "g{n}"
         );

@@ -14,14 +14,15 @@ use crate::support::{
 };
 
 /// The reference service; killed with the test.
-struct Django {
-    address: SocketAddr,
+pub struct Django {
+    pub address: SocketAddr,
     _port: Port,
     _process: Child,
 }
 
 impl Django {
-    async fn start(directory: &Directory, redis: &Redis, kind: &str) -> Option<Self> {
+    /// A process on the database of this directory; `kind` is its layer, `core` or `pubsub`.
+    pub async fn start(directory: &Directory, redis: &Redis, kind: &str) -> Option<Self> {
         let port = Port::claim();
         let address = SocketAddr::from(([127, 0, 0, 1], port.number));
         let process = Command::new(python()?)
@@ -58,7 +59,8 @@ impl Django {
         })
     }
 
-    async fn socket(&self, conversation: &str) -> Socket {
+    /// A socket whose history has been read.
+    pub async fn socket(&self, conversation: &str) -> Socket {
         let mut socket = Socket::open(Connection::to(self.address).await, conversation).await;
         socket.history().await;
         socket

@@ -33,8 +33,11 @@ SOCKETS = 3  # of each process in each conversation
 PAUSE_S = 0.05  # between two messages
 BETWEEN_KILLS_S = (4, 12)
 PATIENCE_S = 90  # for whatever must come true at the end
-# What a Django consumer may die of here: Redis is away, or SQLite has too many writers for its patience.
-EXCUSED = re.compile(r"(redis\.exceptions\.)?(Connection\w*|Timeout|BusyLoading)Error\b|.*database is locked")
+# What a Django consumer may die of here: Redis is away, SQLite has too many writers for its patience, or its client
+# went away while it spoke.
+EXCUSED = re.compile(
+    r"(redis\.exceptions\.)?(Connection\w*|Timeout|BusyLoading)Error\b|.*database is locked|.*\bDisconnected\b"
+)
 
 
 def free_port():
@@ -105,6 +108,7 @@ class Client:
         try:
             history = json.loads(await live.recv())["messages"]
             self.seen = Counter(bare(message["id"]) for message in history)
+            told = set(self.seen)
             self.live = live
             async for text in live:
                 frame = json.loads(text)
@@ -112,7 +116,7 @@ class Client:
                     number = bare(frame["message"]["id"])
                     self.seen[number] += 1
                     if self.seen[number] > 1:
-                        self.fleet.twice.append(self.server)
+                        self.fleet.twice.append((self.server, "history" if number in told else "live"))
         except websockets.ConnectionClosed:
             pass
 
@@ -228,7 +232,7 @@ class Fleet:
         complete = await until(lambda: self.missed(ours) == 0 and all(client.live for client in ours))
         # What would come a second time has had its chance.
         await asyncio.sleep(3)
-        twice = [server for server in self.twice if server in self.chatferry]
+        twice = Counter(first for server, first in self.twice if server in self.chatferry)
         endless = [key for key in self.keys_without_end() if not key.endswith(b"$inflight")]
         deaths = self.deaths()
         killed = [death for death in deaths if not EXCUSED.match(death)]
@@ -236,8 +240,8 @@ class Fleet:
         kills = ", ".join(f"{process.name} {process.kills}" for process in (self.redis, *self.chatferry))
         self.tell(f"{self.said} said, {stored} stored; times killed: {kills}; {self.ended} sockets ended")
         self.tell(f"open Chatferry sockets: {sum(bool(c.live) for c in ours)} of {len(ours)}")
-        self.tell(f"missed by them: {self.missed(ours)}; seen twice: {len(twice)}; ended by a living process: {self.dropped}")
-        self.tell(f"Django: {len(self.twice) - len(twice)} seen twice, {len(deaths)} consumers died")
+        self.tell(f"missed by them: {self.missed(ours)}; seen twice: {dict(twice)}; ended by a living process: {self.dropped}")
+        self.tell(f"Django: {len(self.twice) - twice.total()} seen twice, {len(deaths)} consumers died")
         self.tell(f"of these of anything but Redis' absence: {killed}")
         self.tell(f"keys without an end: {endless}")
         return complete and not (twice or self.dropped or endless or killed)
@@ -262,8 +266,8 @@ class Fleet:
 
     @staticmethod
     def exception(text):
-        """The last line of the (last) traceback at the start of a text, or else the text."""
-        lines = re.findall(r"^[\w.]*(?:Error|Exception|Full)\b.*", text, re.MULTILINE)
+        """The last line of the traceback at the start of a text, or else the text."""
+        lines = re.findall(r"^(?:[a-z_]\w*\.)*[A-Z]\w*(?::.*)?$", text, re.MULTILINE)
         return lines[-1] if lines else text[:1000]
 
     def keys_without_end(self):

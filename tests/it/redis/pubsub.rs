@@ -39,6 +39,29 @@ async fn one_subscription_serves_a_group_and_ends_with_its_last_channel() {
 }
 
 #[tokio::test]
+async fn every_channel_begins_with_the_prefix() {
+    let Some(redis) = Redis::start().await else {
+        return;
+    };
+    let settings = [PUBSUB, ("layer.prefix", "x")];
+    let [one, other] = [
+        Layer::at(&redis.url(), &settings).await,
+        Layer::at(&redis.url(), &settings).await,
+    ];
+    one.join("g", "a").await;
+    other.layer.group_send("g", counted(1)).await.unwrap();
+    assert_eq!(one.next().await.1, number(1));
+    let mut channels: Vec<String> = redis.ask("PUBSUB CHANNELS").await;
+    channels.sort();
+    assert_eq!(channels.remove(0), "x__group__g");
+    assert_eq!(channels.len(), 2, "{channels:?}");
+    assert!(
+        channels.iter().all(|own| own.starts_with("xspecific.")),
+        "{channels:?}"
+    );
+}
+
+#[tokio::test]
 async fn whoever_has_joined_misses_nothing_that_is_published_then() {
     let Some((_redis, [one, other])) = layers(&[PUBSUB]).await else {
         return;

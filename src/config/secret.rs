@@ -32,19 +32,30 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// How a password is named among the options of a URL: by everybody, and by the Redis client.
+const OPTIONS: [&str; 2] = ["password=", "pass="];
+
 /// `text` with the passwords of a URL (`scheme://user:password@host?password=…`) hidden. Everything
 /// up to the last `@` counts as credentials, and everything after `password=` as a password: one
 /// with unescaped characters hides too much, never too little.
 pub(super) fn masked(text: &str) -> String {
-    let hidden = text.split_once("://").and_then(|(scheme, rest)| {
-        let (credentials, host) = rest.rsplit_once('@')?;
-        let (user, _) = credentials.split_once(':')?;
-        Some(format!("{scheme}://{user}:{MASK}@{host}"))
-    });
-    let hidden = hidden.unwrap_or_else(|| text.to_owned());
-    match hidden.split_once("password=") {
-        Some((before, _)) if before.contains("://") => format!("{before}password={MASK}"),
-        _ => hidden,
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return text.to_owned();
+    };
+    let options = OPTIONS
+        .iter()
+        .filter_map(|name| Some(rest.find(name)? + name.len()));
+    let (shown, hidden) = rest.split_at(options.min().unwrap_or(rest.len()));
+    if hidden.contains('@') {
+        return format!("{scheme}://{MASK}");
+    }
+    let hidden = if hidden.is_empty() { "" } else { MASK };
+    let login = shown
+        .rsplit_once('@')
+        .and_then(|(credentials, host)| Some((credentials.split_once(':')?.0, host)));
+    match login {
+        Some((user, host)) => format!("{scheme}://{user}:{MASK}@{host}{hidden}"),
+        None => format!("{scheme}://{shown}{hidden}"),
     }
 }
 
@@ -67,6 +78,14 @@ mod tests {
         assert_eq!(masked("mysql://u:p@h/db?ssl=1"), "mysql://u:***@h/db?ssl=1");
         assert_eq!(masked("redis://:p@h/0"), "redis://:***@h/0");
         assert_eq!(masked("mysql://u:p/a@b@h/db"), "mysql://u:***@h/db");
+        assert_eq!(
+            masked("unix:///run/r.sock?db=1&password=p&x=y"),
+            "unix:///run/r.sock?db=1&password=***"
+        );
+        assert_eq!(masked("unix:///r?pass=p&password=p"), "unix:///r?pass=***");
+        for unclear in ["redis://h:1/0?password=a@b", "redis://u:password=p@h"] {
+            assert_eq!(masked(unclear), "redis://***");
+        }
         let sentinels = "sentinel://:p@a,b/m/0?sentinel_password=p&x=y";
         assert_eq!(
             masked(sentinels),

@@ -297,6 +297,8 @@ fn no_secret_is_shown_by_any_of_it() {
         ("DATABASE_URL", "mongo://u:hunter2@db/c"),
         ("REDIS_URL", "redis://:hunter2@c/0"),
         ("REDIS_URL", "sentinel://c/m/0?sentinel_password=hunter2"),
+        ("REDIS_URL", "unix:///run/redis.sock?db=0&password=hunter2"),
+        ("REDIS_URL", "redis://c:6379/0?password=hunter2&db=x"),
         (
             "CHATFERRY__LAYER__SYMMETRIC_ENCRYPTION_KEYS",
             "hunter2,hunter2",

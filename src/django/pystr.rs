@@ -200,12 +200,6 @@ pub fn is_space(c: char) -> bool {
     c.is_whitespace() || matches!(c, '\x1c'..='\x1f')
 }
 
-/// `len(str)`: how many code points.
-#[must_use]
-pub fn code_point_len(text: &str) -> usize {
-    text.chars().count()
-}
-
 #[cfg(test)]
 mod tests {
     //! What Python 3.11.7 answered.

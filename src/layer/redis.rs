@@ -7,7 +7,7 @@
 //! | [`codec`], [`crypto`] | a message's bytes |
 //! | [`event`] | which messages are events of the chat |
 //! | [`names`], [`shard`] | keys, and the host they are on |
-//! | [`address`], `link` | connections |
+//! | [`address`], `link`, `keeper` | connections, opened again whenever they fail |
 //! | [`script`] | what one send does in Redis |
 //! | `inbox`, `members` | what comes in, what we are members of |
 //!
@@ -25,6 +25,7 @@ pub mod core;
 pub mod crypto;
 pub mod event;
 mod inbox;
+mod keeper;
 mod link;
 mod members;
 pub mod names;

@@ -38,13 +38,13 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the file of `store.url`, and makes it with its tables if it is not there.
+    /// Opens the file of `store.url`, and makes it with its tables if it is not there, or empty.
     ///
     /// # Errors
     /// When the file cannot be opened or its tables are not those of the chat.
     pub async fn open(settings: &Settings, metrics: Arc<Metrics>) -> Result<Self, StoreError> {
         let path = path_of(settings)?;
-        if !path.exists() {
+        if migrate::is_new(&path).await? {
             migrate::run(&path, &settings.tables).await?;
         }
         let tables = Arc::new(settings.tables.clone());

@@ -1,17 +1,19 @@
 """A mixed fleet under load: two Django and two Chatferry processes on one database and one Redis, while Redis and
-the Chatferry processes are killed and started again at random.
+the Chatferry processes are killed and started again at random. One fleet for each channel layer, both at once.
 
     python tests/bench/fleet.py BINARY [MINUTES]
 
 At the end every Chatferry socket that was open then must have seen every message stored since it was opened exactly
-once, in its history or live; no socket may have seen any twice; no key in Redis may be without an end, but for what
-Python leaves; and no Django consumer may have died while Redis was up. Needs the reference's packages and websockets.
+once, in its history or live; no Chatferry socket may have ended but with its own process; no socket may have seen a
+message twice; no key in Redis may be without an end, but for what Python leaves; and no Django consumer may have died
+of anything but Redis' absence. Needs the reference's packages and websockets.
 """
 
 import asyncio
 import json
 import os
 import random
+import re
 import socket
 import sqlite3
 import subprocess
@@ -19,6 +21,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections import Counter
 from pathlib import Path
 
 import redis
@@ -28,7 +31,13 @@ REFERENCE = Path(__file__).resolve().parents[2] / "compat" / "reference"
 CONVERSATIONS = 4
 SOCKETS = 3  # of each process in each conversation
 PAUSE_S = 0.05  # between two messages
-SETTLE_S = 12
+BETWEEN_KILLS_S = (4, 12)
+PATIENCE_S = 90  # for whatever must come true at the end
+# What a Django consumer may die of here: Redis is away, SQLite has too many writers for its patience, or its client
+# went away while it spoke.
+EXCUSED = re.compile(
+    r"(redis\.exceptions\.)?(Connection\w*|Timeout|BusyLoading)Error\b|.*database is locked|.*\bDisconnected\b"
+)
 
 
 def free_port():
@@ -37,29 +46,40 @@ def free_port():
         return listener.getsockname()[1]
 
 
+async def until(holds):
+    """Whether it came true within PATIENCE_S."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        await asyncio.sleep(0.2)
+    return True
+
+
 class Process:
-    def __init__(self, name, command, port, **options):
-        self.name, self.command, self.port, self.options = name, command, port, options
+    def __init__(self, name, command, port, log, **options):
+        self.name, self.command, self.port, self.log, self.options = name, command, port, log, options
         self.process = None
-        self.up_since = 0
+        self.kills = 0
 
     def start(self):
-        self.process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **self.options)
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(self.command, stdout=log, stderr=log, **self.options)
 
     def kill(self):
+        self.kills += 1
         self.process.kill()
         self.process.wait()
 
     async def is_up(self):
-        for _ in range(300):
+        for _ in range(10 * PATIENCE_S):
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", self.port)
                 writer.close()
-                self.up_since = time.time()
                 return
             except OSError:
                 await asyncio.sleep(0.1)
-        raise RuntimeError(f"{self.name} does not come up")
+        raise RuntimeError(f"{self.name} does not come up: {self.log.read_text()[-2000:]}")
 
 
 class Client:
@@ -67,67 +87,83 @@ class Client:
 
     def __init__(self, fleet, server, conversation):
         self.fleet, self.server, self.conversation = fleet, server, conversation
-        self.seen = {}
+        self.seen = Counter()
         self.live = None
-        self.ended = 0
 
     async def run(self):
         while not self.fleet.over:
             try:
                 url = f"ws://127.0.0.1:{self.server.port}/ws/chat/{self.conversation}/"
-                async with websockets.connect(url, max_size=None, max_queue=None, open_timeout=20) as live:
+                kills = self.server.kills
+                async with websockets.connect(url, max_size=None, max_queue=None, open_timeout=60) as live:
                     await self.read(live)
-            except (OSError, websockets.WebSocketException, TimeoutError) as error:
-                self.note_end(error)
+                    self.note_end(live, kills)
+            except (OSError, websockets.WebSocketException, TimeoutError, EOFError):
+                pass
             self.live = None
             if not self.fleet.over:
                 await asyncio.sleep(0.2)
 
     async def read(self, live):
-        self.seen = {message["id"]: 1 for message in json.loads(await live.recv())["messages"]}
-        self.live = live
-        async for text in live:
-            frame = json.loads(text)
-            if frame["type"] == "chat_message":
-                number = frame["message"]["id"]
-                self.seen[number] = self.seen.get(number, 0) + 1
-                if self.seen[number] > 1:
-                    self.fleet.twice.append((self.server.name, number))
+        try:
+            history = json.loads(await live.recv())["messages"]
+            self.seen = Counter(bare(message["id"]) for message in history)
+            told = set(self.seen)
+            self.live = live
+            async for text in live:
+                frame = json.loads(text)
+                if frame["type"] == "chat_message":
+                    number = bare(frame["message"]["id"])
+                    self.seen[number] += 1
+                    if self.seen[number] > 1:
+                        self.fleet.twice.append((self.server, "history" if number in told else "live"))
+        except websockets.ConnectionClosed:
+            pass
 
-    def note_end(self, error):
-        self.ended += 1
-        code = getattr(getattr(error, "rcvd", None), "code", None)
-        if code == 1011 and self.fleet.redis_was_up(10):
-            self.fleet.died.append((self.server.name, str(error)))
+    def note_end(self, live, kills):
+        self.fleet.ended += 1
+        if self.server in self.fleet.chatferry and kills == self.server.kills:
+            self.fleet.dropped.append(f"{self.server.name}: {live.close_code} {live.close_reason}")
+
+
+def bare(number):
+    return number.replace("-", "")
 
 
 class Fleet:
-    def __init__(self, binary, directory):
-        self.database = f"{directory}/chat.sqlite3"
+    def __init__(self, binary, layer, directory):
+        self.layer, self.directory = layer, Path(directory)
+        self.database = self.directory / "chat.sqlite3"
         self.over = False
-        self.twice, self.died, self.said = [], [], 0
+        self.twice, self.dropped, self.said, self.ended = [], [], 0, 0
         port = free_port()
         command = ["redis-server", "--port", str(port), "--save", "", "--dir", directory]
-        self.redis = Process("Redis", command, port)
+        self.redis = Process("Redis", command, port, self.directory / "redis.log")
         url = f"redis://127.0.0.1:{port}/0"
         environment = os.environ | {"DATABASE_URL": f"sqlite://{self.database}", "REDIS_URL": url}
-        self.chatferry = [self.ours(binary, directory, environment, n) for n in range(2)]
+        self.chatferry = [self.ours(binary, environment, n) for n in range(2)]
         self.django = [self.theirs(environment, n) for n in range(2)]
 
-    def ours(self, binary, directory, environment, number):
+    def ours(self, binary, environment, number):
         port = free_port()
-        environment = environment | {"CHATFERRY__SERVER__BIND": f"127.0.0.1:{port}"}
-        return Process(f"Chatferry {number}", [binary, "serve"], port, env=environment, cwd=directory)
+        backend = {"core": "redis", "pubsub": "redis_pubsub"}[self.layer]
+        settings = {"CHATFERRY__SERVER__BIND": f"127.0.0.1:{port}", "CHATFERRY__LAYER__BACKEND": backend}
+        log = self.directory / f"chatferry-{number}.log"
+        environment = environment | settings
+        return Process(f"Chatferry {number}", [binary, "serve"], port, log, env=environment, cwd=self.directory)
 
     def theirs(self, environment, number):
         port = free_port()
         command = [sys.executable, "-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "service.asgi:application"]
-        return Process(f"Django {number}", command, port, env=environment, cwd=REFERENCE)
+        environment = environment | {"REDIS_BACKEND": self.layer, "PYTHONDONTWRITEBYTECODE": "1"}
+        log = self.directory / f"django-{number}.log"
+        return Process(f"Django {number}", command, port, log, env=environment, cwd=REFERENCE)
 
-    def redis_was_up(self, seconds):
-        return self.redis.process.poll() is None and time.time() - self.redis.up_since > seconds
+    def tell(self, text):
+        print(f"{time.strftime('%X')} {self.layer:<7}{text}", flush=True)
 
     async def start(self):
+        # The first Chatferry makes the tables.
         for process in (self.redis, *self.chatferry, *self.django):
             process.start()
             await process.is_up()
@@ -144,7 +180,7 @@ class Fleet:
         return json.load(urllib.request.urlopen(request))["id"]
 
     async def talk(self, clients):
-        while not self.over:
+        while True:
             client = random.choice(clients)
             if client.live:
                 frame = {"type": "chat_message", "sender_id": "a", "content": f"메시지 {self.said}"}
@@ -156,10 +192,10 @@ class Fleet:
             await asyncio.sleep(PAUSE_S)
 
     async def break_things(self):
-        while not self.over:
-            await asyncio.sleep(random.uniform(6, 14))
+        while True:
+            await asyncio.sleep(random.uniform(*BETWEEN_KILLS_S))
             victim = random.choice([self.redis, *self.chatferry])
-            print(f"{time.strftime('%X')} {victim.name} is killed", flush=True)
+            self.tell(f"{victim.name} is killed")
             victim.kill()
             await asyncio.sleep(random.uniform(0.1, 3))
             victim.start()
@@ -171,7 +207,8 @@ class Fleet:
         servers = (*self.chatferry, *self.django)
         clients = [Client(self, server, c) for server in servers for c in conversations for _ in range(SOCKETS)]
         tasks = [asyncio.ensure_future(client.run()) for client in clients]
-        await asyncio.sleep(5)
+        if not await until(lambda: all(client.live for client in clients)):
+            raise RuntimeError("the sockets do not open")
         talking = asyncio.ensure_future(self.talk(clients))
         breaking = asyncio.ensure_future(self.break_things())
         await asyncio.sleep(minutes * 60)
@@ -180,47 +217,78 @@ class Fleet:
             if process.process.poll() is not None:
                 process.start()
                 await process.is_up()
-        await asyncio.sleep(SETTLE_S)
+        ours = [client for client in clients if client.server in self.chatferry]
+        await until(lambda: all(client.live for client in ours))
+        # Some more, on a fleet that is well.
+        await asyncio.sleep(2)
         talking.cancel()
-        await asyncio.sleep(SETTLE_S)
-        ok = self.judge(clients)
+        ok = await self.judge(ours)
         self.over = True
         for task in tasks:
             task.cancel()
         return ok
 
-    def judge(self, clients):
-        stored = {}
-        with sqlite3.connect(self.database) as database:
-            for number, conversation in database.execute("SELECT id, conversation_id FROM messages"):
-                stored.setdefault(conversation.replace("-", ""), set()).add(number.replace("-", ""))
-        ours = [client for client in clients if client.server in self.chatferry]
-        missed = 0
-        for client in ours:
-            seen = {number.replace("-", "") for number in client.seen}
-            missed += len(stored[client.conversation.replace("-", "")] - seen) if client.live else 0
-        twice = [name for name, _ in self.twice if name.startswith("Chatferry")]
+    async def judge(self, ours):
+        complete = await until(lambda: self.missed(ours) == 0 and all(client.live for client in ours))
+        # What would come a second time has had its chance.
+        await asyncio.sleep(3)
+        twice = Counter(first for server, first in self.twice if server in self.chatferry)
         endless = [key for key in self.keys_without_end() if not key.endswith(b"$inflight")]
-        print(f"{self.said} said, {sum(map(len, stored.values()))} stored, {sum(c.ended for c in clients)} sockets ended")
-        print(f"open Chatferry sockets: {sum(bool(c.live) for c in ours)} of {len(ours)}; missed {missed}, twice {len(twice)}")
-        print(f"twice on Django: {len(self.twice) - len(twice)}; Django consumers that died while Redis was up: {len(self.died)}")
-        print(f"keys without an end: {endless}")
-        return not (missed or twice or endless or self.died)
+        deaths = self.deaths()
+        killed = [death for death in deaths if not EXCUSED.match(death)]
+        stored = sum(map(len, self.stored().values()))
+        kills = ", ".join(f"{process.name} {process.kills}" for process in (self.redis, *self.chatferry))
+        self.tell(f"{self.said} said, {stored} stored; times killed: {kills}; {self.ended} sockets ended")
+        self.tell(f"open Chatferry sockets: {sum(bool(c.live) for c in ours)} of {len(ours)}")
+        self.tell(f"missed by them: {self.missed(ours)}; seen twice: {dict(twice)}; ended by a living process: {self.dropped}")
+        self.tell(f"Django: {len(self.twice) - twice.total()} seen twice, {len(deaths)} consumers died")
+        self.tell(f"of these of anything but Redis' absence: {killed}")
+        self.tell(f"keys without an end: {endless}")
+        return complete and not (twice or self.dropped or endless or killed)
+
+    def stored(self):
+        """The messages of each conversation."""
+        stored = {}
+        with sqlite3.connect(self.database, timeout=PATIENCE_S) as database:
+            for number, conversation in database.execute("SELECT id, conversation_id FROM messages"):
+                stored.setdefault(bare(conversation), set()).add(bare(number))
+        return stored
+
+    def missed(self, clients):
+        stored = self.stored()
+        return sum(len(stored.get(bare(client.conversation), set()) - set(client.seen)) for client in clients if client.live)
+
+    def deaths(self):
+        """What consumers of Django raised, in its own words."""
+        logs = [django.log.read_text(errors="replace") for django in self.django]
+        raised = [part for log in logs for part in log.split("Exception inside application: ")[1:]]
+        return [self.exception(part) for part in raised]
+
+    @staticmethod
+    def exception(text):
+        """The last line of the traceback at the start of a text, or else the text."""
+        lines = re.findall(r"^(?:[a-z_]\w*\.)*[A-Z]\w*(?::.*)?$", text, re.MULTILINE)
+        return lines[-1] if lines else text[:1000]
 
     def keys_without_end(self):
         client = redis.Redis(port=self.redis.port)
         return [key for key in client.keys() if client.ttl(key) == -1]
 
 
-async def main():
-    binary = str(Path(sys.argv[1]).resolve())
-    minutes = float(sys.argv[2]) if len(sys.argv) > 2 else 10
+async def keep(binary, layer, minutes):
     with tempfile.TemporaryDirectory() as directory:
-        fleet = Fleet(binary, directory)
+        fleet = Fleet(binary, layer, directory)
         try:
             return await fleet.run(minutes)
         finally:
             fleet.stop()
+
+
+async def main():
+    binary = str(Path(sys.argv[1]).resolve())
+    minutes = float(sys.argv[2]) if len(sys.argv) > 2 else 10
+    outcomes = await asyncio.gather(*(keep(binary, layer, minutes) for layer in ("core", "pubsub")))
+    return all(outcomes)
 
 
 sys.exit(0 if asyncio.run(main()) else 1)

@@ -1,8 +1,11 @@
 //! The commands as an operator runs them: output, exit codes, and what they leave behind.
 
+use serde_json::json;
+
 use crate::support::{
     Directory, Process,
     process::{chatferry, finish, run},
+    request,
 };
 
 #[tokio::test]
@@ -30,6 +33,33 @@ async fn two_migrations_at_once_make_the_tables_once() {
     let noted: i64 = directory.value("SELECT count(*) FROM django_migrations");
     assert_eq!(noted, 1);
     assert_eq!(run(&directory, &["check"]).await.code, 0);
+}
+
+#[tokio::test]
+async fn servers_that_start_at_once_where_nothing_is_yet_all_serve_the_same_chat() {
+    for _ in 0..3 {
+        let directory = Directory::new();
+        let starting = (0..5).map(|_| Process::start(&directory, &[]));
+        let servers = futures_util::future::join_all(starting).await;
+        let body = json!({"participant1_id": "alice", "participant2_id": "bob"});
+        let create = request("POST", "/api/chat/conversations/", &[], Some(&body));
+        let mut statuses = Vec::new();
+        for server in &servers {
+            statuses.push(server.connect().await.ask(&create).await.status);
+        }
+        assert_eq!(statuses, [201, 200, 200, 200, 200]);
+    }
+}
+
+#[tokio::test]
+async fn a_file_without_any_table_is_as_good_as_none() {
+    let directory = Directory::new();
+    std::fs::write(directory.database(), "").unwrap();
+    let checked = run(&directory, &["check"]).await;
+    assert_eq!(checked.code, 0, "serve makes the tables: {checked:?}");
+    let server = Process::start(&directory, &[]).await;
+    let readyz = request("GET", "/readyz", &[], None);
+    assert_eq!(server.connect().await.ask(readyz).await.status, 200);
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::support::{
     Server, Socket,
     socket::{TEXT, chat_message, frame, handshake, path_of},
+    until,
 };
 
 const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
@@ -93,11 +94,14 @@ async fn who_is_refused_is_told_so_at_once() {
         ),
         ("/elsewhere/".into(), "HTTP/1.1 500 Internal server error"),
     ] {
-        let began = Instant::now();
-        let refused = Socket::try_open(server.connect().await, &path, "").await;
-        assert_eq!(refused.err().unwrap().line, expected, "{path}");
-        // Daphne takes up to a second.
-        assert!(began.elapsed() < Duration::from_millis(700), "{path}");
+        // Daphne takes up to a second, every time; a busy machine does not.
+        until("a refusal at once", async || {
+            let began = Instant::now();
+            let refused = Socket::try_open(server.connect().await, &path, "").await;
+            assert_eq!(refused.err().unwrap().line, expected, "{path}");
+            began.elapsed() < Duration::from_millis(500)
+        })
+        .await;
     }
 }
 

@@ -6,10 +6,9 @@
 //! PostgreSQL. `CHATFERRY_TEST_PYTHON` names a Python that has the reference's packages and
 //! psycopg, for the tests that need Django. What is missing is said, and its tests are skipped.
 
-pub mod cluster;
+mod cluster;
 mod database;
 mod faults;
-pub mod proxy;
 mod races;
 mod rows;
 mod tables;

@@ -2,17 +2,20 @@
 //! and that live Python processes and ours hear each other.
 //!
 //! Each test starts the servers it needs from an installed `redis-server`. `CHATFERRY_TEST_CHANNELS`
-//! names Pythons with `channels_redis`, separated by colons; `tests/run` makes one with 4.2.0 and
-//! one with 4.3.0. What is missing is said, and its tests are skipped. Which statement of the wire
+//! names Pythons with `channels_redis`, separated by colons; `tests/run` makes one for each
+//! `requirements-*.txt` here. What is missing is said, and its tests are skipped. Which statement of the wire
 //! contract is shown by which test stands in `src/layer/README.md`.
 
+mod beside;
 mod core;
 mod fleet;
-mod instance;
+pub mod instance;
 mod interop;
 mod lifetime;
 mod mixed;
 mod peer;
 mod pubsub;
+mod queues;
+mod statements;
 mod transport;
 mod world;

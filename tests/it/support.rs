@@ -2,11 +2,18 @@
 //!
 //! The server listens on a free port with an SQLite file of its own, in the test's own process
 //! ([`server`]) or as the real binary ([`process`]). The clients ([`http`], [`socket`]) write
-//! bytes to TCP, so that a test can send what no library would.
+//! bytes to TCP, so that a test can send what no library would. What the databases have in common
+//! is in [`database`], [`faults`], [`races`] and [`proxy`]; [`neighbours`] is what else must be
+//! there.
 
+pub mod database;
 pub mod directory;
+pub mod faults;
 pub mod http;
+pub mod neighbours;
 pub mod process;
+pub mod proxy;
+pub mod races;
 pub mod server;
 pub mod socket;
 
@@ -14,14 +21,17 @@ use std::{future::Future, time::Duration};
 
 pub use self::{
     directory::Directory,
-    http::{Answer, Connection, request},
+    http::{Answer, Connection, id_of, request},
+    neighbours::{Port, skip},
     process::Process,
+    proxy::Proxy,
     server::Server,
     socket::Socket,
 };
 
-/// How long anything that must happen may take; generous, because many tests run at once.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+/// How long anything that must happen may take. It is only there so that a test which fails ends:
+/// many run at once, on machines that are busy with other things too.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Waits for `what`, and fails the test if it does not come.
 pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {

@@ -17,6 +17,7 @@ def arguments():
     parser.add_argument("--quick", action="store_true", help="only what needs nothing but cargo and is soon done")
     parser.add_argument("--list", action="store_true", help="name the steps and end")
     parser.add_argument("--cycles", type=int, help="connections that footprint opens")
+    parser.add_argument("--minutes", type=float, help="how long fleet is under load")
     return parser.parse_args()
 
 

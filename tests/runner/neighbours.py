@@ -37,7 +37,8 @@ def postgresql():
 
 
 def mariadb():
-    return command("mariadbd")
+    command("mariadbd")
+    return command("my_print_defaults")
 
 
 def redis():

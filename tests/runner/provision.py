@@ -19,6 +19,8 @@ PACKAGES = {
     "haproxy": "haproxy",
     # The server without the service, which is started and stopped by the tests.
     "mariadbd": "mariadb-server-core",
+    # `mariadb-install-db` calls it, and its package does not ask for it.
+    "my_print_defaults": "mariadb-client-core",
     "nginx": "nginx-light",
     "node": "nodejs",
     "npm": "npm",

@@ -112,6 +112,14 @@ def footprint(options, cycles=100_000):
     run(cargo(), *client, "--binary", release_binary(), "--cycles", wanted)
 
 
+def fleet(options, minutes=10):
+    build(None)
+    command("redis-server")
+    # Both fleets take turns with everything else that runs; the end of each may wait for what must come.
+    limit_s = 60 * (options.minutes or minutes) + 900
+    run(python(), "tests/bench/fleet.py", release_binary(), str(options.minutes or minutes), timeout_s=limit_s)
+
+
 STEPS = [
     Step("fmt", "the code is formatted", fmt, quick=True),
     Step("clippy", "no lint has anything to say", clippy, quick=True),
@@ -129,6 +137,10 @@ STEPS = [
     Step("ws_node", "Node's ws, and raw sockets", ws_node),
     Step("ws_python", "Python's websockets, 200 at once", ws_python),
     Step("ws_slow", "a slow client among quick ones, with small queues", ws_slow),
+    Step("fleet", "a mixed fleet while Redis and processes are killed", lambda options: fleet(options, 0.75)),
     Step("footprint", "size, start and memory are within their limits", lambda options: footprint(options, 30_000)),
 ]
-EXTRA = [Step("footprint", "size, start and memory, in figures", footprint)]
+EXTRA = [
+    Step("footprint", "size, start and memory, in figures", footprint),
+    Step("fleet", "a mixed fleet for ten minutes while Redis and processes are killed", fleet),
+]

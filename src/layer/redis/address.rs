@@ -7,7 +7,8 @@
 //! | `unix:///path?db=0&password=…` | a socket file |
 //! | `sentinel://user:pw@h:p,h:p/master/db` | whatever the Sentinels say is the master; `?sentinel_password=…` |
 //!
-//! The names of the options are redis-py's.
+//! The names of the options are redis-py's; the first three kinds take `username`, `password` and
+//! `db` as options too.
 
 use std::{sync::Arc, time::Duration};
 
@@ -139,15 +140,21 @@ async fn within<T>(opening: impl Future<Output = redis::RedisResult<T>>) -> Resu
     }
 }
 
+/// As redis-py reads a URL: what its options say of the login is believed where it says nothing
+/// else, and of the database in any case.
 fn info(text: &str) -> Result<ConnectionInfo, String> {
-    // redis-py's name for it; the client's own is `pass`.
-    let text = match text.strip_prefix("unix://") {
-        Some(rest) => format!("unix://{}", rest.replace("password=", "pass=")),
-        None => text.to_owned(),
-    };
-    let info = text.as_str().into_connection_info();
+    let info = text.into_connection_info();
     let info = info.map_err(|error| format!("{EXPECTED} ({error})"))?;
-    let login = info.redis_settings().clone();
+    let url = redis::parse_redis_url(text).ok_or(EXPECTED)?;
+    let mut login = info.redis_settings().clone();
+    for (key, value) in url.query_pairs() {
+        login = match &*key {
+            "username" if url.username().is_empty() => login.set_username(value),
+            "password" if url.password().is_none() => login.set_password(value),
+            "db" => login.set_db(value.parse().map_err(|_| EXPECTED)?),
+            _ => login,
+        };
+    }
     let login = login.set_lib_name("chatferry", env!("CARGO_PKG_VERSION"));
     let alive = redis::io::tcp::TcpSettings::default().set_nodelay(true);
     Ok(info.set_redis_settings(login).set_tcp_settings(alive))
@@ -283,11 +290,18 @@ mod tests {
         let got = (login.username(), login.password(), login.db());
         assert_eq!(got, (Some("u"), Some("p@w"), 3));
 
-        let Place::At(info) = Address::parse("unix:///r?db=2&password=x").unwrap().place else {
-            panic!("a socket file");
-        };
-        let login = info.redis_settings();
-        assert_eq!((login.password(), login.db()), (Some("x"), 2));
+        for text in [
+            "unix:///r?db=2&username=u&password=p%40w",
+            "redis://h?password=p%40w&username=u&db=2",
+            "rediss://u:p%40w@h/7?db=2&password=no&username=no",
+        ] {
+            let Place::At(info) = Address::parse(text).unwrap().place else {
+                panic!("plain");
+            };
+            let login = info.redis_settings();
+            let got = (login.username(), login.password(), login.db());
+            assert_eq!(got, (Some("u"), Some("p@w"), 2), "{text}");
+        }
 
         let text = "sentinel://:pw@a,[::1]:2/m/4?sentinel_password=s%20p";
         let Place::Sentinel {
@@ -312,6 +326,7 @@ mod tests {
             "redis://",
             "sentinel://a",
             "redis://h/x",
+            "redis://h?db=x",
             "sentinel:///m",
             "sentinel://a//0",
         ] {

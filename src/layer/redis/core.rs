@@ -12,7 +12,7 @@
 //!   end. [`Received::Gap`] tells when events may have been missed.
 //! - Events of one group go out in the order of the calls, all that has gathered in one write.
 //!
-//! `keeper` holds the connections and restores; `reader` empties our queue; `sender` fills
+//! `keeper` restores what we are members of; `reader` empties our queue; `sender` fills
 //! those of others.
 
 mod keeper;
@@ -31,12 +31,13 @@ use tokio::{
     task::JoinHandle,
 };
 
-use self::sender::Job;
+use self::{keeper::Keeper, sender::Job};
 use super::{
     capacity::Capacities,
     clock::{self, Clock},
     codec::{Fields, Route},
     inbox::Inbox,
+    keeper::start,
     link::Link,
     members::Members,
     names::{check_channel, check_group, local_of, queue_key, queue_of},
@@ -72,7 +73,7 @@ struct Core {
     settings: Settings,
     /// The non-local name of our channels: `specific.<32 hex>!`.
     queue: String,
-    hosts: Vec<Host>,
+    hosts: Vec<Arc<Host>>,
     inbox: Inbox,
     clock: Clock,
     metrics: Arc<Metrics>,
@@ -111,13 +112,13 @@ impl CoreLayer {
             let (jobs, queue) = mpsc::unbounded_channel();
             queues.push(queue);
             let (members, missing) = (Mutex::default(), Notify::new());
-            hosts.push(Host {
+            hosts.push(Arc::new(Host {
                 number,
                 link,
                 members,
                 missing,
                 jobs,
-            });
+            }));
         }
         let core = Arc::new(Core {
             settings,
@@ -127,10 +128,14 @@ impl CoreLayer {
             clock: Clock::default(),
             metrics,
         });
-        let keepers = (0..core.hosts.len()).map(|host| keeper::start(&core, host));
+        let keepers = core.hosts.iter().map(|host| {
+            let (core, host) = (Arc::clone(&core), Arc::clone(host));
+            start(Keeper { core, host })
+        });
         let mut tasks = join_all(keepers).await;
-        for (host, queue) in queues.into_iter().enumerate() {
-            tasks.push(tokio::spawn(sender::run(Arc::clone(&core), host, queue)));
+        for (host, queue) in core.hosts.iter().zip(queues) {
+            let (core, host) = (Arc::clone(&core), Arc::clone(host));
+            tasks.push(tokio::spawn(sender::run(core, host, queue)));
         }
         CoreLayer {
             core,
@@ -141,8 +146,8 @@ impl CoreLayer {
 
 impl Core {
     fn host_of(&self, name: &str) -> Result<&Host, LayerError> {
-        let host = shard(name.as_bytes(), self.hosts.len());
-        self.hosts.get(host).ok_or(LayerError::Closed)
+        let host = self.hosts.get(shard(name.as_bytes(), self.hosts.len()));
+        host.map(Arc::as_ref).ok_or(LayerError::Closed)
     }
 
     fn life(&self) -> Life {

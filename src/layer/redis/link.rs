@@ -2,8 +2,8 @@
 //! is gone.
 //!
 //! Every caller's commands go to one connection, and its driver writes in one go all that has
-//! gathered while the last write was under way. Whoever opens connections and opens them again is
-//! the layer's keeper; here a failed command takes the connection down, so that the next callers
+//! gathered while the last write was under way. [`keeper`](super::keeper) opens connections and
+//! opens them again; here a failed command takes the connection down, so that the next callers
 //! hear at once that there is none instead of waiting too.
 
 use std::{

@@ -22,11 +22,12 @@ use tokio::{
     task::JoinHandle,
 };
 
-use self::{echo::Echoes, sender::Job};
+use self::{echo::Echoes, keeper::Keeper, sender::Job};
 use super::{
     clock,
     codec::{Fields, Route},
     inbox::Inbox,
+    keeper::start,
     link::{Link, RESPONSE, means_gone},
     names::{check_group, group_channel},
     shard::shard,
@@ -46,7 +47,7 @@ struct Inner {
     prefix: String,
     /// Our own channel: `asgispecific.<32 hex>`. It has no local part in this layer.
     own: String,
-    hosts: Vec<Host>,
+    hosts: Vec<Arc<Host>>,
     inbox: Inbox,
 }
 
@@ -86,12 +87,12 @@ impl PubSubLayer {
             let (jobs, queue) = mpsc::unbounded_channel();
             queues.push(queue);
             let state = Mutex::default();
-            hosts.push(Host {
+            hosts.push(Arc::new(Host {
                 number,
                 link,
                 state,
                 jobs,
-            });
+            }));
         }
         let own = format!("{prefix}specific.{}", uuid::Uuid::new_v4().simple());
         let inner = Arc::new(Inner {
@@ -100,10 +101,14 @@ impl PubSubLayer {
             hosts,
             inbox,
         });
-        let keepers = (0..inner.hosts.len()).map(|host| keeper::start(&inner, host));
+        let keepers = inner.hosts.iter().map(|host| {
+            let (inner, host) = (Arc::clone(&inner), Arc::clone(host));
+            start(Keeper { inner, host })
+        });
         let mut tasks = join_all(keepers).await;
-        for (host, queue) in queues.into_iter().enumerate() {
-            tasks.push(tokio::spawn(sender::run(Arc::clone(&inner), host, queue)));
+        for (host, queue) in inner.hosts.iter().zip(queues) {
+            let (inner, host) = (Arc::clone(&inner), Arc::clone(host));
+            tasks.push(tokio::spawn(sender::run(inner, host, queue)));
         }
         PubSubLayer {
             inner,
@@ -115,8 +120,8 @@ impl PubSubLayer {
 impl Inner {
     /// Everything in this layer is where its Redis channel is.
     fn host_of(&self, channel: &str) -> Result<&Host, LayerError> {
-        let host = shard(channel.as_bytes(), self.hosts.len());
-        self.hosts.get(host).ok_or(LayerError::Closed)
+        let host = self.hosts.get(shard(channel.as_bytes(), self.hosts.len()));
+        host.map(Arc::as_ref).ok_or(LayerError::Closed)
     }
 
     /// The local name of a channel of ours.

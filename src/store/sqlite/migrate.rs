@@ -58,8 +58,24 @@ pub async fn plan(path: &Path, tables: &Tables) -> Result<Vec<String>, StoreErro
     .await
 }
 
-/// What keeps the tables of the file from being used; empty if all is well. A file that does not
-/// exist is not made here but at the first start.
+/// Whether there is no file yet, or one without any table: another process may have just made it
+/// and not yet come to the tables, which appear all at once.
+///
+/// # Errors
+/// When the file cannot be read.
+pub async fn is_new(path: &Path) -> Result<bool, StoreError> {
+    let path = path.to_owned();
+    blocking(move || Ok(!path.exists() || is_empty(&connect(&path)?)?)).await
+}
+
+fn is_empty(db: &Connection) -> rusqlite::Result<bool> {
+    db.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| {
+        row.get(0)
+    })
+}
+
+/// What keeps the tables of the file from being used; empty if all is well. Those of a file that
+/// [is new](is_new) are not made here but at the first start.
 ///
 /// # Errors
 /// When the file cannot be read, or made.
@@ -71,6 +87,9 @@ pub async fn check(path: &Path, tables: &Tables) -> Result<Vec<Finding>, StoreEr
             return directory_of(&path).map(|()| Vec::new());
         }
         let db = connect(&path)?;
+        if is_empty(&db)? {
+            return pending(&db, &tables).map(|_| Vec::new());
+        }
         let mut findings = Vec::new();
         for (table, columns) in schema::tables(&tables) {
             let live = columns_of(&db, table)?;

@@ -6,18 +6,16 @@ use uuid::Uuid;
 use crate::{
     chat::{Conversation, Message, Receipt},
     config::Tables,
-    django::datetime::{Timestamp, from_sqlite, to_sqlite},
+    django::{
+        datetime::{Timestamp, from_sqlite, to_sqlite},
+        uuid::hex32,
+    },
 };
 
 const CONVERSATION: &str =
     "id, participant1_id, participant2_id, created_at, updated_at, is_active";
 const MESSAGE: &str = "id, conversation_id, sender_id, content, message_type, created_at, \
                        updated_at, is_deleted";
-
-/// An id as Django's `UUIDField` stores it here: 32 lower-case hex digits.
-pub fn key(id: Uuid) -> String {
-    id.simple().to_string()
-}
 
 fn uuid_at(row: &Row<'_>, index: usize) -> rusqlite::Result<Uuid> {
     let text = row.get_ref(index)?.as_str()?;
@@ -113,7 +111,7 @@ pub fn conversation(
     );
     let found = db
         .prepare_cached(&sql)?
-        .query_row([key(id)], conversation_row)
+        .query_row([hex32(&id)], conversation_row)
         .optional()?;
     found
         .map(|conversation| with_messages(db, tables, conversation))
@@ -131,7 +129,7 @@ fn with_messages(
     );
     conversation.messages = db
         .prepare_cached(&sql)?
-        .query_map([key(conversation.id)], message_row)?
+        .query_map([hex32(&conversation.id)], message_row)?
         .collect::<Result<_, _>>()?;
     Ok(conversation)
 }
@@ -146,7 +144,7 @@ pub fn conversation_is_active(
         tables.conversations
     );
     db.prepare_cached(&sql)?
-        .query_row([key(id)], |row| row.get(0))
+        .query_row([hex32(&id)], |row| row.get(0))
         .optional()
 }
 
@@ -202,7 +200,10 @@ pub fn messages(
         .unwrap_or(-1);
     let mut messages: Vec<Message> = db
         .prepare_cached(&sql)?
-        .query_map(rusqlite::params![key(conversation_id), limit], message_row)?
+        .query_map(
+            rusqlite::params![hex32(&conversation_id), limit],
+            message_row,
+        )?
         .collect::<Result<_, _>>()?;
     messages.reverse();
     Ok(messages)
@@ -220,14 +221,14 @@ pub fn messages_since(
          AND NOT is_deleted ORDER BY created_at, rowid",
         tables.messages
     );
-    let keys = conversations.iter().map(|id| key(*id));
+    let keys = conversations.iter().map(hex32);
     let values = rusqlite::params_from_iter(keys.chain([to_sqlite(since)]));
     db.prepare(&sql)?.query_map(values, message_row)?.collect()
 }
 
 pub fn message_exists(db: &Connection, tables: &Tables, id: Uuid) -> rusqlite::Result<bool> {
     let sql = format!("SELECT 1 FROM \"{}\" WHERE id = ?1", tables.messages);
-    db.prepare_cached(&sql)?.exists([key(id)])
+    db.prepare_cached(&sql)?.exists([hex32(&id)])
 }
 
 /// Whether Django keeps a live session of this key in the same file. A file without Django's

@@ -6,12 +6,12 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 
 use super::{
     pool::{blocking, connect},
-    query::{find_pair, key, receipt_row},
+    query::{find_pair, receipt_row},
 };
 use crate::{
     chat::{Conversation, Message, Receipt},
     config::Tables,
-    django::datetime::to_sqlite,
+    django::{datetime::to_sqlite, uuid::hex32},
     store::{
         StoreError,
         commit::{Backend, Outcome, Write},
@@ -87,7 +87,7 @@ fn insert_conversation(
         tables.conversations
     );
     db.prepare_cached(&sql)?.execute(params![
-        key(row.id),
+        hex32(&row.id),
         row.participant1_id,
         row.participant2_id,
         to_sqlite(row.created_at),
@@ -109,8 +109,8 @@ fn insert_message(
         tables.messages, tables.conversations
     );
     let inserted = db.prepare_cached(&sql)?.execute(params![
-        key(row.id),
-        key(row.conversation_id),
+        hex32(&row.id),
+        hex32(&row.conversation_id),
         row.sender_id,
         row.content,
         row.message_type,
@@ -143,8 +143,8 @@ fn upsert_receipt(
         .prepare_cached(&sql)?
         .query_row(
             params![
-                key(row.id),
-                key(row.message_id),
+                hex32(&row.id),
+                hex32(&row.message_id),
                 row.user_id,
                 row.status,
                 to_sqlite(row.timestamp)

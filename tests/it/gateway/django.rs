@@ -10,7 +10,13 @@ use std::{
 use serde_json::json;
 use tokio::process::{Child, Command};
 
-use crate::support::{Directory, Server, Socket, request, socket::path_of, soon, until};
+use crate::support::{
+    Directory, Server, Socket,
+    neighbours::{python, reference},
+    request,
+    socket::path_of,
+    soon, until,
+};
 
 /// A running reference.
 pub struct Django {
@@ -20,18 +26,6 @@ pub struct Django {
     /// The environment, without the caller's.
     env: Vec<(String, String)>,
     pub directory: Arc<Directory>,
-}
-
-/// A Python with the reference's packages: the one that is named, or the one that `tests/run` made.
-fn python() -> Option<PathBuf> {
-    if let Some(named) = std::env::var_os("CHATFERRY_TEST_PYTHON") {
-        return Some(named.into());
-    }
-    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tests");
-    let mut homes = std::fs::read_dir(kept).ok()?.flatten().map(|it| it.path());
-    homes
-        .find(|home| home.join("complete").exists() && home.join("bin/daphne").exists())
-        .map(|home| home.join("bin/python"))
 }
 
 fn copy_of(from: &Path, to: &Path) {
@@ -58,14 +52,10 @@ impl Django {
     }
 
     pub async fn with(changes: &[(&str, &str, &str)], env: &[(&str, &str)]) -> Option<Self> {
-        let Some(python) = python() else {
-            println!("skipped: no Django");
-            return None;
-        };
+        let python = python()?;
         let directory = Arc::new(Directory::new());
         let home = directory.path().join("reference");
-        let root = option_env!("CHATFERRY_ROOT").unwrap_or(env!("CARGO_MANIFEST_DIR"));
-        copy_of(&Path::new(root).join("compat/reference"), &home);
+        copy_of(&reference(), &home);
         for (file, text, new) in changes {
             let file = home.join(file);
             let source = std::fs::read_to_string(&file).unwrap();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::upstream::{Call, Upstream};
-use crate::support::{Server, process::Process, request, soon, until};
+use crate::support::{Port, Server, process::Process, request, soon, until};
 
 /// The lines of a head that begin with `name:`, whatever its case.
 fn lines<'a>(head: &'a str, name: &str) -> Vec<&'a str> {
@@ -236,8 +236,9 @@ async fn a_kept_connection_that_died_costs_a_read_nothing() {
 
 #[tokio::test]
 async fn an_upstream_that_is_not_there_is_a_502() {
-    let nobody = Upstream::echo().await.url();
-    let server = Server::with(&[("gateway.upstream", &nobody)]).await;
+    let nobody = Port::claim();
+    let url = format!("http://127.0.0.1:{}", nobody.number);
+    let server = Server::with(&[("gateway.upstream", &url)]).await;
     let answer = server.get("/").await;
     assert_eq!(answer.status, 502);
     assert_eq!(answer.header("content-type"), Some("application/json"));
@@ -252,8 +253,9 @@ async fn an_upstream_that_is_not_there_is_a_502() {
 
 #[tokio::test]
 async fn a_client_is_not_asked_for_its_body_when_nobody_is_there_to_take_it() {
-    let nobody = Upstream::echo().await.url();
-    let server = Server::with(&[("gateway.upstream", &nobody)]).await;
+    let nobody = Port::claim();
+    let url = format!("http://127.0.0.1:{}", nobody.number);
+    let server = Server::with(&[("gateway.upstream", &url)]).await;
     let head = "PUT /up HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n";
     assert_eq!(server.send(head).await.status, 502);
 }

@@ -4,13 +4,13 @@
 use std::{
     collections::{HashMap, HashSet},
     net::SocketAddr,
-    process::Stdio,
     time::Duration,
 };
 
-use tokio::{process::Command, sync::watch, time::sleep};
+use tokio::{sync::watch, time::sleep};
 
 use super::{django::Django, shadow::mismatches};
+use crate::redis::instance::Redis;
 use crate::support::{
     Connection, Server, Socket,
     socket::{CLOSE, chat_message, frame, path_of},
@@ -125,20 +125,10 @@ fn move_to(server: &Server, percent: u8) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_said_during_a_move_is_stored_once_and_seen_by_everybody() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = free.local_addr().unwrap().port();
-    drop(free);
-    let redis = Command::new("redis-server")
-        .args(["--bind", "127.0.0.1", "--save", "", "--port"])
-        .arg(port.to_string())
-        .stdout(Stdio::null())
-        .kill_on_drop(true)
-        .spawn();
-    let Ok(_redis) = redis else {
-        println!("skipped: no Redis");
+    let Some(redis) = Redis::start().await else {
         return;
     };
-    let url = format!("redis://127.0.0.1:{port}/0");
+    let url = redis.url();
     let Some(mut django) = Django::with(&[], &[("REDIS_URL", &url)]).await else {
         return;
     };
@@ -180,12 +170,14 @@ async fn everything_said_during_a_move_is_stored_once_and_seen_by_everybody() {
     sleep(Duration::from_secs(1)).await;
     django.run().await;
     move_to(&server, 0);
-    sleep(Duration::from_secs(2)).await;
+    until("everybody to be with Django", async || {
+        passed().await > (2 * CONVERSATIONS) as f64 - 0.5
+    })
+    .await;
     stop.send(true).unwrap();
     let mut all = HashMap::<String, Vec<Report>>::new();
     for client in clients {
-        let report = tokio::time::timeout(Duration::from_secs(60), client).await;
-        let report = report.unwrap().unwrap();
+        let report = soon("a client", client).await.unwrap();
         let conversation = report.conversation.clone();
         all.entry(conversation).or_default().push(report);
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::upstream::{Call, Upstream};
 use crate::support::{
-    Directory, Process, Server, Socket, request,
+    Connection, Directory, Process, Server, Socket, request,
     socket::{CLOSE, frame, handshake, path_of},
     until,
 };
@@ -136,7 +136,8 @@ async fn sighup_reads_the_share_again_and_bad_settings_change_nothing() {
     write(format!(
         "gateway.upstream = '{url}'\ngateway.rollout_percent = 0"
     ));
-    let server = Process::start(&directory, &[]).await;
+    let mut server = Process::start(&directory, &[]).await;
+    let address = server.address;
     let status = async || {
         let read = request(
             "GET",
@@ -144,7 +145,7 @@ async fn sighup_reads_the_share_again_and_bad_settings_change_nothing() {
             &[],
             None,
         );
-        server.connect().await.ask(read).await.status
+        Connection::to(address).await.ask(read).await.status
     };
     assert_eq!(status().await, 200, "from Django");
     write(format!(
@@ -154,10 +155,8 @@ async fn sighup_reads_the_share_again_and_bad_settings_change_nothing() {
     until("the new share", async || status().await == 404).await;
     write("gateway.rollout_percent = 101".to_owned());
     server.signal("HUP").await;
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    server.logs("gateway.rollout_percent = 101").await;
     assert_eq!(status().await, 404, "as before");
     server.signal("TERM").await;
-    let (code, log) = server.ended().await;
-    assert_eq!(code, 0);
-    assert!(log.contains("gateway.rollout_percent = 101"), "{log}");
+    assert_eq!(server.ended().await.0, 0);
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{django::Django, upstream::Upstream};
-use crate::support::{Server, Socket, request, socket::frame, until};
+use crate::support::{Port, Server, Socket, request, socket::frame, until};
 
 const ALL_SHADOWED: [(&str, &str); 2] = [
     ("gateway.rollout_percent", "0"),
@@ -103,13 +103,19 @@ async fn the_reference_as_it_is_differs_in_nothing() {
     for _ in 0..3 {
         chat(&server, &id).await;
     }
-    read(&server, &id).await;
-    until("many comparisons", async || compared(&server).await >= 50.0).await;
+    until("many comparisons", async || {
+        read(&server, &id).await;
+        compared(&server).await >= 50.0
+    })
+    .await;
     assert_eq!(mismatches(&server).await, []);
     // And the same reads served here.
     let here = django.gateway(&[("gateway.shadow_percent", "100")]).await;
-    read(&here, &id).await;
-    until("comparisons", async || compared(&here).await >= 15.0).await;
+    until("comparisons", async || {
+        read(&here, &id).await;
+        compared(&here).await >= 15.0
+    })
+    .await;
     assert_eq!(mismatches(&here).await, []);
 }
 
@@ -207,9 +213,10 @@ async fn a_read_served_here_is_compared_with_the_upstream_s_answer() {
 
 #[tokio::test]
 async fn an_upstream_that_cannot_be_asked_is_no_difference() {
-    let nobody = Upstream::echo().await.url();
+    let nobody = Port::claim();
+    let url = format!("http://127.0.0.1:{}", nobody.number);
     let flags = [
-        ("gateway.upstream", nobody.as_str()),
+        ("gateway.upstream", url.as_str()),
         ("gateway.shadow_percent", "100"),
     ];
     let server = Server::with(&flags).await;

@@ -1,10 +1,12 @@
 //! WebSockets through the gateway.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::Notify;
 
 use super::upstream::{Call, Upstream};
 use crate::support::{
-    Socket,
+    Port, Server, Socket,
     socket::{CLOSE, PING, TEXT, frame, frame_with, handshake, path_of},
     soon, until,
 };
@@ -106,33 +108,42 @@ async fn a_client_that_drops_its_socket_ends_the_upstream_s() {
 
 #[tokio::test]
 async fn without_an_upstream_a_handshake_is_a_502() {
-    let nobody = echo().await.url();
-    let server = crate::support::Server::with(&[("gateway.upstream", &nobody)]).await;
+    let nobody = Port::claim();
+    let url = format!("http://127.0.0.1:{}", nobody.number);
+    let server = Server::with(&[("gateway.upstream", &url)]).await;
     assert_eq!(server.send(handshake("/ws/other/", "")).await.status, 502);
 }
 
 #[tokio::test]
 async fn a_drain_closes_passed_sockets_with_1012_between_frames() {
-    // The upstream has begun a frame that it ends a little later.
-    let upstream = Upstream::start(|mut call: Call| async move {
-        call.head().await.unwrap();
-        call.write(format!("{SWITCH}\r\n")).await;
-        call.write(b"\x81\x06one").await;
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        call.write(b"two").await;
-        // What the client still said before it knew, and its goodbye.
-        let last = call.exactly(6 + 4 + 6 + 2).await;
-        assert_eq!(last[..10], frame(TEXT, "last"));
-        assert_eq!(last[10], 0x80 | CLOSE);
+    // The upstream has begun a frame that it ends when it is told to.
+    let end = Arc::new(Notify::new());
+    let told = Arc::clone(&end);
+    let upstream = Upstream::start(move |mut call: Call| {
+        let told = Arc::clone(&told);
+        async move {
+            call.head().await.unwrap();
+            call.write(format!("{SWITCH}\r\n")).await;
+            call.write(b"\x81\x06one").await;
+            told.notified().await;
+            call.write(b"two").await;
+            // What the client still said before it knew, and its goodbye.
+            let last = call.exactly(6 + 4 + 6 + 2).await;
+            assert_eq!(last[..10], frame(TEXT, "last"));
+            assert_eq!(last[10], 0x80 | CLOSE);
+        }
     })
     .await;
     let server = upstream.gateway(&[("server.drain_s", "0")]).await;
     let mut socket = Socket::try_open(server.connect().await, "/ws/other/", "")
         .await
         .unwrap();
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(socket.connection.take(5).await, b"\x81\x06one");
     server.app.drain.begin();
-    assert_eq!(socket.text().await, "onetwo");
+    // For the drain to come in the middle of the frame. Nothing fails if it comes later.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    end.notify_one();
+    assert_eq!(socket.connection.take(3).await, b"two");
     socket.connection.send(frame(TEXT, "last")).await;
     assert_eq!(socket.close_code().await, 1012);
     socket

@@ -1,31 +1,29 @@
 //! A database of a test's own, and what the test does to it behind the server's back.
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{ops::Deref, sync::Arc, thread};
 
-use chatferry::{
-    config::Config,
-    store::{self, StoreError},
-};
 use mysql_async::{
     Conn,
     prelude::{FromRow, Queryable},
 };
-use tokio::{process::Command, runtime, time::timeout};
+use tokio::runtime;
 
 use super::instance::{Flavour, Instance, connect};
-use crate::{
-    postgres::cluster::{python, reference},
-    support::Server,
-};
-
-/// How long a `manage.py` may take that writes thousands of rows.
-const DJANGO: Duration = Duration::from_secs(120);
+use crate::support::database::Place;
 
 /// A new database; dropped at the end of the test.
 pub struct Database {
     pub instance: Arc<Instance>,
-    pub url: String,
-    pub name: String,
+    place: Place,
+    name: String,
+}
+
+impl Deref for Database {
+    type Target = Place;
+
+    fn deref(&self) -> &Place {
+        &self.place
+    }
 }
 
 impl Database {
@@ -50,44 +48,12 @@ impl Database {
 
     async fn on(instance: Arc<Instance>) -> Self {
         let name = instance.new_name();
+        let url = instance.make(&name).await;
         Database {
-            url: instance.make(&name).await,
+            place: Place { url },
             instance,
             name,
         }
-    }
-
-    pub fn config(&self, flags: &[(&str, &str)]) -> Config {
-        let url = ("store.url", self.url.as_str());
-        let flags: Vec<_> = [url]
-            .iter()
-            .chain(flags)
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-            .collect();
-        Config::load(None, std::iter::empty(), &flags)
-            .unwrap()
-            .config
-    }
-
-    /// A server on this database.
-    pub async fn server(&self) -> Server {
-        self.server_with(&[]).await
-    }
-
-    pub async fn server_with(&self, flags: &[(&str, &str)]) -> Server {
-        let url = [("store.url", self.url.as_str())];
-        let flags: Vec<_> = url.iter().chain(flags).copied().collect();
-        Server::with(&flags).await
-    }
-
-    /// What `chatferry check` would say of the tables.
-    pub async fn findings(&self) -> Vec<String> {
-        let findings = store::check(&self.config(&[])).await.unwrap();
-        findings.iter().map(ToString::to_string).collect()
-    }
-
-    pub async fn migrate(&self) -> Result<Vec<String>, StoreError> {
-        store::migrate(&self.config(&[])).await
     }
 
     /// Another connection to the database, as another process has one.
@@ -144,22 +110,6 @@ impl Database {
             schema.push(words.collect::<Vec<_>>().join(" "));
         }
         schema
-    }
-
-    /// Runs `manage.py` of the reference on this database; what it printed, or none if there is no
-    /// Django here.
-    pub async fn manage(&self, arguments: &[&str]) -> Option<String> {
-        let mut command = Command::new(python()?);
-        command
-            .arg("manage.py")
-            .args(arguments)
-            .current_dir(reference())
-            .env("DATABASE_URL", &self.url)
-            .env("PYTHONDONTWRITEBYTECODE", "1");
-        let output = timeout(DJANGO, command.output()).await.unwrap().unwrap();
-        let error = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "manage.py {arguments:?}: {error}");
-        Some(String::from_utf8(output.stdout).unwrap())
     }
 }
 

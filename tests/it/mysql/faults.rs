@@ -1,43 +1,21 @@
 //! The server goes away, comes back, or will not write: nothing acknowledged is lost, nothing is
 //! written twice, and nobody has to be restarted.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use chatferry::app::App;
 use mysql_async::prelude::Queryable;
-use serde_json::json;
 use tokio::{task::spawn_blocking, time::sleep};
 
 use super::{
     database::Database,
     instance::{Flavour, Instance},
 };
-use crate::{
-    postgres::proxy::Proxy,
-    support::{Answer, Server, soon, until},
+use crate::support::{
+    Proxy, Server,
+    faults::{Senders, assert_unavailable, everybody_hears_so, goes_on, unconfirmed_commits},
+    soon,
 };
-
-/// How soon everything must work once the database does.
-const RESUMED: Duration = Duration::from_secs(2);
-
-async fn send(server: &Server, conversation: &str, content: &str) -> Answer {
-    let path = format!("/api/chat/conversations/{conversation}/messages/send/");
-    let body = json!({"sender_id": "alice", "content": content});
-    server.post(&path, body).await
-}
-
-fn assert_unavailable(answer: &Answer) {
-    assert_eq!(answer.status, 503, "{}", answer.text());
-    assert!(answer.header("retry-after").is_some());
-    assert!(answer.json()["detail"].is_string());
-}
 
 async fn apart<T: Send + 'static>(
     database: &Database,
@@ -57,7 +35,7 @@ pub async fn killed_connections_are_replaced_before_anybody_notices(on: Flavour)
     for _ in 0..5 {
         database.kill_all().await;
         socket.works().await;
-        assert_eq!(send(&server, &id, "x").await.status, 201);
+        server.stored(&id, "alice", "x").await;
     }
     assert_eq!(server.contents(&id).await.len(), 10);
 }
@@ -72,25 +50,9 @@ pub async fn without_the_server_everybody_hears_so_and_with_it_all_goes_on(on: F
     let mut socket = server.socket(&id).await;
     for signal in ["TERM", "KILL"] {
         apart(&database, move |instance| instance.stop(signal)).await;
-        let began = Instant::now();
-        assert_unavailable(&send(&server, &id, "x").await);
-        let list = format!("/api/chat/conversations/{id}/messages/");
-        assert_unavailable(&server.get(&list).await);
-        let pair = json!({"participant1_id": "new", "participant2_id": "pair"});
-        assert_unavailable(&server.post("/api/chat/conversations/", pair).await);
-        assert_eq!(server.get("/readyz").await.status, 503);
-        assert_eq!(server.get("/healthz").await.status, 200);
-        socket.say("lost").await;
-        assert!(socket.error().await.contains("try again"));
-        assert!(began.elapsed() < RESUMED, "{:?}", began.elapsed());
-
+        everybody_hears_so(&server, &id, &mut socket).await;
         apart(&database, Instance::start).await;
-        let back = Instant::now();
-        until("a message", async || {
-            send(&server, &id, "y").await.status == 201
-        })
-        .await;
-        assert!(back.elapsed() < RESUMED, "{:?}", back.elapsed());
+        goes_on(&server, &id, "y").await;
         socket.works().await;
         assert_eq!(server.get("/readyz").await.status, 200);
     }
@@ -103,14 +65,14 @@ pub async fn a_server_that_may_only_be_read_is_read_and_comes_back_by_itself(on:
     };
     let server = database.server().await;
     let id = server.conversation().await;
-    assert_eq!(send(&server, &id, "before").await.status, 201);
+    server.stored(&id, "alice", "before").await;
     let mut root = database.instance.root().await;
     root.query_drop("SET GLOBAL read_only = 1").await.unwrap();
-    assert_unavailable(&send(&server, &id, "x").await);
-    assert_unavailable(&send(&server, &id, "x").await);
+    assert_unavailable(&server.message(&id, "alice", "x").await);
+    assert_unavailable(&server.message(&id, "alice", "x").await);
     assert_eq!(server.contents(&id).await, ["before"]);
     root.query_drop("SET GLOBAL read_only = 0").await.unwrap();
-    assert_eq!(send(&server, &id, "after").await.status, 201);
+    server.stored(&id, "alice", "after").await;
     assert_eq!(server.contents(&id).await, ["before", "after"]);
 }
 
@@ -130,7 +92,7 @@ pub async fn a_table_that_stays_locked_costs_a_503_and_never_a_hanging_client(on
         asking.push(tokio::spawn(async move {
             match number % 2 {
                 0 => server.get(&list).await,
-                _ => send(&server, &id, "x").await,
+                _ => server.message(&id, "alice", "x").await,
             }
         }));
     }
@@ -138,7 +100,7 @@ pub async fn a_table_that_stays_locked_costs_a_503_and_never_a_hanging_client(on
         assert_unavailable(&soon("an answer", asking).await.unwrap());
     }
     locker.query_drop("UNLOCK TABLES").await.unwrap();
-    assert_eq!(send(&server, &id, "y").await.status, 201);
+    server.stored(&id, "alice", "y").await;
     assert_eq!(server.contents(&id).await, ["y"]);
 }
 
@@ -146,25 +108,19 @@ pub async fn a_frozen_server_costs_a_503_and_is_used_again_when_it_thaws(on: Fla
     let Some(database) = Database::mortal(on, &[]).await else {
         return;
     };
-    let url = format!(
-        "{}?connect_timeout=1&read_timeout=1&write_timeout=1",
-        database.url
-    );
-    let server = Server::with(&[("store.url", &url)]).await;
+    let server = database.server().await;
     let id = server.conversation().await;
     let mut socket = server.socket(&id).await;
     socket.works().await;
     apart(&database, |instance| instance.signal("STOP")).await;
-    let began = Instant::now();
-    assert_unavailable(&send(&server, &id, "x").await);
-    assert!(began.elapsed() < Duration::from_secs(4));
+    assert_unavailable(&server.message(&id, "alice", "x").await);
     socket.say("lost").await;
     assert!(socket.error().await.contains("try again"));
     apart(&database, |instance| instance.signal("CONT")).await;
-    let back = Instant::now();
+    goes_on(&server, &id, "thawed").await;
     socket.works().await;
-    assert!(back.elapsed() < RESUMED, "{:?}", back.elapsed());
-    assert_eq!(server.contents(&id).await, ["still here", "still here"]);
+    let said = ["still here", "thawed", "still here"];
+    assert_eq!(server.contents(&id).await, said);
 }
 
 pub async fn a_full_disk_is_told_and_survived(on: Flavour) {
@@ -186,7 +142,7 @@ pub async fn a_full_disk_is_told_and_survived(on: Flavour) {
     let big = "x".repeat(400_000);
     let mut stored = 0;
     let full = loop {
-        let answer = send(&server, &id, &big).await;
+        let answer = server.message(&id, "alice", &big).await;
         if answer.status != 201 {
             break answer;
         }
@@ -196,10 +152,7 @@ pub async fn a_full_disk_is_told_and_survived(on: Flavour) {
     assert_unavailable(&full);
     assert_eq!(server.contents(&id).await.len(), stored);
     apart(&database, |instance| instance.restart_with(ROOM)).await;
-    until("room", async || {
-        send(&server, &id, "small").await.status == 201
-    })
-    .await;
+    goes_on(&server, &id, "small").await;
 }
 
 pub async fn a_commit_that_was_not_confirmed_is_looked_up_before_anything_is_said(on: Flavour) {
@@ -210,66 +163,19 @@ pub async fn a_commit_that_was_not_confirmed_is_looked_up_before_anything_is_sai
     let proxy = Proxy::before(location).await;
     let url = format!("{}/{name}", proxy.location);
     let server = Server::with(&[("store.url", &url)]).await;
-    let id = server.conversation().await;
-    let mut socket = server.socket(&id).await;
-    socket.works().await;
-    for number in 0..3 {
-        proxy.lose_answers();
-        let content = format!("unconfirmed {number}");
-        socket.say(&content).await;
-        let rows = format!("SELECT count(*) FROM messages WHERE content = '{content}'");
-        until("the commit", async || {
-            database.value::<u64>(&rows).await == 1
-        })
-        .await;
-        assert_eq!(socket.heard().await, content);
-        assert_eq!(database.value::<u64>(&rows).await, 1);
-    }
-    // Receipts and conversations as well.
-    let list = format!("/api/chat/conversations/{id}/messages/");
-    let messages = server.get(&list).await.json();
-    let message = messages[0]["id"].as_str().unwrap();
-    let read = format!("/api/chat/messages/{message}/read/");
-    proxy.lose_answers();
-    let marked = server.put(&read, json!({"user_id": "bob"})).await;
-    assert_eq!(marked.status, 200);
-    proxy.lose_answers();
-    let pair = json!({"participant1_id": "new", "participant2_id": "pair"});
-    let made = server.post("/api/chat/conversations/", pair).await;
-    assert_eq!(made.status, 201);
-    let rows = "SELECT count(*) FROM conversations";
-    assert_eq!(database.value::<u64>(rows).await, 2);
+    let count = async |rows: &str| {
+        database
+            .value(&format!("SELECT count(*) FROM {rows}"))
+            .await
+    };
+    unconfirmed_commits(&server, &proxy, count).await;
 }
 
 pub async fn crashes_under_load_lose_nothing_acknowledged_and_write_nothing_twice(on: Flavour) {
-    const SENDERS: usize = 20;
     let Some(database) = Database::mortal(on, &[]).await else {
         return;
     };
-    let server = Arc::new(database.server().await);
-    let id = server.conversation().await;
-    let stop = Arc::new(AtomicBool::new(false));
-    let mut sending = Vec::new();
-    for sender in 0..SENDERS {
-        let (server, id, stop) = (Arc::clone(&server), id.clone(), Arc::clone(&stop));
-        sending.push(tokio::spawn(async move {
-            let mut acknowledged = Vec::new();
-            for number in 0.. {
-                if stop.load(Ordering::Relaxed) {
-                    break;
-                }
-                let content = format!("{sender}-{number}");
-                let answer = send(&server, &id, &content).await;
-                if answer.status == 201 {
-                    acknowledged.push(content);
-                } else {
-                    assert_unavailable(&answer);
-                    sleep(Duration::from_millis(20)).await;
-                }
-            }
-            acknowledged
-        }));
-    }
+    let senders = Senders::start(database.server().await).await;
     for _ in 0..20 {
         database.kill_all().await;
         sleep(Duration::from_millis(20)).await;
@@ -282,29 +188,9 @@ pub async fn crashes_under_load_lose_nothing_acknowledged_and_write_nothing_twic
             instance.start();
         })
         .await;
-        let back = Instant::now();
-        until("a message", async || {
-            send(&server, &id, "back").await.status == 201
-        })
-        .await;
-        assert!(back.elapsed() < RESUMED, "{:?}", back.elapsed());
+        senders.go_on().await;
     }
-    stop.store(true, Ordering::Relaxed);
-    let mut acknowledged = Vec::new();
-    for sending in sending {
-        acknowledged.extend(soon("a sender", sending).await.unwrap());
-    }
-    let mut found: HashMap<String, usize> = HashMap::new();
-    for content in server.contents(&id).await {
-        *found.entry(content).or_default() += 1;
-    }
-    found.remove("back");
-    assert!(acknowledged.len() > 100, "{}", acknowledged.len());
-    for content in &acknowledged {
-        assert!(found.contains_key(content), "{content} was acknowledged");
-    }
-    let twice: Vec<_> = found.iter().filter(|(_, count)| **count > 1).collect();
-    assert!(twice.is_empty(), "{twice:?}");
+    senders.lost_nothing().await;
 }
 
 pub async fn a_connection_may_be_encrypted_and_go_through_a_socket(on: Flavour) {

@@ -1,7 +1,6 @@
 //! A MariaDB or MySQL server: a private one, or the one the environment names.
 
 use std::{
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
@@ -14,10 +13,7 @@ use std::{
 use mysql_async::{Conn, Opts, prelude::Queryable};
 use tokio::{runtime, sync::Mutex};
 
-use crate::{
-    postgres::cluster::skip,
-    support::{Directory, PATIENCE},
-};
+use crate::support::{Directory, PATIENCE, Port, skip};
 
 /// Whose server it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +38,7 @@ pub struct Instance {
 struct Private {
     program: PathBuf,
     directory: Directory,
-    port: u16,
+    port: Port,
     options: std::sync::Mutex<Vec<String>>,
     server: std::sync::Mutex<Option<Child>>,
 }
@@ -90,19 +86,16 @@ impl Instance {
     fn initialized(flavour: Flavour, program: PathBuf, options: Vec<String>) -> Self {
         let directory = Directory::new();
         certify(directory.path());
-        let probe = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = probe.local_addr().unwrap().port();
-        drop(probe);
         let private = Private {
             program,
             directory,
-            port,
+            port: Port::claim(),
             options: std::sync::Mutex::new(options),
             server: std::sync::Mutex::new(None),
         };
         private.initialize(flavour);
         let instance = Instance {
-            location: format!("mysql://root@127.0.0.1:{port}"),
+            location: format!("mysql://root@127.0.0.1:{}", private.port.number),
             private: Some(private),
             databases: AtomicU32::new(0),
         };
@@ -219,11 +212,11 @@ impl Private {
                 format!("--datadir={}", path("data")),
                 format!("--socket={}", path("socket")),
                 format!("--pid-file={}", path("pid")),
-                format!("--port={}", self.port),
+                format!("--port={}", self.port.number),
             ])
             .args([
                 "--bind-address=127.0.0.1",
-                "--max-connections=300",
+                "--max-connections=1000",
                 "--innodb-buffer-pool-size=32M",
                 "--character-set-server=utf8mb4",
                 "--collation-server=utf8mb4_unicode_ci",
@@ -293,7 +286,11 @@ fn program(flavour: Flavour) -> Option<PathBuf> {
         return std::env::var_os("CHATFERRY_TEST_MYSQLD").map(PathBuf::from);
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let places = std::env::split_paths(&path).chain(["/usr/sbin".into()]);
-    let mut programs = places.map(|place| place.join("mariadbd"));
-    programs.find(|program| program.exists())
+    let find = |name| {
+        let places = std::env::split_paths(&path).chain(["/usr/sbin".into()]);
+        let mut programs = places.map(|place| place.join(name));
+        programs.find(|program| program.exists())
+    };
+    // The data directory is made by a script that calls it.
+    find("my_print_defaults").and_then(|_| find("mariadbd"))
 }

@@ -2,22 +2,10 @@
 
 use std::fmt::Write as _;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{database::Database, instance::Flavour};
-use crate::support::{Connection, Server, request};
-
-async fn send(server: &Server, conversation: &str, sender: &str, content: &str) -> Value {
-    let path = format!("/api/chat/conversations/{conversation}/messages/send/");
-    let body = json!({"sender_id": sender, "content": content});
-    let answer = server.post(&path, body).await;
-    assert_eq!(answer.status, 201, "{}", answer.text());
-    answer.json()
-}
-
-fn id_of(value: &Value) -> String {
-    value["id"].as_str().unwrap().to_owned()
-}
+use crate::support::{id_of, races::say_at_once};
 
 pub async fn every_time_is_stored_and_read_to_the_microsecond(on: Flavour) {
     let Some(database) = Database::new(on).await else {
@@ -26,7 +14,9 @@ pub async fn every_time_is_stored_and_read_to_the_microsecond(on: Flavour) {
     let server = database.server().await;
     let conversation = server.conversation().await;
     for number in 0..20 {
-        let sent = send(&server, &conversation, "alice", &number.to_string()).await;
+        let sent = server
+            .stored(&conversation, "alice", &number.to_string())
+            .await;
         for name in ["created_at", "updated_at"] {
             let sql = format!(
                 "SELECT date_format({name} + INTERVAL 9 HOUR, '%Y-%m-%dT%H:%i:%s.%f') \
@@ -64,7 +54,7 @@ pub async fn the_collation_tells_which_users_are_the_same(on: Flavour) {
     let found = server.get("/api/chat/users/USER1/conversations/").await;
     assert_eq!(found.json()[0]["participant1_id"], "User1");
 
-    let message = id_of(&send(&server, &id, "a", "x").await);
+    let message = id_of(&server.stored(&id, "a", "x").await);
     let path = format!("/api/chat/messages/{message}/read/");
     let first = server.put(&path, json!({"user_id": "Bob"})).await.json();
     assert_eq!(first["user_id"], "Bob");
@@ -96,7 +86,7 @@ pub async fn the_longest_ids_fit_and_spaces_that_are_too_many_are_cut_off(on: Fl
     assert_eq!(again.status, 200);
     assert_eq!(again.json()["participant1_id"], padded[..255]);
 
-    let message = id_of(&send(&server, &id_of(&made.json()), &padded, "x").await);
+    let message = id_of(&server.stored(&id_of(&made.json()), &padded, "x").await);
     let path = format!("/api/chat/messages/{message}/read/");
     let marked = server.put(&path, json!({"user_id": padded})).await.json();
     assert_eq!(marked["user_id"], padded);
@@ -117,7 +107,7 @@ pub async fn a_nul_and_emoji_are_kept(on: Flavour) {
     ];
     for content in contents {
         assert_eq!(
-            send(&server, &id, "a'\\", content).await["content"],
+            server.stored(&id, "a'\\", content).await["content"],
             content
         );
     }
@@ -143,24 +133,14 @@ pub async fn a_row_that_the_table_refuses_does_not_take_its_batch_with_it(on: Fl
         .await;
     let server = database.server().await;
     let id = server.conversation().await;
-    send(&server, &id, "alice", "again").await;
-    let path = format!("/api/chat/conversations/{id}/messages/send/");
-    let mut sending = Vec::new();
-    for number in 0..60 {
-        let content = match number % 6 {
-            0 => "again".to_owned(),
-            _ => number.to_string(),
-        };
-        let body = json!({"sender_id": "alice", "content": content});
-        let bytes = request("POST", &path, &[], Some(&body));
-        let mut connection = Connection::to(server.address).await;
-        sending.push(tokio::spawn(
-            async move { connection.ask(bytes).await.status },
-        ));
-    }
-    for (number, sending) in sending.into_iter().enumerate() {
-        let wanted = if number % 6 == 0 { 400 } else { 201 };
-        assert_eq!(sending.await.unwrap(), wanted);
+    server.stored(&id, "alice", "again").await;
+    let contents = (0..60).map(|number| match number % 6 {
+        0 => "again".to_owned(),
+        _ => number.to_string(),
+    });
+    let statuses = say_at_once(&server, &id, contents).await;
+    for (number, status) in statuses.into_iter().enumerate() {
+        assert_eq!(status, if number % 6 == 0 { 400 } else { 201 });
     }
     assert_eq!(server.contents(&id).await.len(), 51);
 }
@@ -171,24 +151,14 @@ pub async fn a_text_longer_than_a_packet_is_the_callers_mistake(on: Flavour) {
     };
     let server = database.server().await;
     let id = server.conversation().await;
-    let path = format!("/api/chat/conversations/{id}/messages/send/");
-    let mut sending = Vec::new();
-    for number in 0..20 {
-        // Quotes are twice as long on their way.
-        let content = match number % 4 {
-            0 => "'".repeat(40_000),
-            _ => "x".repeat(40_000),
-        };
-        let body = json!({"sender_id": "alice", "content": content});
-        let bytes = request("POST", &path, &[], Some(&body));
-        let mut connection = Connection::to(server.address).await;
-        sending.push(tokio::spawn(
-            async move { connection.ask(bytes).await.status },
-        ));
-    }
-    for (number, sending) in sending.into_iter().enumerate() {
-        let wanted = if number % 4 == 0 { 400 } else { 201 };
-        assert_eq!(sending.await.unwrap(), wanted);
+    // Quotes are twice as long on their way.
+    let contents = (0..20).map(|number| match number % 4 {
+        0 => "'".repeat(40_000),
+        _ => "x".repeat(40_000),
+    });
+    let statuses = say_at_once(&server, &id, contents).await;
+    for (number, status) in statuses.into_iter().enumerate() {
+        assert_eq!(status, if number % 4 == 0 { 400 } else { 201 });
     }
     assert_eq!(server.contents(&id).await.len(), 15);
 }
@@ -199,7 +169,7 @@ pub async fn a_mark_raises_a_receipt_that_is_there_and_keeps_its_id_and_time(on:
     };
     let server = database.server().await;
     let conversation = server.conversation().await;
-    let message = id_of(&send(&server, &conversation, "alice", "x").await);
+    let message = id_of(&server.stored(&conversation, "alice", "x").await);
     database
         .run(&format!(
             "INSERT INTO delivery_receipts (id, user_id, status, timestamp, message_id) VALUES \
@@ -231,7 +201,7 @@ pub async fn what_belongs_to_a_deleted_row_is_not_found_and_never_an_error(on: F
     assert_eq!(server.post(&path, body).await.status, 404);
     // The original looks the conversation up and does nothing.
     socket.say("into the void").await;
-    send(&server, &other, "carol", "x").await;
+    server.stored(&other, "carol", "x").await;
     let rows = "SELECT count(*) FROM messages";
     assert_eq!(database.value::<u64>(rows).await, 1);
     let read = "/api/chat/messages/00000000-0000-4000-8000-000000000000/read/";

@@ -1,8 +1,6 @@
 //! A PostgreSQL server: a private one, or the one the environment names.
 
 use std::{
-    io::Write as _,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::{
@@ -14,7 +12,7 @@ use std::{
 
 use tokio::sync::Mutex;
 
-use crate::support::{Directory, PATIENCE};
+use crate::support::{Directory, PATIENCE, Port, skip};
 
 /// A server that databases can be made on.
 pub struct Cluster {
@@ -28,7 +26,7 @@ pub struct Cluster {
 struct Private {
     bin: PathBuf,
     directory: Directory,
-    port: u16,
+    port: Port,
     server: std::sync::Mutex<Option<Child>>,
 }
 
@@ -76,13 +74,10 @@ impl Cluster {
         if let Some((user, group)) = account() {
             std::os::unix::fs::chown(directory.path(), Some(user), Some(group)).unwrap();
         }
-        let probe = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = probe.local_addr().unwrap().port();
-        drop(probe);
         let private = Private {
             bin,
             directory,
-            port,
+            port: Port::claim(),
             server: std::sync::Mutex::new(None),
         };
         let data = private.data();
@@ -94,7 +89,7 @@ impl Cluster {
         });
         prepare(&private);
         let cluster = Cluster {
-            location: format!("postgres://chat@127.0.0.1:{port}"),
+            location: format!("postgres://chat@127.0.0.1:{}", private.port.number),
             private: Some(private),
             databases: AtomicU32::new(0),
         };
@@ -115,12 +110,12 @@ impl Cluster {
         postgres
             .arg("-D")
             .arg(private.data())
-            .args(["-p", &private.port.to_string(), "-k", "."])
+            .args(["-p", &private.port.number.to_string(), "-k", "."])
             .args([
                 "-c",
                 "listen_addresses=127.0.0.1",
                 "-c",
-                "max_connections=200",
+                "max_connections=500",
             ]);
         let mut child = postgres.spawn().unwrap();
         let deadline = Instant::now() + PATIENCE;
@@ -142,7 +137,7 @@ impl Cluster {
 
     /// The port of a private server, and the directory of its socket and certificate.
     pub fn place(&self) -> (u16, PathBuf) {
-        (self.ours().port, self.ours().data())
+        (self.ours().port.number, self.ours().data())
     }
 
     fn ours(&self) -> &Private {
@@ -221,7 +216,7 @@ impl Private {
 
     fn answers(&self) -> bool {
         let mut command = self.command("pg_isready");
-        let port = self.port.to_string();
+        let port = self.port.number.to_string();
         let status = command
             .args(["-q", "-h", "127.0.0.1", "-p", &port])
             .status();
@@ -270,24 +265,4 @@ fn account() -> Option<(u32, u32)> {
         return None;
     }
     Some((id(&["-u", "postgres"])?, id(&["-g", "postgres"])?))
-}
-
-/// Says why a test is not run, past the test runner's capture.
-pub fn skip(why: &str) {
-    let test = std::thread::current().name().unwrap_or("a test").to_owned();
-    let _ = writeln!(std::io::stderr(), "skipped: {why} ({test})");
-}
-
-/// A Python with Django, the reference's packages and psycopg.
-pub fn python() -> Option<PathBuf> {
-    let python = std::env::var_os("CHATFERRY_TEST_PYTHON").map(PathBuf::from);
-    if python.is_none() {
-        skip("no Python with Django: CHATFERRY_TEST_PYTHON is not set");
-    }
-    python
-}
-
-/// The directory of the reference's `manage.py`.
-pub fn reference() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("compat/reference")
 }

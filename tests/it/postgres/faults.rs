@@ -1,35 +1,16 @@
 //! The server goes away, comes back, or will not write: nothing acknowledged is lost, nothing is
 //! written twice, and nobody has to be restarted.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
-use serde_json::json;
 use tokio::{task::spawn_blocking, time::sleep};
 
-use super::{database::Database, proxy::Proxy};
-use crate::support::{Answer, Server, soon, until};
-
-/// How soon everything must work once the database does.
-const RESUMED: Duration = Duration::from_secs(2);
-
-async fn send(server: &Server, conversation: &str, content: &str) -> Answer {
-    let path = format!("/api/chat/conversations/{conversation}/messages/send/");
-    let body = json!({"sender_id": "alice", "content": content});
-    server.post(&path, body).await
-}
-
-fn assert_unavailable(answer: &Answer) {
-    assert_eq!(answer.status, 503, "{}", answer.text());
-    assert!(answer.header("retry-after").is_some());
-    assert!(answer.json()["detail"].is_string());
-}
+use super::database::Database;
+use crate::support::{
+    Proxy, Server,
+    faults::{Senders, assert_unavailable, everybody_hears_so, goes_on, unconfirmed_commits},
+    soon,
+};
 
 #[tokio::test]
 async fn killed_connections_are_replaced_before_anybody_notices() {
@@ -47,7 +28,7 @@ async fn killed_connections_are_replaced_before_anybody_notices() {
             )
             .await;
         socket.works().await;
-        assert_eq!(send(&server, &id, "x").await.status, 201);
+        server.stored(&id, "alice", "x").await;
     }
     assert_eq!(server.contents(&id).await.len(), 10);
 }
@@ -63,26 +44,10 @@ async fn without_the_database_everybody_hears_so_and_with_it_all_goes_on() {
     for signal in ["INT", "QUIT"] {
         let cluster = Arc::clone(&database.cluster);
         spawn_blocking(move || cluster.stop(signal)).await.unwrap();
-        let began = Instant::now();
-        assert_unavailable(&send(&server, &id, "x").await);
-        let list = format!("/api/chat/conversations/{id}/messages/");
-        assert_unavailable(&server.get(&list).await);
-        let pair = json!({"participant1_id": "new", "participant2_id": "pair"});
-        assert_unavailable(&server.post("/api/chat/conversations/", pair).await);
-        assert_eq!(server.get("/readyz").await.status, 503);
-        assert_eq!(server.get("/healthz").await.status, 200);
-        socket.say("lost").await;
-        assert!(socket.error().await.contains("try again"));
-        assert!(began.elapsed() < RESUMED, "{:?}", began.elapsed());
-
+        everybody_hears_so(&server, &id, &mut socket).await;
         let cluster = Arc::clone(&database.cluster);
         spawn_blocking(move || cluster.start()).await.unwrap();
-        let back = Instant::now();
-        until("a message", async || {
-            send(&server, &id, "y").await.status == 201
-        })
-        .await;
-        assert!(back.elapsed() < RESUMED, "{:?}", back.elapsed());
+        goes_on(&server, &id, "y").await;
         socket.works().await;
         assert_eq!(server.get("/readyz").await.status, 200);
     }
@@ -97,7 +62,7 @@ async fn a_database_that_may_only_be_read_is_read_and_comes_back_by_itself() {
     };
     let server = database.server().await;
     let id = server.conversation().await;
-    assert_eq!(send(&server, &id, "before").await.status, 201);
+    server.stored(&id, "alice", "before").await;
     let name: String = database.value("SELECT current_database()::text").await;
     let restart = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
                    WHERE datname = current_database() AND pid <> pg_backend_pid()";
@@ -107,8 +72,8 @@ async fn a_database_that_may_only_be_read_is_read_and_comes_back_by_itself() {
         ))
         .await;
     database.run(restart).await;
-    assert_unavailable(&send(&server, &id, "x").await);
-    assert_unavailable(&send(&server, &id, "x").await);
+    assert_unavailable(&server.message(&id, "alice", "x").await);
+    assert_unavailable(&server.message(&id, "alice", "x").await);
     assert_eq!(server.contents(&id).await, ["before"]);
     let healer = database.client().await;
     for sql in [
@@ -117,7 +82,7 @@ async fn a_database_that_may_only_be_read_is_read_and_comes_back_by_itself() {
     ] {
         healer.batch_execute(sql).await.unwrap();
     }
-    assert_eq!(send(&server, &id, "after").await.status, 201);
+    server.stored(&id, "alice", "after").await;
     assert_eq!(server.contents(&id).await, ["before", "after"]);
 }
 
@@ -156,65 +121,21 @@ async fn a_commit_that_was_not_confirmed_is_looked_up_before_anything_is_said() 
     let (_, name) = database.url.rsplit_once('/').unwrap();
     let url = format!("{}/{name}", proxy.location);
     let server = Server::with(&[("store.url", &url)]).await;
-    let id = server.conversation().await;
-    let mut socket = server.socket(&id).await;
-    socket.works().await;
-    for number in 0..3 {
-        proxy.lose_answers();
-        let content = format!("unconfirmed {number}");
-        socket.say(&content).await;
-        let rows = format!("SELECT count(*) FROM messages WHERE content = '{content}'");
-        until("the commit", async || {
-            database.value::<i64>(&rows).await == 1
-        })
-        .await;
-        assert_eq!(socket.heard().await, content);
-        assert_eq!(database.value::<i64>(&rows).await, 1);
-    }
-    // Receipts and conversations as well.
-    let message: String = database.value("SELECT min(id::text) FROM messages").await;
-    let read = format!("/api/chat/messages/{message}/read/");
-    proxy.lose_answers();
-    let marked = server.put(&read, json!({"user_id": "bob"})).await;
-    assert_eq!(marked.status, 200);
-    proxy.lose_answers();
-    let pair = json!({"participant1_id": "new", "participant2_id": "pair"});
-    let made = server.post("/api/chat/conversations/", pair).await;
-    assert_eq!(made.status, 201);
-    let rows: i64 = database.value("SELECT count(*) FROM conversations").await;
-    assert_eq!(rows, 2);
+    let count = async |rows: &str| {
+        let rows: i64 = database
+            .value(&format!("SELECT count(*) FROM {rows}"))
+            .await;
+        u64::try_from(rows).unwrap()
+    };
+    unconfirmed_commits(&server, &proxy, count).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn crashes_under_load_lose_nothing_acknowledged_and_write_nothing_twice() {
-    const SENDERS: usize = 20;
     let Some(database) = Database::mortal().await else {
         return;
     };
-    let server = Arc::new(database.server().await);
-    let id = server.conversation().await;
-    let stop = Arc::new(AtomicBool::new(false));
-    let mut sending = Vec::new();
-    for sender in 0..SENDERS {
-        let (server, id, stop) = (Arc::clone(&server), id.clone(), Arc::clone(&stop));
-        sending.push(tokio::spawn(async move {
-            let mut acknowledged = Vec::new();
-            for number in 0.. {
-                if stop.load(Ordering::Relaxed) {
-                    break;
-                }
-                let content = format!("{sender}-{number}");
-                let answer = send(&server, &id, &content).await;
-                if answer.status == 201 {
-                    acknowledged.push(content);
-                } else {
-                    assert_unavailable(&answer);
-                    sleep(Duration::from_millis(20)).await;
-                }
-            }
-            acknowledged
-        }));
-    }
+    let senders = Senders::start(database.server().await).await;
     for signal in ["QUIT", "INT", "QUIT"] {
         sleep(Duration::from_millis(700)).await;
         let cluster = Arc::clone(&database.cluster);
@@ -225,27 +146,7 @@ async fn crashes_under_load_lose_nothing_acknowledged_and_write_nothing_twice() 
         })
         .await
         .unwrap();
-        let back = Instant::now();
-        until("a message", async || {
-            send(&server, &id, "back").await.status == 201
-        })
-        .await;
-        assert!(back.elapsed() < RESUMED, "{:?}", back.elapsed());
+        senders.go_on().await;
     }
-    stop.store(true, Ordering::Relaxed);
-    let mut found: HashMap<String, usize> = HashMap::new();
-    let mut acknowledged = Vec::new();
-    for sending in sending {
-        acknowledged.extend(soon("a sender", sending).await.unwrap());
-    }
-    for content in server.contents(&id).await {
-        *found.entry(content).or_default() += 1;
-    }
-    found.remove("back");
-    assert!(acknowledged.len() > 100, "{}", acknowledged.len());
-    for content in &acknowledged {
-        assert!(found.contains_key(content), "{content} was acknowledged");
-    }
-    let twice: Vec<_> = found.iter().filter(|(_, count)| **count > 1).collect();
-    assert!(twice.is_empty(), "{twice:?}");
+    senders.lost_nothing().await;
 }

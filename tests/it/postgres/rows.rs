@@ -2,24 +2,12 @@
 
 use std::collections::HashSet;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::database::Database;
-use crate::support::{Server, until};
+use crate::support::{id_of, until};
 
 const NUL_REFUSED: &str = "The database cannot store these values.";
-
-pub async fn send(server: &Server, conversation: &str, sender: &str, content: &str) -> Value {
-    let path = format!("/api/chat/conversations/{conversation}/messages/send/");
-    let body = json!({"sender_id": sender, "content": content});
-    let answer = server.post(&path, body).await;
-    assert_eq!(answer.status, 201, "{}", answer.text());
-    answer.json()
-}
-
-pub fn id_of(value: &Value) -> String {
-    value["id"].as_str().unwrap().to_owned()
-}
 
 #[tokio::test]
 async fn every_time_is_stored_and_read_to_the_microsecond() {
@@ -29,7 +17,9 @@ async fn every_time_is_stored_and_read_to_the_microsecond() {
     let server = database.server().await;
     let conversation = server.conversation().await;
     for number in 0..20 {
-        let sent = send(&server, &conversation, "alice", &number.to_string()).await;
+        let sent = server
+            .stored(&conversation, "alice", &number.to_string())
+            .await;
         let sql = format!(
             "SELECT to_char({{}} AT TIME ZONE 'Asia/Seoul', 'YYYY-MM-DD\"T\"HH24:MI:SS.US') \
              FROM messages WHERE id = '{}'",
@@ -74,7 +64,7 @@ async fn ids_are_told_apart_exactly() {
     assert_eq!(found.json().as_array().unwrap().len(), 1);
 
     let conversation = ids.iter().next().unwrap();
-    let message = id_of(&send(&server, conversation, "a", "x").await);
+    let message = id_of(&server.stored(conversation, "a", "x").await);
     let path = format!("/api/chat/messages/{message}/read/");
     for spelling in spellings {
         let answer = server.put(&path, json!({"user_id": spelling})).await;
@@ -121,7 +111,7 @@ async fn a_nul_is_refused_wherever_it_comes_and_nobody_else_suffers() {
     };
     let server = database.server().await;
     let id = server.conversation().await;
-    let message = id_of(&send(&server, &id, "alice", "x").await);
+    let message = id_of(&server.stored(&id, "alice", "x").await);
     let nul = "a\0b";
     let create = json!({"participant1_id": nul, "participant2_id": "bob"});
     let answers = [
@@ -152,7 +142,7 @@ async fn a_mark_raises_a_receipt_that_is_there_and_keeps_its_id_and_time() {
     };
     let server = database.server().await;
     let conversation = server.conversation().await;
-    let message = id_of(&send(&server, &conversation, "alice", "x").await);
+    let message = id_of(&server.stored(&conversation, "alice", "x").await);
     let receipt = "00000000-0000-4000-8000-000000000001";
     database
         .run(&format!(
@@ -184,7 +174,7 @@ async fn what_belongs_to_a_deleted_row_is_not_found_and_never_an_error() {
     assert_eq!(server.post(&path, body).await.status, 404);
     // The original looks the conversation up and does nothing.
     socket.say("into the void").await;
-    send(&server, &other, "carol", "x").await;
+    server.stored(&other, "carol", "x").await;
     let rows: i64 = database.value("SELECT count(*) FROM messages").await;
     assert_eq!(rows, 1);
 }
@@ -221,7 +211,7 @@ async fn nothing_is_read_without_an_index_of_djangos() {
     server.get(&format!("/api/chat/conversations/{id}/")).await;
     server.conversation_of("b8", "a8").await;
     server.conversation_of("new", "pair").await;
-    let message = id_of(&send(&server, &id, "a7", "x").await);
+    let message = id_of(&server.stored(&id, "a7", "x").await);
     let path = format!("/api/chat/messages/{message}/read/");
     server.put(&path, json!({"user_id": "b7"})).await;
     server.drained().await;

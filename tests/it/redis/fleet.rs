@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::instance::Redis;
-use crate::support::{Directory, Server, process::run, soon, until};
+use crate::support::{Directory, Process, Server, Socket, process::run, request, soon, until};
 
 /// A server on this Redis whose database others may share.
 async fn server(redis: &Redis, directory: &Arc<Directory>, backend: &str) -> Server {
@@ -137,6 +137,10 @@ async fn an_event_of_django_code_is_shown_if_the_settings_list_it() {
         text,
         r#"{"type": "typing_status", "user_id": null, "is_typing": 1}"#
     );
+    for why in ["unknown_type", "missing_field"] {
+        let name = format!("chatferry_layer_rejected_total{{why=\"{why}\"}}");
+        assert_eq!(server.metric(&name).await, 1.0, "{why}");
+    }
     let refused = send(r#"{"type": "websocket.receive", "text": "{}"}"#).await;
     assert_eq!(refused.code, 1);
     assert!(
@@ -148,6 +152,62 @@ async fn an_event_of_django_code_is_shown_if_the_settings_list_it() {
     );
     assert!(send("nonsense").await.stderr.contains("not JSON"));
     socket.works().await;
+}
+
+/// What the server's process says on standard error from its start to its end, and meanwhile.
+async fn log_of(settings: &[&str], meanwhile: impl AsyncFnOnce(&Process, &Directory)) -> String {
+    let directory = Directory::new();
+    let process = Process::start(&directory, settings).await;
+    meanwhile(&process, &directory).await;
+    process.signal("TERM").await;
+    let (code, log) = process.ended().await;
+    assert_eq!(code, 0, "{log}");
+    log
+}
+
+#[tokio::test]
+async fn an_unknown_type_is_logged_once_however_often_it_comes() {
+    let Some(redis) = Redis::start().await else {
+        return;
+    };
+    let hosts = format!("layer.hosts={}", redis.url());
+    let settings = ["layer.backend=redis", &*hosts, "server.drain_s=1"];
+    let log = log_of(&settings, async |process, directory| {
+        let names = json!({"participant1_id": "alice", "participant2_id": "bob"});
+        let create = request("POST", "/api/chat/conversations/", &[], Some(&names));
+        let created = process.connect().await.ask(create).await.json();
+        let id = created["id"].as_str().unwrap();
+        let mut socket = Socket::open(process.connect().await, id).await;
+        socket.history().await;
+        let group = format!("chat_{id}");
+        let typing = r#"{"type": "typing.status", "is_typing": 1, "user_id": 2}"#;
+        let unknown = r#"{"type": "nobody.knows"}"#;
+        for event in [unknown, unknown, unknown, typing] {
+            let backend = "layer.backend=redis";
+            let send = [
+                "layer", "send", &group, event, "--set", backend, "--set", &hosts,
+            ];
+            assert_eq!(run(directory, &send).await.code, 0);
+        }
+        assert_eq!(socket.json().await["type"], "typing_status");
+    })
+    .await;
+    assert_eq!(log.matches("nobody_knows").count(), 1, "{log}");
+}
+
+#[tokio::test]
+async fn keys_on_pubsub_come_with_a_warning_of_plain_text() {
+    let Some(redis) = Redis::start().await else {
+        return;
+    };
+    let hosts = format!("layer.hosts={}", redis.url());
+    let backend = "layer.backend=redis_pubsub";
+    let keys = "layer.symmetric_encryption_keys=a-very-secret-key";
+    let warned = log_of(&[backend, &hosts, keys], async |_, _| ()).await;
+    assert!(warned.contains("sends plain text"), "{warned}");
+    assert!(!warned.contains("a-very-secret-key"), "{warned}");
+    let silent = log_of(&[backend, &hosts], async |_, _| ()).await;
+    assert!(!silent.contains("sends plain text"), "{silent}");
 }
 
 #[tokio::test]

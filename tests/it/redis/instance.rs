@@ -1,19 +1,15 @@
 //! A Redis server of a test's own.
 
 use std::{
-    net::TcpListener,
     process::{Child, Command, Stdio},
     sync::Mutex,
 };
 
-use crate::{
-    postgres::cluster::skip,
-    support::{Directory, until},
-};
+use crate::support::{Directory, Port, skip, until};
 
 /// Killed at the end of the test.
 pub struct Redis {
-    pub port: u16,
+    pub port: Port,
     pub directory: Directory,
     options: Vec<String>,
     process: Mutex<Option<Child>>,
@@ -37,9 +33,8 @@ impl Redis {
         }
         let directory = Directory::new();
         let options = options(&directory);
-        let port = free_port();
         let redis = Redis {
-            port,
+            port: Port::claim(),
             directory,
             options,
             process: Mutex::new(None),
@@ -60,7 +55,12 @@ impl Redis {
     /// Runs the server, which remembers nothing of its life before.
     pub async fn run(&self) {
         let child = Command::new("redis-server")
-            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
+            .args([
+                "--port",
+                &self.port.number.to_string(),
+                "--bind",
+                "127.0.0.1",
+            ])
             .args(["--save", "", "--appendonly", "no"])
             .args(&self.options)
             .current_dir(self.directory.path())
@@ -70,7 +70,7 @@ impl Redis {
             .unwrap();
         *self.process.lock().unwrap() = Some(child);
         until("Redis", async || {
-            let stream = tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await;
+            let stream = tokio::net::TcpStream::connect(("127.0.0.1", self.port.number)).await;
             stream.is_ok()
         })
         .await;
@@ -99,7 +99,7 @@ impl Redis {
     }
 
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}/0", self.port)
+        format!("redis://127.0.0.1:{}/0", self.port.number)
     }
 
     /// A connection of the test's own.
@@ -124,14 +124,23 @@ impl Redis {
         command.query_async(&mut connection).await.unwrap()
     }
 
-    /// Every key, and how long it is still to live; -1 for ever.
+    /// Every key, and the seconds it is still to live; -1 for ever.
     pub async fn keys(&self) -> Vec<(String, i64)> {
         let mut keys = Vec::new();
         for key in self.ask::<Vec<String>>("KEYS *").await {
             let left = self.ask(&format!("TTL {key}")).await;
-            keys.push((key, left));
+            // It may have gone meanwhile.
+            if left != -2 {
+                keys.push((key, left));
+            }
         }
         keys
+    }
+
+    /// How many connections listen on a channel of Redis' own.
+    pub async fn listeners(&self, channel: &str) -> i64 {
+        let (_, count): (String, i64) = self.ask(&format!("PUBSUB NUMSUB {channel}")).await;
+        count
     }
 
     /// Cuts every connection of Chatferry's.
@@ -153,10 +162,14 @@ impl Drop for Redis {
     }
 }
 
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+/// Waits until a channel of Redis' own has so many subscribers, on all servers together.
+pub async fn subscribed(servers: &[Redis], channel: &str, wanted: i64) {
+    until("subscriptions", async || {
+        let mut count = 0;
+        for server in servers {
+            count += server.listeners(channel).await;
+        }
+        count == wanted
+    })
+    .await;
 }

@@ -1,32 +1,20 @@
 //! Live Python processes and ours in the same groups, both ways, on both layers. No Python
 //! consumer dies of anything we send: each is asked again at the end.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use chatferry::layer::LayerError;
 use serde_json::{Value, json};
 
 use super::{
-    instance::Redis,
-    peer::{Peer, pythons},
-    world::{Layer, counted, event},
+    instance::subscribed,
+    peer::{Pair, pythons},
+    world::{counted, event},
 };
 use crate::support::until;
 
 const KEY: &str = "a-very-secret-key-of-at-least-32-bytes!!";
 const OLD_KEY: &str = "the-previous-secret-key-now-rotated-out";
-
-/// The same words for both sides.
-fn backend(kind: &str) -> (&'static str, &'static str) {
-    (
-        "layer.backend",
-        if kind == "core" {
-            "redis"
-        } else {
-            "redis_pubsub"
-        },
-    )
-}
 
 fn count(n: usize) -> Value {
     json!({"type": "count.up", "n": n})
@@ -44,14 +32,16 @@ fn everything() -> Value {
 }
 
 /// Both sides send everything once, to a group and to each other's channel.
-async fn meet(python: &PathBuf, kind: &str, hosts: usize, theirs: Value, ours: &[(&str, &str)]) {
-    let Some(servers) = Redis::several(hosts).await else {
+async fn meet(python: &Path, kind: &str, hosts: usize, theirs: Value, ours: &[(&str, &str)]) {
+    let pair = Pair::start(python, kind, hosts, theirs, ours).await;
+    let Some(Pair {
+        servers,
+        mut peer,
+        layer,
+    }) = pair
+    else {
         return;
     };
-    let mut settings = vec![backend(kind)];
-    settings.extend(ours);
-    let mut peer = Peer::start(python, kind, &servers, theirs).await;
-    let layer = Layer::on(&servers, &settings).await;
     for n in 0..6 {
         let group = format!("room_{n}");
         let (one, two) = (
@@ -60,8 +50,13 @@ async fn meet(python: &PathBuf, kind: &str, hosts: usize, theirs: Value, ours: &
         );
         layer.join(&group, "a").await;
         layer.join(&group, "b").await;
-        // On pub/sub Python goes on before Redis has confirmed its subscription.
-        tokio::time::sleep(std::time::Duration::from_millis(150)).await;
+        if kind == "pubsub" {
+            // Python goes on before Redis has confirmed its subscriptions.
+            subscribed(&servers, &format!("asgi__group__{group}"), 2).await;
+            for channel in [&one, &two] {
+                subscribed(&servers, &format!("asgi{channel}"), 1).await;
+            }
+        }
 
         peer.group_send(&group, everything()).await;
         for local in ["a", "b"] {
@@ -160,12 +155,10 @@ async fn json_bodies_and_other_prefixes_work_both_ways() {
 
 #[tokio::test]
 async fn a_plain_reader_and_an_encrypted_writer_only_miss_each_other() {
-    for (python, _) in pythons().await {
-        let Some(servers) = Redis::several(1).await else {
-            return;
-        };
-        let mut peer = Peer::start(&python, "core", &servers, json!({})).await;
-        let layer = Layer::on(&servers, &[("layer.symmetric_encryption_keys", KEY)]).await;
+    for pair in Pair::each(&[("layer.symmetric_encryption_keys", KEY)]).await {
+        let Pair {
+            mut peer, layer, ..
+        } = pair;
         layer.join("g", "a").await;
         peer.group_send("g", json!({"type": "a.b"})).await;
         let rejected = r#"chatferry_layer_rejected_total{why="undecodable"}"#;
@@ -178,11 +171,13 @@ async fn a_plain_reader_and_an_encrypted_writer_only_miss_each_other() {
 async fn every_direct_message_of_python_arrives_although_it_is_sent_to_the_wrong_host() {
     for (python, _) in pythons().await {
         for hosts in [1, 2, 3, 5] {
-            let Some(servers) = Redis::several(hosts).await else {
+            let pair = Pair::start(&python, "core", hosts, json!({}), &[]).await;
+            let Some(Pair {
+                mut peer, layer, ..
+            }) = pair
+            else {
                 return;
             };
-            let mut peer = Peer::start(&python, "core", &servers, json!({})).await;
-            let layer = Layer::on(&servers, &[]).await;
             for n in 0..50 {
                 let local = format!("{:032x}", 0x9e37_79b9_7f4a_7c15_u128 * (n + 1));
                 peer.send(
@@ -202,11 +197,13 @@ async fn every_direct_message_of_python_arrives_although_it_is_sent_to_the_wrong
 async fn a_hundred_messages_arrive_in_order_both_ways() {
     for (python, _) in pythons().await {
         for kind in ["core", "pubsub"] {
-            let Some(servers) = Redis::several(1).await else {
+            let pair = Pair::start(&python, kind, 1, json!({}), &[]).await;
+            let Some(Pair {
+                mut peer, layer, ..
+            }) = pair
+            else {
                 return;
             };
-            let mut peer = Peer::start(&python, kind, &servers, json!({})).await;
-            let layer = Layer::on(&servers, &[backend(kind)]).await;
             layer.join("ours", "a").await;
             let channel = peer.consumer(&["theirs"]).await;
             let messages: Vec<Value> = (0..100)
@@ -229,12 +226,10 @@ async fn a_hundred_messages_arrive_in_order_both_ways() {
 
 #[tokio::test]
 async fn bytes_and_their_kind_do_not_disturb_us() {
-    for (python, _) in pythons().await {
-        let Some(servers) = Redis::several(1).await else {
-            return;
-        };
-        let mut peer = Peer::start(&python, "core", &servers, json!({})).await;
-        let layer = Layer::on(&servers, &[]).await;
+    for pair in Pair::each(&[]).await {
+        let Pair {
+            mut peer, layer, ..
+        } = pair;
         layer.join("g", "a").await;
         peer.group_send("g", json!({"type": "a", "n": {"$bytes": "AAH/"}}))
             .await;
@@ -249,12 +244,10 @@ async fn bytes_and_their_kind_do_not_disturb_us() {
 
 #[tokio::test]
 async fn a_normal_channel_is_a_worker_of_pythons() {
-    for (python, _) in pythons().await {
-        let Some(servers) = Redis::several(1).await else {
-            return;
-        };
-        let mut peer = Peer::start(&python, "core", &servers, json!({})).await;
-        let layer = Layer::on(&servers, &[]).await;
+    for pair in Pair::each(&[]).await {
+        let Pair {
+            mut peer, layer, ..
+        } = pair;
         peer.done(json!({"do": "consume", "channel": "plain-worker"}))
             .await;
         peer.done(json!({"do": "group_add", "group": "g", "channel": "plain-worker"}))
@@ -274,17 +267,22 @@ async fn a_normal_channel_is_a_worker_of_pythons() {
 
 #[tokio::test]
 async fn a_queue_we_do_not_read_is_refused_at_capacity_and_then_read_whole() {
-    for (python, _) in pythons().await {
-        let Some(servers) = Redis::several(1).await else {
-            return;
-        };
-        let mut peer = Peer::start(&python, "core", &servers, json!({})).await;
-        let layer = Layer::on(&servers, &[]).await;
+    for pair in Pair::each(&[]).await {
+        let Pair {
+            servers,
+            mut peer,
+            layer,
+        } = pair;
         layer.join("g", "a").await;
         let channel = layer.layer.channel("a");
         let queue = format!("asgi{}", channel.strip_suffix('a').unwrap());
         // Nobody takes what comes in: the first message is read, and then nothing more.
-        let messages = (0..102).map(|n| json!([channel, {"type": "count.up", "n": n}]));
+        peer.send(&channel, count(0)).await.unwrap();
+        until("an empty queue", async || {
+            servers[0].ask::<i64>(&format!("EXISTS {queue}")).await == 0
+        })
+        .await;
+        let messages = (1..102).map(|n| json!([channel, count(n)]));
         let messages: Vec<Value> = messages.collect();
         let refused = peer.ask(json!({"do": "send", "messages": messages})).await;
         assert_eq!(refused, Err("ChannelFull".to_owned()));
@@ -301,12 +299,10 @@ async fn a_queue_we_do_not_read_is_refused_at_capacity_and_then_read_whole() {
 
 #[tokio::test]
 async fn a_python_that_is_full_makes_our_sends_full() {
-    for (python, _) in pythons().await {
-        let Some(servers) = Redis::several(1).await else {
-            return;
-        };
-        let mut peer = Peer::start(&python, "core", &servers, json!({})).await;
-        let layer = Layer::on(&servers, &[]).await;
+    for pair in Pair::each(&[]).await {
+        let Pair {
+            mut peer, layer, ..
+        } = pair;
         let idle = peer.ask(json!({"do": "new_channel"})).await.unwrap();
         let idle = idle.as_str().unwrap();
         for n in 0..100 {
@@ -327,12 +323,12 @@ async fn a_python_that_is_full_makes_our_sends_full() {
 
 #[tokio::test]
 async fn pythons_flush_does_not_stop_us_and_our_absence_does_not_stop_python() {
-    for (python, _) in pythons().await {
-        let Some(servers) = Redis::several(1).await else {
-            return;
-        };
-        let mut peer = Peer::start(&python, "core", &servers, json!({})).await;
-        let layer = Layer::on(&servers, &[]).await;
+    for pair in Pair::each(&[]).await {
+        let Pair {
+            servers,
+            mut peer,
+            layer,
+        } = pair;
         layer.join("g", "a").await;
         peer.done(json!({"do": "flush"})).await;
         layer.gap().await;

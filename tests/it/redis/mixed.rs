@@ -6,21 +6,25 @@ use std::{net::SocketAddr, process::Stdio, sync::Arc};
 use serde_json::json;
 use tokio::process::{Child, Command};
 
-use super::instance::{Redis, free_port};
-use crate::{
-    postgres::cluster::{python, reference},
-    support::{Connection, Directory, Server, Socket, soon, until},
+use super::instance::{Redis, subscribed};
+use crate::support::{
+    Connection, Directory, Port, Server, Socket,
+    neighbours::{python, reference},
+    soon, until,
 };
 
 /// The reference service; killed with the test.
-struct Django {
-    address: SocketAddr,
+pub struct Django {
+    pub address: SocketAddr,
+    _port: Port,
     _process: Child,
 }
 
 impl Django {
-    async fn start(directory: &Directory, redis: &Redis, kind: &str) -> Option<Self> {
-        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    /// A process on the database of this directory; `kind` is its layer, `core` or `pubsub`.
+    pub async fn start(directory: &Directory, redis: &Redis, kind: &str) -> Option<Self> {
+        let port = Port::claim();
+        let address = SocketAddr::from(([127, 0, 0, 1], port.number));
         let process = Command::new(python()?)
             .args([
                 "-m",
@@ -50,11 +54,13 @@ impl Django {
         .await;
         Some(Django {
             address,
+            _port: port,
             _process: process,
         })
     }
 
-    async fn socket(&self, conversation: &str) -> Socket {
+    /// A socket whose history has been read.
+    pub async fn socket(&self, conversation: &str) -> Socket {
         let mut socket = Socket::open(Connection::to(self.address).await, conversation).await;
         socket.history().await;
         socket
@@ -98,8 +104,11 @@ async fn sockets_on_django_and_on_chatferry_see_one_stream() {
             sockets.push(server.socket(&id).await);
         }
         sockets.push(one.socket(&id).await);
-        // On pub/sub Django goes on before Redis has confirmed its subscription.
-        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        if kind == "pubsub" {
+            // Django goes on before Redis has confirmed its subscriptions.
+            let group = format!("asgi__group__chat_{id}");
+            subscribed(std::slice::from_ref(&redis), &group, 4).await;
+        }
         for speaker in 0..sockets.len() {
             let content = format!("{kind} {speaker}");
             sockets[speaker].say(&content).await;

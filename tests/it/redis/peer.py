@@ -7,6 +7,7 @@ gives up waiting after five seconds is told not to, as an operator has to.
 import asyncio
 import base64
 import json
+import logging
 import sys
 
 import redis
@@ -38,10 +39,25 @@ def encoded(value):
     return [encoded(item) for item in value] if isinstance(value, list) else value
 
 
+class Log(logging.Handler):
+    """What the core layer has logged."""
+
+    def __init__(self):
+        super().__init__()
+        self.lines = []
+        logger = logging.getLogger("channels_redis.core")
+        logger.addHandler(self)
+        logger.setLevel(logging.INFO)
+
+    def emit(self, record):
+        self.lines.append(record.getMessage())
+
+
 class Peer:
     def __init__(self, layer):
         self.layer = layer
         self.heard = {}
+        self.log = Log()
 
     async def consume(self, channel):
         """A consumer: it reads for as long as it lives, and dies of what it cannot read."""
@@ -67,6 +83,8 @@ class Peer:
             case "send":
                 for channel, message in order["messages"]:
                     await self.layer.send(channel, decoded(message))
+            case "log":
+                return self.log.lines
             case "flush":
                 await self.layer.flush()
         return None

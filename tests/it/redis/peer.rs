@@ -1,6 +1,9 @@
 //! Live Python processes with `channels_redis`.
 
-use std::{path::PathBuf, process::Stdio};
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+};
 
 use serde_json::{Value, json};
 use tokio::{
@@ -8,8 +11,8 @@ use tokio::{
     process::{Child, ChildStdin, ChildStdout, Command},
 };
 
-use super::instance::Redis;
-use crate::{postgres::cluster::skip, support::soon};
+use super::{instance::Redis, world::Layer};
+use crate::support::{skip, soon};
 
 /// The Pythons of the environment, and the version of `channels_redis` that each has.
 pub async fn pythons() -> Vec<(PathBuf, String)> {
@@ -32,6 +35,47 @@ pub async fn pythons() -> Vec<(PathBuf, String)> {
     pythons
 }
 
+/// A Python and a layer of ours on the same servers.
+pub struct Pair {
+    pub servers: Vec<Redis>,
+    pub peer: Peer,
+    pub layer: Layer,
+}
+
+impl Pair {
+    /// With these settings of theirs and of ours; `None` if there is no Redis here.
+    pub async fn start(
+        python: &Path,
+        kind: &str,
+        hosts: usize,
+        theirs: Value,
+        ours: &[(&str, &str)],
+    ) -> Option<Self> {
+        let servers = Redis::several(hosts).await?;
+        // The same words for both sides.
+        let backend = match kind {
+            "core" => "redis",
+            _ => "redis_pubsub",
+        };
+        let mut settings = vec![("layer.backend", backend)];
+        settings.extend(ours);
+        Some(Pair {
+            peer: Peer::start(python, kind, &servers, theirs),
+            layer: Layer::on(&servers, &settings).await,
+            servers,
+        })
+    }
+
+    /// One with each Python on the core layer of one server, ours with these settings.
+    pub async fn each(ours: &[(&str, &str)]) -> Vec<Self> {
+        let mut pairs = Vec::new();
+        for (python, _) in pythons().await {
+            pairs.extend(Pair::start(&python, "core", 1, json!({}), ours).await);
+        }
+        pairs
+    }
+}
+
 /// One process, ended with the test.
 pub struct Peer {
     input: ChildStdin,
@@ -41,8 +85,7 @@ pub struct Peer {
 
 impl Peer {
     /// A process whose layer (`core` or `pubsub`) is on these servers, with more settings.
-    #[allow(clippy::unused_async, reason = "started like every other peer")]
-    pub async fn start(python: &PathBuf, kind: &str, servers: &[Redis], settings: Value) -> Self {
+    pub fn start(python: &Path, kind: &str, servers: &[Redis], settings: Value) -> Self {
         let mut settings = settings;
         settings["hosts"] = servers.iter().map(Redis::url).collect();
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/redis/peer.py");
@@ -96,7 +139,7 @@ impl Peer {
 
     /// What that consumer is told next.
     pub async fn heard(&mut self, channel: &str) -> Value {
-        self.ask(json!({"do": "heard", "channel": channel, "seconds": 10}))
+        self.ask(json!({"do": "heard", "channel": channel, "seconds": 100}))
             .await
             .unwrap()
     }

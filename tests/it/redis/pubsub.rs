@@ -4,28 +4,21 @@ use std::time::Duration;
 
 use super::{
     instance::Redis,
-    world::{Layer, counted, number},
+    world::{Layer, counted, layers, number},
 };
 use crate::support::until;
 use chatferry::layer::redis::shard::shard;
 
 const PUBSUB: (&str, &str) = ("layer.backend", "redis_pubsub");
 
-/// How many connections listen on a channel.
-async fn listeners(redis: &Redis, channel: &str) -> i64 {
-    let (_, count): (String, i64) = redis.ask(&format!("PUBSUB NUMSUB {channel}")).await;
-    count
-}
-
 #[tokio::test]
 async fn one_subscription_serves_a_group_and_ends_with_its_last_channel() {
-    let Some(redis) = Redis::start().await else {
+    let Some((redis, [layer])) = layers(&[PUBSUB]).await else {
         return;
     };
-    let layer = Layer::at(&redis.url(), &[PUBSUB]).await;
     layer.join("room_1", "a").await;
     layer.join("room_1", "b").await;
-    assert_eq!(listeners(&redis, "asgi__group__room_1").await, 1);
+    assert_eq!(redis.listeners("asgi__group__room_1").await, 1);
     let mut channels: Vec<String> = redis.ask("PUBSUB CHANNELS").await;
     channels.sort();
     assert_eq!(channels[0], "asgi__group__room_1");
@@ -34,9 +27,9 @@ async fn one_subscription_serves_a_group_and_ends_with_its_last_channel() {
         "{channels:?}"
     );
     layer.leave("room_1", "a").await;
-    assert_eq!(listeners(&redis, "asgi__group__room_1").await, 1);
+    assert_eq!(redis.listeners("asgi__group__room_1").await, 1);
     layer.leave("room_1", "b").await;
-    assert_eq!(listeners(&redis, "asgi__group__room_1").await, 0);
+    assert_eq!(redis.listeners("asgi__group__room_1").await, 0);
     assert!(redis.keys().await.is_empty(), "nothing is kept");
     layer.layer.close().await;
     until("the end", async || {
@@ -46,14 +39,33 @@ async fn one_subscription_serves_a_group_and_ends_with_its_last_channel() {
 }
 
 #[tokio::test]
-async fn whoever_has_joined_misses_nothing_that_is_published_then() {
+async fn every_channel_begins_with_the_prefix() {
     let Some(redis) = Redis::start().await else {
         return;
     };
+    let settings = [PUBSUB, ("layer.prefix", "x")];
     let [one, other] = [
-        Layer::at(&redis.url(), &[PUBSUB]).await,
-        Layer::at(&redis.url(), &[PUBSUB]).await,
+        Layer::at(&redis.url(), &settings).await,
+        Layer::at(&redis.url(), &settings).await,
     ];
+    one.join("g", "a").await;
+    other.layer.group_send("g", counted(1)).await.unwrap();
+    assert_eq!(one.next().await.1, number(1));
+    let mut channels: Vec<String> = redis.ask("PUBSUB CHANNELS").await;
+    channels.sort();
+    assert_eq!(channels.remove(0), "x__group__g");
+    assert_eq!(channels.len(), 2, "{channels:?}");
+    assert!(
+        channels.iter().all(|own| own.starts_with("xspecific.")),
+        "{channels:?}"
+    );
+}
+
+#[tokio::test]
+async fn whoever_has_joined_misses_nothing_that_is_published_then() {
+    let Some((_redis, [one, other])) = layers(&[PUBSUB]).await else {
+        return;
+    };
     for n in 0..50 {
         let group = format!("g{n}");
         one.join(&group, "a").await;
@@ -64,13 +76,9 @@ async fn whoever_has_joined_misses_nothing_that_is_published_then() {
 
 #[tokio::test]
 async fn an_event_reaches_every_channel_once_its_own_processes_too() {
-    let Some(redis) = Redis::start().await else {
+    let Some((_redis, [one, other])) = layers(&[PUBSUB]).await else {
         return;
     };
-    let [one, other] = [
-        Layer::at(&redis.url(), &[PUBSUB]).await,
-        Layer::at(&redis.url(), &[PUBSUB]).await,
-    ];
     for local in ["a", "b"] {
         one.join("g", local).await;
         other.join("g", local).await;
@@ -89,10 +97,9 @@ async fn an_event_reaches_every_channel_once_its_own_processes_too() {
 
 #[tokio::test]
 async fn a_payload_is_the_bare_message_and_a_bad_one_is_skipped() {
-    let Some(redis) = Redis::start().await else {
+    let Some((redis, [layer])) = layers(&[PUBSUB]).await else {
         return;
     };
-    let layer = Layer::at(&redis.url(), &[PUBSUB]).await;
     layer.join("g", "a").await;
     for payload in [&b"\xc1"[..], b"", b"\x80", b"\x81\xa4type\xa1a"] {
         let mut publish = redis::cmd("PUBLISH");
@@ -118,7 +125,7 @@ async fn with_three_hosts_a_subscription_is_where_its_whole_name_says() {
         one.join(&group, "a").await;
         for (place, server) in servers.iter().enumerate() {
             let here = i64::from(place == shard(channel.as_bytes(), 3));
-            assert_eq!(listeners(server, &channel).await, here, "{channel}");
+            assert_eq!(server.listeners(&channel).await, here, "{channel}");
         }
         other.layer.group_send(&group, counted(n)).await.unwrap();
         assert_eq!(one.next().await.1, number(n));
@@ -127,10 +134,9 @@ async fn with_three_hosts_a_subscription_is_where_its_whole_name_says() {
 
 #[tokio::test]
 async fn many_groups_are_subscribed_again_after_a_restart() {
-    let Some(redis) = Redis::start().await else {
+    let Some((redis, [layer])) = layers(&[PUBSUB]).await else {
         return;
     };
-    let layer = Layer::at(&redis.url(), &[PUBSUB]).await;
     for n in 0..1200 {
         layer.join(&format!("g{n}"), "a").await;
     }
@@ -138,13 +144,13 @@ async fn many_groups_are_subscribed_again_after_a_restart() {
     layer.gap().await;
     for n in [0, 600, 1199] {
         assert_eq!(
-            listeners(&redis, &format!("asgi__group__g{n}")).await,
+            redis.listeners(&format!("asgi__group__g{n}")).await,
             1,
             "g{n}"
         );
         layer.leave(&format!("g{n}"), "a").await;
         assert_eq!(
-            listeners(&redis, &format!("asgi__group__g{n}")).await,
+            redis.listeners(&format!("asgi__group__g{n}")).await,
             0,
             "g{n}"
         );

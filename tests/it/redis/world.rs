@@ -4,7 +4,6 @@ use std::{sync::Arc, time::Duration};
 
 use chatferry::{
     chat::Event,
-    config::Config,
     django::json::{Constants, loads},
     layer::{
         ChannelLayer, Received,
@@ -15,7 +14,7 @@ use chatferry::{
 };
 
 use super::instance::Redis;
-use crate::support::soon;
+use crate::support::{server::load, soon};
 
 /// One process' view of the layer.
 pub struct Layer {
@@ -29,6 +28,20 @@ pub fn hosts(servers: &[Redis]) -> String {
     urls.join(",")
 }
 
+/// A Redis of the test's own, and so many layers on it with these settings; `None` if there is no
+/// Redis here.
+pub async fn layers<const COUNT: usize>(
+    settings: &[(&str, &str)],
+) -> Option<(Redis, [Layer; COUNT])> {
+    let redis = Redis::start().await?;
+    let mut layers = Vec::new();
+    for _ in 0..COUNT {
+        layers.push(Layer::at(&redis.url(), settings).await);
+    }
+    let layers = layers.try_into().ok()?;
+    Some((redis, layers))
+}
+
 impl Layer {
     /// A layer on these servers that takes every event as it is.
     pub async fn on(servers: &[Redis], settings: &[(&str, &str)]) -> Self {
@@ -37,13 +50,7 @@ impl Layer {
 
     pub async fn at(hosts: &str, settings: &[(&str, &str)]) -> Self {
         let ours = [("layer.backend", "redis"), ("layer.hosts", hosts)];
-        let flags = ours.iter().chain(settings);
-        let flags: Vec<_> = flags
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect();
-        let config = Config::load(None, std::iter::empty(), &flags)
-            .unwrap()
-            .config;
+        let config = load(&ours, settings);
         let metrics = Arc::new(Metrics::new());
         let opened = redis::open(&config.layer, Passthrough::all(), Arc::clone(&metrics));
         Layer {

@@ -48,6 +48,11 @@ impl Answer {
     }
 }
 
+/// The id of what an answer or a frame shows.
+pub fn id_of(value: &Value) -> String {
+    value["id"].as_str().unwrap().to_owned()
+}
+
 /// The bytes of a request with an optional JSON body.
 pub fn request(method: &str, path: &str, headers: &[(&str, &str)], body: Option<&Value>) -> String {
     let mut text = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n");

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::Path, process::Stdio};
 
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader},
-    process::{Child, Command},
+    process::{Child, ChildStderr, Command},
 };
 
 use super::{Connection, Directory, soon};
@@ -65,6 +65,9 @@ pub async fn finish(mut command: Command) -> Outcome {
 pub struct Process {
     child: Child,
     pub address: SocketAddr,
+    stderr: BufReader<ChildStderr>,
+    /// What has been read of it.
+    log: String,
 }
 
 impl Process {
@@ -77,12 +80,20 @@ impl Process {
         let mut arguments = vec!["serve", "--set", "server.bind=127.0.0.1:0"];
         arguments.extend(settings.iter().flat_map(|setting| ["--set", setting]));
         let mut child = command_of(binary, directory, &arguments).spawn().unwrap();
-        let mut line = String::new();
+        let (mut line, mut log) = (String::new(), String::new());
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
         soon("the line", stdout.read_line(&mut line)).await.unwrap();
-        let (_, address) = line.trim().rsplit_once(" listens on http://").unwrap();
-        let address = address.parse().unwrap();
-        Process { child, address }
+        let Some((_, address)) = line.trim().rsplit_once(" listens on http://") else {
+            let _ = stderr.read_to_string(&mut log).await;
+            panic!("the server did not start: {log}");
+        };
+        Process {
+            address: address.parse().unwrap(),
+            child,
+            stderr,
+            log,
+        }
     }
 
     pub async fn connect(&self) -> Connection {
@@ -108,10 +119,16 @@ impl Process {
     /// Waits for the process to end; its exit code and what it wrote to standard error.
     pub async fn ended(mut self) -> (i32, String) {
         let status = soon("the process' end", self.child.wait()).await.unwrap();
-        let mut log = String::new();
-        let mut stderr = self.child.stderr.take().unwrap();
-        stderr.read_to_string(&mut log).await.unwrap();
-        (status.code().unwrap_or(-1), log)
+        self.stderr.read_to_string(&mut self.log).await.unwrap();
+        (status.code().unwrap_or(-1), self.log)
+    }
+
+    /// Waits until it has written a line with this text to standard error.
+    pub async fn logs(&mut self, text: &str) {
+        while !self.log.contains(text) {
+            let read = soon(text, self.stderr.read_line(&mut self.log)).await;
+            assert!(read.unwrap() > 0, "{text} is not in {}", self.log);
+        }
     }
 
     /// How many files and sockets it has open.

@@ -10,7 +10,7 @@ use chatferry::{
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use super::{Answer, Connection, Directory, Socket, request, soon};
+use super::{Answer, Connection, Directory, Socket, http::id_of, request, soon};
 
 /// A server on a free port. It ends with the test.
 pub struct Server {
@@ -28,14 +28,18 @@ pub fn config(directory: &Directory, flags: &[(&str, &str)]) -> Config {
         ("server.drain_s", "1"),
         ("store.url", &url),
     ];
-    let flags: Vec<_> = ours.iter().chain(flags).map(owned).collect();
+    load(&ours, flags)
+}
+
+/// The settings of these flags; the later ones come first.
+pub fn load(ours: &[(&str, &str)], flags: &[(&str, &str)]) -> Config {
+    let flags = ours.iter().chain(flags);
+    let flags: Vec<_> = flags
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect();
     Config::load(None, std::iter::empty(), &flags)
         .unwrap()
         .config
-}
-
-fn owned((key, value): &(&str, &str)) -> (String, String) {
-    ((*key).to_owned(), (*value).to_owned())
 }
 
 impl Server {
@@ -92,7 +96,21 @@ impl Server {
     pub async fn conversation_of(&self, one: &str, two: &str) -> String {
         let body = json!({"participant1_id": one, "participant2_id": two});
         let answer = self.post("/api/chat/conversations/", body).await;
-        answer.json()["id"].as_str().unwrap().to_owned()
+        id_of(&answer.json())
+    }
+
+    /// Sends a message by REST.
+    pub async fn message(&self, conversation: &str, sender: &str, content: &str) -> Answer {
+        let path = format!("/api/chat/conversations/{conversation}/messages/send/");
+        let body = json!({"sender_id": sender, "content": content});
+        self.post(&path, body).await
+    }
+
+    /// A message sent by REST, which must be stored.
+    pub async fn stored(&self, conversation: &str, sender: &str, content: &str) -> Value {
+        let answer = self.message(conversation, sender, content).await;
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        answer.json()
     }
 
     /// A socket whose history has been read.

@@ -3,132 +3,18 @@
 //! They were made by `channels_redis` itself, with its random prefix, its clock and its IVs held
 //! still; 4.2.0 and 4.3.0 gave equal bytes.
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+mod json;
+mod msgpack;
+mod token;
+mod vectors;
 
-use super::{item::Key, msgpack, *};
+use self::vectors::{Vector, number, unhex};
+use super::*;
 use crate::{
     chat::Event,
     django::json::{Constants, loads},
     layer::redis::shard::shard,
 };
-
-const VECTORS: &str = include_str!("vectors.json");
-
-/// One line of the file.
-struct Vector(Value);
-
-impl Vector {
-    fn all(expect: &str) -> Vec<Vector> {
-        let Value::List(vectors) = loads(VECTORS, Constants::Allow).unwrap() else {
-            panic!("a list");
-        };
-        let wanted = |vector: &Value| vector.get("expect").unwrap().as_str() == Some(expect);
-        let found: Vec<_> = vectors.into_iter().filter(wanted).map(Vector).collect();
-        assert!(!found.is_empty());
-        found
-    }
-
-    fn text(&self, name: &str) -> &str {
-        self.0.get(name).and_then(Value::as_str).unwrap_or_default()
-    }
-
-    fn number(&self, name: &str) -> Option<u64> {
-        number(self.0.get(name)?)
-    }
-
-    fn fernet(&self, name: &str) -> Option<u64> {
-        number(self.0.get("fernet")?.get(name)?)
-    }
-
-    fn stored(&self) -> Vec<u8> {
-        unhex(self.text("hex"))
-    }
-
-    fn keys(&self, name: &str) -> Vec<&str> {
-        match self.0.get(name) {
-            Some(Value::List(keys)) => keys.iter().filter_map(Value::as_str).collect(),
-            _ => Vec::new(),
-        }
-    }
-
-    fn codec(&self, keys: &[&str]) -> Codec {
-        Codec {
-            format: match self.text("serializer") {
-                "json" => Serializer::Json,
-                _ => Serializer::Msgpack,
-            },
-            prefix_len: self.number("prefix_len").unwrap().try_into().unwrap(),
-            keys: Keys::new(keys.iter().copied()),
-            token_life: (self.text("layer") == "core").then_some(70),
-        }
-    }
-
-    /// When the message was made, or any time where it does not say.
-    fn clock(&self) -> u64 {
-        self.fernet("timestamp").unwrap_or(1_754_978_645)
-    }
-
-    fn message(&self) -> Message {
-        Message::new(item(self.0.get("message").unwrap())).unwrap()
-    }
-}
-
-fn number(value: &Value) -> Option<u64> {
-    match value {
-        Value::Int(number) => u64::try_from(*number).ok(),
-        _ => None,
-    }
-}
-
-fn unhex(hex: &str) -> Vec<u8> {
-    let digits = hex.as_bytes().chunks(2);
-    digits
-        .map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap())
-        .collect()
-}
-
-/// A message of the file, where JSON stands for what it cannot hold.
-fn item(value: &Value) -> Item {
-    let base64 = |value: &Value| STANDARD.decode(value.as_str().unwrap()).unwrap();
-    match value {
-        Value::List(items) => Item::list(items.iter().map(item).collect()),
-        Value::Map(members) => match members.as_slice() {
-            [(key, bytes)] if key == "$bytes" => Item::Bytes(base64(bytes)),
-            [(key, ext)] if key == "$ext" => {
-                let code = number(ext.get("code").unwrap()).unwrap();
-                Item::Ext(code.try_into().unwrap(), base64(ext.get("data").unwrap()))
-            }
-            [(key, at)] if key == "$timestamp" => Item::Ext(-1, timestamp(at)),
-            members => Item::map(
-                members
-                    .iter()
-                    .map(|(key, value)| (Key::Text(key.as_str().unwrap().into()), item(value)))
-                    .collect(),
-            ),
-        },
-        value => Item::Plain(value.clone()),
-    }
-}
-
-/// msgpack's own three forms of a timestamp.
-fn timestamp(at: &Value) -> Vec<u8> {
-    let (Some(Value::Int(seconds)), Some(Value::Int(nanos))) =
-        (at.get("seconds"), at.get("nanoseconds"))
-    else {
-        panic!("a timestamp");
-    };
-    match (u32::try_from(*seconds), *nanos) {
-        (Ok(seconds), 0) => seconds.to_be_bytes().to_vec(),
-        (Ok(seconds), nanos) => (u64::try_from(nanos).unwrap() << 34 | u64::from(seconds))
-            .to_be_bytes()
-            .to_vec(),
-        (Err(_), nanos) => {
-            let mut out = u32::try_from(nanos).unwrap().to_be_bytes().to_vec();
-            out.extend(i64::try_from(*seconds).unwrap().to_be_bytes());
-            out
-        }
-    }
-}
 
 /// `-0.0 == 0.0`, so equality alone would not see a lost sign.
 fn same(one: &Message, other: &Message) -> bool {
@@ -199,23 +85,6 @@ fn every_event_is_written_to_the_same_bytes() {
     assert!(written > 15, "only {written} vectors hold nothing but JSON");
 }
 
-/// Checklist 9 and 16: bytes and all that JSON cannot hold.
-#[test]
-fn what_json_cannot_hold_is_written_to_the_same_bytes() {
-    for name in ["core_all_types", "core_lengths", "pubsub_all_types"] {
-        let vectors = Vector::all("encode_and_decode");
-        let vector = vectors
-            .iter()
-            .find(|vector| vector.text("name") == name)
-            .unwrap();
-        let stored = vector.stored();
-        let prefix_len = vector.codec(&[]).prefix_len;
-        let mut got = stored[..prefix_len].to_vec();
-        msgpack::write_item(&mut got, &item(vector.0.get("message").unwrap())).unwrap();
-        assert_eq!(got, stored, "{name}");
-    }
-}
-
 /// Checklist 11 and 58.
 #[test]
 fn what_kills_a_python_consumer_is_only_an_error_here() {
@@ -224,46 +93,6 @@ fn what_kills_a_python_consumer_is_only_an_error_here() {
         let read = codec.open(&vector.stored(), vector.clock());
         assert!(read.is_err(), "{}: {read:?}", vector.text("name"));
     }
-}
-
-/// Checklist 55, second by second at both ends.
-#[test]
-fn tokens_are_good_for_exactly_as_long_as_in_python() {
-    let mut seen = 0;
-    for vector in Vector::all("encode_and_decode") {
-        let codec = vector.codec(&vector.keys("key"));
-        let (Some(from), Some(until)) = (vector.fernet("valid_from"), vector.fernet("valid_until"))
-        else {
-            if codec.keys.is_some() {
-                assert!(
-                    codec.open(&vector.stored(), 0).is_ok(),
-                    "pub/sub minds no clock"
-                );
-            }
-            continue;
-        };
-        let open = |now| codec.open(&vector.stored(), now);
-        assert!(open(from).is_ok() && open(until).is_ok());
-        let refused = Err(Undecodable::Token(InvalidToken));
-        assert_eq!(open(from - 1), refused);
-        assert_eq!(open(until + 1), refused);
-        seen += 1;
-    }
-    assert!(seen >= 5);
-}
-
-/// Checklist 57.
-#[test]
-fn a_rotated_key_still_decrypts() {
-    let vectors = Vector::all("encode_and_decode");
-    let old = vectors
-        .iter()
-        .find(|v| v.text("name") == "core_encrypted_with_old_key")
-        .unwrap();
-    let both = old.codec(&old.keys("also_decrypts_with"));
-    assert!(both.open(&old.stored(), old.clock()).is_ok());
-    let new_only = old.codec(&old.keys("also_decrypts_with")[..1]);
-    assert!(new_only.open(&old.stored(), old.clock()).is_err());
 }
 
 /// Checklist 8.
@@ -375,50 +204,4 @@ fn nothing_is_sent_that_would_kill_a_python_consumer() {
         Err(Unsendable::Surrogates)
     );
     assert_eq!(sendable(lone, Serializer::Json), Ok(()));
-}
-
-/// Checklist 68.
-#[test]
-fn json_that_only_python_takes_is_read() {
-    let codec = Codec {
-        format: Serializer::Json,
-        prefix_len: 0,
-        keys: None,
-        token_life: None,
-    };
-    let body = br#"{"type": "a", "n": NaN, "i": -Infinity, "big": 1000000000000000000000000000000, "s": "\ud800"}"#;
-    let message = codec.open(body, 0).unwrap();
-    assert_eq!(message.fields.len(), 5);
-}
-
-#[test]
-fn a_repeated_key_keeps_its_place_and_takes_its_last_value() {
-    let mut small = vec![0x83];
-    for (key, value) in [("a", 1), ("b", 2), ("a", 3)] {
-        msgpack::write_str(&mut small, key);
-        small.push(value);
-    }
-    let want = loads(r#"{"a": 3, "b": 2}"#, Constants::Allow).unwrap();
-    assert_eq!(msgpack::read(&small), Ok(Item::Plain(want)));
-    let mut large = vec![0xDE, 0, 40];
-    for n in 0..40u8 {
-        msgpack::write_str(&mut large, &format!("k{}", n % 20));
-        large.push(n);
-    }
-    let Ok(Item::Plain(Value::Map(members))) = msgpack::read(&large) else {
-        panic!("a map");
-    };
-    assert_eq!(members.len(), 20);
-    assert_eq!(members[3], ("k3".into(), Value::Int(23)));
-}
-
-#[test]
-fn a_length_that_is_only_claimed_takes_no_memory() {
-    for head in [
-        [0xDD, 0xFF, 0xFF, 0xFF, 0xFF],
-        [0xDF, 0xFF, 0xFF, 0xFF, 0xFF],
-        [0xDB, 0xFF, 0xFF, 0xFF, 0xFF],
-    ] {
-        assert!(msgpack::read(&head).is_err());
-    }
 }

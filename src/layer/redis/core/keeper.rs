@@ -1,20 +1,9 @@
-//! Holds the connections to one host, and restores on it what we are members of.
-//!
-//! A host has two connections: one for commands, one that waits for messages. Whatever happens to
-//! one of them, both are opened again: it is simpler, and a host that failed one has mostly failed
-//! the other.
+//! Restores on a host what we are members of, and sees that it stays so.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use redis::{Pipeline, Value, aio::MultiplexedConnection};
-use tokio::{
-    sync::oneshot,
-    task::JoinHandle,
-    time::{Instant, sleep, timeout},
-};
+use tokio::time::{Instant, sleep};
 
 use super::{Core, Host, reader};
 use crate::{
@@ -22,16 +11,14 @@ use crate::{
     layer::{
         LayerError,
         redis::{
-            backoff::Backoff,
-            link::RESPONSE,
+            inbox::Inbox,
+            keeper::{Kept, Seen},
+            link::{Link, RESPONSE},
             names::{group_key, queue_key},
             script,
         },
     },
 };
-
-/// How long the start of the process waits for a host.
-const START: Duration = Duration::from_secs(3);
 
 /// How often one of our memberships is looked up: the longest that a flush goes unnoticed.
 const LOOK: Duration = Duration::from_secs(2);
@@ -43,81 +30,49 @@ const RENEW: Duration = Duration::from_secs(600);
 /// Memberships told in one write.
 const CHUNK: usize = 500;
 
-/// Starts the keeper of a host, and waits until it has tried to connect once.
-pub(super) async fn start(core: &Arc<Core>, host: usize) -> JoinHandle<()> {
-    let (tried, first) = oneshot::channel();
-    let core = Arc::clone(core);
-    let keeper = tokio::spawn(async move {
-        if let Some(host) = core.hosts.get(host) {
-            core.keep(host, tried).await;
-        }
-    });
-    let _ = timeout(START, first).await;
-    keeper
+/// The layer's business with one host.
+pub(super) struct Keeper {
+    pub core: Arc<Core>,
+    pub host: Arc<Host>,
 }
 
-impl Core {
-    /// Never returns.
-    async fn keep(&self, host: &Host, tried: oneshot::Sender<()>) {
-        let mut tried = Some(tried);
-        let mut backoff = Backoff::default();
-        let mut well = Timestamp::now();
-        loop {
-            match self.set_up(host).await {
-                Ok(inbox) => {
-                    if !backoff.is_fresh() {
-                        tracing::info!(host = %host.link.address, "the channel layer is back");
-                    }
-                    self.inbox.back(host.number);
-                    let _ = tried.take().map(|tried| tried.send(()));
-                    let began = Instant::now();
-                    let seen = Mutex::new(Timestamp::now());
-                    let error = self.serve(host, inbox, &seen).await;
-                    well = *seen.lock().unwrap_or_else(PoisonError::into_inner);
-                    tracing::warn!(host = %host.link.address, %error, "the channel layer is away");
-                    backoff.worked_for(began.elapsed());
-                }
-                Err(error) if backoff.is_fresh() => {
-                    tracing::warn!(host = %host.link.address, %error, "no channel layer");
-                }
-                Err(error) => {
-                    tracing::debug!(host = %host.link.address, %error, "no channel layer yet");
-                }
-            }
-            let _ = tried.take().map(|tried| tried.send(()));
-            host.link.take_down();
-            self.inbox.lost(host.number, well);
-            sleep(backoff.next()).await;
-        }
+impl Kept for Keeper {
+    /// Waits for messages in our queue.
+    type Incoming = MultiplexedConnection;
+
+    fn number(&self) -> usize {
+        self.host.number
     }
 
-    /// Connects and restores; returns the connection that waits for messages.
-    async fn set_up(&self, host: &Host) -> Result<MultiplexedConnection, LayerError> {
-        let address = &host.link.address;
-        let mut commands = address.connect(RESPONSE).await?;
-        let inbox = address.connect(reader::PATIENCE).await?;
+    fn link(&self) -> &Link {
+        &self.host.link
+    }
+
+    fn inbox(&self) -> &Inbox {
+        &self.core.inbox
+    }
+
+    async fn set_up(&self) -> Result<MultiplexedConnection, LayerError> {
+        let link = &self.host.link;
+        let mut commands = link.address.connect(RESPONSE).await?;
+        let incoming = link.address.connect(reader::PATIENCE).await?;
         let loaded = script::load().query_async::<String>(&mut commands).await;
         // A server that does not let us load scripts may let us run them.
         let script = loaded.ok().map(Arc::from);
-        host.link.set_up(commands, script);
-        self.restore(host).await?;
-        Ok(inbox)
+        link.set_up(commands, script);
+        self.core.restore(&self.host).await?;
+        Ok(incoming)
     }
 
-    /// Reads and looks after the memberships until something fails.
-    async fn serve(
-        &self,
-        host: &Host,
-        inbox: MultiplexedConnection,
-        seen: &reader::Seen,
-    ) -> LayerError {
+    async fn serve(&self, incoming: MultiplexedConnection, seen: &Seen) -> LayerError {
         tokio::select! {
-            error = self.read(host, inbox, seen) => error,
-            error = self.look_after(host) => error,
-            () = host.link.broken() => LayerError::Unavailable("the connection is gone".to_owned()),
+            error = self.core.read(&self.host, incoming, seen) => error,
+            error = self.core.look_after(&self.host) => error,
         }
     }
+}
 
+impl Core {
     async fn look_after(&self, host: &Host) -> LayerError {
         let renew = RENEW.min(Duration::from_secs(self.settings.group_expiry) / 3);
         let mut renewed = Instant::now();

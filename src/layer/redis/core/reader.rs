@@ -3,7 +3,7 @@
 //! There is no backup queue: nobody but us reads this one, and what a crash loses is in the store.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -14,7 +14,7 @@ use crate::{
     django::datetime::Timestamp,
     layer::{
         LayerError,
-        redis::{clock, codec::Message, inbox::Taken, link::means_gone},
+        redis::{clock, codec::Message, inbox::Taken, keeper::Seen, link::means_gone},
     },
 };
 
@@ -26,9 +26,6 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(BLOCK + 3);
 
 /// Most entries taken at once.
 const BATCH: usize = 512;
-
-/// When Redis last answered, and with that said that nothing was amiss.
-pub(super) type Seen = Mutex<Timestamp>;
 
 impl Core {
     /// Returns only when the connection is gone.
@@ -56,7 +53,7 @@ impl Core {
                 Ok(answer) => pairs(answer),
                 Err(error) => return error,
             };
-            let since = *seen.lock().unwrap_or_else(PoisonError::into_inner);
+            let since = seen.get();
             if looked.elapsed() >= Duration::from_secs(self.settings.expiry) {
                 // Entries may have been swept while we were not looking.
                 self.inbox.lost(host.number, since);
@@ -73,7 +70,7 @@ impl Core {
                 // The queue has been emptied: from here it is a new run.
                 run = if taken < batch { 0 } else { run };
             }
-            *seen.lock().unwrap_or_else(PoisonError::into_inner) = Timestamp::now();
+            seen.set(Timestamp::now());
         }
     }
 

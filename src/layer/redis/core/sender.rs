@@ -48,14 +48,11 @@ struct Target {
 type Additions<'a> = HashMap<usize, (Vec<Entry<'a>>, Vec<usize>)>;
 
 /// Ends when the layer is closed.
-pub(super) async fn run(core: Arc<Core>, host: usize, mut jobs: mpsc::UnboundedReceiver<Job>) {
-    let Some(host) = core.hosts.get(host) else {
-        return;
-    };
+pub(super) async fn run(core: Arc<Core>, host: Arc<Host>, mut jobs: mpsc::UnboundedReceiver<Job>) {
     let mut gathered = Vec::new();
     while jobs.recv_many(&mut gathered, BATCH).await > 0 {
         let batch = std::mem::take(&mut gathered);
-        let outcomes = core.send_batch(host, &batch).await;
+        let outcomes = core.send_batch(&host, &batch).await;
         for (job, outcome) in batch.into_iter().zip(outcomes) {
             // A caller that has gone away no longer cares.
             let _ = job.done.send(outcome);

@@ -1,33 +1,27 @@
-//! Holds the connections to one host, one for commands and one for subscriptions, and subscribes
-//! anew whenever they had to be opened again.
+//! Subscribes anew whenever the connections to a host had to be opened again, and takes what comes
+//! by them.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, future::join_all};
 use redis::{
     Msg, Value,
     aio::{PubSubSink, PubSubStream},
 };
-use tokio::{
-    sync::oneshot,
-    task::JoinHandle,
-    time::{Instant, sleep, timeout},
-};
+use tokio::time::sleep;
 
 use super::{Host, Inner, confirmed};
 use crate::{
     django::datetime::Timestamp,
     layer::{
         LayerError,
-        redis::{backoff::Backoff, link::RESPONSE},
+        redis::{
+            inbox::Inbox,
+            keeper::{Kept, Seen},
+            link::{Link, RESPONSE},
+        },
     },
 };
-
-/// How long the start of the process waits for a host.
-const START: Duration = Duration::from_secs(3);
 
 /// How often both connections are asked whether they are alive.
 const LOOK: Duration = Duration::from_secs(2);
@@ -35,62 +29,51 @@ const LOOK: Duration = Duration::from_secs(2);
 /// Channels subscribed to in one write.
 const CHUNK: usize = 500;
 
-/// Starts the keeper of a host, and waits until it has tried to connect once.
-pub(super) async fn start(inner: &Arc<Inner>, host: usize) -> JoinHandle<()> {
-    let (tried, first) = oneshot::channel();
-    let inner = Arc::clone(inner);
-    let keeper = tokio::spawn(async move {
-        if let Some(host) = inner.hosts.get(host) {
-            inner.keep(host, tried).await;
-        }
-    });
-    let _ = timeout(START, first).await;
-    keeper
+/// The layer's business with one host.
+pub(super) struct Keeper {
+    pub inner: Arc<Inner>,
+    pub host: Arc<Host>,
 }
 
-impl Inner {
-    /// Never returns.
-    async fn keep(&self, host: &Host, tried: oneshot::Sender<()>) {
-        let mut tried = Some(tried);
-        let mut backoff = Backoff::default();
-        let mut well = Timestamp::now();
-        loop {
-            match self.set_up(host).await {
-                Ok((sink, stream)) => {
-                    if !backoff.is_fresh() {
-                        tracing::info!(host = %host.link.address, "the channel layer is back");
-                    }
-                    self.inbox.back(host.number);
-                    let _ = tried.take().map(|tried| tried.send(()));
-                    let began = Instant::now();
-                    let seen = Mutex::new(Timestamp::now());
-                    let error = self.serve(host, sink, stream, &seen).await;
-                    well = *seen.lock().unwrap_or_else(PoisonError::into_inner);
-                    tracing::warn!(host = %host.link.address, %error, "the channel layer is away");
-                    backoff.worked_for(began.elapsed());
-                }
-                Err(error) if backoff.is_fresh() => {
-                    tracing::warn!(host = %host.link.address, %error, "no channel layer");
-                }
-                Err(error) => {
-                    tracing::debug!(host = %host.link.address, %error, "no channel layer yet");
-                }
-            }
-            let _ = tried.take().map(|tried| tried.send(()));
-            host.link.take_down();
-            {
-                let mut state = host.state();
-                state.sink = None;
-                // What had not come back by the old connection never will.
-                state.echoes.forget();
-            }
-            self.inbox.lost(host.number, well);
-            sleep(backoff.next()).await;
+impl Kept for Keeper {
+    type Incoming = (PubSubSink, PubSubStream);
+
+    fn number(&self) -> usize {
+        self.host.number
+    }
+
+    fn link(&self) -> &Link {
+        &self.host.link
+    }
+
+    fn inbox(&self) -> &Inbox {
+        &self.inner.inbox
+    }
+
+    async fn set_up(&self) -> Result<Self::Incoming, LayerError> {
+        self.inner.subscribe_to_all(&self.host).await
+    }
+
+    async fn serve(&self, (sink, stream): Self::Incoming, seen: &Seen) -> LayerError {
+        tokio::select! {
+            error = self.inner.read(&self.host, stream) => error,
+            error = look_after(&self.host, sink, seen) => error,
         }
     }
 
-    /// Connects and subscribes to everything.
-    async fn set_up(&self, host: &Host) -> Result<(PubSubSink, PubSubStream), LayerError> {
+    fn lost(&self) {
+        let mut state = self.host.state();
+        state.sink = None;
+        // What had not come back by the old connection never will.
+        state.echoes.forget();
+    }
+}
+
+impl Inner {
+    async fn subscribe_to_all(
+        &self,
+        host: &Host,
+    ) -> Result<(PubSubSink, PubSubStream), LayerError> {
         let commands = host.link.address.connect(RESPONSE).await?;
         let (mut sink, stream) = host.link.address.subscribe().await?.split();
         let is_home = std::ptr::eq(self.host_of(&self.own)?, host);
@@ -120,21 +103,6 @@ impl Inner {
         }
         host.link.set_up(commands, None);
         Ok((sink, stream))
-    }
-
-    /// Reads and looks after both connections until something fails.
-    async fn serve(
-        &self,
-        host: &Host,
-        sink: PubSubSink,
-        stream: PubSubStream,
-        seen: &Mutex<Timestamp>,
-    ) -> LayerError {
-        tokio::select! {
-            error = self.read(host, stream) => error,
-            error = look_after(host, sink, seen) => error,
-            () = host.link.broken() => LayerError::Unavailable("the connection is gone".to_owned()),
-        }
     }
 
     async fn read(&self, host: &Host, mut stream: PubSubStream) -> LayerError {
@@ -187,7 +155,7 @@ where
 }
 
 /// Asks both connections for a sign of life: neither would notice a server that just stops.
-async fn look_after(host: &Host, mut sink: PubSubSink, seen: &Mutex<Timestamp>) -> LayerError {
+async fn look_after(host: &Host, mut sink: PubSubSink, seen: &Seen) -> LayerError {
     loop {
         sleep(LOOK).await;
         let now = Timestamp::now();
@@ -201,6 +169,6 @@ async fn look_after(host: &Host, mut sink: PubSubSink, seen: &Mutex<Timestamp>) 
                 Err(error) => return error,
             }
         }
-        *seen.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        seen.set(now);
     }
 }

@@ -25,10 +25,11 @@ pub(super) struct Job {
 }
 
 /// Ends when the layer is closed.
-pub(super) async fn run(inner: Arc<Inner>, host: usize, mut jobs: mpsc::UnboundedReceiver<Job>) {
-    let Some(host) = inner.hosts.get(host) else {
-        return;
-    };
+pub(super) async fn run(
+    inner: Arc<Inner>,
+    host: Arc<Host>,
+    mut jobs: mpsc::UnboundedReceiver<Job>,
+) {
     let mut gathered = Vec::new();
     while jobs.recv_many(&mut gathered, BATCH).await > 0 {
         let mut commands = redis::pipe();
@@ -38,12 +39,12 @@ pub(super) async fn run(inner: Arc<Inner>, host: usize, mut jobs: mpsc::Unbounde
         match host.link.ask(&commands).await {
             Ok(answers) => {
                 for (job, answer) in gathered.drain(..).zip(answers) {
-                    inner.settle(host, job, accepted(answer)).await;
+                    inner.settle(&host, job, accepted(answer)).await;
                 }
             }
             Err(error) => {
                 for job in gathered.drain(..) {
-                    inner.settle(host, job, Err(error.clone())).await;
+                    inner.settle(&host, job, Err(error.clone())).await;
                 }
             }
         }

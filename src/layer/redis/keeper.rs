@@ -1,0 +1,115 @@
+//! Keeps a host connected: sets up, serves until that fails, tells of the gap, and tries again.
+//!
+//! Both layers have two connections to each host, one for commands and one that messages come by.
+//! Whatever happens to one of them, both are opened again: it is simpler, and a host that failed
+//! one has mostly failed the other.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::oneshot,
+    task::JoinHandle,
+    time::{Instant, sleep, timeout},
+};
+
+use super::{backoff::Backoff, inbox::Inbox, link::Link};
+use crate::{django::datetime::Timestamp, layer::LayerError};
+
+/// How long the start of the process waits for a host.
+const START: Duration = Duration::from_secs(3);
+
+/// When a host last answered, and with that said that nothing was amiss.
+pub struct Seen(Mutex<Timestamp>);
+
+impl Seen {
+    fn now() -> Self {
+        Seen(Mutex::new(Timestamp::now()))
+    }
+
+    pub fn get(&self) -> Timestamp {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn set(&self, to: Timestamp) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = to;
+    }
+}
+
+/// A layer's business with one host.
+pub trait Kept: Send + Sync + 'static {
+    /// What messages come by.
+    type Incoming: Send;
+
+    /// Its place among the hosts.
+    fn number(&self) -> usize;
+
+    /// Where commands go; taken down here, set up by [`set_up`](Self::set_up).
+    fn link(&self) -> &Link;
+
+    /// What is told of gaps.
+    fn inbox(&self) -> &Inbox;
+
+    /// Opens both connections and restores on the host what this process wants there.
+    fn set_up(&self) -> impl Future<Output = Result<Self::Incoming, LayerError>> + Send;
+
+    /// Takes what comes in and looks after the host until something fails.
+    fn serve(
+        &self,
+        incoming: Self::Incoming,
+        seen: &Seen,
+    ) -> impl Future<Output = LayerError> + Send;
+
+    /// The connections are gone.
+    fn lost(&self) {}
+}
+
+/// Keeps a host until the task is aborted; returns when it has tried to connect once, or after
+/// [`START`].
+pub async fn start(kept: impl Kept) -> JoinHandle<()> {
+    let (tried, first) = oneshot::channel();
+    let keeper = tokio::spawn(keep(kept, tried));
+    let _ = timeout(START, first).await;
+    keeper
+}
+
+/// Never returns.
+async fn keep(kept: impl Kept, tried: oneshot::Sender<()>) {
+    let (link, inbox) = (kept.link(), kept.inbox());
+    let host = &link.address;
+    let mut tried = Some(tried);
+    let mut backoff = Backoff::default();
+    let mut well = Timestamp::now();
+    loop {
+        match kept.set_up().await {
+            Ok(incoming) => {
+                if !backoff.is_fresh() {
+                    tracing::info!(%host, "the channel layer is back");
+                }
+                inbox.back(kept.number());
+                let _ = tried.take().map(|tried| tried.send(()));
+                let (began, seen) = (Instant::now(), Seen::now());
+                let error = tokio::select! {
+                    error = kept.serve(incoming, &seen) => error,
+                    () = link.broken() => LayerError::Unavailable("a command failed".to_owned()),
+                };
+                well = seen.get();
+                tracing::warn!(%host, %error, "the channel layer is away");
+                backoff.worked_for(began.elapsed());
+            }
+            Err(error) if backoff.is_fresh() => {
+                tracing::warn!(%host, %error, "no channel layer");
+            }
+            Err(error) => {
+                tracing::debug!(%host, %error, "no channel layer yet");
+            }
+        }
+        let _ = tried.take().map(|tried| tried.send(()));
+        link.take_down();
+        kept.lost();
+        inbox.lost(kept.number(), well);
+        sleep(backoff.next()).await;
+    }
+}

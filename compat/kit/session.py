@@ -8,7 +8,7 @@
     listen: w                 what has arrived on a socket meanwhile
     ping: w                   payload; the answer's payload
     close: w                  code, reason; what the server answers
-    sql: "update ..."         args; in the server's own SQLite file (only where the runner knows it)
+    sql: "update ..."         args; in the server's own database (only where the runner knows it)
     wait: 0.5                 seconds
 
 Results are dicts of what was seen, already normalised; `error` is in them if the step could not be played.
@@ -17,13 +17,13 @@ Results are dicts of what was seen, already normalised; `error` is in them if th
 import asyncio
 import json
 import secrets
-import sqlite3
 import struct
 from urllib.parse import urlencode
 
 from normal import Names
 from scenario import ScenarioError, fill
 from socket_client import SocketClient
+from tables import rows_of
 from wire import BINARY, CLOSE, PING, TEXT, Address, WireError, frame_bytes, request_bytes, upgrade_bytes
 
 BOUNDARY = "compatKitBoundary"
@@ -194,10 +194,11 @@ class Session:
 
     async def play_sql(self, args):
         if self.database is None:
-            raise WireError("this step needs the server's database file")
-        with sqlite3.connect(self.database, timeout=20) as connection:
-            rows = connection.execute(args["sql"], args.get("args", [])).fetchall()
-        connection.close()
+            raise WireError("this step needs the server's database")
+        try:
+            rows = await asyncio.to_thread(rows_of, self.database, args["sql"], args.get("args", []))
+        except Exception as error:  # Each driver has errors of its own.
+            raise WireError(f"{type(error).__name__}: {error}") from error
         return {"rows": [[self.names.text(v) if isinstance(v, str) else v for v in row] for row in rows]}
 
     async def play_wait(self, args):

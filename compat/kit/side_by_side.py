@@ -9,7 +9,7 @@
 
 Starts both servers on free ports with fresh SQLite files in a temporary directory, and stops them. At the end they
 run once more on one shared file, made by the one and adopted by the other, for the scenarios tagged `shared`. Needs
-the packages of ../reference/requirements.txt and of requirements.txt here.
+the packages of ../reference/requirements*.txt and of requirements.txt here.
 """
 
 import argparse
@@ -74,9 +74,7 @@ def running(options, databases):
             for server in started:
                 server.wait_until_it_answers()
             reference, binary = started
-            # What is asked in SQL is asked of SQLite.
-            files = (None, None) if options.database_url else (reference.database, binary.database)
-            yield Pair(reference.url, binary.url, *files)
+            yield Pair(reference.url, binary.url, reference.database, binary.database)
         finally:
             for server in started:
                 server.stop()

@@ -37,8 +37,8 @@ def postgresql():
 
 
 def mariadb():
-    command("mariadbd")
-    return command("my_print_defaults")
+    command("my_print_defaults")
+    return command("mariadbd")
 
 
 def redis():

@@ -54,7 +54,8 @@ def debian(*packages):
         raise Skipped(f"no {' '.join(packages)}, and no apt-get as root to install it")
     try:
         debian_update()
-        as_root("apt-get", "install", "-qq", "-o", "Dpkg::Use-Pty=0", "--no-install-recommends", *packages)
+        quietly = ("-qq", "-o", "Dpkg::Use-Pty=0", "-o", "DPkg::Lock::Timeout=300")
+        as_root("apt-get", "install", *quietly, "--no-install-recommends", *packages)
     except Failed as error:
         raise Skipped(f"no {' '.join(packages)}: {error}") from error
 

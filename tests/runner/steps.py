@@ -1,8 +1,10 @@
 """The steps in their order: what costs little and fails often comes first."""
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import databases
 import neighbours
 from provision import CLIENTS, cargo, cargo_tool, chromium, command, node, python
 from server import release_binary, serving
@@ -77,6 +79,21 @@ def compat(_):
     run(python(), "compat/kit/side_by_side.py", "--binary", release_binary())
 
 
+def compat_databases(_):
+    build(None)
+    playing = (python(), "compat/kit/side_by_side.py", "--binary", release_binary())
+    skipped = 0
+    for serving_one in databases.KINDS:
+        try:
+            with serving_one() as url:
+                print(f"on {serving_one.__name__}", flush=True)
+                run(*playing, "--database-url", url)
+        except Skipped as reason:
+            print(f"skipped: {reason}", flush=True)
+            skipped += 1
+    return skipped
+
+
 def page(_):
     build(None)
     pictures = KEPT / "screenshots"
@@ -120,6 +137,19 @@ def fleet(options, minutes=10):
     run(python(), "tests/bench/fleet.py", release_binary(), str(options.minutes or minutes), timeout_s=limit_s)
 
 
+def commit(_):
+    urls, skipped = [], 0
+    with contextlib.ExitStack() as servers:
+        for serving_one in databases.KINDS:
+            try:
+                urls.append(servers.enter_context(serving_one()))
+            except Skipped as reason:
+                print(f"skipped: {reason}", flush=True)
+                skipped += 1
+        run(cargo(), "bench", "--locked", "--quiet", "--bench", "commit", "--", *urls)
+    return skipped
+
+
 STEPS = [
     Step("fmt", "the code is formatted", fmt, quick=True),
     Step("clippy", "no lint has anything to say", clippy, quick=True),
@@ -133,6 +163,7 @@ STEPS = [
     Step("django_app", "settings read from Django, and what would differ", django_app),
     Step("deploy", "moves behind nginx and HAProxy with the samples", deploy),
     Step("compat", "side by side with a live Django", compat),
+    Step("databases", "side by side on one database, of each kind", compat_databases),
     Step("page", "people in Chromium use the chat page", page),
     Step("ws_node", "Node's ws, and raw sockets", ws_node),
     Step("ws_python", "Python's websockets, 200 at once", ws_python),
@@ -143,4 +174,5 @@ STEPS = [
 EXTRA = [
     Step("footprint", "size, start and memory, in figures", footprint),
     Step("fleet", "a mixed fleet for ten minutes while Redis and processes are killed", fleet),
+    Step("commit", "group commit beside inserts by hand, on each kind of database", commit),
 ]

@@ -48,7 +48,10 @@ impl Options {
             return Err(refused("no database is named after the host"));
         }
         let extra = Extra::read(query)?;
+        // An IPv6 address has its brackets in a URL only; the driver would look them up as a name.
+        let host = opts.ip_or_hostname().trim_matches(['[', ']']).to_owned();
         let opts = OptsBuilder::from_opts(opts)
+            .ip_or_hostname(host)
             .prefer_socket(false)
             .max_allowed_packet(Some(PACKET_MAX))
             .wait_timeout(Some(8 * 60 * 60))
@@ -190,6 +193,18 @@ mod tests {
         assert_eq!(options.opts.tcp_port(), 3307);
         assert_eq!(options.opts.db_name(), Some("talk"));
         assert!(options.opts.ssl_opts().is_none());
+    }
+
+    #[test]
+    fn an_ipv6_address_stands_in_brackets_and_is_used_without() {
+        for (url, port) in [
+            ("mysql://chat@[::1]:3307/talk", 3307),
+            ("mysql://chat@[::1]/talk", 3306),
+        ] {
+            let options = Options::from_url(url).unwrap();
+            assert_eq!(options.opts.ip_or_hostname(), "::1");
+            assert_eq!(options.opts.tcp_port(), port);
+        }
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! What group commit is worth: messages per second through the committer, against one commit for
 //! each message and against a loop of multi-row inserts written for the purpose, on the same
-//! server in the same run; and what a lone sender waits.
+//! database in the same run; and what a lone sender waits.
 //!
-//! `cargo bench --bench commit -- mysql://user:pw@host:port/db` works in a database that may be
-//! filled; its tables are made if they are missing. Rates depend on the machine. What is held is the
+//! `cargo bench --bench commit -- URL …` works in databases that may be filled, one after the other
+//! (`mysql://…`, `postgres://…`, `sqlite://FILE`); their tables are made if they are missing.
+//! `tests/run commit` gives it one of each kind. Rates depend on the machine. What is held is the
 //! aim: with 200 at once, 90 % of the loop. Less is told, and the exit code is 1.
 
 #![allow(clippy::unwrap_used, reason = "no figures without")]
@@ -16,33 +17,48 @@ use std::{
 
 use chatferry::{
     chat::NewMessage,
-    config::Config,
+    config::{Config, Database},
     metrics::Metrics,
     store::{self, Store},
 };
 use mysql_async::{Conn, Opts, prelude::Queryable};
+use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
 const SENDERS: usize = 200;
-const EACH: usize = 200;
-const ALONE: usize = 500;
+const EACH: usize = 100;
+const ALONE: usize = 300;
 /// What the committer must reach of the loop.
 const AIM: f64 = 0.9;
-/// How often each is measured; the best counts, because the machine does other things too.
-const ROUNDS: usize = 3;
+/// How often each is measured, in turn; what is told is the median.
+const ROUNDS: usize = 7;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     // Cargo adds flags of its own.
-    let Some(url) = std::env::args().skip(1).find(|arg| !arg.starts_with('-')) else {
-        println!("skipped: no server; give its URL, mysql://user:pw@host:port/db");
-        return ExitCode::SUCCESS;
-    };
-    let flags = [("store.url".to_owned(), url.clone())];
+    let urls: Vec<_> = std::env::args().skip(1).collect();
+    let urls = urls.iter().filter(|arg| !arg.starts_with('-'));
+    let mut worst = f64::INFINITY;
+    for url in urls {
+        worst = worst.min(measure(url).await);
+    }
+    if worst.is_infinite() {
+        println!("skipped: no database; give URLs, mysql://user:pw@host:port/db");
+    }
+    if worst < AIM {
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+/// Measures on one database, and returns the share of what is done by hand.
+async fn measure(url: &str) -> f64 {
+    let flags = [("store.url".to_owned(), url.to_owned())];
     let config = Config::load(None, std::iter::empty(), &flags)
         .unwrap()
         .config;
     store::migrate(&config).await.unwrap();
+    let mut hand = Hand::on(&config).await;
     let store = store::open(&config, Arc::new(Metrics::new()))
         .await
         .unwrap();
@@ -51,29 +67,55 @@ async fn main() -> ExitCode {
         .get_or_create_conversation(pair.0, pair.1)
         .await
         .unwrap();
-    let mut hand = Conn::new(Opts::from_url(&url).unwrap()).await.unwrap();
+    let id = conversation.id;
 
-    let (mut committer, mut single, mut batched) = (0.0_f64, 0.0_f64, 0.0_f64);
+    let mut rounds = Vec::new();
     for _ in 0..ROUNDS {
-        committer = committer.max(rate(SENDERS * EACH, senders(&store, conversation.id)).await);
-        batched =
-            batched.max(rate(SENDERS * EACH, inserts(&mut hand, conversation.id, SENDERS)).await);
-        single = single.max(rate(ALONE, inserts_of(&mut hand, conversation.id, 1, ALONE)).await);
+        rounds.push(Round {
+            single: rate(ALONE, hand.insert(id, 1, ALONE)).await,
+            alone: rate(ALONE, sender(&store, id, ALONE)).await,
+            batched: rate(SENDERS * EACH, hand.insert(id, SENDERS, EACH)).await,
+            committer: rate(SENDERS * EACH, senders(&store, id)).await,
+        });
     }
-    println!("one commit for each message     {single:>9.0} messages/s");
-    println!("inserts of {SENDERS} rows, by hand     {batched:>9.0} messages/s");
-    println!("{SENDERS} senders, group commit        {committer:>9.0} messages/s");
-    let share = committer / batched;
-    println!("share of what is done by hand   {share:>9.2}   aim {AIM}");
-    println!("a lone sender, by hand          {:>9.2} ms", 1e3 / single);
-    let alone = rate(ALONE, sender(&store, conversation.id, ALONE)).await;
-    println!("a lone sender, group commit     {:>9.2} ms", 1e3 / alone);
     store.close().await;
-    hand.disconnect().await.unwrap();
-    if share < AIM {
-        return ExitCode::FAILURE;
-    }
-    ExitCode::SUCCESS
+    let median = |figure: fn(&Round) -> f64| {
+        let mut figures: Vec<f64> = rounds.iter().map(figure).collect();
+        figures.sort_by(f64::total_cmp);
+        figures[ROUNDS / 2]
+    };
+    let share = median(|round| round.committer / round.batched);
+    println!("{:?}", config.store.url.database());
+    println!(
+        "  one commit for each message  {:>9.0} messages/s",
+        median(|r| r.single)
+    );
+    println!(
+        "  inserts of {SENDERS} rows, by hand  {:>9.0} messages/s",
+        median(|r| r.batched)
+    );
+    println!(
+        "  {SENDERS} senders, group commit     {:>9.0} messages/s",
+        median(|r| r.committer)
+    );
+    println!("  share of what is done by hand {share:>8.2} aim {AIM}");
+    println!(
+        "  a lone sender, by hand       {:>9.2} ms",
+        median(|r| 1e3 / r.single)
+    );
+    println!(
+        "  a lone sender, group commit  {:>9.2} ms",
+        median(|r| 1e3 / r.alone)
+    );
+    share
+}
+
+/// Messages per second.
+struct Round {
+    single: f64,
+    alone: f64,
+    batched: f64,
+    committer: f64,
 }
 
 /// How many of `count` there were in a second.
@@ -111,25 +153,58 @@ async fn sender(store: &Arc<dyn Store>, conversation_id: Uuid, count: usize) {
     }
 }
 
-async fn inserts(conn: &mut Conn, conversation_id: Uuid, rows: usize) {
-    inserts_of(conn, conversation_id, rows, SENDERS * EACH / rows).await;
+/// A connection of the loop's own, with the driver's and the server's settings as they come.
+enum Hand {
+    Mysql(Conn),
+    Postgres(Client),
+    Sqlite(rusqlite::Connection),
 }
 
-async fn inserts_of(conn: &mut Conn, conversation_id: Uuid, rows: usize, count: usize) {
-    let conversation = conversation_id.simple();
-    for _ in 0..count {
-        let values = (0..rows).map(|_| {
-            format!(
-                "('{}', '{conversation}', 'alice', 'Nothing much, and you? 안녕하세요', 'text', \
-                 '2026-11-20 08:54:04.849273', '2026-11-20 08:54:04.849300', false)",
-                Uuid::new_v4().simple()
-            )
-        });
-        let sql = format!(
-            "INSERT INTO messages (id, conversation_id, sender_id, content, message_type, \
-             created_at, updated_at, is_deleted) VALUES {}",
-            values.collect::<Vec<_>>().join(", ")
-        );
-        conn.query_drop(sql).await.unwrap();
+impl Hand {
+    async fn on(config: &Config) -> Self {
+        let url = &config.store.url;
+        match url.database() {
+            Database::Mysql => Hand::Mysql(
+                Conn::new(Opts::from_url(url.expose()).unwrap())
+                    .await
+                    .unwrap(),
+            ),
+            Database::Postgres => {
+                let connected = tokio_postgres::connect(url.expose(), NoTls).await;
+                let (client, connection) = connected.unwrap();
+                tokio::spawn(connection);
+                Hand::Postgres(client)
+            }
+            Database::Sqlite => {
+                let db = rusqlite::Connection::open(url.sqlite_file().unwrap()).unwrap();
+                db.execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON")
+                    .unwrap();
+                Hand::Sqlite(db)
+            }
+        }
+    }
+
+    /// `count` times one statement of so many rows.
+    async fn insert(&mut self, conversation_id: Uuid, rows: usize, count: usize) {
+        let conversation = conversation_id.simple();
+        for _ in 0..count {
+            let values = (0..rows).map(|_| {
+                format!(
+                    "('{}', '{conversation}', 'alice', 'Nothing much, and you? 안녕하세요', 'text', \
+                     '2026-11-20 08:54:04.849273', '2026-11-20 08:54:04.849300', false)",
+                    Uuid::new_v4().simple()
+                )
+            });
+            let sql = format!(
+                "INSERT INTO messages (id, conversation_id, sender_id, content, message_type, \
+                 created_at, updated_at, is_deleted) VALUES {}",
+                values.collect::<Vec<_>>().join(", ")
+            );
+            match self {
+                Hand::Mysql(db) => db.query_drop(sql).await.unwrap(),
+                Hand::Postgres(db) => db.batch_execute(&sql).await.unwrap(),
+                Hand::Sqlite(db) => db.execute_batch(&sql).unwrap(),
+            }
+        }
     }
 }

@@ -21,6 +21,9 @@ const CONFLICT_PAUSE: Duration = Duration::from_millis(5);
 /// After this a batch that lost is not tried again: it has waited for locks, and others wait for it.
 const CONFLICT_MAX: Duration = Duration::from_secs(2);
 
+/// How often the others may run before a batch is written, as long as they hand more over.
+const YIELDS: usize = 16;
+
 /// Between two attempts to learn what became of writes that were not confirmed.
 const SETTLE_PAUSE: Duration = Duration::from_millis(250);
 
@@ -57,17 +60,30 @@ pub async fn run(backend: impl Backend, mut items: mpsc::Receiver<Item>, metrics
                 return;
             }
             // Whoever has just been told of the last batch may have more to write: hearing them
-            // first costs a lone sender nothing, and spares a crowd a batch of one.
-            tokio::task::yield_now().await;
+            // first costs a lone sender nothing, and spares a crowd a batch of a few. The runtime
+            // lets only some of them run each time.
+            for _ in 0..YIELDS {
+                let before = gathered.len();
+                tokio::task::yield_now().await;
+                take(&mut items, &mut gathered);
+                if gathered.len() == before {
+                    break;
+                }
+            }
         } else {
             tokio::time::sleep(SETTLE_PAUSE).await;
-        }
-        while gathered.len() < BATCH_MAX
-            && let Ok(item) = items.try_recv()
-        {
-            gathered.push(item);
+            take(&mut items, &mut gathered);
         }
         writer.round(gathered.drain(..)).await;
+    }
+}
+
+/// Takes what is waiting, as far as there is room in the batch.
+fn take(items: &mut mpsc::Receiver<Item>, gathered: &mut Vec<Item>) {
+    while gathered.len() < BATCH_MAX
+        && let Ok(item) = items.try_recv()
+    {
+        gathered.push(item);
     }
 }
 

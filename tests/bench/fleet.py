@@ -10,6 +10,7 @@ of anything but Redis' absence. Needs the reference's packages and websockets.
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import random
@@ -41,9 +42,12 @@ EXCUSED = re.compile(
 
 
 def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """A port that the kernel gives to no outgoing connection: its server is away at times."""
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 async def until(holds):
@@ -115,6 +119,8 @@ class Client:
                 if frame["type"] == "chat_message":
                     number = bare(frame["message"]["id"])
                     self.seen[number] += 1
+                    if self.server in self.fleet.django:
+                        self.fleet.broadcast.add(number)
                     if self.seen[number] > 1:
                         self.fleet.twice.append((self.server, "history" if number in told else "live"))
         except websockets.ConnectionClosed:
@@ -136,6 +142,8 @@ class Fleet:
         self.database = self.directory / "chat.sqlite3"
         self.over = False
         self.twice, self.dropped, self.said, self.ended = [], [], 0, 0
+        # What sockets on Django were told live.
+        self.broadcast = set()
         port = free_port()
         command = ["redis-server", "--port", str(port), "--save", "", "--dir", directory]
         self.redis = Process("Redis", command, port, self.directory / "redis.log")
@@ -183,7 +191,7 @@ class Fleet:
         while True:
             client = random.choice(clients)
             if client.live:
-                frame = {"type": "chat_message", "sender_id": "a", "content": f"메시지 {self.said}"}
+                frame = {"type": "chat_message", "sender_id": "a", "content": f"{client.server.name}: 메시지 {self.said}"}
                 try:
                     await client.live.send(json.dumps(frame))
                     self.said += 1
@@ -228,35 +236,51 @@ class Fleet:
             task.cancel()
         return ok
 
+    async def settle(self, ours):
+        """Whether everything has come, and nothing more comes that would come a second time."""
+        while await until(lambda: self.missed(ours) == 0 and all(client.live for client in ours)):
+            before = self.stored()
+            await asyncio.sleep(3)
+            if self.stored() == before:
+                return True
+        return False
+
     async def judge(self, ours):
-        complete = await until(lambda: self.missed(ours) == 0 and all(client.live for client in ours))
-        # What would come a second time has had its chance.
-        await asyncio.sleep(3)
+        complete = await self.settle(ours)
         twice = Counter(first for server, first in self.twice if server in self.chatferry)
         endless = [key for key in self.keys_without_end() if not key.endswith(b"$inflight")]
         deaths = self.deaths()
         killed = [death for death in deaths if not EXCUSED.match(death)]
-        stored = sum(map(len, self.stored().values()))
+        stored, unsaid = sum(map(len, self.stored().values())), len(self.not_broadcast())
         kills = ", ".join(f"{process.name} {process.kills}" for process in (self.redis, *self.chatferry))
         self.tell(f"{self.said} said, {stored} stored; times killed: {kills}; {self.ended} sockets ended")
         self.tell(f"open Chatferry sockets: {sum(bool(c.live) for c in ours)} of {len(ours)}")
         self.tell(f"missed by them: {self.missed(ours)}; seen twice: {dict(twice)}; ended by a living process: {self.dropped}")
-        self.tell(f"Django: {len(self.twice) - twice.total()} seen twice, {len(deaths)} consumers died")
+        self.tell(f"Django: {len(self.twice) - twice.total()} seen twice, {len(deaths)} consumers died, {unsaid} stored by them and not broadcast")
         self.tell(f"of these of anything but Redis' absence: {killed}")
         self.tell(f"keys without an end: {endless}")
         return complete and not (twice or self.dropped or endless or killed)
 
+    def rows(self, columns):
+        with contextlib.closing(sqlite3.connect(self.database, timeout=PATIENCE_S)) as database:
+            return database.execute(f"SELECT id, {columns} FROM messages").fetchall()
+
     def stored(self):
         """The messages of each conversation."""
         stored = {}
-        with sqlite3.connect(self.database, timeout=PATIENCE_S) as database:
-            for number, conversation in database.execute("SELECT id, conversation_id FROM messages"):
-                stored.setdefault(bare(conversation), set()).add(bare(number))
+        for number, conversation in self.rows("conversation_id"):
+            stored.setdefault(bare(conversation), set()).add(bare(number))
         return stored
 
+    def not_broadcast(self):
+        """What Django stored and then told nobody: its consumer died of Redis' absence in between."""
+        said_there = {bare(number) for number, content in self.rows("content") if content.startswith("Django")}
+        return said_there - self.broadcast
+
     def missed(self, clients):
-        stored = self.stored()
-        return sum(len(stored.get(bare(client.conversation), set()) - set(client.seen)) for client in clients if client.live)
+        stored, unsaid = self.stored(), self.not_broadcast()
+        live = [client for client in clients if client.live]
+        return sum(len(stored.get(bare(client.conversation), set()) - unsaid - set(client.seen)) for client in live)
 
     def deaths(self):
         """What consumers of Django raised, in its own words."""

@@ -85,7 +85,7 @@ async fn no_broadcast_is_lost_while_neighbours_come_and_go() {
     };
     let servers = [redis];
     // The sender's capacity decides what a queue takes: nothing is lost for want of room.
-    let mut sender = Peer::start(&python, "core", &servers, json!({"capacity": 10_000})).await;
+    let mut sender = Peer::start(&python, "core", &servers, json!({"capacity": 10_000}));
     let mut conversations = Vec::new();
     for name in ["bob", "carol", "dave"] {
         conversations.push(ours.conversation_of("alice", name).await);

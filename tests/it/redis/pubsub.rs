@@ -40,14 +40,10 @@ async fn one_subscription_serves_a_group_and_ends_with_its_last_channel() {
 
 #[tokio::test]
 async fn every_channel_begins_with_the_prefix() {
-    let Some(redis) = Redis::start().await else {
+    let settings = [PUBSUB, ("layer.prefix", "x")];
+    let Some((redis, [one, other])) = layers(&settings).await else {
         return;
     };
-    let settings = [PUBSUB, ("layer.prefix", "x")];
-    let [one, other] = [
-        Layer::at(&redis.url(), &settings).await,
-        Layer::at(&redis.url(), &settings).await,
-    ];
     one.join("g", "a").await;
     other.layer.group_send("g", counted(1)).await.unwrap();
     assert_eq!(one.next().await.1, number(1));

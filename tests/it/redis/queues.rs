@@ -1,14 +1,14 @@
 //! What live Python processes and ours put into each other's queues, and what becomes of it when
 //! nobody reads.
 
-use chatferry::layer::redis::codec::ROUTE;
+use chatferry::layer::{LayerError, redis::codec::ROUTE};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
 use super::{
     instance::Redis,
-    peer::{Peer, pythons},
-    world::{Layer, counted},
+    peer::{Pair, Peer, pythons},
+    world::{Layer, counted, layers},
 };
 use crate::support::{Directory, process::chatferry, until};
 
@@ -31,12 +31,12 @@ fn queue_of(channel: &str) -> String {
 
 #[tokio::test]
 async fn python_takes_our_longest_usual_name() {
-    for (python, _) in pythons().await {
-        let Some(servers) = Redis::several(1).await else {
-            return;
-        };
-        let mut peer = Peer::start(&python, "core", &servers, json!({})).await;
-        let layer = Layer::on(&servers, &[]).await;
+    for pair in Pair::each(&[]).await {
+        let Pair {
+            servers,
+            mut peer,
+            layer,
+        } = pair;
         let group = "chat_95031212-7823-4748-bb78-b212d36b6db3";
         let channel = layer.layer.channel(group);
         assert_eq!(channel.len(), 83);
@@ -79,12 +79,12 @@ async fn a_plain_python_process_reaches_us_by_async_to_sync() {
 
 #[tokio::test]
 async fn two_consumers_of_one_process_share_one_entry() {
-    for (python, _) in pythons().await {
-        let Some(servers) = Redis::several(1).await else {
-            return;
-        };
-        let mut peer = Peer::start(&python, "core", &servers, json!({})).await;
-        let layer = Layer::on(&servers, &[]).await;
+    for pair in Pair::each(&[]).await {
+        let Pair {
+            servers,
+            mut peer,
+            layer,
+        } = pair;
         let mut channels = Vec::new();
         for _ in 0..2 {
             let channel = peer.ask(json!({"do": "new_channel"})).await.unwrap();
@@ -111,10 +111,9 @@ async fn two_consumers_of_one_process_share_one_entry() {
 
 #[tokio::test]
 async fn only_a_group_names_the_normal_channel_it_sends_to() {
-    let Some(redis) = Redis::start().await else {
+    let Some((redis, [layer])) = layers(&[]).await else {
         return;
     };
-    let layer = Layer::at(&redis.url(), &[]).await;
     layer.layer.group_add("g", "plain-worker").await.unwrap();
     layer.layer.send("plain-worker", counted(1)).await.unwrap();
     layer.layer.group_send("g", counted(2)).await.unwrap();
@@ -128,17 +127,20 @@ async fn only_a_group_names_the_normal_channel_it_sends_to() {
 
 #[tokio::test]
 async fn python_is_told_of_our_full_queue_and_all_that_it_took_is_read() {
-    for (python, _) in pythons().await {
-        let Some(servers) = Redis::several(1).await else {
-            return;
-        };
-        let mut peer = Peer::start(&python, "core", &servers, json!({})).await;
-        let layer = Layer::on(&servers, &[]).await;
+    for pair in Pair::each(&[]).await {
+        let Pair {
+            servers,
+            mut peer,
+            layer,
+        } = pair;
         layer.join("g", "a").await;
         let channel = layer.layer.channel("a");
         let queue = queue_of(&channel);
+        let is_empty = async || servers[0].ask::<i64>(&format!("EXISTS {queue}")).await == 0;
         // Nobody takes what comes in: the first message is read, and then nothing more.
-        let messages: Vec<Value> = (0..102).map(|n| json!([channel, count(n)])).collect();
+        peer.send(&channel, count(0)).await.unwrap();
+        until("an empty queue", is_empty).await;
+        let messages: Vec<Value> = (1..102).map(|n| json!([channel, count(n)])).collect();
         let refused = peer.ask(json!({"do": "send", "messages": messages})).await;
         assert_eq!(refused, Err("ChannelFull".to_owned()));
         assert_eq!(servers[0].ask::<i64>(&format!("ZCARD {queue}")).await, 100);
@@ -148,10 +150,7 @@ async fn python_is_told_of_our_full_queue_and_all_that_it_took_is_read() {
         for n in 0..101 {
             assert_eq!(layer.heard().await.1, count(n));
         }
-        until("an empty queue", async || {
-            servers[0].ask::<i64>(&format!("EXISTS {queue}")).await == 0
-        })
-        .await;
+        until("an empty queue", is_empty).await;
     }
 }
 
@@ -171,7 +170,7 @@ async fn whoever_is_gone_without_a_word_keeps_nobody_from_hearing() {
         })
         .await;
         gone.kill().await.unwrap();
-        let mut peer = Peer::start(&python, "core", &servers, json!({})).await;
+        let mut peer = Peer::start(&python, "core", &servers, json!({}));
         let channel = peer.consumer(&["g"]).await;
         for n in 0..3 {
             peer.group_send("g", count(n)).await;
@@ -187,16 +186,15 @@ async fn whoever_is_gone_without_a_word_keeps_nobody_from_hearing() {
 async fn keys_that_python_ignores_leave_plain_text_which_is_counted() {
     const KEY: &str = "a-very-secret-key-of-at-least-32-bytes!!";
     for (python, version) in pythons().await {
-        let Some(servers) = Redis::several(1).await else {
+        let theirs = json!({"symmetric_encryption_keys": [KEY]});
+        let ours = [("layer.symmetric_encryption_keys", KEY)];
+        let pair = Pair::start(&python, "pubsub", 1, theirs, &ours).await;
+        let Some(Pair {
+            mut peer, layer, ..
+        }) = pair
+        else {
             return;
         };
-        let theirs = json!({"symmetric_encryption_keys": [KEY]});
-        let mut peer = Peer::start(&python, "pubsub", &servers, theirs).await;
-        let ours = [
-            ("layer.backend", "redis_pubsub"),
-            ("layer.symmetric_encryption_keys", KEY),
-        ];
-        let layer = Layer::on(&servers, &ours).await;
         layer.join("g", "a").await;
         peer.group_send("g", count(1)).await;
         if version == "4.2.0" {
@@ -206,5 +204,53 @@ async fn keys_that_python_ignores_leave_plain_text_which_is_counted() {
             assert_eq!(layer.heard().await.1, count(1));
         }
         assert!(layer.layer.ping().await.is_ok());
+    }
+}
+
+#[tokio::test]
+async fn a_normal_channel_is_a_worker_of_pythons() {
+    for pair in Pair::each(&[]).await {
+        let Pair {
+            mut peer, layer, ..
+        } = pair;
+        peer.done(json!({"do": "consume", "channel": "plain-worker"}))
+            .await;
+        peer.done(json!({"do": "group_add", "group": "g", "channel": "plain-worker"}))
+            .await;
+        layer.layer.send("plain-worker", counted(1)).await.unwrap();
+        assert_eq!(
+            peer.heard("plain-worker").await,
+            json!({"type": "count.up", "n": 1})
+        );
+        layer.layer.group_send("g", counted(2)).await.unwrap();
+        assert_eq!(
+            peer.heard("plain-worker").await,
+            json!({"type": "count.up", "n": 2})
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_python_that_is_full_makes_our_sends_full() {
+    for pair in Pair::each(&[]).await {
+        let Pair {
+            mut peer, layer, ..
+        } = pair;
+        let idle = peer.ask(json!({"do": "new_channel"})).await.unwrap();
+        let idle = idle.as_str().unwrap();
+        for n in 0..100 {
+            layer.layer.send(idle, counted(n)).await.unwrap();
+        }
+        let full = layer.layer.send(idle, counted(100)).await;
+        assert!(matches!(full, Err(LayerError::Full(_))), "{full:?}");
+        peer.done(json!({"do": "group_add", "group": "g", "channel": idle}))
+            .await;
+        layer.layer.group_send("g", counted(101)).await.unwrap();
+        assert_eq!(layer.metric("chatferry_layer_dropped_total"), 2.0);
+        peer.done(json!({"do": "consume", "channel": idle})).await;
+        for n in 0..100 {
+            assert_eq!(peer.heard(idle).await["n"], n);
+        }
+        peer.is_quiet(idle).await;
     }
 }

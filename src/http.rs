@@ -4,6 +4,7 @@
 //! - [`router`] is the whole URL map on one page,
 //! - [`extract`] is a request as the handlers see it,
 //! - [`reply`] is an answer before it has headers,
+//! - [`listing`] is one that is too long to be held,
 //! - [`api`] has one file for each resource,
 //! - [`ops`] answers load balancers and Prometheus,
 //! - [`page`] is the chat page.
@@ -11,13 +12,14 @@
 pub mod api;
 mod body;
 pub mod extract;
+pub mod listing;
 pub mod middleware;
 pub mod ops;
 pub mod page;
 pub mod reply;
 pub mod router;
 
-pub use body::Body;
+pub use body::{Body, Broken};
 
 /// An answer on its way out.
 pub type Response = hyper::Response<Body>;

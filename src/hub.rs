@@ -4,8 +4,8 @@
 //! the first and leaves after the last. An event is encoded once and its bytes are shared by every
 //! queue; a queue that overflows costs its own socket and nobody else.
 //!
-//! Nothing stored is shown twice or left out: a socket is not told live of a message that stood in
-//! its history, and after a gap in the layer `repair` reads again what was said meanwhile.
+//! Nothing stored is shown twice or left out: a socket is not told live of a message that stands in
+//! its history (nor in a page of it that is read later), and after a gap in the layer `repair` reads again what was said meanwhile.
 
 mod repair;
 mod room;
@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 use self::room::{Member, Room};
 use crate::{
-    chat::Event,
+    chat::{Event, Message},
     django::datetime::Zone,
     layer::{ChannelLayer, LayerError, Received},
     metrics::Metrics,
@@ -58,9 +58,10 @@ pub struct Membership {
 }
 
 impl Membership {
-    /// The socket has been shown these messages; it will not be told of them again.
-    pub fn has_seen(&self, messages: &[crate::chat::Message]) {
-        self.room.has_seen(self.number, messages);
+    /// The socket's history shows it these messages, which are the next in it. It will not be told
+    /// of them live, even if it was about to be.
+    pub fn is_shown(&self, messages: &[Message]) {
+        self.room.is_shown(self.number, messages);
     }
 }
 

@@ -2,9 +2,11 @@
 //!
 //! [`Store`] is all that the rest of the program knows of a database. One file for each kind of
 //! database implements it ([`mysql`], [`postgres`], [`sqlite`]); [`commit`] gathers the writes of
-//! many callers into one transaction; [`schema`] holds what the tables must look like.
+//! many callers into one transaction; [`history`] reads the messages of a conversation page by page;
+//! [`schema`] holds what the tables must look like.
 
 pub mod commit;
+pub mod history;
 pub mod mysql;
 pub mod postgres;
 pub mod schema;
@@ -21,6 +23,8 @@ use crate::{
     django::datetime::Timestamp,
     metrics::Metrics,
 };
+
+use history::{Page, Place};
 
 pub use commit::Announce;
 
@@ -42,21 +46,33 @@ pub trait Store: Send + Sync {
     /// The active conversations of a user, the newest `updated_at` first.
     async fn conversations_of(&self, user_id: String) -> Result<Vec<Conversation>, StoreError>;
 
-    /// The messages of a conversation that are not deleted, oldest first; the newest `limit` of
-    /// them if there is one. `None` if there is no such conversation.
+    /// The newest messages of a conversation that are not deleted, as many as fit a page and no
+    /// more than `limit`. `None` if there is no such conversation.
+    async fn newest_messages(
+        &self,
+        conversation_id: Uuid,
+        limit: usize,
+    ) -> Result<Option<Page>, StoreError>;
+
+    /// The page of messages that are not deleted and come after the one place, and not after the
+    /// other.
     async fn messages(
         &self,
         conversation_id: Uuid,
-        limit: Option<usize>,
-    ) -> Result<Option<Vec<Message>>, StoreError>;
+        after: Option<Place>,
+        until: Option<Place>,
+    ) -> Result<Page, StoreError>;
 
-    /// The messages of these conversations that are not deleted and were made at `since` or
-    /// later, oldest first.
-    async fn messages_since(
+    /// The place of the message that has `newer` newer ones, none of them deleted.
+    async fn place(&self, conversation_id: Uuid, newer: usize)
+    -> Result<Option<Place>, StoreError>;
+
+    /// Those of the conversations in which a message was made at `since` or later.
+    async fn spoken_in(
         &self,
         conversations: &[Uuid],
         since: Timestamp,
-    ) -> Result<Vec<Message>, StoreError>;
+    ) -> Result<Vec<Uuid>, StoreError>;
 
     async fn message_exists(&self, id: Uuid) -> Result<bool, StoreError>;
 

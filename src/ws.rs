@@ -6,10 +6,12 @@
 //! - [`protocol`] knows the JSON of the frames,
 //! - [`queue`] holds what waits to be written, with a bound,
 //! - [`writer`] lays out frames,
+//! - [`history`] tells a long history piece by piece,
 //! - [`connection`] owns the socket and runs it all.
 
 pub mod connection;
 pub mod heartbeat;
+pub mod history;
 pub mod protocol;
 pub mod queue;
 pub mod reader;

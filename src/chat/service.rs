@@ -14,7 +14,7 @@ use crate::{
     layer::{ChannelLayer, LayerError, Sent},
     metrics::Metrics,
     serializers,
-    store::{Announce, Store, StoreError},
+    store::{Announce, Store, StoreError, history::History},
     value::Value,
 };
 
@@ -134,23 +134,18 @@ impl Chat {
     ///
     /// # Errors
     /// [`ChatError::NoConversation`] if there is none of this id.
-    pub async fn messages(&self, conversation_id: Uuid) -> Result<Vec<Message>, ChatError> {
-        self.store
-            .messages(conversation_id, None)
-            .await?
-            .ok_or(ChatError::NoConversation)
+    pub async fn messages(&self, conversation_id: Uuid) -> Result<History, ChatError> {
+        let history = History::read(&self.store, conversation_id, None).await?;
+        history.ok_or(ChatError::NoConversation)
     }
 
     /// What a new socket is shown first: the messages, the newest `ws.history_limit` of them.
     ///
     /// # Errors
     /// [`ChatError::NoConversation`] if it has been deleted meanwhile.
-    pub async fn history(&self, conversation_id: Uuid) -> Result<Vec<Message>, ChatError> {
-        let messages = self
-            .store
-            .messages(conversation_id, self.history_limit)
-            .await?;
-        messages.ok_or(ChatError::NoConversation)
+    pub async fn history(&self, conversation_id: Uuid) -> Result<History, ChatError> {
+        let history = History::read(&self.store, conversation_id, self.history_limit).await?;
+        history.ok_or(ChatError::NoConversation)
     }
 
     /// Stores a message that came by REST. The original does not broadcast these; the setting

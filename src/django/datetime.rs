@@ -29,7 +29,7 @@ impl Timestamp {
     }
 
     #[must_use]
-    pub fn from_micros(micros: i64) -> Self {
+    pub const fn from_micros(micros: i64) -> Self {
         Timestamp(micros)
     }
 

@@ -16,16 +16,27 @@ pub const SERVER_ERROR: &str = "\n<!doctype html>\n<html lang=\"en\">\n<head>\n 
 /// An answer of the API for somebody who looks at it in a browser. Everything is escaped.
 #[must_use]
 pub fn readable_page(name: &str, description: &str, status: &str, json_pretty: &str) -> String {
-    let [name, description, status, json] = [name, description, status, json_pretty].map(escape);
+    let head = readable_page_head(name, description, status);
+    head + &escape(json_pretty) + READABLE_PAGE_END
+}
+
+/// The page up to its JSON.
+#[must_use]
+pub fn readable_page_head(name: &str, description: &str, status: &str) -> String {
+    let [name, description, status] = [name, description, status].map(escape);
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n  <meta charset=\"utf-8\">\n  \
          <title>{name}</title>\n</head>\n<body>\n  <h1>{name}</h1>\n  <p>{description}</p>\n  \
-         <p>HTTP {status}</p>\n  <pre>{json}</pre>\n</body>\n</html>\n"
+         <p>HTTP {status}</p>\n  <pre>"
     )
 }
 
+/// The page after its JSON.
+pub const READABLE_PAGE_END: &str = "</pre>\n</body>\n</html>\n";
+
 /// `django.utils.html.escape`.
-fn escape(text: &str) -> String {
+#[must_use]
+pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -1,4 +1,4 @@
-//! An answer before it has headers: a status and a value, or a page. What Django adds to every
+//! An answer before it has headers: a status and a value, a listing, or a page. What Django adds to every
 //! answer of a kind is added here.
 
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use hyper::{
     },
 };
 
-use super::{Body, Response};
+use super::{Body, Response, listing::Listing};
 use crate::{
     chat::ChatError,
     django::{
@@ -35,8 +35,15 @@ const RETRY: HeaderValue = HeaderValue::from_static("1");
 #[derive(Debug)]
 pub struct Reply {
     pub status: StatusCode,
-    pub body: Value,
+    pub content: Content,
     pub retry: bool,
+}
+
+/// What an answer consists of.
+#[derive(Debug)]
+pub enum Content {
+    Value(Value),
+    Listing(Listing),
 }
 
 impl Reply {
@@ -44,7 +51,7 @@ impl Reply {
     pub fn new(status: StatusCode, body: Value) -> Self {
         Reply {
             status,
-            body,
+            content: Content::Value(body),
             retry: false,
         }
     }
@@ -52,6 +59,16 @@ impl Reply {
     #[must_use]
     pub fn ok(body: Value) -> Self {
         Reply::new(StatusCode::OK, body)
+    }
+
+    /// A list that is read while it is sent.
+    #[must_use]
+    pub fn listing(listing: Listing) -> Self {
+        Reply {
+            status: StatusCode::OK,
+            content: Content::Listing(listing),
+            retry: false,
+        }
     }
 
     #[must_use]
@@ -86,9 +103,8 @@ impl Reply {
                 let text = "The service is not available, try again.";
                 let body = Value::Map(vec![("detail".into(), text.into())]);
                 Reply {
-                    status: StatusCode::SERVICE_UNAVAILABLE,
-                    body,
                     retry: true,
+                    ..Reply::new(StatusCode::SERVICE_UNAVAILABLE, body)
                 }
             }
         }
@@ -97,17 +113,27 @@ impl Reply {
     /// The answer in the form that was negotiated, with what REST framework puts on every answer.
     #[must_use]
     pub fn render(self, renderer: Renderer, view: View, allow: &'static str) -> Response {
-        let (content_type, body) = match renderer {
-            Renderer::Json { indent } => (JSON, json_bytes(&self.body, indent)),
-            Renderer::Html => {
-                let pretty = json_bytes(&self.body, Some(4));
+        let status = self.status.to_string();
+        let body = match (self.content, renderer) {
+            (Content::Value(value), Renderer::Json { indent }) => {
+                Body::new(json_bytes(&value, indent).into())
+            }
+            (Content::Value(value), Renderer::Html) => {
+                let pretty = json_bytes(&value, Some(4));
                 let pretty = String::from_utf8_lossy(&pretty);
-                let status = self.status.to_string();
                 let page = pages::readable_page(view.name(), view.description(), &status, &pretty);
-                (HTML, page.into_bytes())
+                Body::new(page.into())
+            }
+            (Content::Listing(listing), renderer) => {
+                let head = pages::readable_page_head(view.name(), view.description(), &status);
+                listing.body(renderer, head)
             }
         };
-        let mut response = plain(self.status, content_type, body);
+        let content_type = match renderer {
+            Renderer::Json { .. } => JSON,
+            Renderer::Html => HTML,
+        };
+        let mut response = with_body(self.status, content_type, body);
         let headers = response.headers_mut();
         headers.insert(VARY, HeaderValue::from_static("Accept, Cookie"));
         headers.insert(ALLOW, HeaderValue::from_static(allow));
@@ -209,9 +235,13 @@ pub fn ours(status: StatusCode, content_type: &'static str, body: impl Into<Byte
     plain(status, HeaderValue::from_static(content_type), body)
 }
 
-/// A body with the headers that Django's `SecurityMiddleware` puts on everything.
 fn plain(status: StatusCode, content_type: HeaderValue, body: impl Into<Bytes>) -> Response {
-    let mut response = Response::new(Body::new(body.into()));
+    with_body(status, content_type, Body::new(body.into()))
+}
+
+/// A body with the headers that Django's `SecurityMiddleware` puts on everything.
+fn with_body(status: StatusCode, content_type: HeaderValue, body: Body) -> Response {
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers: &mut HeaderMap = response.headers_mut();
     headers.insert(CONTENT_TYPE, content_type);

@@ -2,8 +2,8 @@
 //!
 //! The layer tells when events may have been lost (Redis restarted, failed over or was flushed,
 //! connections were killed, an inbox overran) and since when. Every conversation with sockets here
-//! is then read again from a little before that time, and what was not delivered yet is, once and
-//! in the order of the history.
+//! in which something was said is then read again from a little before that time, page by page, and
+//! what was not delivered yet is, once and in the order of the history.
 //!
 //! What can still be missed: typing and read marks, which are not messages. A lost typing mark is
 //! stale anyway; read marks can be asked of nobody, as the original has no way to list them. A
@@ -14,13 +14,18 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::Hub;
-use crate::{chat::Event, django::datetime::Timestamp, serializers};
+use super::{Hub, room::Room};
+use crate::{
+    chat::Event,
+    django::datetime::Timestamp,
+    serializers,
+    store::{StoreError, history::Pages},
+};
 
 /// How far before the gap is read: clocks of other machines, and commits that took their time.
 const MARGIN: Duration = Duration::from_secs(10);
 
-/// Conversations that are read with one query.
+/// Conversations of which one query tells whether anything was said in them.
 const TOGETHER: usize = 200;
 
 /// How long to wait before a store that did not answer is asked again.
@@ -43,20 +48,37 @@ impl Hub {
     }
 
     async fn repair_some(&self, conversations: &[Uuid], since: Timestamp) {
-        let messages = loop {
-            match self.store.messages_since(conversations, since).await {
-                Ok(messages) => break messages,
-                Err(error) => {
-                    tracing::warn!(%error, "the repair waits for the store");
-                    tokio::time::sleep(PAUSE).await;
-                }
+        let spoken_in = loop {
+            match self.store.spoken_in(conversations, since).await {
+                Ok(found) => break found,
+                Err(error) => wait(&error).await,
             }
         };
-        for message in messages {
-            if let Some(room) = self.room(message.conversation_id) {
-                let body = serializers::message(&message, &self.zone);
-                self.deliver(&room, &Event::ChatMessage { message: body });
+        for conversation_id in spoken_in {
+            if let Some(room) = self.room(conversation_id) {
+                let pages = Pages::since(&self.store, conversation_id, since);
+                self.repair_room(&room, pages).await;
             }
         }
     }
+
+    async fn repair_room(&self, room: &Room, mut pages: Pages) {
+        loop {
+            match pages.next().await {
+                Ok(Some(messages)) => {
+                    for message in messages {
+                        let body = serializers::message(&message, &self.zone);
+                        self.deliver(room, &Event::ChatMessage { message: body });
+                    }
+                }
+                Ok(None) => return,
+                Err(error) => wait(&error).await,
+            }
+        }
+    }
+}
+
+async fn wait(error: &StoreError) {
+    tracing::warn!(%error, "the repair waits for the store");
+    tokio::time::sleep(PAUSE).await;
 }

@@ -24,6 +24,10 @@ pub const MEMORY: Duration = Duration::from_secs(90);
 /// taking more memory.
 const REMEMBERED: usize = 100_000;
 
+/// At least so many of the newest messages of a history are known to have been shown: many more
+/// than a layer and its inbox keep on their way.
+const SEEN: usize = 4096;
+
 /// A conversation with sockets in this process.
 pub struct Room {
     pub group: String,
@@ -44,8 +48,28 @@ struct State {
 pub struct Member {
     number: u64,
     queue: Arc<Queue>,
-    /// Recent messages of its history: they may still be on their way through the layer.
-    seen: HashSet<Uuid>,
+    seen: Seen,
+}
+
+/// Recent messages of a socket's history: they may still be on their way through the layer.
+#[derive(Default)]
+struct Seen {
+    /// At most [`SEEN`].
+    young: HashSet<Uuid>,
+    old: HashSet<Uuid>,
+}
+
+impl Seen {
+    fn note(&mut self, id: Uuid) {
+        if self.young.len() == SEEN {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(id);
+    }
+
+    fn contains(&self, id: &Uuid) -> bool {
+        self.young.contains(id) || self.old.contains(id)
+    }
 }
 
 impl Member {
@@ -53,7 +77,7 @@ impl Member {
         Member {
             number,
             queue,
-            seen: HashSet::new(),
+            seen: Seen::default(),
         }
     }
 }
@@ -113,20 +137,23 @@ impl Room {
         self.state().members.is_empty()
     }
 
-    /// Notes what a socket has been shown; only what is recent can come again.
-    pub fn has_seen(&self, number: u64, messages: &[Message]) {
+    /// Notes what a socket is shown by its history, the oldest first, so that it is not told of it
+    /// live as well: neither again later (only what is recent can come again), nor when it already
+    /// waits in its queue.
+    pub fn is_shown(&self, number: u64, messages: &[Message]) {
         let memory = i64::try_from(MEMORY.as_micros()).unwrap_or(i64::MAX);
         let recent = Timestamp::from_micros(Timestamp::now().micros().saturating_sub(memory));
-        let seen = messages
-            .iter()
-            .rev()
-            .take_while(|message| message.created_at >= recent)
-            .map(|message| message.id)
-            .collect();
         let mut state = self.state();
-        if let Some(member) = state.members.iter_mut().find(|m| m.number == number) {
-            member.seen = seen;
+        let Some(member) = state.members.iter_mut().find(|m| m.number == number) else {
+            return;
+        };
+        for message in messages {
+            if message.created_at >= recent {
+                member.seen.note(message.id);
+            }
         }
+        let ids = || messages.iter().map(|message| message.id).collect();
+        member.queue.withdraw(ids);
     }
 
     /// Queues a frame for every member, a message only once and for those that have not seen it.
@@ -140,7 +167,7 @@ impl Room {
         let mut overflowed = 0;
         for member in members {
             if message.is_none_or(|id| !member.seen.contains(&id))
-                && member.queue.push(frame.clone()).is_err()
+                && member.queue.push(frame.clone(), message).is_err()
             {
                 overflowed += 1;
             }

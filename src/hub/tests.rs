@@ -4,7 +4,8 @@ use crate::{
     config::Config,
     django::datetime::Timestamp,
     layer::memory::MemoryLayer,
-    serializers, store,
+    serializers,
+    store::{self, history::History},
     value::Value,
     ws::queue::Limits,
 };
@@ -69,6 +70,11 @@ impl World {
         };
         let stored = self.store.insert_message(new, Box::new(|_| {})).await;
         stored.unwrap().unwrap()
+    }
+
+    async fn history(&self, conversation_id: Uuid) -> Vec<Message> {
+        let history = History::read(&self.store, conversation_id, None).await;
+        history.unwrap().unwrap().whole().await.unwrap()
     }
 
     fn deliver(&self, message: &Message) {
@@ -195,10 +201,33 @@ async fn what_stood_in_the_history_is_not_told_live_again() {
         .await
         .unwrap();
     let on_its_way = world.store(here, "hello").await;
-    membership.has_seen(&world.store.messages(here, None).await.unwrap().unwrap());
+    membership.is_shown(&world.history(here).await);
     world.deliver(&on_its_way);
     assert_eq!(told(&newcomer, &["hello"]), [""; 0]);
     assert_eq!(told(&present, &["hello"]), ["hello"]);
+}
+
+#[tokio::test]
+async fn what_came_live_before_its_page_of_the_history_was_read_is_told_by_the_history() {
+    let world = World::new().await;
+    let here = world.conversation().await;
+    let newcomer = queue();
+    let membership = world
+        .hub
+        .join(here, "g".into(), Arc::clone(&newcomer))
+        .await
+        .unwrap();
+    let (one, two) = (
+        world.store(here, "one").await,
+        world.store(here, "two").await,
+    );
+    world.deliver(&one);
+    world.deliver(&two);
+    membership.is_shown(std::slice::from_ref(&one));
+    let three = world.store(here, "three").await;
+    membership.is_shown(std::slice::from_ref(&three));
+    world.deliver(&three);
+    assert_eq!(told(&newcomer, &["one", "two", "three"]), ["two"]);
 }
 
 #[tokio::test]
@@ -220,7 +249,7 @@ async fn a_gap_is_repaired_once_and_in_order() {
         .join(here, "g".into(), Arc::clone(&joined_later))
         .await
         .unwrap();
-    membership.has_seen(&world.store.messages(here, None).await.unwrap().unwrap());
+    membership.is_shown(&world.history(here).await);
     world.store(here, "lost two").await;
     world.hub.repair(before).await;
     world.hub.repair(before).await;

@@ -12,13 +12,13 @@ mod write;
 use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
-use mysql_async::Row;
 use uuid::Uuid;
 
 use self::{options::Options, pool::Pool, write::Writer};
 use super::{
     Store, StoreError,
     commit::{Announce, Committer},
+    history::{PAGE_BYTES, PAGE_MESSAGES, Page, Place},
     schema,
 };
 use crate::{
@@ -30,9 +30,6 @@ use crate::{
 
 /// Conversations whose messages are read with one query.
 const CONVERSATIONS: usize = 1000;
-
-/// Messages of a history that are read with one query.
-const PAGE: usize = 5000;
 
 /// A chat in one MySQL or MariaDB database.
 pub struct MysqlStore {
@@ -91,6 +88,14 @@ impl MysqlStore {
         Ok(conversations)
     }
 
+    /// The messages up to what fits a page, in the order of the query.
+    async fn page(&self, sql: &str, limit: usize) -> Result<(Vec<Message>, bool), StoreError> {
+        let (rows, is_cut) = self.pool.some_rows(sql, PAGE_BYTES).await?;
+        let is_full = is_cut || rows.len() == limit;
+        let messages: Result<_, _> = rows.into_iter().map(query::message_row).collect();
+        Ok((messages?, is_full))
+    }
+
     async fn exists(&self, sql: &str) -> Result<bool, StoreError> {
         Ok(!self.pool.rows(sql).await?.is_empty())
     }
@@ -140,50 +145,52 @@ impl Store for MysqlStore {
         self.with_messages(found).await
     }
 
+    async fn newest_messages(
+        &self,
+        conversation_id: Uuid,
+        limit: usize,
+    ) -> Result<Option<Page>, StoreError> {
+        let there = self.conversation_is_active(conversation_id).await?;
+        if there.is_none() {
+            return Ok(None);
+        }
+        let limit = limit.min(PAGE_MESSAGES);
+        let sql = query::newest_messages(&self.tables, conversation_id, limit);
+        let (mut messages, is_full) = self.page(&sql, limit).await?;
+        messages.reverse();
+        Ok(Some(Page::new(messages, is_full)))
+    }
+
     async fn messages(
         &self,
         conversation_id: Uuid,
-        limit: Option<usize>,
-    ) -> Result<Option<Vec<Message>>, StoreError> {
-        if self
-            .conversation_is_active(conversation_id)
-            .await?
-            .is_none()
-        {
-            return Ok(None);
-        }
-        let limit = limit.unwrap_or(usize::MAX);
-        let mut messages: Vec<Message> = Vec::new();
-        loop {
-            let wanted = PAGE.min(limit - messages.len());
-            let before = messages.last().map(|last| (last.created_at, last.id));
-            let sql = query::history(&self.tables, conversation_id, before, wanted);
-            let rows: Vec<Row> = self.pool.rows(&sql).await?;
-            let end = rows.len() < wanted;
-            for row in rows {
-                messages.push(query::message_row(row)?);
-            }
-            if end || messages.len() == limit {
-                messages.reverse();
-                return Ok(Some(messages));
-            }
-        }
+        after: Option<Place>,
+        until: Option<Place>,
+    ) -> Result<Page, StoreError> {
+        let between = (after.as_ref(), until.as_ref());
+        let sql = query::messages(&self.tables, conversation_id, between, PAGE_MESSAGES);
+        let (messages, is_full) = self.page(&sql, PAGE_MESSAGES).await?;
+        Ok(Page::new(messages, is_full))
     }
 
-    async fn messages_since(
+    async fn place(
+        &self,
+        conversation_id: Uuid,
+        newer: usize,
+    ) -> Result<Option<Place>, StoreError> {
+        let sql = query::place(&self.tables, conversation_id, newer);
+        let rows = self.pool.rows(&sql).await?;
+        rows.into_iter().next().map(query::place_row).transpose()
+    }
+
+    async fn spoken_in(
         &self,
         conversations: &[Uuid],
         since: Timestamp,
-    ) -> Result<Vec<Message>, StoreError> {
-        let mut messages = Vec::new();
-        for some in conversations.chunks(CONVERSATIONS) {
-            let sql = query::messages_since(&self.tables, some, since);
-            for row in self.pool.rows(&sql).await? {
-                messages.push(query::message_row(row)?);
-            }
-        }
-        messages.sort_by_key(|message| message.created_at);
-        Ok(messages)
+    ) -> Result<Vec<Uuid>, StoreError> {
+        let sql = query::spoken_in(&self.tables, conversations, since);
+        let rows = self.pool.rows(&sql).await?.into_iter();
+        rows.map(|row| query::Columns::from(row).id()).collect()
     }
 
     async fn message_exists(&self, id: Uuid) -> Result<bool, StoreError> {

@@ -21,6 +21,7 @@ use self::{pool::Pool, write::Writer};
 use super::{
     Store, StoreError,
     commit::{Announce, Committer},
+    history::{Page, Place},
     schema,
 };
 use crate::{
@@ -109,26 +110,44 @@ impl Store for PostgresStore {
         query::conversations_of(&self.readers, &self.tables, &user_id).await
     }
 
-    async fn messages(
+    async fn newest_messages(
         &self,
         conversation_id: Uuid,
-        limit: Option<usize>,
-    ) -> Result<Option<Vec<Message>>, StoreError> {
+        limit: usize,
+    ) -> Result<Option<Page>, StoreError> {
         let (readers, tables) = (&self.readers, &self.tables);
         let there = query::conversation_is_active(readers, tables, conversation_id).await?;
         if there.is_none() {
             return Ok(None);
         }
-        let messages = query::messages(readers, tables, conversation_id, limit).await?;
-        Ok(Some(messages))
+        let page = query::newest_messages(readers, tables, conversation_id, limit).await?;
+        Ok(Some(page))
     }
 
-    async fn messages_since(
+    async fn messages(
+        &self,
+        conversation_id: Uuid,
+        after: Option<Place>,
+        until: Option<Place>,
+    ) -> Result<Page, StoreError> {
+        let between = (after.as_ref(), until.as_ref());
+        query::messages(&self.readers, &self.tables, conversation_id, between).await
+    }
+
+    async fn place(
+        &self,
+        conversation_id: Uuid,
+        newer: usize,
+    ) -> Result<Option<Place>, StoreError> {
+        query::place(&self.readers, &self.tables, conversation_id, newer).await
+    }
+
+    async fn spoken_in(
         &self,
         conversations: &[Uuid],
         since: Timestamp,
-    ) -> Result<Vec<Message>, StoreError> {
-        query::messages_since(&self.readers, &self.tables, conversations, since).await
+    ) -> Result<Vec<Uuid>, StoreError> {
+        query::spoken_in(&self.readers, &self.tables, conversations, since).await
     }
 
     async fn message_exists(&self, id: Uuid) -> Result<bool, StoreError> {

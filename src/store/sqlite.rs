@@ -21,6 +21,7 @@ use self::{pool::Readers, write::Writer};
 use super::{
     Store, StoreError,
     commit::{Announce, Committer},
+    history::{Page, Place},
     schema,
 };
 use crate::{
@@ -118,30 +119,53 @@ impl Store for SqliteStore {
             .await
     }
 
-    async fn messages(
+    async fn newest_messages(
         &self,
         conversation_id: Uuid,
-        limit: Option<usize>,
-    ) -> Result<Option<Vec<Message>>, StoreError> {
+        limit: usize,
+    ) -> Result<Option<Page>, StoreError> {
         let tables = Arc::clone(&self.tables);
         self.readers
             .read(move |db| {
                 if query::conversation_is_active(db, &tables, conversation_id)?.is_none() {
                     return Ok(None);
                 }
-                query::messages(db, &tables, conversation_id, limit).map(Some)
+                query::newest(db, &tables, conversation_id, limit).map(Some)
             })
             .await
     }
 
-    async fn messages_since(
+    async fn messages(
+        &self,
+        conversation_id: Uuid,
+        after: Option<Place>,
+        until: Option<Place>,
+    ) -> Result<Page, StoreError> {
+        let tables = Arc::clone(&self.tables);
+        self.readers
+            .read(move |db| query::messages(db, &tables, conversation_id, after, until))
+            .await
+    }
+
+    async fn place(
+        &self,
+        conversation_id: Uuid,
+        newer: usize,
+    ) -> Result<Option<Place>, StoreError> {
+        let tables = Arc::clone(&self.tables);
+        self.readers
+            .read(move |db| query::place(db, &tables, conversation_id, newer))
+            .await
+    }
+
+    async fn spoken_in(
         &self,
         conversations: &[Uuid],
         since: Timestamp,
-    ) -> Result<Vec<Message>, StoreError> {
+    ) -> Result<Vec<Uuid>, StoreError> {
         let (tables, conversations) = (Arc::clone(&self.tables), conversations.to_vec());
         self.readers
-            .read(move |db| query::messages_since(db, &tables, &conversations, since))
+            .read(move |db| query::spoken_in(db, &tables, &conversations, since))
             .await
     }
 

@@ -7,28 +7,34 @@
 
 use std::{
     future::Future,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf},
+    time::sleep_until,
+};
 use uuid::Uuid;
 
 use super::{
     heartbeat::Heartbeat,
+    history::Telling,
     protocol::django::Request,
     queue::Queue,
     reader::Reader,
     session::{Action, Reason, Session},
-    writer::Writer,
+    writer::{Writer, is_control},
 };
 use crate::{
     app::App,
     chat::{Chat, ChatError, NewMessage},
+    django::datetime::Zone,
     gateway::{Side, rollout::Moved},
     hub::Membership,
+    store::StoreError,
 };
 
 /// How long a peer may take to answer our close frame.
@@ -51,7 +57,7 @@ pub struct Connection<S> {
     app: Arc<App>,
     conversation_id: Uuid,
     /// Dropped with the connection, which takes the socket out of its conversation.
-    _membership: Membership,
+    membership: Membership,
     queue: Arc<Queue>,
     session: Session,
     heartbeat: Heartbeat,
@@ -59,10 +65,20 @@ pub struct Connection<S> {
     writer: Writer,
     read: ReadHalf<S>,
     write: WriteHalf<S>,
+    /// The rest of a long history. Until it has been told, all other text waits in the queue.
+    telling: Option<Box<Telling>>,
     /// At most one: a client's requests are performed in their order.
     work: Option<Work>,
     /// Set by the close frame of either side.
     ending: Option<Ending>,
+}
+
+/// What a socket is told first: its history.
+pub enum First {
+    /// Whole.
+    Frame(Bytes),
+    /// In fragments, which are still to be read.
+    Telling(Box<Telling>),
 }
 
 /// How a connection comes to its end.
@@ -76,13 +92,13 @@ struct Ending {
 
 impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
     /// A connection whose handshake is over. `received` came along with the handshake and is read
-    /// first; `history` is the first frame written.
+    /// first; `history` is what is written first.
     pub fn new(
         app: Arc<App>,
         (conversation_id, membership, queue): (Uuid, Membership, Arc<Queue>),
         stream: S,
         received: &[u8],
-        history: Bytes,
+        history: First,
     ) -> Self {
         let limits = &app.config.ws;
         let heartbeat = Heartbeat::new(
@@ -95,12 +111,19 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
             limits.max_message_bytes.saturating_add(ENVELOPE),
         );
         let mut writer = Writer::default();
-        writer.push(history);
+        let telling = match history {
+            First::Frame(frame) => {
+                writer.push(frame);
+                queue.history_is_told();
+                None
+            }
+            First::Telling(telling) => Some(telling),
+        };
         let (read, write) = tokio::io::split(stream);
         Connection {
             app,
             conversation_id,
-            _membership: membership,
+            membership,
             queue,
             session: Session::default(),
             heartbeat,
@@ -108,6 +131,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
             writer,
             read,
             write,
+            telling,
             work: None,
             ending: None,
         }
@@ -125,6 +149,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
         let mut drain = self.app.drain.subscribe();
         let gateway = self.app.gateway.as_ref();
         let mut moved = gateway.map(|gateway| gateway.moved(self.conversation_id, Side::Here));
+        let mut timer = pin!(sleep_until(self.due().into()));
         loop {
             if let Some(code) = self.read_messages() {
                 return code;
@@ -140,7 +165,11 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
                 return code;
             }
             let reading = self.work.is_none() && !self.is_over();
-            let due = self.due();
+            let due = self.due().into();
+            if timer.deadline() != due {
+                timer.as_mut().reset(due);
+            }
+            let is_open = self.session.is_open();
             let action = tokio::select! {
                 outcome = working(&mut self.work), if self.work.is_some() => {
                     self.work = None;
@@ -159,18 +188,25 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
                     }
                     Action::Wait
                 }
+                fragment = tell(&mut self.telling, &self.membership, self.app.zone()),
+                    if is_open && self.wants_fragment() =>
+                {
+                    self.take_fragment(fragment)
+                }
                 // Only when what was taken before is written: the queue is the bound.
-                () = self.queue.filled(), if self.writer.is_empty() && self.session.is_open() => {
+                () = self.queue.filled(),
+                    if self.telling.is_none() && is_open && self.writer.is_empty() =>
+                {
                     self.take_events()
                 }
-                () = sleep_until(due) => match &self.ending {
+                () = &mut timer => match &self.ending {
                     Some(ending) => return ending.code,
                     None => self.session.beat(&self.heartbeat.beat(Instant::now(), unix_nanos())),
                 },
-                () = drain.reached(), if self.session.is_open() => {
+                () = drain.reached(), if is_open => {
                     self.session.close(Reason::Restart)
                 }
-                () = to_end(&mut moved), if self.session.is_open() => {
+                () = to_end(&mut moved), if is_open => {
                     self.app.metrics.gateway_moved();
                     self.session.close(Reason::Restart)
                 }
@@ -215,10 +251,40 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
         }
     }
 
+    /// One page may wait to be written while the next is read.
+    fn wants_fragment(&self) -> bool {
+        let telling = self.telling.as_ref();
+        telling.is_some_and(|telling| telling.is_reading() || self.writer.len() < 2)
+    }
+
+    fn take_fragment(&mut self, fragment: Option<Result<Bytes, StoreError>>) -> Action {
+        match fragment {
+            Some(Ok(_)) if self.queue.has_overflowed() => self.session.close(Reason::Slow),
+            Some(Ok(fragment)) => {
+                self.writer.push(fragment);
+                Action::Wait
+            }
+            Some(Err(error)) => {
+                tracing::error!(%error, "a history broke off");
+                self.session.close(Reason::Broken)
+            }
+            None => {
+                self.telling = None;
+                self.queue.history_is_told();
+                Action::Wait
+            }
+        }
+    }
+
     /// Does as the session says. Returns a close code when the socket is to be dropped now.
     fn act(&mut self, action: Action) -> Option<u16> {
         match action {
             Action::Wait => {}
+            Action::Write(frame) if self.telling.is_some() && !is_control(&frame) => {
+                if self.queue.push(frame, None).is_err() {
+                    self.app.metrics.slow_consumer();
+                }
+            }
             Action::Write(frame) => {
                 self.app.metrics.frames_out(1);
                 self.writer.push(frame);
@@ -239,6 +305,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
     }
 
     fn end(&mut self, code: u16, frame: Bytes, answered: bool) {
+        self.telling = None;
         self.writer.push(frame);
         self.ending = Some(Ending {
             code,
@@ -280,6 +347,15 @@ async fn working(work: &mut Option<Work>) -> Result<(), ChatError> {
     }
 }
 
+/// The next fragment of the history; `None` after the last.
+async fn tell(
+    telling: &mut Option<Box<Telling>>,
+    membership: &Membership,
+    zone: &Zone,
+) -> Option<Result<Bytes, StoreError>> {
+    telling.as_mut()?.next(membership, zone).await
+}
+
 /// Waits for the conversation to move to Django, if there is a Django it could move to.
 async fn to_end(moved: &mut Option<Moved>) {
     match moved {
@@ -318,10 +394,6 @@ async fn perform(chat: &Chat, conversation_id: Uuid, request: Request) -> Result
         }
         Request::Typing(event) => chat.broadcast(conversation_id, event).await,
     }
-}
-
-fn sleep_until(at: Instant) -> tokio::time::Sleep {
-    tokio::time::sleep_until(at.into())
 }
 
 fn unix_nanos() -> u64 {

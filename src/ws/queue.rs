@@ -3,14 +3,18 @@
 //! Frames are shared with every other queue they stand in. A socket that reads slower than it is
 //! written to fills its queue, and only its own: it is closed, and finds everything in the
 //! history when it comes back.
+//!
+//! While a socket is being told its history everything else waits here. A message may come live
+//! before the page it stands on is read: it is then withdrawn, as the history tells it.
 
 use std::{
-    collections::VecDeque,
-    sync::{Mutex, PoisonError},
+    collections::{HashSet, VecDeque},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use bytes::Bytes;
 use tokio::sync::Notify;
+use uuid::Uuid;
 
 /// The bounds of a queue.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +38,8 @@ pub struct Queue {
 struct State {
     frames: VecDeque<Bytes>,
     bytes: usize,
+    /// For each frame the message that it tells of; `None` once the history has been told.
+    tells: Option<VecDeque<Option<Uuid>>>,
     overflowed: bool,
 }
 
@@ -46,17 +52,24 @@ impl Queue {
     pub fn new(limits: Limits) -> Self {
         Queue {
             limits,
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                tells: Some(VecDeque::new()),
+                ..State::default()
+            }),
             filled: Notify::new(),
         }
     }
 
-    /// Adds a frame.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a frame, which may tell of a message.
     ///
     /// # Errors
     /// [`Overflow`] the first time the frame does not fit; silently dropped after that.
-    pub fn push(&self, frame: Bytes) -> Result<(), Overflow> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn push(&self, frame: Bytes, message: Option<Uuid>) -> Result<(), Overflow> {
+        let mut state = self.state();
         if state.overflowed {
             return Ok(());
         }
@@ -70,6 +83,9 @@ impl Queue {
         } else {
             state.bytes += frame.len();
             state.frames.push_back(frame);
+            if let Some(tells) = &mut state.tells {
+                tells.push_back(message);
+            }
         }
         let overflowed = state.overflowed;
         drop(state);
@@ -87,12 +103,44 @@ impl Queue {
     /// # Errors
     /// [`Overflow`] when the queue has overflowed; what was in it is gone.
     pub fn take(&self) -> Result<VecDeque<Bytes>, Overflow> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
         if state.overflowed {
             return Err(Overflow);
         }
         state.bytes = 0;
+        if let Some(tells) = &mut state.tells {
+            tells.clear();
+        }
         Ok(std::mem::take(&mut state.frames))
+    }
+
+    /// Takes out what tells of messages that the history shows: `shown` is asked for them if
+    /// anything waits.
+    pub fn withdraw(&self, shown: impl FnOnce() -> HashSet<Uuid>) {
+        let mut state = self.state();
+        let State { frames, tells, .. } = &mut *state;
+        let Some(tells) = tells.as_mut().filter(|tells| !tells.is_empty()) else {
+            return;
+        };
+        let shown = shown();
+        let waited = std::mem::take(tells).into_iter();
+        for (frame, tells_of) in std::mem::take(frames).into_iter().zip(waited) {
+            if tells_of.is_none_or(|id| !shown.contains(&id)) {
+                frames.push_back(frame);
+                tells.push_back(tells_of);
+            }
+        }
+        state.bytes = state.frames.iter().map(Bytes::len).sum();
+    }
+
+    /// The history has been told: nothing will be withdrawn any more.
+    pub fn history_is_told(&self) {
+        self.state().tells = None;
+    }
+
+    #[must_use]
+    pub fn has_overflowed(&self) -> bool {
+        self.state().overflowed
     }
 }
 
@@ -110,8 +158,8 @@ mod tests {
     #[test]
     fn frames_come_out_in_the_order_they_went_in() {
         let queue = queue();
-        queue.push(Bytes::from_static(b"a")).unwrap();
-        queue.push(Bytes::from_static(b"b")).unwrap();
+        queue.push(Bytes::from_static(b"a"), None).unwrap();
+        queue.push(Bytes::from_static(b"b"), None).unwrap();
         assert_eq!(
             queue.take().unwrap(),
             [Bytes::from_static(b"a"), Bytes::from_static(b"b")]
@@ -123,11 +171,11 @@ mod tests {
     fn one_frame_too_many_overflows_once_and_for_good() {
         let queue = queue();
         for _ in 0..3 {
-            queue.push(Bytes::from_static(b"a")).unwrap();
+            queue.push(Bytes::from_static(b"a"), None).unwrap();
         }
-        assert_eq!(queue.push(Bytes::from_static(b"a")), Err(Overflow));
+        assert_eq!(queue.push(Bytes::from_static(b"a"), None), Err(Overflow));
         assert_eq!(
-            queue.push(Bytes::from_static(b"a")),
+            queue.push(Bytes::from_static(b"a"), None),
             Ok(()),
             "told only once"
         );
@@ -137,21 +185,50 @@ mod tests {
     #[test]
     fn one_byte_too_many_overflows() {
         let queue = queue();
-        queue.push(Bytes::from_static(&[0; 6])).unwrap();
-        assert_eq!(queue.push(Bytes::from_static(&[0; 5])), Err(Overflow));
+        queue.push(Bytes::from_static(&[0; 6]), None).unwrap();
+        assert_eq!(queue.push(Bytes::from_static(&[0; 5]), None), Err(Overflow));
     }
 
     #[test]
     fn a_frame_larger_than_the_bound_fits_an_empty_queue() {
         let queue = queue();
-        queue.push(Bytes::from_static(&[0; 100])).unwrap();
+        queue.push(Bytes::from_static(&[0; 100]), None).unwrap();
         assert_eq!(queue.take().unwrap().len(), 1);
     }
 
     #[tokio::test]
     async fn whoever_waits_is_woken_by_a_frame_pushed_before() {
         let queue = queue();
-        queue.push(Bytes::from_static(b"a")).unwrap();
+        queue.push(Bytes::from_static(b"a"), None).unwrap();
         queue.filled().await;
+    }
+
+    #[test]
+    fn what_the_history_shows_is_withdrawn_and_the_rest_keeps_its_order() {
+        let queue = queue();
+        let (shown, other) = (Uuid::new_v4(), Uuid::new_v4());
+        queue.push(Bytes::from_static(b"one"), Some(shown)).unwrap();
+        queue.push(Bytes::from_static(b"two"), None).unwrap();
+        queue
+            .push(Bytes::from_static(b"three"), Some(other))
+            .unwrap_err();
+        assert!(queue.has_overflowed());
+
+        let queue = Queue::new(Limits {
+            frames: 3,
+            bytes: 11,
+        });
+        queue.push(Bytes::from_static(b"one"), Some(shown)).unwrap();
+        queue.push(Bytes::from_static(b"two"), None).unwrap();
+        queue
+            .push(Bytes::from_static(b"three"), Some(other))
+            .unwrap();
+        queue.withdraw(|| HashSet::from([shown]));
+        queue.push(Bytes::from_static(b"1"), Some(shown)).unwrap();
+        assert_eq!(queue.take().unwrap(), ["two", "three", "1"]);
+        queue.history_is_told();
+        queue.push(Bytes::from_static(b"one"), Some(shown)).unwrap();
+        queue.withdraw(|| HashSet::from([shown]));
+        assert_eq!(queue.take().unwrap(), ["one"]);
     }
 }

@@ -37,6 +37,8 @@ pub enum Action {
 pub enum Reason {
     /// The socket is a day old.
     Age,
+    /// The store failed in the middle of the history, whose message can have no end now.
+    Broken,
     /// A message is larger than `ws.max_message_bytes`.
     TooBig,
     /// The process is going away; the client's reconnect finds another.
@@ -52,6 +54,7 @@ impl Reason {
         match self {
             Reason::Age => 1000,
             Reason::TooBig => 1009,
+            Reason::Broken => 1011,
             Reason::Restart => 1012,
             Reason::Slow => 1013,
         }

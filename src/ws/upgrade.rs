@@ -2,7 +2,6 @@
 
 use std::{fmt, sync::Arc};
 
-use bytes::Bytes;
 use fastwebsockets::upgrade::upgrade;
 use hyper::{
     Request, StatusCode,
@@ -15,7 +14,8 @@ use hyper_util::rt::TokioIo;
 use uuid::Uuid;
 
 use super::{
-    connection::Connection,
+    connection::{Connection, First},
+    history::Telling,
     protocol::django::history_frame,
     queue::{Limits, Queue},
 };
@@ -31,6 +31,7 @@ use crate::{
     hub::Membership,
     serializers,
     server::Stream,
+    store::history::History,
 };
 
 /// Why a socket is not opened.
@@ -63,7 +64,7 @@ struct Opening {
     conversation_id: Uuid,
     membership: Membership,
     queue: Arc<Queue>,
-    history: Bytes,
+    history: First,
 }
 
 /// Answers a request that wants to be upgraded, and serves the socket in a task of its own.
@@ -96,9 +97,14 @@ async fn open(app: &Arc<App>, request: &Request<Incoming>) -> Result<Opening, Re
         .join(conversation_id, group, Arc::clone(&queue))
         .await
         .map_err(|error| Refusal::Unavailable(error.into()))?;
-    let messages = app.chat.history(conversation_id).await?;
-    membership.has_seen(&messages);
-    let history = history_frame(&serializers::messages(&messages, app.zone()));
+    let history = match app.chat.history(conversation_id).await? {
+        History::Short(messages) => {
+            membership.is_shown(&messages);
+            let messages = serializers::messages(&messages, app.zone());
+            First::Frame(history_frame(&messages))
+        }
+        History::Long(pages) => First::Telling(Box::new(Telling::new(pages))),
+    };
     Ok(Opening {
         conversation_id,
         membership,

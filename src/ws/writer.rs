@@ -20,11 +20,16 @@ pub fn text_frame(fill: impl FnOnce(&mut Vec<u8>)) -> Bytes {
 
 /// A frame of any kind whose payload `fill` appends.
 pub fn frame(opcode: OpCode, fill: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+    fragment(true, opcode, fill)
+}
+
+/// A frame whose message goes on in the next one unless it is the `last`.
+pub fn fragment(last: bool, opcode: OpCode, fill: impl FnOnce(&mut Vec<u8>)) -> Bytes {
     let mut bytes = vec![0; HEADER_MAX];
     fill(&mut bytes);
     let (room, payload) = bytes.split_at_mut(HEADER_MAX);
     let mut header = [0; 16];
-    let size = Frame::new(true, opcode, None, Payload::Borrowed(payload)).fmt_head(&mut header);
+    let size = Frame::new(last, opcode, None, Payload::Borrowed(payload)).fmt_head(&mut header);
     let start = HEADER_MAX - size;
     room[start..].copy_from_slice(&header[..size]);
     Bytes::from(bytes).slice(start..)
@@ -34,6 +39,12 @@ pub fn frame(opcode: OpCode, fill: impl FnOnce(&mut Vec<u8>)) -> Bytes {
 #[must_use]
 pub fn close_frame(code: u16) -> Bytes {
     frame(OpCode::Close, |payload| payload.extend(code.to_be_bytes()))
+}
+
+/// Whether a frame may go between the fragments of a message.
+#[must_use]
+pub fn is_control(frame: &[u8]) -> bool {
+    frame.first().is_some_and(|first| first & 0x08 != 0)
 }
 
 /// Frames on their way into the socket.
@@ -55,6 +66,12 @@ impl Writer {
         } else {
             self.frames.append(&mut frames);
         }
+    }
+
+    /// Frames that are not yet written to their end.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.frames.len()
     }
 
     #[must_use]
@@ -101,6 +118,24 @@ mod tests {
         assert_eq!(of(126)[..4], [0x81, 126, 0, 126]);
         assert_eq!(of(65536)[..10], [0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]);
         assert_eq!(of(65536).len(), 65546);
+    }
+
+    #[test]
+    fn a_message_in_fragments_begins_with_its_kind_and_ends_with_the_last() {
+        let of = |last, opcode| fragment(last, opcode, |out| out.push(b'x'));
+        assert_eq!(of(false, OpCode::Text)[..], [0x01, 1, b'x']);
+        assert_eq!(of(false, OpCode::Continuation)[..], [0x00, 1, b'x']);
+        assert_eq!(of(true, OpCode::Continuation)[..], [0x80, 1, b'x']);
+    }
+
+    #[test]
+    fn only_control_frames_go_between_fragments() {
+        for opcode in [OpCode::Ping, OpCode::Pong, OpCode::Close] {
+            assert!(is_control(&frame(opcode, |_| {})));
+        }
+        for opcode in [OpCode::Text, OpCode::Binary, OpCode::Continuation] {
+            assert!(!is_control(&frame(opcode, |_| {})));
+        }
     }
 
     #[test]

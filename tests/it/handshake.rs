@@ -39,7 +39,7 @@ async fn frames_that_come_in_one_segment_with_the_handshake_are_not_lost() {
     }
     let mut connection = server.connect().await;
     assert_eq!(connection.ask(bytes).await.status, 101);
-    let mut socket = Socket { connection };
+    let mut socket = Socket::over(connection);
     assert!(socket.history().await.is_empty());
     for number in 0..20 {
         assert_eq!(socket.heard().await, number.to_string());

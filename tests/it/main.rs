@@ -20,6 +20,7 @@ mod drain;
 mod frames;
 mod gateway;
 mod handshake;
+mod history;
 mod http;
 mod mysql;
 mod postgres;

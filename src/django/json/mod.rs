@@ -13,7 +13,9 @@ mod write;
 
 pub use error::{JsonError, MAX_DEPTH, Syntax};
 pub use parse::{Constants, loads};
-pub use write::{write_ascii, write_ascii_str, write_pretty, write_utf8, write_utf8_str};
+pub use write::{
+    ListWriter, write_ascii, write_ascii_str, write_pretty, write_utf8, write_utf8_str,
+};
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,8 @@
 //! What Python 3.11.7 answered to the same texts and values.
 
 use super::{
-    Constants, JsonError, MAX_DEPTH, loads, write_ascii, write_pretty, write_utf8, write_utf8_str,
+    Constants, JsonError, ListWriter, MAX_DEPTH, loads, write_ascii, write_pretty, write_utf8,
+    write_utf8_str,
 };
 use crate::value::{Text, Value};
 
@@ -222,4 +223,30 @@ fn pretty_puts_each_member_on_a_line_and_leaves_empty_ones_together() {
         pretty(&read(r#"{"a":[1,{}],"b":[]}"#)),
         "{\n  \"a\": [\n    1,\n    {}\n  ],\n  \"b\": []\n}"
     );
+}
+
+#[test]
+fn a_list_written_in_pieces_is_the_same_as_one_written_whole() {
+    let item = |n: i128| Value::Map(vec![("n".into(), Value::Int(n))]);
+    for size in 0..5 {
+        let items: Vec<Value> = (0..size).map(item).collect();
+        for at in 0..=items.len() {
+            let pieces = |mut list: ListWriter| {
+                let mut out = Vec::new();
+                let (one, two) = items.split_at(at);
+                list.write(&mut out, one);
+                list.write(&mut out, two);
+                list.end(&mut out);
+                out
+            };
+            let (mut ascii, mut utf8, mut pretty) = (Vec::new(), Vec::new(), Vec::new());
+            let whole = Value::List(items.clone());
+            write_ascii(&mut ascii, &whole);
+            write_utf8(&mut utf8, &whole);
+            write_pretty(&mut pretty, &whole, 3);
+            assert_eq!(pieces(ListWriter::ascii()), ascii);
+            assert_eq!(pieces(ListWriter::utf8()), utf8);
+            assert_eq!(pieces(ListWriter::pretty(3)), pretty);
+        }
+    }
 }

@@ -54,12 +54,15 @@ pub fn write_utf8(out: &mut Vec<u8>, value: &Value) {
 /// Django REST framework's form for `Accept: application/json; indent=N`: as [`write_utf8`] with
 /// every member on its own line, `indent` spaces a level. The caller clamps `indent` to 1..=8.
 pub fn write_pretty(out: &mut Vec<u8>, value: &Value, indent: usize) {
-    let form = Form {
+    pretty(indent).write(out, value, 0);
+}
+
+fn pretty(indent: usize) -> Form {
+    Form {
         colon: ": ",
         indent: Some(indent),
         ..UTF8
-    };
-    form.write(out, value, 0);
+    }
 }
 
 /// A quoted string in ASCII: all else, DEL included, as `\uXXXX`, two of them past U+FFFF.
@@ -108,6 +111,60 @@ fn escape_utf8(out: &mut Vec<u8>, text: &str) {
             None => {}
         }
         rest = chars.as_str();
+    }
+}
+
+/// A list of which some items are written at a time, to the same bytes as the whole of it.
+pub struct ListWriter {
+    form: Form,
+    is_empty: bool,
+}
+
+impl ListWriter {
+    /// In the form of [`write_ascii`].
+    #[must_use]
+    pub fn ascii() -> Self {
+        ListWriter::of(ASCII)
+    }
+
+    /// In the form of [`write_utf8`].
+    #[must_use]
+    pub fn utf8() -> Self {
+        ListWriter::of(UTF8)
+    }
+
+    /// In the form of [`write_pretty`].
+    #[must_use]
+    pub fn pretty(indent: usize) -> Self {
+        ListWriter::of(pretty(indent))
+    }
+
+    fn of(form: Form) -> Self {
+        ListWriter {
+            form,
+            is_empty: true,
+        }
+    }
+
+    /// Appends the next items.
+    pub fn write(&mut self, out: &mut Vec<u8>, items: &[Value]) {
+        for item in items {
+            let is_first = std::mem::take(&mut self.is_empty);
+            let before = if is_first { "[" } else { self.form.comma };
+            out.extend_from_slice(before.as_bytes());
+            self.form.write_line_break(out, 1);
+            self.form.write(out, item, 1);
+        }
+    }
+
+    /// Closes the list.
+    pub fn end(&self, out: &mut Vec<u8>) {
+        if self.is_empty {
+            out.push(b'[');
+        } else {
+            self.form.write_line_break(out, 0);
+        }
+        out.push(b']');
     }
 }
 

@@ -18,7 +18,10 @@ use crate::{
     },
     gateway::Gateway,
     serializers,
-    store::StoreError,
+    store::{
+        StoreError,
+        history::{History, Pages},
+    },
     value::Value,
     ws::protocol::django::{Rejection, error_frame, event_frame, history_frame},
 };
@@ -167,10 +170,12 @@ impl Comparison {
             _ => Vec::new(),
         };
         let shown: std::collections::HashSet<Uuid> = shown.into_iter().collect();
-        let rows = self.app.store.messages(self.conversation, None).await?;
+        let rows = match History::read(&self.app.store, self.conversation, None).await? {
+            Some(history) => history.whole().await?,
+            None => Vec::new(),
+        };
         let old = self.began.micros() - OLD;
         let mut rows: Vec<Message> = rows
-            .unwrap_or_default()
             .into_iter()
             .filter(|row| row.created_at.micros() < old || shown.contains(&row.id))
             .collect();
@@ -221,8 +226,8 @@ impl Comparison {
 
     async fn recent(&self) -> Result<Vec<Message>, StoreError> {
         let since = Timestamp::from_micros(Timestamp::now().micros() - RECENT);
-        let store = &self.app.store;
-        store.messages_since(&[self.conversation], since).await
+        let pages = Pages::since(&self.app.store, self.conversation, since);
+        pages.whole().await
     }
 }
 

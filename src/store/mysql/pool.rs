@@ -4,7 +4,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use mysql_async::{Conn, DriverError, Error, Row, ServerError, prelude::Queryable};
+use futures_util::TryStreamExt;
+use mysql_async::{Conn, DriverError, Error, Row, ServerError, Value, prelude::Queryable};
 use tokio::{sync::Semaphore, time::timeout};
 
 use super::options::Options;
@@ -49,6 +50,15 @@ impl Pool {
     /// # Errors
     /// When no connection comes free or can be opened, or the query fails or takes too long.
     pub async fn rows(&self, sql: &str) -> Result<Vec<Row>, StoreError> {
+        Ok(self.some_rows(sql, usize::MAX).await?.0)
+    }
+
+    /// The rows of one query up to the one that reaches `most` bytes, and whether that cut them
+    /// short. What is left is read and thrown away.
+    ///
+    /// # Errors
+    /// As those of [`Pool::rows`].
+    pub async fn some_rows(&self, sql: &str, most: usize) -> Result<(Vec<Row>, bool), StoreError> {
         let permit = timeout(POOL_WAIT, self.permits.acquire()).await;
         let Ok(Ok(_permit)) = permit else {
             let why = "every connection of store.pool_size is busy";
@@ -56,13 +66,13 @@ impl Pool {
         };
         let kept = self.idle().pop();
         if let Some(mut conn) = kept {
-            match self.query(&mut conn, sql).await? {
+            match self.query(&mut conn, sql, most).await? {
                 Err(error) if is_lost(&error) => self.idle().clear(),
                 answer => return self.keep(conn, answer),
             }
         }
         let mut conn = connect(&self.options).await?;
-        let answer = self.query(&mut conn, sql).await?;
+        let answer = self.query(&mut conn, sql, most).await?;
         self.keep(conn, answer)
     }
 
@@ -71,12 +81,13 @@ impl Pool {
         &self,
         conn: &mut Conn,
         sql: &str,
-    ) -> Result<Result<Vec<Row>, Error>, StoreError> {
-        let answer = timeout(self.options.read_timeout, conn.query(sql)).await;
+        most: usize,
+    ) -> Result<Result<(Vec<Row>, bool), Error>, StoreError> {
+        let answer = timeout(self.options.read_timeout, read(conn, sql, most)).await;
         answer.map_err(|_| StoreError::Unavailable("a query took too long".into()))
     }
 
-    fn keep(&self, conn: Conn, answer: Result<Vec<Row>, Error>) -> Result<Vec<Row>, StoreError> {
+    fn keep<T>(&self, conn: Conn, answer: Result<T, Error>) -> Result<T, StoreError> {
         if !matches!(&answer, Err(error) if is_lost(error)) {
             self.idle().push(conn);
         }
@@ -94,6 +105,29 @@ impl Pool {
             let _ = timeout(Duration::from_secs(1), conn.disconnect()).await;
         }
     }
+}
+
+async fn read(conn: &mut Conn, sql: &str, most: usize) -> Result<(Vec<Row>, bool), Error> {
+    let mut answer = conn.query_iter(sql).await?;
+    let (mut rows, mut bytes) = (Vec::new(), 0_usize);
+    if let Some(mut stream) = answer.stream::<Row>().await? {
+        while bytes < most
+            && let Some(row) = stream.try_next().await?
+        {
+            bytes = bytes.saturating_add(size(&row));
+            rows.push(row);
+        }
+    }
+    answer.drop_result().await?;
+    Ok((rows, bytes >= most))
+}
+
+fn size(row: &Row) -> usize {
+    let texts = (0..row.len()).map(|column| match row.as_ref(column) {
+        Some(Value::Bytes(text)) => text.len(),
+        _ => 0,
+    });
+    texts.sum()
 }
 
 /// Whether the connection is gone: nothing more can be said on it, and what was under way may

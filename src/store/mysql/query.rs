@@ -12,7 +12,7 @@ use crate::{
     chat::{Conversation, Message, Receipt},
     config::Tables,
     django::datetime::{Timestamp, from_sqlite, to_sqlite},
-    store::StoreError,
+    store::{StoreError, history::Place},
 };
 
 const CONVERSATION: &str =
@@ -89,31 +89,58 @@ pub fn all_messages(tables: &Tables, of: &[Uuid]) -> String {
     )
 }
 
-/// The newest `limit` messages that are not deleted and come before `before`, newest first.
-pub fn history(
-    tables: &Tables,
-    of: Uuid,
-    before: Option<(Timestamp, Uuid)>,
-    limit: usize,
-) -> String {
-    let before = before.map_or_else(String::new, |(at, last)| {
-        let (at, last) = (time(at), id(last));
-        format!("AND created_at <= {at} AND (created_at < {at} OR id < {last}) ")
-    });
+/// The newest `limit` messages that are not deleted, newest first.
+pub fn newest_messages(tables: &Tables, of: Uuid, limit: usize) -> String {
     format!(
-        "SELECT {MESSAGE} FROM `{}` WHERE conversation_id = {} AND NOT is_deleted {before}\
+        "SELECT {MESSAGE} FROM `{}` WHERE conversation_id = {} AND NOT is_deleted \
          ORDER BY created_at DESC, id DESC LIMIT {limit}",
         tables.messages,
         id(of)
     )
 }
 
-/// The messages of some conversations that are not deleted and were made at `since` or later,
-/// oldest first.
-pub fn messages_since(tables: &Tables, of: &[Uuid], since: Timestamp) -> String {
+/// The oldest `limit` messages that are not deleted and come after the one place, and not after
+/// the other.
+pub fn messages(
+    tables: &Tables,
+    of: Uuid,
+    (after, until): (Option<&Place>, Option<&Place>),
+    limit: usize,
+) -> String {
+    // With a comparison of pairs the server would not use the index for the time.
+    let bound = |place: Option<&Place>, beyond: &str, equal: &str| {
+        place.map_or_else(String::new, |Place { created_at, tie }| {
+            let (at, tie) = (quoted(created_at), id(Uuid::from_u128(*tie)));
+            format!(
+                "AND created_at {beyond}= {at} AND (created_at {beyond} {at} OR id {equal} {tie}) "
+            )
+        })
+    };
     format!(
-        "SELECT {MESSAGE} FROM `{}` WHERE conversation_id IN ({}) AND created_at >= {} \
-         AND NOT is_deleted ORDER BY created_at, id",
+        "SELECT {MESSAGE} FROM `{}` WHERE conversation_id = {} AND NOT is_deleted {}{}\
+         ORDER BY created_at, id LIMIT {limit}",
+        tables.messages,
+        id(of),
+        bound(after, ">", ">"),
+        bound(until, "<", "<=")
+    )
+}
+
+/// Time and id of the message that has `newer` newer ones, none of them deleted.
+pub fn place(tables: &Tables, of: Uuid, newer: usize) -> String {
+    format!(
+        "SELECT created_at, id FROM `{}` WHERE conversation_id = {} AND NOT is_deleted \
+         ORDER BY created_at DESC, id DESC LIMIT 1 OFFSET {newer}",
+        tables.messages,
+        id(of)
+    )
+}
+
+/// Those of some conversations in which a message was made at `since` or later.
+pub fn spoken_in(tables: &Tables, of: &[Uuid], since: Timestamp) -> String {
+    format!(
+        "SELECT DISTINCT conversation_id FROM `{}` WHERE conversation_id IN ({}) \
+         AND created_at >= {}",
         tables.messages,
         ids(of.iter().copied()),
         time(since)
@@ -207,7 +234,7 @@ pub fn conversation_row(row: Row) -> Result<Conversation, StoreError> {
 }
 
 /// # Errors
-/// When the row is not what [`all_messages`] or [`history`] ask for.
+/// When the row is not what [`all_messages`], [`newest_messages`] or [`messages`] ask for.
 pub fn message_row(row: Row) -> Result<Message, StoreError> {
     let mut columns = Columns::from(row);
     Ok(Message {
@@ -219,6 +246,16 @@ pub fn message_row(row: Row) -> Result<Message, StoreError> {
         created_at: columns.time()?,
         updated_at: columns.time()?,
         is_deleted: columns.take()?,
+    })
+}
+
+/// # Errors
+/// When the row is not what [`place`] asks for.
+pub fn place_row(row: Row) -> Result<Place, StoreError> {
+    let mut columns = Columns::from(row);
+    Ok(Place {
+        created_at: to_sqlite(columns.time()?),
+        tie: columns.id()?.as_u128(),
     })
 }
 
@@ -257,11 +294,22 @@ mod tests {
 
     #[test]
     fn a_page_of_history_goes_on_where_the_one_before_ended() {
-        let at = Timestamp::from_micros(1_795_164_844_849_273);
-        let sql = history(&Tables::default(), Uuid::nil(), Some((at, Uuid::max())), 10);
-        assert!(sql.contains(
-            "AND created_at <= '2026-11-20 08:54:04.849273' AND (created_at < \
-             '2026-11-20 08:54:04.849273' OR id < 'ffffffffffffffffffffffffffffffff')"
-        ));
+        let at = |created_at: &str, tie| Place {
+            created_at: created_at.into(),
+            tie,
+        };
+        let last = at("2026-11-20 08:54:04.849273", 1);
+        let newest = at("2026-11-20 08:54:05", u128::MAX);
+        let between = (Some(&last), Some(&newest));
+        let sql = messages(&Tables::default(), Uuid::nil(), between, 10);
+        assert!(
+            sql.contains(
+                "AND created_at >= '2026-11-20 08:54:04.849273' AND (created_at > \
+                 '2026-11-20 08:54:04.849273' OR id > '00000000000000000000000000000001') \
+                 AND created_at <= '2026-11-20 08:54:05' AND (created_at < '2026-11-20 08:54:05' \
+                 OR id <= 'ffffffffffffffffffffffffffffffff') "
+            ),
+            "{sql}"
+        );
     }
 }

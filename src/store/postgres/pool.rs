@@ -3,10 +3,12 @@
 use std::{
     collections::HashMap,
     error::Error as _,
+    pin::pin,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use futures_util::TryStreamExt;
 use tokio::{sync::Semaphore, task::JoinHandle, time::timeout};
 use tokio_postgres::{
     Client, Error, Row, Statement,
@@ -73,6 +75,32 @@ impl Connection {
     /// # Errors
     /// Those of the server, and of the way to it.
     pub async fn query(&mut self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, Error> {
+        let statement = self.prepared(sql).await?;
+        self.client.query(&statement, params).await
+    }
+
+    /// The rows of a statement up to the one that reaches `most` bytes, and whether that cut them
+    /// short. The driver throws away what is left.
+    async fn some_rows(
+        &mut self,
+        sql: &str,
+        params: Params<'_>,
+        most: usize,
+    ) -> Result<(Vec<Row>, bool), Error> {
+        let statement = self.prepared(sql).await?;
+        let params = params.iter().map(|param| *param as &(dyn ToSql + Sync));
+        let mut answer = pin!(self.client.query_raw(&statement, params).await?);
+        let (mut rows, mut bytes) = (Vec::new(), 0_usize);
+        while bytes < most
+            && let Some(row) = answer.try_next().await?
+        {
+            bytes = bytes.saturating_add(row.raw_size_bytes());
+            rows.push(row);
+        }
+        Ok((rows, bytes >= most))
+    }
+
+    async fn prepared(&mut self, sql: &str) -> Result<Statement, Error> {
         let statement = if let Some(statement) = self.statements.get(sql) {
             statement.clone()
         } else {
@@ -80,7 +108,7 @@ impl Connection {
             self.statements.insert(sql.to_owned(), statement.clone());
             statement
         };
-        self.client.query(&statement, params).await
+        Ok(statement)
     }
 
     /// Runs statements that have no parameters and no rows.
@@ -128,19 +156,33 @@ impl Pool {
     /// # Errors
     /// When there is no connection to be had, or the statement fails.
     pub async fn query(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, StoreError> {
+        Ok(self.some_rows(sql, params, usize::MAX).await?.0)
+    }
+
+    /// Reads with one statement up to the row that reaches `most` bytes, and tells whether that
+    /// cut the rows short.
+    ///
+    /// # Errors
+    /// As those of [`Pool::query`].
+    pub async fn some_rows(
+        &self,
+        sql: &str,
+        params: Params<'_>,
+        most: usize,
+    ) -> Result<(Vec<Row>, bool), StoreError> {
         let _permit = match timeout(WAIT, self.permits.acquire()).await {
             Ok(permit) => permit.map_err(|_| StoreError::Closed)?,
             Err(_) => return Err(StoreError::Unavailable("every connection is busy".into())),
         };
         if let Some(db) = self.take_idle() {
-            match self.query_on(db, sql, params).await {
+            match self.query_on(db, sql, params, most).await {
                 // The others are no better.
                 Err(Failure::Broken(_)) => self.idle().clear(),
                 result => return result.map_err(Failure::into_inner),
             }
         }
         let db = Connection::open(&self.address).await?;
-        let result = self.query_on(db, sql, params).await;
+        let result = self.query_on(db, sql, params, most).await;
         result.map_err(Failure::into_inner)
     }
 
@@ -155,7 +197,8 @@ impl Pool {
         db: Connection,
         sql: &str,
         params: Params<'_>,
-    ) -> Result<Vec<Row>, Failure> {
+        most: usize,
+    ) -> Result<(Vec<Row>, bool), Failure> {
         let mut lease = Lease {
             pool: self,
             db: Some(db),
@@ -163,7 +206,7 @@ impl Pool {
         let Some(db) = lease.db.as_mut() else {
             return Err(Failure::Other(StoreError::Closed));
         };
-        match timeout(ANSWER, db.query(sql, params)).await {
+        match timeout(ANSWER, db.some_rows(sql, params, most)).await {
             Ok(Ok(rows)) => Ok(rows),
             Ok(Err(error)) if leaves_usable(&error) => Err(Failure::Other(error.into())),
             Ok(Err(error)) => {

@@ -9,12 +9,15 @@ use tokio_postgres::{
 };
 use uuid::Uuid;
 
-use super::pool::Pool;
+use super::pool::{Params, Pool};
 use crate::{
     chat::{Conversation, Message, Receipt},
     config::Tables,
-    django::datetime::Timestamp,
-    store::StoreError,
+    django::datetime::{Timestamp, from_sqlite, to_sqlite},
+    store::{
+        StoreError,
+        history::{PAGE_BYTES, PAGE_MESSAGES, Page, Place},
+    },
 };
 
 pub const CONVERSATION: &str =
@@ -30,6 +33,12 @@ pub struct Time(pub Timestamp);
 impl Time {
     /// 2000-01-01 in microseconds since the Unix epoch.
     const EPOCH: i64 = 946_684_800_000_000;
+
+    /// `-infinity`, before every time.
+    const FIRST: Time = Time(Timestamp::from_micros(i64::MIN));
+
+    /// `infinity`, after every time.
+    const LAST: Time = Time(Timestamp::from_micros(i64::MAX));
 }
 
 type Boxed = Box<dyn std::error::Error + Sync + Send>;
@@ -48,7 +57,10 @@ impl<'a> FromSql<'a> for Time {
 
 impl ToSql for Time {
     fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Boxed> {
-        let micros = self.0.micros().saturating_sub(Self::EPOCH);
+        let micros = match self.0.micros() {
+            i64::MAX => i64::MAX,
+            micros => micros.saturating_sub(Self::EPOCH),
+        };
         out.extend_from_slice(&micros.to_be_bytes());
         Ok(IsNull::No)
     }
@@ -204,41 +216,108 @@ pub async fn conversations_of(
     Ok(conversations)
 }
 
-/// The messages that are not deleted, oldest first; the newest `limit` of them if there is one.
+/// The newest messages that are not deleted, at most `limit` and no more than fit a page.
+pub async fn newest_messages(
+    pool: &Pool,
+    tables: &Tables,
+    conversation_id: Uuid,
+    limit: usize,
+) -> Result<Page, StoreError> {
+    let sql = format!(
+        "SELECT {MESSAGE} FROM \"{}\" WHERE conversation_id = $1 AND NOT is_deleted \
+         ORDER BY created_at DESC, id DESC LIMIT $2",
+        tables.messages
+    );
+    let limit = limit.min(PAGE_MESSAGES);
+    let params: Params<'_> = &[&conversation_id, &signed(limit)];
+    let (mut rows, is_cut) = pool.some_rows(&sql, params, PAGE_BYTES).await?;
+    rows.reverse();
+    page(&rows, is_cut || rows.len() == limit)
+}
+
+/// The page of messages that are not deleted and lie between two places.
 pub async fn messages(
     pool: &Pool,
     tables: &Tables,
     conversation_id: Uuid,
-    limit: Option<usize>,
-) -> Result<Vec<Message>, StoreError> {
+    (after, until): (Option<&Place>, Option<&Place>),
+) -> Result<Page, StoreError> {
     let sql = format!(
         "SELECT {MESSAGE} FROM \"{}\" WHERE conversation_id = $1 AND NOT is_deleted \
-         ORDER BY created_at DESC LIMIT $2",
+         AND created_at >= $2 AND (created_at > $2 OR id > $3) \
+         AND created_at <= $4 AND (created_at < $4 OR id <= $5) \
+         ORDER BY created_at, id LIMIT $6",
         tables.messages
     );
-    // NULL is no limit.
-    let limit = limit.and_then(|limit| i64::try_from(limit).ok());
-    let rows = pool.query(&sql, &[&conversation_id, &limit]).await?;
-    Ok(rows
-        .iter()
-        .rev()
-        .map(message_row)
-        .collect::<Result<_, _>>()?)
+    let (after_time, after_id) = after.map_or(Ok((Time::FIRST, Uuid::nil())), bound)?;
+    let (until_time, until_id) = until.map_or(Ok((Time::LAST, Uuid::max())), bound)?;
+    let limit = signed(PAGE_MESSAGES);
+    let params: Params<'_> = &[
+        &conversation_id,
+        &after_time,
+        &after_id,
+        &until_time,
+        &until_id,
+        &limit,
+    ];
+    let (rows, is_cut) = pool.some_rows(&sql, params, PAGE_BYTES).await?;
+    page(&rows, is_cut || rows.len() == PAGE_MESSAGES)
 }
 
-pub async fn messages_since(
+fn page(rows: &[Row], is_full: bool) -> Result<Page, StoreError> {
+    let messages: Result<_, _> = rows.iter().map(message_row).collect();
+    Ok(Page::new(messages?, is_full))
+}
+
+fn bound(place: &Place) -> Result<(Time, Uuid), StoreError> {
+    let time = from_sqlite(&place.created_at);
+    let time = time.ok_or_else(|| StoreError::Schema("a time that is no date".into()))?;
+    Ok((Time(time), Uuid::from_u128(place.tie)))
+}
+
+fn signed(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+pub async fn place(
+    pool: &Pool,
+    tables: &Tables,
+    conversation_id: Uuid,
+    newer: usize,
+) -> Result<Option<Place>, StoreError> {
+    let sql = format!(
+        "SELECT created_at, id FROM \"{}\" WHERE conversation_id = $1 AND NOT is_deleted \
+         ORDER BY created_at DESC, id DESC LIMIT 1 OFFSET $2",
+        tables.messages
+    );
+    let rows = pool
+        .query(&sql, &[&conversation_id, &signed(newer)])
+        .await?;
+    let Some(row) = rows.first() else {
+        return Ok(None);
+    };
+    Ok(Some(Place {
+        created_at: to_sqlite(time_at(row, 0)?),
+        tie: row.try_get::<_, Uuid>(1)?.as_u128(),
+    }))
+}
+
+pub async fn spoken_in(
     pool: &Pool,
     tables: &Tables,
     conversations: &[Uuid],
     since: Timestamp,
-) -> Result<Vec<Message>, StoreError> {
+) -> Result<Vec<Uuid>, StoreError> {
     let sql = format!(
-        "SELECT {MESSAGE} FROM \"{}\" WHERE conversation_id = ANY($1) AND created_at >= $2 \
-         AND NOT is_deleted ORDER BY created_at",
+        "SELECT DISTINCT conversation_id FROM \"{}\" WHERE conversation_id = ANY($1) \
+         AND created_at >= $2",
         tables.messages
     );
     let rows = pool.query(&sql, &[&conversations, &Time(since)]).await?;
-    Ok(rows.iter().map(message_row).collect::<Result<_, _>>()?)
+    Ok(rows
+        .iter()
+        .map(|row| row.try_get(0))
+        .collect::<Result<_, _>>()?)
 }
 
 pub async fn message_exists(pool: &Pool, tables: &Tables, id: Uuid) -> Result<bool, StoreError> {
@@ -266,8 +345,10 @@ mod tests {
 
     #[test]
     fn a_time_keeps_its_microseconds_both_ways() {
-        // Epochs, a Django time, and one before either epoch.
+        // Epochs, a Django time, one before either epoch, and the infinities.
         for micros in [
+            i64::MIN,
+            i64::MAX,
             0,
             Time::EPOCH,
             1_795_000_000_123_457,

@@ -1,6 +1,6 @@
 //! What is read, and how a row becomes a value.
 
-use rusqlite::{Connection, OptionalExtension, Row, types::Type};
+use rusqlite::{Connection, OptionalExtension, Row, Rows, params, types::Type};
 use uuid::Uuid;
 
 use crate::{
@@ -10,6 +10,7 @@ use crate::{
         datetime::{Timestamp, from_sqlite, to_sqlite},
         uuid::hex32,
     },
+    store::history::{PAGE_BYTES, PAGE_MESSAGES, Page, Place},
 };
 
 const CONVERSATION: &str =
@@ -182,48 +183,134 @@ pub fn conversations_of(
     Ok(conversations)
 }
 
-/// The messages that are not deleted, oldest first; the newest `limit` of them if there is one.
+/// The newest messages that are not deleted, at most `limit` and no more than fit a page.
+pub fn newest(
+    db: &Connection,
+    tables: &Tables,
+    conversation_id: Uuid,
+    limit: usize,
+) -> rusqlite::Result<Page> {
+    let sql = format!(
+        "SELECT {MESSAGE}, rowid FROM \"{}\" WHERE conversation_id = ?1 AND NOT is_deleted \
+         ORDER BY created_at DESC, rowid DESC LIMIT ?2",
+        tables.messages
+    );
+    let limit = limit.min(PAGE_MESSAGES);
+    let mut rows = db.prepare_cached(&sql)?;
+    let found = rows.query(params![hex32(&conversation_id), signed(limit)])?;
+    let (mut found, is_full) = gather(found, limit)?;
+    found.reverse();
+    Ok(page(found, is_full))
+}
+
+/// The page of messages that are not deleted and lie between two places.
 pub fn messages(
     db: &Connection,
     tables: &Tables,
     conversation_id: Uuid,
-    limit: Option<usize>,
-) -> rusqlite::Result<Vec<Message>> {
+    after: Option<Place>,
+    until: Option<Place>,
+) -> rusqlite::Result<Page> {
     let sql = format!(
-        "SELECT {MESSAGE} FROM \"{}\" WHERE conversation_id = ?1 AND NOT is_deleted \
-         ORDER BY created_at DESC, rowid DESC LIMIT ?2",
+        "SELECT {MESSAGE}, rowid FROM \"{}\" WHERE conversation_id = ?1 AND NOT is_deleted \
+         AND created_at >= ?2 AND (created_at > ?2 OR rowid > ?3) \
+         AND created_at <= ?4 AND (created_at < ?4 OR rowid <= ?5) \
+         ORDER BY created_at, rowid LIMIT ?6",
         tables.messages
     );
-    // SQLite takes a negative limit for none.
-    let limit = limit
-        .and_then(|limit| i64::try_from(limit).ok())
-        .unwrap_or(-1);
-    let mut messages: Vec<Message> = db
-        .prepare_cached(&sql)?
-        .query_map(
-            rusqlite::params![hex32(&conversation_id), limit],
-            message_row,
-        )?
-        .collect::<Result<_, _>>()?;
-    messages.reverse();
-    Ok(messages)
+    // Times are text here: nothing comes before the empty one, and nothing Django writes after a
+    // colon.
+    let (after_time, after_row) = after.map_or((String::new(), 0), numbered);
+    let (until_time, until_row) = until.map_or((":".to_owned(), i64::MAX), numbered);
+    let mut rows = db.prepare_cached(&sql)?;
+    let found = rows.query(params![
+        hex32(&conversation_id),
+        after_time,
+        after_row,
+        until_time,
+        until_row,
+        signed(PAGE_MESSAGES)
+    ])?;
+    let (found, is_full) = gather(found, PAGE_MESSAGES)?;
+    Ok(page(found, is_full))
 }
 
-pub fn messages_since(
+/// The rows up to what fits a page, and whether it is full.
+fn gather(mut rows: Rows<'_>, limit: usize) -> rusqlite::Result<(Vec<(Message, Place)>, bool)> {
+    let (mut found, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        let message = message_row(row)?;
+        bytes += message.content.len();
+        found.push((message, place_at(row, [5, 8])?));
+        if found.len() == limit || bytes >= PAGE_BYTES {
+            return Ok((found, true));
+        }
+    }
+    Ok((found, false))
+}
+
+fn page(found: Vec<(Message, Place)>, is_full: bool) -> Page {
+    Page {
+        last: found.last().map(|(_, place)| place.clone()),
+        messages: found.into_iter().map(|(message, _)| message).collect(),
+        is_full,
+    }
+}
+
+fn numbered(place: Place) -> (String, i64) {
+    (
+        place.created_at,
+        i64::try_from(place.tie).unwrap_or(i64::MAX),
+    )
+}
+
+/// A place from the columns of the time and of the row's number, which counts from 1.
+fn place_at(row: &Row<'_>, [time, number]: [usize; 2]) -> rusqlite::Result<Place> {
+    let row_number: i64 = row.get(number)?;
+    Ok(Place {
+        created_at: row.get(time)?,
+        tie: u128::try_from(row_number).unwrap_or_default(),
+    })
+}
+
+fn signed(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+pub fn place(
+    db: &Connection,
+    tables: &Tables,
+    conversation_id: Uuid,
+    newer: usize,
+) -> rusqlite::Result<Option<Place>> {
+    let sql = format!(
+        "SELECT created_at, rowid FROM \"{}\" WHERE conversation_id = ?1 AND NOT is_deleted \
+         ORDER BY created_at DESC, rowid DESC LIMIT 1 OFFSET ?2",
+        tables.messages
+    );
+    let values = params![hex32(&conversation_id), signed(newer)];
+    db.prepare_cached(&sql)?
+        .query_row(values, |row| place_at(row, [0, 1]))
+        .optional()
+}
+
+pub fn spoken_in(
     db: &Connection,
     tables: &Tables,
     conversations: &[Uuid],
     since: Timestamp,
-) -> rusqlite::Result<Vec<Message>> {
+) -> rusqlite::Result<Vec<Uuid>> {
     let places = vec!["?"; conversations.len()].join(", ");
     let sql = format!(
-        "SELECT {MESSAGE} FROM \"{}\" WHERE conversation_id IN ({places}) AND created_at >= ? \
-         AND NOT is_deleted ORDER BY created_at, rowid",
+        "SELECT DISTINCT conversation_id FROM \"{}\" \
+         WHERE conversation_id IN ({places}) AND created_at >= ?",
         tables.messages
     );
     let keys = conversations.iter().map(hex32);
     let values = rusqlite::params_from_iter(keys.chain([to_sqlite(since)]));
-    db.prepare(&sql)?.query_map(values, message_row)?.collect()
+    db.prepare(&sql)?
+        .query_map(values, |row| uuid_at(row, 0))?
+        .collect()
 }
 
 pub fn message_exists(db: &Connection, tables: &Tables, id: Uuid) -> rusqlite::Result<bool> {

@@ -5,18 +5,21 @@
 //! and the socket goes on; the texts of those are ours.
 
 use bytes::Bytes;
+use fastwebsockets::OpCode;
 use uuid::Uuid;
 
 use crate::{
-    chat::{ChatError, Event},
+    chat::{ChatError, Event, Message},
     django::{
-        json::{self, Constants},
+        datetime::Zone,
+        json::{self, Constants, ListWriter},
         pystr::{is_truthy, str_of},
         uuid::from_python,
     },
+    serializers,
     store::{REFUSED, StoreError},
     value::{Text, Value},
-    ws::writer::text_frame,
+    ws::writer::{fragment, text_frame},
 };
 
 /// What a frame asks of the chat.
@@ -194,6 +197,46 @@ pub fn event_frame(event: &Event) -> Bytes {
 #[must_use]
 pub fn history_frame(messages: &Value) -> Bytes {
     object("conversation_history", [("messages", messages)])
+}
+
+/// The first message of a socket whose history is long: the same text in fragments.
+pub struct LongHistory {
+    messages: ListWriter,
+    opcode: OpCode,
+}
+
+impl LongHistory {
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "there is no history by default")]
+    pub fn new() -> Self {
+        LongHistory {
+            messages: ListWriter::ascii(),
+            opcode: OpCode::Text,
+        }
+    }
+
+    /// The messages that come next. ASCII, so that no character is cut in two.
+    pub fn fragment(&mut self, messages: &[Message], zone: &Zone) -> Bytes {
+        let opcode = std::mem::replace(&mut self.opcode, OpCode::Continuation);
+        fragment(false, opcode, |out| {
+            if opcode == OpCode::Text {
+                out.extend(b"{\"type\": \"conversation_history\", \"messages\": ");
+            }
+            for message in messages {
+                let message = serializers::message(message, zone);
+                self.messages.write(out, &[message]);
+            }
+        })
+    }
+
+    /// What comes after the last message.
+    #[must_use]
+    pub fn end(self) -> Bytes {
+        fragment(true, OpCode::Continuation, |out| {
+            self.messages.end(out);
+            out.push(b'}');
+        })
+    }
 }
 
 fn object<const N: usize>(kind: &str, fields: [(&str, &Value); N]) -> Bytes {

@@ -18,9 +18,11 @@ const MASK: [u8; 4] = [0x5a, 0xa5, 0x0f, 0xf0];
 /// An open WebSocket.
 pub struct Socket {
     pub connection: Connection,
+    /// A message whose last fragment is still to come.
+    begun: Option<Frame>,
 }
 
-/// A frame from the server, which sends no fragments.
+/// A frame from the server, or a message that was put together from fragments.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Frame {
     pub opcode: u8,
@@ -90,9 +92,17 @@ impl Socket {
     ) -> Result<Self, Answer> {
         let answer = connection.ask(handshake(path, headers)).await;
         if answer.status == 101 {
-            Ok(Socket { connection })
+            Ok(Socket::over(connection))
         } else {
             Err(answer)
+        }
+    }
+
+    /// A socket whose handshake is over.
+    pub fn over(connection: Connection) -> Self {
+        Socket {
+            connection,
+            begun: None,
         }
     }
 
@@ -109,11 +119,35 @@ impl Socket {
         self.send(&chat_message(content)).await;
     }
 
-    /// The next frame; `None` if the server ended the connection.
+    /// The next message, or the control frame between its fragments; `None` if the server ended the
+    /// connection.
     pub async fn next(&mut self) -> Option<Frame> {
+        loop {
+            let (is_last, frame) = self.fragment().await?;
+            let whole = match (self.begun.take(), frame.opcode) {
+                (begun, CLOSE..) => {
+                    self.begun = begun;
+                    return Some(frame);
+                }
+                (Some(mut begun), CONTINUATION) => {
+                    begun.payload.extend(frame.payload);
+                    begun
+                }
+                (None, TEXT | BINARY) => frame,
+                (begun, opcode) => panic!("{opcode} after {begun:?}"),
+            };
+            if is_last {
+                return Some(whole);
+            }
+            self.begun = Some(whole);
+        }
+    }
+
+    /// The next frame by itself, and whether it is the last of its message.
+    pub async fn fragment(&mut self) -> Option<(bool, Frame)> {
         let mut head = [0; 2];
         self.read(&mut head).await?;
-        assert_eq!(head[0] & 0xf0, 0x80, "whole, and no reserved bits");
+        assert_eq!(head[0] & 0x70, 0, "no reserved bits");
         assert_eq!(head[1] & 0x80, 0, "a server does not mask");
         let length = match head[1] {
             126 => {
@@ -131,7 +165,7 @@ impl Socket {
         let mut payload = vec![0; usize::try_from(length).unwrap()];
         self.read(&mut payload).await?;
         let opcode = head[0] & 0x0f;
-        Some(Frame { opcode, payload })
+        Some((head[0] & 0x80 != 0, Frame { opcode, payload }))
     }
 
     async fn read(&mut self, bytes: &mut [u8]) -> Option<()> {

@@ -1,0 +1,206 @@
+//! The messages of one conversation, however many there are, in pages of bounded size.
+//!
+//! A history that fits one page is one query. A longer one is read from its oldest message up to
+//! the one that was the newest at the beginning. Each page is a query of its own that starts
+//! behind the last message of the page before (its [`Place`]), so between two pages no connection
+//! and no transaction is held: a client that takes an hour to read costs the database nothing,
+//! while an open snapshot would keep SQLite from checkpointing and the others from tidying up.
+//!
+//! What is seen without a snapshot:
+//!
+//! - a message that was committed at the beginning: once and in its place, unless it is deleted
+//!   before its page is read;
+//! - a message that is committed later: mostly not, as it is newer than the newest. Under an
+//!   earlier time (clocks of other machines) it is seen if its place has not been passed. A socket
+//!   hears of it live as well, and [`crate::hub`] takes care that it is told once.
+
+use std::{fmt, sync::Arc};
+
+use futures_util::{Stream, stream};
+use uuid::Uuid;
+
+use super::{Store, StoreError};
+use crate::{
+    chat::Message,
+    django::datetime::{Timestamp, from_sqlite, to_sqlite},
+};
+
+/// Most messages of a page.
+pub const PAGE_MESSAGES: usize = 500;
+
+/// A page ends with the message that reaches this many bytes as the database sends them, so that
+/// long messages make short pages. One message is always taken, whatever its size.
+pub const PAGE_BYTES: usize = 256 * 1024;
+
+/// Where a message stands among those of its conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Its time as SQLite writes it. There it is the very text of the row, which is what the
+    /// database compares: people may have written a time in another way than Django does.
+    pub created_at: String,
+    /// Decides between messages of one moment: the id, or in SQLite the number of the row.
+    pub tie: u128,
+}
+
+impl Place {
+    /// Where databases that compare times and ids have this message.
+    #[must_use]
+    pub fn of(message: &Message) -> Self {
+        Place {
+            created_at: to_sqlite(message.created_at),
+            tie: message.id.as_u128(),
+        }
+    }
+}
+
+/// Messages that follow each other, oldest first.
+#[derive(Debug, Default)]
+pub struct Page {
+    pub messages: Vec<Message>,
+    /// Of the newest message on it.
+    pub last: Option<Place>,
+    /// It ended because nothing more fits it; there may be more.
+    pub is_full: bool,
+}
+
+impl Page {
+    /// A page of a database that compares times and ids.
+    #[must_use]
+    pub fn new(messages: Vec<Message>, is_full: bool) -> Self {
+        Page {
+            last: messages.last().map(Place::of),
+            messages,
+            is_full,
+        }
+    }
+}
+
+/// The messages of a conversation that are not deleted.
+#[derive(Debug)]
+pub enum History {
+    /// All of them, on one page.
+    Short(Vec<Message>),
+    Long(Pages),
+}
+
+impl History {
+    /// The newest `limit` messages, or all of them; `None` if there is no such conversation.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn read(
+        store: &Arc<dyn Store>,
+        conversation_id: Uuid,
+        limit: Option<usize>,
+    ) -> Result<Option<Self>, StoreError> {
+        let wanted = limit.unwrap_or(PAGE_MESSAGES).min(PAGE_MESSAGES);
+        let Some(newest) = store.newest_messages(conversation_id, wanted).await? else {
+            return Ok(None);
+        };
+        if !newest.is_full || limit == Some(newest.messages.len()) {
+            return Ok(Some(History::Short(newest.messages)));
+        }
+        let after = match limit {
+            Some(limit) => store.place(conversation_id, limit).await?,
+            None => None,
+        };
+        Ok(Some(History::Long(Pages {
+            store: Arc::clone(store),
+            conversation_id,
+            after,
+            until: newest.last,
+            is_over: false,
+        })))
+    }
+
+    /// All of it at once.
+    ///
+    /// # Errors
+    /// When the store cannot be read to the end.
+    pub async fn whole(self) -> Result<Vec<Message>, StoreError> {
+        match self {
+            History::Short(messages) => Ok(messages),
+            History::Long(pages) => pages.whole().await,
+        }
+    }
+}
+
+/// A history that is being read.
+pub struct Pages {
+    store: Arc<dyn Store>,
+    conversation_id: Uuid,
+    after: Option<Place>,
+    until: Option<Place>,
+    is_over: bool,
+}
+
+impl Pages {
+    /// The messages that were made at `since` or later and are not deleted.
+    #[must_use]
+    pub fn since(store: &Arc<dyn Store>, conversation_id: Uuid, since: Timestamp) -> Self {
+        Pages {
+            store: Arc::clone(store),
+            conversation_id,
+            // No message has the nil id, and no row the number 0.
+            after: Some(Place {
+                created_at: to_sqlite(since),
+                tie: 0,
+            }),
+            until: None,
+            is_over: false,
+        }
+    }
+
+    /// When the newest message was made, if that is known.
+    #[must_use]
+    pub fn newest(&self) -> Option<Timestamp> {
+        from_sqlite(&self.until.as_ref()?.created_at)
+    }
+
+    /// The next page, never an empty one; `None` after the last. After an error the same page may
+    /// be asked for again.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn next(&mut self) -> Result<Option<Vec<Message>>, StoreError> {
+        if self.is_over {
+            return Ok(None);
+        }
+        let (after, until) = (self.after.clone(), self.until.clone());
+        let page = self.store.messages(self.conversation_id, after, until);
+        let page = page.await?;
+        self.is_over = !page.is_full || page.last == self.until;
+        self.after = page.last;
+        Ok(Some(page.messages).filter(|messages| !messages.is_empty()))
+    }
+
+    /// All of it at once.
+    ///
+    /// # Errors
+    /// When the store cannot be read to the end.
+    pub async fn whole(mut self) -> Result<Vec<Message>, StoreError> {
+        let mut whole = Vec::new();
+        while let Some(mut page) = self.next().await? {
+            whole.append(&mut page);
+        }
+        Ok(whole)
+    }
+
+    /// The pages one after the other; it ends with an error.
+    pub fn stream(self) -> impl Stream<Item = Result<Vec<Message>, StoreError>> + Send {
+        stream::try_unfold(self, |mut pages| async {
+            let page = pages.next().await?;
+            Ok(page.map(|page| (page, pages)))
+        })
+    }
+}
+
+impl fmt::Debug for Pages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pages")
+            .field("conversation_id", &self.conversation_id)
+            .field("after", &self.after)
+            .field("until", &self.until)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,69 @@
+//! Tells a socket a history that does not fit one page: one message, a fragment for each page.
+//!
+//! The next page is read when the socket has taken most of what came before, so that a socket
+//! holds two pages at most, however long the history and however slow the client. Events of the
+//! conversation wait in the socket's queue meanwhile, within its bounds, and control frames go
+//! between the fragments.
+
+use std::pin::Pin;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+
+use super::protocol::django::LongHistory;
+use crate::{
+    chat::Message,
+    django::datetime::Zone,
+    hub::Membership,
+    store::{StoreError, history::Pages},
+};
+
+/// A history on its way into a socket.
+pub struct Telling {
+    pages: Pin<Box<dyn Stream<Item = Result<Vec<Message>, StoreError>> + Send>>,
+    /// `None` once the last fragment has been made.
+    text: Option<LongHistory>,
+    is_reading: bool,
+}
+
+impl Telling {
+    #[must_use]
+    pub fn new(pages: Pages) -> Self {
+        Telling {
+            pages: Box::pin(pages.stream()),
+            text: Some(LongHistory::new()),
+            is_reading: false,
+        }
+    }
+
+    /// Whether a page is being read. It is then to be waited for, whatever the client does: the
+    /// read holds a connection to the database.
+    #[must_use]
+    pub fn is_reading(&self) -> bool {
+        self.is_reading
+    }
+
+    /// The next fragment; `None` after the last. May be cancelled.
+    ///
+    /// # Errors
+    /// When the store cannot be read: the message stays without an end.
+    pub async fn next(
+        &mut self,
+        membership: &Membership,
+        zone: &Zone,
+    ) -> Option<Result<Bytes, StoreError>> {
+        self.text.as_ref()?;
+        self.is_reading = true;
+        let page = self.pages.next().await;
+        self.is_reading = false;
+        match page {
+            Some(Ok(messages)) => {
+                membership.is_shown(&messages);
+                let text = self.text.as_mut()?;
+                Some(Ok(text.fragment(&messages, zone)))
+            }
+            Some(Err(error)) => Some(Err(error)),
+            None => self.text.take().map(|text| Ok(text.end())),
+        }
+    }
+}

@@ -3,6 +3,7 @@
 Only addresses and paths of files are replaced. Each front has `url`, `set_percent` and `stop`.
 """
 
+import contextlib
 import re
 import shutil
 import socket
@@ -17,7 +18,7 @@ sys.path.insert(0, str(HERE.parent / "kit"))
 
 from servers import free_port  # noqa: E402
 
-START_TIMEOUT_S = 10
+START_TIMEOUT_S = 60
 
 NGINX = """
 worker_processes 1;
@@ -75,7 +76,7 @@ class Front:
     def stop(self):
         if self.process and self.process.poll() is None:
             self.process.terminate()
-            self.process.wait(timeout=10)
+            self.process.wait(timeout=START_TIMEOUT_S)
 
     def check(self):
         """What the program itself says of the configuration: (good, text)."""
@@ -112,19 +113,28 @@ class Nginx(Front):
         (self.directory / "conf.d/rollout.conf").write_text(text)
 
     def set_percent(self, percent, sampled=0):
-        """A reload ends when the new workers answer; old ones keep their open sockets."""
-        workers = self._workers()
+        """A reload ends when only new workers listen; old ones keep their open sockets."""
+        old = self._listening(lambda workers: workers)
         self.write_rollout(percent, sampled)
         subprocess.run([*self._base(), "-s", "reload"], check=True, capture_output=True)
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while self._workers() <= workers and time.monotonic() < deadline:
-            time.sleep(0.05)
-        # The old workers stop listening a moment after the new ones begin.
-        time.sleep(0.3)
+        self._listening(lambda workers: workers and not workers & old)
 
-    def _workers(self):
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return {int(child) for child in children}
+    def _listening(self, wanted):
+        """Waits until the workers that take connections are as wanted; the others say that they are shutting down."""
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline:
+            children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+            workers = {child for child in children if self._title(child) == "nginx: worker process"}
+            if wanted(workers):
+                return workers
+            time.sleep(0.05)
+        raise TimeoutError("nginx does not take its new configuration")
+
+    @staticmethod
+    def _title(process):
+        with contextlib.suppress(OSError):
+            return Path(f"/proc/{process}/cmdline").read_text().strip("\0 ")
+        return ""
 
     def _base(self):
         return [

@@ -19,6 +19,8 @@ from socket_client import SocketClient
 from wire import Stream, upgrade_bytes
 
 ROOT = HERE.parent.parent
+# Nothing is expected to take as long: it ends a test that failed, on a machine that is busy.
+PATIENCE_S = 60
 
 
 def binary():
@@ -93,7 +95,7 @@ def ask(url, body=None, method=None):
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method)
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
             return answer.status, answer.headers["X-Chat-Served-By"], json.load(answer)
     except urllib.error.HTTPError as error:
         with error:

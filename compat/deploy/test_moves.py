@@ -12,10 +12,11 @@ import unittest
 import urllib.request
 
 from fronts import Haproxy, Nginx, program
-from pair import Pair, ask, directory, open_socket
+from pair import PATIENCE_S, Pair, ask, directory, open_socket
 from servers import free_port
 from wire import TEXT, frame_bytes
 
+# So many that some are on either side of any share.
 CONVERSATIONS = 40
 DJANGO, CHATFERRY = "chat_django", "chat_chatferry"
 
@@ -41,7 +42,7 @@ class Move:
         self.assertEqual(self.pair.stored(), sorted(self.sent))
 
     def test_a_side_that_falls_over_is_replaced_by_the_other(self):
-        ids = [self.create(number) for number in range(12)]
+        ids = [self.create(number) for number in range(CONVERSATIONS)]
         self.proxy.set_percent(50)
         sides = [ask(f"{self.api}{id}/")[1] for id in ids]
         self.assertEqual(set(sides), {DJANGO, CHATFERRY})
@@ -61,7 +62,7 @@ class Move:
         # Open through everything, on Django: a change of the share must not end it.
         patient, side = await open_socket(self.proxy, ids[0])
         self.assertEqual(side, DJANGO)
-        await patient.until_probe(5)
+        await patient.until_probe(PATIENCE_S)
         moved = set()
         for percent in (0, 10, 50, 100):
             await asyncio.to_thread(self.proxy.set_percent, percent)
@@ -72,10 +73,9 @@ class Move:
             for id in (*sorted(now)[:2], *sorted(set(ids) - now)[:2]):
                 await self.chat(id, CHATFERRY if id in now else DJANGO)
             moved = now
-        self.assertEqual((await patient.until_probe(5))[1], "open")
+        self.assertEqual((await patient.until_probe(PATIENCE_S))[1], "open")
         await patient.abort()
         await self.without_django(ids)
-        await asyncio.to_thread(self.proxy.set_percent, 0)
         self.assertEqual({await self.side_of(id) for id in ids}, {DJANGO})
         await self.chat(ids[1], DJANGO)
 
@@ -89,13 +89,13 @@ class Move:
         clients = [await open_socket(self.proxy, conversation) for _ in range(2)]
         self.assertEqual({served for _, served in clients}, {side})
         for client, _ in clients:
-            await client.until_probe(5)
+            await client.until_probe(PATIENCE_S)
         content = f"message {len(self.sent)}"
         self.sent.append(content)
         frame = {"type": "chat_message", "sender_id": "a", "content": content}
         await clients[0][0].send(frame_bytes(TEXT, json.dumps(frame).encode()))
         for client, _ in clients:
-            texts, state = await client.until_probe(5)
+            texts, state = await client.until_probe(PATIENCE_S)
             heard = [json.loads(text)["message"]["content"] for text in texts if '"chat_message"' in text]
             self.assertEqual((heard, state), ([content], "open"))
         for client, _ in clients:
@@ -104,14 +104,31 @@ class Move:
         self.assertEqual((served, messages[-1]["content"]), (side, content))
 
     async def without_django(self, ids):
-        """Stopped, all of the chat goes on; started again, Django is there for the way back."""
+        """Stopped, all of the chat goes on; started again, Django takes everything back."""
         self.pair.django.stop()
         await self.chat(ids[0], CHATFERRY)
         status, _, _ = await asyncio.to_thread(ask, self.api, {"participant1_id": "late", "participant2_id": "later"})
         self.assertEqual(status, 201)
         self.pair.restart_django()
         # Until the front has found that it is there again.
-        await asyncio.sleep(5)
+        await asyncio.to_thread(self.proxy.set_percent, 0)
+        async with asyncio.timeout(PATIENCE_S):
+            while not await asyncio.to_thread(self.is_back, ids[0]):
+                await asyncio.sleep(0.2)
+
+    def is_back(self, conversation):
+        """Whether Django itself serves what is its own: while it is away, Chatferry stands in for it."""
+        before = self.reads_of_chatferry()
+        status, side, _ = ask(f"{self.api}{conversation}/")
+        self.assertEqual(status, 200)
+        return side == DJANGO and self.reads_of_chatferry() == before
+
+    def reads_of_chatferry(self):
+        """How many details of conversations it has answered."""
+        with urllib.request.urlopen(f"{self.pair.chatferry.url}/metrics", timeout=PATIENCE_S) as answer:
+            text = answer.read().decode()
+        line = r'(?m)^chatferry_rest_requests_total\{route="conversation",method="GET",status="200"\} (\d+)'
+        return sum(map(int, re.findall(line, text)))
 
 
 class WithNginx(Move, unittest.TestCase):
@@ -128,19 +145,12 @@ class WithNginx(Move, unittest.TestCase):
         self.assertEqual(self.pair.stored(), ["only once"])
 
     def test_a_shadow_does_not_change_who_serves(self):
-        ids = [self.create(number) for number in range(16)]
+        ids = [self.create(number) for number in range(CONVERSATIONS)]
         self.proxy.set_percent(50)
         alone = [ask(f"{self.api}{id}/")[1] for id in ids]
         self.proxy.set_percent(50, sampled=100)
         self.assertEqual([ask(f"{self.api}{id}/")[1] for id in ids], alone)
         self.assertEqual(set(alone), {DJANGO, CHATFERRY})
-
-    def reads_of_chatferry(self):
-        """How many details of conversations it has answered."""
-        with urllib.request.urlopen(f"{self.pair.chatferry.url}/metrics", timeout=5) as answer:
-            text = answer.read().decode()
-        line = r'(?m)^chatferry_rest_requests_total\{route="conversation",method="GET",status="200"\} (\d+)'
-        return sum(map(int, re.findall(line, text)))
 
 
 class WithHaproxy(Move, unittest.TestCase):
@@ -178,11 +188,11 @@ async_to_sync(get_channel_layer().group_send)("chat_{id}", event)
     async def talk(self, id):
         old, side = await open_socket(self.proxy, id)
         self.assertEqual(side, DJANGO)
-        await old.until_probe(5)
+        await old.until_probe(PATIENCE_S)
         await asyncio.to_thread(self.proxy.set_percent, 100)
         new, side = await open_socket(self.proxy, id)
         self.assertEqual(side, CHATFERRY)
-        await new.until_probe(5)
+        await new.until_probe(PATIENCE_S)
         for sender, content in ((old, "one"), (new, "two")):
             frame = {"type": "chat_message", "sender_id": "a", "content": content}
             await sender.send(frame_bytes(TEXT, json.dumps(frame).encode()))
@@ -192,13 +202,13 @@ async_to_sync(get_channel_layer().group_send)("chat_{id}", event)
         for client in (old, new):
             self.assertEqual(await self.heard(client), "from a task")
         for client in (old, new):
-            self.assertEqual((await client.until_probe(5))[0], [], "something came twice")
+            self.assertEqual((await client.until_probe(PATIENCE_S))[0], [], "something came twice")
             await client.abort()
 
     async def heard(self, client):
         """The next message; the typing of the other's probes is passed over."""
         while True:
-            kind, text = await asyncio.wait_for(client.events.get(), 10)
+            kind, text = await asyncio.wait_for(client.events.get(), PATIENCE_S)
             self.assertEqual(kind, "message")
             frame = json.loads(text)
             if frame["type"] == "chat_message":

@@ -1,6 +1,7 @@
 """Starts and stops the two servers of a side-by-side run: the reference under daphne, and a Chatferry binary."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REFERENCE = Path(__file__).resolve().parent.parent / "reference"
-START_TIMEOUT_S = 30
+START_TIMEOUT_S = 120
 
 
 class StartError(Exception):
@@ -46,16 +47,34 @@ class Server:
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGTERM)
             try:
-                self.process.wait(timeout=10)
+                self.process.wait(timeout=30)
             except subprocess.TimeoutExpired:
                 os.killpg(self.process.pid, signal.SIGKILL)
                 self.process.wait()
 
 
+# What marks ports as taken, see free_port.
+_claims = []
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nobody else is given for as long as this process lives, whether or not its server runs.
+
+    It lies below those that the kernel takes for outgoing connections, and the UDP port of the same number is held,
+    as the integration tests do.
+    """
+    for port in random.sample(range(10_000, 32_000), 1000):
+        claim = socket.socket(type=socket.SOCK_DGRAM)
+        with socket.socket() as probe:
+            try:
+                claim.bind(("127.0.0.1", port))
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                claim.close()
+                continue
+        _claims.append(claim)
+        return port
+    raise StartError("no port is free")
 
 
 def clean_environment(**settings):

@@ -187,14 +187,16 @@ await check('whatever code a client closes with, the server answers 1000', async
 });
 
 await check('refused handshakes are answered at once: 403 for an unknown conversation, 404 or 500 where no route is', async () => {
-  const unknown = await refusal(`/ws/chat/${crypto.randomUUID()}/`);
-  assert.equal(unknown.status, 403);
-  for (const path of ['/ws/chat/nope/', `/ws/chat/${crypto.randomUUID()}`, `/ws/chat/${crypto.randomUUID().toUpperCase()}/`, '/elsewhere/']) {
+  // Daphne takes up to a second every time; a busy machine does not.
+  const atOnce = (path) => until(`a refusal of ${path} at once`, async () => {
     const { status, ms } = await refusal(path);
+    return ms < 500 && status;
+  });
+  assert.equal(await atOnce(`/ws/chat/${crypto.randomUUID()}/`), 403);
+  for (const path of ['/ws/chat/nope/', `/ws/chat/${crypto.randomUUID()}`, `/ws/chat/${crypto.randomUUID().toUpperCase()}/`, '/elsewhere/']) {
+    const status = await atOnce(path);
     assert.ok([404, 500].includes(status), `${path}: ${status}`);
-    assert.ok(ms < 500, `${path} took ${ms} ms`);
   }
-  assert.ok(unknown.ms < 500, `took ${unknown.ms} ms`);
 });
 
 await check('offered subprotocols and compression are not taken; any origin with a host is', async () => {
@@ -238,7 +240,7 @@ await check('broken frames end the connection and nobody else notices', async ()
     raw.write(Raw.handshake(id));
     await raw.saw('conversation_history');
     raw.write(frame);
-    await until(`the end after ${name}`, () => raw.ended, 5_000);
+    await until(`the end after ${name}`, () => raw.ended);
   }
   await neighbour.say('undisturbed');
   neighbour.close();

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from shell import ROOT, Failed, scratch, start, stop
 
-START_S = 10
+START_S = 120
 
 
 def release_binary():

@@ -1,6 +1,6 @@
 // Headless Chromium: windows of people who chat. Each window keeps what it complained about and which hosts it asked.
 import { chromium } from 'playwright-core';
-import { BASE_URL } from './checks.mjs';
+import { BASE_URL, PATIENCE_MS } from './checks.mjs';
 
 const FLAGS = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
   '--disable-component-update', '--disable-sync'];
@@ -20,7 +20,7 @@ export class Window {
     Window.all.push(window);
     window.context = await browser.newContext({ locale: 'en-GB', timezoneId: 'Asia/Seoul', ...DESKTOP, ...options });
     window.page = await window.context.newPage();
-    window.page.setDefaultTimeout(10_000);
+    window.page.setDefaultTimeout(PATIENCE_MS);
     window.#listen(new URL(base).host);
     await window.page.goto(`${base}/api/chat/${me ? `?${new URLSearchParams({ me, ...(peer && { with: peer }) })}` : ''}`);
     if (peer) await window.connected();
@@ -44,7 +44,7 @@ export class Window {
   get state() { return this.page.locator('#state'); }
   message(content) { return this.page.getByRole('log').getByRole('listitem').filter({ hasText: content }); }
   conversation(peer) { return this.page.getByRole('navigation').getByRole('link').filter({ hasText: peer }); }
-  connected(longestMs = 20_000) { return this.page.locator('#state[data-state="open"]').waitFor({ timeout: longestMs }); }
+  connected() { return this.page.locator('#state[data-state="open"]').waitFor(); }
   disconnected() { return this.page.locator('#state:not([data-state="open"])').waitFor(); }
 
   async say(content) {

@@ -15,7 +15,7 @@ export default async function outage(browser) {
     return { one, two, id, relay, alice, bob, tearDown };
   };
   const same = async (id, windows, texts) => {
-    for (const window of windows) await until(`${texts.length} messages`, async () => (await window.shown()).length >= texts.length, 20_000);
+    for (const window of windows) await until(`${texts.length} messages`, async () => (await window.shown()).length >= texts.length);
     await pause(2_500); // time enough for anything to appear twice
     for (const window of windows) assert.deepEqual(await window.shown(), texts);
     assert.deepEqual((await listMessages(id)).map((message) => message.content), texts);
@@ -48,7 +48,7 @@ export default async function outage(browser) {
     await alice.disconnected();
     await pause(1_500);
     relay.mend();
-    await alice.connected(20_000);
+    await alice.connected();
     await bob.say('welcome back');
     await same(id, [alice, bob], ['welcome back']);
     await tearDown();
@@ -71,9 +71,9 @@ export default async function outage(browser) {
     relay.freeze();
     await alice.say('into the void');
     await alice.message('Sending…').waitFor();
-    await until('the page notices', async () => await alice.state.getAttribute('data-state') !== 'open', 15_000);
+    await until('the page notices', async () => await alice.state.getAttribute('data-state') !== 'open');
     relay.mend();
-    await alice.connected(30_000);
+    await alice.connected();
     await same(id, [alice, bob], ['into the void']);
     await tearDown();
   });
@@ -107,7 +107,7 @@ export default async function outage(browser) {
     assert.equal(await alice.text.inputValue(), '');
     await alice.conversation(two).getByText('1 not sent yet').waitFor();
     relay.mend();
-    await bob.message('for bob').waitFor({ timeout: 20_000 });
+    await bob.message('for bob').waitFor();
     await alice.conversation(two).click();
     await alice.connected();
     assert.equal(await alice.text.inputValue(), 'a draft for bob');

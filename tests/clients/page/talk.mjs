@@ -51,12 +51,12 @@ export default async function talk(browser) {
     await alice.text.pressSequentially('half a sent');
     await bob.page.getByText(`${one} is typing…`).waitFor();
     assert.equal(await alice.page.locator('#typing').textContent(), '');
-    await bob.page.getByText(`${one} is typing…`).waitFor({ state: 'detached', timeout: 8_000 });
+    await bob.page.getByText(`${one} is typing…`).waitFor({ state: 'detached' });
     await alice.text.pressSequentially('ence');
     await bob.page.getByText(`${one} is typing…`).waitFor();
     await alice.text.press('Enter');
     await bob.message('half a sentence').waitFor();
-    await bob.page.getByText(`${one} is typing…`).waitFor({ state: 'detached', timeout: 1_000 });
+    await bob.page.getByText(`${one} is typing…`).waitFor({ state: 'detached', timeout: 3_000 });
     await Promise.all([alice.close(), bob.close()]);
   });
 
@@ -168,7 +168,7 @@ export default async function talk(browser) {
   await check('a message too long for the server stays, says so, and does not hold up the next', async () => {
     const { alice, id } = await pair();
     await alice.page.evaluate(() => room.post('x'.repeat(1_500_000))); // so much in the text box takes Chromium half a minute
-    await alice.page.locator('.failed').getByText('It is too long for this server.').waitFor({ timeout: 20_000 });
+    await alice.page.locator('.failed').getByText('It is too long for this server.').waitFor();
     await alice.connected();
     await alice.say('shorter');
     await until('it is stored', async () => (await listMessages(id))[0]?.content === 'shorter');

@@ -9,7 +9,7 @@ use super::{database::Database, instance::Flavour};
 use crate::support::Server;
 
 /// Messages of either side.
-const MESSAGES: usize = 5000;
+const MESSAGES: usize = 1000;
 const DJANGOS: usize = 2;
 const SENDERS: usize = 20;
 const CONVERSATIONS: usize = 10;

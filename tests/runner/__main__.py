@@ -34,9 +34,9 @@ def say(text):
 
 
 def run(step, options):
-    """The outcome of one step in a word, how many parts of it were skipped, and how long it took."""
+    """The outcome of one step in a word, how many parts of it were skipped, how long it took, and why it failed."""
     say(f"\n=== {step.name}: {step.what}")
-    began, parts = time.monotonic(), 0
+    began, parts, why = time.monotonic(), 0, ()
     try:
         parts = step.run(options) or 0
         outcome = "passed"
@@ -45,10 +45,10 @@ def run(step, options):
         outcome = "skipped"
     except Failed as reason:
         say(f"FAILED: {reason}")
-        outcome = "failed"
+        outcome, why = "failed", (reason, *reason.details)
     seconds = time.monotonic() - began
     say(f"--- {step.name} {outcome} after {seconds:.1f} s" + (f", {parts} parts of it skipped" if parts else ""))
-    return outcome, parts, seconds
+    return outcome, parts, seconds, why
 
 
 def main():
@@ -74,12 +74,17 @@ def main():
 
 def summary(results):
     """Tells what became of each step; returns the exit code."""
+    for name, (_, _, _, why) in results.items():
+        if why:
+            # Once more: a log may be cut off, and its end is what is read.
+            say(f"\n=== why {name} failed")
+            say("\n".join(str(line) for line in why))
     say("\n=== summary")
-    for name, (outcome, parts, seconds) in results.items():
+    for name, (outcome, parts, seconds, _) in results.items():
         say(f"{outcome if outcome != 'failed' else 'FAILED':<8} {seconds:7.1f} s  {name}" + f" ({parts} skipped)" * bool(parts))
-    outcomes = [outcome for outcome, _, _ in results.values()]
+    outcomes = [outcome for outcome, *_ in results.values()]
     passed, failed = outcomes.count("passed"), [name for name, result in results.items() if result[0] == "failed"]
-    skipped = outcomes.count("skipped") + sum(parts for _, parts, _ in results.values())
+    skipped = outcomes.count("skipped") + sum(parts for _, parts, *_ in results.values())
     if failed:
         say(f"FAILED: {', '.join(failed)}")
     say(f"{passed} passed, {len(failed)} failed, {skipped} skipped")

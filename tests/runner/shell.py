@@ -3,10 +3,12 @@
 import atexit
 import functools
 import os
+import re
 import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -17,7 +19,11 @@ _running = []
 
 
 class Failed(Exception):
-    """A step did not hold."""
+    """A step did not hold. `details` are the lines of output that tell why."""
+
+    def __init__(self, text, details=()):
+        super().__init__(text)
+        self.details = details
 
 
 class Skipped(Exception):
@@ -89,31 +95,52 @@ def run(*command, cwd=ROOT, timeout_s=1800, **env):
 
     Raises Failed unless it exits with 0 in time.
     """
-    process = start(command, cwd, env)
-    try:
-        code = process.wait(timeout=timeout_s)
-    except subprocess.TimeoutExpired:
-        code = f"none within {timeout_s} s"
-    finally:
-        stop(process)
-    if code != 0:
-        raise Failed(f"`{' '.join(str(part) for part in command)}`: exit code {code}")
+    _run(command, cwd, timeout_s, env)
 
 
 def run_counting(*command, **env):
-    """Like run; returns how many lines say that something was skipped."""
-    process = start(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    skipped = 0
+    """Like run, for as long as it takes; returns how many lines say that something was skipped."""
+    return sum(line.startswith("skipped:") for line in _run(command, ROOT, None, env))
+
+
+def _run(command, cwd, timeout_s, env):
+    """The lines that the command printed."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "encoding": "utf-8", "errors": "replace"}
+    process = start(command, cwd, env, **pipes)
+    # Its end ends the output too.
+    clock = threading.Timer(timeout_s, stop, [process]) if timeout_s else None
+    lines = []
     try:
+        if clock:
+            clock.start()
         for line in process.stdout:
             print(line, end="", flush=True)
-            skipped += line.startswith("skipped:")
+            lines.append(line.rstrip())
         code = process.wait()
     finally:
+        if clock:
+            clock.cancel()
         stop(process)
     if code != 0:
-        raise Failed(f"`{' '.join(str(part) for part in command)}`: exit code {code}")
-    return skipped
+        raise Failed(f"`{' '.join(str(part) for part in command)}`: exit code {code}", failures(lines))
+    return lines
+
+
+# How a test that failed begins to tell why: Rust's, Python's unittest, the clients'; and what does not compile.
+FAILURE = re.compile(r"---- .+ stdout ----|FAIL(: |  )|ERROR: |error(\[E|: )")
+
+
+def failures(lines, most=75):
+    """What of the output tells which tests failed, and why; its end if nothing does."""
+    places = [place for place, line in enumerate(lines) if FAILURE.match(line)] or [max(0, len(lines) - 15)]
+    each = max(3, min(15, most // len(places)))
+    told = []
+    for place, following in zip(places, [*places, len(lines)][1:], strict=True):
+        block = [line[:300] for line in lines[place:following] if line and not line.startswith("note: ")]
+        # Rust tells why at the beginning, Python at the end.
+        end = each // 2
+        told += block if len(block) <= each else block[: each - end] + block[-end:]
+    return told[:most]
 
 
 def succeeds(*command, **env):

@@ -14,7 +14,6 @@ mod instance;
 mod races;
 mod rows;
 mod tables;
-mod together;
 
 /// Makes a test of each function for each kind of server.
 macro_rules! on_both {
@@ -58,7 +57,8 @@ on_both! {
         nothing_is_read_without_an_index_of_djangos;
     races:
         a_pair_opened_from_both_sides_on_two_servers_at_once_is_one_conversation,
-        read_marks_at_once_on_two_servers_make_one_receipt_each_and_no_error;
+        read_marks_at_once_on_two_servers_make_one_receipt_each_and_no_error,
+        django_and_chatferry_write_together_and_both_see_every_row;
     faults:
         killed_connections_are_replaced_before_anybody_notices,
         without_the_server_everybody_hears_so_and_with_it_all_goes_on,
@@ -69,6 +69,4 @@ on_both! {
         a_commit_that_was_not_confirmed_is_looked_up_before_anything_is_said,
         crashes_under_load_lose_nothing_acknowledged_and_write_nothing_twice,
         a_connection_may_be_encrypted_and_go_through_a_socket;
-    together:
-        django_and_chatferry_write_together_and_both_see_every_row;
 }

@@ -9,6 +9,7 @@
 mod cluster;
 mod database;
 mod faults;
+mod limits;
 mod races;
 mod rows;
 mod tables;

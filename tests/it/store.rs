@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use chatferry::app::App;
 use serde_json::{Value, json};
 
-use crate::support::{Directory, Process, Server, Socket, request, server::config};
+use crate::support::{
+    Directory, Process, Server, Socket, database::Place, request, server::config,
+    together::write_together,
+};
 
 const TABLES: &str = include_str!("../../migrations/sqlite/0001_chat.sql");
 
@@ -72,6 +75,37 @@ async fn a_file_that_django_made_is_worked_on() {
         [32, 10, 15, 32],
         "{row}"
     );
+}
+
+/// Names and statements of the chat's tables and indexes.
+const SCHEMA: &str = "SELECT group_concat(name || ' ' || sql, char(10)) FROM (SELECT name, sql \
+    FROM sqlite_master WHERE tbl_name IN ('conversations', 'messages', 'delivery_receipts') \
+    ORDER BY name)";
+
+#[tokio::test]
+async fn migrate_makes_djangos_tables_and_django_then_finds_nothing_to_do() {
+    let (ours, theirs) = (Directory::new(), Directory::new());
+    let (our_place, their_place) = (Place::on(&ours), Place::on(&theirs));
+    assert!(!our_place.migrate().await.unwrap().is_empty());
+    let Some(printed) = our_place.manage(&["migrate"]).await else {
+        return;
+    };
+    assert!(!printed.contains("chat.0001_initial"), "{printed}");
+    let check = ["makemigrations", "--check", "--dry-run"];
+    our_place.manage(&check).await;
+    assert!(our_place.migrate().await.unwrap().is_empty());
+
+    their_place.manage(&["migrate"]).await;
+    assert_eq!(ours.value::<String>(SCHEMA), theirs.value::<String>(SCHEMA));
+    assert!(their_place.findings().await.is_empty());
+    assert!(their_place.migrate().await.unwrap().is_empty());
+    their_place.manage(&check).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn django_and_chatferry_write_together_and_both_see_every_row() {
+    let directory = Directory::new();
+    write_together(&Place::on(&directory)).await;
 }
 
 #[tokio::test]

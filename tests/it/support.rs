@@ -3,8 +3,8 @@
 //! The server listens on a free port with an SQLite file of its own, in the test's own process
 //! ([`server`]) or as the real binary ([`process`]). The clients ([`http`], [`socket`]) write
 //! bytes to TCP, so that a test can send what no library would. What the databases have in common
-//! is in [`database`], [`faults`], [`races`] and [`proxy`]; [`neighbours`] is what else must be
-//! there.
+//! is in [`database`], [`faults`], [`races`], [`together`] and [`proxy`]; [`neighbours`] is what
+//! else must be there.
 
 pub mod database;
 pub mod directory;
@@ -16,6 +16,7 @@ pub mod proxy;
 pub mod races;
 pub mod server;
 pub mod socket;
+pub mod together;
 
 use std::{future::Future, time::Duration};
 

@@ -1,7 +1,10 @@
 //! Many at once, on two servers: everything happens exactly once and nothing is an error.
 
 use super::{database::Database, instance::Flavour};
-use crate::support::races::{mark_at_once, open_pairs};
+use crate::support::{
+    races::{mark_at_once, open_pairs},
+    together::write_together,
+};
 
 pub async fn a_pair_opened_from_both_sides_on_two_servers_at_once_is_one_conversation(on: Flavour) {
     let Some(database) = Database::new(on).await else {
@@ -32,4 +35,10 @@ pub async fn read_marks_at_once_on_two_servers_make_one_receipt_each_and_no_erro
         )
         .await;
     assert_eq!(rows, (40, 40));
+}
+
+pub async fn django_and_chatferry_write_together_and_both_see_every_row(on: Flavour) {
+    if let Some(database) = Database::empty(on).await {
+        write_together(&database).await;
+    }
 }

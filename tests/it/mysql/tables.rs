@@ -15,6 +15,7 @@ pub async fn migrate_makes_djangos_tables_and_django_then_finds_nothing_to_do(on
     assert!(!printed.contains("chat.0001_initial"), "{printed}");
     ours.manage(&["makemigrations", "--check", "--dry-run"])
         .await;
+    assert!(ours.migrate().await.unwrap().is_empty());
     theirs.manage(&["migrate"]).await;
     assert_eq!(ours.schema().await, theirs.schema().await);
 }
@@ -29,6 +30,9 @@ pub async fn tables_that_django_made_are_taken_as_they_are(on: Flavour) {
     let before = database.schema().await;
     assert!(database.findings().await.is_empty());
     assert!(database.migrate().await.unwrap().is_empty());
+    database
+        .manage(&["makemigrations", "--check", "--dry-run"])
+        .await;
     assert_eq!(database.schema().await, before);
     let notes = "SELECT count(*) FROM django_migrations WHERE app = 'chat'";
     assert_eq!(database.value::<u64>(notes).await, 1);

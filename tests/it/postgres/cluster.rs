@@ -135,6 +135,26 @@ impl Cluster {
         }
     }
 
+    /// Sends every process of the server a signal that it survives: `STOP` and `CONT`.
+    pub fn signal(&self, signal: &str) {
+        for process in self.ours().processes() {
+            kill(process, signal);
+        }
+    }
+
+    /// Lets no file of the server grow past so many bytes, as a full disk does.
+    pub fn limit_files(&self, size: &str) {
+        for process in self.ours().processes() {
+            let status = Command::new("prlimit")
+                .args([
+                    format!("--pid={process}"),
+                    format!("--fsize={size}:unlimited"),
+                ])
+                .status();
+            assert!(status.unwrap().success());
+        }
+    }
+
     /// The port of a private server, and the directory of its socket and certificate.
     pub fn place(&self) -> (u16, PathBuf) {
         (self.ours().port.number, self.ours().data())
@@ -173,6 +193,15 @@ impl Private {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         command
+    }
+
+    /// The one that was started, and one for each connection and each duty.
+    fn processes(&self) -> Vec<u32> {
+        let first = self.server.lock().unwrap().as_ref().map(Child::id).unwrap();
+        let children = format!("/proc/{first}/task/{first}/children");
+        let children = std::fs::read_to_string(children).unwrap();
+        let children = children.split_whitespace().map(|id| id.parse().unwrap());
+        [first].into_iter().chain(children).collect()
     }
 
     fn secure(&self) {
@@ -232,10 +261,14 @@ impl Drop for Private {
     }
 }
 
-fn end(mut server: Child, signal: &str) {
+fn kill(process: u32, signal: &str) {
     let _ = Command::new("kill")
-        .args([&format!("-{signal}"), &server.id().to_string()])
+        .args([&format!("-{signal}"), &process.to_string()])
         .status();
+}
+
+fn end(mut server: Child, signal: &str) {
+    kill(server.id(), signal);
     let _ = server.wait();
 }
 

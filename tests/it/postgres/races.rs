@@ -2,7 +2,10 @@
 //! twice.
 
 use super::database::Database;
-use crate::support::races::{mark_at_once, open_pairs, say_at_once};
+use crate::support::{
+    races::{mark_at_once, open_pairs, say_at_once},
+    together::write_together,
+};
 
 #[tokio::test]
 async fn a_row_that_the_table_refuses_does_not_take_its_batch_with_it() {
@@ -61,4 +64,11 @@ async fn read_marks_at_once_on_two_servers_make_one_receipt_each_and_no_error() 
     let read = "SELECT count(DISTINCT (message_id, user_id)) FROM delivery_receipts \
                 WHERE status = 'read'";
     assert_eq!((rows, database.value::<i64>(read).await), (40, 40));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn django_and_chatferry_write_together_and_both_see_every_row() {
+    if let Some(database) = Database::empty().await {
+        write_together(&database).await;
+    }
 }

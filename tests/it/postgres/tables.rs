@@ -27,6 +27,7 @@ async fn migrate_makes_djangos_tables_and_django_then_finds_nothing_to_do() {
     assert!(!printed.contains("chat.0001_initial"), "{printed}");
     ours.manage(&["makemigrations", "--check", "--dry-run"])
         .await;
+    assert!(ours.migrate().await.unwrap().is_empty());
     theirs.manage(&["migrate"]).await;
     let schema: Vec<String> = theirs.values(SCHEMA).await;
     assert!(schema.len() > 60);
@@ -44,6 +45,9 @@ async fn tables_that_django_made_are_taken_as_they_are() {
     let before: Vec<String> = database.values(SCHEMA).await;
     assert!(database.findings().await.is_empty());
     assert!(database.migrate().await.unwrap().is_empty());
+    database
+        .manage(&["makemigrations", "--check", "--dry-run"])
+        .await;
     assert_eq!(database.values::<String>(SCHEMA).await, before);
     let notes = "SELECT count(*) FROM django_migrations WHERE app = 'chat'";
     assert_eq!(database.value::<i64>(notes).await, 1);

@@ -5,7 +5,7 @@ use chatferry::{
     store::{self, StoreError},
 };
 
-use super::{Server, neighbours, server::load};
+use super::{Directory, Server, neighbours, server::load};
 
 /// A database by its URL. The databases of each kind of server are one of these, and more.
 pub struct Place {
@@ -13,6 +13,13 @@ pub struct Place {
 }
 
 impl Place {
+    /// The SQLite file of a directory.
+    pub fn on(directory: &Directory) -> Self {
+        Place {
+            url: format!("sqlite://{}", directory.database().display()),
+        }
+    }
+
     /// The settings of a server on this database.
     pub fn config(&self, flags: &[(&str, &str)]) -> Config {
         load(&[("store.url", self.url.as_str())], flags)

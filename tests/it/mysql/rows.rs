@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use chatferry::store::history::PAGE_BYTES;
 use serde_json::json;
 
 use super::{database::Database, instance::Flavour};
@@ -247,6 +248,24 @@ pub async fn a_long_history_comes_whole_and_in_order(on: Flavour) {
     assert_eq!(history[5999]["content"], (ROWS - 1).to_string());
 }
 
+pub async fn long_messages_make_short_pages(on: Flavour) {
+    let Some(database) = Database::new(on).await else {
+        return;
+    };
+    let server = database.server().await;
+    let id = server.conversation().await;
+    let mut contents = Vec::new();
+    for number in 0..7 {
+        contents.push(format!("{number}{}", "가".repeat(PAGE_BYTES / 6)));
+        server.stored(&id, "alice", &contents[number]).await;
+    }
+    assert_eq!(server.contents(&id).await, contents);
+    let (mut socket, history) = server.join(&id).await;
+    let told = history.iter().map(|message| &message["content"]);
+    assert!(told.eq(&contents));
+    socket.works().await;
+}
+
 pub async fn nothing_is_read_without_an_index_of_djangos(on: Flavour) {
     let Some(database) = Database::new(on).await else {
         return;
@@ -290,7 +309,30 @@ pub async fn nothing_is_read_without_an_index_of_djangos(on: Flavour) {
         (
             format!(
                 "SELECT * FROM messages WHERE conversation_id = {one} AND NOT is_deleted \
-                 ORDER BY created_at DESC, id DESC LIMIT 5000"
+                 ORDER BY created_at DESC, id DESC LIMIT 500"
+            ),
+            "messages_convers_3ebb41_idx",
+        ),
+        (
+            format!(
+                "SELECT * FROM messages WHERE conversation_id = {one} AND NOT is_deleted \
+                 AND created_at >= '2026-01-01' AND (created_at > '2026-01-01' OR id > {message}) \
+                 AND created_at <= '2099-01-01' AND (created_at < '2099-01-01' OR id <= {message}) \
+                 ORDER BY created_at, id LIMIT 500"
+            ),
+            "messages_convers_3ebb41_idx",
+        ),
+        (
+            format!(
+                "SELECT created_at, id FROM messages WHERE conversation_id = {one} \
+                 AND NOT is_deleted ORDER BY created_at DESC, id DESC LIMIT 1 OFFSET 10"
+            ),
+            "messages_convers_3ebb41_idx",
+        ),
+        (
+            format!(
+                "SELECT DISTINCT conversation_id FROM messages \
+                 WHERE conversation_id IN ({one}, {two}) AND created_at >= '2026-01-01'"
             ),
             "messages_convers_3ebb41_idx",
         ),

@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 
+use chatferry::{django::datetime::Timestamp, store::history::PAGE_BYTES};
 use serde_json::json;
+use uuid::Uuid;
 
 use super::database::Database;
 use crate::support::{id_of, until};
@@ -179,19 +181,63 @@ async fn what_belongs_to_a_deleted_row_is_not_found_and_never_an_error() {
     assert_eq!(rows, 1);
 }
 
+/// The conversation of [`LONG`].
+const LONG_ID: &str = "00000000-0000-4000-8000-000000000001";
+
+/// Ids that are numbers, and hundreds of messages of the same moment, where pages end.
+const LONG: &str = "INSERT INTO conversations VALUES ('00000000-0000-4000-8000-000000000001', \
+                    'long', 'longer', now(), now(), true); \
+                    INSERT INTO messages SELECT lpad(to_hex(n), 32, '0')::uuid, 'a', n, 'text', \
+                    timestamptz '2026-01-01' + interval '1 s' * (n / 700), now(), n % 1000 = 0, \
+                    '00000000-0000-4000-8000-000000000001' FROM generate_series(0, 5999) AS n;";
+
+#[tokio::test]
+async fn a_long_history_comes_whole_and_in_order() {
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    database.run(LONG).await;
+    let server = database.server().await;
+    let wanted: Vec<String> = (0..6000)
+        .filter(|number| number % 1000 != 0)
+        .map(|number| number.to_string())
+        .collect();
+    assert_eq!(server.contents(LONG_ID).await, wanted);
+    let limited = database.server_with(&[("ws.history_limit", "2000")]).await;
+    let (_, history) = limited.join(LONG_ID).await;
+    let told = history.iter().map(|message| &message["content"]);
+    assert!(told.eq(&wanted[wanted.len() - 2000..]));
+}
+
+#[tokio::test]
+async fn long_messages_make_short_pages() {
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    let server = database.server().await;
+    let id = server.conversation().await;
+    let mut contents = Vec::new();
+    for number in 0..7 {
+        contents.push(format!("{number}{}", "가".repeat(PAGE_BYTES / 6)));
+        server.stored(&id, "alice", &contents[number]).await;
+    }
+    assert_eq!(server.contents(&id).await, contents);
+    let (mut socket, history) = server.join(&id).await;
+    let told = history.iter().map(|message| &message["content"]);
+    assert!(told.eq(&contents));
+    socket.works().await;
+}
+
 #[tokio::test]
 async fn nothing_is_read_without_an_index_of_djangos() {
     let Some(database) = Database::new().await else {
         return;
     };
-    database
-        .run(
-            "INSERT INTO conversations SELECT gen_random_uuid(), 'a' || n % 500, 'b' || n, \
-             now(), now(), true FROM generate_series(1, 4000) AS n; \
-             INSERT INTO messages SELECT gen_random_uuid(), 'a', 'x', 'text', now(), now(), \
-             false, id FROM conversations, generate_series(1, 15); ANALYZE",
-        )
-        .await;
+    let many = "INSERT INTO conversations SELECT gen_random_uuid(), 'a' || n % 500, 'b' || n, \
+                now(), now(), true FROM generate_series(1, 4000) AS n; \
+                INSERT INTO messages SELECT gen_random_uuid(), 'a', 'x', 'text', now(), now(), \
+                false, id FROM conversations, generate_series(1, 15);";
+    database.run(&format!("{many} {LONG} ANALYZE")).await;
     let others = "SELECT count(*) FROM pg_stat_activity \
                   WHERE datname = current_database() AND pid <> pg_backend_pid()";
     // A session hands in what it has counted when it ends.
@@ -214,6 +260,10 @@ async fn nothing_is_read_without_an_index_of_djangos() {
     let message = id_of(&server.stored(&id, "a7", "x").await);
     let path = format!("/api/chat/messages/{message}/read/");
     server.put(&path, json!({"user_id": "b7"})).await;
+    let conversations: Vec<Uuid> = vec![id.parse().unwrap(), LONG_ID.parse().unwrap()];
+    let since = Timestamp::from_micros(Timestamp::now().micros() - 3_600_000_000);
+    let spoken_in = server.app.store.spoken_in(&conversations, since).await;
+    assert_eq!(spoken_in.unwrap(), conversations[..1]);
     server.drained().await;
 
     until("the sessions' end", async || {
@@ -237,4 +287,30 @@ async fn nothing_is_read_without_an_index_of_djangos() {
         used.iter().any(|name| name.starts_with("messages_conver")),
         "{used:?}"
     );
+}
+
+#[tokio::test]
+async fn a_page_of_a_history_is_read_without_what_comes_after_it() {
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    database.run(&format!("{LONG} ANALYZE")).await;
+    let server = database.server_with(&[("ws.history_limit", "5000")]).await;
+    let read = "SELECT idx_tup_fetch + seq_tup_read FROM pg_stat_user_tables \
+                WHERE relname = 'messages'";
+    let before: i64 = database.value(read).await;
+    assert_eq!(server.contents(LONG_ID).await.len(), 5994);
+    assert_eq!(server.join(LONG_ID).await.1.len(), 5000);
+    server.drained().await;
+    let others = "SELECT count(*) FROM pg_stat_activity \
+                  WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    until("the sessions' end", async || {
+        database.value::<i64>(others).await == 0
+    })
+    .await;
+    // Each once, where the last 5000 begin, the newest twice, and with each page the rest of the
+    // moment at its end and of the one at its beginning. All that is left, with every page, would
+    // be some 70,000.
+    let read = database.value::<i64>(read).await - before;
+    assert!((10_994..45_000).contains(&read), "{read} rows");
 }

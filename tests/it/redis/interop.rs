@@ -63,7 +63,7 @@ async fn meet(python: &Path, kind: &str, hosts: usize, theirs: Value, ours: &[(&
             // Python goes on before Redis has confirmed its subscriptions.
             subscribed(&servers, &format!("asgi__group__{group}"), 2).await;
             for channel in [&one, &two] {
-                subscribed(&servers, &format!("asgi{channel}"), 1).await;
+                subscribed(&servers, channel, 1).await;
             }
         }
 

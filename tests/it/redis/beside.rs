@@ -19,11 +19,7 @@ use super::{
     mixed::Django,
     peer::{Peer, pythons},
 };
-use crate::support::{
-    Connection, Directory, Server, Socket,
-    socket::{CLOSE, TEXT},
-    soon, until,
-};
+use crate::support::{Connection, Directory, Server, Socket, socket::CLOSE, soon, until};
 
 const BROADCASTS: usize = 1500;
 const SOCKETS: usize = 10;
@@ -107,7 +103,8 @@ async fn no_broadcast_is_lost_while_neighbours_come_and_go() {
     let heard = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&heard);
     let there = tokio::spawn(async move {
-        while there.next().await.is_some_and(|frame| frame.opcode == TEXT) {
+        loop {
+            there.text().await;
             counter.fetch_add(1, Ordering::Relaxed);
         }
     });

@@ -33,9 +33,7 @@ fn queue_of(channel: &str) -> String {
 async fn python_takes_our_longest_usual_name() {
     for pair in Pair::each(&[]).await {
         let Pair {
-            servers,
-            mut peer,
-            layer,
+            mut peer, layer, ..
         } = pair;
         let group = "chat_95031212-7823-4748-bb78-b212d36b6db3";
         let channel = layer.layer.channel(group);

@@ -6,7 +6,7 @@ use crate::{
     chat::Chat,
     config::Config,
     django::{datetime::Zone, drf::Language},
-    gateway::Gateway,
+    gateway::{Gateway, TrustError},
     hub::Hub,
     layer::{self, ChannelLayer, LayerError},
     metrics::Metrics,
@@ -35,6 +35,8 @@ pub enum StartError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Layer(#[from] LayerError),
+    #[error(transparent)]
+    Gateway(#[from] TrustError),
 }
 
 impl App {
@@ -60,7 +62,7 @@ impl App {
             Arc::clone(&metrics),
         );
         let drain = Drain::new(std::time::Duration::from_secs(config.server.drain_s));
-        let gateway = Gateway::of(&config);
+        let gateway = Gateway::of(&config, &metrics)?;
         let fan_out = Arc::clone(&hub);
         tokio::spawn(async move { fan_out.run().await });
         Ok(Arc::new(App {

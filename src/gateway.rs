@@ -16,6 +16,7 @@ mod frames;
 mod headers;
 pub mod rollout;
 mod shadow;
+mod tls;
 mod tunnel;
 mod upstream;
 
@@ -25,16 +26,23 @@ use hyper::{HeaderMap, Method, Uri};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-pub use self::{body::Relayed, forward::forward, rollout::Side, shadow::Question};
+pub use self::{
+    body::{Interrupted, Relayed},
+    forward::forward,
+    rollout::Side,
+    shadow::Question,
+    tls::TrustError,
+};
 use self::{
     rollout::{Moved, side_of},
     shadow::Shadow,
-    upstream::Upstream,
+    upstream::{Limits, Upstream},
 };
 use crate::{
     config::{self, Backend, Config},
     django::{handshake, urls::decode_path},
     http::router::{self, Resource, Route},
+    metrics::Metrics,
 };
 
 /// The address of a client, for those who answer in its stead; `None` over a Unix socket.
@@ -48,31 +56,39 @@ pub struct Gateway {
     /// The settings in force: SIGHUP changes some of them.
     live: watch::Sender<config::Gateway>,
     trust_forwarded: bool,
-    response_timeout: Duration,
     /// Over which sockets that move are closed.
     spread: Duration,
 }
 
 impl Gateway {
     /// The gateway of these settings, if they have one.
-    #[must_use]
-    pub fn of(config: &Config) -> Option<Arc<Self>> {
+    ///
+    /// # Errors
+    /// When it is not known whom to believe that they are the upstream.
+    pub fn of(config: &Config, metrics: &Arc<Metrics>) -> Result<Option<Arc<Self>>, TrustError> {
         let settings = &config.gateway;
-        let address = settings.upstream.clone()?;
+        let Some(address) = settings.upstream.clone() else {
+            return Ok(None);
+        };
         if config.layer.backend == Backend::Memory {
             tracing::warn!(
                 "layer.backend is memory: sockets here and sockets of Django do not hear each other"
             );
         }
-        let connect_timeout = Duration::from_secs(settings.connect_timeout_s);
-        Some(Arc::new(Gateway {
-            upstream: Arc::new(Upstream::new(address, connect_timeout)),
+        let limits = Limits {
+            connect: Duration::from_secs(settings.connect_timeout_s),
+            response: Duration::from_secs(settings.response_timeout_s),
+            idle: Duration::from_secs(settings.idle_timeout_s),
+        };
+        let authorities = settings.upstream_ca.as_deref();
+        let upstream = Upstream::new(address, authorities, limits, Arc::clone(metrics))?;
+        Ok(Some(Arc::new(Gateway {
+            upstream: Arc::new(upstream),
             shadow: Shadow::new(settings.shadow_log_content),
             live: watch::Sender::new(settings.clone()),
             trust_forwarded: settings.trust_forwarded,
-            response_timeout: Duration::from_secs(settings.response_timeout_s),
             spread: Duration::from_secs(config.server.drain_s),
-        }))
+        })))
     }
 
     /// Takes over what may change while the server runs: the two percentages, and what becomes of

@@ -149,7 +149,8 @@ metrics! {
     /// Seconds from a request's head to the head of Django's answer.
     gateway_seconds: Histogram = "chatferry_gateway_request_seconds" in SECONDS;
     /// Requests that Django did not answer, by kind: `connect`, `broken`, `late`, or `starved` if
-    /// the client stopped sending.
+    /// the client stopped sending; and answers that broke off: `interrupted`, or `idle` if nothing
+    /// came any more.
     gateway_failures: Labelled<Counter> = "chatferry_gateway_failures_total" by "kind";
     /// WebSockets between clients and Django open now.
     gateway_ws_open: Gauge = "chatferry_gateway_ws_open";

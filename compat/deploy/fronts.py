@@ -25,7 +25,7 @@ worker_processes 1;
 daemon off;
 pid {directory}/nginx.pid;
 error_log {directory}/error.log;
-events {{ worker_connections 512; }}
+events {{ worker_connections 2048; }}
 http {{
     access_log {directory}/access.log;
     client_body_temp_path {directory}/body;
@@ -154,8 +154,20 @@ class Nginx(Front):
         return [*self._base(), "-t"]
 
 
+class NginxGateway(Nginx):
+    """Before the gateway, which has the share."""
+
+    def write(self):
+        (self.directory / "conf.d").mkdir(parents=True, exist_ok=True)
+        self.main = self.directory / "nginx.conf"
+        self.main.write_text(NGINX.format(directory=self.directory))
+        site = {"listen 80": f"listen 127.0.0.1:{self.port}"}
+        (self.directory / "site.conf").write_text(self.sample("nginx/gateway.conf", **site))
+
+
 class Haproxy(Front):
     program = "haproxy"
+    name = "haproxy/haproxy.cfg"
 
     def write(self):
         self.main = self.directory / "haproxy.cfg"
@@ -166,7 +178,7 @@ class Haproxy(Front):
             "bind :80": f"bind 127.0.0.1:{self.port}",
             "/run/haproxy/admin.sock": str(self.admin),
         }
-        self.main.write_text(self.sample("haproxy/haproxy.cfg", **replaced))
+        self.main.write_text(self.sample(self.name, **replaced))
 
     def set_percent(self, percent):
         with socket.socket(socket.AF_UNIX) as admin:
@@ -179,3 +191,9 @@ class Haproxy(Front):
 
     def check_command(self):
         return [program("haproxy"), "-c", "-f", str(self.main)]
+
+
+class HaproxyGateway(Haproxy):
+    """Before the gateway, which has the share."""
+
+    name = "haproxy/gateway.cfg"

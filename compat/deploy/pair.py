@@ -37,7 +37,10 @@ def directory(case):
 
 
 class Pair:
-    """The reference and Chatferry on one SQLite file, and on one Redis if there is to be one."""
+    """The reference and Chatferry on one database, a SQLite file if none is named, and on one Redis if one is."""
+
+    #: What else Daphne is told.
+    daphne = ()
 
     def __init__(self, case, **shared):
         chatferry = binary()
@@ -46,7 +49,7 @@ class Pair:
         self.directory = directory(case)
         self.database = self.directory / "chat.sqlite3"
         self.shared = {"DATABASE_URL": f"sqlite://{self.database}", **shared}
-        migrate_reference(self.database)
+        migrate_reference(self.shared["DATABASE_URL"])
         self.django = self.start_django(free_port())
         # Whichever runs then: it may have been restarted.
         case.addCleanup(lambda: self.django.stop())
@@ -55,24 +58,29 @@ class Pair:
         for server in (self.django, self.chatferry):
             server.wait_until_it_answers()
 
-    def start_django(self, port):
-        command = [sys.executable, "-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "service.asgi:application"]
+    def start_django(self, port, home=REFERENCE):
+        listen = ("-b", "127.0.0.1", "-p", str(port))
+        command = [sys.executable, "-m", "daphne", *self.daphne, *listen, "service.asgi:application"]
         environment = clean_environment(**self.shared)
         log = self.directory / "django.log"
-        return launch("the reference", command, environment, REFERENCE, port, self.database, log)
+        return launch("the reference", command, environment, home, port, self.database, log)
 
     def start_chatferry(self, program, port):
         environment = clean_environment(**self.shared, CHATFERRY__SERVER__BIND=f"127.0.0.1:{port}")
         log = self.directory / "chatferry.log"
-        command = [str(program.resolve()), "serve"]
+        command = [str(program.resolve()), "serve", *self.arguments()]
         return launch("chatferry", command, environment, self.directory, port, self.database, log)
+
+    def arguments(self):
+        """What else `serve` is told."""
+        return []
 
     def ports(self):
         return urlsplit(self.django.url).port, urlsplit(self.chatferry.url).port
 
-    def restart_django(self):
-        """At the address it had."""
-        self.django = self.start_django(urlsplit(self.django.url).port)
+    def restart_django(self, home=REFERENCE):
+        """At the address it had; `home` may be a changed copy."""
+        self.django = self.start_django(urlsplit(self.django.url).port, home)
         self.django.wait_until_it_answers()
 
     def as_a_task(self, code):

@@ -7,13 +7,12 @@ skipped), and a chatferry binary (CHATFERRY_BINARY, else target/release or targe
 import asyncio
 import json
 import re
-import subprocess
 import unittest
 import urllib.request
 
+import services
 from fronts import Haproxy, Nginx, program
 from pair import PATIENCE_S, Pair, ask, directory, open_socket
-from servers import free_port
 from wire import TEXT, frame_bytes
 
 # So many that some are on either side of any share.
@@ -168,14 +167,8 @@ async_to_sync(get_channel_layer().group_send)("chat_{id}", event)
 """
 
     def setUp(self):
-        if not program("redis-server") or not program("nginx"):
-            self.skipTest("redis-server or nginx is not installed")
-        port = free_port()
-        command = [program("redis-server"), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir"]
-        redis = subprocess.Popen([*command, str(directory(self))], stdout=subprocess.DEVNULL)
-        self.addCleanup(redis.wait)
-        self.addCleanup(redis.terminate)
-        self.pair = Pair(self, REDIS_URL=f"redis://127.0.0.1:{port}")
+        services.needed(self, "nginx")
+        self.pair = Pair(self, REDIS_URL=services.redis(self))
         self.proxy = Nginx(directory(self), *self.pair.ports()).start()
         self.addCleanup(self.proxy.stop)
 

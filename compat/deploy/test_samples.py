@@ -4,7 +4,7 @@ import re
 import subprocess
 import unittest
 
-from fronts import HERE, Haproxy, Nginx, program
+from fronts import HERE, Haproxy, HaproxyGateway, Nginx, NginxGateway, program
 from pair import directory
 from servers import free_port
 
@@ -25,10 +25,16 @@ class Samples(unittest.TestCase):
             self.assertTrue(good, text)
             self.assertNotIn("[warn]", text)
 
-    def test_haproxy_takes_its_sample_without_a_warning(self):
-        good, text = self.check(Haproxy).check()
+    def test_haproxy_takes_its_samples_without_a_warning(self):
+        for front in (Haproxy, HaproxyGateway):
+            good, text = self.check(front).check()
+            self.assertTrue(good, text)
+            self.assertNotIn("[WARNING]", text)
+
+    def test_nginx_takes_its_sample_before_the_gateway(self):
+        good, text = self.check(NginxGateway).check()
         self.assertTrue(good, text)
-        self.assertNotIn("[WARNING]", text)
+        self.assertNotIn("[warn]", text)
 
     def test_systemd_takes_the_units(self):
         analyze = program("systemd-analyze")

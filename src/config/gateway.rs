@@ -11,9 +11,13 @@ settings! {
     /// The Django behind this server. Whatever Chatferry does not serve goes there: other paths,
     /// other sockets, the chat page's path too. `/healthz`, `/readyz` and `/metrics` stay here.
     pub struct Gateway in "gateway" {
-        /// Django's address: `http://HOST:PORT`, or `unix:/path` for a Unix socket. Without one
-        /// nothing is passed on, and the other settings of this section mean nothing.
+        /// Django's address: `http://HOST:PORT`, `https://HOST:PORT`, or `unix:/path` for a Unix
+        /// socket. Without one nothing is passed on, and the other settings of this section mean
+        /// nothing.
         upstream: Option<Upstream> = "",
+        /// PEM file of the authorities that an `https://` upstream is believed by; without one
+        /// the system's.
+        upstream_ca: Option<PathBuf> = "",
         /// Percent of the conversations that are served here, REST and sockets alike; the rest is
         /// Django's. A conversation is served here if the last four hex digits of its id, as a
         /// number, are less than 65536 × percent / 100. What belongs to no conversation (lists,
@@ -35,6 +39,9 @@ settings! {
         /// Seconds from the last byte of a request to the head of Django's answer; past them the
         /// client gets a 504.
         response_timeout_s: u64 = 60 in 1..=3600,
+        /// Seconds in the middle of Django's answer without a byte of it, nor one of the request's
+        /// body; past them the answer breaks off. Of sockets nothing is expected.
+        idle_timeout_s: u64 = 300 in 1..=86400,
         /// Believe the `X-Forwarded-…` headers of requests from other machines. Those of this
         /// machine, and those that come over a Unix socket, are always believed.
         trust_forwarded: bool = false,
@@ -57,6 +64,8 @@ choice! {
 pub enum Upstream {
     /// `host:port`, the host a name or an address.
     Tcp(String),
+    /// As [`Upstream::Tcp`], with TLS.
+    Tls(String),
     Unix(PathBuf),
 }
 
@@ -64,20 +73,27 @@ impl TryFrom<String> for Upstream {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        const EXPECTED: &str = "`http://HOST:PORT` or `unix:/path`";
+        const EXPECTED: &str = "`http://HOST:PORT`, `https://HOST:PORT` or `unix:/path`";
         match text.strip_prefix("unix:") {
             Some("") => return Err(EXPECTED),
             Some(path) => return Ok(Self::Unix(path.into())),
             None => {}
         }
-        let rest = text.strip_prefix("http://").ok_or(EXPECTED)?;
+        let (rest, is_tls) = match text.strip_prefix("https://") {
+            Some(rest) => (rest, true),
+            None => (text.strip_prefix("http://").ok_or(EXPECTED)?, false),
+        };
         let authority = rest.strip_suffix('/').unwrap_or(rest);
         let host_and_port: hyper::http::uri::Authority = authority.parse().map_err(|_| EXPECTED)?;
         if host_and_port.host().is_empty() || authority.contains('@') {
             return Err(EXPECTED);
         }
-        let port = host_and_port.port_u16().unwrap_or(80);
-        Ok(Self::Tcp(format!("{}:{port}", host_and_port.host())))
+        let (host, port) = (host_and_port.host(), host_and_port.port_u16());
+        Ok(if is_tls {
+            Self::Tls(format!("{host}:{}", port.unwrap_or(443)))
+        } else {
+            Self::Tcp(format!("{host}:{}", port.unwrap_or(80)))
+        })
     }
 }
 
@@ -85,6 +101,7 @@ impl fmt::Display for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => write!(f, "http://{address}"),
+            Self::Tls(address) => write!(f, "https://{address}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -104,6 +121,7 @@ mod tests {
             ("http://127.0.0.1:8001", "http://127.0.0.1:8001"),
             ("http://django", "http://django:80"),
             ("http://[::1]:8001/", "http://[::1]:8001"),
+            ("https://django.internal", "https://django.internal:443"),
             ("unix:/run/daphne.sock", "unix:/run/daphne.sock"),
         ] {
             assert_eq!(upstream(text).as_deref(), Ok(shown));
@@ -114,8 +132,9 @@ mod tests {
     fn anything_else_is_no_upstream() {
         for text in [
             "127.0.0.1:8001",
-            "https://django",
+            "ftp://django",
             "http://",
+            "https://",
             "http://a/path",
             "http://user:pass@a",
             "unix:",

@@ -1,18 +1,41 @@
 //! Bodies on their way through: passed on as they come, never gathered. Trailers are dropped.
 
 use std::{
+    fmt,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::upstream::Place;
+use crate::metrics::Metrics;
 
-type Polled = Poll<Option<Result<Frame<Bytes>, hyper::Error>>>;
+type Polled<E = hyper::Error> = Poll<Option<Result<Frame<Bytes>, E>>>;
+
+/// Why an answer ends before its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Interrupted {
+    #[error("the answer broke off: {0}")]
+    Broken(#[from] hyper::Error),
+    #[error("no byte of the answer, nor of the request, came in time")]
+    Idle,
+}
+
+impl Interrupted {
+    /// The word of the metrics for it.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self {
+            Interrupted::Broken(_) => "interrupted",
+            Interrupted::Idle => "idle",
+        }
+    }
+}
 
 /// The body of a request on its way to the upstream.
 pub enum Outgoing {
@@ -104,33 +127,95 @@ impl Body for Outgoing {
 
 /// The body of an answer on its way to the client. Dropping it before its end ends the upstream's
 /// connection; at its end the connection is kept for the next request.
-#[derive(Debug)]
 pub struct Relayed {
     body: Incoming,
     ended: bool,
+    patience: Patience,
+    /// Of the request, which may still be on its way.
+    upload: Arc<Upload>,
     place: Option<Place>,
+    metrics: Arc<Metrics>,
+}
+
+/// How long an answer may pause.
+struct Patience {
+    limit: Duration,
+    /// When the upstream was first asked for the bytes that have not come.
+    since: Option<Instant>,
+    /// Made when there is something to wait for: most answers come at once.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Patience {
+    /// Whether it is over; else the task is woken when it may be. Bytes at `other` are life too.
+    fn is_over(&mut self, other: Instant, cx: &mut Context<'_>) -> bool {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        let due = since.max(other) + self.limit;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        while timer.as_mut().poll(cx).is_ready() {
+            if due <= Instant::now() {
+                return true;
+            }
+            timer.as_mut().reset(due);
+        }
+        false
+    }
 }
 
 impl Relayed {
-    /// `place` is where the connection goes after the answer; without one it is closed.
+    /// `idle` is how long it may pause. `place` is where the connection goes after the answer;
+    /// without one it is closed.
     #[must_use]
-    pub fn new(body: Incoming, place: Option<Place>) -> Self {
+    pub fn new(
+        body: Incoming,
+        upload: Arc<Upload>,
+        idle: Duration,
+        place: Option<Place>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Relayed {
             body,
             ended: false,
+            patience: Patience {
+                limit: idle,
+                since: None,
+                timer: None,
+            },
+            upload,
             place,
+            metrics,
         }
+    }
+
+    fn interrupted(&self, why: Interrupted) -> Interrupted {
+        tracing::warn!(%why, "an answer could not be passed on whole");
+        self.metrics.gateway_failure(why.label());
+        why
+    }
+}
+
+impl fmt::Debug for Relayed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Relayed").field(&self.body).finish()
     }
 }
 
 impl Body for Relayed {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Interrupted;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
-        let polled = poll_data(&mut self.body, cx);
-        self.ended |= matches!(polled, Poll::Ready(None));
-        polled
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled<Interrupted> {
+        let Poll::Ready(next) = poll_data(&mut self.body, cx) else {
+            let last_sent = self.upload.last_at();
+            if !self.patience.is_over(last_sent, cx) {
+                return Poll::Pending;
+            }
+            return Poll::Ready(Some(Err(self.interrupted(Interrupted::Idle))));
+        };
+        self.patience.since = None;
+        self.ended |= next.is_none();
+        let next = next.map(|frame| frame.map_err(|error| self.interrupted(error.into())));
+        Poll::Ready(next)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -159,5 +244,77 @@ fn poll_data(body: &mut Incoming, cx: &mut Context<'_>) -> Polled {
             Some(Ok(frame)) if !frame.is_data() => {}
             other => return Poll::Ready(other),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::time::sleep;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    fn patience() -> Patience {
+        Patience {
+            limit: LIMIT,
+            since: None,
+            timer: None,
+        }
+    }
+
+    /// Waits for bytes that do not come; `other` tells when there were some the other way.
+    async fn run_out(patience: &mut Patience, other: impl Fn() -> Instant) {
+        poll_fn(|cx| {
+            if patience.is_over(other(), cx) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn patience_ends_after_its_time_and_begins_anew_with_each_byte() {
+        let (mut patience, began) = (patience(), Instant::now());
+        for _ in 0..3 {
+            let waiting = tokio::time::timeout(LIMIT / 2, run_out(&mut patience, || began));
+            assert!(waiting.await.is_err());
+            patience.since = None;
+        }
+        let anew = Instant::now();
+        run_out(&mut patience, || began).await;
+        assert_eq!(anew.elapsed().as_secs(), LIMIT.as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upload_that_goes_on_is_life() {
+        let (upload, began) = (Upload::new(false), Instant::now());
+        let sending = async {
+            for _ in 0..5 {
+                sleep(LIMIT / 2).await;
+                upload.saw(&Poll::Ready(None));
+            }
+        };
+        let mut patience = patience();
+        let waiting = run_out(&mut patience, || upload.last_at());
+        tokio::join!(sending, waiting);
+        assert_eq!(began.elapsed().as_secs(), 35);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_reads_slowly_costs_no_patience() {
+        let (mut patience, began) = (patience(), Instant::now());
+        let waiting = tokio::time::timeout(LIMIT / 2, run_out(&mut patience, || began));
+        assert!(waiting.await.is_err());
+        // Bytes came, and nobody asked for more for a long time.
+        patience.since = None;
+        sleep(LIMIT * 9).await;
+        let asked = Instant::now();
+        run_out(&mut patience, || began).await;
+        assert_eq!(asked.elapsed().as_secs(), LIMIT.as_secs());
     }
 }

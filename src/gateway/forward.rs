@@ -54,14 +54,10 @@ pub async fn forward(
 }
 
 async fn relay(gateway: &Arc<Gateway>, request: Request<Incoming>) -> Result<Response, Failure> {
-    let request = outgoing(gateway, request);
-    let (response, place) = gateway
-        .upstream
-        .send(request, gateway.response_timeout)
-        .await?;
+    let response = gateway.upstream.send(outgoing(gateway, request)).await?;
     let (mut head, body) = response.into_parts();
     headers::strip_hop_by_hop(&mut head.headers);
-    Ok(incoming(head, Relayed::new(body, Some(place))))
+    Ok(incoming(head, body))
 }
 
 /// A handshake: the answer decides whether there is a socket.
@@ -80,15 +76,12 @@ async fn upgrade(
     let asked = request.headers_mut();
     asked.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     asked.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    let mut response = gateway
-        .upstream
-        .upgrade(request, gateway.response_timeout)
-        .await?;
+    let mut response = gateway.upstream.upgrade(request).await?;
     tunnel.answered(response.status());
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         let (mut head, body) = response.into_parts();
         headers::strip_hop_by_hop(&mut head.headers);
-        return Ok(incoming(head, Relayed::new(body, None)));
+        return Ok(incoming(head, gateway.upstream.refusal(body)));
     }
     let upstream = hyper::upgrade::on(&mut response);
     let (mut head, _) = response.into_parts();

@@ -16,7 +16,7 @@ fn side(percent: u8, path: &str, upgrade: bool) -> Side {
     let config = Config::load(None, std::iter::empty(), &flags)
         .unwrap()
         .config;
-    let gateway = Gateway::of(&config).unwrap();
+    let gateway = Gateway::of(&config, &Arc::default()).unwrap().unwrap();
     let mut headers = HeaderMap::new();
     if upgrade {
         headers.insert("upgrade", "websocket".parse().unwrap());
@@ -80,5 +80,5 @@ fn what_is_not_the_chat_is_django_s_and_what_operators_ask_is_ours() {
 #[test]
 fn without_an_upstream_there_is_no_gateway() {
     let config = Config::load(None, std::iter::empty(), &[]).unwrap().config;
-    assert!(Gateway::of(&config).is_none());
+    assert!(Gateway::of(&config, &Arc::default()).unwrap().is_none());
 }

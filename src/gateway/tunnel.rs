@@ -157,6 +157,8 @@ async fn up(
             return to.shutdown().await;
         }
         to.write_all(bytes).await?;
+        // TLS may hold back what the socket did not take.
+        to.flush().await?;
         see(bytes);
     }
 }
@@ -183,6 +185,7 @@ async fn down(
                     return to.shutdown().await;
                 }
                 to.write_all(bytes).await?;
+                to.flush().await?;
                 cutter.cut(bytes, |piece| {
                     closing |= matches!(piece, Piece::Head(head) if head.opcode == CLOSE);
                 });

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    path::Path,
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -18,9 +19,13 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use super::body::{Outgoing, Upload};
+use super::{
+    body::{Outgoing, Relayed, Upload},
+    tls::{Tls, TrustError},
+};
 use crate::{
     config::Upstream as Address,
+    metrics::Metrics,
     server::{Io, Stream},
 };
 
@@ -86,11 +91,23 @@ impl Failure {
     }
 }
 
+/// How long things may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub connect: Duration,
+    /// From the last byte of the request's body to the head of the answer.
+    pub response: Duration,
+    /// Without a byte either way in the middle of an answer.
+    pub idle: Duration,
+}
+
 /// The upstream and the connections to it that are free.
-#[derive(Debug)]
 pub struct Upstream {
     address: Address,
-    connect_timeout: Duration,
+    /// Of an address that asks for it.
+    tls: Option<Tls>,
+    limits: Limits,
+    metrics: Arc<Metrics>,
     /// The one used last is last, and used next.
     idle: Mutex<Vec<Idle>>,
 }
@@ -102,7 +119,6 @@ struct Idle {
 }
 
 /// A connection in use, and where it belongs.
-#[derive(Debug)]
 pub struct Place {
     upstream: Arc<Upstream>,
     sender: Sender,
@@ -128,38 +144,55 @@ impl Place {
 }
 
 impl Upstream {
-    pub fn new(address: Address, connect_timeout: Duration) -> Self {
-        Upstream {
+    /// `authorities` is a file of those who may say who the upstream is, if it has TLS.
+    ///
+    /// # Errors
+    /// When there are none of them.
+    pub fn new(
+        address: Address,
+        authorities: Option<&Path>,
+        limits: Limits,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, TrustError> {
+        let tls = match &address {
+            Address::Tls(address) => Some(Tls::to(address, authorities)?),
+            Address::Tcp(_) | Address::Unix(_) => None,
+        };
+        Ok(Upstream {
             address,
-            connect_timeout,
+            tls,
+            limits,
+            metrics,
             idle: Mutex::default(),
-        }
+        })
     }
 
-    /// Sends a request and waits for the head of the answer, `patience` from the last byte of the
-    /// request's body. A kept connection that turns out to be dead costs one more attempt, if the
-    /// request can be sent again.
+    /// Sends a request and waits for the head of the answer. A kept connection that turns out to
+    /// be dead costs one more attempt, if the request can be sent again.
     ///
     /// # Errors
     /// See [`Failure`].
     pub async fn send(
         self: &Arc<Self>,
         mut request: Request<Outgoing>,
-        patience: Duration,
-    ) -> Result<(Response<Incoming>, Place), Failure> {
+    ) -> Result<Response<Relayed>, Failure> {
         let upload = match request.body() {
             Outgoing::Empty => Upload::new(true),
             Outgoing::Streaming(_, upload) => Arc::clone(upload),
         };
-        let place = |sender| Place {
-            upstream: Arc::clone(self),
-            sender,
-            upload: Arc::clone(&upload),
+        let relayed = |response: Response<Incoming>, sender| {
+            let place = Place {
+                upstream: Arc::clone(self),
+                sender,
+                upload: Arc::clone(&upload),
+            };
+            response.map(|body| self.relayed(body, Arc::clone(&upload), Some(place)))
         };
+        let patience = self.limits.response;
         if let Some(mut sender) = self.kept().await {
             let copy = copy(&request);
             match in_time(&upload, patience, sender.try_send_request(request)).await? {
-                Ok(response) => return Ok((response, place(sender))),
+                Ok(response) => return Ok(relayed(response, sender)),
                 Err(mut error) => match error.take_message().or(copy) {
                     Some(unsent) => request = unsent,
                     None => return Err(Failure::Broken(error.into_error())),
@@ -168,21 +201,33 @@ impl Upstream {
         }
         let mut sender = self.connect(false).await?;
         let response = in_time(&upload, patience, sender.send_request(request)).await?;
-        Ok((response.map_err(Failure::Broken)?, place(sender)))
+        Ok(relayed(response.map_err(Failure::Broken)?, sender))
+    }
+
+    fn relayed(&self, body: Incoming, upload: Arc<Upload>, place: Option<Place>) -> Relayed {
+        Relayed::new(
+            body,
+            upload,
+            self.limits.idle,
+            place,
+            Arc::clone(&self.metrics),
+        )
     }
 
     /// Sends a request that may be answered with an upgrade, on a connection of its own.
     ///
     /// # Errors
     /// See [`Failure`].
-    pub async fn upgrade(
-        &self,
-        request: Request<Outgoing>,
-        patience: Duration,
-    ) -> Result<Response<Incoming>, Failure> {
+    pub async fn upgrade(&self, request: Request<Outgoing>) -> Result<Response<Incoming>, Failure> {
         let mut sender = self.connect(true).await?;
-        let response = in_time(&Upload::new(true), patience, sender.send_request(request)).await?;
+        let (upload, patience) = (Upload::new(true), self.limits.response);
+        let response = in_time(&upload, patience, sender.send_request(request)).await?;
         response.map_err(Failure::Broken)
+    }
+
+    /// The body of an answer to [`Upstream::upgrade`] that is no upgrade.
+    pub fn refusal(&self, body: Incoming) -> Relayed {
+        self.relayed(body, Upload::new(true), None)
     }
 
     /// A kept connection that still lives.
@@ -197,17 +242,7 @@ impl Upstream {
     }
 
     async fn connect(&self, upgrade: bool) -> Result<Sender, Failure> {
-        let opening = async {
-            Ok(match &self.address {
-                Address::Tcp(address) => {
-                    let stream = TcpStream::connect(address).await?;
-                    stream.set_nodelay(true)?;
-                    Io::Tcp(stream)
-                }
-                Address::Unix(path) => Io::Unix(UnixStream::connect(path).await?),
-            })
-        };
-        let io = timeout(self.connect_timeout, opening)
+        let io = timeout(self.limits.connect, self.open())
             .await
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             .map_err(Failure::Connect)?;
@@ -227,6 +262,19 @@ impl Upstream {
             }
         });
         Ok(sender)
+    }
+
+    async fn open(&self) -> io::Result<Io> {
+        let address = match &self.address {
+            Address::Tcp(address) | Address::Tls(address) => address,
+            Address::Unix(path) => return Ok(Io::Unix(UnixStream::connect(path).await?)),
+        };
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(match &self.tls {
+            Some(tls) => Io::Tls(Box::new(tls.over(stream).await?)),
+            None => Io::Tcp(stream),
+        })
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {

@@ -10,7 +10,10 @@ use bytes::Bytes;
 use http_body_util::{Full, combinators::UnsyncBoxBody};
 use hyper::body::{Frame, SizeHint};
 
-use crate::{gateway::Relayed, store::StoreError};
+use crate::{
+    gateway::{Interrupted, Relayed},
+    store::StoreError,
+};
 
 /// The body of every answer.
 #[derive(Debug)]
@@ -24,7 +27,7 @@ pub enum Body {
 #[derive(Debug, thiserror::Error)]
 pub enum Broken {
     #[error(transparent)]
-    Upstream(#[from] hyper::Error),
+    Upstream(#[from] Interrupted),
     #[error(transparent)]
     Store(#[from] StoreError),
     /// See [`super::api`].

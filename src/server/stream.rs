@@ -12,6 +12,7 @@ use tokio::{
     net::{TcpStream, UnixStream},
     sync::OwnedSemaphorePermit,
 };
+use tokio_rustls::TlsStream;
 
 use crate::metrics::Held;
 
@@ -28,9 +29,10 @@ pub struct Place {
     pub open: Held,
 }
 
-/// The kinds of sockets a server listens on.
+/// The kinds of sockets there are.
 pub enum Io {
     Tcp(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
     Unix(UnixStream),
 }
 
@@ -38,10 +40,12 @@ impl Io {
     /// Who is at the other end; nobody has an address over a Unix socket.
     #[must_use]
     pub fn peer(&self) -> Option<IpAddr> {
-        match self {
-            Io::Tcp(socket) => socket.peer_addr().ok().map(|it| it.ip().to_canonical()),
-            Io::Unix(_) => None,
-        }
+        let socket = match self {
+            Io::Tcp(socket) => socket,
+            Io::Tls(socket) => socket.get_ref().0,
+            Io::Unix(_) => return None,
+        };
+        socket.peer_addr().ok().map(|it| it.ip().to_canonical())
     }
 }
 
@@ -57,6 +61,7 @@ macro_rules! either {
     ($stream:expr, $method:ident($($argument:expr),*)) => {
         match &mut $stream.get_mut().io {
             Io::Tcp(socket) => Pin::new(socket).$method($($argument),*),
+            Io::Tls(socket) => Pin::new(socket).$method($($argument),*),
             Io::Unix(socket) => Pin::new(socket).$method($($argument),*),
         }
     };

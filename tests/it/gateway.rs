@@ -8,4 +8,5 @@ mod moving;
 mod rollout;
 mod shadow;
 mod sockets;
+mod tls;
 mod upstream;

@@ -74,6 +74,14 @@ def deploy(_):
     run(python(), "-m", "unittest", *tests, CHATFERRY_BINARY=str(release_binary()))
 
 
+def move(_):
+    build(None)
+    for name in ("nginx", "haproxy", "redis-server", "mariadbd", "my_print_defaults"):
+        command(name)
+    node()
+    run(python(), "compat/deploy/under_load.py", CHATFERRY_BINARY=str(release_binary()))
+
+
 def compat(_):
     build(None)
     run(python(), "compat/kit/side_by_side.py", "--binary", release_binary())
@@ -150,6 +158,15 @@ def commit(_):
     return skipped
 
 
+def bench_gateway(_):
+    build(None)
+    command("haproxy")
+    found = {"CHATFERRY_TEST_PYTHON": str(python())}
+    # As in footprint: the client is debug code.
+    client = ("bench", "--locked", "--quiet", "--profile", "dev", "--bench", "gateway", "--")
+    run(cargo(), *client, "--binary", release_binary(), **found)
+
+
 STEPS = [
     Step("fmt", "the code is formatted", fmt, quick=True),
     Step("clippy", "no lint has anything to say", clippy, quick=True),
@@ -162,6 +179,7 @@ STEPS = [
     Step("kit", "the tools of the comparison themselves", kit),
     Step("django_app", "settings read from Django, and what would differ", django_app),
     Step("deploy", "moves behind nginx and HAProxy with the samples", deploy),
+    Step("move", "a whole move and back while 200 people chat, behind nginx and HAProxy", move),
     Step("compat", "side by side with a live Django", compat),
     Step("databases", "side by side on one database, of each kind", compat_databases),
     Step("page", "people in Chromium use the chat page", page),
@@ -175,4 +193,5 @@ EXTRA = [
     Step("footprint", "size, start and memory, in figures", footprint),
     Step("fleet", "a mixed fleet for ten minutes while Redis and processes are killed", fleet),
     Step("commit", "group commit beside inserts by hand, on each kind of database", commit),
+    Step("bench_gateway", "what the gateway adds, beside HAProxy", bench_gateway),
 ]

@@ -7,6 +7,7 @@ environment it needs no service: a SQLite file beside manage.py and the in-memor
                      postgres://user:password@host:port/name (?host=/directory/of/its/socket)
     REDIS_URL        redis://host:port/db; turns on channels_redis
     REDIS_BACKEND    core (default) or pubsub
+    REDIS_CAPACITY   messages that wait in one channel; 100, the default of channels_redis, if unset
     DJANGO_LANGUAGE  en-us (default) or ko-kr
     SECRET_KEY       only needed to share sessions with another service
 """
@@ -64,7 +65,10 @@ def channel_layer_from_env(env):
     if not url:
         return {"BACKEND": "channels.layers.InMemoryChannelLayer"}
     kinds = {"core": "core.RedisChannelLayer", "pubsub": "pubsub.RedisPubSubChannelLayer"}
-    return {"BACKEND": f"channels_redis.{kinds[env.get('REDIS_BACKEND', 'core')]}", "CONFIG": {"hosts": [url]}}
+    config = {"hosts": [url]}
+    if capacity := env.get("REDIS_CAPACITY"):
+        config["capacity"] = int(capacity)
+    return {"BACKEND": f"channels_redis.{kinds[env.get('REDIS_BACKEND', 'core')]}", "CONFIG": config}
 
 
 SECRET_KEY = os.environ.get("SECRET_KEY", "the-reference-service-keeps-no-secrets-0123456789")

@@ -156,11 +156,8 @@ impl Question {
         let peer = head.extensions.get().copied().unwrap_or(Peer(None));
         headers::prepare(&mut head.headers, peer, gateway.trust_forwarded);
         let request = Request::from_parts(head, Outgoing::Empty);
-        let sent = gateway.upstream.send(request, gateway.response_timeout);
-        let (response, place) = sent.await.ok()?;
-        let answered = self.answered(response).await;
-        place.give_back();
-        answered
+        let response = gateway.upstream.send(request).await.ok()?;
+        self.answered(response).await
     }
 
     /// Only JSON is compared: pages for people may look different.

@@ -318,6 +318,25 @@ async fn an_answer_that_breaks_off_breaks_off_for_the_client() {
 }
 
 #[tokio::test]
+async fn an_answer_that_stops_coming_breaks_off() {
+    let upstream = Upstream::start(|mut call: Call| async move {
+        call.head().await;
+        call.write("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+            .await;
+        // Until the gateway gives up.
+        while call.more().await {}
+    })
+    .await;
+    let server = upstream.gateway(&[("gateway.idle_timeout_s", "1")]).await;
+    let mut client = server.connect().await;
+    client.send(request("GET", "/", &[], None)).await;
+    assert_eq!(client.head().await.status, 200);
+    assert_eq!(client.rest().await, "half");
+    let metric = "chatferry_gateway_failures_total{kind=\"idle\"}";
+    assert!((server.metric(metric).await - 1.0).abs() < f64::EPSILON);
+}
+
+#[tokio::test]
 async fn garbage_instead_of_an_answer_is_a_502() {
     let upstream = Upstream::answering("SSH-2.0-OpenSSH\r\n").await;
     let server = upstream.gateway(&[]).await;

@@ -1,0 +1,77 @@
+//! TLS to the upstream: whom to believe that they are it.
+
+use std::{io, path::Path, sync::Arc};
+
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::ring,
+    pki_types::{
+        CertificateDer, InvalidDnsNameError, ServerName,
+        pem::{self, PemObject},
+    },
+};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsConnector, TlsStream};
+
+/// Why it is not known whom to believe.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    #[error("gateway.upstream: {0}")]
+    Name(#[from] InvalidDnsNameError),
+    #[error("gateway.upstream_ca {file}: {error}")]
+    File { file: String, error: pem::Error },
+    #[error(
+        "gateway.upstream has TLS, and there is no authority to believe: set gateway.upstream_ca"
+    )]
+    Nobody,
+    #[error("gateway.upstream: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+/// The way to talk to one server.
+pub struct Tls {
+    connector: TlsConnector,
+    name: ServerName<'static>,
+}
+
+impl Tls {
+    /// To `host:port`; `authorities` is a PEM file in place of the system's.
+    pub fn to(address: &str, authorities: Option<&Path>) -> Result<Self, TrustError> {
+        let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let name = ServerName::try_from(host.to_owned())?;
+        let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots(authorities)?)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Tls {
+            connector: Arc::new(config).into(),
+            name,
+        })
+    }
+
+    /// Shakes hands.
+    pub async fn over(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        let stream = self.connector.connect(self.name.clone(), stream).await?;
+        Ok(stream.into())
+    }
+}
+
+fn roots(authorities: Option<&Path>) -> Result<RootCertStore, TrustError> {
+    let certificates = match authorities {
+        Some(file) => CertificateDer::pem_file_iter(file)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .map_err(|error| TrustError::File {
+                file: file.display().to_string(),
+                error,
+            })?,
+        None => rustls_native_certs::load_native_certs().certs,
+    };
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(certificates);
+    if roots.is_empty() {
+        return Err(TrustError::Nobody);
+    }
+    Ok(roots)
+}

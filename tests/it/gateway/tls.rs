@@ -1,0 +1,118 @@
+//! An upstream with TLS.
+
+use std::{path::Path, process::Command, sync::Arc};
+
+use chatferry::app::App;
+use rustls::{
+    ServerConfig,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
+use tokio_rustls::TlsAcceptor;
+
+use crate::support::{Directory, Server, server::config, skip, socket::handshake};
+
+/// A certificate for 127.0.0.1 that speaks for itself; `false` without openssl.
+fn certificate(directory: &Path) -> bool {
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-nodes", "-days", "2"])
+        .args(["-pkeyopt", "ec_paramgen_curve:prime256v1"])
+        .args(["-subj", "/CN=127.0.0.1"])
+        .args(["-addext", "subjectAltName=IP:127.0.0.1"])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+        .args(["-keyout", "key.pem", "-out", "cert.pem"])
+        .current_dir(directory)
+        .output();
+    made.is_ok_and(|made| made.status.success())
+}
+
+/// A server that sends back every byte after its own head; its URL.
+async fn echo(directory: &Path) -> String {
+    let chain = CertificateDer::pem_file_iter(directory.join("cert.pem"));
+    let chain = chain.unwrap().map(Result::unwrap).collect();
+    let key = PrivateKeyDer::from_pem_file(directory.join("key.pem")).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let Ok(mut stream) = acceptor.accept(stream).await else {
+                    return;
+                };
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(stream.read_u8().await.unwrap());
+                }
+                let head = String::from_utf8(head).unwrap().to_lowercase();
+                let answer = if head.contains("upgrade: websocket") {
+                    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+                     Connection: Upgrade\r\n\r\n"
+                } else {
+                    "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+                };
+                stream.write_all(answer.as_bytes()).await.unwrap();
+                let (mut read, mut write) = tokio::io::split(stream);
+                let _ = tokio::io::copy(&mut read, &mut write).await;
+            });
+        }
+    });
+    format!("https://{address}")
+}
+
+#[tokio::test]
+async fn requests_and_sockets_go_to_an_upstream_with_tls_whose_authority_is_known() {
+    let directory = Directory::new();
+    if !certificate(directory.path()) {
+        return skip("no openssl");
+    }
+    let url = echo(directory.path()).await;
+    let authority = directory.path().join("cert.pem").display().to_string();
+    let flags = [
+        ("gateway.upstream", url.as_str()),
+        ("gateway.upstream_ca", authority.as_str()),
+    ];
+    let server = Server::with(&flags).await;
+    assert_eq!(server.get("/").await.text(), "hello");
+    let mut client = server.connect().await;
+    assert_eq!(client.ask(handshake("/ws/other/", "")).await.status, 101);
+    let bytes = vec![b'x'; 100_000];
+    client.send(&bytes).await;
+    assert_eq!(client.take(bytes.len()).await, bytes);
+    let suspicious = Server::with(&flags[..1]).await;
+    assert_eq!(
+        suspicious.get("/").await.status,
+        502,
+        "an unknown authority is not trusted"
+    );
+}
+
+#[tokio::test]
+async fn a_server_without_an_authority_to_believe_does_not_start() {
+    let directory = Directory::new();
+    let empty = directory.path().join("empty.pem");
+    std::fs::write(&empty, "").unwrap();
+    for (file, why) in [
+        (empty, "no authority"),
+        ("/nowhere.pem".into(), "/nowhere.pem"),
+    ] {
+        let file = file.display().to_string();
+        let flags = [
+            ("gateway.upstream", "https://127.0.0.1:1"),
+            ("gateway.upstream_ca", &file),
+        ];
+        let error = App::start(config(&directory, &flags)).await.err().unwrap();
+        assert!(error.to_string().contains(why), "{error}");
+    }
+}

@@ -18,6 +18,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, ConfigError, Loaded, example_toml};
+use crate::http::docs;
 use crate::telemetry;
 
 /// The file that is read when none is named, if it is there.
@@ -74,6 +75,8 @@ enum Command {
     },
     /// Exit 0 if the server of these settings answers /readyz
     Healthcheck(Choices),
+    /// Print the OpenAPI 3.1 document of everything that is served
+    Openapi(Choices),
     /// Speak to the channel layer
     #[command(subcommand)]
     Layer(layer::Command),
@@ -87,6 +90,7 @@ impl Cli {
         let (Command::Serve(after)
         | Command::Check(after)
         | Command::Healthcheck(after)
+        | Command::Openapi(after)
         | Command::Layer(
             layer::Command::Send { choices: after, .. }
             | layer::Command::Tail { choices: after, .. },
@@ -157,6 +161,7 @@ async fn execute(command: Command, loaded: Loaded, sources: Sources) -> ExitCode
             warned(loaded);
             code
         }
+        Command::Openapi(_) => print(&docs::document(&warned(loaded))),
         Command::Layer(command) => layer::layer(&warned(loaded), command).await,
         Command::Healthcheck(_) => match healthcheck::ready(&loaded.config.server.bind).await {
             Ok(()) => ExitCode::SUCCESS,
@@ -314,6 +319,7 @@ mod tests {
             "check",
             "config",
             "healthcheck",
+            "openapi",
             "--set <KEY=VALUE>",
         ] {
             assert!(help.contains(command), "{help}");

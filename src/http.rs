@@ -7,10 +7,12 @@
 //! - [`listing`] is one that is too long to be held,
 //! - [`api`] has one file for each resource,
 //! - [`ops`] answers load balancers and Prometheus,
-//! - [`page`] is the chat page.
+//! - [`page`] is the chat page,
+//! - [`docs`] is the API document.
 
 pub mod api;
 mod body;
+pub mod docs;
 pub mod extract;
 pub mod listing;
 pub mod middleware;

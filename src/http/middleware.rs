@@ -13,7 +13,7 @@ use hyper::{
 };
 
 use super::{
-    Response, api,
+    Response, api, docs,
     extract::{Request, Unreadable},
     ops, page,
     reply::{self, Answer, Reply},
@@ -82,6 +82,9 @@ async fn answer(app: &App, request: &Request) -> (&'static str, Response) {
     let route = Route::of(&request.path, &app.config);
     let label = route.as_ref().map_or("unknown", Route::label);
     let answer = match route {
+        Some(ref ours) if ours.is_read_only() && !matches!(&*request.method, "GET" | "HEAD") => {
+            return (label, reply::read_only());
+        }
         Some(Route::Healthz) => return (label, ops::healthz()),
         Some(Route::Readyz) => return (label, ops::readyz(app).await),
         Some(Route::Metrics) => return (label, ops::metrics(app)),
@@ -89,6 +92,8 @@ async fn answer(app: &App, request: &Request) -> (&'static str, Response) {
             Answer::new(AnsweredBy::Outside, reply::bad_host())
         }
         Some(Route::Page) => return (label, page::chat_page(app)),
+        Some(Route::Docs) => return (label, docs::docs()),
+        Some(Route::OpenApi) => return (label, docs::openapi(&app.config)),
         Some(Route::Api(resource)) => view(app, request, resource).await,
         None => unknown(app, request),
     };

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import databases
 import neighbours
-from provision import CLIENTS, cargo, cargo_tool, chromium, command, node, python
+from provision import CLIENTS, cargo, cargo_tool, chromium, command, node, python, venv
 from server import release_binary, serving
-from shell import KEPT, ROOT, Skipped, run, run_counting, succeeds
+from shell import KEPT, ROOT, Skipped, run, run_counting, scratch, succeeds
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,16 @@ def compat_databases(_):
     return skipped
 
 
+def openapi(_):
+    build(None)
+    home = ROOT / "tests" / "openapi"
+    tool = venv("openapi", home / "requirements.txt").with_name("schemathesis")
+    with serving() as address:
+        # Here it leaves its notes, and waits for no slow answer for ever.
+        checks = ("--config-file", home / "schemathesis.toml", "run", f"{address}/openapi.json", "--request-timeout", "20")
+        run(tool, *checks, cwd=scratch(), timeout_s=600)
+
+
 def page(_):
     build(None)
     pictures = KEPT / "screenshots"
@@ -182,6 +192,7 @@ STEPS = [
     Step("move", "a whole move and back while 200 people chat, behind nginx and HAProxy", move),
     Step("compat", "side by side with a live Django", compat),
     Step("databases", "side by side on one database, of each kind", compat_databases),
+    Step("openapi", "the API document and the answers agree", openapi),
     Step("page", "people in Chromium use the chat page", page),
     Step("ws_node", "Node's ws, and raw sockets", ws_node),
     Step("ws_python", "Python's websockets, 200 at once", ws_python),

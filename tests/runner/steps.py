@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import databases
 import neighbours
 from provision import CLIENTS, cargo, cargo_tool, chromium, command, node, python, venv
-from server import release_binary, serving
+from server import release_binary, running, serving
 from shell import KEPT, ROOT, Skipped, run, run_counting, scratch, succeeds
 
 
@@ -177,6 +177,19 @@ def bench_gateway(_):
     run(cargo(), *client, "--binary", release_binary(), **found)
 
 
+def soak(options):
+    build(None)
+    minutes = options.minutes or 30
+    with running(WS__HISTORY_LIMIT="50") as (address, pid):
+        run(python(), "tests/bench/soak.py", address, pid, minutes, KEPT, timeout_s=minutes * 60 + 600)
+
+
+def rolling(_):
+    build(None)
+    command("redis-server")
+    run(python(), "tests/bench/rolling.py", release_binary())
+
+
 STEPS = [
     Step("fmt", "the code is formatted", fmt, quick=True),
     Step("clippy", "no lint has anything to say", clippy, quick=True),
@@ -205,4 +218,6 @@ EXTRA = [
     Step("fleet", "a mixed fleet for ten minutes while Redis and processes are killed", fleet),
     Step("commit", "group commit beside inserts by hand, on each kind of database", commit),
     Step("bench_gateway", "what the gateway adds, beside HAProxy", bench_gateway),
+    Step("soak", "memory, files and tasks stay what they are, into target/tests/soak.svg", soak),
+    Step("rolling", "rolling restarts under 500 chatting sockets", rolling),
 ]

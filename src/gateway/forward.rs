@@ -22,6 +22,7 @@ use crate::{
     app::App,
     django::handshake,
     http::{Body, Response, reply},
+    telemetry::request::ACCESS,
     value::Value,
     ws,
 };
@@ -47,8 +48,9 @@ pub async fn forward(
             refuse(&failure)
         }
     };
-    app.metrics
-        .gateway_request(response.status().as_u16(), began.elapsed());
+    let (status, took) = (response.status().as_u16(), began.elapsed());
+    app.metrics.gateway_request(status, took);
+    tracing::debug!(target: ACCESS, route = "django", status, ?took, "answered");
     Question::ask(question, app);
     response
 }

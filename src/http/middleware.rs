@@ -31,6 +31,7 @@ use crate::{
         urls::append_slash_location,
     },
     gateway::{self, Question},
+    telemetry::request::ACCESS,
     ws,
 };
 
@@ -53,9 +54,10 @@ pub async fn handle(app: Arc<App>, request: hyper::Request<Incoming>) -> Respons
         Ok(request) => answer(&app, &request).await,
         Err(unreadable) => ("unreadable", refuse(unreadable)),
     };
-    let status = response.status().as_u16();
+    let (status, took) = (response.status().as_u16(), began.elapsed());
     app.metrics
-        .rest_request(route, method.as_str(), status, began.elapsed());
+        .rest_request(route, method.as_str(), status, took);
+    tracing::debug!(target: ACCESS, %method, route, status, ?took, "answered");
     Question::ask(question, &app);
     response
 }

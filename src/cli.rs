@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 could not be done, 2 the command line or the settings are wrong. What the
 //! commands do is in `cli/`, one file each; `main` passes in the arguments and the environment.
 
+mod advice;
 mod check;
 mod healthcheck;
 mod layer;
@@ -75,7 +76,7 @@ enum Command {
     },
     /// Exit 0 if the server of these settings answers /readyz
     Healthcheck(Choices),
-    /// Print the OpenAPI 3.1 document of everything that is served
+    /// Print the API document of everything that is served
     Openapi(Choices),
     /// Speak to the channel layer
     #[command(subcommand)]
@@ -173,7 +174,7 @@ async fn execute(command: Command, loaded: Loaded, sources: Sources) -> ExitCode
 /// Serves, unless the settings ask for what is not served or not safe.
 async fn start(loaded: Loaded, sources: Sources) -> ExitCode {
     // Whoever set the log up before wants to keep it.
-    let _ = telemetry::init(&loaded.config.log);
+    let log = telemetry::init(&loaded.config.log).ok();
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -182,8 +183,7 @@ async fn start(loaded: Loaded, sources: Sources) -> ExitCode {
         complain(refusal);
     }
     if refusals.is_empty() {
-        let reread = move || sources.load().map(|loaded| loaded.config);
-        serve::serve(loaded.config, reread).await
+        serve::serve(loaded, log, move || sources.load()).await
     } else {
         ExitCode::from(WRONG)
     }

@@ -1,6 +1,9 @@
-//! Listens, accepts, limits, and ends: the frame around every connection.
+//! Accepts, limits, and ends: the frame around every connection. [`Listener`] is the socket it
+//! listens on, and [`waiting`] what is answered there before there is anything to serve.
 
+mod listener;
 mod stream;
+pub mod waiting;
 
 use std::{
     convert::Infallible,
@@ -8,24 +11,32 @@ use std::{
     pin::pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{Request, StatusCode, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::AsyncWriteExt,
-    net::{TcpListener, UnixListener, UnixStream},
     sync::Semaphore,
     time::{sleep, timeout},
 };
+use tracing::Instrument as _;
 
 use self::stream::Place;
-pub use self::stream::{Io, Stream};
-
-use crate::{app::App, config::Bind, gateway::Peer, http::middleware};
+pub use self::{
+    listener::Listener,
+    stream::{Io, Stream},
+};
+use crate::{
+    app::App,
+    config::Bind,
+    gateway::Peer,
+    http::{middleware, reply},
+    telemetry::request::RequestId,
+};
 
 /// How long a kept-alive connection may be silent between two requests: Daphne's `http_timeout`
 /// leaves it open for a minute.
@@ -34,6 +45,10 @@ const KEEP_ALIVE: Duration = Duration::from_secs(60);
 /// Most bytes of a request's head, and most header lines: Twisted's own.
 const HEAD_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 500;
+
+/// How long a connection on which nothing was asked yet when the drain began may still ask: its
+/// client was accepted and may have sent a request that has not arrived.
+const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// How long to wait after the system would not give us another connection.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -47,11 +62,8 @@ pub struct Server {
     listener: Listener,
     /// One permit for each connection that may be open.
     permits: Arc<Semaphore>,
-}
-
-enum Listener {
-    Tcp(TcpListener),
-    Unix(UnixListener),
+    /// Numbers the connections for the log.
+    accepted: AtomicU64,
 }
 
 /// How a server ended.
@@ -64,26 +76,25 @@ pub enum Ended {
 }
 
 impl Server {
-    /// Listens where `server.bind` says; a socket file left behind by a dead process is replaced.
+    /// Listens where `server.bind` says.
     ///
     /// # Errors
-    /// When the address is taken or not ours.
+    /// See [`Listener::bind`].
     pub async fn bind(app: Arc<App>) -> io::Result<Self> {
-        let listener = match &app.config.server.bind {
-            Bind::Tcp(address) => Listener::Tcp(TcpListener::bind(address).await?),
-            Bind::Unix(path) => {
-                if UnixStream::connect(path).await.is_err() && path.exists() {
-                    std::fs::remove_file(path)?;
-                }
-                Listener::Unix(UnixListener::bind(path)?)
-            }
-        };
+        let listener = Listener::bind(&app.config.server).await?;
+        Ok(Server::new(app, listener))
+    }
+
+    /// A server on a socket that listens already.
+    #[must_use]
+    pub fn new(app: Arc<App>, listener: Listener) -> Self {
         let permits = Arc::new(Semaphore::new(app.config.server.max_connections));
-        Ok(Server {
+        Server {
             app,
             listener,
             permits,
-        })
+            accepted: AtomicU64::new(0),
+        }
     }
 
     /// The address it listens on, as a client writes it: with the port that a bind to port 0 got.
@@ -91,9 +102,10 @@ impl Server {
     /// # Errors
     /// When the system cannot tell.
     pub fn address(&self) -> io::Result<String> {
-        Ok(match (&self.listener, &self.app.config.server.bind) {
-            (Listener::Tcp(listener), _) => format!("http://{}", listener.local_addr()?),
-            (Listener::Unix(_), bind) => bind.to_string(),
+        let place = self.listener.place()?;
+        Ok(match place {
+            Bind::Tcp(address) => format!("http://{address}"),
+            Bind::Unix(_) => place.to_string(),
         })
     }
 
@@ -109,6 +121,7 @@ impl Server {
             app,
             listener,
             permits,
+            ..
         } = self;
         drop(listener);
         let all = u32::try_from(app.config.server.max_connections).unwrap_or(u32::MAX);
@@ -122,7 +135,7 @@ impl Server {
 
     async fn accept_all(&self) -> Infallible {
         loop {
-            match self.accept().await {
+            match self.listener.accept().await {
                 Ok(io) => self.start(io),
                 Err(error) => {
                     // Mostly out of file descriptors; those in use may be given back soon.
@@ -131,18 +144,6 @@ impl Server {
                     sleep(PAUSE).await;
                 }
             }
-        }
-    }
-
-    async fn accept(&self) -> io::Result<Io> {
-        match &self.listener {
-            Listener::Tcp(listener) => {
-                let (stream, _) = listener.accept().await?;
-                // Chat frames are small and must not wait for each other.
-                stream.set_nodelay(true)?;
-                Ok(Io::Tcp(stream))
-            }
-            Listener::Unix(listener) => Ok(Io::Unix(listener.accept().await?.0)),
         }
     }
 
@@ -159,24 +160,37 @@ impl Server {
         let open = app.metrics.connection_accepted();
         let peer = app.gateway.is_some().then(|| Peer(io.peer()));
         let stream = Stream::new(io, Some(Place { permit, open }));
-        tokio::spawn(serve(app, stream, peer));
+        let number = self.accepted.fetch_add(1, Ordering::Relaxed) + 1;
+        tokio::spawn(serve(app, stream, peer, number));
     }
 }
 
-/// `peer` is told with each request where somebody may want to know.
-async fn serve(app: Arc<App>, stream: Stream, peer: Option<Peer>) {
-    let head_read = Arc::new(AtomicBool::new(false));
+/// `peer` is told with each request where somebody may want to know; `number` is the connection's
+/// name in the log.
+async fn serve(app: Arc<App>, stream: Stream, peer: Option<Peer>, number: u64) {
+    // Requests read so far.
+    let asked = Arc::new(AtomicU64::new(0));
     let first_head = Duration::from_secs(app.config.server.header_timeout_s);
     let drain = app.drain.clone();
     let service = {
-        let head_read = Arc::clone(&head_read);
+        let asked = Arc::clone(&asked);
         service_fn(move |mut request: Request<Incoming>| {
             if let Some(peer) = peer {
                 request.extensions_mut().insert(peer);
             }
-            head_read.store(true, Ordering::Relaxed);
+            let id = RequestId::new(number, asked.fetch_add(1, Ordering::Relaxed) + 1);
+            let span = id.span(request.headers());
+            request.extensions_mut().insert(id);
             let app = Arc::clone(&app);
-            async move { Ok::<_, Infallible>(middleware::handle(app, request).await) }
+            let answering = async move {
+                let drain = app.drain.clone();
+                let mut response = middleware::handle(app, request).await;
+                if drain.has_begun() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                    reply::close(&mut response);
+                }
+                Ok::<_, Infallible>(response)
+            };
+            answering.instrument(span)
         })
     };
     let connection = http1::Builder::new()
@@ -191,7 +205,14 @@ async fn serve(app: Arc<App>, stream: Stream, peer: Option<Peer>) {
     let mut connection = pin!(connection);
     let mut draining = false;
     let mut waiting = true;
-    let (mut begun, mut late) = (pin!(drain.begun()), pin!(sleep(first_head)));
+    let nothing_asked = || asked.load(Ordering::Relaxed) == 0;
+    let mut late = pin!(sleep(first_head));
+    let mut begun = pin!(async {
+        drain.begun().await;
+        if nothing_asked() {
+            sleep(LAST_WORD).await;
+        }
+    });
     loop {
         tokio::select! {
             ended = &mut connection => {
@@ -205,7 +226,7 @@ async fn serve(app: Arc<App>, stream: Stream, peer: Option<Peer>) {
                 connection.as_mut().graceful_shutdown();
             }
             () = &mut late, if waiting => {
-                if !head_read.load(Ordering::Relaxed) {
+                if nothing_asked() {
                     return;
                 }
                 waiting = false;

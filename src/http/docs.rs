@@ -1,4 +1,4 @@
-//! The API document: OpenAPI 3.1 of everything that is served, the WebSocket in words, and a small
+//! The API document: `OpenAPI` 3.1 of everything that is served, the WebSocket in words, and a small
 //! page that shows it. The texts are `docs/`; `tests/openapi` holds them to the real answers.
 
 use hyper::StatusCode;

@@ -296,8 +296,8 @@ async fn openapi_prints_what_the_server_serves() {
     assert_eq!((printed.code, printed.stderr.as_str()), (0, ""));
     let server = Process::start(&directory, &["server.drain_s=1"]).await;
     let get = request("GET", "/openapi.json", &[], None);
-    let served = server.connect().await.ask(get).await;
-    assert_eq!(served.text(), printed.stdout);
-    let document = served.json();
+    let answer = server.connect().await.ask(get).await;
+    assert_eq!(answer.text(), printed.stdout);
+    let document = answer.json();
     assert_eq!(document["openapi"], "3.1.0");
 }

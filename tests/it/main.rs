@@ -17,11 +17,14 @@ mod support;
 
 mod cli;
 mod drain;
+mod errors;
 mod frames;
 mod gateway;
 mod handshake;
 mod history;
 mod http;
+mod life;
+mod logs;
 mod mysql;
 mod postgres;
 mod races;

@@ -213,7 +213,7 @@ impl Talker {
         if answer.status == 503 {
             return None;
         }
-        let mut socket = Socket { connection };
+        let mut socket = Socket::over(connection);
         for message in socket.history().await {
             self.seen.insert(content_of(&message).to_owned());
         }

@@ -5,9 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
-use mysql_async::{
-    Conn, DriverError, Error, IoError, Row, ServerError, Value, prelude::Queryable,
-};
+use mysql_async::{Conn, DriverError, Error, IoError, Row, ServerError, Value, prelude::Queryable};
 use tokio::{sync::Semaphore, time::timeout};
 
 use super::options::Options;

@@ -26,13 +26,15 @@ use super::{
 };
 use crate::{
     app::App,
+    auth::{Admission, policy::Caller},
     chat::{Chat, ChatError, NewMessage},
     gateway::{Side, rollout::Moved},
     hub::Membership,
+    store::Of,
 };
 
 /// How long a peer may take to answer our close frame.
-const CLOSING: Duration = Duration::from_secs(2);
+pub const CLOSING: Duration = Duration::from_secs(2);
 
 /// Room for one read. An idle socket keeps this much and no more.
 const READ: usize = 512;
@@ -59,6 +61,8 @@ pub struct Connection<S> {
     writer: Writer,
     read: ReadHalf<S>,
     write: WriteHalf<S>,
+    /// When the token or session it was opened with runs out.
+    until: Option<Instant>,
     /// At most one: a client's requests are performed in their order.
     work: Option<Work>,
     /// Set by the close frame of either side.
@@ -79,6 +83,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
     /// first; `history` is the first frame written.
     pub fn new(
         app: Arc<App>,
+        admission: Admission,
         (conversation_id, membership, queue): (Uuid, Membership, Arc<Queue>),
         stream: S,
         received: &[u8],
@@ -102,12 +107,13 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
             conversation_id,
             _membership: membership,
             queue,
-            session: Session::default(),
+            session: Session::new(admission.caller),
             heartbeat,
             reader,
             writer,
             read,
             write,
+            until: admission.until,
             work: None,
             ending: None,
         }
@@ -165,6 +171,9 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
                 }
                 () = sleep_until(due) => match &self.ending {
                     Some(ending) => return ending.code,
+                    None if self.until.is_some_and(|until| until <= Instant::now()) => {
+                        self.session.close(Reason::Expired)
+                    }
                     None => self.session.beat(&self.heartbeat.beat(Instant::now(), unix_nanos())),
                 },
                 () = drain.reached(), if self.session.is_open() => {
@@ -226,8 +235,9 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
             Action::Perform(request) => {
                 let app = Arc::clone(&self.app);
                 let conversation_id = self.conversation_id;
+                let caller = self.session.caller().clone();
                 self.work = Some(Box::pin(async move {
-                    perform(&app.chat, conversation_id, request).await
+                    perform(&app.chat, &caller, conversation_id, request).await
                 }));
             }
             Action::Close { code, frame } => self.end(code, frame, false),
@@ -253,9 +263,11 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
     }
 
     fn due(&self) -> Instant {
-        self.ending
-            .as_ref()
-            .map_or_else(|| self.heartbeat.due(), |ending| ending.by)
+        match (&self.ending, self.until) {
+            (Some(ending), _) => ending.by,
+            (None, Some(until)) => until.min(self.heartbeat.due()),
+            (None, None) => self.heartbeat.due(),
+        }
     }
 
     /// Ends our half, then waits for the peer to end its own: closing a socket with unread bytes
@@ -288,7 +300,12 @@ async fn to_end(moved: &mut Option<Moved>) {
     }
 }
 
-async fn perform(chat: &Chat, conversation_id: Uuid, request: Request) -> Result<(), ChatError> {
+async fn perform(
+    chat: &Chat,
+    caller: &Caller,
+    conversation_id: Uuid,
+    request: Request,
+) -> Result<(), ChatError> {
     match request {
         Request::Say {
             sender_id,
@@ -310,9 +327,13 @@ async fn perform(chat: &Chat, conversation_id: Uuid, request: Request) -> Result
             user_id,
             event,
         } => {
-            match chat.mark_read(message_id, user_id).await {
+            let marked = match chat.admit(caller, Of::Message(message_id)).await {
+                Ok(()) => chat.mark_read(message_id, user_id).await.map(|_| ()),
+                Err(error) => Err(error),
+            };
+            match marked {
                 // The original tells everybody even of a message that is not there.
-                Ok(_) | Err(ChatError::NoMessage) => chat.broadcast(conversation_id, event).await,
+                Ok(()) | Err(ChatError::NoMessage) => chat.broadcast(conversation_id, event).await,
                 Err(error) => Err(error),
             }
         }

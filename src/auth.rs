@@ -77,7 +77,9 @@ pub enum SetupError {
          auth.jwt.jwks_url"
     )]
     NotOneKey,
-    #[error("auth.identity = jwt needs auth.jwt.algorithms: those that your tokens are signed with")]
+    #[error(
+        "auth.identity = jwt needs auth.jwt.algorithms: those that your tokens are signed with"
+    )]
     NoAlgorithms,
     #[error(
         "auth.jwt.algorithms: {0} does not go with the key: HS256 to HS512 go with a secret and \

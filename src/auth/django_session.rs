@@ -133,7 +133,7 @@ impl Sessions {
     fn in_cookie(&self, cookie: &str) -> Option<(Value, u64)> {
         let signed = signing::loads(cookie, COOKIE_SESSION, self.keys()).ok()?;
         let until = signed.at.saturating_add(self.settings.cookie_age_s);
-        (until >= unix_seconds()).then_some((signed.value, until))
+        (until > unix_seconds()).then_some((signed.value, until))
     }
 
     /// The id, in the chat, of the user of a session.

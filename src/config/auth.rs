@@ -167,7 +167,8 @@ impl TryFrom<String> for JwksUrl {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        const EXPECTED: &str = "an address as `https://login.example/jwks.json`, without a password";
+        const EXPECTED: &str =
+            "an address as `https://login.example/jwks.json`, without a password";
         let uri: Uri = text.parse().map_err(|_| EXPECTED)?;
         let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
         let has_host = uri

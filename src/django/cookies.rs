@@ -216,14 +216,20 @@ mod tests {
 
     #[test]
     fn cookies_are_split_at_semicolons_and_the_last_of_a_name_counts() {
-        let cookies = Cookies::parse(&[b"a=b; \x01; =;;; sessionid; sessionid=x ; sessionid= y=z"], "sessionid");
+        let cookies = Cookies::parse(
+            &[b"a=b; \x01; =;;; sessionid; sessionid=x ; sessionid= y=z"],
+            "sessionid",
+        );
         assert_eq!(cookies.session.as_deref(), Some("y=z"));
         assert_eq!(cookies.csrf, None);
     }
 
     #[test]
     fn two_cookie_headers_run_into_each_other() {
-        let cookies = Cookies::parse(&[b"sessionid=abc", b"csrftoken=x; csrftoken=y"], "sessionid");
+        let cookies = Cookies::parse(
+            &[b"sessionid=abc", b"csrftoken=x; csrftoken=y"],
+            "sessionid",
+        );
         assert_eq!(cookies.session.as_deref(), Some("abc,csrftoken=x"));
         assert_eq!(cookies.csrf.as_deref(), Some("y"));
     }
@@ -315,7 +321,11 @@ mod tests {
     #[test]
     fn the_csrf_token_comes_before_the_dead_session() {
         let both = effect_of("sessionid=x; csrftoken=abc", AnsweredBy::View, false).set_cookie;
-        assert!(both.len() == 2 && both[0].starts_with("csrftoken=") && both[1] == format!("sessionid{DELETED}"));
+        assert!(
+            both.len() == 2
+                && both[0].starts_with("csrftoken=")
+                && both[1] == format!("sessionid{DELETED}")
+        );
     }
 
     #[test]

@@ -50,7 +50,10 @@ pub fn check(proof: Proof<'_>) -> Result<(), String> {
     let told = |why| format!("CSRF token from {source} {why}.");
     let sent = secret_of(token).map_err(told)?;
     // The same time whatever is compared.
-    let difference = sent.iter().zip(&secret).fold(0, |sum, (a, b)| sum | (a ^ b));
+    let difference = sent
+        .iter()
+        .zip(&secret)
+        .fold(0, |sum, (a, b)| sum | (a ^ b));
     if difference == 0 {
         Ok(())
     } else {
@@ -117,7 +120,10 @@ mod tests {
                 header: None,
                 ..good()
             };
-            assert_eq!((reason(header), reason(form)), (String::new(), String::new()));
+            assert_eq!(
+                (reason(header), reason(form)),
+                (String::new(), String::new())
+            );
         }
     }
 
@@ -126,21 +132,60 @@ mod tests {
         let other = "b".repeat(32);
         let odd = "-".repeat(32);
         for (proof, text) in [
-            (Proof { cookie: None, ..good() }, "CSRF cookie not set."),
-            (Proof { cookie: Some("abc"), ..good() }, "CSRF cookie has incorrect length."),
-            (Proof { cookie: Some(&odd), ..good() }, "CSRF cookie has invalid characters."),
-            (Proof { header: None, ..good() }, "CSRF token missing."),
             (
-                Proof { header: Some(&other), ..good() },
+                Proof {
+                    cookie: None,
+                    ..good()
+                },
+                "CSRF cookie not set.",
+            ),
+            (
+                Proof {
+                    cookie: Some("abc"),
+                    ..good()
+                },
+                "CSRF cookie has incorrect length.",
+            ),
+            (
+                Proof {
+                    cookie: Some(&odd),
+                    ..good()
+                },
+                "CSRF cookie has invalid characters.",
+            ),
+            (
+                Proof {
+                    header: None,
+                    ..good()
+                },
+                "CSRF token missing.",
+            ),
+            (
+                Proof {
+                    header: Some(&other),
+                    ..good()
+                },
                 "CSRF token from the 'X-Csrftoken' HTTP header incorrect.",
             ),
             (
-                Proof { header: Some(""), ..good() },
+                Proof {
+                    header: Some(""),
+                    ..good()
+                },
                 "CSRF token from the 'X-Csrftoken' HTTP header has incorrect length.",
             ),
-            (Proof { form: Some(&other), ..good() }, "CSRF token from POST incorrect."),
             (
-                Proof { foreign_origin: Some("https://evil.example"), ..good() },
+                Proof {
+                    form: Some(&other),
+                    ..good()
+                },
+                "CSRF token from POST incorrect.",
+            ),
+            (
+                Proof {
+                    foreign_origin: Some("https://evil.example"),
+                    ..good()
+                },
                 "Origin checking failed - https://evil.example does not match any trusted origins.",
             ),
         ] {

@@ -19,8 +19,7 @@ pub const DATABASE_SESSION: &str = "django.contrib.sessions.SessionStore";
 /// Salt of `backends.signed_cookies`.
 pub const COOKIE_SESSION: &str = "django.contrib.sessions.backends.signed_cookies";
 /// Salt of what a session remembers of the user's password.
-const SESSION_AUTH_HASH: &str =
-    "django.contrib.auth.models.AbstractBaseUser.get_session_auth_hash";
+const SESSION_AUTH_HASH: &str = "django.contrib.auth.models.AbstractBaseUser.get_session_auth_hash";
 
 /// Most bytes that a compressed session may become.
 const UNPACKED_MAX: usize = 1024 * 1024;
@@ -140,8 +139,10 @@ mod tests {
     use super::*;
 
     const KEY: &str = "the-reference-service-keeps-no-secrets-0123456789";
-    const PLAIN: &str = "eyJfYXV0aF91c2VyX2lkIjoiNyJ9:1xULG3:Qz-0YDeqzE1wadDLCy-w6vGWPpQDWt-0VsdmL47BPlk";
-    const COMPRESSED: &str = ".eJyrVkrLzMlJLVKyUqoYJkCpFgB7vGH5:1xULG3:c9PBEOQPW6FrQtXjkjwNhpxuv_fNXGMJxrbPwKqMKro";
+    const PLAIN: &str =
+        "eyJfYXV0aF91c2VyX2lkIjoiNyJ9:1xULG3:Qz-0YDeqzE1wadDLCy-w6vGWPpQDWt-0VsdmL47BPlk";
+    const COMPRESSED: &str =
+        ".eJyrVkrLzMlJLVKyUqoYJkCpFgB7vGH5:1xULG3:c9PBEOQPW6FrQtXjkjwNhpxuv_fNXGMJxrbPwKqMKro";
     const PASSWORD: &str = "pbkdf2_sha256$1000000$salt$hash=";
     const PASSWORD_HASH: &str = "00af5510f126478896881575a53da672b44f06f74caf653ee6a36e9494ca1a3f";
     const AT: u64 = 1_795_168_215;

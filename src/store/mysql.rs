@@ -208,7 +208,10 @@ impl Store for MysqlStore {
     }
 
     async fn participants(&self, of: Of) -> Result<Option<[String; 2]>, StoreError> {
-        let rows = self.pool.rows(&people::participants(&self.tables, of)).await?;
+        let rows = self
+            .pool
+            .rows(&people::participants(&self.tables, of))
+            .await?;
         let found = rows.into_iter().next();
         found.map(people::participants_row).transpose()
     }
@@ -225,7 +228,10 @@ impl Store for MysqlStore {
     }
 
     async fn user(&self, columns: &DjangoSession, id: &str) -> Result<Option<UserRow>, StoreError> {
-        let rows = self.pool.rows(&people::user(columns, id, &bare(id))).await?;
+        let rows = self
+            .pool
+            .rows(&people::user(columns, id, &bare(id)))
+            .await?;
         let found = rows.into_iter().next();
         found.map(people::user_row).transpose()
     }

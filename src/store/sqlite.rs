@@ -177,9 +177,7 @@ impl Store for SqliteStore {
     }
 
     async fn session(&self, key: String) -> Result<Option<SessionRow>, StoreError> {
-        self.readers
-            .read(move |db| people::session(db, &key))
-            .await
+        self.readers.read(move |db| people::session(db, &key)).await
     }
 
     async fn user(&self, columns: &DjangoSession, id: &str) -> Result<Option<UserRow>, StoreError> {

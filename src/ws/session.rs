@@ -239,7 +239,14 @@ mod tests {
             let action = session.incoming(text(&frame));
             assert!(matches!(action, Action::Perform(_)), "{frame}");
         }
-        for id in ["\"bob\"", "\"Alice\"", "\"alice \"", "5", "[\"alice\"]", "true"] {
+        for id in [
+            "\"bob\"",
+            "\"Alice\"",
+            "\"alice \"",
+            "5",
+            "[\"alice\"]",
+            "true",
+        ] {
             for frame in as_user(id) {
                 let Action::Write(answer) = session.incoming(text(&frame)) else {
                     panic!("an answer to {frame}")

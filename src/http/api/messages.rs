@@ -15,11 +15,7 @@ use crate::{
 };
 
 /// `GET`: the messages that are not deleted, oldest first. Never paged.
-pub async fn list(
-    app: &App,
-    caller: &Caller,
-    conversation_id: Uuid,
-) -> Result<Reply, Failure> {
+pub async fn list(app: &App, caller: &Caller, conversation_id: Uuid) -> Result<Reply, Failure> {
     admit(app, caller, Of::Conversation(conversation_id)).await?;
     let messages = app
         .chat

@@ -31,7 +31,7 @@ use crate::{
     config::{self, Config, Origin, Policy},
     django::csrf,
     metrics::Metrics,
-    store::{Store, StoreError},
+    store::{self, Store, StoreError},
 };
 
 const CSRF_COOKIE: &str = "csrftoken";
@@ -55,6 +55,43 @@ enum Method {
     None,
     Jwt(Box<Jwt>),
     Session(Box<Sessions>),
+}
+
+impl Method {
+    fn open(config: &Config, metrics: &Arc<Metrics>) -> Result<Self, SetupError> {
+        let settings = &config.auth;
+        Ok(match settings.identity {
+            config::Identity::None if settings.policy == Policy::Participants => {
+                return Err(SetupError::PolicyOfNobody);
+            }
+            config::Identity::None => Method::None,
+            config::Identity::Jwt => Method::Jwt(Box::new(Jwt::open(&settings.jwt, metrics)?)),
+            config::Identity::DjangoSession => Method::Session(Box::new(Sessions::open(config)?)),
+        })
+    }
+}
+
+/// Whether callers could be known with these settings: they make sense, and the key set and the
+/// tables of users that they point to are there. No database is made for it.
+///
+/// # Errors
+/// Why not.
+pub async fn check(config: &Config) -> Result<(), SetupError> {
+    let metrics = Arc::new(Metrics::new());
+    match Method::open(config, &metrics)? {
+        Method::None => Ok(()),
+        Method::Jwt(jwt) => jwt.check().await,
+        Method::Session(sessions) => {
+            if let Some(file) = config.store.url.sqlite_file().filter(|file| !file.exists()) {
+                let why = format!("{}: there is no such file yet", file.display());
+                return Err(StoreError::Unavailable(why).into());
+            }
+            let store = store::open(config, metrics).await?;
+            let found = sessions.check(&*store).await;
+            store.close().await;
+            Ok(found?)
+        }
+    }
 }
 
 /// What one request or socket may do, and for how long.
@@ -104,35 +141,14 @@ impl Auth {
         store: Arc<dyn Store>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, SetupError> {
-        let settings = &config.auth;
-        let method = match settings.identity {
-            config::Identity::None if settings.policy == Policy::Participants => {
-                return Err(SetupError::PolicyOfNobody);
-            }
-            config::Identity::None => Method::None,
-            config::Identity::Jwt => Method::Jwt(Box::new(Jwt::open(&settings.jwt, &metrics)?)),
-            config::Identity::DjangoSession => Method::Session(Box::new(Sessions::open(config)?)),
-        };
         Ok(Auth {
-            method,
-            policy: settings.policy,
+            method: Method::open(config, &metrics)?,
+            policy: config.auth.policy,
             trusted: config.django.csrf_trusted_origins.clone(),
             sockets_are_listed: !config.ws.allowed_origins.is_empty(),
             store,
             metrics,
         })
-    }
-
-    /// Whether what the settings point to is there: key sets and tables.
-    ///
-    /// # Errors
-    /// Why not.
-    pub async fn check(&self) -> Result<(), SetupError> {
-        match &self.method {
-            Method::None => Ok(()),
-            Method::Jwt(jwt) => jwt.check().await,
-            Method::Session(sessions) => Ok(sessions.check(&*self.store).await?),
-        }
     }
 
     /// What a REST request may do.

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::{
     chat::{Conversation, Message, NewMessage, Receipt},
     config::{self, Config, Database, DjangoSession},
-    django::datetime::Timestamp,
+    django::{datetime::Timestamp, uuid::hex32},
     metrics::Metrics,
 };
 
@@ -129,7 +129,7 @@ fn active(columns: &DjangoSession, quote: char) -> String {
 
 /// An id without the dashes, if it is a UUID.
 fn bare(id: &str) -> String {
-    Uuid::try_parse(id).map_or_else(|_| id.to_owned(), |id| id.simple().to_string())
+    Uuid::try_parse(id).map_or_else(|_| id.to_owned(), |id| hex32(&id))
 }
 
 /// Why the store could not do as asked.

@@ -49,7 +49,7 @@ struct Key {
     id: Option<String>,
     /// What the set says it is for; `None` if it does not.
     algorithm: Option<Algorithm>,
-    key: DecodingKey,
+    public: DecodingKey,
 }
 
 impl Jwks {
@@ -156,14 +156,14 @@ impl KeySet {
 
     fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Option<DecodingKey> {
         let fits = |key: &&Key| {
-            key.key.family().algorithms().contains(&algorithm)
+            key.public.family().algorithms().contains(&algorithm)
                 && key.algorithm.is_none_or(|own| own == algorithm)
                 && (id.is_none() || key.id.as_deref() == id)
         };
         let mut found = self.keys.iter().filter(fits);
         let key = found.next()?;
         // Without a name it must be clear which one is meant.
-        (id.is_some() || found.next().is_none()).then(|| key.key.clone())
+        (id.is_some() || found.next().is_none()).then(|| key.public.clone())
     }
 }
 
@@ -174,8 +174,8 @@ impl Key {
             jwk.common.public_key_use,
             None | Some(PublicKeyUse::Signature)
         );
-        let key = DecodingKey::from_jwk(&jwk).ok()?;
-        let is_public = key.family() != jsonwebtoken::AlgorithmFamily::Hmac;
+        let public = DecodingKey::from_jwk(&jwk).ok()?;
+        let is_public = public.family() != jsonwebtoken::AlgorithmFamily::Hmac;
         let algorithm = match jwk.common.key_algorithm {
             None => None,
             Some(named) => Some(Algorithm::from_str(&named.to_string()).ok()?),
@@ -183,7 +183,7 @@ impl Key {
         (signs && is_public).then_some(Key {
             id: jwk.common.key_id,
             algorithm,
-            key,
+            public,
         })
     }
 }

@@ -42,7 +42,8 @@ impl Jwt {
     pub fn open(settings: &config::Jwt, metrics: &Arc<Metrics>) -> Result<Self, SetupError> {
         // A table of functions for the whole process; a second server in it sets the same one.
         let _ = CryptoProvider::install_default(&crypto::PROVIDER);
-        let algorithms: Vec<Algorithm> = settings.algorithms.iter().map(algorithm).collect();
+        let algorithms: Vec<Algorithm> =
+            settings.algorithms.iter().copied().map(algorithm).collect();
         if algorithms.is_empty() {
             return Err(SetupError::NoAlgorithms);
         }
@@ -220,7 +221,7 @@ fn public_key(pem: &[u8]) -> Option<DecodingKey> {
     kinds.iter().find_map(|kind| kind(pem).ok())
 }
 
-fn algorithm(listed: &Listed) -> Algorithm {
+fn algorithm(listed: Listed) -> Algorithm {
     match listed {
         Listed::Hs256 => Algorithm::HS256,
         Listed::Hs384 => Algorithm::HS384,

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use crate::auth::Auth;
-use crate::config::{Config, Identity, Loaded, Policy};
+use crate::auth;
+use crate::config::{Config, Loaded};
 use crate::layer::{self, LayerError};
 use crate::metrics::Metrics;
 use crate::store;
@@ -24,9 +24,8 @@ pub(super) async fn check(loaded: Loaded) -> ExitCode {
             .err()
             .map(|error| error.to_string()),
     );
-    if loaded.config.auth.identity != Identity::None || loaded.config.auth.policy != Policy::Open {
-        findings.extend(auth(&loaded.config).await.err());
-    }
+    let callers = auth::check(&loaded.config).await;
+    findings.extend(callers.err().map(|error| error.to_string()));
     if findings.is_empty() {
         return super::print("Everything is fine.\n");
     }
@@ -34,19 +33,6 @@ pub(super) async fn check(loaded: Loaded) -> ExitCode {
         super::complain(finding);
     }
     ExitCode::FAILURE
-}
-
-/// Whether callers can be known: the keys are there, and the tables of sessions.
-async fn auth(config: &Config) -> Result<(), String> {
-    let metrics = Arc::new(Metrics::new());
-    let store = store::open(config, Arc::clone(&metrics)).await;
-    let store = store.map_err(|error| error.to_string())?;
-    let outcome = match Auth::open(config, Arc::clone(&store), metrics) {
-        Ok(auth) => auth.check().await,
-        Err(error) => Err(error),
-    };
-    store.close().await;
-    outcome.map_err(|error| error.to_string())
 }
 
 /// Whether the layer answers.

@@ -164,48 +164,45 @@ fn origin_is_allowed(app: &App, request: &Request<Incoming>) -> bool {
             .any(|allowed| allowed.is(&origin, host.as_deref()))
 }
 
-/// Agrees to the upgrade; what the connection becomes is there once the answer is written.
-fn agree(
-    request: &mut Request<Incoming>,
-    protocol: Option<&'static str>,
-) -> Result<(Response, OnUpgrade), Response> {
-    let upgraded = on(&mut *request);
-    // Daphne also takes version 8 and `013`; the answer to all is the same.
-    request
-        .headers_mut()
-        .insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-    let (response, _) =
-        upgrade(request).map_err(|error| refusal(StatusCode::BAD_REQUEST, error))?;
-    let mut response = response.map(|_| Body::default());
-    if let Some(protocol) = protocol {
-        let protocol = HeaderValue::from_static(protocol);
-        response
-            .headers_mut()
-            .insert(SEC_WEBSOCKET_PROTOCOL, protocol);
-    }
-    Ok((response, upgraded))
-}
-
 fn accept(app: Arc<App>, request: &mut Request<Incoming>, opening: Opening) -> Response {
-    match agree(request, opening.protocol) {
-        Ok((response, upgraded)) => {
-            tokio::spawn(serve(app, upgraded, opening));
-            response
-        }
-        Err(refused) => refused,
-    }
+    agree(request, opening.protocol, |upgraded| {
+        serve(app, upgraded, opening)
+    })
 }
 
 /// Opens a socket only to close it with a code that says why: a script in a browser cannot see the
 /// status of a handshake.
 fn accept_to_close(app: &App, request: &mut Request<Incoming>) -> Response {
     let protocol = app.auth.protocol(&credentials(request));
-    match agree(request, protocol) {
-        Ok((response, upgraded)) => {
-            tokio::spawn(close_unknown(upgraded));
+    agree(request, protocol, close_unknown)
+}
+
+/// Agrees to the upgrade; `then` goes on with the connection once the answer is written.
+fn agree<F>(
+    request: &mut Request<Incoming>,
+    protocol: Option<&'static str>,
+    then: impl FnOnce(OnUpgrade) -> F,
+) -> Response
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let upgraded = on(&mut *request);
+    // Daphne also takes version 8 and `013`; the answer to all is the same.
+    request
+        .headers_mut()
+        .insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    match upgrade(request) {
+        Ok((response, _)) => {
+            tokio::spawn(then(upgraded));
+            let mut response = response.map(|_| Body::default());
+            if let Some(protocol) = protocol {
+                let protocol = HeaderValue::from_static(protocol);
+                let headers = response.headers_mut();
+                headers.insert(SEC_WEBSOCKET_PROTOCOL, protocol);
+            }
             response
         }
-        Err(refused) => refused,
+        Err(error) => refusal(StatusCode::BAD_REQUEST, error),
     }
 }
 
@@ -259,7 +256,7 @@ fn refuse(refused: &Refusal) -> Response {
         }
         Refusal::NoRoute => refusal(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error"),
         Refusal::Denied => refusal(StatusCode::FORBIDDEN, "Access denied"),
-        Refusal::Unknown(Denied::Unavailable(_)) => retry_later(),
+        Refusal::Draining | Refusal::Unknown(Denied::Unavailable(_)) => retry_later(),
         Refusal::Unknown(denied) => match denied.challenge() {
             Some(challenge) => {
                 let mut response = refusal(StatusCode::UNAUTHORIZED, "Unauthorized");
@@ -272,7 +269,6 @@ fn refuse(refused: &Refusal) -> Response {
             tracing::error!(%error, "a socket could not be opened");
             retry_later()
         }
-        Refusal::Draining => retry_later(),
     }
 }
 

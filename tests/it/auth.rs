@@ -5,5 +5,6 @@ mod actions;
 mod django;
 mod jwks;
 mod jwt;
+mod others;
 mod token;
 mod wire;

@@ -2,10 +2,13 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::query::{key, time_at};
+use super::query::time_at;
 use crate::{
     config::{DjangoSession, Tables},
-    django::datetime::{Timestamp, to_sqlite},
+    django::{
+        datetime::{Timestamp, to_sqlite},
+        uuid::hex32,
+    },
     store::{Of, SessionRow, UserRow},
 };
 
@@ -30,7 +33,7 @@ pub fn participants(
         "SELECT participant1_id, participant2_id FROM \"{conversations}\" WHERE id = {which}"
     );
     db.prepare_cached(&sql)?
-        .query_row([key(id)], |row| Ok([row.get(0)?, row.get(1)?]))
+        .query_row([hex32(&id)], |row| Ok([row.get(0)?, row.get(1)?]))
         .optional()
 }
 

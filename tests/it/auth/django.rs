@@ -147,7 +147,7 @@ async fn sessions_in_sqlite_are_known() {
     let Some(django) = Django::prepared(&[], &[]).await else {
         return;
     };
-    let cookies = django.says(&[LOG_IN, IN_DATABASE].concat(), &[]).await;
+    let cookies = django.says(&[LOG_IN, IN_DATABASE].concat()).await;
     let server = Server::on(django.directory.clone(), &BY_SESSION).await;
     are_told_apart(&server, &cookies).await;
 }
@@ -161,7 +161,7 @@ async fn sessions_in_mariadb_are_known() {
     let Some(django) = Django::prepared(&[], &url).await else {
         return;
     };
-    let cookies = django.says(&[LOG_IN, IN_DATABASE].concat(), &[]).await;
+    let cookies = django.says(&[LOG_IN, IN_DATABASE].concat()).await;
     let server = database.server_with(&BY_SESSION).await;
     are_told_apart(&server, &cookies).await;
 }
@@ -175,7 +175,7 @@ async fn sessions_in_postgres_are_known() {
     let Some(django) = Django::prepared(&[], &url).await else {
         return;
     };
-    let cookies = django.says(&[LOG_IN, IN_DATABASE].concat(), &[]).await;
+    let cookies = django.says(&[LOG_IN, IN_DATABASE].concat()).await;
     let server = database.server_with(&BY_SESSION).await;
     are_told_apart(&server, &cookies).await;
 }
@@ -189,7 +189,7 @@ async fn sessions_in_signed_cookies_are_known_and_only_where_they_are_expected()
         return;
     };
     let program = [LOG_IN, "print(json.dumps(cookies))"].concat();
-    let cookies = django.says(&program, &[]).await;
+    let cookies = django.says(&program).await;
     let signed = ("auth.django_session.engine", "signed_cookies");
     let server = Server::on(
         django.directory.clone(),
@@ -233,7 +233,7 @@ async fn an_older_secret_key_is_good_as_long_as_it_is_a_fallback() {
     let Some(django) = Django::prepared(&[], &older).await else {
         return;
     };
-    let cookies = django.says(&[LOG_IN, IN_DATABASE].concat(), &[]).await;
+    let cookies = django.says(&[LOG_IN, IN_DATABASE].concat()).await;
     let fallbacks = (
         "django.secret_key_fallbacks",
         "unused,an-older-key-of-the-reference-0123456789-abc",
@@ -269,7 +269,7 @@ session["_auth_user_hash"] = User(password="md5$x").get_session_auth_hash()
 session.save()
 print(json.dumps([session.session_key, str(key)]))
 "#;
-    let answer = django.says(program, &[]).await;
+    let answer = django.says(program).await;
     let table = [
         ("auth.django_session.users_table", "people"),
         ("auth.django_session.id_column", "uid"),
@@ -292,7 +292,11 @@ print(json.dumps([session.session_key, str(key)]))
     .await;
     let refused = ask(&server, &answer[0], "GET", "users/a/conversations/", None).await;
     assert_eq!(refused.status, 503);
-    let finding = server.app.auth.check().await.err().unwrap().to_string();
+    let finding = chatferry::auth::check(&server.app.config)
+        .await
+        .err()
+        .unwrap()
+        .to_string();
     assert!(finding.contains("nowhere"), "{finding}");
 }
 
@@ -301,7 +305,7 @@ async fn a_session_is_remembered_for_a_while_and_no_longer() {
     let Some(django) = Django::prepared(&[], &[]).await else {
         return;
     };
-    let cookies = django.says(&[LOG_IN, IN_DATABASE].concat(), &[]).await;
+    let cookies = django.says(&[LOG_IN, IN_DATABASE].concat()).await;
     let with = async |cache: &str| {
         let settings = [&BY_SESSION[..], &[("auth.django_session.cache_s", cache)]].concat();
         Server::on(django.directory.clone(), &settings).await
@@ -323,7 +327,7 @@ async fn what_changes_something_needs_the_token_that_django_asks_for() {
     let Some(django) = Django::start().await else {
         return;
     };
-    let cookies = django.says(&[LOG_IN, IN_DATABASE].concat(), &[]).await;
+    let cookies = django.says(&[LOG_IN, IN_DATABASE].concat()).await;
     let theirs = django.gateway(&[("gateway.rollout_percent", "0")]).await;
     let ours = Server::on(django.directory.clone(), &BY_SESSION).await;
     let session = format!("sessionid={}", cookies["alice"].as_str().unwrap());

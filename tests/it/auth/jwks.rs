@@ -21,7 +21,7 @@ use crate::support::{Server, request, until};
 const LIST: &str = "/api/chat/users/alice/conversations/";
 
 /// Where a key set is published. It ends with the test.
-struct Issuer {
+pub struct Issuer {
     address: SocketAddr,
     /// The bytes of the answer; none is no answer.
     answer: Arc<Mutex<Vec<u8>>>,
@@ -34,7 +34,7 @@ impl Issuer {
         Issuer::answering(published(keys)).await
     }
 
-    async fn answering(answer: Vec<u8>) -> Self {
+    pub async fn answering(answer: Vec<u8>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let answer = Arc::new(Mutex::new(answer));
@@ -71,12 +71,15 @@ impl Issuer {
     }
 
     /// A server that knows callers by the keys of this issuer.
-    async fn server(&self, settings: &[(&str, &str)]) -> Server {
+    pub async fn server(&self, settings: &[(&str, &str)]) -> Server {
         let url = format!("http://{}/keys?v=1", self.address);
         let ours = [
             ("auth.identity", "jwt"),
             ("auth.jwt.jwks_url", url.as_str()),
-            ("auth.jwt.algorithms", "ES256,ES384,EdDSA"),
+            (
+                "auth.jwt.algorithms",
+                "RS256,RS384,RS512,PS256,PS384,PS512,ES256,ES384,EdDSA",
+            ),
         ];
         Server::with(&[&ours[..], settings].concat()).await
     }
@@ -87,7 +90,7 @@ fn published(keys: &[(&Key, &str)]) -> Vec<u8> {
     answer(&json!({"keys": keys}).to_string())
 }
 
-fn answer(body: &str) -> Vec<u8> {
+pub fn answer(body: &str) -> Vec<u8> {
     let length = body.len();
     format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}").into_bytes()
 }

@@ -103,12 +103,11 @@ impl Django {
         command
     }
 
-    /// What a Python program says that Django is set up for, with these variables more.
-    pub async fn says(&self, program: &str, env: &[(&str, &str)]) -> Value {
+    /// The JSON that a Python program prints for which Django is set up.
+    pub async fn says(&self, program: &str) -> Value {
         let program = format!("import django, json; django.setup()\n{program}");
         let mut command = self.command(&["-c", &program]);
         command.stdout(Stdio::piped()).stderr(Stdio::inherit());
-        command.envs(env.iter().copied());
         let output = soon("Python", command.output()).await.unwrap();
         assert!(output.status.success(), "{program}");
         serde_json::from_slice(&output.stdout).unwrap()

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
+    auth::{Auth, SetupError},
     chat::Chat,
     config::Config,
     django::{datetime::Zone, drf::Language},
@@ -18,6 +19,7 @@ use crate::{
 /// Everything a request needs. There are no globals: two servers fit into one process.
 pub struct App {
     pub config: Config,
+    pub auth: Auth,
     pub chat: Chat,
     pub hub: Arc<Hub>,
     pub store: Arc<dyn Store>,
@@ -37,16 +39,19 @@ pub enum StartError {
     Layer(#[from] LayerError),
     #[error(transparent)]
     Gateway(#[from] TrustError),
+    #[error(transparent)]
+    Auth(#[from] SetupError),
 }
 
 impl App {
     /// Opens the store, joins the layer, and starts the fan-out.
     ///
     /// # Errors
-    /// When the store cannot be used, or the settings of the layer make no sense.
+    /// When the store cannot be used, or the settings of the layer or of identity make no sense.
     pub async fn start(config: Config) -> Result<Arc<Self>, StartError> {
         let metrics = Arc::new(Metrics::new());
         let store = store::open(&config, Arc::clone(&metrics)).await?;
+        let auth = Auth::open(&config, Arc::clone(&store), Arc::clone(&metrics))?;
         let layer = layer::open(&config, Arc::clone(&metrics)).await?;
         let hub = Arc::new(Hub::new(
             Arc::clone(&layer),
@@ -67,6 +72,7 @@ impl App {
         tokio::spawn(async move { fan_out.run().await });
         Ok(Arc::new(App {
             config,
+            auth,
             chat,
             hub,
             store,

@@ -1,8 +1,8 @@
 //! The settings: what an operator can choose, where a choice came from, what is wrong with it.
 //!
 //! One small struct per concern, each in a file of its own; the doc comment of a field is its
-//! manual. [`Config::load`] is pure: only `main` reads the environment and the file system. What a
-//! setting does is for the code that is given it.
+//! manual. Only `main` reads the environment and the settings file; [`Config::load`] reads no more
+//! than the files that secrets are kept in. What a setting does is for the code that is given it.
 
 pub mod auth;
 mod declare;
@@ -29,7 +29,9 @@ use std::path::Path;
 
 use serde::de::DeserializeOwned;
 
-pub use auth::{Auth, Identity, Policy};
+pub use auth::{
+    Algorithm, Auth, DjangoSession, Identity, JwksUrl, Jwt, Policy, SessionEngine, SocketRefusal,
+};
 pub use declare::{OptionDoc, Section};
 pub use django::{Django, GroupPattern, Language, Prefix, Zone};
 pub use error::{ConfigError, Refusal, Warning};
@@ -147,15 +149,7 @@ impl Loaded {
     #[must_use]
     pub fn refusals(&self) -> Vec<Refusal> {
         let config = &self.config;
-        let not_served = [
-            (
-                "auth.identity",
-                config.auth.identity != Identity::None,
-                "none",
-            ),
-            ("auth.policy", config.auth.policy != Policy::Open, "open"),
-            ("metrics.bind", config.metrics.bind.is_some(), "\"\""),
-        ];
+        let not_served = [("metrics.bind", config.metrics.bind.is_some(), "\"\"")];
         let not_served = not_served.into_iter().filter(|(_, refused, _)| *refused);
         let mut found: Vec<Refusal> = not_served
             .filter_map(|(key, _, instead)| {

@@ -8,6 +8,7 @@
 //! | [`store`] | where they are kept: Django's own tables, and the group commit |
 //! | [`layer`] | how an event reaches other processes: Channels' channel layer |
 //! | [`hub`] | who is connected to this process, and the fan-out to them |
+//! | [`auth`] | who is asking, and what they may do |
 //! | [`ws`] | WebSockets: handshake, frames, sessions |
 //! | [`http`] | REST: the URL map, one file for each resource, the chat page |
 //! | [`gateway`] | what is not served here is passed to Django; rollout and shadow |
@@ -24,6 +25,7 @@
 #![deny(unsafe_code)]
 
 pub mod app;
+pub mod auth;
 pub mod chat;
 pub mod cli;
 pub mod config;

@@ -120,6 +120,15 @@ metrics! {
     /// Seconds from a REST request's head to its answer, by route and method.
     rest_seconds: Labelled<Histogram, 2> = "chatferry_rest_request_seconds" by "route", "method" in SECONDS;
 
+    /// Requests and handshakes of callers who must be known and are not, by the reason: `anonymous`,
+    /// `invalid`, `expired`, `forged` (the page of another site made a browser ask), or
+    /// `unavailable` if it could not be found out.
+    auth_denied: Labelled<Counter> = "chatferry_auth_denied_total" by "why";
+    /// What callers who are known may not do as who they are, by the action.
+    policy_denied: Labelled<Counter> = "chatferry_policy_denied_total" by "action";
+    /// Attempts to fetch the key set of `auth.jwt.jwks_url`, by outcome: `fetched` or `failed`.
+    jwks_fetches: Labelled<Counter> = "chatferry_jwks_fetches_total" by "outcome";
+
     /// Messages stored.
     messages_stored: Counter = "chatferry_messages_stored_total";
     /// Rows written by one commit.

@@ -19,8 +19,8 @@ use uuid::Uuid;
 
 use crate::{
     chat::{Conversation, Message, NewMessage, Receipt},
-    config::{self, Config, Database},
-    django::datetime::Timestamp,
+    config::{self, Config, Database, DjangoSession},
+    django::{datetime::Timestamp, uuid::hex32},
     metrics::Metrics,
 };
 
@@ -92,14 +92,60 @@ pub trait Store: Send + Sync {
         user_id: String,
     ) -> Result<Option<Receipt>, StoreError>;
 
-    /// Whether Django's session table holds this key and the session has not run out.
-    async fn session_exists(&self, key: String) -> Result<bool, StoreError>;
+    /// The two participants, as they are stored.
+    async fn participants(&self, of: Of) -> Result<Option<[String; 2]>, StoreError>;
+
+    /// What Django's session table has for this key, unless the session has run out.
+    async fn session(&self, key: String) -> Result<Option<SessionRow>, StoreError>;
+
+    /// Django's user of this primary key, as sessions write it. Table and columns are those of the
+    /// settings.
+    async fn user(&self, columns: &DjangoSession, id: &str) -> Result<Option<UserRow>, StoreError>;
 
     /// Fails unless the database answers now.
     async fn ping(&self) -> Result<(), StoreError>;
 
     /// Commits what is pending and lets go of the database. Later calls fail.
     async fn close(&self);
+}
+
+/// What two people take part in.
+#[derive(Clone, Copy, Debug)]
+pub enum Of {
+    Conversation(Uuid),
+    /// The conversation of this message.
+    Message(Uuid),
+}
+
+/// A row of `django_session`.
+#[derive(Clone, Debug)]
+pub struct SessionRow {
+    /// Signed, see [`crate::django::signing`].
+    pub data: String,
+    pub expires: Timestamp,
+}
+
+/// A row of Django's users.
+#[derive(Clone)]
+pub struct UserRow {
+    /// Hashed.
+    pub password: String,
+    pub is_active: bool,
+    /// The user's id in the chat.
+    pub chat_id: String,
+}
+
+/// What tells whether a user is active, as SQL with this quote around names.
+fn active(columns: &DjangoSession, quote: char) -> String {
+    match &columns.active_column {
+        Some(column) => format!("{quote}{column}{quote}"),
+        None => "1".to_owned(),
+    }
+}
+
+/// An id without the dashes, if it is a UUID.
+fn bare(id: &str) -> String {
+    Uuid::try_parse(id).map_or_else(|_| id.to_owned(), |id| hex32(&id))
 }
 
 /// Why the store could not do as asked.

@@ -21,6 +21,11 @@ pub struct Conversation {
 }
 
 impl Conversation {
+    #[must_use]
+    pub fn participants(&self) -> [&str; 2] {
+        [&self.participant1_id, &self.participant2_id]
+    }
+
     /// Every time in it, its messages' among them.
     pub fn times(&self) -> impl Iterator<Item = Timestamp> + '_ {
         let own = [self.created_at, self.updated_at];

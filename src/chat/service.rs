@@ -9,12 +9,13 @@ use super::{
     Conversation, Event, MESSAGE_TYPE_MAX, Message, NewMessage, Receipt, USER_ID_MAX, fits,
 };
 use crate::{
+    auth::policy::Caller,
     config::{Config, GroupPattern},
     django::datetime::Zone,
     layer::{ChannelLayer, LayerError, Sent},
     metrics::Metrics,
     serializers,
-    store::{Announce, Store, StoreError, history::History},
+    store::{Announce, Of, Store, StoreError, history::History},
     value::Value,
 };
 
@@ -37,6 +38,9 @@ pub enum ChatError {
     NoConversation,
     #[error("no such message")]
     NoMessage,
+    /// The caller may not speak for this user.
+    #[error("you can send, mark and type as yourself only")]
+    NotYou,
     /// A text is longer than its column: the sender's fault, and nothing was stored.
     #[error("{field} must have no more than {max} characters")]
     TooLong { field: &'static str, max: usize },
@@ -77,21 +81,69 @@ impl Chat {
         self.group_pattern.group(conversation_id)
     }
 
+    /// Whether a caller may know of a conversation, by itself or by a message in it. Every use
+    /// case that is about one comes after this.
+    ///
+    /// # Errors
+    /// What a thing that is not there leads to: [`ChatError::NoConversation`] or
+    /// [`ChatError::NoMessage`].
+    pub async fn admit(&self, caller: &Caller, of: Of) -> Result<(), ChatError> {
+        if *caller == Caller::Anybody {
+            return Ok(());
+        }
+        let participants = self.store.participants(of).await?;
+        let takes_part = participants.as_ref().is_some_and(|[one, two]| {
+            let takes_part = caller.takes_part([one, two]);
+            if !takes_part {
+                self.metrics.policy_denied("see");
+            }
+            takes_part
+        });
+        match of {
+            _ if takes_part => Ok(()),
+            Of::Conversation(_) => Err(ChatError::NoConversation),
+            Of::Message(_) => Err(ChatError::NoMessage),
+        }
+    }
+
+    /// Whether a caller may speak for `user`.
+    ///
+    /// # Errors
+    /// [`ChatError::NotYou`]
+    pub fn admit_as(&self, caller: &Caller, user: &str) -> Result<(), ChatError> {
+        if caller.is(user) {
+            return Ok(());
+        }
+        self.metrics.policy_denied("speak");
+        Err(ChatError::NotYou)
+    }
+
     /// The conversation of the two, in either order, and whether it is new.
     ///
     /// # Errors
     /// [`ChatError::TooLong`] for an id that the table cannot hold.
+    /// [`ChatError::NotYou`] if the caller is neither of the two.
     pub async fn open_conversation(
         &self,
+        caller: &Caller,
         participant1_id: String,
         participant2_id: String,
     ) -> Result<(Conversation, bool), ChatError> {
         within("participant1_id", &participant1_id, USER_ID_MAX)?;
         within("participant2_id", &participant2_id, USER_ID_MAX)?;
-        Ok(self
+        if !caller.takes_part([&participant1_id, &participant2_id]) {
+            self.metrics.policy_denied("create");
+            return Err(ChatError::NotYou);
+        }
+        let (conversation, is_new) = self
             .store
             .get_or_create_conversation(participant1_id, participant2_id)
-            .await?)
+            .await?;
+        // The database may take two users for one, and find the conversation of the other.
+        if !is_new && !caller.takes_part(conversation.participants()) {
+            return Err(ChatError::NotYou);
+        }
+        Ok((conversation, is_new))
     }
 
     /// # Errors
@@ -122,12 +174,24 @@ impl Chat {
             .unwrap_or(false))
     }
 
-    /// The user's active conversations, the newest first.
+    /// The user's active conversations, the newest first. Nobody else has any, for all that a
+    /// caller may know.
     ///
     /// # Errors
     /// When the store cannot tell.
-    pub async fn conversations_of(&self, user_id: String) -> Result<Vec<Conversation>, ChatError> {
-        Ok(self.store.conversations_of(user_id).await?)
+    pub async fn conversations_of(
+        &self,
+        caller: &Caller,
+        user_id: String,
+    ) -> Result<Vec<Conversation>, ChatError> {
+        if !caller.is(&user_id) {
+            self.metrics.policy_denied("list");
+            return Ok(Vec::new());
+        }
+        let mut conversations = self.store.conversations_of(user_id).await?;
+        // The database may take two users for one.
+        conversations.retain(|conversation| caller.takes_part(conversation.participants()));
+        Ok(conversations)
     }
 
     /// The messages that are not deleted, oldest first.

@@ -14,8 +14,9 @@ pub(super) fn start(error: &StartError, config: &Config) -> String {
     match error {
         StartError::Store(error) => store(error, config),
         StartError::Layer(error) => layer(error, config),
-        // Its texts name the setting.
+        // Their texts name the setting.
         StartError::Gateway(error) => error.to_string(),
+        StartError::Auth(error) => error.to_string(),
     }
 }
 

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::advice;
+use crate::auth;
 use crate::config::{Config, Loaded};
 use crate::layer::{self, LayerError};
 use crate::metrics::Metrics;
@@ -20,6 +21,8 @@ pub(super) async fn check(loaded: Loaded) -> ExitCode {
     }
     let layer = layer(&loaded.config).await.err();
     findings.extend(layer.map(|error| advice::layer(&error, &loaded.config)));
+    let callers = auth::check(&loaded.config).await;
+    findings.extend(callers.err().map(|error| error.to_string()));
     if findings.is_empty() {
         return super::print("Everything is fine.\n");
     }

@@ -61,6 +61,13 @@ impl OptionDoc {
         self.ty.contains("Secret")
     }
 
+    /// Whether the value may also be in a file, which `KEY_file` names: secrets, and addresses with
+    /// passwords in them.
+    #[must_use]
+    pub fn may_be_in_a_file(&self) -> bool {
+        self.is_secret() || matches!(self.ty, "StoreUrl" | "Hosts")
+    }
+
     /// The name in its section: `bind` of `server.bind`.
     #[must_use]
     pub fn name(&self) -> &'static str {

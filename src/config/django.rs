@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::declare::{choice, settings};
 use super::secret::Secret;
+use super::ws::Origin;
 use crate::django::datetime;
 
 settings! {
@@ -22,9 +23,15 @@ settings! {
         time_zone: Zone = "Asia/Seoul",
         /// Language of the framework's errors, `en-us` or `ko`: Django's `LANGUAGE_CODE`.
         language: Language = "en-us",
-        /// Django's `SECRET_KEY`, to read the sessions it signed (which is not served yet). The
-        /// variable `SECRET_KEY` sets it too.
+        /// Django's `SECRET_KEY`, to read the sessions it signed. The variable `SECRET_KEY` sets it
+        /// too.
         secret_key: Option<Secret> = "",
+        /// Django's `SECRET_KEY_FALLBACKS`: older keys, whose signatures are still good.
+        secret_key_fallbacks: Vec<Secret> = [],
+        /// Django's `CSRF_TRUSTED_ORIGINS`: other origins whose pages may change something for
+        /// callers known by a cookie, as `https://chat.example`. `same` is the host that was asked,
+        /// by `https` too, which is what a server behind a TLS proxy needs.
+        csrf_trusted_origins: Vec<Origin> = [],
     }
 }
 

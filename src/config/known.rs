@@ -7,7 +7,6 @@ const LATER: &[&str] = &[
     "server.tls.cert",
     "server.tls.key",
     "cors.allowed_origins",
-    "auth.jwt.*",
     "limits.*",
     "events.sinks",
 ];
@@ -15,6 +14,20 @@ const LATER: &[&str] = &[
 /// The option of exactly this dotted name.
 pub(super) fn find(key: &str) -> Option<&'static OptionDoc> {
     Config::options().find(|option| option.key == key)
+}
+
+/// What is known of a name that is for the file of a secret.
+pub(super) const SECRET_FILE: OptionDoc = OptionDoc {
+    key: "",
+    default: "\"\"",
+    range: None,
+    doc: "",
+    ty: "String",
+};
+
+/// The secret that `key` names a file for: `django.secret_key` of `django.secret_key_file`.
+pub(super) fn of_file(key: &str) -> Option<&'static OptionDoc> {
+    find(key.strip_suffix("_file")?).filter(|option| option.may_be_in_a_file())
 }
 
 /// Whether the name belongs to a later version.
@@ -94,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_later_name_is_not_known_yet() {
-        for key in ["server.tls.cert", "auth.jwt.secret", "limits.sockets_per_s"] {
+        for key in ["server.tls.cert", "limits.sockets_per_s"] {
             assert!(is_later(key), "{key}");
             assert!(find(key).is_none(), "{key}");
         }

@@ -12,7 +12,9 @@ pub fn example_toml() -> String {
     let mut text = String::from(
         "# Chatferry's settings: every option with its default. Remove the `#` to set one.\n\
          # Each is also a flag (`--set server.bind=…`) and a variable (`CHATFERRY__SERVER__BIND=…`,\n\
-         # lists comma-separated). Flag comes before variable, variable before file.\n",
+         # lists comma-separated). Flag comes before variable, variable before file.\n\
+         # What is secret, and addresses with passwords in them, may be in a file of their own, which\n\
+         # `…_file` names: `secret_key_file = \"/run/secrets/key\"`.\n",
     );
     for section in Config::SECTIONS {
         let _ = write!(text, "\n{}[{}]\n", commented(section.about), section.name);
@@ -67,6 +69,8 @@ impl Config {
         super::Rest::SECTION,
         super::Ws::SECTION,
         super::Auth::SECTION,
+        super::Jwt::SECTION,
+        super::DjangoSession::SECTION,
         super::Gateway::SECTION,
         super::Metrics::SECTION,
         super::Log::SECTION,

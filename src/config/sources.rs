@@ -51,9 +51,8 @@ impl Layer {
         let origin = format!("file {}", path.display());
         let mut layer = Self::default();
         for (key, kind) in leaves(parse(text).map_err(|error| syntax(path, &error))?) {
-            match known::find(&key) {
-                Some(option) => layer.set(option, kind, &origin)?,
-                None => warnings.push(unheard(&key, key.clone(), &origin, str::to_owned)),
+            if !layer.assign(&key, |_| kind, &origin)? {
+                warnings.push(unheard(&key, key.clone(), &origin, str::to_owned));
             }
         }
         Ok(layer)
@@ -101,9 +100,8 @@ impl Layer {
                 continue;
             };
             let key = rest.replace("__", ".").to_lowercase();
-            match known::find(&key) {
-                Some(option) => layer.set(option, typed(option, value), &variable(name))?,
-                None => warnings.push(unheard(&key, name.clone(), "environment", variable_name)),
+            if !layer.assign(&key, |option| typed(option, value), &variable(name))? {
+                warnings.push(unheard(&key, name.clone(), "environment", variable_name));
             }
         }
         Ok(layer)
@@ -116,12 +114,48 @@ impl Layer {
     ) -> Result<Self, ConfigError> {
         let mut layer = Self::default();
         for (key, value) in flags {
-            match known::find(key) {
-                Some(option) => layer.set(option, typed(option, value), "flag --set")?,
-                None => warnings.push(unheard(key, key.clone(), "flag --set", str::to_owned)),
+            if !layer.assign(key, |option| typed(option, value), "flag --set")? {
+                warnings.push(unheard(key, key.clone(), "flag --set", str::to_owned));
             }
         }
         Ok(layer)
+    }
+
+    /// Sets the option of this name, or the secret whose file the name is for; false if it is
+    /// neither. `value` gives what the source says, in the form of an option.
+    fn assign(
+        &mut self,
+        key: &str,
+        value: impl FnOnce(&OptionDoc) -> ValueKind,
+        origin: &str,
+    ) -> Result<bool, ConfigError> {
+        if let Some(option) = known::find(key) {
+            self.set(option, value(option), origin)?;
+            return Ok(true);
+        }
+        let Some(secret) = known::of_file(key) else {
+            return Ok(false);
+        };
+        let path = value(&known::SECRET_FILE);
+        let invalid = |expected| ConfigError::Invalid {
+            key: key.to_owned(),
+            value: shown(&known::SECRET_FILE, &path),
+            origin: origin.to_owned(),
+            expected,
+        };
+        if let Some(expected) = misfit(&known::SECRET_FILE, &path) {
+            return Err(invalid(expected));
+        }
+        let file = path.to_string();
+        if !file.is_empty() {
+            let text = std::fs::read_to_string(&file)
+                .map_err(|error| invalid(format!("a file that can be read ({error})")))?;
+            // Editors end a file with a line break, and no secret ends with one.
+            let text = text.trim_end_matches(['\r', '\n']);
+            let origin = format!("file {file}, {key} of {origin}");
+            self.set(secret, typed(secret, text), &origin)?;
+        }
+        Ok(true)
     }
 
     fn set(

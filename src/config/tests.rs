@@ -310,6 +310,37 @@ fn no_secret_is_shown_by_any_of_it() {
 }
 
 #[test]
+fn a_secret_may_be_in_a_file_of_its_own() {
+    let file = std::env::temp_dir().join(format!("chatferry-secret-{}", std::process::id()));
+    std::fs::write(&file, "hunter2 \r\n").unwrap();
+    let path = file.display().to_string();
+    let env = [("CHATFERRY__DJANGO__SECRET_KEY_FILE", path.as_str())];
+    let loaded = load("", &env, &[]);
+    let listed = load("", &[], &[("django.secret_key_fallbacks_file", &path)]);
+    std::fs::remove_file(&file).unwrap();
+    let loaded = loaded.unwrap();
+    let secret = loaded.config.django.secret_key.as_ref();
+    assert_eq!(secret.map(Secret::expose), Some("hunter2 "));
+    assert!(origin(&loaded, "django.secret_key").starts_with(&format!("file {path}, ")));
+    assert!(loaded.warnings.is_empty() && !format!("{loaded:?}").contains("hunter2"));
+    assert_eq!(listed.unwrap().config.django.secret_key_fallbacks.len(), 1);
+
+    let text = error("django.secret_key_file = '/no/such/file'", &[], &[]);
+    assert!(
+        text.starts_with(
+            "django.secret_key_file = \"/no/such/file\" (file chat.toml): expected a file that"
+        ),
+        "{text}"
+    );
+    assert!(error("store.url_file = 5", &[], &[]).ends_with("expected a text"));
+    assert_eq!(
+        warnings("server.bind_file = 'x'", &[], &[]).len(),
+        1,
+        "only what is secret"
+    );
+}
+
+#[test]
 fn an_open_address_must_be_asked_for_by_name() {
     let refused = |flags: &[(&str, &str)]| !load("", &[], flags).unwrap().refusals().is_empty();
     assert!(refused(&[("server.bind", "0.0.0.0:80")]));
@@ -323,11 +354,7 @@ fn an_open_address_must_be_asked_for_by_name() {
 
 #[test]
 fn what_is_not_served_yet_is_refused_by_name() {
-    for (key, value) in [
-        ("auth.identity", "jwt"),
-        ("auth.policy", "participants"),
-        ("metrics.bind", "127.0.0.1:9000"),
-    ] {
+    for (key, value) in [("metrics.bind", "127.0.0.1:9000")] {
         let refusals = load("", &[], &[(key, value)]).unwrap().refusals();
         assert_eq!(refusals.len(), 1);
         let text = refusals[0].to_string();

@@ -38,6 +38,20 @@ pub enum Origin {
     Exact(String),
 }
 
+impl Origin {
+    /// Whether it is the `origin` of a request to `host`, both as their headers have them.
+    #[must_use]
+    pub fn is(&self, origin: &str, host: Option<&str>) -> bool {
+        let origin = origin.trim();
+        match self {
+            Self::Exact(exact) => exact.eq_ignore_ascii_case(origin),
+            Self::Same => origin.split_once("://").is_some_and(|(_, rest)| {
+                host.is_some_and(|host| host.trim().eq_ignore_ascii_case(rest))
+            }),
+        }
+    }
+}
+
 impl TryFrom<String> for Origin {
     type Error = &'static str;
 

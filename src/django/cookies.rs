@@ -15,33 +15,41 @@ const MIN_SESSION_KEY: usize = 8;
 const CSRF_TOKEN_LEN: usize = 32;
 /// A year less a day, in seconds.
 const CSRF_MAX_AGE_S: i64 = 31_449_600;
-const DELETE_SESSION: &str =
-    "sessionid=\"\"; expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0; Path=/; SameSite=Lax";
+/// What follows the name of a session's cookie to delete it.
+const DELETED: &str =
+    "=\"\"; expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0; Path=/; SameSite=Lax";
 
-/// The cookies of a request that matter, each as its last value.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Cookies {
-    /// `sessionid`.
+/// The last value of a cookie. Test: `two_cookie_headers_run_into_each_other`.
+#[must_use]
+pub fn value_of(headers: &[&[u8]], name: &str) -> Option<String> {
+    let header = meta_value(headers)?;
+    let found = header.split(';').rev().find_map(|chunk| {
+        let (found, value) = chunk.split_once('=').unwrap_or(("", chunk));
+        (strip_str(found) == name).then_some(value)
+    });
+    found.map(|value| unquoted(strip_str(value)))
+}
+
+/// The cookies of a request that matter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cookies<'a> {
+    /// The name of the session's cookie, by default `sessionid`.
+    pub session_name: &'a str,
+    /// What is in it.
     pub session: Option<String>,
     /// `csrftoken`.
     pub csrf: Option<String>,
 }
 
-impl Cookies {
-    /// Reads the `Cookie` headers. Test: `two_cookie_headers_run_into_each_other`.
+impl<'a> Cookies<'a> {
+    /// Reads the `Cookie` headers.
     #[must_use]
-    pub fn parse(headers: &[&[u8]]) -> Self {
-        let mut cookies = Cookies::default();
-        for chunk in meta_value(headers).unwrap_or_default().split(';') {
-            let (name, value) = chunk.split_once('=').unwrap_or(("", chunk));
-            let value = || Some(unquoted(strip_str(value)));
-            match strip_str(name) {
-                "sessionid" => cookies.session = value(),
-                "csrftoken" => cookies.csrf = value(),
-                _ => {}
-            }
+    pub fn parse(headers: &[&[u8]], session_name: &'a str) -> Self {
+        Cookies {
+            session_name,
+            session: value_of(headers, session_name),
+            csrf: value_of(headers, "csrftoken"),
         }
-        cookies
     }
 
     /// The session key to look up in the database, if there is a plausible one.
@@ -80,7 +88,7 @@ pub struct CookieEffect {
 /// `session_known` says whether [`Cookies::session_key`] is in the database, `now` is in seconds
 /// since 1970, and `random` is asked for bytes only if a token has to be made.
 pub fn effect(
-    cookies: &Cookies,
+    cookies: &Cookies<'_>,
     answered_by: AnsweredBy,
     session_known: bool,
     now: i64,
@@ -100,7 +108,7 @@ pub fn effect(
         None => cookies.session.is_some(),
     };
     if dead_session {
-        set_cookie.push(DELETE_SESSION.to_owned());
+        set_cookie.push(format!("{}{DELETED}", cookies.session_name));
     }
     let vary = in_view || !set_cookie.is_empty();
     CookieEffect { set_cookie, vary }
@@ -188,13 +196,13 @@ mod tests {
     const NOW: i64 = 1_795_168_215; // 2026-11-20 09:50:15 UTC
 
     fn effect_of(header: &str, answered_by: AnsweredBy, known: bool) -> CookieEffect {
-        let cookies = Cookies::parse(&[header.as_bytes()]);
+        let cookies = Cookies::parse(&[header.as_bytes()], "sessionid");
         effect(&cookies, answered_by, known, NOW, &mut || [0; 32])
     }
 
     fn deleted() -> CookieEffect {
         CookieEffect {
-            set_cookie: vec![DELETE_SESSION.to_owned()],
+            set_cookie: vec![format!("sessionid{DELETED}")],
             vary: true,
         }
     }
@@ -208,14 +216,20 @@ mod tests {
 
     #[test]
     fn cookies_are_split_at_semicolons_and_the_last_of_a_name_counts() {
-        let cookies = Cookies::parse(&[b"a=b; \x01; =;;; sessionid; sessionid=x ; sessionid= y=z"]);
+        let cookies = Cookies::parse(
+            &[b"a=b; \x01; =;;; sessionid; sessionid=x ; sessionid= y=z"],
+            "sessionid",
+        );
         assert_eq!(cookies.session.as_deref(), Some("y=z"));
         assert_eq!(cookies.csrf, None);
     }
 
     #[test]
     fn two_cookie_headers_run_into_each_other() {
-        let cookies = Cookies::parse(&[b"sessionid=abc", b"csrftoken=x; csrftoken=y"]);
+        let cookies = Cookies::parse(
+            &[b"sessionid=abc", b"csrftoken=x; csrftoken=y"],
+            "sessionid",
+        );
         assert_eq!(cookies.session.as_deref(), Some("abc,csrftoken=x"));
         assert_eq!(cookies.csrf.as_deref(), Some("y"));
     }
@@ -229,7 +243,7 @@ mod tests {
             ("\"\"", ""),
             ("a\"", "a\""),
         ] {
-            let cookies = Cookies::parse(&[format!("sessionid={raw}").as_bytes()]);
+            let cookies = Cookies::parse(&[format!("sessionid={raw}").as_bytes()], "sessionid");
             assert_eq!(cookies.session.as_deref(), Some(value), "{raw}");
         }
     }
@@ -307,7 +321,11 @@ mod tests {
     #[test]
     fn the_csrf_token_comes_before_the_dead_session() {
         let both = effect_of("sessionid=x; csrftoken=abc", AnsweredBy::View, false).set_cookie;
-        assert!(both.len() == 2 && both[0].starts_with("csrftoken=") && both[1] == DELETE_SESSION);
+        assert!(
+            both.len() == 2
+                && both[0].starts_with("csrftoken=")
+                && both[1] == format!("sessionid{DELETED}")
+        );
     }
 
     #[test]

@@ -10,12 +10,14 @@ use hyper::{StatusCode, header::CONTENT_TYPE};
 use super::{extract::Request, reply::Reply};
 use crate::{
     app::App,
+    auth::policy::Caller,
     chat::ChatError,
     django::{
         body::{self, BodyError, Data},
         datetime::{Timestamp, in_range},
         drf::{FieldErrors, Language},
     },
+    store::Of,
     value::Value,
 };
 
@@ -58,6 +60,11 @@ fn showable(app: &App, times: impl IntoIterator<Item = Timestamp>) -> Result<(),
     }
     let body = Value::List(vec!["Datetime value out of range.".into()]);
     Err(Failure::Reply(Reply::new(StatusCode::BAD_REQUEST, body)))
+}
+
+/// Lets nobody further who may not know of it: for them it does not exist.
+async fn admit(app: &App, caller: &Caller, of: Of) -> Result<(), Failure> {
+    app.chat.admit(caller, of).await.map_err(failed(app))
 }
 
 /// The failure of a use case as this server's language tells it.

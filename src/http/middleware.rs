@@ -21,9 +21,15 @@ use super::{
 };
 use crate::{
     app::App,
+    auth::{
+        identity::{Credentials, Denied},
+        policy::Caller,
+    },
     django::{
         basic_auth,
+        body::{self, Entry},
         cookies::{self, AnsweredBy, Cookies},
+        csrf,
         drf::{Detail, options_metadata},
         handshake, host,
         multipart::is_refused_by_twisted,
@@ -143,6 +149,10 @@ async fn perform(app: &App, request: &Request, resource: Resource) -> Result<Rep
     if let Some(refused) = basic_auth::refuse(request.header(&AUTHORIZATION).as_deref()) {
         return Ok(Reply::detail(&refused, app.language()));
     }
+    let caller = match authenticate(app, request).await {
+        Ok(caller) => caller,
+        Err(denied) => return Ok(Reply::denied(&denied, app.language())),
+    };
     if request.method == Method::OPTIONS.as_str() {
         return Ok(Reply::ok(options_metadata(resource.view())));
     }
@@ -155,12 +165,41 @@ async fn perform(app: &App, request: &Request, resource: Resource) -> Result<Rep
         return Ok(Reply::detail(&refused, app.language()));
     }
     match resource {
-        Resource::Conversations => api::conversations::create(app, request).await,
-        Resource::Conversation(id) => api::conversations::retrieve(app, id).await,
-        Resource::UserConversations(user) => api::conversations::list(app, user).await,
-        Resource::ConversationMessages(id) => api::messages::list(app, id).await,
-        Resource::SendMessage(id) => api::messages::send(app, request, id).await,
-        Resource::MessageRead(id) => api::receipts::mark_read(app, request, id).await,
+        Resource::Conversations => api::conversations::create(app, &caller, request).await,
+        Resource::Conversation(id) => api::conversations::retrieve(app, &caller, id).await,
+        Resource::UserConversations(user) => api::conversations::list(app, &caller, user).await,
+        Resource::ConversationMessages(id) => api::messages::list(app, &caller, id).await,
+        Resource::SendMessage(id) => api::messages::send(app, &caller, request, id).await,
+        Resource::MessageRead(id) => api::receipts::mark_read(app, &caller, request, id).await,
+    }
+}
+
+/// Who is asking; a caller known by a cookie must show that no other page made the browser ask.
+async fn authenticate(app: &App, request: &Request) -> Result<Caller, Denied> {
+    let asked = Credentials {
+        headers: &request.headers,
+        query: request.query.as_deref(),
+    };
+    let admission = app.auth.admit(&asked).await?;
+    if admission.by_cookie && !csrf::is_safe(&request.method) {
+        app.auth.guard(&asked, form_token(request).as_deref())?;
+    }
+    Ok(admission.caller)
+}
+
+/// Django's token against forgery as a posted form has it.
+fn form_token(request: &Request) -> Option<String> {
+    let content_type = request.header(&CONTENT_TYPE)?;
+    let is_form = ["application/x-www-form-urlencoded", "multipart/form-data"]
+        .iter()
+        .any(|kind| content_type.trim_start().to_lowercase().starts_with(kind));
+    if request.method != Method::POST.as_str() || !is_form {
+        return None;
+    }
+    let data = body::parse(Some(&content_type), &request.body).ok()?;
+    match data.get("csrfmiddlewaretoken") {
+        Some(Entry::Text(token)) => Some(token.to_owned()),
+        _ => None,
     }
 }
 
@@ -170,14 +209,13 @@ async fn with_cookies(app: &App, request: &Request, answer: Answer) -> Response 
         mut response,
         answered_by,
     } = answer;
-    let sent = Cookies::parse(&request.values(&COOKIE));
+    let name = &app.config.auth.django_session.cookie;
+    let sent = Cookies::parse(&request.values(&COOKIE), name);
     let known = match sent.session_key() {
         // A store that cannot tell must not cost anybody a session.
-        Some(key) if answered_by == AnsweredBy::View => app
-            .store
-            .session_exists(key.to_owned())
-            .await
-            .unwrap_or(true),
+        Some(key) if answered_by == AnsweredBy::View => {
+            app.auth.has_session(key).await.unwrap_or(true)
+        }
         _ => true,
     };
     let effect = cookies::effect(&sent, answered_by, known, unix_seconds(), &mut random_bytes);

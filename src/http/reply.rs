@@ -6,12 +6,13 @@ use hyper::{
     HeaderMap, StatusCode,
     header::{
         ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, REFERRER_POLICY, RETRY_AFTER, VARY,
-        X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+        WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
     },
 };
 
 use super::{Body, Response, listing::Listing};
 use crate::{
+    auth::identity::Denied,
     chat::ChatError,
     django::{
         cookies::AnsweredBy,
@@ -38,6 +39,8 @@ pub struct Reply {
     pub status: StatusCode,
     pub content: Content,
     pub retry: bool,
+    /// The `WWW-Authenticate` header.
+    pub challenge: Option<HeaderValue>,
 }
 
 /// What an answer consists of.
@@ -54,6 +57,7 @@ impl Reply {
             status,
             content: Content::Value(body),
             retry: false,
+            challenge: None,
         }
     }
 
@@ -69,6 +73,7 @@ impl Reply {
             status: StatusCode::OK,
             content: Content::Listing(listing),
             retry: false,
+            challenge: None,
         }
     }
 
@@ -91,6 +96,7 @@ impl Reply {
                 Reply::detail(&Detail::NoMatch(Model::Conversation), language)
             }
             ChatError::NoMessage => Reply::detail(&Detail::NoMatch(Model::Message), language),
+            ChatError::NotYou => Reply::detail(&Detail::PermissionDenied, language),
             ChatError::TooLong { .. } => {
                 Reply::detail(&Detail::ParseError(error.to_string()), language)
             }
@@ -101,13 +107,35 @@ impl Reply {
             }
             ChatError::Store(_) | ChatError::Layer(_) => {
                 tracing::error!(%error, "a request failed");
-                let text = "The service is not available, try again.";
-                let body = Value::Map(vec![("detail".into(), text.into())]);
-                Reply {
-                    retry: true,
-                    ..Reply::new(StatusCode::SERVICE_UNAVAILABLE, body)
-                }
+                Reply::unavailable()
             }
+        }
+    }
+
+    /// What somebody is answered who must be known and is not: 401 with a challenge where tokens
+    /// say who is asking, else 403.
+    #[must_use]
+    pub fn denied(denied: &Denied, language: Language) -> Self {
+        let detail = match denied {
+            Denied::NoSession | Denied::NoToken => Detail::NotAuthenticated,
+            Denied::BadToken(_) | Denied::ExpiredToken => Detail::AuthenticationFailed,
+            Denied::Forged(reason) => Detail::CsrfFailed(reason.clone()),
+            Denied::Unavailable(_) => return Reply::unavailable(),
+        };
+        let mut reply = Reply::detail(&detail, language);
+        reply.challenge = denied.challenge();
+        if reply.challenge.is_some() {
+            reply.status = StatusCode::UNAUTHORIZED;
+        }
+        reply
+    }
+
+    fn unavailable() -> Self {
+        let text = "The service is not available, try again.";
+        let body = Value::Map(vec![("detail".into(), text.into())]);
+        Reply {
+            retry: true,
+            ..Reply::new(StatusCode::SERVICE_UNAVAILABLE, body)
         }
     }
 
@@ -141,6 +169,9 @@ impl Reply {
         headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
         if self.retry {
             headers.insert(RETRY_AFTER, RETRY);
+        }
+        if let Some(challenge) = self.challenge {
+            headers.insert(WWW_AUTHENTICATE, challenge);
         }
         response
     }

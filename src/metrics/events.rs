@@ -53,6 +53,22 @@ impl Metrics {
             .record(took.as_secs_f64());
     }
 
+    /// Somebody who must be known is not; `why` is the refusal's own word.
+    pub fn auth_denied(&self, why: &'static str) {
+        self.auth_denied.with([why]).increment(1);
+    }
+
+    /// Somebody may not do something as who they are.
+    pub fn policy_denied(&self, action: &'static str) {
+        self.policy_denied.with([action]).increment(1);
+    }
+
+    /// The key set of the tokens was fetched, or could not be.
+    pub fn jwks_fetched(&self, fetched: bool) {
+        let outcome = if fetched { "fetched" } else { "failed" };
+        self.jwks_fetches.with([outcome]).increment(1);
+    }
+
     pub fn message_stored(&self) {
         self.messages_stored.increment(1);
     }

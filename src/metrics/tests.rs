@@ -24,6 +24,9 @@ fn used() -> Metrics {
     metrics.gateway_request(200, Duration::from_micros(80));
     metrics.gateway_failure("connect");
     metrics.shadow_compared(Some("status"));
+    metrics.auth_denied("expired");
+    metrics.policy_denied("see");
+    metrics.jwks_fetched(true);
     metrics
 }
 

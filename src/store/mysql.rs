@@ -5,6 +5,7 @@
 
 pub mod migrate;
 mod options;
+mod people;
 mod pool;
 mod query;
 mod write;
@@ -16,14 +17,14 @@ use uuid::Uuid;
 
 use self::{options::Options, pool::Pool, write::Writer};
 use super::{
-    Store, StoreError,
+    Of, SessionRow, Store, StoreError, UserRow, bare,
     commit::{Announce, Committer},
     history::{PAGE_BYTES, PAGE_MESSAGES, Page, Place},
     schema,
 };
 use crate::{
     chat::{Conversation, Message, NewMessage, Receipt},
-    config::{Store as Settings, Tables},
+    config::{DjangoSession, Store as Settings, Tables},
     django::datetime::Timestamp,
     metrics::Metrics,
 };
@@ -213,12 +214,33 @@ impl Store for MysqlStore {
         self.committer.mark_read(message_id, user_id).await
     }
 
-    async fn session_exists(&self, key: String) -> Result<bool, StoreError> {
-        match self.exists(&query::session(&key)).await {
+    async fn participants(&self, of: Of) -> Result<Option<[String; 2]>, StoreError> {
+        let rows = self
+            .pool
+            .rows(&people::participants(&self.tables, of))
+            .await?;
+        let found = rows.into_iter().next();
+        found.map(people::participants_row).transpose()
+    }
+
+    async fn session(&self, key: String) -> Result<Option<SessionRow>, StoreError> {
+        match self.pool.rows(&people::session(&key)).await {
             // A database without Django's session table has no sessions.
-            Err(StoreError::Schema(_)) => Ok(false),
-            answer => answer,
+            Err(StoreError::Schema(_)) => Ok(None),
+            rows => {
+                let found = rows?.into_iter().next();
+                found.map(people::session_row).transpose()
+            }
         }
+    }
+
+    async fn user(&self, columns: &DjangoSession, id: &str) -> Result<Option<UserRow>, StoreError> {
+        let rows = self
+            .pool
+            .rows(&people::user(columns, id, &bare(id)))
+            .await?;
+        let found = rows.into_iter().next();
+        found.map(people::user_row).transpose()
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

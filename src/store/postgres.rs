@@ -7,6 +7,7 @@
 
 mod address;
 pub mod migrate;
+mod people;
 mod pool;
 mod query;
 mod write;
@@ -19,14 +20,14 @@ use uuid::Uuid;
 pub use self::address::Address;
 use self::{pool::Pool, write::Writer};
 use super::{
-    Store, StoreError,
+    Of, SessionRow, Store, StoreError, UserRow,
     commit::{Announce, Committer},
     history::{Page, Place},
     schema,
 };
 use crate::{
     chat::{Conversation, Message, NewMessage, Receipt, USER_ID_MAX},
-    config::{Store as Settings, Tables},
+    config::{DjangoSession, Store as Settings, Tables},
     django::datetime::Timestamp,
     metrics::Metrics,
 };
@@ -174,11 +175,22 @@ impl Store for PostgresStore {
             .await
     }
 
-    async fn session_exists(&self, key: String) -> Result<bool, StoreError> {
+    async fn participants(&self, of: Of) -> Result<Option<[String; 2]>, StoreError> {
+        people::participants(&self.readers, &self.tables, of).await
+    }
+
+    async fn session(&self, key: String) -> Result<Option<SessionRow>, StoreError> {
         if storable([&key]).is_err() {
-            return Ok(false);
+            return Ok(None);
         }
-        query::session_exists(&self.readers, &key).await
+        people::session(&self.readers, &key).await
+    }
+
+    async fn user(&self, columns: &DjangoSession, id: &str) -> Result<Option<UserRow>, StoreError> {
+        if id.contains('\0') {
+            return Ok(None);
+        }
+        people::user(&self.readers, columns, id).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

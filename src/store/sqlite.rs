@@ -5,6 +5,7 @@
 //! never wait; writers take turns, ours through the one committer.
 
 pub mod migrate;
+mod people;
 mod pool;
 mod query;
 mod write;
@@ -19,14 +20,14 @@ use uuid::Uuid;
 
 use self::{pool::Readers, write::Writer};
 use super::{
-    Store, StoreError,
+    Of, SessionRow, Store, StoreError, UserRow, bare,
     commit::{Announce, Committer},
     history::{Page, Place},
     schema,
 };
 use crate::{
     chat::{Conversation, Message, NewMessage, Receipt},
-    config::{Store as Settings, Tables},
+    config::{DjangoSession, Store as Settings, Tables},
     django::datetime::Timestamp,
     metrics::Metrics,
 };
@@ -192,9 +193,21 @@ impl Store for SqliteStore {
         self.committer.mark_read(message_id, user_id).await
     }
 
-    async fn session_exists(&self, key: String) -> Result<bool, StoreError> {
+    async fn participants(&self, of: Of) -> Result<Option<[String; 2]>, StoreError> {
+        let tables = Arc::clone(&self.tables);
         self.readers
-            .read(move |db| query::session_exists(db, &key))
+            .read(move |db| people::participants(db, &tables, of))
+            .await
+    }
+
+    async fn session(&self, key: String) -> Result<Option<SessionRow>, StoreError> {
+        self.readers.read(move |db| people::session(db, &key)).await
+    }
+
+    async fn user(&self, columns: &DjangoSession, id: &str) -> Result<Option<UserRow>, StoreError> {
+        let (columns, id, bare_id) = (columns.clone(), id.to_owned(), bare(id));
+        self.readers
+            .read(move |db| people::user(db, &columns, &id, &bare_id))
             .await
     }
 

@@ -31,16 +31,17 @@ use super::{
 };
 use crate::{
     app::App,
+    auth::{Admission, policy::Caller},
     chat::{Chat, ChatError, NewMessage},
     django::datetime::Zone,
     gateway::{Side, rollout::Moved},
     hub::Membership,
-    store::StoreError,
+    store::{Of, StoreError},
     telemetry::request::{ACCESS, RequestId},
 };
 
 /// How long a peer may take to answer our close frame.
-const CLOSING: Duration = Duration::from_secs(2);
+pub const CLOSING: Duration = Duration::from_secs(2);
 
 /// Room for one read. An idle socket keeps this much and no more.
 const READ: usize = 512;
@@ -71,6 +72,8 @@ pub struct Connection<S> {
     write: WriteHalf<S>,
     /// The rest of a long history. Until it has been told, all other text waits in the queue.
     telling: Option<Box<Telling>>,
+    /// When the token or session it was opened with runs out.
+    until: Option<Instant>,
     /// At most one: a client's requests are performed in their order.
     work: Option<Work>,
     /// Set by the close frame of either side.
@@ -100,6 +103,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
     pub fn new(
         app: Arc<App>,
         id: RequestId,
+        admission: Admission,
         (conversation_id, membership, queue): (Uuid, Membership, Arc<Queue>),
         stream: S,
         received: &[u8],
@@ -131,13 +135,14 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
             conversation_id,
             membership,
             queue,
-            session: Session::default(),
+            session: Session::new(admission.caller),
             heartbeat,
             reader,
             writer,
             read,
             write,
             telling,
+            until: admission.until,
             work: None,
             ending: None,
         }
@@ -216,6 +221,9 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
                 }
                 () = &mut timer => match &self.ending {
                     Some(ending) => return ending.code,
+                    None if self.until.is_some_and(|until| until <= Instant::now()) => {
+                        self.session.close(Reason::Expired)
+                    }
                     None => self.session.beat(&self.heartbeat.beat(Instant::now(), unix_nanos())),
                 },
                 () = drain.reached(), if is_open => {
@@ -307,8 +315,10 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
             Action::Perform(request) => {
                 let app = Arc::clone(&self.app);
                 let conversation_id = self.conversation_id;
+                let caller = self.session.caller().clone();
                 let span = tracing::debug_span!("socket", id = %self.id);
-                let work = async move { perform(&app.chat, conversation_id, request).await };
+                let work =
+                    async move { perform(&app.chat, &caller, conversation_id, request).await };
                 self.work = Some(Box::pin(work.instrument(span)));
             }
             Action::Close { code, frame } => self.end(code, frame, false),
@@ -335,9 +345,11 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
     }
 
     fn due(&self) -> Instant {
-        self.ending
-            .as_ref()
-            .map_or_else(|| self.heartbeat.due(), |ending| ending.by)
+        match (&self.ending, self.until) {
+            (Some(ending), _) => ending.by,
+            (None, Some(until)) => until.min(self.heartbeat.due()),
+            (None, None) => self.heartbeat.due(),
+        }
     }
 
     /// Ends our half, then waits for the peer to end its own: closing a socket with unread bytes
@@ -379,7 +391,12 @@ async fn to_end(moved: &mut Option<Moved>) {
     }
 }
 
-async fn perform(chat: &Chat, conversation_id: Uuid, request: Request) -> Result<(), ChatError> {
+async fn perform(
+    chat: &Chat,
+    caller: &Caller,
+    conversation_id: Uuid,
+    request: Request,
+) -> Result<(), ChatError> {
     match request {
         Request::Say {
             sender_id,
@@ -401,9 +418,13 @@ async fn perform(chat: &Chat, conversation_id: Uuid, request: Request) -> Result
             user_id,
             event,
         } => {
-            match chat.mark_read(message_id, user_id).await {
+            let marked = match chat.admit(caller, Of::Message(message_id)).await {
+                Ok(()) => chat.mark_read(message_id, user_id).await.map(|_| ()),
+                Err(error) => Err(error),
+            };
+            match marked {
                 // The original tells everybody even of a message that is not there.
-                Ok(_) | Err(ChatError::NoMessage) => chat.broadcast(conversation_id, event).await,
+                Ok(()) | Err(ChatError::NoMessage) => chat.broadcast(conversation_id, event).await,
                 Err(error) => Err(error),
             }
         }

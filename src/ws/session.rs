@@ -10,7 +10,7 @@ use super::{
     reader::{Incoming, Violation},
     writer::{close_frame, frame},
 };
-use crate::chat::ChatError;
+use crate::{auth::policy::Caller, chat::ChatError};
 
 /// What the owner of the socket does next.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,6 +45,8 @@ pub enum Reason {
     Restart,
     /// The client reads too slowly; its reconnect finds everything in the history.
     Slow,
+    /// The token or session it was opened with has run out.
+    Expired,
 }
 
 impl Reason {
@@ -57,6 +59,7 @@ impl Reason {
             Reason::Broken => 1011,
             Reason::Restart => 1012,
             Reason::Slow => 1013,
+            Reason::Expired => 4401,
         }
     }
 }
@@ -64,6 +67,8 @@ impl Reason {
 /// The rules of one socket.
 #[derive(Debug, Default)]
 pub struct Session {
+    /// For whom the peer may speak.
+    caller: Caller,
     /// We have sent a close frame and only wait for the other side's.
     closing: bool,
     /// What the peer says before it has read our close frame is still done: it did nothing wrong,
@@ -72,12 +77,40 @@ pub struct Session {
 }
 
 impl Session {
+    #[must_use]
+    pub fn new(caller: Caller) -> Self {
+        Session {
+            caller,
+            ..Session::default()
+        }
+    }
+
+    /// For whom the peer may speak.
+    #[must_use]
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// What a text asks for, if it may be asked for.
+    fn asked(&self, text: &str) -> Result<Option<Request>, Rejection> {
+        let Some(request) = protocol::parse(text)? else {
+            return Ok(None);
+        };
+        let may = self.caller == Caller::Anybody
+            || request.speaker().is_some_and(|id| self.caller.is(&id));
+        if may {
+            Ok(Some(request))
+        } else {
+            Err(Rejection::NotYou)
+        }
+    }
+
     /// The peer sent something.
     pub fn incoming(&mut self, incoming: Incoming) -> Action {
         if self.closing {
             return match incoming {
                 Incoming::Close => Action::End,
-                Incoming::Text(text) if self.hears => match protocol::parse(&text) {
+                Incoming::Text(text) if self.hears => match self.asked(&text) {
                     Ok(Some(request)) => Action::Perform(request),
                     Ok(None) | Err(_) => Action::Wait,
                 },
@@ -85,7 +118,7 @@ impl Session {
             };
         }
         match incoming {
-            Incoming::Text(text) => match protocol::parse(&text) {
+            Incoming::Text(text) => match self.asked(&text) {
                 Ok(Some(request)) => Action::Perform(request),
                 Ok(None) => Action::Wait,
                 Err(rejection) => Action::Write(protocol::error_frame(&rejection.to_string())),
@@ -190,6 +223,45 @@ mod tests {
         };
         assert!(frame[2..].starts_with(br#"{"error": "#));
         assert!(session.is_open());
+    }
+
+    #[test]
+    fn a_peer_who_is_known_speaks_for_nobody_else_not_even_after_a_restart() {
+        let mut session = Session::new(Caller::Only("alice".into()));
+        let as_user = |id: &str| {
+            [
+                format!(r#"{{"type":"chat_message","sender_id":{id},"content":"x"}}"#),
+                format!(
+                    r#"{{"type":"mark_as_read","user_id":{id},"message_id":"{}"}}"#,
+                    uuid::Uuid::nil()
+                ),
+                format!(r#"{{"type":"typing","user_id":{id}}}"#),
+            ]
+        };
+        for frame in as_user("\"alice\"") {
+            let action = session.incoming(text(&frame));
+            assert!(matches!(action, Action::Perform(_)), "{frame}");
+        }
+        for id in [
+            "\"bob\"",
+            "\"Alice\"",
+            "\"alice \"",
+            "5",
+            "[\"alice\"]",
+            "true",
+        ] {
+            for frame in as_user(id) {
+                let Action::Write(answer) = session.incoming(text(&frame)) else {
+                    panic!("an answer to {frame}")
+                };
+                assert!(answer.ends_with(b"as yourself only\"}"), "{frame}");
+            }
+        }
+        let nobody = session.incoming(text(r#"{"type":"typing"}"#));
+        assert!(matches!(nobody, Action::Write(_)));
+        session.close(Reason::Restart);
+        let [_, _, typing] = as_user("\"bob\"");
+        assert_eq!(session.incoming(text(&typing)), Action::Wait);
     }
 
     #[test]

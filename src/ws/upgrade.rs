@@ -7,22 +7,32 @@ use hyper::{
     Request, StatusCode,
     body::Incoming,
     ext::ReasonPhrase,
-    header::{HOST, HeaderValue, ORIGIN, RETRY_AFTER, SEC_WEBSOCKET_VERSION},
+    header::{
+        HOST, HeaderValue, ORIGIN, RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+        WWW_AUTHENTICATE,
+    },
     upgrade::{OnUpgrade, on},
 };
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use uuid::Uuid;
 
 use super::{
-    connection::{Connection, First},
+    connection::{CLOSING, Connection, First},
     history::Telling,
     protocol::django::history_frame,
     queue::{Limits, Queue},
+    session::Reason,
+    writer::close_frame,
 };
 use crate::{
     app::App,
+    auth::{
+        Admission,
+        identity::{Credentials, Denied},
+    },
     chat::ChatError,
-    config::Origin,
+    config::SocketRefusal,
     django::{
         handshake::{self, VERSIONS},
         urls::decode_path,
@@ -31,7 +41,7 @@ use crate::{
     hub::Membership,
     serializers,
     server::Stream,
-    store::history::History,
+    store::{Of, history::History},
     telemetry::request::RequestId,
 };
 
@@ -43,8 +53,11 @@ enum Refusal {
     /// No such path. The original's router raises, and Daphne makes a 500 of that after up to a
     /// second; clients know the status, so only the wait is gone.
     NoRoute,
-    /// The conversation does not exist or is not active, or the origin is not allowed.
+    /// The conversation does not exist or is not active, the origin is not allowed, or the caller
+    /// may not know of the conversation.
     Denied,
+    /// Who is asking must be known and is not.
+    Unknown(Denied),
     /// The store or the layer cannot be asked now.
     Unavailable(ChatError),
     /// The process is going away.
@@ -63,6 +76,9 @@ impl From<ChatError> for Refusal {
 /// A socket that may be opened, with all it needs: nothing can fail after the answer.
 struct Opening {
     conversation_id: Uuid,
+    admission: Admission,
+    /// The subprotocol that is agreed on.
+    protocol: Option<&'static str>,
     membership: Membership,
     queue: Arc<Queue>,
     history: First,
@@ -72,6 +88,12 @@ struct Opening {
 pub async fn answer(app: Arc<App>, mut request: Request<Incoming>) -> Response {
     match open(&app, &request).await {
         Ok(opening) => accept(app, &mut request, opening),
+        Err(Refusal::Unknown(denied))
+            if app.config.auth.socket_refusal == SocketRefusal::Close
+                && !matches!(denied, Denied::Unavailable(_)) =>
+        {
+            accept_to_close(&app, &mut request)
+        }
         Err(refusal) => refuse(&refusal),
     }
 }
@@ -83,7 +105,15 @@ async fn open(app: &Arc<App>, request: &Request<Incoming>) -> Result<Opening, Re
     }
     let path = decode_path(request.uri().path());
     let conversation_id = router::socket(&path, &app.config).ok_or(Refusal::NoRoute)?;
-    if !origin_is_allowed(app, request) || !app.chat.may_connect(conversation_id).await? {
+    if !origin_is_allowed(app, request) {
+        return Err(Refusal::Denied);
+    }
+    let asked = credentials(request);
+    let admission = app.auth.admit_socket(&asked).await;
+    let admission = admission.map_err(Refusal::Unknown)?;
+    let of = Of::Conversation(conversation_id);
+    app.chat.admit(&admission.caller, of).await?;
+    if !app.chat.may_connect(conversation_id).await? {
         return Err(Refusal::Denied);
     }
     let limits = &app.config.ws;
@@ -108,37 +138,61 @@ async fn open(app: &Arc<App>, request: &Request<Incoming>) -> Result<Opening, Re
     };
     Ok(Opening {
         conversation_id,
+        admission,
+        protocol: app.auth.protocol(&asked),
         membership,
         queue,
         history,
     })
 }
 
+fn credentials(request: &Request<Incoming>) -> Credentials<'_> {
+    Credentials {
+        headers: request.headers(),
+        query: request.uri().query(),
+    }
+}
+
 fn origin_is_allowed(app: &App, request: &Request<Incoming>) -> bool {
     let allowed = &app.config.ws.allowed_origins;
+    let text = |name| {
+        let value = request.headers().get(name)?;
+        Some(String::from_utf8_lossy(value.as_bytes()))
+    };
     // Other clients than browsers send no origin, and could send any.
-    let Some(origin) = request.headers().get(ORIGIN) else {
+    let Some(origin) = text(ORIGIN) else {
         return true;
     };
-    let origin = String::from_utf8_lossy(origin.as_bytes())
-        .trim()
-        .to_ascii_lowercase();
-    let host = request
-        .headers()
-        .get(HOST)
-        .map(|host| String::from_utf8_lossy(host.as_bytes()));
+    let host = text(HOST);
     allowed.is_empty()
-        || allowed.iter().any(|allowed| match allowed {
-            Origin::Exact(exact) => *exact == origin,
-            Origin::Same => origin.split_once("://").is_some_and(|(_, rest)| {
-                host.as_ref()
-                    .is_some_and(|host| host.trim().eq_ignore_ascii_case(rest))
-            }),
-        })
+        || allowed
+            .iter()
+            .any(|allowed| allowed.is(&origin, host.as_deref()))
 }
 
 fn accept(app: Arc<App>, request: &mut Request<Incoming>, opening: Opening) -> Response {
     let id = request.extensions().get().copied().unwrap_or_default();
+    agree(request, opening.protocol, |upgraded| {
+        serve(app, upgraded, opening, id)
+    })
+}
+
+/// Opens a socket only to close it with a code that says why: a script in a browser cannot see the
+/// status of a handshake.
+fn accept_to_close(app: &App, request: &mut Request<Incoming>) -> Response {
+    let protocol = app.auth.protocol(&credentials(request));
+    agree(request, protocol, close_unknown)
+}
+
+/// Agrees to the upgrade; `then` goes on with the connection once the answer is written.
+fn agree<F>(
+    request: &mut Request<Incoming>,
+    protocol: Option<&'static str>,
+    then: impl FnOnce(OnUpgrade) -> F,
+) -> Response
+where
+    F: Future<Output = ()> + Send + 'static,
+{
     let upgraded = on(&mut *request);
     // Daphne also takes version 8 and `013`; the answer to all is the same.
     request
@@ -146,11 +200,31 @@ fn accept(app: Arc<App>, request: &mut Request<Incoming>, opening: Opening) -> R
         .insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
     match upgrade(request) {
         Ok((response, _)) => {
-            tokio::spawn(serve(app, upgraded, opening, id));
-            response.map(|_| Body::default())
+            tokio::spawn(then(upgraded));
+            let mut response = response.map(|_| Body::default());
+            if let Some(protocol) = protocol {
+                let protocol = HeaderValue::from_static(protocol);
+                let headers = response.headers_mut();
+                headers.insert(SEC_WEBSOCKET_PROTOCOL, protocol);
+            }
+            response
         }
         Err(error) => refusal(StatusCode::BAD_REQUEST, error),
     }
+}
+
+async fn close_unknown(upgraded: OnUpgrade) {
+    let Ok(upgraded) = upgraded.await else { return };
+    let mut io = TokioIo::new(upgraded);
+    let goodbye = async {
+        let frame = close_frame(Reason::Expired.code());
+        io.write_all(&frame).await?;
+        io.shutdown().await?;
+        let mut rest = [0; 512];
+        while io.read(&mut rest).await? > 0 {}
+        Ok::<_, std::io::Error>(())
+    };
+    let _ = tokio::time::timeout(CLOSING, goodbye).await;
 }
 
 async fn serve(app: Arc<App>, upgraded: OnUpgrade, opening: Opening, id: RequestId) {
@@ -161,13 +235,15 @@ async fn serve(app: Arc<App>, upgraded: OnUpgrade, opening: Opening, id: Request
     };
     let Opening {
         conversation_id,
+        admission,
+        protocol: _,
         membership,
         queue,
         history,
     } = opening;
     let place = (conversation_id, membership, queue);
     let stream = parts.io.into_inner();
-    Connection::new(app, id, place, stream, &parts.read_buf, history)
+    Connection::new(app, id, admission, place, stream, &parts.read_buf, history)
         .run()
         .await;
 }
@@ -187,11 +263,19 @@ fn refuse(refused: &Refusal) -> Response {
         }
         Refusal::NoRoute => refusal(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error"),
         Refusal::Denied => refusal(StatusCode::FORBIDDEN, "Access denied"),
+        Refusal::Draining | Refusal::Unknown(Denied::Unavailable(_)) => retry_later(),
+        Refusal::Unknown(denied) => match denied.challenge() {
+            Some(challenge) => {
+                let mut response = refusal(StatusCode::UNAUTHORIZED, "Unauthorized");
+                response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+                response
+            }
+            None => refusal(StatusCode::FORBIDDEN, "Access denied"),
+        },
         Refusal::Unavailable(error) => {
             tracing::error!(%error, "a socket could not be opened");
             retry_later()
         }
-        Refusal::Draining => retry_later(),
     }
 }
 

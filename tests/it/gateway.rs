@@ -2,7 +2,7 @@
 //! conversations is left there, and both sides are compared. Framing is tested against upstreams
 //! that write exact bytes, the rest against the reference itself where it can be started.
 
-mod django;
+pub mod django;
 mod forward;
 mod moving;
 mod rollout;

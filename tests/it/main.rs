@@ -15,6 +15,7 @@
 
 mod support;
 
+mod auth;
 mod cli;
 mod drain;
 mod errors;

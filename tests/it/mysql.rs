@@ -8,9 +8,9 @@
 //! Python that has the reference's packages and mysqlclient, for the tests that need Django. What
 //! is missing is said, and its tests are skipped.
 
-mod database;
+pub mod database;
 mod faults;
-mod instance;
+pub mod instance;
 mod races;
 mod rows;
 mod tables;

@@ -7,7 +7,7 @@
 //! psycopg, for the tests that need Django. What is missing is said, and its tests are skipped.
 
 mod cluster;
-mod database;
+pub mod database;
 mod faults;
 mod limits;
 mod races;

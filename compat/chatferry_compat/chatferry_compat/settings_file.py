@@ -11,7 +11,7 @@ from django.core.management.base import CommandError
 from django.db import connections
 
 from . import chat_models, consumer_source, database, layer, rest_routes, sockets
-from .finding import BREAKS, DIFFERS, LOOK, NOTE, Finding
+from .finding import BREAKS, DIFFERS, LOOK, Finding
 from .toml import Entry
 
 
@@ -46,7 +46,7 @@ def read(options):
         _group_pattern(consumer),
         _time_zone(),
         _language(),
-        _secret_key(),
+        *_secret_keys(),
         *layer.layer_entries(
             getattr(settings, "CHANNEL_LAYERS", {}).get(options["layer"]), _version("redis"), _version("channels-redis")
         ),
@@ -134,13 +134,12 @@ def _language():
     return entry
 
 
-def _secret_key():
+def _secret_keys():
     comment = "Only needed where Chatferry reads Django's sessions; the variable SECRET_KEY sets it too."
-    entry = Entry("django.secret_key", settings.SECRET_KEY, "", [comment])
-    if getattr(settings, "SECRET_KEY_FALLBACKS", []):
-        text = "Chatferry knows one key: sessions signed with an older one are not read"
-        entry.findings.append(_find(NOTE, "settings", "SECRET_KEY_FALLBACKS", text, "These users log in once more."))
-    return entry
+    entries = [Entry("django.secret_key", settings.SECRET_KEY, "", [comment])]
+    if fallbacks := list(getattr(settings, "SECRET_KEY_FALLBACKS", [])):
+        entries.append(Entry("django.secret_key_fallbacks", fallbacks, []))
+    return entries
 
 
 def _broadcast(rest):

@@ -82,6 +82,14 @@ class Database(ProjectCase):
         self.assertIn("chat:s3cret@", parsed["store"]["url"])
         self.assert_loads(text)
 
+    def test_older_keys_are_taken_along(self):
+        project = Project(self, settings='SECRET_KEY_FALLBACKS = ["s3cret"]\n')
+        parsed, text = self.settings_of(project)
+        self.assertEqual(parsed["django"]["secret_key_fallbacks"], [])
+        self.assertIn("CHATFERRY__DJANGO__SECRET_KEY_FALLBACKS", text)
+        parsed, text = self.settings_of(project, "--show-secrets")
+        self.assertEqual(parsed["django"]["secret_key_fallbacks"], ["s3cret"])
+
 
 class Postgres(ProjectCase):
     def test_a_socket_and_its_port(self):

@@ -25,6 +25,14 @@ pub enum Detail {
     UnsupportedMediaType(String),
     /// 400; the text is Python's, in English.
     ParseError(String),
+    /// 401 or 403, as the first of the authentication classes has it: nobody is known.
+    NotAuthenticated,
+    /// 401: what should say who is asking is not good.
+    AuthenticationFailed,
+    /// 403
+    PermissionDenied,
+    /// 403; the reason is Django's, in English.
+    CsrfFailed(String),
     /// 403: `Basic` and nothing else.
     BasicNoCredentials,
     /// 403
@@ -41,7 +49,11 @@ impl Detail {
     pub fn status(&self) -> u16 {
         match self {
             Detail::ParseError(_) => 400,
-            Detail::BasicNoCredentials
+            Detail::AuthenticationFailed => 401,
+            Detail::NotAuthenticated
+            | Detail::PermissionDenied
+            | Detail::CsrfFailed(_)
+            | Detail::BasicNoCredentials
             | Detail::BasicSpaces
             | Detail::BasicNotBase64
             | Detail::InvalidPassword => 403,
@@ -58,6 +70,7 @@ impl Detail {
         match self {
             Detail::NoMatch(model) => format!("No {model:?} matches the given query."),
             Detail::ParseError(text) => text.clone(),
+            Detail::CsrfFailed(reason) => format!("CSRF Failed: {reason}"),
             _ => match language {
                 Language::EnUs => self.english(),
                 Language::Ko => self.korean(),
@@ -74,6 +87,9 @@ impl Detail {
     fn english(&self) -> String {
         match self {
             Detail::NotFound => "Not found.",
+            Detail::NotAuthenticated => "Authentication credentials were not provided.",
+            Detail::AuthenticationFailed => "Incorrect authentication credentials.",
+            Detail::PermissionDenied => "You do not have permission to perform this action.",
             Detail::NotAcceptable => "Could not satisfy the request Accept header.",
             Detail::BasicNoCredentials => "Invalid basic header. No credentials provided.",
             Detail::BasicSpaces => {
@@ -89,7 +105,7 @@ impl Detail {
             Detail::UnsupportedMediaType(sent) => {
                 return format!("Unsupported media type \"{sent}\" in request.");
             }
-            Detail::NoMatch(_) | Detail::ParseError(_) => "",
+            Detail::NoMatch(_) | Detail::ParseError(_) | Detail::CsrfFailed(_) => "",
         }
         .to_owned()
     }
@@ -97,6 +113,13 @@ impl Detail {
     fn korean(&self) -> String {
         match self {
             Detail::NotFound => "찾을 수 없습니다.",
+            Detail::NotAuthenticated => {
+                "자격 인증데이터(authentication credentials)가 제공되지 않았습니다."
+            }
+            Detail::AuthenticationFailed => {
+                "자격 인증데이터(authentication credentials)가 정확하지 않습니다."
+            }
+            Detail::PermissionDenied => "이 작업을 수행할 권한(permission)이 없습니다.",
             Detail::NotAcceptable => "Accept header 요청을 만족할 수 없습니다.",
             Detail::BasicNoCredentials => {
                 "기본 헤더(basic header)가 유효하지 않습니다. 인증데이터(credentials)가 제공되지 않았습니다."
@@ -114,7 +137,7 @@ impl Detail {
             Detail::UnsupportedMediaType(sent) => {
                 return format!("요청된 \"{sent}\"가 지원되지 않는 미디어 형태입니다.");
             }
-            Detail::NoMatch(_) | Detail::ParseError(_) => "",
+            Detail::NoMatch(_) | Detail::ParseError(_) | Detail::CsrfFailed(_) => "",
         }
         .to_owned()
     }

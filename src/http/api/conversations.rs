@@ -3,22 +3,24 @@
 use hyper::StatusCode;
 use uuid::Uuid;
 
-use super::{Failure, data, failed, showable};
+use super::{Failure, admit, data, failed, showable};
 use crate::{
     app::App,
+    auth::policy::Caller,
     chat::Conversation,
     django::drf::validate_participants,
     http::{extract::Request, reply::Reply},
     serializers,
+    store::Of,
     value::Value,
 };
 
 /// `POST`: the conversation of two people; 201 if it is new, 200 if it was there.
-pub async fn create(app: &App, request: &Request) -> Result<Reply, Failure> {
+pub async fn create(app: &App, caller: &Caller, request: &Request) -> Result<Reply, Failure> {
     let (first, second) = validate_participants(&data(app, request)?, app.language())?;
     let (conversation, is_new) = app
         .chat
-        .open_conversation(first, second)
+        .open_conversation(caller, first, second)
         .await
         .map_err(failed(app))?;
     showable(app, conversation.times())?;
@@ -34,7 +36,8 @@ pub async fn create(app: &App, request: &Request) -> Result<Reply, Failure> {
 }
 
 /// `GET`: one conversation with all its messages, deleted ones among them.
-pub async fn retrieve(app: &App, id: Uuid) -> Result<Reply, Failure> {
+pub async fn retrieve(app: &App, caller: &Caller, id: Uuid) -> Result<Reply, Failure> {
+    admit(app, caller, Of::Conversation(id)).await?;
     let conversation = app.chat.conversation(id).await.map_err(failed(app))?;
     showable(app, conversation.times())?;
     Ok(Reply::ok(serializers::conversation(
@@ -44,8 +47,9 @@ pub async fn retrieve(app: &App, id: Uuid) -> Result<Reply, Failure> {
 }
 
 /// `GET`: the active conversations of a user, the newest first. Never paged.
-pub async fn list(app: &App, user: String) -> Result<Reply, Failure> {
-    let conversations = app.chat.conversations_of(user).await.map_err(failed(app))?;
+pub async fn list(app: &App, caller: &Caller, user: String) -> Result<Reply, Failure> {
+    let conversations = app.chat.conversations_of(caller, user).await;
+    let conversations = conversations.map_err(failed(app))?;
     showable(app, conversations.iter().flat_map(Conversation::times))?;
     let zone = app.zone();
     let values = conversations

@@ -4,18 +4,23 @@ use futures_util::{StreamExt, future, stream};
 use hyper::StatusCode;
 use uuid::Uuid;
 
-use super::{Failure, data, failed, showable};
+use super::{Failure, admit, data, failed, showable};
 use crate::{
     app::App,
+    auth::policy::Caller,
     chat::{Message, NewMessage},
     django::{datetime::in_range, drf::validate_message},
     http::{Broken, extract::Request, listing::Listing, reply::Reply},
     serializers,
-    store::history::{History, Pages},
+    store::{
+        Of,
+        history::{History, Pages},
+    },
 };
 
 /// `GET`: the messages that are not deleted, oldest first. Never paged.
-pub async fn list(app: &App, conversation_id: Uuid) -> Result<Reply, Failure> {
+pub async fn list(app: &App, caller: &Caller, conversation_id: Uuid) -> Result<Reply, Failure> {
+    admit(app, caller, Of::Conversation(conversation_id)).await?;
     let history = app.chat.messages(conversation_id);
     match history.await.map_err(failed(app))? {
         History::Short(messages) => {
@@ -53,12 +58,20 @@ async fn long_list(app: &App, mut pages: Pages) -> Result<Reply, Failure> {
 }
 
 /// `POST`: stores a message. An inactive conversation takes it too.
-pub async fn send(app: &App, request: &Request, conversation_id: Uuid) -> Result<Reply, Failure> {
+pub async fn send(
+    app: &App,
+    caller: &Caller,
+    request: &Request,
+    conversation_id: Uuid,
+) -> Result<Reply, Failure> {
+    admit(app, caller, Of::Conversation(conversation_id)).await?;
     app.chat
         .require_conversation(conversation_id)
         .await
         .map_err(failed(app))?;
     let valid = validate_message(&data(app, request)?, app.language())?;
+    let sender = app.chat.admit_as(caller, &valid.sender_id);
+    sender.map_err(failed(app))?;
     let new = NewMessage {
         conversation_id,
         sender_id: valid.sender_id,

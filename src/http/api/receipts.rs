@@ -2,21 +2,31 @@
 
 use uuid::Uuid;
 
-use super::{Failure, data, failed};
+use super::{Failure, admit, data, failed};
 use crate::{
     app::App,
+    auth::policy::Caller,
     django::drf::validate_reader,
     http::{extract::Request, reply::Reply},
     serializers,
+    store::Of,
 };
 
 /// `PUT`: marks a message as read; 200 even when the receipt is new.
-pub async fn mark_read(app: &App, request: &Request, message_id: Uuid) -> Result<Reply, Failure> {
+pub async fn mark_read(
+    app: &App,
+    caller: &Caller,
+    request: &Request,
+    message_id: Uuid,
+) -> Result<Reply, Failure> {
+    admit(app, caller, Of::Message(message_id)).await?;
     app.chat
         .require_message(message_id)
         .await
         .map_err(failed(app))?;
     let user_id = validate_reader(&data(app, request)?, app.language())?;
+    let reader = app.chat.admit_as(caller, &user_id);
+    reader.map_err(failed(app))?;
     let receipt = app
         .chat
         .mark_read(message_id, user_id)

@@ -170,15 +170,6 @@ pub fn present(table: &str, of: impl IntoIterator<Item = Uuid>) -> String {
     format!("SELECT id FROM `{table}` WHERE id IN ({})", ids(of))
 }
 
-/// Whether Django keeps a live session of this key.
-pub fn session(key: &str) -> String {
-    format!(
-        "SELECT 1 FROM django_session WHERE session_key = {} AND expire_date > {}",
-        quoted(key),
-        time(Timestamp::now())
-    )
-}
-
 /// One value after the other out of a row of the text protocol.
 pub struct Columns {
     row: Row,
@@ -208,7 +199,7 @@ impl Columns {
         Uuid::try_parse(&text).map_err(|_| unreadable(self.next - 1))
     }
 
-    fn time(&mut self) -> Result<Timestamp, StoreError> {
+    pub fn time(&mut self) -> Result<Timestamp, StoreError> {
         let text: String = self.take()?;
         from_sqlite(&text).ok_or_else(|| unreadable(self.next - 1))
     }

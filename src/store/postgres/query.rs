@@ -75,7 +75,7 @@ impl ToSql for Time {
     to_sql_checked!();
 }
 
-fn time_at(row: &Row, index: usize) -> Result<Timestamp, Error> {
+pub fn time_at(row: &Row, index: usize) -> Result<Timestamp, Error> {
     row.try_get(index).map(|Time(time)| time)
 }
 
@@ -326,20 +326,6 @@ pub async fn spoken_in(
 pub async fn message_exists(pool: &Pool, tables: &Tables, id: Uuid) -> Result<bool, StoreError> {
     let sql = format!("SELECT 1 FROM \"{}\" WHERE id = $1", tables.messages);
     Ok(!pool.query(&sql, &[&id]).await?.is_empty())
-}
-
-/// Whether Django keeps a live session of this key in the same database. A database without
-/// Django's session table has no sessions.
-pub async fn session_exists(pool: &Pool, session_key: &str) -> Result<bool, StoreError> {
-    let table = "SELECT to_regclass('django_session') IS NOT NULL";
-    let rows = pool.query(table, &[]).await?;
-    let there = rows.first().map(|row| row.try_get(0)).transpose()?;
-    if there != Some(true) {
-        return Ok(false);
-    }
-    let sql = "SELECT 1 FROM django_session WHERE session_key = $1 AND expire_date > $2";
-    let now = Time(Timestamp::now());
-    Ok(!pool.query(sql, &[&session_key, &now]).await?.is_empty())
 }
 
 #[cfg(test)]

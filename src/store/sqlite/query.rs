@@ -23,7 +23,7 @@ fn uuid_at(row: &Row<'_>, index: usize) -> rusqlite::Result<Uuid> {
     Uuid::try_parse(text).map_err(|error| unreadable(index, error))
 }
 
-fn time_at(row: &Row<'_>, index: usize) -> rusqlite::Result<Timestamp> {
+pub fn time_at(row: &Row<'_>, index: usize) -> rusqlite::Result<Timestamp> {
     let text = row.get_ref(index)?.as_str()?;
     from_sqlite(text).ok_or_else(|| unreadable(index, "not a date and time"))
 }
@@ -316,14 +316,4 @@ pub fn spoken_in(
 pub fn message_exists(db: &Connection, tables: &Tables, id: Uuid) -> rusqlite::Result<bool> {
     let sql = format!("SELECT 1 FROM \"{}\" WHERE id = ?1", tables.messages);
     db.prepare_cached(&sql)?.exists([hex32(&id)])
-}
-
-/// Whether Django keeps a live session of this key in the same file. A file without Django's
-/// session table has no sessions.
-pub fn session_exists(db: &Connection, session_key: &str) -> rusqlite::Result<bool> {
-    if !db.table_exists(None, "django_session")? {
-        return Ok(false);
-    }
-    db.prepare_cached("SELECT 1 FROM django_session WHERE session_key = ?1 AND expire_date > ?2")?
-        .exists([session_key, &to_sqlite(Timestamp::now())])
 }

@@ -4,6 +4,8 @@
 //! Where the original's consumer would crash and close with 1011, the sender gets an error frame
 //! and the socket goes on; the texts of those are ours.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use fastwebsockets::OpCode;
 use uuid::Uuid;
@@ -42,6 +44,25 @@ pub enum Request {
     Typing(Event),
 }
 
+impl Request {
+    /// For whom it speaks; `None` if that is no text or number, as nobody's id is.
+    #[must_use]
+    pub fn speaker(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Request::Say { sender_id, .. } => Some(sender_id.into()),
+            Request::MarkRead { user_id, .. } => Some(user_id.into()),
+            Request::Typing(Event::TypingStatus { user_id, .. }) => match user_id {
+                Value::Str(_) | Value::Int(_) => match str_of(user_id) {
+                    Text::Utf8(id) => Some(id.into()),
+                    Text::Surrogates(_) => None,
+                },
+                _ => None,
+            },
+            Request::Typing(_) => None,
+        }
+    }
+}
+
 /// Why a frame is answered with an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
@@ -62,6 +83,9 @@ pub enum Rejection {
     OutOfRange(&'static str),
     #[error("message_id is not a valid UUID")]
     MessageId,
+    // Ours: the original lets everybody speak as anybody.
+    #[error("you can send, mark and type as yourself only")]
+    NotYou,
 }
 
 use Rejection::{Json, MessageId, NotAnObject, Null, OutOfRange, Required, Surrogates};
@@ -269,7 +293,7 @@ pub fn failure_frame(error: &ChatError) -> Option<Bytes> {
     match error {
         // The original looks the conversation up and does nothing if it has been deleted.
         ChatError::NoConversation | ChatError::NoMessage => None,
-        ChatError::TooLong { .. } => Some(error_frame(&error.to_string())),
+        ChatError::TooLong { .. } | ChatError::NotYou => Some(error_frame(&error.to_string())),
         ChatError::Store(StoreError::Refused(_)) => Some(error_frame(REFUSED)),
         ChatError::Store(_) => Some(error_frame("The message could not be stored, try again")),
         ChatError::Layer(_) => Some(error_frame("The message could not be passed on")),

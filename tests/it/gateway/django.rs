@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
 use crate::support::{
@@ -52,6 +52,13 @@ impl Django {
     }
 
     pub async fn with(changes: &[(&str, &str, &str)], env: &[(&str, &str)]) -> Option<Self> {
+        let mut django = Django::prepared(changes, env).await?;
+        django.run().await;
+        Some(django)
+    }
+
+    /// The reference with its tables made, and nobody serving it.
+    pub async fn prepared(changes: &[(&str, &str, &str)], env: &[(&str, &str)]) -> Option<Self> {
         let python = python()?;
         let directory = Arc::new(Directory::new());
         let home = directory.path().join("reference");
@@ -63,13 +70,14 @@ impl Django {
             std::fs::write(file, source.replace(text, new)).unwrap();
         }
         let database = format!("sqlite://{}", directory.database().display());
-        let mut env: Vec<_> = env
-            .iter()
-            .map(|(n, v)| (n.to_string(), v.to_string()))
-            .collect();
-        env.push(("DATABASE_URL".to_owned(), database));
-        env.push(("PYTHONDONTWRITEBYTECODE".to_owned(), "1".to_owned()));
-        let mut django = Django {
+        let ours = [
+            ("DATABASE_URL", database.as_str()),
+            ("PYTHONDONTWRITEBYTECODE", "1"),
+            ("DJANGO_SETTINGS_MODULE", "service.settings"),
+        ];
+        let env = ours.iter().chain(env);
+        let env = env.map(|(n, v)| (n.to_string(), v.to_string())).collect();
+        let django = Django {
             daphne: None,
             python,
             env,
@@ -78,7 +86,6 @@ impl Django {
         let migrate = ["manage.py", "migrate", "--verbosity", "0"];
         let migrated = django.command(&migrate).status().await.unwrap();
         assert!(migrated.success(), "the reference migrates");
-        django.run().await;
         Some(django)
     }
 
@@ -94,6 +101,16 @@ impl Django {
             .stderr(Stdio::null())
             .kill_on_drop(true);
         command
+    }
+
+    /// The JSON that a Python program prints for which Django is set up.
+    pub async fn says(&self, program: &str) -> Value {
+        let program = format!("import django, json; django.setup()\n{program}");
+        let mut command = self.command(&["-c", &program]);
+        command.stdout(Stdio::piped()).stderr(Stdio::inherit());
+        let output = soon("Python", command.output()).await.unwrap();
+        assert!(output.status.success(), "{program}");
+        serde_json::from_slice(&output.stdout).unwrap()
     }
 
     fn socket(&self) -> PathBuf {

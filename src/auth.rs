@@ -1,0 +1,272 @@
+//! Who is asking, and what they may do.
+//!
+//! - [`identity`] is where a request shows who is asking, and what comes of it,
+//! - [`jwt`] reads signed tokens, with the keys of the settings or of [`jwks`],
+//! - [`django_session`] reads the sessions of Django,
+//! - [`policy`] is what a caller may do, decided from values alone.
+//!
+//! [`Auth::admit`] is asked once for each request and each handshake; what it gives is handed down
+//! as a value. With `auth.identity = none` there is nothing here to ask or to keep.
+
+pub mod django_session;
+pub mod identity;
+pub mod jwks;
+pub mod jwt;
+pub mod policy;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use hyper::header::HeaderName;
+
+use self::{
+    django_session::{Found, Sessions},
+    identity::{Credentials, Denied, Identity, TOKEN_PROTOCOL},
+    jwt::Jwt,
+    policy::Caller,
+};
+use crate::{
+    config::{self, Config, Origin, Policy},
+    django::csrf,
+    metrics::Metrics,
+    store::{self, Store, StoreError},
+};
+
+const CSRF_COOKIE: &str = "csrftoken";
+const CSRF_HEADER: HeaderName = HeaderName::from_static("x-csrftoken");
+
+/// No socket gets as old, and a clock that is added to must not overflow.
+const LONGEST: Duration = Duration::from_secs(366 * 86_400);
+
+/// How callers are known and what they may do, as the settings have it.
+pub struct Auth {
+    method: Method,
+    policy: Policy,
+    trusted: Vec<Origin>,
+    /// Whether `ws.allowed_origins` says which origins may open a socket.
+    sockets_are_listed: bool,
+    store: Arc<dyn Store>,
+    metrics: Arc<Metrics>,
+}
+
+enum Method {
+    None,
+    Jwt(Box<Jwt>),
+    Session(Box<Sessions>),
+}
+
+impl Method {
+    fn open(config: &Config, metrics: &Arc<Metrics>) -> Result<Self, SetupError> {
+        let settings = &config.auth;
+        Ok(match settings.identity {
+            config::Identity::None if settings.policy == Policy::Participants => {
+                return Err(SetupError::PolicyOfNobody);
+            }
+            config::Identity::None => Method::None,
+            config::Identity::Jwt => Method::Jwt(Box::new(Jwt::open(&settings.jwt, metrics)?)),
+            config::Identity::DjangoSession => Method::Session(Box::new(Sessions::open(config)?)),
+        })
+    }
+}
+
+/// Whether callers could be known with these settings: they make sense, and the key set and the
+/// tables of users that they point to are there. No database is made for it.
+///
+/// # Errors
+/// Why not.
+pub async fn check(config: &Config) -> Result<(), SetupError> {
+    let metrics = Arc::new(Metrics::new());
+    match Method::open(config, &metrics)? {
+        Method::None => Ok(()),
+        Method::Jwt(jwt) => jwt.check().await,
+        Method::Session(sessions) => {
+            if let Some(file) = config.store.url.sqlite_file().filter(|file| !file.exists()) {
+                let why = format!("{}: there is no such file yet", file.display());
+                return Err(StoreError::Unavailable(why).into());
+            }
+            let store = store::open(config, metrics).await?;
+            let found = sessions.check(&*store).await;
+            store.close().await;
+            Ok(found?)
+        }
+    }
+}
+
+/// What one request or socket may do, and for how long.
+#[derive(Clone, Debug, Default)]
+pub struct Admission {
+    pub caller: Caller,
+    /// When its token or session runs out.
+    pub until: Option<Instant>,
+    /// Known by a cookie: see [`Auth::guard`].
+    pub by_cookie: bool,
+}
+
+/// Settings of identity and policy that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    #[error("auth.policy = participants needs an auth.identity: jwt or django_session")]
+    PolicyOfNobody,
+    #[error(
+        "auth.identity = jwt needs exactly one of auth.jwt.secret, auth.jwt.public_key_file and \
+         auth.jwt.jwks_url"
+    )]
+    NotOneKey,
+    #[error(
+        "auth.identity = jwt needs auth.jwt.algorithms: those that your tokens are signed with"
+    )]
+    NoAlgorithms,
+    #[error(
+        "auth.jwt.algorithms: {0} does not go with the key: HS256 to HS512 go with a secret and \
+         nothing else does, the others with a public key of their kind"
+    )]
+    OddAlgorithm(String),
+    #[error("auth.jwt.public_key_file {0}: {1}")]
+    Key(String, String),
+    #[error("auth.jwt.jwks_url {0}")]
+    Jwks(String),
+    #[error("auth.identity = django_session needs django.secret_key: Django's own")]
+    NoSecretKey,
+    #[error("auth.django_session: {0}")]
+    Sessions(#[from] StoreError),
+}
+
+impl Auth {
+    /// # Errors
+    /// When the settings contradict each other, or a key cannot be read.
+    pub fn open(
+        config: &Config,
+        store: Arc<dyn Store>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, SetupError> {
+        Ok(Auth {
+            method: Method::open(config, &metrics)?,
+            policy: config.auth.policy,
+            trusted: config.django.csrf_trusted_origins.clone(),
+            sockets_are_listed: !config.ws.allowed_origins.is_empty(),
+            store,
+            metrics,
+        })
+    }
+
+    /// What a REST request may do.
+    ///
+    /// # Errors
+    /// [`Denied`] to whoever must be known and is not.
+    pub async fn admit(&self, asked: &Credentials<'_>) -> Result<Admission, Denied> {
+        let known = self.identify(asked).await;
+        self.counted(known.map(|known| self.admission(known)))
+    }
+
+    /// Guards a caller known by a cookie against the pages of others, in a request that would
+    /// change something. `form_token` is what a posted form has for Django's token.
+    ///
+    /// # Errors
+    /// [`Denied::Forged`].
+    pub fn guard(&self, asked: &Credentials<'_>, form_token: Option<&str>) -> Result<(), Denied> {
+        let foreign = asked.foreign_origin(&self.trusted);
+        let outcome = match (&self.method, foreign) {
+            (Method::Session(_), foreign) => csrf::check(csrf::Proof {
+                foreign_origin: foreign.as_deref(),
+                cookie: asked.cookie(CSRF_COOKIE).as_deref(),
+                form: form_token,
+                header: asked.text(&CSRF_HEADER).as_deref(),
+            }),
+            (_, Some(origin)) => Err(format!("Origin checking failed - {origin} is not trusted.")),
+            (_, None) if asked.is_cross_site() => Err("Another site made the request.".into()),
+            (_, None) => Ok(()),
+        };
+        self.counted(outcome.map_err(Denied::Forged))
+    }
+
+    /// What a socket may do. A page of another host may not open one with a cookie that it cannot
+    /// read, unless its origin is listed.
+    ///
+    /// # Errors
+    /// As [`Auth::admit`].
+    pub async fn admit_socket(&self, asked: &Credentials<'_>) -> Result<Admission, Denied> {
+        let outcome = self.identify(asked).await.and_then(|known| {
+            let is_by_cookie = known.as_ref().is_some_and(|known| known.by_cookie);
+            if is_by_cookie && !self.sockets_are_listed {
+                let own = [Origin::Same];
+                let trusted = [&self.trusted[..], &own].concat();
+                if asked.foreign_origin(&trusted).is_some() {
+                    return Err(Denied::Forged("the page of another host".into()));
+                }
+            }
+            Ok(self.admission(known))
+        });
+        self.counted(outcome)
+    }
+
+    /// The subprotocol to agree on: that which says that the next one is a token, if tokens are
+    /// read at all.
+    #[must_use]
+    pub fn protocol(&self, asked: &Credentials<'_>) -> Option<&'static str> {
+        let reads = matches!(self.method, Method::Jwt(_));
+        (reads && asked.protocol().is_some()).then_some(TOKEN_PROTOCOL)
+    }
+
+    /// Whether Django has the session of a cookie; for who answers as its middleware does.
+    ///
+    /// # Errors
+    /// When the store cannot tell.
+    pub async fn has_session(&self, cookie: &str) -> Result<bool, StoreError> {
+        match &self.method {
+            Method::Session(sessions) => {
+                let found = sessions.find(&*self.store, cookie).await?;
+                Ok(found != Found::Nothing)
+            }
+            _ => Ok(self.store.session(cookie.to_owned()).await?.is_some()),
+        }
+    }
+
+    /// Who is asking; `None` if nobody need be known.
+    async fn identify(&self, asked: &Credentials<'_>) -> Result<Option<Identity>, Denied> {
+        match &self.method {
+            Method::None => Ok(None),
+            Method::Jwt(jwt) => {
+                let token = jwt.token(asked).ok_or(Denied::NoToken)?;
+                jwt.read(&token).await.map(Some)
+            }
+            Method::Session(sessions) => {
+                let cookie = asked.cookie(sessions.cookie()).ok_or(Denied::NoSession)?;
+                match sessions.find(&*self.store, &cookie).await {
+                    Ok(Found::Known(known)) => Ok(Some(known)),
+                    Ok(Found::Nothing | Found::Anonymous) => Err(Denied::NoSession),
+                    Err(error) => Err(Denied::Unavailable(error.to_string())),
+                }
+            }
+        }
+    }
+
+    fn admission(&self, known: Option<Identity>) -> Admission {
+        let by_cookie = known.as_ref().is_some_and(|known| known.by_cookie);
+        let until = known.as_ref().map(|known| {
+            let remaining = known.remaining();
+            Instant::now() + remaining.min(LONGEST)
+        });
+        let caller = match (self.policy, known) {
+            (Policy::Participants, Some(known)) => Caller::Only(known.user),
+            _ => Caller::Anybody,
+        };
+        Admission {
+            caller,
+            until,
+            by_cookie,
+        }
+    }
+
+    fn counted<T>(&self, outcome: Result<T, Denied>) -> Result<T, Denied> {
+        if let Err(denied) = &outcome {
+            self.metrics.auth_denied(denied.label());
+            match denied {
+                Denied::Unavailable(_) => tracing::error!("{denied}"),
+                denied => tracing::debug!("{denied}"),
+            }
+        }
+        outcome
+    }
+}

@@ -1,0 +1,195 @@
+//! Identity by the session of somebody who is logged in to Django: stands in for
+//! `SessionMiddleware` and `get_user` of `django/contrib/auth`.
+//!
+//! The session names a user and remembers a hash of the password it was begun with; the user's row
+//! must still have that password and be active. Nothing is written: what Django would do to a
+//! session on the way (flush it, give it a new key) is left to Django.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use sha2::{Digest, Sha256};
+
+use super::{
+    SetupError,
+    identity::{Identity, unix_seconds},
+};
+use crate::{
+    config::{self, Config, Secret, SessionEngine},
+    django::{
+        pystr::str_of,
+        signing::{self, COOKIE_SESSION, DATABASE_SESSION},
+    },
+    store::{Store, StoreError, UserRow},
+    value::{Text, Value},
+};
+
+/// Reads sessions, and remembers them for a moment.
+pub struct Sessions {
+    settings: config::DjangoSession,
+    /// `SECRET_KEY` first, then its fallbacks.
+    keys: Vec<Secret>,
+    /// By the hash of the cookie, so that no cookie is kept. Held for moments only.
+    seen: Mutex<HashMap<[u8; 32], Seen>>,
+}
+
+/// What a session's cookie led to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// No session.
+    Nothing,
+    /// A session of nobody who is logged in.
+    Anonymous,
+    Known(Identity),
+}
+
+struct Seen {
+    at: Instant,
+    found: Found,
+}
+
+impl Sessions {
+    /// # Errors
+    /// When there is no key to check sessions with.
+    pub fn open(config: &Config) -> Result<Self, SetupError> {
+        let django = &config.django;
+        let key = django.secret_key.clone().ok_or(SetupError::NoSecretKey)?;
+        let mut keys = vec![key];
+        keys.extend(django.secret_key_fallbacks.iter().cloned());
+        Ok(Sessions {
+            settings: config.auth.django_session.clone(),
+            keys,
+            seen: Mutex::default(),
+        })
+    }
+
+    /// The name of the cookie.
+    #[must_use]
+    pub fn cookie(&self) -> &str {
+        &self.settings.cookie
+    }
+
+    /// What the value of the cookie leads to; at most `auth.django_session.cache_s` old.
+    ///
+    /// # Errors
+    /// When the store cannot tell.
+    pub async fn find(&self, store: &dyn Store, cookie: &str) -> Result<Found, StoreError> {
+        let place = Sha256::digest(cookie).into();
+        if let Some(found) = self.remembered(&place) {
+            return Ok(found);
+        }
+        let found = self.look_up(store, cookie).await?;
+        self.remember(place, found.clone());
+        Ok(found)
+    }
+
+    /// Whether the tables that sessions and users are read from are there.
+    ///
+    /// # Errors
+    /// When they are not, or the store cannot tell.
+    pub async fn check(&self, store: &dyn Store) -> Result<(), StoreError> {
+        // A key and an id that nobody has.
+        store.session(String::new()).await?;
+        store.user(&self.settings, "0").await?;
+        Ok(())
+    }
+
+    async fn look_up(&self, store: &dyn Store, cookie: &str) -> Result<Found, StoreError> {
+        let opened = match self.settings.engine {
+            SessionEngine::Database => self.in_database(store, cookie).await?,
+            SessionEngine::SignedCookies => self.in_cookie(cookie),
+        };
+        let Some((session, until)) = opened else {
+            return Ok(Found::Nothing);
+        };
+        Ok(match self.user(store, &session).await? {
+            Some(user) => Found::Known(Identity {
+                user: user.into(),
+                until,
+                by_cookie: true,
+            }),
+            None => Found::Anonymous,
+        })
+    }
+
+    /// The session and when it runs out, in seconds since 1970.
+    async fn in_database(
+        &self,
+        store: &dyn Store,
+        key: &str,
+    ) -> Result<Option<(Value, u64)>, StoreError> {
+        let Some(row) = store.session(key.to_owned()).await? else {
+            return Ok(None);
+        };
+        let until = u64::try_from(row.expires.micros() / 1_000_000).unwrap_or_default();
+        // Django takes a session it cannot read for an empty one.
+        let data = signing::loads(&row.data, DATABASE_SESSION, self.keys());
+        Ok(Some((data.map_or(Value::Null, |it| it.value), until)))
+    }
+
+    fn in_cookie(&self, cookie: &str) -> Option<(Value, u64)> {
+        let signed = signing::loads(cookie, COOKIE_SESSION, self.keys()).ok()?;
+        let until = signed.at.saturating_add(self.settings.cookie_age_s);
+        (until > unix_seconds()).then_some((signed.value, until))
+    }
+
+    /// The id, in the chat, of the user of a session.
+    async fn user(&self, store: &dyn Store, session: &Value) -> Result<Option<String>, StoreError> {
+        let text = |key| match session.get(key).map(str_of) {
+            Some(Text::Utf8(text)) if !text.is_empty() => Some(text),
+            _ => None,
+        };
+        let (Some(id), Some(_), Some(hash)) = (
+            text("_auth_user_id"),
+            text("_auth_user_backend"),
+            text("_auth_user_hash"),
+        ) else {
+            return Ok(None);
+        };
+        let Some(user) = store.user(&self.settings, &id).await? else {
+            return Ok(None);
+        };
+        let UserRow {
+            password,
+            is_active,
+            chat_id,
+        } = user;
+        let is_same = is_active && signing::is_hash_of(&hash, &password, self.keys());
+        // Django writes a key into sessions as Python does, whatever the column makes of it.
+        let is_key = self.settings.user_column == self.settings.id_column;
+        Ok(is_same.then_some(if is_key { id } else { chat_id }))
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().map(Secret::expose)
+    }
+
+    fn remembered(&self, place: &[u8; 32]) -> Option<Found> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let Seen { at, found } = seen.get(place)?;
+        let is_over = matches!(found, Found::Known(known) if known.until <= unix_seconds());
+        (at.elapsed() < self.patience() && !is_over).then(|| found.clone())
+    }
+
+    fn remember(&self, place: [u8; 32], found: Found) {
+        if self.settings.cache_s == 0 {
+            return;
+        }
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.len() >= self.settings.cache_size {
+            seen.retain(|_, seen| seen.at.elapsed() < self.patience());
+        }
+        if seen.len() >= self.settings.cache_size {
+            seen.clear();
+        }
+        let at = Instant::now();
+        seen.insert(place, Seen { at, found });
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::from_secs(self.settings.cache_s)
+    }
+}

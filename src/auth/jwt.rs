@@ -1,0 +1,239 @@
+//! Identity by a signed token (RFC 7519): which keys and algorithms are good is said by the
+//! settings, never by the token.
+
+mod crypto;
+
+use std::sync::Arc;
+
+use jsonwebtoken::{
+    Algorithm, DecodingKey, Header, Validation, crypto::CryptoProvider, decode, decode_header,
+    errors::ErrorKind,
+};
+use serde_json::{Map, Value};
+
+use super::{
+    SetupError,
+    identity::{Credentials, Denied, Identity, Token, unix_seconds},
+    jwks::Jwks,
+};
+use crate::{
+    chat::USER_ID_MAX,
+    config::{self, Algorithm as Listed},
+    metrics::Metrics,
+};
+
+/// Reads tokens.
+pub struct Jwt {
+    keys: Keys,
+    algorithms: Vec<Algorithm>,
+    /// What every token must be; the algorithm comes with the token.
+    validation: Validation,
+    settings: config::Jwt,
+}
+
+enum Keys {
+    One(DecodingKey),
+    Set(Arc<Jwks>),
+}
+
+impl Jwt {
+    /// # Errors
+    /// When the settings do not say exactly which keys are good, or the key cannot be read.
+    pub fn open(settings: &config::Jwt, metrics: &Arc<Metrics>) -> Result<Self, SetupError> {
+        // A table of functions for the whole process; a second server in it sets the same one.
+        let _ = CryptoProvider::install_default(&crypto::PROVIDER);
+        let algorithms: Vec<Algorithm> =
+            settings.algorithms.iter().copied().map(algorithm).collect();
+        if algorithms.is_empty() {
+            return Err(SetupError::NoAlgorithms);
+        }
+        let keys = match (
+            &settings.secret,
+            &settings.public_key_file,
+            &settings.jwks_url,
+        ) {
+            (Some(secret), None, None) => {
+                Keys::One(DecodingKey::from_secret(secret.expose().as_bytes()))
+            }
+            (None, Some(file), None) => {
+                let unusable = |why: String| SetupError::Key(file.display().to_string(), why);
+                let pem = std::fs::read(file).map_err(|error| unusable(error.to_string()))?;
+                let key = public_key(&pem).ok_or_else(|| {
+                    unusable("no PEM file with a public key of RSA, P-256, P-384 or Ed25519".into())
+                })?;
+                Keys::One(key)
+            }
+            (None, None, Some(url)) => Keys::Set(Arc::new(Jwks::new(
+                url.clone(),
+                settings.jwks_refetch_s,
+                settings.jwks_stale_s,
+                Arc::clone(metrics),
+            ))),
+            _ => return Err(SetupError::NotOneKey),
+        };
+        let fits = |algorithm: &Algorithm| match &keys {
+            Keys::One(key) => key.family().algorithms().contains(algorithm),
+            Keys::Set(_) => !jsonwebtoken::AlgorithmFamily::Hmac
+                .algorithms()
+                .contains(algorithm),
+        };
+        if let Some(odd) = algorithms.iter().find(|algorithm| !fits(algorithm)) {
+            return Err(SetupError::OddAlgorithm(format!("{odd:?}")));
+        }
+        Ok(Jwt {
+            validation: validation(settings),
+            keys,
+            algorithms,
+            settings: settings.clone(),
+        })
+    }
+
+    /// The token of a request, if it has one.
+    #[must_use]
+    pub fn token(&self, asked: &Credentials<'_>) -> Option<Token> {
+        let query = || asked.parameter(self.settings.query.as_deref()?);
+        let cookie = || asked.cookie(self.settings.cookie.as_deref()?);
+        let shown = asked.bearer().or_else(|| asked.protocol()).or_else(query);
+        let by_cookie = shown.is_none();
+        let text = shown.or_else(cookie)?;
+        Some(Token { text, by_cookie })
+    }
+
+    /// Who the token says its bearer is.
+    ///
+    /// # Errors
+    /// [`Denied`] for a token that is not good, or if the keys cannot be had.
+    pub async fn read(&self, token: &Token) -> Result<Identity, Denied> {
+        let header = decode_header(&token.text).map_err(|error| bad(error.to_string()))?;
+        if !self.algorithms.contains(&header.alg) {
+            return Err(bad("an algorithm that is not allowed"));
+        }
+        // None of the extensions that a token may call critical is known here (RFC 7515, 4.1.11).
+        if header.crit.is_some() {
+            return Err(bad("a critical header that is not known"));
+        }
+        let fetched;
+        let key = match &self.keys {
+            Keys::One(key) => key,
+            Keys::Set(set) => {
+                let Header { kid, alg, .. } = &header;
+                fetched = set.key(kid.as_deref(), *alg).await?;
+                &fetched
+            }
+        };
+        let validation = Validation {
+            algorithms: vec![header.alg],
+            ..self.validation.clone()
+        };
+        let decoded = decode::<Map<String, Value>>(&token.text, key, &validation);
+        let claims = decoded.map_err(|error| match error.kind() {
+            ErrorKind::ExpiredSignature => Denied::ExpiredToken,
+            _ => bad(error.to_string()),
+        })?;
+        self.identity(&claims.claims, token.by_cookie)
+    }
+
+    fn identity(&self, claims: &Map<String, Value>, by_cookie: bool) -> Result<Identity, Denied> {
+        // Simplejwt signs its refresh tokens with the same key; they are for the issuer alone.
+        let kind = claims.get("token_type").map(Value::as_str);
+        let is_access = kind.is_none_or(|kind| {
+            kind.is_some_and(|kind| {
+                kind.eq_ignore_ascii_case("access") || kind.eq_ignore_ascii_case("bearer")
+            })
+        });
+        if !is_access {
+            return Err(bad("not an access token"));
+        }
+        let claim = &self.settings.user_claim;
+        let user = match claims.get(claim) {
+            Some(Value::String(text)) => text.clone(),
+            Some(Value::Number(number)) if !number.is_f64() => number.to_string(),
+            _ => String::new(),
+        };
+        if user.is_empty() || user.chars().count() > USER_ID_MAX {
+            return Err(bad(format!("no user in the claim {claim}")));
+        }
+        // The leeway that a token is still taken in is left to its socket too.
+        let until = match claims.get("exp") {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "saturates, and has been checked to be a time"
+            )]
+            Some(Value::Number(exp)) => exp
+                .as_u64()
+                .or_else(|| exp.as_f64().map(|exp| exp.round() as u64)),
+            _ => None,
+        };
+        let until = until.ok_or_else(|| bad("no time to run out at"))?;
+        let until = until.saturating_add(self.settings.leeway_s);
+        // The crate takes it for good in that very second, when its socket has been closed.
+        if until <= unix_seconds() {
+            return Err(Denied::ExpiredToken);
+        }
+        Ok(Identity {
+            user: user.into(),
+            until,
+            by_cookie,
+        })
+    }
+
+    /// Whether the keys can be had; for [`crate::cli`]'s check.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn check(&self) -> Result<(), SetupError> {
+        match &self.keys {
+            Keys::One(_) => Ok(()),
+            Keys::Set(set) => set.check().await.map_err(SetupError::Jwks),
+        }
+    }
+}
+
+fn bad(why: impl Into<String>) -> Denied {
+    Denied::BadToken(why.into())
+}
+
+fn validation(settings: &config::Jwt) -> Validation {
+    let mut validation = Validation::default();
+    let mut required = vec!["exp"];
+    if let Some(issuer) = &settings.issuer {
+        validation.set_issuer(&[issuer]);
+        required.push("iss");
+    }
+    if let Some(audience) = &settings.audience {
+        validation.set_audience(&[audience]);
+        required.push("aud");
+    }
+    validation.set_required_spec_claims(&required);
+    validation.leeway = settings.leeway_s;
+    validation.validate_nbf = true;
+    validation
+}
+
+/// The key in a PEM file; which kind it is of is tried.
+fn public_key(pem: &[u8]) -> Option<DecodingKey> {
+    let kinds = [
+        DecodingKey::from_rsa_pem,
+        DecodingKey::from_ec_pem,
+        DecodingKey::from_ed_pem,
+    ];
+    kinds.iter().find_map(|kind| kind(pem).ok())
+}
+
+fn algorithm(listed: Listed) -> Algorithm {
+    match listed {
+        Listed::Hs256 => Algorithm::HS256,
+        Listed::Hs384 => Algorithm::HS384,
+        Listed::Hs512 => Algorithm::HS512,
+        Listed::Rs256 => Algorithm::RS256,
+        Listed::Rs384 => Algorithm::RS384,
+        Listed::Rs512 => Algorithm::RS512,
+        Listed::Ps256 => Algorithm::PS256,
+        Listed::Ps384 => Algorithm::PS384,
+        Listed::Ps512 => Algorithm::PS512,
+        Listed::Es256 => Algorithm::ES256,
+        Listed::Es384 => Algorithm::ES384,
+        Listed::EdDsa => Algorithm::EdDSA,
+    }
+}

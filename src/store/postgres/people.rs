@@ -1,0 +1,123 @@
+//! Who takes part, who is logged in, and who they are: the last two in Django's own tables.
+
+use bytes::BytesMut;
+use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
+use uuid::Uuid;
+
+use super::{
+    pool::Pool,
+    query::{Time, time_at},
+};
+use crate::{
+    config::{DjangoSession, Tables},
+    django::datetime::Timestamp,
+    store::{Of, SessionRow, StoreError, UserRow},
+};
+
+/// A value as text, for a column whose type is Django's affair: the server reads it.
+#[derive(Debug)]
+struct Written<'a>(&'a str);
+
+impl ToSql for Written<'_> {
+    fn to_sql(
+        &self,
+        _: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        out.extend_from_slice(self.0.as_bytes());
+        Ok(IsNull::No)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    fn encode_format(&self, _: &Type) -> Format {
+        Format::Text
+    }
+
+    to_sql_checked!();
+}
+
+pub async fn participants(
+    pool: &Pool,
+    tables: &Tables,
+    of: Of,
+) -> Result<Option<[String; 2]>, StoreError> {
+    let Tables {
+        conversations,
+        messages,
+        ..
+    } = tables;
+    let (which, id): (String, Uuid) = match of {
+        Of::Conversation(id) => ("$1".to_owned(), id),
+        Of::Message(id) => (
+            format!("(SELECT conversation_id FROM \"{messages}\" WHERE id = $1)"),
+            id,
+        ),
+    };
+    let sql = format!(
+        "SELECT participant1_id, participant2_id FROM \"{conversations}\" WHERE id = {which}"
+    );
+    let rows = pool.query(&sql, &[&id]).await?;
+    let Some(row) = rows.first() else {
+        return Ok(None);
+    };
+    Ok(Some([row.try_get(0)?, row.try_get(1)?]))
+}
+
+/// The session of this key, unless it has run out. A database without Django's session table has
+/// no sessions.
+pub async fn session(pool: &Pool, session_key: &str) -> Result<Option<SessionRow>, StoreError> {
+    let table = "SELECT to_regclass('django_session') IS NOT NULL";
+    let rows = pool.query(table, &[]).await?;
+    let there = rows.first().map(|row| row.try_get(0)).transpose()?;
+    if there != Some(true) {
+        return Ok(None);
+    }
+    let sql = "SELECT session_data, expire_date FROM django_session \
+               WHERE session_key = $1 AND expire_date > $2";
+    let now = Time(Timestamp::now());
+    let rows = pool.query(sql, &[&session_key, &now]).await?;
+    let Some(row) = rows.first() else {
+        return Ok(None);
+    };
+    Ok(Some(SessionRow {
+        data: row.try_get(0)?,
+        expires: time_at(row, 1)?,
+    }))
+}
+
+/// The user of this primary key.
+pub async fn user(
+    pool: &Pool,
+    columns: &DjangoSession,
+    id: &str,
+) -> Result<Option<UserRow>, StoreError> {
+    let DjangoSession {
+        users_table,
+        id_column,
+        password_column,
+        user_column,
+        ..
+    } = columns;
+    let active = super::super::active(columns, '"');
+    let sql = format!(
+        "SELECT \"{password_column}\"::text, ({active})::text, \"{user_column}\"::text \
+         FROM \"{users_table}\" WHERE \"{id_column}\" = $1"
+    );
+    let rows = match pool.query(&sql, &[&Written(id)]).await {
+        // Not a key of this type, so nobody's.
+        Err(StoreError::Refused(_)) => return Ok(None),
+        rows => rows?,
+    };
+    let Some(row) = rows.first() else {
+        return Ok(None);
+    };
+    let text = |at| row.try_get::<_, Option<String>>(at);
+    Ok(Some(UserRow {
+        password: text(0)?.unwrap_or_default(),
+        is_active: matches!(text(1)?.as_deref(), Some("true" | "1")),
+        chat_id: text(2)?.unwrap_or_default(),
+    }))
+}

@@ -1,0 +1,10 @@
+//! Who is let in, and what they may do: tokens, sessions of a real Django, and every action as
+//! everybody who could try it.
+
+mod actions;
+mod django;
+mod jwks;
+mod jwt;
+mod others;
+mod token;
+mod wire;

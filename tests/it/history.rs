@@ -335,13 +335,14 @@ async fn read_through(
     most_kib: &mut u64,
 ) -> usize {
     let mut bytes = std::mem::take(&mut connection.buffer);
-    let mut count = 0;
+    let (mut count, mut counted) = (0, 0);
     for round in 0.. {
-        count += bytes.iter().filter(|byte| **byte == b'{').count();
+        count += bytes[counted..].split(|byte| *byte == b'{').count() - 1;
         if bytes.ends_with(end) {
             break;
         }
-        bytes.clear();
+        bytes.drain(..bytes.len().saturating_sub(end.len()));
+        counted = bytes.len();
         let read = soon("bytes", connection.io.read_buf(&mut bytes)).await;
         assert!(read.unwrap() > 0, "{count} messages and no end");
         if round % 50 == 0 {

@@ -22,9 +22,10 @@ use super::{
 };
 use crate::layer::LayerError;
 
-/// The longest wait for an answer. Redis answers in far less; past it the connection counts as
-/// gone.
-pub const RESPONSE: Duration = Duration::from_secs(1);
+/// The longest wait for an answer; past it the connection counts as gone. Redis answers in far
+/// less, but a machine that is short of processors must not be taken for a Redis that is away:
+/// what follows would cost it even more.
+pub const RESPONSE: Duration = Duration::from_secs(3);
 
 /// The way to one host.
 pub struct Link {

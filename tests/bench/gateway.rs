@@ -145,7 +145,8 @@ fn trivial() -> SocketAddr {
                     if head.to_lowercase().contains("upgrade: websocket") {
                         let _ = client.stream.write_all(
                             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
-                              Connection: Upgrade\r\n\r\n",
+                              Connection: Upgrade\r\n\
+                              Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
                         );
                         let mut write = client.stream.try_clone().unwrap();
                         let _ = std::io::copy(&mut client.stream, &mut write);

@@ -70,7 +70,9 @@ async fn a_directory_that_is_not_there() {
 #[tokio::test]
 async fn a_database_without_tables() {
     let directory = Directory::new();
-    std::fs::write(directory.path().join("db.sqlite3"), "").unwrap();
+    let file = rusqlite::Connection::open(directory.path().join("db.sqlite3")).unwrap();
+    file.execute_batch("CREATE TABLE shop (id integer)")
+        .unwrap();
     let url = format!(
         "store.url=sqlite://{}/db.sqlite3",
         directory.path().display()

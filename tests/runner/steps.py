@@ -180,7 +180,7 @@ def bench_gateway(_):
 def soak(options):
     build(None)
     minutes = options.minutes or 30
-    with running(WS__HISTORY_LIMIT="50") as (address, pid):
+    with running(WS__HISTORY_LIMIT="50", STORE__POOL_SIZE="4") as (address, pid):
         run(python(), "tests/bench/soak.py", address, pid, minutes, KEPT, timeout_s=minutes * 60 + 600)
 
 

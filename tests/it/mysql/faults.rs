@@ -44,8 +44,7 @@ pub async fn without_the_server_everybody_hears_so_and_with_it_all_goes_on(on: F
     let Some(database) = Database::mortal(on, &[]).await else {
         return;
     };
-    let quiet = [("ws.ping_interval_s", "600")];
-    let server = database.server_with(&quiet).await;
+    let server = database.server().await;
     let id = server.conversation().await;
     let mut socket = server.socket(&id).await;
     for signal in ["TERM", "KILL"] {

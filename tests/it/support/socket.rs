@@ -120,8 +120,19 @@ impl Socket {
     }
 
     /// The next message, or the control frame between its fragments; `None` if the server ended the
-    /// connection.
+    /// connection. A ping is answered and passed over: on a slow machine there are some.
     pub async fn next(&mut self) -> Option<Frame> {
+        loop {
+            let next = self.any().await?;
+            if next.opcode != PING {
+                return Some(next);
+            }
+            self.connection.push(frame(PONG, next.payload)).await;
+        }
+    }
+
+    /// Like [`Socket::next`], and a ping is left to the caller.
+    pub async fn any(&mut self) -> Option<Frame> {
         loop {
             let (is_last, frame) = self.fragment().await?;
             let whole = match (self.begun.take(), frame.opcode) {

@@ -193,18 +193,11 @@ impl Socket {
         self.next().await.expect("a frame before the end")
     }
 
-    /// The text of the next frame. A ping that comes before it, because the test takes long, is
-    /// answered.
+    /// The text of the next frame.
     pub async fn text(&mut self) -> String {
-        loop {
-            let Frame { opcode, payload } = self.frame().await;
-            if opcode == PING {
-                self.connection.send(frame(PONG, payload)).await;
-                continue;
-            }
-            assert_eq!(opcode, TEXT, "{payload:?}");
-            return String::from_utf8(payload).unwrap();
-        }
+        let Frame { opcode, payload } = self.frame().await;
+        assert_eq!(opcode, TEXT, "{payload:?}");
+        String::from_utf8(payload).unwrap()
     }
 
     /// The JSON of the next frame.

@@ -337,7 +337,7 @@ async fn read_through(
     let mut bytes = std::mem::take(&mut connection.buffer);
     let mut count = 0;
     for round in 0.. {
-        count += bytes.iter().filter(|byte| **byte == b'{').count();
+        count += bytes.split(|byte| *byte == b'{').count() - 1;
         if bytes.ends_with(end) {
             break;
         }

@@ -35,7 +35,7 @@ class Pair:
     b: str
     database_a: str | None = None
     database_b: str | None = None
-    timeout: float = 8.0
+    timeout: float = 30.0
     expect_equal: bool = False
 
     def sessions(self, values):

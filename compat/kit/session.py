@@ -127,11 +127,11 @@ class Session:
                 await asyncio.sleep(0.05 if len(pieces) > 1 else 0)
             method = pieces[0].split(" ")[0]
             for _ in range(args.get("responses", 1)):
-                response = await asyncio.wait_for(stream.read_response(method), args.get("timeout", 2.0))
+                response = await asyncio.wait_for(stream.read_response(method), args.get("timeout", 5.0))
                 answers.append(self.describe(response, method))
                 if response.closed:
                     break
-            after = "closed" if await stream.at_eof_within(0.4) else "open"
+            after = "closed" if await stream.at_eof_within(1.0) else "open"
         except WireError:
             after = "closed"
         except TimeoutError:

@@ -41,7 +41,7 @@ use crate::{
 };
 
 /// How long a peer may take to answer our close frame.
-pub const CLOSING: Duration = Duration::from_secs(2);
+pub const CLOSING: Duration = Duration::from_secs(5);
 
 /// Room for one read. An idle socket keeps this much and no more.
 const READ: usize = 512;

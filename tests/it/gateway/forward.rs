@@ -102,14 +102,17 @@ async fn answers_without_a_body_end_with_their_head() {
         let upstream = Upstream::answering(answer).await;
         let server = upstream.gateway(&[]).await;
         let mut client = server.connect().await;
-        // Twice on one connection: bytes too many would spoil the second.
-        for _ in 0..2 {
+        // Again on the same connection: bytes too many would spoil what follows.
+        let mut asked = 0;
+        until("a connection to be used again", async || {
             client.send(request(method, "/", &[], None)).await;
             let head = client.head().await;
             assert!(answer.contains(&head.status.to_string()), "{head:?}");
             assert_eq!(head.header("content-length"), length, "{head:?}");
-        }
-        assert_eq!(upstream.accepted(), 1, "{answer}");
+            asked += 1;
+            upstream.accepted() < asked
+        })
+        .await;
     }
 }
 
@@ -209,10 +212,14 @@ async fn a_large_upload_is_not_kept_in_memory() {
 async fn connections_to_the_upstream_are_used_again() {
     let upstream = Upstream::echo().await;
     let server = upstream.gateway(&[]).await;
-    for _ in 0..5 {
+    // One that rested for seconds is not: a busy machine may take more than one.
+    let mut asked = 0;
+    until("a connection to be used again", async || {
         assert_eq!(server.get("/").await.status, 200);
-    }
-    assert_eq!(upstream.accepted(), 1);
+        asked += 1;
+        upstream.accepted() < asked
+    })
+    .await;
 }
 
 #[tokio::test]

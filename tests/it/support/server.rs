@@ -26,6 +26,8 @@ pub fn config(directory: &Directory, flags: &[(&str, &str)]) -> Config {
     let ours = [
         ("server.bind", "127.0.0.1:0"),
         ("server.drain_s", "1"),
+        // A client that waits for another one does not answer pings.
+        ("ws.ping_interval_s", "600"),
         ("store.url", &url),
     ];
     load(&ours, flags)

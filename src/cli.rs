@@ -142,7 +142,8 @@ pub async fn run(
                 choices,
             };
             match sources.load() {
-                Ok(loaded) => execute(command, loaded, sources).await,
+                // What it holds while it serves is large, and held once.
+                Ok(loaded) => Box::pin(execute(command, loaded, sources)).await,
                 Err(error) => {
                     complain(&error);
                     ExitCode::from(WRONG)

@@ -322,6 +322,9 @@ async fn a_session_is_remembered_for_a_while_and_no_longer() {
     .await;
 }
 
+/// A status, cookies, and more headers.
+type Case<'a> = (u16, &'a str, Vec<(&'a str, &'a str)>);
+
 #[tokio::test]
 async fn what_changes_something_needs_the_token_that_django_asks_for() {
     let Some(django) = Django::start().await else {
@@ -335,7 +338,7 @@ async fn what_changes_something_needs_the_token_that_django_asks_for() {
     let (good, other) = (with(CSRF), "b".repeat(32));
     let masked = "aYrvgVcZLkpQIpdNJcj5Lnse31nAFxZ6aNqwgKb0L9oRIecOJ1i6Lcrf3QmBFmY7";
     let body = json!({"participant1_id": "alice", "participant2_id": "bob"});
-    let cases: [(u16, &str, Vec<(&str, &str)>); 12] = [
+    let cases: [Case; 12] = [
         (200, &good, vec![("X-CSRFToken", CSRF)]),
         (
             200,

@@ -1,4 +1,4 @@
-//! Tokens of other makers: PyJWT in every algorithm, and Django's simplejwt.
+//! Tokens of other makers: `PyJWT` in every algorithm, and Django's simplejwt.
 
 use serde_json::Value;
 

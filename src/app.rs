@@ -9,9 +9,11 @@ use crate::{
     gateway::{Gateway, TrustError},
     hub::Hub,
     layer::{self, ChannelLayer, LayerError},
+    limits::Limits,
     metrics::Metrics,
     shutdown::Drain,
     store::{self, Store, StoreError},
+    tls::{Tls, TlsError},
     ws::protocol::django::event_frame,
 };
 
@@ -26,6 +28,10 @@ pub struct App {
     pub drain: Drain,
     /// `None` if nothing is passed on to Django.
     pub gateway: Option<Arc<Gateway>>,
+    /// `None` if nothing is limited.
+    pub limits: Option<Arc<Limits>>,
+    /// `None` if clients are not asked for TLS.
+    pub tls: Option<Tls>,
 }
 
 /// Why a server cannot start.
@@ -37,15 +43,19 @@ pub enum StartError {
     Layer(#[from] LayerError),
     #[error(transparent)]
     Gateway(#[from] TrustError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 impl App {
     /// Opens the store, joins the layer, and starts the fan-out.
     ///
     /// # Errors
-    /// When the store cannot be used, or the settings of the layer make no sense.
+    /// When the store or the certificate cannot be used, or the settings of the layer make no
+    /// sense.
     pub async fn start(config: Config) -> Result<Arc<Self>, StartError> {
         let metrics = Arc::new(Metrics::new());
+        let tls = Tls::of(&config.server.tls)?;
         let store = store::open(&config, Arc::clone(&metrics)).await?;
         let layer = layer::open(&config, Arc::clone(&metrics)).await?;
         let hub = Arc::new(Hub::new(
@@ -63,6 +73,7 @@ impl App {
         );
         let drain = Drain::new(std::time::Duration::from_secs(config.server.drain_s));
         let gateway = Gateway::of(&config, &metrics)?;
+        let limits = Limits::of(&config, Arc::clone(&metrics));
         let fan_out = Arc::clone(&hub);
         tokio::spawn(async move { fan_out.run().await });
         Ok(Arc::new(App {
@@ -74,6 +85,8 @@ impl App {
             metrics,
             drain,
             gateway,
+            limits,
+            tls,
         }))
     }
 

@@ -1,5 +1,7 @@
 //! Listens, accepts, limits, and ends: the frame around every connection.
 
+mod peer;
+mod proxy;
 mod stream;
 
 use std::{
@@ -19,13 +21,15 @@ use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, UnixListener, UnixStream},
     sync::Semaphore,
-    time::{sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout, timeout_at},
 };
 
 use self::stream::Place;
-pub use self::stream::{Io, Stream};
-
-use crate::{app::App, config::Bind, gateway::Peer, http::middleware};
+pub use self::{
+    peer::{FORWARDED_FOR, Peer},
+    stream::{Io, Socket, Stream},
+};
+use crate::{app::App, config::Bind, http::middleware};
 
 /// How long a kept-alive connection may be silent between two requests: Daphne's `http_timeout`
 /// leaves it open for a minute.
@@ -92,7 +96,14 @@ impl Server {
     /// When the system cannot tell.
     pub fn address(&self) -> io::Result<String> {
         Ok(match (&self.listener, &self.app.config.server.bind) {
-            (Listener::Tcp(listener), _) => format!("http://{}", listener.local_addr()?),
+            (Listener::Tcp(listener), _) => {
+                let scheme = if self.app.tls.is_some() {
+                    "https"
+                } else {
+                    "http"
+                };
+                format!("{scheme}://{}", listener.local_addr()?)
+            }
             (Listener::Unix(_), bind) => bind.to_string(),
         })
     }
@@ -123,7 +134,7 @@ impl Server {
     async fn accept_all(&self) -> Infallible {
         loop {
             match self.accept().await {
-                Ok(io) => self.start(io),
+                Ok(socket) => self.start(socket),
                 Err(error) => {
                     // Mostly out of file descriptors; those in use may be given back soon.
                     tracing::warn!(%error, "could not accept a connection");
@@ -134,40 +145,99 @@ impl Server {
         }
     }
 
-    async fn accept(&self) -> io::Result<Io> {
+    async fn accept(&self) -> io::Result<Socket> {
         match &self.listener {
             Listener::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
                 // Chat frames are small and must not wait for each other.
                 stream.set_nodelay(true)?;
-                Ok(Io::Tcp(stream))
+                Ok(Socket::Tcp(stream))
             }
-            Listener::Unix(listener) => Ok(Io::Unix(listener.accept().await?.0)),
+            Listener::Unix(listener) => Ok(Socket::Unix(listener.accept().await?.0)),
         }
     }
 
-    fn start(&self, io: Io) {
+    fn start(&self, mut socket: Socket) {
         let app = Arc::clone(&self.app);
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
             app.metrics.connection_refused();
-            let mut stream = Stream::new(io, None);
-            tokio::spawn(async move {
-                let _ = timeout(PAUSE * 20, stream.write_all(FULL)).await;
-            });
+            // Whoever expects TLS would not understand.
+            if app.tls.is_none() {
+                tokio::spawn(async move {
+                    let _ = timeout(PAUSE * 20, socket.write_all(FULL)).await;
+                });
+            }
             return;
         };
         let open = app.metrics.connection_accepted();
-        let peer = app.gateway.is_some().then(|| Peer(io.peer()));
-        let stream = Stream::new(io, Some(Place { permit, open }));
-        tokio::spawn(serve(app, stream, peer));
+        tokio::spawn(serve(app, socket, Place { permit, open }));
     }
 }
 
-/// `peer` is told with each request where somebody may want to know.
-async fn serve(app: Arc<App>, stream: Stream, peer: Option<Peer>) {
+/// Serves a connection to its end.
+async fn serve(app: Arc<App>, socket: Socket, place: Place) {
+    let first_head = Instant::now() + Duration::from_secs(app.config.server.header_timeout_s);
+    let (io, peer) = if app.tls.is_some() || app.config.server.proxy_protocol {
+        match Box::pin(welcomed(&app, socket, first_head)).await {
+            Some(welcomed) => welcomed,
+            None => return,
+        }
+    } else {
+        let address = socket.peer();
+        let secure = false;
+        (Io::Plain(socket), Peer { address, secure })
+    };
+    // With each request, where somebody wants to know.
+    let peer = (app.gateway.is_some() || app.limits.is_some()).then_some(peer);
+    speak(app, Stream::new(io, Some(place)), peer, first_head).await;
+}
+
+/// What comes before HTTP, in time: a proxy's header, the TLS handshake.
+async fn welcomed(app: &App, socket: Socket, deadline: Instant) -> Option<(Io, Peer)> {
+    tokio::select! {
+        welcomed = timeout_at(deadline, welcome(app, socket)) => {
+            if welcomed.is_err() && app.tls.is_some() {
+                app.metrics.tls_failure("late");
+            }
+            welcomed.ok().flatten()
+        }
+        () = app.drain.begun() => None,
+    }
+}
+
+async fn welcome(app: &App, mut socket: Socket) -> Option<(Io, Peer)> {
+    let settings = &app.config.server;
+    let mut address = socket.peer();
+    if settings.proxy_protocol && settings.trusts(address) {
+        match proxy::read(&mut socket).await {
+            Ok(client) => address = client.or(address),
+            Err(error) => {
+                tracing::debug!(%error, "a proxy was refused");
+                app.metrics.proxy_refused();
+                return None;
+            }
+        }
+    }
+    let secure = app.tls.is_some();
+    let io = match &app.tls {
+        None => Io::Plain(socket),
+        Some(tls) => match tls.accept(socket).await {
+            Ok(stream) => Io::Tls(Box::new(stream.into())),
+            Err(error) => {
+                tracing::debug!(%error, "no TLS connection");
+                app.metrics.tls_failure(error.label());
+                return None;
+            }
+        },
+    };
+    Some((io, Peer { address, secure }))
+}
+
+/// HTTP, to the end of the connection or to its upgrade. The first head has to be there in time.
+async fn speak(app: Arc<App>, stream: Stream, peer: Option<Peer>, first_head: Instant) {
     let head_read = Arc::new(AtomicBool::new(false));
-    let first_head = Duration::from_secs(app.config.server.header_timeout_s);
     let drain = app.drain.clone();
+    let keep_case = app.gateway.is_some();
     let service = {
         let head_read = Arc::clone(&head_read);
         service_fn(move |mut request: Request<Incoming>| {
@@ -185,13 +255,13 @@ async fn serve(app: Arc<App>, stream: Stream, peer: Option<Peer>) {
         .max_headers(HEADERS_MAX)
         .max_header_size(HEAD_MAX)
         .auto_date_header(false)
-        .preserve_header_case(peer.is_some())
+        .preserve_header_case(keep_case)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = pin!(connection);
     let mut draining = false;
     let mut waiting = true;
-    let (mut begun, mut late) = (pin!(drain.begun()), pin!(sleep(first_head)));
+    let (mut begun, mut late) = (pin!(drain.begun()), pin!(sleep_until(first_head)));
     loop {
         tokio::select! {
             ended = &mut connection => {

@@ -60,13 +60,18 @@ impl Config {
     /// Every section in the order of the manual.
     pub const SECTIONS: &[Section] = &[
         super::Server::SECTION,
+        super::Tls::SECTION,
         super::Store::SECTION,
         super::Tables::SECTION,
         super::Django::SECTION,
         super::Layer::SECTION,
         super::Rest::SECTION,
         super::Ws::SECTION,
+        super::Cors::SECTION,
         super::Auth::SECTION,
+        super::Limits::SECTION,
+        super::ByAddress::SECTION,
+        super::ByUser::SECTION,
         super::Gateway::SECTION,
         super::Metrics::SECTION,
         super::Log::SECTION,

@@ -177,15 +177,8 @@ fn a_single_underscore_is_noticed_and_other_peoples_variables_are_not() {
 #[test]
 fn a_name_of_a_later_version_says_so() {
     assert_eq!(
-        warnings(
-            "[server.tls]\ncert = 'a.pem'\n[limits]\nmessages = 5",
-            &[],
-            &[]
-        ),
-        [
-            "limits.messages (file chat.toml) is not served by this version yet and has no effect",
-            "server.tls.cert (file chat.toml) is not served by this version yet and has no effect",
-        ]
+        warnings("[events]\nsinks = ['log']", &[], &[]),
+        ["events.sinks (file chat.toml) is not served by this version yet and has no effect",]
     );
 }
 

@@ -11,7 +11,7 @@ use hyper::{
 };
 
 use super::{
-    Gateway, Peer, Relayed, Side,
+    Gateway, Relayed, Side,
     body::{Outgoing, Upload},
     headers,
     shadow::Question,
@@ -22,6 +22,7 @@ use crate::{
     app::App,
     django::handshake,
     http::{Body, Response, reply},
+    server::Peer,
     value::Value,
     ws,
 };
@@ -93,8 +94,8 @@ async fn upgrade(
 /// The request as it is sent to Django.
 fn outgoing(gateway: &Gateway, request: Request<Incoming>) -> Request<Outgoing> {
     let (mut head, body) = request.into_parts();
-    let peer = head.extensions.get().copied().unwrap_or(Peer(None));
-    headers::prepare(&mut head.headers, peer, gateway.trust_forwarded);
+    let peer = head.extensions.get::<Peer>().copied().unwrap_or_default();
+    headers::prepare(&mut head.headers, peer, gateway.trusts(peer));
     head.version = Version::HTTP_11;
     if body.is_end_stream() {
         return Request::from_parts(head, Outgoing::Empty);

@@ -158,7 +158,7 @@ async fn execute(command: Command, loaded: Loaded, sources: Sources) -> ExitCode
             code
         }
         Command::Layer(command) => layer::layer(&warned(loaded), command).await,
-        Command::Healthcheck(_) => match healthcheck::ready(&loaded.config.server.bind).await {
+        Command::Healthcheck(_) => match healthcheck::ready(&loaded.config.server).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => failed(&error),
         },
@@ -169,6 +169,7 @@ async fn execute(command: Command, loaded: Loaded, sources: Sources) -> ExitCode
 async fn start(loaded: Loaded, sources: Sources) -> ExitCode {
     // Whoever set the log up before wants to keep it.
     let _ = telemetry::init(&loaded.config.log);
+    telemetry::keep_panics_quiet();
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }

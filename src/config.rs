@@ -1,8 +1,8 @@
 //! The settings: what an operator can choose, where a choice came from, what is wrong with it.
 //!
 //! One small struct per concern, each in a file of its own; the doc comment of a field is its
-//! manual. [`Config::load`] is pure: only `main` reads the environment and the file system. What a
-//! setting does is for the code that is given it.
+//! manual. [`Config::load`] is pure but for the files that a setting says a secret is in: only `main`
+//! reads the environment and the settings file. What a setting does is for the code that is given it.
 
 pub mod auth;
 pub mod cors;

@@ -5,12 +5,14 @@
 //! - [`extract`] is a request as the handlers see it,
 //! - [`reply`] is an answer before it has headers,
 //! - [`listing`] is one that is too long to be held,
+//! - [`cors`] tells browsers which other sites may read an answer,
 //! - [`api`] has one file for each resource,
 //! - [`ops`] answers load balancers and Prometheus,
 //! - [`page`] is the chat page.
 
 pub mod api;
 mod body;
+pub mod cors;
 pub mod extract;
 pub mod listing;
 pub mod middleware;

@@ -17,15 +17,19 @@ mod open;
 mod tests;
 
 use std::{
+    fmt,
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
+use hyper::Request;
+
 use self::{bucket::Buckets, key::Key, open::Open};
 use crate::{
     config::{self, Config, Rate},
     metrics::Metrics,
+    server::Peer,
 };
 
 /// What is limited by a rate.
@@ -60,6 +64,9 @@ impl Action {
 pub struct Throttled {
     wait: Duration,
 }
+
+/// Asking whether the process lives costs nothing and is not refused.
+const FREE: &str = "/healthz";
 
 /// When there will be room for another open socket is for the client to know.
 const UNTIL_A_SOCKET_ENDS: Duration = Duration::from_secs(10);
@@ -154,6 +161,25 @@ impl Limits {
         })
     }
 
+    /// Meters a request: whose it is, and that it is one.
+    ///
+    /// # Errors
+    /// [`Throttled`] if the address has none left.
+    pub fn admit<B>(
+        self: &Arc<Self>,
+        request: &mut Request<B>,
+        settings: &config::Server,
+    ) -> Result<(), Throttled> {
+        let peer = request.extensions().get::<Peer>().copied();
+        let client = peer.and_then(|peer| peer.client(request.headers(), settings));
+        let meter = Meter::new(self, client);
+        if request.uri().path() != FREE {
+            meter.allow(Action::Request)?;
+        }
+        request.extensions_mut().insert(meter);
+        Ok(())
+    }
+
     fn rules(&self, key: Key) -> &Rules {
         match key {
             Key::User(_) => &self.user,
@@ -194,15 +220,31 @@ impl Counted {
     }
 }
 
+impl fmt::Debug for Meter {
+    /// Who it is stays out of every log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Meter").field(&self.0.is_some()).finish()
+    }
+}
+
 impl Meter {
     /// The client at this address; nothing is limited by address without one.
-    #[must_use]
-    pub fn new(limits: &Arc<Limits>, address: Option<IpAddr>) -> Self {
+    fn new(limits: &Arc<Limits>, address: Option<IpAddr>) -> Self {
         Meter(Some(Counted {
             limits: Arc::clone(limits),
             address: address.map(Key::of_address),
             user: None,
         }))
+    }
+
+    /// The meter of a request that was [admitted](Limits::admit).
+    #[must_use]
+    pub fn of<B>(request: &Request<B>) -> Self {
+        request
+            .extensions()
+            .get::<Meter>()
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// Who the client has shown to be. What an id is worth is for the caller: one that anybody may

@@ -4,6 +4,7 @@
 //! one there is: whoever embeds the server may have set another, which then stays.
 
 use std::io::{IsTerminal, stderr};
+use std::panic;
 
 use tracing::Subscriber;
 use tracing_subscriber::Layer as _;
@@ -26,6 +27,15 @@ pub fn init(log: &Log) -> Result<(), AlreadySet> {
     let colours = stderr().is_terminal();
     tracing::subscriber::set_global_default(subscriber(log, stderr, colours))
         .map_err(|_| AlreadySet)
+}
+
+/// Makes a panic tell its place and nothing else: the message may quote what was being worked on,
+/// and that is nobody's business.
+pub fn keep_panics_quiet() {
+    panic::set_hook(Box::new(|panicked| {
+        let place = panicked.location().map(ToString::to_string);
+        tracing::error!(place, "a task panicked");
+    }));
 }
 
 /// What [`init`] sets, writing anywhere.

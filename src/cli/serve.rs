@@ -73,19 +73,31 @@ async fn reload_on_signal<E: Display>(
 ) {
     let Ok(mut hangup) = hangup else { return };
     while hangup.recv().await.is_some() {
-        match (reread(), &app.gateway) {
-            (Ok(config), Some(gateway)) => {
-                let now = &config.gateway;
-                tracing::info!(
-                    rollout_percent = now.rollout_percent,
-                    on_change = %now.on_change,
-                    shadow_percent = now.shadow_percent,
-                    "the settings of the gateway were read again"
-                );
-                gateway.reload(now);
-            }
-            (Ok(_), None) => tracing::info!("there is no gateway whose settings could change"),
-            (Err(error), _) => tracing::error!(%error, "the settings stay as they are"),
+        match reread() {
+            Ok(config) => reload(&app, &config),
+            Err(error) => tracing::error!(%error, "the settings stay as they are"),
+        }
+    }
+}
+
+fn reload(app: &App, config: &Config) {
+    if app.gateway.is_none() && app.tls.is_none() {
+        tracing::info!("there is neither a gateway nor a certificate whose settings could change");
+    }
+    if let Some(gateway) = &app.gateway {
+        let now = &config.gateway;
+        tracing::info!(
+            rollout_percent = now.rollout_percent,
+            on_change = %now.on_change,
+            shadow_percent = now.shadow_percent,
+            "the settings of the gateway were read again"
+        );
+        gateway.reload(now);
+    }
+    if let Some(tls) = &app.tls {
+        match tls.reload(&config.server.tls) {
+            Ok(()) => tracing::info!("the certificate was read again"),
+            Err(error) => tracing::error!(%error, "the certificate stays as it is"),
         }
     }
 }

@@ -61,6 +61,13 @@ impl OptionDoc {
         self.ty.contains("Secret")
     }
 
+    /// Whether there is a secret in the value, in whole or in part: such a value may come from a
+    /// file, whose name is set as this key with `_file` behind it.
+    #[must_use]
+    pub fn may_come_from_a_file(&self) -> bool {
+        self.is_secret() || ["StoreUrl", "Hosts"].contains(&self.ty)
+    }
+
     /// The name in its section: `bind` of `server.bind`.
     #[must_use]
     pub fn name(&self) -> &'static str {

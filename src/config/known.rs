@@ -10,6 +10,11 @@ pub(super) fn find(key: &str) -> Option<&'static OptionDoc> {
     Config::options().find(|option| option.key == key)
 }
 
+/// The option whose value is in the file that this name sets: `store.url` for `store.url_file`.
+pub(super) fn find_by_file(key: &str) -> Option<&'static OptionDoc> {
+    find(key.strip_suffix("_file")?).filter(|option| option.may_come_from_a_file())
+}
+
 /// Whether the name belongs to a later version.
 pub(super) fn is_later(key: &str) -> bool {
     LATER.iter().any(|later| match later.strip_suffix('*') {

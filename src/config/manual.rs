@@ -12,7 +12,8 @@ pub fn example_toml() -> String {
     let mut text = String::from(
         "# Chatferry's settings: every option with its default. Remove the `#` to set one.\n\
          # Each is also a flag (`--set server.bind=…`) and a variable (`CHATFERRY__SERVER__BIND=…`,\n\
-         # lists comma-separated). Flag comes before variable, variable before file.\n",
+         # lists comma-separated). Flag comes before variable, variable before file.\n\
+         # What is secret may be in a file of its own: `secret_key_file = \"/run/secrets/key\"`.\n",
     );
     for section in Config::SECTIONS {
         let _ = write!(text, "\n{}[{}]\n", commented(section.about), section.name);

@@ -7,11 +7,14 @@ use std::path::Path;
 use config::{FileFormat, Map, Source, Value, ValueKind};
 
 use super::declare::OptionDoc;
-use super::form::{misfit, quoted, shown, typed};
+use super::form::{from_file, misfit, quoted, shown, typed};
 use super::{ConfigError, Warning, known};
 
 /// Starts the name of every variable that is a setting: `CHATFERRY__SERVER__BIND`.
 const PREFIX: &str = "CHATFERRY__";
+
+/// The variables that name a Redis.
+const REDIS: [&str; 2] = ["REDIS_URL", "REDIS_URL_FILE"];
 
 /// What one source sets, by dotted name.
 #[derive(Clone, Debug, Default)]
@@ -53,6 +56,7 @@ impl Layer {
         for (key, kind) in leaves(parse(text).map_err(|error| syntax(path, &error))?) {
             match known::find(&key) {
                 Some(option) => layer.set(option, kind, &origin)?,
+                None if layer.set_from_file(&key, &kind.to_string(), &origin)? => {}
                 None => warnings.push(unheard(&key, key.clone(), &origin, str::to_owned)),
             }
         }
@@ -68,7 +72,12 @@ impl Layer {
                 "REDIS_URL" => ("layer.hosts", value.clone()),
                 "SECRET_KEY" => ("django.secret_key", value.clone()),
                 "PORT" => ("server.bind", any_address(value)?),
-                _ => continue,
+                _ => {
+                    if let Some(key) = well_known_file(name) {
+                        layer.set_from_file(key, value, &variable(name))?;
+                    }
+                    continue;
+                }
             };
             if let Some(option) = known::find(key) {
                 layer.set(option, typed(option, &value), &variable(name))?;
@@ -82,9 +91,9 @@ impl Layer {
         let mut layer = Self::default();
         let redis = env
             .iter()
-            .any(|(name, value)| name == "REDIS_URL" && !value.is_empty());
-        if let Some(option) = known::find("layer.backend").filter(|_| redis) {
-            layer.set(option, "redis".into(), &variable("REDIS_URL"))?;
+            .find(|(name, value)| REDIS.contains(&name.as_str()) && !value.is_empty());
+        if let (Some(option), Some((name, _))) = (known::find("layer.backend"), redis) {
+            layer.set(option, "redis".into(), &variable(name))?;
         }
         Ok(layer)
     }
@@ -103,6 +112,7 @@ impl Layer {
             let key = rest.replace("__", ".").to_lowercase();
             match known::find(&key) {
                 Some(option) => layer.set(option, typed(option, value), &variable(name))?,
+                None if layer.set_from_file(&key, value, &variable(name))? => {}
                 None => warnings.push(unheard(&key, name.clone(), "environment", variable_name)),
             }
         }
@@ -118,10 +128,32 @@ impl Layer {
         for (key, value) in flags {
             match known::find(key) {
                 Some(option) => layer.set(option, typed(option, value), "flag --set")?,
+                None if layer.set_from_file(key, value, "flag --set")? => {}
                 None => warnings.push(unheard(key, key.clone(), "flag --set", str::to_owned)),
             }
         }
         Ok(layer)
+    }
+
+    /// Sets an option that may be a secret from the file that `key` names; `false` if `key` is no
+    /// such name.
+    fn set_from_file(&mut self, key: &str, path: &str, origin: &str) -> Result<bool, ConfigError> {
+        let Some(option) = known::find_by_file(key) else {
+            return Ok(false);
+        };
+        if self.0.contains_key(option.key) {
+            return Err(ConfigError::Conflict(
+                "a setting and the file with its value are both set in one place: keep one of them",
+            ));
+        }
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Invalid {
+            key: key.to_owned(),
+            value: quoted(path),
+            origin: origin.to_owned(),
+            expected: format!("a file that can be read ({error})"),
+        })?;
+        self.set(option, from_file(option, &text), &format!("file {path}"))?;
+        Ok(true)
     }
 
     fn set(
@@ -147,6 +179,17 @@ impl Layer {
         self.0
             .insert(option.key.to_owned(), Value::new(Some(&origin), kind));
         Ok(())
+    }
+}
+
+/// The name that a variable with `_FILE` behind a well-known one sets, as containers are given
+/// their secrets.
+fn well_known_file(name: &str) -> Option<&'static str> {
+    match name {
+        "DATABASE_URL_FILE" => Some("store.url_file"),
+        "REDIS_URL_FILE" => Some("layer.hosts_file"),
+        "SECRET_KEY_FILE" => Some("django.secret_key_file"),
+        _ => None,
     }
 }
 

@@ -22,6 +22,7 @@ use crate::{
     app::App,
     django::handshake,
     http::{Body, Response, reply},
+    limits::Meter,
     server::Peer,
     value::Value,
     ws,
@@ -70,8 +71,12 @@ async fn upgrade(
     if !may_open(app) {
         return Ok(ws::upgrade::retry_later());
     }
+    let seat = match Meter::of(&request).open_socket() {
+        Ok(seat) => seat,
+        Err(throttled) => return Ok(ws::upgrade::throttled(throttled)),
+    };
     let client = hyper::upgrade::on(&mut request);
-    let tunnel = Tunnel::of(app, gateway, &request);
+    let tunnel = Tunnel::of(app, gateway, &request, seat);
     let mut request = outgoing(gateway, request);
     request.extensions_mut().remove::<OnUpgrade>();
     let asked = request.headers_mut();

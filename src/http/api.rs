@@ -16,6 +16,7 @@ use crate::{
         datetime::{Timestamp, in_range},
         drf::{FieldErrors, Language},
     },
+    limits::Action,
     value::Value,
 };
 
@@ -58,6 +59,12 @@ fn showable(app: &App, times: impl IntoIterator<Item = Timestamp>) -> Result<(),
     }
     let body = Value::List(vec!["Datetime value out of range.".into()]);
     Err(Failure::Reply(Reply::new(StatusCode::BAD_REQUEST, body)))
+}
+
+/// Counts what the request is about to do.
+fn allow(app: &App, request: &Request, action: Action) -> Result<(), Failure> {
+    let allowed = request.meter.allow(action);
+    allowed.map_err(|throttled| Failure::Reply(Reply::throttled(throttled, app.language())))
 }
 
 /// The failure of a use case as this server's language tells it.

@@ -14,6 +14,7 @@ use hyper::{
 
 use super::{
     Response, api,
+    cors::Cors,
     extract::{Request, Unreadable},
     ops, page,
     reply::{self, Answer, Reply},
@@ -35,7 +36,14 @@ use crate::{
 };
 
 /// Answers one request; a WebSocket handshake too.
-pub async fn handle(app: Arc<App>, request: hyper::Request<Incoming>) -> Response {
+pub async fn handle(app: Arc<App>, mut request: hyper::Request<Incoming>) -> Response {
+    if let Some(limits) = &app.limits
+        && let Err(throttled) = limits.admit(&mut request, &app.config.server)
+    {
+        let mut response = reply::throttled(throttled, app.language());
+        Cors::of(&request, &app.config).mark(response.headers_mut());
+        return response;
+    }
     if let Some(gateway) = &app.gateway
         && gateway.passes_on(&app, &request)
     {
@@ -44,12 +52,16 @@ pub async fn handle(app: Arc<App>, request: hyper::Request<Incoming>) -> Respons
     if handshake::wants_upgrade(request.headers()) {
         return ws::upgrade::answer(app, request).await;
     }
+    let cors = Cors::of(&request, &app.config);
+    if let Some(response) = cors.preflight(&request) {
+        return response;
+    }
     let gateway = app.gateway.as_ref();
     let question = gateway.and_then(|gateway| gateway.question(&app, &request));
     let began = Instant::now();
     let (head, body) = request.into_parts();
     let method = head.method.clone();
-    let (route, response) = match Request::read(head, body).await {
+    let (route, mut response) = match Request::read(head, body).await {
         Ok(request) => answer(&app, &request).await,
         Err(unreadable) => ("unreadable", refuse(unreadable)),
     };
@@ -57,6 +69,7 @@ pub async fn handle(app: Arc<App>, request: hyper::Request<Incoming>) -> Respons
     app.metrics
         .rest_request(route, method.as_str(), status, began.elapsed());
     Question::ask(question, &app);
+    cors.mark(response.headers_mut());
     response
 }
 

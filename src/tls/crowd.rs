@@ -40,14 +40,14 @@ impl Crowd {
 
     /// Takes a place.
     pub fn enter(&self) -> Place<'_> {
-        let (hold, held) = oneshot::channel();
+        let (keeper, held) = oneshot::channel();
         let mut places = self.places();
         let number = places.next;
         places.next += 1;
         if places.taken.len() >= self.max {
             places.taken.pop_first();
         }
-        places.taken.insert(number, hold);
+        places.taken.insert(number, keeper);
         Place {
             crowd: self,
             number,

@@ -31,9 +31,10 @@ use super::{
 use crate::{
     app::App,
     chat::{Chat, ChatError, NewMessage},
-    django::datetime::Zone,
+    django::{datetime::Zone, drf::Detail},
     gateway::{Side, rollout::Moved},
     hub::Membership,
+    limits::Seat,
     store::StoreError,
 };
 
@@ -56,6 +57,8 @@ type Work = Pin<Box<dyn Future<Output = Result<(), ChatError>> + Send>>;
 pub struct Connection<S> {
     app: Arc<App>,
     conversation_id: Uuid,
+    /// What the client may still do; it counts as an open socket until this is dropped.
+    seat: Seat,
     /// Dropped with the connection, which takes the socket out of its conversation.
     membership: Membership,
     queue: Arc<Queue>,
@@ -95,7 +98,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
     /// first; `history` is what is written first.
     pub fn new(
         app: Arc<App>,
-        (conversation_id, membership, queue): (Uuid, Membership, Arc<Queue>),
+        (conversation_id, membership, queue, seat): (Uuid, Membership, Arc<Queue>, Seat),
         stream: S,
         received: &[u8],
         history: First,
@@ -123,6 +126,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
         Connection {
             app,
             conversation_id,
+            seat,
             membership,
             queue,
             session: Session::default(),
@@ -290,6 +294,12 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
                 self.writer.push(frame);
             }
             Action::Perform(request) => {
+                if let Err(throttled) = self.seat.meter().allow(request.action()) {
+                    let seconds = throttled.seconds();
+                    let text = Detail::Throttled(seconds).text(self.app.language());
+                    let action = self.session.refused(&text);
+                    return self.act(action);
+                }
                 let app = Arc::clone(&self.app);
                 let conversation_id = self.conversation_id;
                 self.work = Some(Box::pin(async move {

@@ -29,6 +29,7 @@ use crate::{
     },
     http::{Body, Response, router},
     hub::Membership,
+    limits::{Meter, Seat, Throttled},
     serializers,
     server::Stream,
     store::history::History,
@@ -48,6 +49,8 @@ enum Refusal {
     Unavailable(ChatError),
     /// The process is going away.
     Draining,
+    /// The client opens too many.
+    Throttled(Throttled),
 }
 
 impl From<ChatError> for Refusal {
@@ -65,6 +68,7 @@ struct Opening {
     membership: Membership,
     queue: Arc<Queue>,
     history: First,
+    seat: Seat,
 }
 
 /// Answers a request that wants to be upgraded, and serves the socket in a task of its own.
@@ -82,6 +86,9 @@ async fn open(app: &Arc<App>, request: &Request<Incoming>) -> Result<Opening, Re
     }
     let path = decode_path(request.uri().path());
     let conversation_id = router::socket(&path, &app.config).ok_or(Refusal::NoRoute)?;
+    let seat = Meter::of(request)
+        .open_socket()
+        .map_err(Refusal::Throttled)?;
     if !origin_is_allowed(app, request) || !app.chat.may_connect(conversation_id).await? {
         return Err(Refusal::Denied);
     }
@@ -110,6 +117,7 @@ async fn open(app: &Arc<App>, request: &Request<Incoming>) -> Result<Opening, Re
         membership,
         queue,
         history,
+        seat,
     })
 }
 
@@ -162,8 +170,9 @@ async fn serve(app: Arc<App>, upgraded: OnUpgrade, opening: Opening) {
         membership,
         queue,
         history,
+        seat,
     } = opening;
-    let place = (conversation_id, membership, queue);
+    let place = (conversation_id, membership, queue, seat);
     Connection::new(app, place, parts.io.into_inner(), &parts.read_buf, history)
         .run()
         .await;
@@ -189,7 +198,16 @@ fn refuse(refused: &Refusal) -> Response {
             retry_later()
         }
         Refusal::Draining => retry_later(),
+        Refusal::Throttled(refused) => throttled(*refused),
     }
+}
+
+/// For a client that opens too many sockets.
+pub fn throttled(throttled: Throttled) -> Response {
+    let mut response = refusal(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests");
+    let headers = response.headers_mut();
+    headers.insert(RETRY_AFTER, throttled.seconds().into());
+    response
 }
 
 /// For a client that will find another process, or this one in better shape.

@@ -15,6 +15,7 @@
 
 mod support;
 
+mod browsers;
 mod cli;
 mod drain;
 mod frames;
@@ -22,6 +23,7 @@ mod gateway;
 mod handshake;
 mod history;
 mod http;
+mod limits;
 mod mysql;
 mod postgres;
 mod races;
@@ -29,3 +31,4 @@ mod redis;
 mod rest;
 mod store;
 mod talk;
+mod tls;

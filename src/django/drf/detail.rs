@@ -25,6 +25,8 @@ pub enum Detail {
     UnsupportedMediaType(String),
     /// 400; the text is Python's, in English.
     ParseError(String),
+    /// 429; holds the whole seconds to wait.
+    Throttled(u64),
     /// 403: `Basic` and nothing else.
     BasicNoCredentials,
     /// 403
@@ -49,6 +51,7 @@ impl Detail {
             Detail::MethodNotAllowed(_) => 405,
             Detail::NotAcceptable => 406,
             Detail::UnsupportedMediaType(_) => 415,
+            Detail::Throttled(_) => 429,
         }
     }
 
@@ -89,6 +92,9 @@ impl Detail {
             Detail::UnsupportedMediaType(sent) => {
                 return format!("Unsupported media type \"{sent}\" in request.");
             }
+            Detail::Throttled(seconds) => {
+                return format!("Request was throttled. {}", available(*seconds));
+            }
             Detail::NoMatch(_) | Detail::ParseError(_) => "",
         }
         .to_owned()
@@ -114,8 +120,17 @@ impl Detail {
             Detail::UnsupportedMediaType(sent) => {
                 return format!("요청된 \"{sent}\"가 지원되지 않는 미디어 형태입니다.");
             }
+            Detail::Throttled(seconds) => {
+                return format!("요청이 지연(throttled)되었습니다. {}", available(*seconds));
+            }
             Detail::NoMatch(_) | Detail::ParseError(_) => "",
         }
         .to_owned()
     }
+}
+
+/// The half of a throttle's text that has no translation.
+fn available(seconds: u64) -> String {
+    let plural = if seconds == 1 { "" } else { "s" };
+    format!("Expected available in {seconds} second{plural}.")
 }

@@ -3,12 +3,13 @@
 use hyper::StatusCode;
 use uuid::Uuid;
 
-use super::{Failure, data, failed, showable};
+use super::{Failure, allow, data, failed, showable};
 use crate::{
     app::App,
     chat::Conversation,
     django::drf::validate_participants,
     http::{extract::Request, reply::Reply},
+    limits::Action,
     serializers,
     value::Value,
 };
@@ -16,6 +17,7 @@ use crate::{
 /// `POST`: the conversation of two people; 201 if it is new, 200 if it was there.
 pub async fn create(app: &App, request: &Request) -> Result<Reply, Failure> {
     let (first, second) = validate_participants(&data(app, request)?, app.language())?;
+    allow(app, request, Action::Conversation)?;
     let (conversation, is_new) = app
         .chat
         .open_conversation(first, second)

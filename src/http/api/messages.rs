@@ -4,12 +4,13 @@ use futures_util::{StreamExt, future, stream};
 use hyper::StatusCode;
 use uuid::Uuid;
 
-use super::{Failure, data, failed, showable};
+use super::{Failure, allow, data, failed, showable};
 use crate::{
     app::App,
     chat::{Message, NewMessage},
     django::{datetime::in_range, drf::validate_message},
     http::{Broken, extract::Request, listing::Listing, reply::Reply},
+    limits::Action,
     serializers,
     store::history::{History, Pages},
 };
@@ -59,6 +60,7 @@ pub async fn send(app: &App, request: &Request, conversation_id: Uuid) -> Result
         .await
         .map_err(failed(app))?;
     let valid = validate_message(&data(app, request)?, app.language())?;
+    allow(app, request, Action::Message)?;
     let new = NewMessage {
         conversation_id,
         sender_id: valid.sender_id,

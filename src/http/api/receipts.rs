@@ -2,11 +2,12 @@
 
 use uuid::Uuid;
 
-use super::{Failure, data, failed};
+use super::{Failure, allow, data, failed};
 use crate::{
     app::App,
     django::drf::validate_reader,
     http::{extract::Request, reply::Reply},
+    limits::Action,
     serializers,
 };
 
@@ -17,6 +18,7 @@ pub async fn mark_read(app: &App, request: &Request, message_id: Uuid) -> Result
         .await
         .map_err(failed(app))?;
     let user_id = validate_reader(&data(app, request)?, app.language())?;
+    allow(app, request, Action::Message)?;
     let receipt = app
         .chat
         .mark_read(message_id, user_id)

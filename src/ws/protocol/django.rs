@@ -16,6 +16,7 @@ use crate::{
         pystr::{is_truthy, str_of},
         uuid::from_python,
     },
+    limits::Action,
     serializers,
     store::{REFUSED, StoreError},
     value::{Text, Value},
@@ -40,6 +41,17 @@ pub enum Request {
         event: Event,
     },
     Typing(Event),
+}
+
+impl Request {
+    /// What it counts as.
+    #[must_use]
+    pub fn action(&self) -> Action {
+        match self {
+            Request::Say { .. } | Request::MarkRead { .. } => Action::Message,
+            Request::Typing(_) => Action::Typing,
+        }
+    }
 }
 
 /// Why a frame is answered with an error.

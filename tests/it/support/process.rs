@@ -84,7 +84,7 @@ impl Process {
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
         soon("the line", stdout.read_line(&mut line)).await.unwrap();
-        let Some((_, address)) = line.trim().rsplit_once(" listens on http://") else {
+        let Some((_, address)) = line.trim().rsplit_once("://") else {
             let _ = stderr.read_to_string(&mut log).await;
             panic!("the server did not start: {log}");
         };

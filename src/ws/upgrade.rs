@@ -84,11 +84,11 @@ async fn open(app: &Arc<App>, request: &Request<Incoming>) -> Result<Opening, Re
     if app.drain.has_begun() {
         return Err(Refusal::Draining);
     }
-    let path = decode_path(request.uri().path());
-    let conversation_id = router::socket(&path, &app.config).ok_or(Refusal::NoRoute)?;
     let seat = Meter::of(request)
         .open_socket()
         .map_err(Refusal::Throttled)?;
+    let path = decode_path(request.uri().path());
+    let conversation_id = router::socket(&path, &app.config).ok_or(Refusal::NoRoute)?;
     if !origin_is_allowed(app, request) || !app.chat.may_connect(conversation_id).await? {
         return Err(Refusal::Denied);
     }

@@ -329,7 +329,7 @@ async fn django_is_told_the_address_that_the_proxy_header_gave() {
     let bytes = [&binary_header(), sent.as_bytes()].concat();
     let answer = server.send(bytes).await;
     let head = answer.text();
-    assert!(head.contains("x-forwarded-for: 192.0.2.9\r\n"), "{head}");
+    assert!(head.contains("X-Forwarded-For: 192.0.2.9\r\n"), "{head}");
 }
 
 #[tokio::test]

@@ -12,12 +12,9 @@ use serde_json::json;
 use tokio::{io::AsyncReadExt, net::TcpStream};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use crate::{
-    postgres::cluster::skip,
-    support::{
-        Connection, Directory, Process, Server, Socket, process::run, request, socket::handshake,
-        soon, until,
-    },
+use crate::support::{
+    Connection, Directory, Process, Server, Socket, neighbours::skip, process::run, request,
+    socket::handshake, soon, until,
 };
 
 /// Makes a certificate for 127.0.0.1 that vouches for itself, in `cert.pem` and `key.pem`; `false`

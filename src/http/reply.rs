@@ -74,7 +74,7 @@ impl Reply {
         Reply {
             status: StatusCode::OK,
             content: Content::Listing(listing),
-            retry: false,
+            retry_after_s: None,
         }
     }
 

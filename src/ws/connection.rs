@@ -44,6 +44,9 @@ const CLOSING: Duration = Duration::from_secs(2);
 /// Room for one read. An idle socket keeps this much and no more.
 const READ: usize = 512;
 
+/// Answers that may wait to be written besides a whole queue of events.
+const ANSWERS: usize = 64;
+
 /// What the JSON around a text of `ws.max_message_bytes` may take.
 const ENVELOPE: usize = 256;
 
@@ -168,7 +171,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
                 self.shut_down().await;
                 return code;
             }
-            let reading = self.work.is_none() && !self.is_over();
+            let reading = self.work.is_none() && !self.is_over() && self.has_room();
             let due = self.due().into();
             if timer.deadline() != due {
                 timer.as_mut().reset(due);
@@ -253,6 +256,12 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
             }
             Err(_) => self.session.close(Reason::Slow),
         }
+    }
+
+    /// Whether what the peer has asked for is being read: who sends pings or nonsense and reads no
+    /// answers is not read any further, and in the end not waited for either.
+    fn has_room(&self) -> bool {
+        self.writer.len() < self.app.config.ws.queue_messages.saturating_add(ANSWERS)
     }
 
     /// One page may wait to be written while the next is read.

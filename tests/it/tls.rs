@@ -185,7 +185,7 @@ async fn everything_arrives_at_a_client_that_reads_slowly() {
     // The history is more than the kernel takes: what is left waits in TLS and in the writer.
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(slow.head().await.status, 101);
-    let mut slow = Socket { connection: slow };
+    let mut slow = Socket::over(slow);
     let history = slow.history().await;
     assert_eq!(history.len(), 20);
     assert!(history.iter().all(|message| message["content"] == text));

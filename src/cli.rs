@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 could not be done, 2 the command line or the settings are wrong. What the
 //! commands do is in `cli/`, one file each; `main` passes in the arguments and the environment.
 
+mod advice;
 mod check;
 mod healthcheck;
 mod layer;
@@ -18,6 +19,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, ConfigError, Loaded, example_toml};
+use crate::http::docs;
 use crate::telemetry;
 
 /// The file that is read when none is named, if it is there.
@@ -74,6 +76,8 @@ enum Command {
     },
     /// Exit 0 if the server of these settings answers /readyz
     Healthcheck(Choices),
+    /// Print the API document of everything that is served
+    Openapi(Choices),
     /// Speak to the channel layer
     #[command(subcommand)]
     Layer(layer::Command),
@@ -87,6 +91,7 @@ impl Cli {
         let (Command::Serve(after)
         | Command::Check(after)
         | Command::Healthcheck(after)
+        | Command::Openapi(after)
         | Command::Layer(
             layer::Command::Send { choices: after, .. }
             | layer::Command::Tail { choices: after, .. },
@@ -157,6 +162,7 @@ async fn execute(command: Command, loaded: Loaded, sources: Sources) -> ExitCode
             warned(loaded);
             code
         }
+        Command::Openapi(_) => print(&docs::document(&warned(loaded))),
         Command::Layer(command) => layer::layer(&warned(loaded), command).await,
         Command::Healthcheck(_) => match healthcheck::ready(&loaded.config.server).await {
             Ok(()) => ExitCode::SUCCESS,
@@ -168,7 +174,7 @@ async fn execute(command: Command, loaded: Loaded, sources: Sources) -> ExitCode
 /// Serves, unless the settings ask for what is not served or not safe.
 async fn start(loaded: Loaded, sources: Sources) -> ExitCode {
     // Whoever set the log up before wants to keep it.
-    let _ = telemetry::init(&loaded.config.log);
+    let log = telemetry::init(&loaded.config.log).ok();
     telemetry::keep_panics_quiet();
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
@@ -178,8 +184,7 @@ async fn start(loaded: Loaded, sources: Sources) -> ExitCode {
         complain(refusal);
     }
     if refusals.is_empty() {
-        let reread = move || sources.load().map(|loaded| loaded.config);
-        serve::serve(loaded.config, reread).await
+        serve::serve(loaded, log, move || sources.load()).await
     } else {
         ExitCode::from(WRONG)
     }
@@ -315,6 +320,7 @@ mod tests {
             "check",
             "config",
             "healthcheck",
+            "openapi",
             "--set <KEY=VALUE>",
         ] {
             assert!(help.contains(command), "{help}");

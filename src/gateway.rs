@@ -8,7 +8,8 @@
 //! - [`shadow`] asks both sides the same and tells the differences.
 //!
 //! Nothing of this is there without `gateway.upstream`. Of our own paths `/healthz`, `/readyz` and
-//! `/metrics` hide Django's; the chat page does not, as Django may have a page of its own there.
+//! `/metrics` hide Django's; the chat page and the API document do not, as Django may have its own
+//! there.
 
 mod body;
 mod forward;
@@ -130,7 +131,7 @@ impl Gateway {
                 None if percent > 0 => Side::Here,
                 None => Side::Django,
             },
-            Some(Route::Page) | None => Side::Django,
+            Some(Route::Page | Route::Docs | Route::OpenApi) | None => Side::Django,
         }
     }
 

@@ -8,11 +8,13 @@
 //! - [`cors`] tells browsers which other sites may read an answer,
 //! - [`api`] has one file for each resource,
 //! - [`ops`] answers load balancers and Prometheus,
-//! - [`page`] is the chat page.
+//! - [`page`] is the chat page,
+//! - [`docs`] is the API document.
 
 pub mod api;
 mod body;
 pub mod cors;
+pub mod docs;
 pub mod extract;
 pub mod listing;
 pub mod middleware;

@@ -171,6 +171,9 @@ metrics! {
     /// Not compared because too much waited to be compared, or one side could not be asked.
     shadow_skipped: Counter = "chatferry_shadow_skipped_total";
 
+    /// Tasks of the runtime alive now: one for each connection, and a few more.
+    tasks: Gauge = "chatferry_tasks";
+
     /// Errors that were our fault, by kind.
     errors: Labelled<Counter> = "chatferry_errors_total" by "kind";
 }

@@ -1,8 +1,11 @@
-//! Listens, accepts, limits, and ends: the frame around every connection.
+//! Accepts, limits, and ends: the frame around every connection. [`Listener`] is the socket it
+//! listens on, and [`waiting`] what is answered there before there is anything to serve.
 
+mod listener;
 mod peer;
 mod proxy;
 mod stream;
+pub mod waiting;
 
 use std::{
     convert::Infallible,
@@ -10,26 +13,32 @@ use std::{
     pin::pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{Request, StatusCode, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::AsyncWriteExt,
-    net::{TcpListener, UnixListener, UnixStream},
     sync::Semaphore,
     time::{Instant, sleep, sleep_until, timeout, timeout_at},
 };
+use tracing::Instrument as _;
 
 use self::stream::Place;
 pub use self::{
+    listener::Listener,
     peer::{FORWARDED_FOR, Peer},
     stream::{Io, Socket, Stream},
 };
-use crate::{app::App, config::Bind, http::middleware};
+use crate::{
+    app::App,
+    config::Bind,
+    http::{middleware, reply},
+    telemetry::request::RequestId,
+};
 
 /// How long a kept-alive connection may be silent between two requests: Daphne's `http_timeout`
 /// leaves it open for a minute.
@@ -38,6 +47,10 @@ const KEEP_ALIVE: Duration = Duration::from_secs(60);
 /// Most bytes of a request's head, and most header lines: Twisted's own.
 const HEAD_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 500;
+
+/// How long a connection on which nothing was asked yet when the drain began may still ask: its
+/// client was accepted and may have sent a request that has not arrived.
+const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// How long to wait after the system would not give us another connection.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -51,11 +64,8 @@ pub struct Server {
     listener: Listener,
     /// One permit for each connection that may be open.
     permits: Arc<Semaphore>,
-}
-
-enum Listener {
-    Tcp(TcpListener),
-    Unix(UnixListener),
+    /// Numbers the connections for the log.
+    accepted: AtomicU64,
 }
 
 /// How a server ended.
@@ -68,26 +78,25 @@ pub enum Ended {
 }
 
 impl Server {
-    /// Listens where `server.bind` says; a socket file left behind by a dead process is replaced.
+    /// Listens where `server.bind` says.
     ///
     /// # Errors
-    /// When the address is taken or not ours.
+    /// See [`Listener::bind`].
     pub async fn bind(app: Arc<App>) -> io::Result<Self> {
-        let listener = match &app.config.server.bind {
-            Bind::Tcp(address) => Listener::Tcp(TcpListener::bind(address).await?),
-            Bind::Unix(path) => {
-                if UnixStream::connect(path).await.is_err() && path.exists() {
-                    std::fs::remove_file(path)?;
-                }
-                Listener::Unix(UnixListener::bind(path)?)
-            }
-        };
+        let listener = Listener::bind(&app.config.server).await?;
+        Ok(Server::new(app, listener))
+    }
+
+    /// A server on a socket that listens already.
+    #[must_use]
+    pub fn new(app: Arc<App>, listener: Listener) -> Self {
         let permits = Arc::new(Semaphore::new(app.config.server.max_connections));
-        Ok(Server {
+        Server {
             app,
             listener,
             permits,
-        })
+            accepted: AtomicU64::new(0),
+        }
     }
 
     /// The address it listens on, as a client writes it: with the port that a bind to port 0 got.
@@ -95,16 +104,11 @@ impl Server {
     /// # Errors
     /// When the system cannot tell.
     pub fn address(&self) -> io::Result<String> {
-        Ok(match (&self.listener, &self.app.config.server.bind) {
-            (Listener::Tcp(listener), _) => {
-                let scheme = if self.app.tls.is_some() {
-                    "https"
-                } else {
-                    "http"
-                };
-                format!("{scheme}://{}", listener.local_addr()?)
-            }
-            (Listener::Unix(_), bind) => bind.to_string(),
+        let place = self.listener.place()?;
+        Ok(match place {
+            Bind::Tcp(address) if self.app.tls.is_some() => format!("https://{address}"),
+            Bind::Tcp(address) => format!("http://{address}"),
+            Bind::Unix(_) => place.to_string(),
         })
     }
 
@@ -120,6 +124,7 @@ impl Server {
             app,
             listener,
             permits,
+            ..
         } = self;
         drop(listener);
         let all = u32::try_from(app.config.server.max_connections).unwrap_or(u32::MAX);
@@ -133,7 +138,7 @@ impl Server {
 
     async fn accept_all(&self) -> Infallible {
         loop {
-            match self.accept().await {
+            match self.listener.accept().await {
                 Ok(socket) => self.start(socket),
                 Err(error) => {
                     // Mostly out of file descriptors; those in use may be given back soon.
@@ -142,18 +147,6 @@ impl Server {
                     sleep(PAUSE).await;
                 }
             }
-        }
-    }
-
-    async fn accept(&self) -> io::Result<Socket> {
-        match &self.listener {
-            Listener::Tcp(listener) => {
-                let (stream, _) = listener.accept().await?;
-                // Chat frames are small and must not wait for each other.
-                stream.set_nodelay(true)?;
-                Ok(Socket::Tcp(stream))
-            }
-            Listener::Unix(listener) => Ok(Socket::Unix(listener.accept().await?.0)),
         }
     }
 
@@ -170,12 +163,13 @@ impl Server {
             return;
         };
         let open = app.metrics.connection_accepted();
-        tokio::spawn(serve(app, socket, Place { permit, open }));
+        let number = self.accepted.fetch_add(1, Ordering::Relaxed) + 1;
+        tokio::spawn(serve(app, socket, Place { permit, open }, number));
     }
 }
 
-/// Serves a connection to its end.
-async fn serve(app: Arc<App>, socket: Socket, place: Place) {
+/// Serves a connection to its end; `number` is its name in the log.
+async fn serve(app: Arc<App>, socket: Socket, place: Place, number: u64) {
     let first_head = Instant::now() + Duration::from_secs(app.config.server.header_timeout_s);
     let (io, peer) = if app.tls.is_some() || app.config.server.proxy_protocol {
         match Box::pin(welcomed(&app, socket, first_head)).await {
@@ -189,7 +183,8 @@ async fn serve(app: Arc<App>, socket: Socket, place: Place) {
     };
     // With each request, where somebody wants to know.
     let peer = (app.gateway.is_some() || app.limits.is_some()).then_some(peer);
-    speak(app, Stream::new(io, Some(place)), peer, first_head).await;
+    let stream = Stream::new(io, Some(place));
+    speak(app, stream, peer, (number, first_head)).await;
 }
 
 /// What comes before HTTP, in time: a proxy's header, the TLS handshake.
@@ -234,19 +229,35 @@ async fn welcome(app: &App, mut socket: Socket) -> Option<(Io, Peer)> {
 }
 
 /// HTTP, to the end of the connection or to its upgrade. The first head has to be there in time.
-async fn speak(app: Arc<App>, stream: Stream, peer: Option<Peer>, first_head: Instant) {
-    let head_read = Arc::new(AtomicBool::new(false));
+async fn speak(
+    app: Arc<App>,
+    stream: Stream,
+    peer: Option<Peer>,
+    (number, first_head): (u64, Instant),
+) {
+    // Requests read so far.
+    let asked = Arc::new(AtomicU64::new(0));
     let drain = app.drain.clone();
     let keep_case = app.gateway.is_some();
     let service = {
-        let head_read = Arc::clone(&head_read);
+        let asked = Arc::clone(&asked);
         service_fn(move |mut request: Request<Incoming>| {
             if let Some(peer) = peer {
                 request.extensions_mut().insert(peer);
             }
-            head_read.store(true, Ordering::Relaxed);
+            let id = RequestId::new(number, asked.fetch_add(1, Ordering::Relaxed) + 1);
+            let span = id.span(request.headers());
+            request.extensions_mut().insert(id);
             let app = Arc::clone(&app);
-            async move { Ok::<_, Infallible>(middleware::handle(app, request).await) }
+            let answering = async move {
+                let drain = app.drain.clone();
+                let mut response = middleware::handle(app, request).await;
+                if drain.has_begun() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                    reply::close(&mut response);
+                }
+                Ok::<_, Infallible>(response)
+            };
+            answering.instrument(span)
         })
     };
     let connection = http1::Builder::new()
@@ -261,7 +272,14 @@ async fn speak(app: Arc<App>, stream: Stream, peer: Option<Peer>, first_head: In
     let mut connection = pin!(connection);
     let mut draining = false;
     let mut waiting = true;
-    let (mut begun, mut late) = (pin!(drain.begun()), pin!(sleep_until(first_head)));
+    let nothing_asked = || asked.load(Ordering::Relaxed) == 0;
+    let mut late = pin!(sleep_until(first_head));
+    let mut begun = pin!(async {
+        drain.begun().await;
+        if nothing_asked() {
+            sleep(LAST_WORD).await;
+        }
+    });
     loop {
         tokio::select! {
             ended = &mut connection => {
@@ -275,7 +293,7 @@ async fn speak(app: Arc<App>, stream: Stream, peer: Option<Peer>, first_head: In
                 connection.as_mut().graceful_shutdown();
             }
             () = &mut late, if waiting => {
-                if !head_read.load(Ordering::Relaxed) {
+                if nothing_asked() {
                     return;
                 }
                 waiting = false;

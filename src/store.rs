@@ -108,6 +108,10 @@ pub enum StoreError {
     /// The database does not answer, is locked, full or read-only. Worth trying again.
     #[error("the database is not available: {0}")]
     Unavailable(String),
+    /// The database answers and does not let us in: the account, its password or its rights are
+    /// wrong, or there is no database of this name. Waiting does not help.
+    #[error("the database does not let us in: {0}")]
+    Denied(String),
     /// The database refused these values, and would again.
     #[error("the database refused the values: {0}")]
     Refused(String),
@@ -136,6 +140,7 @@ impl StoreError {
     pub fn label(&self) -> &'static str {
         match self {
             StoreError::Unavailable(_) => "unavailable",
+            StoreError::Denied(_) => "denied",
             StoreError::Refused(_) => "refused",
             StoreError::Conflict(_) => "conflict",
             StoreError::Unknown(_) => "unknown",

@@ -1,32 +1,60 @@
 //! The log: events as text or JSON lines on standard error, as `log.format` and `log.level` ask.
 //!
-//! What is logged is for the code that logs it. The subscriber is `tracing`'s own global, the only
-//! one there is: whoever embeds the server may have set another, which then stays.
+//! What is logged is for the code that logs it; [`request`] tells which request a line is about, and
+//! [`floods`] keeps one fault from filling the log. The subscriber is `tracing`'s own global, the
+//! only one there is: whoever embeds the server may have set another, which then stays.
+
+mod floods;
+pub mod request;
 
 use std::io::{IsTerminal, stderr};
 use std::panic;
 
 use tracing::Subscriber;
 use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::Registry;
+use tracing_subscriber::reload;
 
-use crate::config::{Format, Log};
+use self::floods::Floods;
+use crate::config::{Format, Level, Log};
 
 /// The process logs somewhere already, and goes on doing so.
 #[derive(Debug, thiserror::Error)]
 #[error("the log was set up before; it stays as it is")]
 pub struct AlreadySet;
 
+/// What can be done about the log while it is written.
+#[derive(Clone, Debug)]
+pub struct Logging {
+    level: reload::Handle<Targets, Registry>,
+    floods: Floods,
+}
+
+impl Logging {
+    /// Logs by this level from now on.
+    pub fn set_level(&self, level: &Level) {
+        // It fails when there is no log any more, and then there is nothing to tell it to.
+        let _ = self.level.reload(level.targets().clone());
+    }
+
+    /// Tells what was left out lately. To be called every few seconds.
+    pub fn upkeep(&self) {
+        self.floods.summarise();
+    }
+}
+
 /// Makes the process log as the settings ask.
 ///
 /// # Errors
 /// When a subscriber is set already: harmless, it is the one that is used.
-pub fn init(log: &Log) -> Result<(), AlreadySet> {
+pub fn init(log: &Log) -> Result<Logging, AlreadySet> {
     let colours = stderr().is_terminal();
-    tracing::subscriber::set_global_default(subscriber(log, stderr, colours))
-        .map_err(|_| AlreadySet)
+    let (subscriber, logging) = subscriber(log, stderr, colours);
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| AlreadySet)?;
+    Ok(logging)
 }
 
 /// Makes a panic tell its place and nothing else: the message may quote what was being worked on,
@@ -39,7 +67,11 @@ pub fn keep_panics_quiet() {
 }
 
 /// What [`init`] sets, writing anywhere.
-fn subscriber<W>(log: &Log, writer: W, colours: bool) -> Box<dyn Subscriber + Send + Sync>
+fn subscriber<W>(
+    log: &Log,
+    writer: W,
+    colours: bool,
+) -> (Box<dyn Subscriber + Send + Sync>, Logging)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -52,7 +84,14 @@ where
             .with_span_list(false)
             .boxed(),
     };
-    Box::new(Registry::default().with(lines.with_filter(log.level.targets().clone())))
+    let (level, handle) = reload::Layer::new(log.level.targets().clone());
+    let floods = Floods::default();
+    let logging = Logging {
+        level: handle,
+        floods: floods.clone(),
+    };
+    let lines = Registry::default().with(lines.with_filter(level));
+    (Box::new(lines.with(floods)), logging)
 }
 
 #[cfg(test)]
@@ -80,24 +119,32 @@ mod tests {
         }
     }
 
-    /// The lines logged with these settings.
-    fn lines(flags: &[(&str, &str)]) -> Vec<String> {
+    fn log(flags: &[(&str, &str)]) -> Log {
         let flags: Vec<_> = flags
             .iter()
             .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
             .collect();
-        let log = Config::load(None, std::iter::empty(), &flags)
+        Config::load(None, std::iter::empty(), &flags)
             .unwrap()
             .config
-            .log;
-        let page = Page::default();
-        let writer = page.clone();
-        let subscriber = subscriber(&log, move || writer.clone(), false);
-        tracing::subscriber::with_default(subscriber, || {
+            .log
+    }
+
+    /// The lines logged with these settings.
+    fn lines(flags: &[(&str, &str)]) -> Vec<String> {
+        lines_of(flags, |_| {
             tracing::debug!(target: "chatferry::ws", "a frame");
             tracing::info!(user = "민수\nERROR", "message stored");
             tracing::error!(target: "chatferry::store", code = 5, "lost");
-        });
+        })
+    }
+
+    /// The lines that `events` logs with these settings.
+    fn lines_of(flags: &[(&str, &str)], events: impl FnOnce(&Logging)) -> Vec<String> {
+        let page = Page::default();
+        let writer = page.clone();
+        let (subscriber, logging) = subscriber(&log(flags), move || writer.clone(), false);
+        tracing::subscriber::with_default(subscriber, || events(&logging));
         let written = page.0.lock().unwrap().clone();
         String::from_utf8(written)
             .unwrap()
@@ -144,11 +191,69 @@ mod tests {
     }
 
     #[test]
+    fn the_level_changes_while_the_log_is_written() {
+        let lines = lines_of(&[], |logging| {
+            for level in ["info", "debug", "off", "warn,chatferry::ws=debug"] {
+                logging.set_level(&log(&[("log.level", level)]).level);
+                tracing::debug!(target: "chatferry::ws", "at {level}");
+            }
+        });
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines[0].ends_with("at debug"), "{lines:?}");
+        assert!(
+            lines[1].ends_with("at warn,chatferry::ws=debug"),
+            "{lines:?}"
+        );
+    }
+
+    #[test]
+    fn a_flood_is_summed_up_and_what_was_asked_for_is_not() {
+        let lines = lines_of(&[("log.level", "debug")], |logging| {
+            for number in 0..1000 {
+                tracing::warn!(number, "no room");
+                tracing::debug!("step");
+            }
+            tracing::warn!("another fault");
+            logging.upkeep();
+            tracing::warn!("again");
+            logging.upkeep();
+        });
+        let count = |text: &str| lines.iter().filter(|line| line.contains(text)).count();
+        assert_eq!((count("no room number="), count("step")), (20, 1000));
+        assert_eq!((count("another fault"), count("again")), (1, 1));
+        let summary = r#"lines were left out left_out=980 level=WARN from="chatferry::telemetry::tests" like="no room""#;
+        assert_eq!(count(summary), 1, "{}", lines[lines.len() - 2]);
+        assert_eq!(count("left out"), 1);
+    }
+
+    #[test]
+    fn a_line_tells_its_request_and_the_trace_it_is_part_of() {
+        let mut headers = hyper::HeaderMap::new();
+        let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        headers.insert("traceparent", trace.parse().unwrap());
+        headers.insert("x-request-id", "abc".parse().unwrap());
+        let ask = |headers: &hyper::HeaderMap| {
+            let _within = request::RequestId::new(17, 3).span(headers).entered();
+            tracing::warn!("refused");
+        };
+        let text = lines_of(&[], |_| ask(&headers));
+        let span =
+            r#"request{id=17.3 request_id="abc" trace_id="4bf92f3577b34da6a3ce929d0e0e4736"}"#;
+        assert!(text[0].contains(span), "{text:?}");
+        let json = lines_of(&[("log.format", "json")], |_| ask(&headers));
+        assert!(json[0].contains(r#""request_id":"abc""#), "{json:?}");
+        headers.insert("x-request-id", "a\"b".parse().unwrap());
+        headers.remove("traceparent");
+        let forged = lines_of(&[("log.level", "error")], |_| {
+            let _within = request::RequestId::new(1, 1).span(&headers).entered();
+            tracing::error!("failed");
+        });
+        assert!(forged[0].contains("request{id=1.1}"), "{forged:?}");
+    }
+
+    #[test]
     fn a_second_start_in_one_process_is_told_and_does_no_harm() {
-        let log = Config::load(None, std::iter::empty(), &[])
-            .unwrap()
-            .config
-            .log;
+        let log = log(&[]);
         let _ = init(&log);
         assert!(init(&log).is_err());
     }

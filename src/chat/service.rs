@@ -198,6 +198,13 @@ impl Chat {
         let message = self.store.insert_message(new, announce).await?;
         let message = message.ok_or(ChatError::NoConversation)?;
         self.metrics.message_stored();
+        tracing::debug!(
+            conversation_id = %message.conversation_id,
+            message_id = %message.id,
+            sender_id = message.sender_id,
+            message_type = message.message_type,
+            "message stored"
+        );
         Ok(message)
     }
 
@@ -210,10 +217,10 @@ impl Chat {
             self.require_message(message_id).await?;
             within("user_id", &user_id, USER_ID_MAX)?;
         }
-        self.store
-            .mark_read(message_id, user_id)
-            .await?
-            .ok_or(ChatError::NoMessage)
+        let receipt = self.store.mark_read(message_id, user_id).await?;
+        let receipt = receipt.ok_or(ChatError::NoMessage)?;
+        tracing::debug!(%message_id, user_id = receipt.user_id, "message read");
+        Ok(receipt)
     }
 
     /// # Errors

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use super::advice;
 use crate::config::{Config, Loaded};
 use crate::layer::{self, LayerError};
 use crate::metrics::Metrics;
@@ -18,14 +19,10 @@ pub(super) async fn check(loaded: Loaded) -> ExitCode {
     findings.extend(tls.err().map(|error| error.to_string()));
     match store::check(&loaded.config).await {
         Ok(found) => findings.extend(found.iter().map(ToString::to_string)),
-        Err(error) => findings.push(error.to_string()),
+        Err(error) => findings.push(advice::store(&error, &loaded.config)),
     }
-    findings.extend(
-        layer(&loaded.config)
-            .await
-            .err()
-            .map(|error| error.to_string()),
-    );
+    let layer = layer(&loaded.config).await.err();
+    findings.extend(layer.map(|error| advice::layer(&error, &loaded.config)));
     if findings.is_empty() {
         return super::print("Everything is fine.\n");
     }

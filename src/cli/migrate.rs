@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use super::advice;
 use crate::config::Config;
 use crate::store::{self, StoreError};
 
@@ -14,7 +15,7 @@ pub(super) async fn migrate(config: &Config, dry_run: bool) -> ExitCode {
         }
         Ok(statements) if statements.is_empty() => super::print("Nothing to do.\n"),
         Ok(statements) => super::print(&format!("Ran {} statements.\n", statements.len())),
-        Err(error) => super::failed(&error),
+        Err(error) => super::failed(&advice::store(&error, config)),
     }
 }
 

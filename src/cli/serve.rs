@@ -1,4 +1,12 @@
-//! `chatferry serve`.
+//! `chatferry serve`: from the first look at the settings to the exit code.
+//!
+//! The order at the start: open the store, listen, serve; if the database is not up yet, listen
+//! first, so that load balancers can be told, and wait for it. At the end: take no more connections, finish
+//! what was asked, close sockets spread over the drain, leave the layer's groups, commit what is
+//! pending.
+
+mod reload;
+mod systemd;
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -6,99 +14,183 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, sleep, timeout};
 
-use crate::app::App;
-use crate::config::Config;
-use crate::server::{Ended, Server};
+use super::advice;
+use crate::app::{App, StartError};
+use crate::config::{Config, Database, Effective, Loaded, Refusal};
+use crate::server::{Ended, Listener, Server, waiting};
+use crate::store::StoreError;
+use crate::telemetry::Logging;
 
-/// How often recorded durations are folded into their buckets.
+/// How often recorded durations are folded into their buckets, and repeated lines summed up.
 const UPKEEP: Duration = Duration::from_secs(5);
 
+/// Between two looks at a database that is not up yet, and between two lines about it.
+const LOOK: Duration = Duration::from_millis(500);
+const LINE: Duration = Duration::from_secs(5);
+
+/// How long the database may take to confirm the last writes.
+const LAST_WRITES: Duration = Duration::from_secs(10);
+
 /// Serves until SIGTERM or SIGINT, then drains. Fails when it cannot start, or when the drain's
-/// window was over while connections were open. `reread` gets the settings anew on SIGHUP.
+/// window was over while connections were open. `reread` gets the settings anew on SIGHUP; `log`
+/// is the log if it is ours.
 pub(super) async fn serve<E: Display + 'static>(
-    config: Config,
-    reread: impl Fn() -> Result<Config, E> + Send + 'static,
+    loaded: Loaded,
+    log: Option<Logging>,
+    reread: impl Fn() -> Result<Loaded, E> + Send + 'static,
 ) -> ExitCode {
-    let bind = config.server.bind.clone();
-    let app = match App::start(config).await {
-        Ok(app) => app,
-        Err(error) => return super::failed(&error),
-    };
-    let server = match Server::bind(Arc::clone(&app)).await {
-        Ok(server) => server,
-        Err(error) => return super::failed(&format!("cannot listen on {bind}: {error}")),
-    };
+    let config = loaded.config.clone();
     // Caught from before anybody can know that there is something to stop.
-    let signals = Signals::catch();
+    let mut signals = Signals::catch();
     let hangup = signal(SignalKind::hangup());
-    let address = server.address().unwrap_or_else(|_| bind.to_string());
+    let started = tokio::select! {
+        started = start(&config) => started,
+        () = next(&mut signals) => {
+            tracing::info!("stopped before there was anything to serve");
+            return ExitCode::SUCCESS;
+        }
+    };
+    let (app, listener) = match started {
+        Ok(started) => started,
+        Err(code) => return code,
+    };
+    let server = Server::new(Arc::clone(&app), listener);
+    let address = server.address();
+    let address = address.unwrap_or_else(|_| config.server.bind.to_string());
     // A reader that has gone does not keep us from serving.
     let _ = writeln!(
         io::stdout(),
         "chatferry {} listens on {address}",
         env!("CARGO_PKG_VERSION")
     );
-    let upkeep = tokio::spawn(keep_up(Arc::clone(&app)));
-    let signals = tokio::spawn(drain_on_signal(Arc::clone(&app), signals));
-    let reloads = tokio::spawn(reload_on_signal(Arc::clone(&app), hangup, reread));
+    systemd::ready();
+    let tasks = [
+        tokio::spawn(keep_up(Arc::clone(&app), log.clone())),
+        tokio::spawn(drain_on_signal(Arc::clone(&app), signals)),
+        tokio::spawn(reload::on_signal(
+            Arc::clone(&app),
+            log,
+            hangup,
+            loaded,
+            reread,
+        )),
+    ];
     let ended = server.run().await;
-    upkeep.abort();
-    signals.abort();
-    reloads.abort();
+    for task in tasks {
+        task.abort();
+    }
+    end(&app, ended).await
+}
+
+/// Everything that serves, or the exit code of a start that failed and has been told.
+async fn start(config: &Config) -> Result<(Arc<App>, Listener), ExitCode> {
+    let began = Instant::now();
+    let failed = |error: StartError| super::failed(&advice::start(&error, config));
+    let error = match App::start(config.clone()).await {
+        Ok(app) => return Ok((app, listen(config).await?)),
+        Err(error) if may_pass(&error, config) => error,
+        Err(error) => return Err(failed(error)),
+    };
+    let listener = listen(config).await?;
+    let app = tokio::select! {
+        app = wait_for_database(config, began, error) => app.map_err(failed)?,
+        never = waiting::answer(&listener) => match never {},
+    };
+    Ok((app, listener))
+}
+
+/// The socket that was handed over to us, or one of our own.
+async fn listen(config: &Config) -> Result<Listener, ExitCode> {
+    let handed_over = Listener::inherited().map_err(|error| {
+        super::failed(&format!(
+            "the socket that was handed over (LISTEN_FDS) cannot be used: {error}"
+        ))
+    })?;
+    let Some(listener) = handed_over else {
+        let listener = Listener::bind(&config.server).await;
+        return listener
+            .map_err(|error| super::failed(&advice::listen(&error, &config.server.bind)));
+    };
+    // It may be open to others although `server.bind` is not.
+    let mut real = config.clone();
+    real.server.bind = listener.place().map_err(|error| super::failed(&error))?;
+    if real.is_open_to_anybody() && !real.auth.allow_anonymous {
+        let bind = Effective {
+            key: "server.bind",
+            value: real.server.bind.to_string(),
+            origin: "a socket that was handed over".to_owned(),
+        };
+        super::complain(&Refusal::Anonymous { bind });
+        return Err(ExitCode::from(super::WRONG));
+    }
+    Ok(listener)
+}
+
+/// Tries again until `store.wait_s` is over, after the first attempt has failed with `error`.
+async fn wait_for_database(
+    config: &Config,
+    began: Instant,
+    mut error: StartError,
+) -> Result<Arc<App>, StartError> {
+    let wait = Duration::from_secs(config.store.wait_s);
+    let mut told: Option<Instant> = None;
+    while may_pass(&error, config) && began.elapsed() < wait {
+        if told.is_none_or(|told| told.elapsed() >= LINE) {
+            told = Some(Instant::now());
+            let waited_s = began.elapsed().as_secs();
+            tracing::warn!(waited_s, wait_s = wait.as_secs(), %error, "waiting for the database");
+            systemd::status("waiting for the database");
+        }
+        sleep(LOOK.min(wait.saturating_sub(began.elapsed()))).await;
+        match App::start(config.clone()).await {
+            Ok(app) => return Ok(app),
+            Err(again) => error = again,
+        }
+    }
+    Err(error)
+}
+
+/// Whether it may only be too early. A file is there or is not.
+fn may_pass(error: &StartError, config: &Config) -> bool {
+    matches!(error, StartError::Store(StoreError::Unavailable(_)))
+        && config.store.url.database() != Database::Sqlite
+}
+
+async fn keep_up(app: Arc<App>, log: Option<Logging>) {
+    loop {
+        sleep(UPKEEP).await;
+        app.metrics.upkeep();
+        app.metrics
+            .tasks(Handle::current().metrics().num_alive_tasks());
+        if let Some(log) = &log {
+            log.upkeep();
+        }
+    }
+}
+
+/// Lets go of everything, and tells how it went.
+async fn end(app: &App, ended: Ended) -> ExitCode {
     app.layer.close().await;
-    app.store.close().await;
+    let written = timeout(LAST_WRITES, app.store.close()).await;
+    if written.is_err() {
+        return super::failed(&format!(
+            "the database did not confirm the last writes within {} s: they may be stored or not, \
+             and nobody was told that they are",
+            LAST_WRITES.as_secs()
+        ));
+    }
     match ended {
-        Ended::Drained => ExitCode::SUCCESS,
+        Ended::Drained => {
+            tracing::info!("drained");
+            ExitCode::SUCCESS
+        }
         Ended::Abandoned(open) => super::failed(&format!(
             "{open} connections were still open when server.drain_s was over"
         )),
-    }
-}
-
-async fn keep_up(app: Arc<App>) {
-    loop {
-        tokio::time::sleep(UPKEEP).await;
-        app.metrics.upkeep();
-    }
-}
-
-/// Takes over what may change in a running server each time SIGHUP comes; settings that cannot be
-/// read change nothing.
-async fn reload_on_signal<E: Display>(
-    app: Arc<App>,
-    hangup: io::Result<Signal>,
-    reread: impl Fn() -> Result<Config, E>,
-) {
-    let Ok(mut hangup) = hangup else { return };
-    while hangup.recv().await.is_some() {
-        match reread() {
-            Ok(config) => reload(&app, &config),
-            Err(error) => tracing::error!(%error, "the settings stay as they are"),
-        }
-    }
-}
-
-fn reload(app: &App, config: &Config) {
-    if app.gateway.is_none() && app.tls.is_none() {
-        tracing::info!("there is neither a gateway nor a certificate whose settings could change");
-    }
-    if let Some(gateway) = &app.gateway {
-        let now = &config.gateway;
-        tracing::info!(
-            rollout_percent = now.rollout_percent,
-            on_change = %now.on_change,
-            shadow_percent = now.shadow_percent,
-            "the settings of the gateway were read again"
-        );
-        gateway.reload(now);
-    }
-    if let Some(tls) = &app.tls {
-        match tls.reload(&config.server.tls) {
-            Ok(()) => tracing::info!("the certificate was read again"),
-            Err(error) => tracing::error!(%error, "the certificate stays as it is"),
-        }
     }
 }
 
@@ -109,34 +201,42 @@ struct Signals {
 }
 
 impl Signals {
-    fn catch() -> io::Result<Self> {
-        Ok(Signals {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    /// Waits for either of them.
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+    fn catch() -> Option<Self> {
+        let both = signal(SignalKind::terminate())
+            .and_then(|terminate| Ok((terminate, signal(SignalKind::interrupt())?)));
+        match both {
+            Ok((terminate, interrupt)) => Some(Signals {
+                terminate,
+                interrupt,
+            }),
+            Err(error) => {
+                tracing::warn!(
+                    %error,
+                    "signals cannot be caught: SIGTERM will end the process at once"
+                );
+                None
+            }
         }
     }
 }
 
-async fn drain_on_signal(app: Arc<App>, signals: io::Result<Signals>) {
-    let mut signals = match signals {
-        Ok(signals) => signals,
-        Err(error) => {
-            tracing::warn!(%error, "signals cannot be caught: SIGTERM will end the process at once");
-            return;
-        }
-    };
-    signals.next().await;
-    tracing::info!("draining");
+/// Waits for either of them.
+async fn next(signals: &mut Option<Signals>) {
+    match signals {
+        Some(signals) => tokio::select! {
+            _ = signals.terminate.recv() => {}
+            _ = signals.interrupt.recv() => {}
+        },
+        None => std::future::pending().await,
+    }
+}
+
+async fn drain_on_signal(app: Arc<App>, mut signals: Option<Signals>) {
+    next(&mut signals).await;
+    tracing::info!(drain_s = app.config.server.drain_s, "draining");
+    systemd::stopping();
     app.drain.begin();
     // Whoever asks twice does not want to wait.
-    signals.next().await;
+    next(&mut signals).await;
     app.drain.hurry();
 }

@@ -15,6 +15,9 @@ settings! {
         /// `PORT` in the environment means `0.0.0.0:PORT`. Any address that is not loopback needs
         /// an `auth.identity`, or `auth.allow_anonymous = true`.
         bind: Bind = "127.0.0.1:8000",
+        /// Let several processes listen on the same port (`SO_REUSEPORT`): the system spreads new
+        /// connections over them, so that a new version can start before the old one drains.
+        reuse_port: bool = false,
         /// Connections open at once; one more gets a 503 and is counted.
         max_connections: usize = 100000 in 1..=10_000_000,
         /// Seconds from accepting a connection to the end of its request head, the TLS handshake

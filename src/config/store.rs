@@ -24,6 +24,10 @@ settings! {
         url: StoreUrl = "sqlite://chat.sqlite3",
         /// Database connections. One of them writes; there is always one more that reads.
         pool_size: usize = 10 in 1..=1000,
+        /// Seconds that `serve` waits at start for a MySQL, MariaDB or PostgreSQL server that does
+        /// not answer yet. Until then `/healthz` is well and `/readyz` is not; past them it exits
+        /// with 1. 0 does not wait.
+        wait_s: u64 = 30 in 0..=3600,
     }
     with { tables: Tables }
 }

@@ -24,6 +24,7 @@ use crate::{
     http::{Body, Response, reply},
     limits::Meter,
     server::Peer,
+    telemetry::request::ACCESS,
     value::Value,
     ws,
 };
@@ -49,8 +50,9 @@ pub async fn forward(
             refuse(&failure)
         }
     };
-    app.metrics
-        .gateway_request(response.status().as_u16(), began.elapsed());
+    let (status, took) = (response.status().as_u16(), began.elapsed());
+    app.metrics.gateway_request(status, took);
+    tracing::debug!(target: ACCESS, route = "django", status, ?took, "answered");
     Question::ask(question, app);
     response
 }

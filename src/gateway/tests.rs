@@ -59,6 +59,8 @@ fn what_is_not_the_chat_is_django_s_and_what_operators_ask_is_ours() {
             "/",
             "/admin/",
             "/api/chat/",
+            "/docs",
+            "/openapi.json",
             "/static/a.js",
             "/api/chat/x/",
             "http://a/metrics",

@@ -15,6 +15,7 @@ use hyper::{
 use super::{
     Response, api,
     cors::Cors,
+    docs,
     extract::{Request, Unreadable},
     ops, page,
     reply::{self, Answer, Reply},
@@ -32,6 +33,7 @@ use crate::{
         urls::append_slash_location,
     },
     gateway::{self, Question},
+    telemetry::request::ACCESS,
     ws,
 };
 
@@ -65,9 +67,10 @@ pub async fn handle(app: Arc<App>, mut request: hyper::Request<Incoming>) -> Res
         Ok(request) => answer(&app, &request).await,
         Err(unreadable) => ("unreadable", refuse(unreadable)),
     };
-    let status = response.status().as_u16();
+    let (status, took) = (response.status().as_u16(), began.elapsed());
     app.metrics
-        .rest_request(route, method.as_str(), status, began.elapsed());
+        .rest_request(route, method.as_str(), status, took);
+    tracing::debug!(target: ACCESS, %method, route, status, ?took, "answered");
     Question::ask(question, &app);
     cors.mark(response.headers_mut());
     response
@@ -95,6 +98,9 @@ async fn answer(app: &App, request: &Request) -> (&'static str, Response) {
     let route = Route::of(&request.path, &app.config);
     let label = route.as_ref().map_or("unknown", Route::label);
     let answer = match route {
+        Some(ref ours) if ours.is_read_only() && !matches!(&*request.method, "GET" | "HEAD") => {
+            return (label, reply::read_only());
+        }
         Some(Route::Healthz) => return (label, ops::healthz()),
         Some(Route::Readyz) => return (label, ops::readyz(app).await),
         Some(Route::Metrics) => return (label, ops::metrics(app)),
@@ -102,6 +108,8 @@ async fn answer(app: &App, request: &Request) -> (&'static str, Response) {
             Answer::new(AnsweredBy::Outside, reply::bad_host())
         }
         Some(Route::Page) => return (label, page::chat_page(app)),
+        Some(Route::Docs) => return (label, docs::docs()),
+        Some(Route::OpenApi) => return (label, docs::openapi(&app.config)),
         Some(Route::Api(resource)) => view(app, request, resource).await,
         None => unknown(app, request),
     };

@@ -49,6 +49,19 @@ pub async fn readyz(app: &App) -> Response {
     )
 }
 
+/// What `/readyz` says of a process that is still starting.
+#[must_use]
+pub fn starting() -> Response {
+    status(
+        StatusCode::SERVICE_UNAVAILABLE,
+        &[
+            ("status", "starting"),
+            ("store", "not open yet"),
+            ("layer", "not open yet"),
+        ],
+    )
+}
+
 /// The metrics in Prometheus' text format.
 #[must_use]
 pub fn metrics(app: &App) -> Response {

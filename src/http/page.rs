@@ -1,5 +1,4 @@
-//! The chat page: one file, built into the program, that speaks the public protocol and nothing
-//! else.
+//! Pages of ours: one file each, built into the program, that speak to this server and nobody else.
 
 use hyper::{
     StatusCode,
@@ -11,16 +10,21 @@ use crate::app::App;
 
 const PAGE: &str = include_str!("page/chat.html");
 
-/// The page with the paths of this server in it. Its policy lets the browser run the page's own
-/// script and style, known by a number that is new each time, and connect to this host only.
+/// The chat page with the paths of this server in it.
 #[must_use]
 pub fn chat_page(app: &App) -> Response {
-    let nonce = uuid::Uuid::new_v4().simple().to_string();
     // The prefixes are plain ASCII without quotes and angle brackets: the settings see to it.
-    let page = PAGE
-        .replace("{{nonce}}", &nonce)
+    let text = PAGE
         .replace("{{url_prefix}}", app.config.django.url_prefix.as_str())
         .replace("{{ws_prefix}}", app.config.django.ws_prefix.as_str());
+    page(&text)
+}
+
+/// A page. Its policy lets the browser run the page's own script and style, known by a number that
+/// is new each time, and connect to this host only.
+pub(super) fn page(text: &str) -> Response {
+    let nonce = uuid::Uuid::new_v4().simple().to_string();
+    let page = text.replace("{{nonce}}", &nonce);
     let policy = format!(
         "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; \
          connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; \

@@ -26,6 +26,7 @@ use crate::{
 };
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 
@@ -252,6 +253,15 @@ pub fn close(response: &mut Response) {
     response
         .headers_mut()
         .insert(hyper::header::CONNECTION, close);
+}
+
+/// For a method that a page or an answer of our own does not have.
+#[must_use]
+pub fn read_only() -> Response {
+    let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, TEXT, "Only GET and HEAD.\n");
+    let allow = HeaderValue::from_static("GET, HEAD");
+    response.headers_mut().insert(ALLOW, allow);
+    response
 }
 
 /// JSON of our own that Django has no part in.

@@ -13,6 +13,9 @@ pub enum Route {
     Api(Resource),
     /// The chat page, at the prefix of the API itself.
     Page,
+    /// The API document for people.
+    Docs,
+    OpenApi,
     Healthz,
     Readyz,
     Metrics,
@@ -37,6 +40,8 @@ impl Route {
             "/healthz" => return Some(Route::Healthz),
             "/readyz" => return Some(Route::Readyz),
             "/metrics" => return Some(Route::Metrics),
+            "/docs" => return Some(Route::Docs),
+            "/openapi.json" => return Some(Route::OpenApi),
             _ => {}
         }
         let rest = path.strip_prefix(config.django.url_prefix.as_str())?;
@@ -58,12 +63,20 @@ impl Route {
         Some(Route::Api(resource))
     }
 
+    /// Whether it is of our own making, and only to be read.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        !matches!(self, Route::Api(_))
+    }
+
     /// The name of the route in the metrics.
     #[must_use]
     pub fn label(&self) -> &'static str {
         match self {
             Route::Api(resource) => resource.label(),
             Route::Page => "page",
+            Route::Docs => "docs",
+            Route::OpenApi => "openapi",
             Route::Healthz => "healthz",
             Route::Readyz => "readyz",
             Route::Metrics => "metrics",

@@ -153,6 +153,11 @@ impl Metrics {
         self.shadow_skipped.increment(1);
     }
 
+    /// So many tasks are alive.
+    pub fn tasks(&self, alive: usize) {
+        self.tasks.set(u32::try_from(alive).unwrap_or(u32::MAX));
+    }
+
     /// Something failed that no client could help; `kind` is the error's own word for it.
     pub fn error(&self, kind: &'static str) {
         self.errors.with([kind]).increment(1);

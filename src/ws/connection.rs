@@ -17,6 +17,7 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf},
     time::sleep_until,
 };
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::{
@@ -36,6 +37,7 @@ use crate::{
     hub::Membership,
     limits::Seat,
     store::StoreError,
+    telemetry::request::{ACCESS, RequestId},
 };
 
 /// How long a peer may take to answer our close frame.
@@ -59,6 +61,8 @@ type Work = Pin<Box<dyn Future<Output = Result<(), ChatError>> + Send>>;
 /// One open socket and everything it holds.
 pub struct Connection<S> {
     app: Arc<App>,
+    /// The handshake: the socket's name in the log.
+    id: RequestId,
     conversation_id: Uuid,
     /// What the client may still do; it counts as an open socket until this is dropped.
     seat: Seat,
@@ -101,6 +105,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
     /// first; `history` is what is written first.
     pub fn new(
         app: Arc<App>,
+        id: RequestId,
         (conversation_id, membership, queue, seat): (Uuid, Membership, Arc<Queue>, Seat),
         stream: S,
         received: &[u8],
@@ -128,6 +133,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
         let (read, write) = tokio::io::split(stream);
         Connection {
             app,
+            id,
             conversation_id,
             seat,
             membership,
@@ -146,9 +152,12 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
 
     /// Serves the socket to its end.
     pub async fn run(mut self) {
+        let (id, conversation_id) = (self.id, self.conversation_id);
         self.app.metrics.socket_opened();
+        tracing::debug!(target: ACCESS, %id, %conversation_id, "socket opened");
         let code = self.serve().await;
         self.app.metrics.socket_closed(code);
+        tracing::debug!(target: ACCESS, %id, %conversation_id, code, "socket closed");
     }
 
     /// Returns the close code the socket ended with.
@@ -180,6 +189,12 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
             let action = tokio::select! {
                 outcome = working(&mut self.work), if self.work.is_some() => {
                     self.work = None;
+                    if let Err(ChatError::Store(error)) = &outcome
+                        && !matches!(error, StoreError::Refused(_))
+                    {
+                        let (id, conversation_id) = (self.id, self.conversation_id);
+                        tracing::error!(%id, %conversation_id, %error, "a frame failed");
+                    }
                     self.session.done(outcome)
                 }
                 read = self.read.read_buf(&mut self.reader.buffer), if reading => match read {
@@ -311,9 +326,9 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
                 }
                 let app = Arc::clone(&self.app);
                 let conversation_id = self.conversation_id;
-                self.work = Some(Box::pin(async move {
-                    perform(&app.chat, conversation_id, request).await
-                }));
+                let span = tracing::debug_span!("socket", id = %self.id);
+                let work = async move { perform(&app.chat, conversation_id, request).await };
+                self.work = Some(Box::pin(work.instrument(span)));
             }
             Action::Close { code, frame } => self.end(code, frame, false),
             Action::CloseNow { code, frame } => self.end(code, frame, true),

@@ -33,6 +33,7 @@ use crate::{
     serializers,
     server::Stream,
     store::history::History,
+    telemetry::request::RequestId,
 };
 
 /// Why a socket is not opened.
@@ -145,6 +146,7 @@ fn origin_is_allowed(app: &App, request: &Request<Incoming>) -> bool {
 }
 
 fn accept(app: Arc<App>, request: &mut Request<Incoming>, opening: Opening) -> Response {
+    let id = request.extensions().get().copied().unwrap_or_default();
     let upgraded = on(&mut *request);
     // Daphne also takes version 8 and `013`; the answer to all is the same.
     request
@@ -152,14 +154,14 @@ fn accept(app: Arc<App>, request: &mut Request<Incoming>, opening: Opening) -> R
         .insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
     match upgrade(request) {
         Ok((response, _)) => {
-            tokio::spawn(serve(app, upgraded, opening));
+            tokio::spawn(serve(app, upgraded, opening, id));
             response.map(|_| Body::default())
         }
         Err(error) => refusal(StatusCode::BAD_REQUEST, error),
     }
 }
 
-async fn serve(app: Arc<App>, upgraded: OnUpgrade, opening: Opening) {
+async fn serve(app: Arc<App>, upgraded: OnUpgrade, opening: Opening, id: RequestId) {
     // The client may be gone before it has read our answer.
     let Ok(upgraded) = upgraded.await else { return };
     let Ok(parts) = upgraded.downcast::<TokioIo<Stream>>() else {
@@ -173,7 +175,8 @@ async fn serve(app: Arc<App>, upgraded: OnUpgrade, opening: Opening) {
         seat,
     } = opening;
     let place = (conversation_id, membership, queue, seat);
-    Connection::new(app, place, parts.io.into_inner(), &parts.read_buf, history)
+    let stream = parts.io.into_inner();
+    Connection::new(app, id, place, stream, &parts.read_buf, history)
         .run()
         .await;
 }

@@ -10,9 +10,10 @@ import talk from './page/talk.mjs';
 import outage from './page/outage.mjs';
 import access from './page/access.mjs';
 import looks from './page/looks.mjs';
+import docs from './page/docs.mjs';
 
 const browser = await launch();
-for (const chapter of [talk, outage, access, looks]) {
+for (const chapter of [talk, outage, access, looks, docs]) {
   if (chapter.name.includes(process.env.ONLY ?? '')) await chapter(browser);
 }
 

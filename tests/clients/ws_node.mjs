@@ -85,6 +85,16 @@ await check('a message comes back to its sender with its seven fields, is stored
   client.close();
 });
 
+await check('a history of many pages arrives as one message, and what is said meanwhile after it', async () => {
+  const id = await newConversation(), content = 'x'.repeat(100_000), numbers = [...Array(12).keys()];
+  for (const number of numbers) await sendMessage(id, 'node', `${number} ${content}`);
+  const client = await Client.open(id);
+  assert.deepEqual(client.history.map((message) => message.content), numbers.map((number) => `${number} ${content}`));
+  assert.deepEqual(await listMessages(id), client.history);
+  await client.say('after it');
+  client.close();
+});
+
 await check('two sockets of a conversation hear each other, in the same order; a third conversation hears nothing', async () => {
   const id = await newConversation(), one = await Client.open(id), two = await Client.open(id), other = await Client.open(await newConversation());
   for (let i = 0; i < 100; i++) (i % 2 ? one : two).send({ type: 'chat_message', sender_id: 'node', content: String(i) });

@@ -87,6 +87,25 @@ async def round_trip(rest):
         assert (await receive(socket, "conversation_history"))["messages"] == [message]
 
 
+@check("a history of many pages arrives as one message, is spelt like any other, and is the list over REST")
+async def long_history(rest):
+    conversation = await new_conversation(rest)
+    contents = [f"{number} {'홍' * 50_000}" for number in range(12)]
+    async with join(conversation) as socket:
+        await receive(socket, "conversation_history")
+        for content in contents:
+            await socket.send(chat(content))
+            await receive(socket, "chat_message")
+    async with join(conversation) as socket:
+        first = await socket.recv()
+        assert first == json.dumps(json.loads(first))
+        history = json.loads(first)["messages"]
+        assert [message["content"] for message in history] == contents
+        await socket.send(chat("after it"))
+        await receive(socket, "chat_message")
+    assert (await messages(rest, conversation))[:12] == history
+
+
 @check("frames are spelt as Python's json.dumps spells them")
 async def spelling(rest):
     async with join(await new_conversation(rest)) as socket:

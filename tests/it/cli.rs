@@ -333,3 +333,16 @@ async fn help_and_version_are_no_mistakes() {
         (0, concat!("chatferry ", env!("CARGO_PKG_VERSION")))
     );
 }
+
+#[tokio::test]
+async fn openapi_prints_what_the_server_serves() {
+    let directory = Directory::new();
+    let printed = run(&directory, &["openapi"]).await;
+    assert_eq!((printed.code, printed.stderr.as_str()), (0, ""));
+    let server = Process::start(&directory, &["server.drain_s=1"]).await;
+    let get = request("GET", "/openapi.json", &[], None);
+    let answer = server.connect().await.ask(get).await;
+    assert_eq!(answer.text(), printed.stdout);
+    let document = answer.json();
+    assert_eq!(document["openapi"], "3.1.0");
+}

@@ -48,7 +48,7 @@ async fn a_terminated_process_closes_its_sockets_with_1012_and_exits_with_0() {
 #[tokio::test]
 async fn everything_that_was_acknowledged_before_the_end_is_in_the_file() {
     let directory = Directory::new();
-    let server = Process::start(&directory, &["server.drain_s=1"]).await;
+    let server = Process::start(&directory, &["server.drain_s=5"]).await;
     let id = conversation(&server).await;
     let mut socket = socket(&server, &id).await;
     let mut heard: i64 = 0;

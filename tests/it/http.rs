@@ -359,3 +359,24 @@ async fn an_address_that_is_taken_is_an_error_and_its_owner_goes_on() {
     assert!(chatferry::server::Server::bind(app).await.is_err());
     assert_eq!(server.get("/healthz").await.status, 200);
 }
+
+#[tokio::test]
+async fn our_own_pages_and_answers_are_only_to_be_read() {
+    let server = Server::start().await;
+    let mut connection = server.connect().await;
+    for path in [
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/docs",
+        "/openapi.json",
+        "/api/chat/",
+    ] {
+        for (method, status) in [("GET", 200), ("POST", 405), ("DELETE", 405)] {
+            let answer = connection.ask(request(method, path, &[], None)).await;
+            assert_eq!(answer.status, status, "{method} {path}");
+        }
+        connection.send(request("HEAD", path, &[], None)).await;
+        assert_eq!(connection.head().await.status, 200, "HEAD {path}");
+    }
+}

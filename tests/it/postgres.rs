@@ -12,5 +12,6 @@ mod faults;
 mod limits;
 mod races;
 mod rows;
+mod start;
 mod tables;
 mod ways;

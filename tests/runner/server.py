@@ -20,7 +20,14 @@ def release_binary():
 
 @contextlib.contextmanager
 def serving(**settings):
-    """The address of a server that is stopped at the end; it must then drain and exit with 0.
+    """The address of a server that is `running`."""
+    with running(**settings) as (address, _):
+        yield address
+
+
+@contextlib.contextmanager
+def running(**settings):
+    """The address and process id of a server that is stopped at the end; it must then drain and exit with 0.
 
     Settings are named as in the environment, without their prefix: WS__QUEUE_MESSAGES="16".
     """
@@ -31,7 +38,7 @@ def serving(**settings):
     with log.open("wb") as errors:
         process = start([release_binary(), "serve"], directory, names, stdout=subprocess.PIPE, stderr=errors)
     try:
-        yield address_of(process, log)
+        yield address_of(process, log), process.pid
     except Failed:
         print(f"the server's log ends with:\n{log_end(log)}", flush=True)
         raise

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import databases
 import neighbours
-from provision import CLIENTS, cargo, cargo_tool, chromium, command, node, python
-from server import release_binary, serving
-from shell import KEPT, ROOT, Skipped, run, run_counting, succeeds
+from provision import CLIENTS, cargo, cargo_tool, chromium, command, node, python, venv
+from server import release_binary, running, serving
+from shell import KEPT, ROOT, Skipped, run, run_counting, scratch, succeeds
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,16 @@ def compat_databases(_):
     return skipped
 
 
+def openapi(_):
+    build(None)
+    home = ROOT / "tests" / "openapi"
+    tool = venv("openapi", home / "requirements.txt").with_name("schemathesis")
+    with serving() as address:
+        # Here it leaves its notes, and waits for no slow answer for ever.
+        checks = ("--config-file", home / "schemathesis.toml", "run", f"{address}/openapi.json", "--request-timeout", "20")
+        run(tool, *checks, cwd=scratch(), timeout_s=600)
+
+
 def page(_):
     build(None)
     pictures = KEPT / "screenshots"
@@ -167,6 +177,19 @@ def bench_gateway(_):
     run(cargo(), *client, "--binary", release_binary(), **found)
 
 
+def soak(options):
+    build(None)
+    minutes = options.minutes or 30
+    with running(WS__HISTORY_LIMIT="50") as (address, pid):
+        run(python(), "tests/bench/soak.py", address, pid, minutes, KEPT, timeout_s=minutes * 60 + 600)
+
+
+def rolling(_):
+    build(None)
+    command("redis-server")
+    run(python(), "tests/bench/rolling.py", release_binary())
+
+
 STEPS = [
     Step("fmt", "the code is formatted", fmt, quick=True),
     Step("clippy", "no lint has anything to say", clippy, quick=True),
@@ -182,6 +205,7 @@ STEPS = [
     Step("move", "a whole move and back while 200 people chat, behind nginx and HAProxy", move),
     Step("compat", "side by side with a live Django", compat),
     Step("databases", "side by side on one database, of each kind", compat_databases),
+    Step("openapi", "the API document and the answers agree", openapi),
     Step("page", "people in Chromium use the chat page", page),
     Step("ws_node", "Node's ws, and raw sockets", ws_node),
     Step("ws_python", "Python's websockets, 200 at once", ws_python),
@@ -194,4 +218,6 @@ EXTRA = [
     Step("fleet", "a mixed fleet for ten minutes while Redis and processes are killed", fleet),
     Step("commit", "group commit beside inserts by hand, on each kind of database", commit),
     Step("bench_gateway", "what the gateway adds, beside HAProxy", bench_gateway),
+    Step("soak", "memory, files and tasks stay what they are, into target/tests/soak.svg", soak),
+    Step("rolling", "rolling restarts under 500 chatting sockets", rolling),
 ]

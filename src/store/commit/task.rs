@@ -162,10 +162,12 @@ impl<B: Backend> Writer<B> {
         let written = Arc::unwrap_or_clone(batch).into_iter().zip(outcomes);
         for (done, (write, outcome)) in waiting.into_iter().zip(written) {
             match outcome {
-                Err(StoreError::Unknown(_) | StoreError::Unavailable(_)) if !expired => {
+                Err(
+                    StoreError::Unknown(_) | StoreError::Unavailable(_) | StoreError::Denied(_),
+                ) if !expired => {
                     self.unsettled.push((write, done));
                 }
-                Err(StoreError::Unavailable(why)) => {
+                Err(StoreError::Unavailable(why) | StoreError::Denied(why)) => {
                     self.tell(write, done, Err(StoreError::Unknown(why)));
                 }
                 outcome => self.tell(write, done, outcome),

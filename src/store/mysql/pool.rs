@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
-use mysql_async::{Conn, DriverError, Error, Row, ServerError, Value, prelude::Queryable};
+use mysql_async::{Conn, DriverError, Error, IoError, Row, ServerError, Value, prelude::Queryable};
 use tokio::{sync::Semaphore, time::timeout};
 
 use super::options::Options;
@@ -21,6 +21,13 @@ const POOL_WAIT: Duration = Duration::from_secs(5);
 pub async fn connect(options: &Options) -> Result<Conn, StoreError> {
     match timeout(options.connect_timeout, Conn::new(options.opts.clone())).await {
         Ok(Ok(conn)) => Ok(conn),
+        // Wrong account or password, no rights on the database, no such database, a host that may
+        // not connect.
+        Ok(Err(error)) if matches!(code(&error), Some(1044 | 1045 | 1049 | 1130 | 1698)) => {
+            Err(StoreError::Denied(error.to_string()))
+        }
+        // The driver says "Input/output error" twice before it says which.
+        Ok(Err(Error::Io(IoError::Io(error)))) => Err(StoreError::Unavailable(error.to_string())),
         Ok(Err(error)) => Err(StoreError::Unavailable(error.to_string())),
         Err(_) => Err(StoreError::Unavailable("connecting took too long".into())),
     }

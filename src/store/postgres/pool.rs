@@ -64,7 +64,13 @@ impl Connection {
             Ok(db)
         };
         match timeout(CONNECT, opening).await {
-            Ok(opened) => opened.map_err(|error: Error| StoreError::Unavailable(describe(&error))),
+            Ok(opened) => opened.map_err(|error: Error| {
+                // Invalid authorization, invalid catalog name.
+                match error.code().and_then(|code| code.code().get(..2)) {
+                    Some("28" | "3D") => StoreError::Denied(describe(&error)),
+                    _ => StoreError::Unavailable(describe(&error)),
+                }
+            }),
             Err(_) => Err(StoreError::Unavailable(no_answer(CONNECT))),
         }
     }

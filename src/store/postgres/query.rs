@@ -46,7 +46,10 @@ type Boxed = Box<dyn std::error::Error + Sync + Send>;
 impl<'a> FromSql<'a> for Time {
     fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Boxed> {
         let micros = i64::from_be_bytes(raw.try_into()?);
-        let micros = micros.saturating_add(Self::EPOCH);
+        let micros = match micros {
+            i64::MIN => i64::MIN,
+            micros => micros.saturating_add(Self::EPOCH),
+        };
         Ok(Time(Timestamp::from_micros(micros)))
     }
 

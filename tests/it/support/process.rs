@@ -65,7 +65,8 @@ pub async fn finish(mut command: Command) -> Outcome {
 pub struct Process {
     child: Child,
     pub address: SocketAddr,
-    stderr: BufReader<ChildStderr>,
+    /// `None` if it is led elsewhere.
+    stderr: Option<BufReader<ChildStderr>>,
     /// What has been read of it.
     log: String,
 }
@@ -79,13 +80,20 @@ impl Process {
     pub async fn start_binary(binary: &Path, directory: &Directory, settings: &[&str]) -> Self {
         let mut arguments = vec!["serve", "--set", "server.bind=127.0.0.1:0"];
         arguments.extend(settings.iter().flat_map(|setting| ["--set", setting]));
-        let mut child = command_of(binary, directory, &arguments).spawn().unwrap();
+        Process::of(command_of(binary, directory, &arguments)).await
+    }
+
+    /// Runs a command that serves, and waits until it listens.
+    pub async fn of(mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
         let (mut line, mut log) = (String::new(), String::new());
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut stderr = child.stderr.take().map(BufReader::new);
         soon("the line", stdout.read_line(&mut line)).await.unwrap();
         let Some((_, address)) = line.trim().rsplit_once("://") else {
-            let _ = stderr.read_to_string(&mut log).await;
+            if let Some(stderr) = &mut stderr {
+                let _ = stderr.read_to_string(&mut log).await;
+            }
             panic!("the server did not start: {log}");
         };
         Process {
@@ -116,17 +124,21 @@ impl Process {
         assert!(status.unwrap().success());
     }
 
-    /// Waits for the process to end; its exit code and what it wrote to standard error.
+    /// Waits for the process to end; its exit code and what it wrote to standard error, if that was
+    /// not led elsewhere.
     pub async fn ended(mut self) -> (i32, String) {
         let status = soon("the process' end", self.child.wait()).await.unwrap();
-        self.stderr.read_to_string(&mut self.log).await.unwrap();
+        if let Some(stderr) = &mut self.stderr {
+            stderr.read_to_string(&mut self.log).await.unwrap();
+        }
         (status.code().unwrap_or(-1), self.log)
     }
 
     /// Waits until it has written a line with this text to standard error.
     pub async fn logs(&mut self, text: &str) {
+        let stderr = self.stderr.as_mut().unwrap();
         while !self.log.contains(text) {
-            let read = soon(text, self.stderr.read_line(&mut self.log)).await;
+            let read = soon(text, stderr.read_line(&mut self.log)).await;
             assert!(read.unwrap() > 0, "{text} is not in {}", self.log);
         }
     }

@@ -1,0 +1,77 @@
+//! What to do about a start that failed: each error gets what, where, and a next step. `README.md`
+//! beside this file lists the likeliest with their texts, and `tests/it/errors.rs` produces them.
+
+use std::fmt::Display;
+use std::io;
+
+use crate::app::StartError;
+use crate::config::{Bind, Config};
+use crate::layer::LayerError;
+use crate::store::StoreError;
+
+/// Why a server did not start.
+pub(super) fn start(error: &StartError, config: &Config) -> String {
+    match error {
+        StartError::Store(error) => store(error, config),
+        StartError::Layer(error) => layer(error, config),
+        // Its texts name the setting.
+        StartError::Gateway(error) => error.to_string(),
+        StartError::Tls(error) => error.to_string(),
+    }
+}
+
+/// The store cannot be used.
+pub(super) fn store(error: &StoreError, config: &Config) -> String {
+    let url = &config.store.url;
+    let next = match (error, url.sqlite_file()) {
+        (StoreError::Unavailable(_), Some(_)) => format!(
+            "let store.url = {url} name a SQLite file that this user may write, or a new one in a \
+             directory that is there"
+        ),
+        (StoreError::Unavailable(_), None) => {
+            format!("start the database, or correct host and port in store.url = {url}")
+        }
+        (StoreError::Denied(_), _) => {
+            format!("correct user, password and database name in store.url = {url}, or create them")
+        }
+        _ => return error.to_string(),
+    };
+    told(error, &next)
+}
+
+/// The layer cannot be used.
+pub(super) fn layer(error: &LayerError, config: &Config) -> String {
+    if !matches!(error, LayerError::Unavailable(_) | LayerError::Refused(_)) {
+        return error.to_string();
+    }
+    let hosts = if config.layer.hosts.entries().is_empty() {
+        "layer.hosts (none is redis://localhost:6379)".to_owned()
+    } else {
+        format!("layer.hosts = {:?}", config.layer.hosts)
+    };
+    told(
+        error,
+        &format!("start Redis, or correct address and password in {hosts}"),
+    )
+}
+
+/// The address cannot be listened on.
+pub(super) fn listen(error: &io::Error, bind: &Bind) -> String {
+    let next = match error.kind() {
+        io::ErrorKind::AddrInUse => "stop the process that listens there, set server.bind to \
+             another address, or set server.reuse_port = true in both"
+            .to_owned(),
+        io::ErrorKind::PermissionDenied => "set server.bind to a port from 1024 on (or a socket \
+             file in a directory of this user), or let systemd open the socket"
+            .to_owned(),
+        io::ErrorKind::AddrNotAvailable => {
+            "set server.bind to an address of this machine, 127.0.0.1 or 0.0.0.0".to_owned()
+        }
+        _ => "correct server.bind".to_owned(),
+    };
+    told(&format!("cannot listen on {bind}: {error}"), &next)
+}
+
+fn told(what: &impl Display, next: &str) -> String {
+    format!("{what}\n  What to do: {next}.")
+}

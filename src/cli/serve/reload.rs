@@ -1,0 +1,128 @@
+//! SIGHUP: the settings are read again. What a running server can take over it takes over; the
+//! rest is named and waits for a restart.
+
+use std::fmt::Display;
+use std::io;
+use std::sync::Arc;
+
+use tokio::signal::unix::Signal;
+
+use super::systemd;
+use crate::app::App;
+use crate::config::{Config, Effective, Loaded};
+use crate::telemetry::Logging;
+
+/// Settings that a running server takes over.
+const LIVE: &[&str] = &[
+    "gateway.rollout_percent",
+    "gateway.on_change",
+    "gateway.shadow_percent",
+    "log.level",
+];
+
+/// Those that it takes over too if it has a certificate already, and the new files are good.
+const CERTIFICATE: &[&str] = &["server.tls.cert", "server.tls.key"];
+
+/// Reads the settings each time the signal comes; those that cannot be read change nothing.
+/// `in_force` is what the server was started with.
+pub(super) async fn on_signal<E: Display>(
+    app: Arc<App>,
+    log: Option<Logging>,
+    hangup: io::Result<Signal>,
+    mut in_force: Loaded,
+    reread: impl Fn() -> Result<Loaded, E>,
+) {
+    let Ok(mut hangup) = hangup else { return };
+    while hangup.recv().await.is_some() {
+        systemd::reloading();
+        match reread() {
+            Ok(loaded) => take_over(&app, log.as_ref(), &mut in_force, loaded),
+            Err(error) => tracing::error!(%error, "the settings stay as they are"),
+        }
+        systemd::ready();
+    }
+}
+
+fn take_over(app: &App, log: Option<&Logging>, in_force: &mut Loaded, loaded: Loaded) {
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    if let Some(gateway) = &app.gateway {
+        gateway.reload(&loaded.config.gateway);
+    }
+    if let Some(log) = log {
+        log.set_level(&loaded.config.log.level);
+    }
+    let has_certificate = certificate(app, &loaded.config);
+    let is_live = |key| LIVE.contains(&key) || (has_certificate && CERTIFICATE.contains(&key));
+    let (live, fixed): (Vec<_>, Vec<_>) = changes(&in_force.effective, &loaded.effective)
+        .into_iter()
+        .partition(|changed| is_live(changed.key));
+    for setting in &live {
+        tracing::info!("{setting}: in force now");
+    }
+    for setting in &fixed {
+        tracing::warn!("{setting}: has changed, and takes a restart");
+    }
+    if live.is_empty() && fixed.is_empty() {
+        if loaded.config == in_force.config {
+            tracing::info!("the settings were read again: nothing has changed");
+        } else {
+            // Its value is not shown, so the lists are the same.
+            tracing::warn!("a secret has changed, and takes a restart");
+        }
+    }
+    // What takes a restart is still not in force, and will be told again.
+    for setting in live {
+        if let Some(before) = in_force
+            .effective
+            .iter_mut()
+            .find(|before| before.key == setting.key)
+        {
+            *before = setting;
+        }
+    }
+    in_force.config.log = loaded.config.log;
+    in_force.config.gateway = loaded.config.gateway;
+    if has_certificate {
+        in_force.config.server.tls = loaded.config.server.tls;
+    }
+}
+
+/// Reads the certificate again, whose files may have changed under their old names. Whether it is
+/// that of these settings now.
+fn certificate(app: &App, config: &Config) -> bool {
+    let (Some(tls), Some(_)) = (&app.tls, config.server.tls.files()) else {
+        return false;
+    };
+    match tls.reload(&config.server.tls) {
+        Ok(()) => tracing::info!("the certificate was read again"),
+        Err(error) => {
+            tracing::error!(%error, "the certificate stays as it is");
+            return false;
+        }
+    }
+    true
+}
+
+/// The settings whose values are not what they were.
+fn changes(before: &[Effective], now: &[Effective]) -> Vec<Effective> {
+    let differs = |now: &&Effective| {
+        before
+            .iter()
+            .any(|before| before.key == now.key && before.value != now.value)
+    };
+    now.iter().filter(differs).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_running_server_takes_over_are_settings() {
+        for key in LIVE.iter().chain(CERTIFICATE) {
+            assert!(Config::options().any(|option| option.key == *key), "{key}");
+        }
+    }
+}

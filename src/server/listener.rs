@@ -1,0 +1,109 @@
+//! The socket that is listened on: bound by us, or handed over by who started us.
+
+use std::{io, os::unix::net::UnixListener as StdUnixListener};
+
+use listenfd::ListenFd;
+use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixStream};
+
+use super::Socket;
+use crate::config::{self, Bind};
+
+/// Connections that may wait to be accepted; the system may allow fewer.
+const BACKLOG: u32 = 4096;
+
+/// A listening socket, of either kind.
+#[derive(Debug)]
+pub enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listener {
+    /// Listens where the settings say; a socket file left behind by a dead process is replaced.
+    ///
+    /// # Errors
+    /// When the address is taken or not ours.
+    pub async fn bind(settings: &config::Server) -> io::Result<Self> {
+        match &settings.bind {
+            Bind::Tcp(address) => {
+                let socket = if address.is_ipv4() {
+                    TcpSocket::new_v4()?
+                } else {
+                    TcpSocket::new_v6()?
+                };
+                // What is left of connections of the last process must not keep us out.
+                socket.set_reuseaddr(true)?;
+                if settings.reuse_port {
+                    socket.set_reuseport(true)?;
+                }
+                socket.bind(*address)?;
+                Ok(Listener::Tcp(socket.listen(BACKLOG)?))
+            }
+            Bind::Unix(path) => {
+                if UnixStream::connect(path).await.is_err() && path.exists() {
+                    std::fs::remove_file(path)?;
+                }
+                Ok(Listener::Unix(UnixListener::bind(path)?))
+            }
+        }
+    }
+
+    /// The socket that systemd, or whoever speaks as it does (`LISTEN_PID`, `LISTEN_FDS`), opened
+    /// for this process. It stays open over a restart, so that no client is turned away.
+    ///
+    /// # Errors
+    /// When what was handed over is no listening socket, or there are several.
+    pub fn inherited() -> io::Result<Option<Self>> {
+        // These variables are about this very process, so they are read where they are meant.
+        let mut handed_over = ListenFd::from_env();
+        match handed_over.len() {
+            0 => return Ok(None),
+            1 => {}
+            several => {
+                return Err(io::Error::other(format!(
+                    "{several} sockets were handed over, one is wanted"
+                )));
+            }
+        }
+        if let Ok(Some(listener)) = handed_over.take_tcp_listener(0) {
+            listener.set_nonblocking(true)?;
+            return Ok(Some(Listener::Tcp(TcpListener::from_std(listener)?)));
+        }
+        let listener: Option<StdUnixListener> = handed_over.take_unix_listener(0)?;
+        let Some(listener) = listener else {
+            return Ok(None);
+        };
+        listener.set_nonblocking(true)?;
+        Ok(Some(Listener::Unix(UnixListener::from_std(listener)?)))
+    }
+
+    /// Where it listens, as the settings write it: with the port that a bind to port 0 got.
+    ///
+    /// # Errors
+    /// When the system cannot tell.
+    pub fn place(&self) -> io::Result<Bind> {
+        Ok(match self {
+            Listener::Tcp(listener) => Bind::Tcp(listener.local_addr()?),
+            Listener::Unix(listener) => {
+                let address = listener.local_addr()?;
+                Bind::Unix(address.as_pathname().unwrap_or("".as_ref()).to_owned())
+            }
+        })
+    }
+
+    /// The next connection.
+    ///
+    /// # Errors
+    /// Mostly when the process is out of file descriptors.
+    pub async fn accept(&self) -> io::Result<Socket> {
+        match self {
+            Listener::Tcp(listener) => {
+                let (stream, _) = listener.accept().await?;
+                // Chat frames are small and must not wait for each other.
+                stream.set_nodelay(true)?;
+                Ok(Socket::Tcp(stream))
+            }
+            Listener::Unix(listener) => Ok(Socket::Unix(listener.accept().await?.0)),
+        }
+    }
+}

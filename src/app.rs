@@ -10,9 +10,11 @@ use crate::{
     gateway::{Gateway, TrustError},
     hub::Hub,
     layer::{self, ChannelLayer, LayerError},
+    limits::Limits,
     metrics::Metrics,
     shutdown::Drain,
     store::{self, Store, StoreError},
+    tls::{Tls, TlsError},
     ws::protocol::django::event_frame,
 };
 
@@ -28,6 +30,10 @@ pub struct App {
     pub drain: Drain,
     /// `None` if nothing is passed on to Django.
     pub gateway: Option<Arc<Gateway>>,
+    /// `None` if nothing is limited.
+    pub limits: Option<Arc<Limits>>,
+    /// `None` if clients are not asked for TLS.
+    pub tls: Option<Tls>,
 }
 
 /// Why a server cannot start.
@@ -41,15 +47,19 @@ pub enum StartError {
     Gateway(#[from] TrustError),
     #[error(transparent)]
     Auth(#[from] SetupError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 impl App {
     /// Opens the store, joins the layer, and starts the fan-out.
     ///
     /// # Errors
-    /// When the store cannot be used, or the settings of the layer or of identity make no sense.
+    /// When the store or the certificate cannot be used, or the settings of the layer or of
+    /// identity make no sense.
     pub async fn start(config: Config) -> Result<Arc<Self>, StartError> {
         let metrics = Arc::new(Metrics::new());
+        let tls = Tls::of(&config.server.tls)?;
         let store = store::open(&config, Arc::clone(&metrics)).await?;
         let auth = Auth::open(&config, Arc::clone(&store), Arc::clone(&metrics))?;
         let layer = layer::open(&config, Arc::clone(&metrics)).await?;
@@ -68,6 +78,7 @@ impl App {
         );
         let drain = Drain::new(std::time::Duration::from_secs(config.server.drain_s));
         let gateway = Gateway::of(&config, &metrics)?;
+        let limits = Limits::of(&config, Arc::clone(&metrics));
         let fan_out = Arc::clone(&hub);
         tokio::spawn(async move { fan_out.run().await });
         Ok(Arc::new(App {
@@ -80,6 +91,8 @@ impl App {
             metrics,
             drain,
             gateway,
+            limits,
+            tls,
         }))
     }
 

@@ -98,6 +98,8 @@ pub async fn check(config: &Config) -> Result<(), SetupError> {
 #[derive(Clone, Debug, Default)]
 pub struct Admission {
     pub caller: Caller,
+    /// Who it is, where that is known, whatever the policy makes of it.
+    pub user: Option<Arc<str>>,
     /// When its token or session runs out.
     pub until: Option<Instant>,
     /// Known by a cookie: see [`Auth::guard`].
@@ -248,12 +250,14 @@ impl Auth {
             let remaining = known.remaining();
             Instant::now() + remaining.min(LONGEST)
         });
-        let caller = match (self.policy, known) {
-            (Policy::Participants, Some(known)) => Caller::Only(known.user),
+        let user = known.map(|known| known.user);
+        let caller = match (self.policy, &user) {
+            (Policy::Participants, Some(user)) => Caller::Only(Arc::clone(user)),
             _ => Caller::Anybody,
         };
         Admission {
             caller,
+            user,
             until,
             by_cookie,
         }

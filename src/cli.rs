@@ -142,8 +142,7 @@ pub async fn run(
                 choices,
             };
             match sources.load() {
-                // What it holds while it serves is large, and held once.
-                Ok(loaded) => Box::pin(execute(command, loaded, sources)).await,
+                Ok(loaded) => execute(command, loaded, sources).await,
                 Err(error) => {
                     complain(&error);
                     ExitCode::from(WRONG)
@@ -155,7 +154,8 @@ pub async fn run(
 
 async fn execute(command: Command, loaded: Loaded, sources: Sources) -> ExitCode {
     match command {
-        Command::Serve(_) => start(loaded, sources).await,
+        // What it holds while it serves is large, and held once.
+        Command::Serve(_) => Box::pin(start(loaded, sources)).await,
         Command::Migrate { dry_run, .. } => migrate::migrate(&warned(loaded), dry_run).await,
         Command::Check(_) => check::check(loaded).await,
         Command::Config { .. } => {
@@ -165,7 +165,7 @@ async fn execute(command: Command, loaded: Loaded, sources: Sources) -> ExitCode
         }
         Command::Openapi(_) => print(&docs::document(&warned(loaded))),
         Command::Layer(command) => layer::layer(&warned(loaded), command).await,
-        Command::Healthcheck(_) => match healthcheck::ready(&loaded.config.server.bind).await {
+        Command::Healthcheck(_) => match healthcheck::ready(&loaded.config.server).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => failed(&error),
         },
@@ -176,6 +176,7 @@ async fn execute(command: Command, loaded: Loaded, sources: Sources) -> ExitCode
 async fn start(loaded: Loaded, sources: Sources) -> ExitCode {
     // Whoever set the log up before wants to keep it.
     let log = telemetry::init(&loaded.config.log).ok();
+    telemetry::keep_panics_quiet();
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }

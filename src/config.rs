@@ -5,6 +5,7 @@
 //! than the files that secrets are kept in. What a setting does is for the code that is given it.
 
 pub mod auth;
+pub mod cors;
 mod declare;
 pub mod django;
 mod error;
@@ -12,9 +13,11 @@ mod form;
 pub mod gateway;
 mod known;
 pub mod layer;
+pub mod limits;
 pub mod log;
 mod manual;
 pub mod metrics;
+mod network;
 pub mod rest;
 mod secret;
 pub mod server;
@@ -22,6 +25,7 @@ mod sources;
 pub mod store;
 #[cfg(test)]
 mod tests;
+pub mod tls;
 pub mod ws;
 
 use std::fmt;
@@ -32,18 +36,22 @@ use serde::de::DeserializeOwned;
 pub use auth::{
     Algorithm, Auth, DjangoSession, Identity, JwksUrl, Jwt, Policy, SessionEngine, SocketRefusal,
 };
+pub use cors::{Cors, CorsOrigin};
 pub use declare::{OptionDoc, Section};
 pub use django::{Django, GroupPattern, Language, Prefix, Zone};
 pub use error::{ConfigError, Refusal, Warning};
 pub use gateway::{Gateway, OnChange, Upstream};
 pub use layer::{Backend, ChannelCapacity, Hosts, Layer, Serializer};
+pub use limits::{ByAddress, ByUser, Limits, Rate};
 pub use log::{Format, Level, Log};
 pub use manual::{example_toml, settings_table_markdown};
 pub use metrics::Metrics;
+pub use network::Network;
 pub use rest::Rest;
 pub use secret::Secret;
 pub use server::{Bind, Server};
 pub use store::{Database, Store, StoreUrl, TableName, Tables};
+pub use tls::Tls;
 pub use ws::{Origin, Ws};
 
 /// Everything that can be set.
@@ -55,7 +63,9 @@ pub struct Config {
     pub layer: Layer,
     pub rest: Rest,
     pub ws: Ws,
+    pub cors: Cors,
     pub auth: Auth,
+    pub limits: Limits,
     pub gateway: Gateway,
     pub metrics: Metrics,
     pub log: Log,
@@ -112,6 +122,11 @@ impl Config {
                 "store.tables: each table needs a name of its own",
             ));
         }
+        if config.server.tls.is_half() {
+            return Err(ConfigError::Conflict(
+                "server.tls: a certificate needs its key, and a key its certificate: set both",
+            ));
+        }
         let effective = Self::options()
             .filter_map(|option| values.in_force(option.key))
             .collect();
@@ -130,7 +145,9 @@ impl Config {
             layer: Layer::read(values)?,
             rest: Rest::read(values)?,
             ws: Ws::read(values)?,
+            cors: Cors::read(values)?,
             auth: Auth::read(values)?,
+            limits: Limits::read(values)?,
             gateway: Gateway::read(values)?,
             metrics: Metrics::read(values)?,
             log: Log::read(values)?,

@@ -21,7 +21,7 @@ mod tls;
 mod tunnel;
 mod upstream;
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use hyper::{HeaderMap, Method, Uri};
 use tokio::sync::watch;
@@ -40,15 +40,12 @@ use self::{
     upstream::{Limits, Upstream},
 };
 use crate::{
-    config::{self, Backend, Config},
+    config::{self, Backend, Config, Network},
     django::{handshake, urls::decode_path},
     http::router::{self, Resource, Route},
     metrics::Metrics,
+    server::Peer,
 };
-
-/// The address of a client, for those who answer in its stead; `None` over a Unix socket.
-#[derive(Clone, Copy, Debug)]
-pub struct Peer(pub Option<IpAddr>);
 
 /// The way to Django.
 pub struct Gateway {
@@ -57,6 +54,7 @@ pub struct Gateway {
     /// The settings in force: SIGHUP changes some of them.
     live: watch::Sender<config::Gateway>,
     trust_forwarded: bool,
+    trusted_proxies: Vec<Network>,
     /// Over which sockets that move are closed.
     spread: Duration,
 }
@@ -88,6 +86,7 @@ impl Gateway {
             shadow: Shadow::new(settings.shadow_log_content),
             live: watch::Sender::new(settings.clone()),
             trust_forwarded: settings.trust_forwarded,
+            trusted_proxies: config.server.trusted_proxies.clone(),
             spread: Duration::from_secs(config.server.drain_s),
         })))
     }
@@ -134,6 +133,16 @@ impl Gateway {
             },
             Some(Route::Page | Route::Docs | Route::OpenApi) | None => Side::Django,
         }
+    }
+
+    /// Whether the `X-Forwarded-…` headers of this peer are passed on to Django as they are: those
+    /// of this machine, of trusted proxies, or of everybody.
+    fn trusts(&self, peer: Peer) -> bool {
+        self.trust_forwarded
+            || peer.address.is_none_or(|address| {
+                let trusted = &self.trusted_proxies;
+                address.is_loopback() || trusted.iter().any(|it| it.contains(address))
+            })
     }
 
     /// Ends when this conversation's socket, which `side` serves, is to be closed because the

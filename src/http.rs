@@ -5,6 +5,7 @@
 //! - [`extract`] is a request as the handlers see it,
 //! - [`reply`] is an answer before it has headers,
 //! - [`listing`] is one that is too long to be held,
+//! - [`cors`] tells browsers which other sites may read an answer,
 //! - [`api`] has one file for each resource,
 //! - [`ops`] answers load balancers and Prometheus,
 //! - [`page`] is the chat page,
@@ -12,6 +13,7 @@
 
 pub mod api;
 mod body;
+pub mod cors;
 pub mod docs;
 pub mod extract;
 pub mod listing;

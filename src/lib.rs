@@ -11,11 +11,12 @@
 //! | [`auth`] | who is asking, and what they may do |
 //! | [`ws`] | WebSockets: handshake, frames, sessions |
 //! | [`http`] | REST: the URL map, one file for each resource, the chat page |
+//! | [`limits`] | how much one client may ask for |
 //! | [`gateway`] | what is not served here is passed to Django; rollout and shadow |
 //! | [`serializers`] | the fields that clients see, in their order |
 //! | [`django`] | every inherited oddity, one named place each |
 //! | [`value`] | data whose shape the sender chose |
-//! | [`app`], [`server`], [`shutdown`] | the parts wired together, listening, and going away |
+//! | [`app`], [`server`], [`tls`], [`shutdown`] | the parts wired together, listening, and going away |
 //! | [`config`], [`cli`], [`telemetry`], [`metrics`] | what an operator sets and sees |
 //!
 //! A message sent on a socket goes `ws::connection` → `ws::session` (what does this frame ask?) →
@@ -34,11 +35,13 @@ pub mod gateway;
 pub mod http;
 pub mod hub;
 pub mod layer;
+pub mod limits;
 pub mod metrics;
 pub mod serializers;
 pub mod server;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;
+pub mod tls;
 pub mod value;
 pub mod ws;

@@ -102,6 +102,14 @@ metrics! {
     /// Connections answered with 503 because `server.max_connections` were open.
     connections_refused: Counter = "chatferry_connections_refused_total";
 
+    /// TLS handshakes with clients that failed, by kind: `refused` by one side, `ended` by the
+    /// client, `late`, or `crowded` out by newer ones.
+    tls_failures: Labelled<Counter> = "chatferry_tls_handshake_failures_total" by "kind";
+    /// Connections of trusted proxies that did not begin with a proper PROXY header.
+    proxy_refused: Counter = "chatferry_proxy_headers_refused_total";
+    /// Requests, frames and sockets refused by a limit, by the limit's name and by whom it counts.
+    limited: Labelled<Counter, 2> = "chatferry_limited_total" by "limit", "by";
+
     /// WebSockets open now.
     ws_open: Gauge = "chatferry_ws_open";
     /// WebSocket handshakes accepted.

@@ -2,6 +2,8 @@
 //! listens on, and [`waiting`] what is answered there before there is anything to serve.
 
 mod listener;
+mod peer;
+mod proxy;
 mod stream;
 pub mod waiting;
 
@@ -21,19 +23,19 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::AsyncWriteExt,
     sync::Semaphore,
-    time::{sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout, timeout_at},
 };
 use tracing::Instrument as _;
 
 use self::stream::Place;
 pub use self::{
     listener::Listener,
-    stream::{Io, Stream},
+    peer::{FORWARDED_FOR, Peer},
+    stream::{Io, Socket, Stream},
 };
 use crate::{
     app::App,
     config::Bind,
-    gateway::Peer,
     http::{middleware, reply},
     telemetry::request::RequestId,
 };
@@ -104,6 +106,7 @@ impl Server {
     pub fn address(&self) -> io::Result<String> {
         let place = self.listener.place()?;
         Ok(match place {
+            Bind::Tcp(address) if self.app.tls.is_some() => format!("https://{address}"),
             Bind::Tcp(address) => format!("http://{address}"),
             Bind::Unix(_) => place.to_string(),
         })
@@ -136,7 +139,7 @@ impl Server {
     async fn accept_all(&self) -> Infallible {
         loop {
             match self.listener.accept().await {
-                Ok(io) => self.start(io),
+                Ok(socket) => self.start(socket),
                 Err(error) => {
                     // Mostly out of file descriptors; those in use may be given back soon.
                     tracing::warn!(%error, "could not accept a connection");
@@ -147,31 +150,95 @@ impl Server {
         }
     }
 
-    fn start(&self, io: Io) {
+    fn start(&self, mut socket: Socket) {
         let app = Arc::clone(&self.app);
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
             app.metrics.connection_refused();
-            let mut stream = Stream::new(io, None);
-            tokio::spawn(async move {
-                let _ = timeout(PAUSE * 20, stream.write_all(FULL)).await;
-            });
+            // Whoever expects TLS would not understand.
+            if app.tls.is_none() {
+                tokio::spawn(async move {
+                    let _ = timeout(PAUSE * 20, socket.write_all(FULL)).await;
+                });
+            }
             return;
         };
         let open = app.metrics.connection_accepted();
-        let peer = app.gateway.is_some().then(|| Peer(io.peer()));
-        let stream = Stream::new(io, Some(Place { permit, open }));
         let number = self.accepted.fetch_add(1, Ordering::Relaxed) + 1;
-        tokio::spawn(serve(app, stream, peer, number));
+        tokio::spawn(serve(app, socket, Place { permit, open }, number));
     }
 }
 
-/// `peer` is told with each request where somebody may want to know; `number` is the connection's
-/// name in the log.
-async fn serve(app: Arc<App>, stream: Stream, peer: Option<Peer>, number: u64) {
+/// Serves a connection to its end; `number` is its name in the log.
+async fn serve(app: Arc<App>, socket: Socket, place: Place, number: u64) {
+    let first_head = Instant::now() + Duration::from_secs(app.config.server.header_timeout_s);
+    let (io, peer) = if app.tls.is_some() || app.config.server.proxy_protocol {
+        match Box::pin(welcomed(&app, socket, first_head)).await {
+            Some(welcomed) => welcomed,
+            None => return,
+        }
+    } else {
+        let address = socket.peer();
+        let secure = false;
+        (Io::Plain(socket), Peer { address, secure })
+    };
+    // With each request, where somebody wants to know.
+    let peer = (app.gateway.is_some() || app.limits.is_some()).then_some(peer);
+    let stream = Stream::new(io, Some(place));
+    speak(app, stream, peer, (number, first_head)).await;
+}
+
+/// What comes before HTTP, in time: a proxy's header, the TLS handshake.
+async fn welcomed(app: &App, socket: Socket, deadline: Instant) -> Option<(Io, Peer)> {
+    tokio::select! {
+        welcomed = timeout_at(deadline, welcome(app, socket)) => {
+            if welcomed.is_err() && app.tls.is_some() {
+                app.metrics.tls_failure("late");
+            }
+            welcomed.ok().flatten()
+        }
+        () = app.drain.begun() => None,
+    }
+}
+
+async fn welcome(app: &App, mut socket: Socket) -> Option<(Io, Peer)> {
+    let settings = &app.config.server;
+    let mut address = socket.peer();
+    if settings.proxy_protocol && settings.trusts(address) {
+        match proxy::read(&mut socket).await {
+            Ok(client) => address = client.or(address),
+            Err(error) => {
+                tracing::debug!(%error, "a proxy was refused");
+                app.metrics.proxy_refused();
+                return None;
+            }
+        }
+    }
+    let secure = app.tls.is_some();
+    let io = match &app.tls {
+        None => Io::Plain(socket),
+        Some(tls) => match tls.accept(socket).await {
+            Ok(stream) => Io::Tls(Box::new(stream.into())),
+            Err(error) => {
+                tracing::debug!(%error, "no TLS connection");
+                app.metrics.tls_failure(error.label());
+                return None;
+            }
+        },
+    };
+    Some((io, Peer { address, secure }))
+}
+
+/// HTTP, to the end of the connection or to its upgrade. The first head has to be there in time.
+async fn speak(
+    app: Arc<App>,
+    stream: Stream,
+    peer: Option<Peer>,
+    (number, first_head): (u64, Instant),
+) {
     // Requests read so far.
     let asked = Arc::new(AtomicU64::new(0));
-    let first_head = Duration::from_secs(app.config.server.header_timeout_s);
     let drain = app.drain.clone();
+    let keep_case = app.gateway.is_some();
     let service = {
         let asked = Arc::clone(&asked);
         service_fn(move |mut request: Request<Incoming>| {
@@ -199,14 +266,14 @@ async fn serve(app: Arc<App>, stream: Stream, peer: Option<Peer>, number: u64) {
         .max_headers(HEADERS_MAX)
         .max_header_size(HEAD_MAX)
         .auto_date_header(false)
-        .preserve_header_case(peer.is_some())
+        .preserve_header_case(keep_case)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = pin!(connection);
     let mut draining = false;
     let mut waiting = true;
     let nothing_asked = || asked.load(Ordering::Relaxed) == 0;
-    let mut late = pin!(sleep(first_head));
+    let mut late = pin!(sleep_until(first_head));
     let mut begun = pin!(async {
         drain.begun().await;
         if nothing_asked() {

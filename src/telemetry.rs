@@ -8,6 +8,7 @@ mod floods;
 pub mod request;
 
 use std::io::{IsTerminal, stderr};
+use std::panic;
 
 use tracing::Subscriber;
 use tracing_subscriber::Layer as _;
@@ -54,6 +55,15 @@ pub fn init(log: &Log) -> Result<Logging, AlreadySet> {
     let (subscriber, logging) = subscriber(log, stderr, colours);
     tracing::subscriber::set_global_default(subscriber).map_err(|_| AlreadySet)?;
     Ok(logging)
+}
+
+/// Makes a panic tell its place and nothing else: the message may quote what was being worked on,
+/// and that is nobody's business.
+pub fn keep_panics_quiet() {
+    panic::set_hook(Box::new(|panicked| {
+        let place = panicked.location().map(ToString::to_string);
+        tracing::error!(place, "a task panicked");
+    }));
 }
 
 /// What [`init`] sets, writing anywhere.

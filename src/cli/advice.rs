@@ -17,6 +17,7 @@ pub(super) fn start(error: &StartError, config: &Config) -> String {
         // Their texts name the setting.
         StartError::Gateway(error) => error.to_string(),
         StartError::Auth(error) => error.to_string(),
+        StartError::Tls(error) => error.to_string(),
     }
 }
 

@@ -9,12 +9,15 @@ use crate::config::{Config, Loaded};
 use crate::layer::{self, LayerError};
 use crate::metrics::Metrics;
 use crate::store;
+use crate::tls::Tls;
 
 /// Tells every finding. Warnings are errors here: a name nobody knows is a setting that does not
 /// do what somebody thinks it does.
 pub(super) async fn check(loaded: Loaded) -> ExitCode {
     let mut findings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
     findings.extend(loaded.refusals().iter().map(ToString::to_string));
+    let tls = Tls::of(&loaded.config.server.tls);
+    findings.extend(tls.err().map(|error| error.to_string()));
     match store::check(&loaded.config).await {
         Ok(found) => findings.extend(found.iter().map(ToString::to_string)),
         Err(error) => findings.push(advice::store(&error, &loaded.config)),

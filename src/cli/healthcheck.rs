@@ -2,14 +2,18 @@
 //! without curl.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::{ClientConfig, crypto::ring, pki_types::ServerName};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
-use crate::config::Bind;
+use crate::config::{Bind, Server};
+use crate::tls::Anybody;
 
 /// From connecting to the whole answer.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -32,12 +36,13 @@ pub(super) enum NotReady {
 ///
 /// # Errors
 /// On anything but a 200 within three seconds.
-pub(super) async fn ready(bind: &Bind) -> Result<(), NotReady> {
-    ready_within(PATIENCE, bind).await
+pub(super) async fn ready(server: &Server) -> Result<(), NotReady> {
+    ready_within(PATIENCE, server).await
 }
 
-async fn ready_within(patience: Duration, bind: &Bind) -> Result<(), NotReady> {
-    let answer = timeout(patience, ask(bind)).await;
+async fn ready_within(patience: Duration, server: &Server) -> Result<(), NotReady> {
+    let bind = &server.bind;
+    let answer = timeout(patience, ask(server)).await;
     let answer = answer.map_err(|_| NotReady::Silent {
         bind: bind.clone(),
         patience,
@@ -62,10 +67,14 @@ async fn ready_within(patience: Duration, bind: &Bind) -> Result<(), NotReady> {
     })
 }
 
-async fn ask(bind: &Bind) -> io::Result<String> {
-    match bind {
-        Bind::Tcp(address) => get(TcpStream::connect(reachable(*address)).await?).await,
-        Bind::Unix(path) => get(UnixStream::connect(path).await?).await,
+async fn ask(server: &Server) -> io::Result<String> {
+    match &server.bind {
+        Bind::Tcp(address) => {
+            let stream = TcpStream::connect(reachable(*address)).await?;
+            let ours = stream.local_addr()?.ip();
+            get(server, stream, Some(ours)).await
+        }
+        Bind::Unix(path) => get(server, UnixStream::connect(path).await?, None).await,
     }
 }
 
@@ -80,7 +89,32 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-async fn get(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<String> {
+/// `ours` is our own address as the server sees it.
+async fn get(
+    server: &Server,
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    ours: Option<IpAddr>,
+) -> io::Result<String> {
+    if server.proxy_protocol && server.trusts(ours) {
+        stream.write_all(b"PROXY UNKNOWN\r\n").await?;
+    }
+    if server.tls.files().is_none() {
+        return exchange(stream).await;
+    }
+    // It is this very machine, and the certificate is for the names that others call it by.
+    let provider = Arc::new(ring::default_provider());
+    let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Anybody::new(provider)))
+        .with_no_client_auth();
+    let name = ServerName::from(IpAddr::from(Ipv4Addr::LOCALHOST));
+    let connector = TlsConnector::from(Arc::new(config));
+    exchange(connector.connect(name, stream).await?).await
+}
+
+async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<String> {
     stream
         .write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         .await?;
@@ -95,6 +129,15 @@ mod tests {
 
     use super::*;
 
+    use crate::config::Config;
+
+    /// The settings of a server that listens there.
+    fn server(bind: &Bind) -> Server {
+        let flags = [("server.bind".to_owned(), bind.to_string())];
+        let loaded = Config::load(None, std::iter::empty(), &flags).unwrap();
+        loaded.config.server
+    }
+
     /// Answers one connection with `answer` once the whole request is in.
     async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: &str) {
         let mut request = Vec::new();
@@ -106,8 +149,9 @@ mod tests {
     async fn ready_when_told(text: &'static str) -> Result<(), String> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let bind = Bind::any(listener.local_addr().unwrap().port());
-        let server = async { answer(listener.accept().await.unwrap().0, text).await };
-        let (result, ()) = tokio::join!(ready(&bind), server);
+        let settings = server(&bind);
+        let answering = async { answer(listener.accept().await.unwrap().0, text).await };
+        let (result, ()) = tokio::join!(ready(&settings), answering);
         result.map_err(|error| error.to_string())
     }
 
@@ -141,7 +185,7 @@ mod tests {
     #[tokio::test]
     async fn nobody_listening_is_told() {
         let bind = Bind::try_from("127.0.0.1:1".to_owned()).unwrap();
-        let error = ready(&bind).await.unwrap_err().to_string();
+        let error = ready(&server(&bind)).await.unwrap_err().to_string();
         assert!(
             error.starts_with("127.0.0.1:1 cannot be reached:"),
             "{error}"
@@ -152,7 +196,7 @@ mod tests {
     async fn a_silent_server_is_not_waited_for_long() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let bind = Bind::Tcp(listener.local_addr().unwrap());
-        let error = ready_within(Duration::from_millis(20), &bind)
+        let error = ready_within(Duration::from_millis(20), &server(&bind))
             .await
             .unwrap_err();
         assert!(
@@ -168,8 +212,9 @@ mod tests {
         let listener = UnixListener::bind(&path).unwrap();
         let bind = Bind::Unix(path.clone());
         let text = "HTTP/1.1 200 OK\r\n\r\n";
-        let server = async { answer(listener.accept().await.unwrap().0, text).await };
-        let (result, ()) = tokio::join!(ready(&bind), server);
+        let settings = server(&bind);
+        let answering = async { answer(listener.accept().await.unwrap().0, text).await };
+        let (result, ()) = tokio::join!(ready(&settings), answering);
         std::fs::remove_file(path).unwrap();
         assert!(result.is_ok());
     }

@@ -61,11 +61,11 @@ impl OptionDoc {
         self.ty.contains("Secret")
     }
 
-    /// Whether the value may also be in a file, which `KEY_file` names: secrets, and addresses with
-    /// passwords in them.
+    /// Whether there is a secret in the value, in whole or in part: such a value may come from a
+    /// file, whose name is set as this key with `_file` behind it.
     #[must_use]
-    pub fn may_be_in_a_file(&self) -> bool {
-        self.is_secret() || matches!(self.ty, "StoreUrl" | "Hosts")
+    pub fn may_come_from_a_file(&self) -> bool {
+        self.is_secret() || ["StoreUrl", "Hosts"].contains(&self.ty)
     }
 
     /// The name in its section: `bind` of `server.bind`.

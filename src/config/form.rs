@@ -67,6 +67,17 @@ pub(super) fn misfit(option: &OptionDoc, kind: &ValueKind) -> Option<String> {
     }
 }
 
+/// The text of a file that holds nothing but the value, the items of a list on lines of their own.
+pub(super) fn from_file(option: &OptionDoc, text: &str) -> ValueKind {
+    match option.form() {
+        Form::List => {
+            let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+            lines.map(str::to_owned).collect::<Vec<_>>().into()
+        }
+        _ => typed(option, text.trim_end_matches(['\r', '\n'])),
+    }
+}
+
 /// The text of a variable or a flag in the form the option asks for, if it has it.
 pub(super) fn typed(option: &OptionDoc, text: &str) -> ValueKind {
     let parsed = match option.form() {

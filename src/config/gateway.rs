@@ -42,8 +42,8 @@ settings! {
         /// Seconds in the middle of Django's answer without a byte of it, nor one of the request's
         /// body; past them the answer breaks off. Of sockets nothing is expected.
         idle_timeout_s: u64 = 300 in 1..=86400,
-        /// Believe the `X-Forwarded-…` headers of requests from other machines. Those of this
-        /// machine, and those that come over a Unix socket, are always believed.
+        /// Pass on the `X-Forwarded-…` headers of everybody's requests. Those of this machine, of
+        /// `server.trusted_proxies`, and those that come over a Unix socket always are.
         trust_forwarded: bool = false,
     }
 }

@@ -3,31 +3,16 @@
 use super::{Config, OptionDoc};
 
 /// Names of the contract whose features come with a later version; `.*` stands for a whole section.
-const LATER: &[&str] = &[
-    "server.tls.cert",
-    "server.tls.key",
-    "cors.allowed_origins",
-    "limits.*",
-    "events.sinks",
-];
+const LATER: &[&str] = &["events.sinks"];
 
 /// The option of exactly this dotted name.
 pub(super) fn find(key: &str) -> Option<&'static OptionDoc> {
     Config::options().find(|option| option.key == key)
 }
 
-/// What is known of a name that is for the file of a secret.
-pub(super) const SECRET_FILE: OptionDoc = OptionDoc {
-    key: "",
-    default: "\"\"",
-    range: None,
-    doc: "",
-    ty: "String",
-};
-
-/// The secret that `key` names a file for: `django.secret_key` of `django.secret_key_file`.
-pub(super) fn of_file(key: &str) -> Option<&'static OptionDoc> {
-    find(key.strip_suffix("_file")?).filter(|option| option.may_be_in_a_file())
+/// The option whose value is in the file that this name sets: `store.url` for `store.url_file`.
+pub(super) fn find_by_file(key: &str) -> Option<&'static OptionDoc> {
+    find(key.strip_suffix("_file")?).filter(|option| option.may_come_from_a_file())
 }
 
 /// Whether the name belongs to a later version.
@@ -107,10 +92,8 @@ mod tests {
 
     #[test]
     fn a_later_name_is_not_known_yet() {
-        for key in ["server.tls.cert", "limits.sockets_per_s"] {
-            assert!(is_later(key), "{key}");
-            assert!(find(key).is_none(), "{key}");
-        }
+        assert!(is_later("events.sinks"));
+        assert!(find("events.sinks").is_none());
         assert!(!is_later("server.bind"));
         assert!(LATER.iter().all(|key| find(key).is_none()));
     }

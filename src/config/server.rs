@@ -1,12 +1,12 @@
 //! `[server]`: where clients connect, how many may, and how the server leaves.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::declare::settings;
+use super::{Network, Tls, declare::settings};
 
 settings! {
     /// The listener.
@@ -20,11 +20,28 @@ settings! {
         reuse_port: bool = false,
         /// Connections open at once; one more gets a 503 and is counted.
         max_connections: usize = 100000 in 1..=10_000_000,
-        /// Seconds from accepting a connection to the end of its request head; then it is closed.
+        /// Seconds from accepting a connection to the end of its request head, the TLS handshake
+        /// included; then it is closed.
         header_timeout_s: u64 = 10 in 1..=3600,
         /// Seconds from SIGTERM to the last WebSocket closed with code 1012, for the clients to come
         /// back spread over that time. 0 closes them all at once.
         drain_s: u64 = 25 in 0..=3600,
+        /// Addresses and networks of the proxies in front, as `10.0.0.0/8`: what they say of the
+        /// client's address, in `X-Forwarded-For` or by the PROXY protocol, is believed. Whoever
+        /// comes over a Unix socket is always believed.
+        trusted_proxies: Vec<Network> = [],
+        /// Connections from `trusted_proxies`, and those of a Unix socket, begin with a header of
+        /// the PROXY protocol, version 1 or 2. One without it is closed.
+        proxy_protocol: bool = false,
+    }
+    with { tls: Tls }
+}
+
+impl Server {
+    /// Whether what this peer says of others is believed; nobody has an address over a Unix socket.
+    #[must_use]
+    pub fn trusts(&self, peer: Option<IpAddr>) -> bool {
+        peer.is_none_or(|address| self.trusted_proxies.iter().any(|it| it.contains(address)))
     }
 }
 

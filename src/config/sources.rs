@@ -7,11 +7,14 @@ use std::path::Path;
 use config::{FileFormat, Map, Source, Value, ValueKind};
 
 use super::declare::OptionDoc;
-use super::form::{misfit, quoted, shown, typed};
+use super::form::{from_file, misfit, quoted, shown, typed};
 use super::{ConfigError, Warning, known};
 
 /// Starts the name of every variable that is a setting: `CHATFERRY__SERVER__BIND`.
 const PREFIX: &str = "CHATFERRY__";
+
+/// The variables that name a Redis.
+const REDIS: [&str; 2] = ["REDIS_URL", "REDIS_URL_FILE"];
 
 /// What one source sets, by dotted name.
 #[derive(Clone, Debug, Default)]
@@ -51,8 +54,10 @@ impl Layer {
         let origin = format!("file {}", path.display());
         let mut layer = Self::default();
         for (key, kind) in leaves(parse(text).map_err(|error| syntax(path, &error))?) {
-            if !layer.assign(&key, |_| kind, &origin)? {
-                warnings.push(unheard(&key, key.clone(), &origin, str::to_owned));
+            match known::find(&key) {
+                Some(option) => layer.set(option, kind, &origin)?,
+                None if layer.set_from_file(&key, &kind.to_string(), &origin)? => {}
+                None => warnings.push(unheard(&key, key.clone(), &origin, str::to_owned)),
             }
         }
         Ok(layer)
@@ -67,7 +72,12 @@ impl Layer {
                 "REDIS_URL" => ("layer.hosts", value.clone()),
                 "SECRET_KEY" => ("django.secret_key", value.clone()),
                 "PORT" => ("server.bind", any_address(value)?),
-                _ => continue,
+                _ => {
+                    if let Some(key) = well_known_file(name) {
+                        layer.set_from_file(key, value, &variable(name))?;
+                    }
+                    continue;
+                }
             };
             if let Some(option) = known::find(key) {
                 layer.set(option, typed(option, &value), &variable(name))?;
@@ -81,9 +91,9 @@ impl Layer {
         let mut layer = Self::default();
         let redis = env
             .iter()
-            .any(|(name, value)| name == "REDIS_URL" && !value.is_empty());
-        if let Some(option) = known::find("layer.backend").filter(|_| redis) {
-            layer.set(option, "redis".into(), &variable("REDIS_URL"))?;
+            .find(|(name, value)| REDIS.contains(&name.as_str()) && !value.is_empty());
+        if let (Some(option), Some((name, _))) = (known::find("layer.backend"), redis) {
+            layer.set(option, "redis".into(), &variable(name))?;
         }
         Ok(layer)
     }
@@ -100,8 +110,10 @@ impl Layer {
                 continue;
             };
             let key = rest.replace("__", ".").to_lowercase();
-            if !layer.assign(&key, |option| typed(option, value), &variable(name))? {
-                warnings.push(unheard(&key, name.clone(), "environment", variable_name));
+            match known::find(&key) {
+                Some(option) => layer.set(option, typed(option, value), &variable(name))?,
+                None if layer.set_from_file(&key, value, &variable(name))? => {}
+                None => warnings.push(unheard(&key, name.clone(), "environment", variable_name)),
             }
         }
         Ok(layer)
@@ -114,47 +126,33 @@ impl Layer {
     ) -> Result<Self, ConfigError> {
         let mut layer = Self::default();
         for (key, value) in flags {
-            if !layer.assign(key, |option| typed(option, value), "flag --set")? {
-                warnings.push(unheard(key, key.clone(), "flag --set", str::to_owned));
+            match known::find(key) {
+                Some(option) => layer.set(option, typed(option, value), "flag --set")?,
+                None if layer.set_from_file(key, value, "flag --set")? => {}
+                None => warnings.push(unheard(key, key.clone(), "flag --set", str::to_owned)),
             }
         }
         Ok(layer)
     }
 
-    /// Sets the option of this name, or the secret whose file the name is for; false if it is
-    /// neither. `value` gives what the source says, in the form of an option.
-    fn assign(
-        &mut self,
-        key: &str,
-        value: impl FnOnce(&OptionDoc) -> ValueKind,
-        origin: &str,
-    ) -> Result<bool, ConfigError> {
-        if let Some(option) = known::find(key) {
-            self.set(option, value(option), origin)?;
-            return Ok(true);
-        }
-        let Some(secret) = known::of_file(key) else {
+    /// Sets an option that may be a secret from the file that `key` names; `false` if `key` is no
+    /// such name.
+    fn set_from_file(&mut self, key: &str, path: &str, origin: &str) -> Result<bool, ConfigError> {
+        let Some(option) = known::find_by_file(key) else {
             return Ok(false);
         };
-        let path = value(&known::SECRET_FILE);
-        let invalid = |expected| ConfigError::Invalid {
+        if self.0.contains_key(option.key) {
+            return Err(ConfigError::Conflict(
+                "a setting and the file with its value are both set in one place: keep one of them",
+            ));
+        }
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Invalid {
             key: key.to_owned(),
-            value: shown(&known::SECRET_FILE, &path),
+            value: quoted(path),
             origin: origin.to_owned(),
-            expected,
-        };
-        if let Some(expected) = misfit(&known::SECRET_FILE, &path) {
-            return Err(invalid(expected));
-        }
-        let file = path.to_string();
-        if !file.is_empty() {
-            let text = std::fs::read_to_string(&file)
-                .map_err(|error| invalid(format!("a file that can be read ({error})")))?;
-            // Editors end a file with a line break, and no secret ends with one.
-            let text = text.trim_end_matches(['\r', '\n']);
-            let origin = format!("file {file}, {key} of {origin}");
-            self.set(secret, typed(secret, text), &origin)?;
-        }
+            expected: format!("a file that can be read ({error})"),
+        })?;
+        self.set(option, from_file(option, &text), &format!("file {path}"))?;
         Ok(true)
     }
 
@@ -181,6 +179,17 @@ impl Layer {
         self.0
             .insert(option.key.to_owned(), Value::new(Some(&origin), kind));
         Ok(())
+    }
+}
+
+/// The name that a variable with `_FILE` behind a well-known one sets, as containers are given
+/// their secrets.
+fn well_known_file(name: &str) -> Option<&'static str> {
+    match name {
+        "DATABASE_URL_FILE" => Some("store.url_file"),
+        "REDIS_URL_FILE" => Some("layer.hosts_file"),
+        "SECRET_KEY_FILE" => Some("django.secret_key_file"),
+        _ => None,
     }
 }
 

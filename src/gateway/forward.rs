@@ -11,7 +11,7 @@ use hyper::{
 };
 
 use super::{
-    Gateway, Peer, Relayed, Side,
+    Gateway, Relayed, Side,
     body::{Outgoing, Upload},
     headers,
     shadow::Question,
@@ -22,6 +22,8 @@ use crate::{
     app::App,
     django::handshake,
     http::{Body, Response, reply},
+    limits::Meter,
+    server::Peer,
     telemetry::request::ACCESS,
     value::Value,
     ws,
@@ -71,8 +73,12 @@ async fn upgrade(
     if !may_open(app) {
         return Ok(ws::upgrade::retry_later());
     }
+    let seat = match Meter::of(&request).open_socket() {
+        Ok(seat) => seat,
+        Err(throttled) => return Ok(ws::upgrade::throttled(throttled)),
+    };
     let client = hyper::upgrade::on(&mut request);
-    let tunnel = Tunnel::of(app, gateway, &request);
+    let tunnel = Tunnel::of(app, gateway, &request, seat);
     let mut request = outgoing(gateway, request);
     request.extensions_mut().remove::<OnUpgrade>();
     let asked = request.headers_mut();
@@ -95,8 +101,8 @@ async fn upgrade(
 /// The request as it is sent to Django.
 fn outgoing(gateway: &Gateway, request: Request<Incoming>) -> Request<Outgoing> {
     let (mut head, body) = request.into_parts();
-    let peer = head.extensions.get().copied().unwrap_or(Peer(None));
-    headers::prepare(&mut head.headers, peer, gateway.trust_forwarded);
+    let peer = head.extensions.get::<Peer>().copied().unwrap_or_default();
+    headers::prepare(&mut head.headers, peer, gateway.trusts(peer));
     head.version = Version::HTTP_11;
     if body.is_end_stream() {
         return Request::from_parts(head, Outgoing::Empty);

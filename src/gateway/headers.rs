@@ -11,9 +11,8 @@ use hyper::{
     },
 };
 
-use super::Peer;
+use crate::server::{FORWARDED_FOR, Peer};
 
-const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
@@ -46,24 +45,22 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
 }
 
 /// The headers of a request as the upstream gets them. `Expect` is between the client and us: who
-/// takes the body says `100 Continue`.
-pub fn prepare(headers: &mut HeaderMap, peer: Peer, trust: bool) {
+/// takes the body says `100 Continue`. What the peer says of others stays if it is `trusted`.
+pub fn prepare(headers: &mut HeaderMap, peer: Peer, trusted: bool) {
     // What is chunked has no other length (RFC 9112, 6.3).
     if headers.contains_key(TRANSFER_ENCODING) {
         headers.remove(CONTENT_LENGTH);
     }
     strip_hop_by_hop(headers);
     headers.remove(EXPECT);
-    let local = peer.0.is_none_or(|address| address.is_loopback());
-    if !(trust || local) {
-        for name in [FOR, PROTO, FORWARDED_HOST] {
+    if !trusted {
+        for name in [FORWARDED_FOR, PROTO, FORWARDED_HOST] {
             headers.remove(name);
         }
     }
-    append_for(headers, peer.0);
-    headers
-        .entry(PROTO)
-        .or_insert(HeaderValue::from_static("http"));
+    append_for(headers, peer.address);
+    let proto = HeaderValue::from_static(if peer.secure { "https" } else { "http" });
+    headers.entry(PROTO).or_insert(proto);
     if let Some(host) = headers.get(HOST).cloned() {
         headers.entry(FORWARDED_HOST).or_insert(host);
     }
@@ -72,14 +69,17 @@ pub fn prepare(headers: &mut HeaderMap, peer: Peer, trust: bool) {
 /// One list, the client first and the nearest peer last.
 fn append_for(headers: &mut HeaderMap, peer: Option<IpAddr>) {
     let Some(peer) = peer else { return };
-    let sent = headers.get_all(FOR).iter().map(HeaderValue::as_bytes);
+    let sent = headers
+        .get_all(FORWARDED_FOR)
+        .iter()
+        .map(HeaderValue::as_bytes);
     let mut list = sent.collect::<Vec<_>>().join(&b", "[..]);
     if !list.is_empty() {
         list.extend(b", ");
     }
     list.extend(peer.to_string().bytes());
     if let Ok(list) = HeaderValue::from_bytes(&list) {
-        headers.insert(FOR, list);
+        headers.insert(FORWARDED_FOR, list);
     }
 }
 
@@ -98,11 +98,14 @@ mod tests {
     fn prepared(
         lines: &[(&'static str, &'static str)],
         peer: Option<&str>,
-        trust: bool,
+        trusted: bool,
     ) -> HeaderMap {
         let mut headers = map(lines);
-        let peer = Peer(peer.map(|peer| peer.parse().unwrap()));
-        prepare(&mut headers, peer, trust);
+        let peer = Peer {
+            address: peer.map(|peer| peer.parse().unwrap()),
+            secure: false,
+        };
+        prepare(&mut headers, peer, trusted);
         headers
     }
 
@@ -123,7 +126,7 @@ mod tests {
                 ("accept", "*/*"),
             ],
             None,
-            false,
+            true,
         );
         let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
@@ -134,30 +137,31 @@ mod tests {
     }
 
     #[test]
-    fn the_client_is_named_and_the_chain_kept_from_this_machine() {
+    fn the_client_is_named_and_the_chain_of_a_trusted_peer_kept() {
         let sent = [
             ("host", "a"),
             ("x-forwarded-for", "9.9.9.9"),
             ("x-forwarded-for", "8.8.8.8"),
             ("x-forwarded-proto", "https"),
         ];
-        let headers = prepared(&sent, Some("127.0.0.1"), false);
-        assert_eq!(headers[FOR], "9.9.9.9, 8.8.8.8, 127.0.0.1");
+        let headers = prepared(&sent, Some("127.0.0.1"), true);
+        assert_eq!(headers[FORWARDED_FOR], "9.9.9.9, 8.8.8.8, 127.0.0.1");
         assert_eq!(headers[PROTO], "https");
         assert_eq!(headers[FORWARDED_HOST], "a");
     }
 
     #[test]
-    fn another_machine_is_believed_only_if_the_settings_say_so() {
-        let sent = [
-            ("x-forwarded-for", "9.9.9.9"),
-            ("x-forwarded-proto", "https"),
-        ];
+    fn what_another_peer_says_of_others_is_taken_out() {
+        let sent = [("x-forwarded-for", "9.9.9.9"), ("x-forwarded-proto", "wss")];
         let headers = prepared(&sent, Some("10.0.0.7"), false);
-        assert_eq!(headers[FOR], "10.0.0.7");
+        assert_eq!(headers[FORWARDED_FOR], "10.0.0.7");
         assert_eq!(headers[PROTO], "http");
-        let headers = prepared(&sent, Some("10.0.0.7"), true);
-        assert_eq!(headers[FOR], "9.9.9.9, 10.0.0.7");
-        assert_eq!(headers[PROTO], "https");
+        let mut headers = map(&sent);
+        let peer = Peer {
+            address: None,
+            secure: true,
+        };
+        prepare(&mut headers, peer, false);
+        assert_eq!(headers[PROTO], "https", "the connection is encrypted");
     }
 }

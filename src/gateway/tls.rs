@@ -10,8 +10,9 @@ use rustls::{
         pem::{self, PemObject},
     },
 };
-use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, TlsStream};
+
+use crate::server::Socket;
 
 /// Why it is not known whom to believe.
 #[derive(Debug, thiserror::Error)]
@@ -52,8 +53,8 @@ impl Tls {
     }
 
     /// Shakes hands.
-    pub async fn over(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-        let stream = self.connector.connect(self.name.clone(), stream).await?;
+    pub async fn over(&self, socket: Socket) -> io::Result<TlsStream<Socket>> {
+        let stream = self.connector.connect(self.name.clone(), socket).await?;
         Ok(stream.into())
     }
 }

@@ -17,8 +17,8 @@ use super::{
     shadow::Watcher,
 };
 use crate::{
-    app::App, django::urls::decode_path, http::router, server::Stream, shutdown::Turn,
-    ws::writer::close_frame,
+    app::App, django::urls::decode_path, http::router, limits::Seat, server::Stream,
+    shutdown::Turn, ws::writer::close_frame,
 };
 
 /// Bytes that are on their way in each direction, at most.
@@ -43,6 +43,8 @@ pub struct Tunnel {
     conversation: Option<Uuid>,
     watcher: Option<Watcher>,
     drain: Turn,
+    /// Held to the end.
+    seat: Seat,
 }
 
 /// The reading half of a side, and what it has sent already.
@@ -66,7 +68,12 @@ impl Source {
 
 impl Tunnel {
     /// The tunnel that a handshake asks for.
-    pub fn of(app: &Arc<App>, gateway: &Arc<Gateway>, request: &Request<Incoming>) -> Self {
+    pub fn of(
+        app: &Arc<App>,
+        gateway: &Arc<Gateway>,
+        request: &Request<Incoming>,
+        seat: Seat,
+    ) -> Self {
         let conversation = router::socket(&decode_path(request.uri().path()), &app.config);
         Tunnel {
             watcher: conversation.and_then(|id| gateway.watcher(app, id, request)),
@@ -74,6 +81,7 @@ impl Tunnel {
             gateway: Arc::clone(gateway),
             conversation,
             drain: app.drain.subscribe(),
+            seat,
         }
     }
 
@@ -95,7 +103,7 @@ impl Tunnel {
         ) else {
             return;
         };
-        let _open = self.app.metrics.gateway_socket();
+        let _open = (self.seat, self.app.metrics.gateway_socket());
         let (half, client_write) = split(client.io.into_inner());
         let from_client = Source {
             half,
@@ -185,6 +193,7 @@ async fn down(
                     return to.shutdown().await;
                 }
                 to.write_all(bytes).await?;
+                // TLS may hold back what the socket did not take.
                 to.flush().await?;
                 cutter.cut(bytes, |piece| {
                     closing |= matches!(piece, Piece::Head(head) if head.opcode == CLOSE);

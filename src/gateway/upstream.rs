@@ -26,7 +26,7 @@ use super::{
 use crate::{
     config::Upstream as Address,
     metrics::Metrics,
-    server::{Io, Stream},
+    server::{Io, Socket, Stream},
 };
 
 /// How long an unused connection is kept: less than the 5 s after which Uvicorn, the most impatient
@@ -267,13 +267,16 @@ impl Upstream {
     async fn open(&self) -> io::Result<Io> {
         let address = match &self.address {
             Address::Tcp(address) | Address::Tls(address) => address,
-            Address::Unix(path) => return Ok(Io::Unix(UnixStream::connect(path).await?)),
+            Address::Unix(path) => {
+                let stream = UnixStream::connect(path).await?;
+                return Ok(Io::Plain(Socket::Unix(stream)));
+            }
         };
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         Ok(match &self.tls {
-            Some(tls) => Io::Tls(Box::new(tls.over(stream).await?)),
-            None => Io::Tcp(stream),
+            Some(tls) => Io::Tls(Box::new(tls.over(Socket::Tcp(stream)).await?)),
+            None => Io::Plain(Socket::Tcp(stream)),
         })
     }
 

@@ -17,6 +17,7 @@ use crate::{
         datetime::{Timestamp, in_range},
         drf::{FieldErrors, Language},
     },
+    limits::Action,
     store::Of,
     value::Value,
 };
@@ -65,6 +66,12 @@ fn showable(app: &App, times: impl IntoIterator<Item = Timestamp>) -> Result<(),
 /// Lets nobody further who may not know of it: for them it does not exist.
 async fn admit(app: &App, caller: &Caller, of: Of) -> Result<(), Failure> {
     app.chat.admit(caller, of).await.map_err(failed(app))
+}
+
+/// Counts what the request is about to do.
+fn allow(app: &App, request: &Request, action: Action) -> Result<(), Failure> {
+    let allowed = request.meter.allow(action);
+    allowed.map_err(|throttled| Failure::Reply(Reply::throttled(throttled, app.language())))
 }
 
 /// The failure of a use case as this server's language tells it.

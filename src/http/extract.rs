@@ -11,7 +11,10 @@ use hyper::{
     http::request::Parts,
 };
 
-use crate::django::{header::meta_value, urls::decode_path};
+use crate::{
+    django::{header::meta_value, urls::decode_path},
+    limits::Meter,
+};
 
 /// Most bytes of a body. Django takes JSON and forms of any size; a message past MySQL's largest
 /// `max_allowed_packet` could never be stored.
@@ -33,6 +36,8 @@ pub struct Request {
     pub query: Option<String>,
     pub headers: HeaderMap,
     pub body: Bytes,
+    /// What the client may still do.
+    pub meter: Meter,
 }
 
 /// Why a request cannot be read.
@@ -82,6 +87,7 @@ impl Request {
             sent_method: head.method.to_string(),
             path,
             query: head.uri.query().map(str::to_owned),
+            meter: head.extensions.get::<Meter>().cloned().unwrap_or_default(),
             headers: head.headers,
             body: Bytes::new(),
         })

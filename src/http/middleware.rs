@@ -13,7 +13,9 @@ use hyper::{
 };
 
 use super::{
-    Response, api, docs,
+    Response, api,
+    cors::Cors,
+    docs,
     extract::{Request, Unreadable},
     ops, page,
     reply::{self, Answer, Reply},
@@ -22,8 +24,8 @@ use super::{
 use crate::{
     app::App,
     auth::{
+        Admission,
         identity::{Credentials, Denied},
-        policy::Caller,
     },
     django::{
         basic_auth,
@@ -42,7 +44,14 @@ use crate::{
 };
 
 /// Answers one request; a WebSocket handshake too.
-pub async fn handle(app: Arc<App>, request: hyper::Request<Incoming>) -> Response {
+pub async fn handle(app: Arc<App>, mut request: hyper::Request<Incoming>) -> Response {
+    if let Some(limits) = &app.limits
+        && let Err(throttled) = limits.admit(&mut request, &app.config.server)
+    {
+        let mut response = reply::throttled(throttled, app.language());
+        Cors::of(&request, &app.config).mark(response.headers_mut());
+        return response;
+    }
     if let Some(gateway) = &app.gateway
         && gateway.passes_on(&app, &request)
     {
@@ -51,12 +60,16 @@ pub async fn handle(app: Arc<App>, request: hyper::Request<Incoming>) -> Respons
     if handshake::wants_upgrade(request.headers()) {
         return ws::upgrade::answer(app, request).await;
     }
+    let cors = Cors::of(&request, &app.config);
+    if let Some(response) = cors.preflight(&request) {
+        return response;
+    }
     let gateway = app.gateway.as_ref();
     let question = gateway.and_then(|gateway| gateway.question(&app, &request));
     let began = Instant::now();
     let (head, body) = request.into_parts();
     let method = head.method.clone();
-    let (route, response) = match Request::read(head, body).await {
+    let (route, mut response) = match Request::read(head, body).await {
         Ok(request) => answer(&app, &request).await,
         Err(unreadable) => ("unreadable", refuse(unreadable)),
     };
@@ -65,6 +78,7 @@ pub async fn handle(app: Arc<App>, request: hyper::Request<Incoming>) -> Respons
         .rest_request(route, method.as_str(), status, took);
     tracing::debug!(target: ACCESS, %method, route, status, ?took, "answered");
     Question::ask(question, &app);
+    cors.mark(response.headers_mut());
     response
 }
 
@@ -149,10 +163,15 @@ async fn perform(app: &App, request: &Request, resource: Resource) -> Result<Rep
     if let Some(refused) = basic_auth::refuse(request.header(&AUTHORIZATION).as_deref()) {
         return Ok(Reply::detail(&refused, app.language()));
     }
-    let caller = match authenticate(app, request).await {
-        Ok(caller) => caller,
+    let Admission { caller, user, .. } = match authenticate(app, request).await {
+        Ok(admission) => admission,
         Err(denied) => return Ok(Reply::denied(&denied, app.language())),
     };
+    if let Some(user) = user
+        && let Err(throttled) = request.meter.is_user(&user)
+    {
+        return Ok(Reply::throttled(throttled, app.language()));
+    }
     if request.method == Method::OPTIONS.as_str() {
         return Ok(Reply::ok(options_metadata(resource.view())));
     }
@@ -175,7 +194,7 @@ async fn perform(app: &App, request: &Request, resource: Resource) -> Result<Rep
 }
 
 /// Who is asking; a caller known by a cookie must show that no other page made the browser ask.
-async fn authenticate(app: &App, request: &Request) -> Result<Caller, Denied> {
+async fn authenticate(app: &App, request: &Request) -> Result<Admission, Denied> {
     let asked = Credentials {
         headers: &request.headers,
         query: request.query.as_deref(),
@@ -184,7 +203,7 @@ async fn authenticate(app: &App, request: &Request) -> Result<Caller, Denied> {
     if admission.by_cookie && !csrf::is_safe(&request.method) {
         app.auth.guard(&asked, form_token(request).as_deref())?;
     }
-    Ok(admission.caller)
+    Ok(admission)
 }
 
 /// Django's token against forgery as a posted form has it.

@@ -5,8 +5,9 @@ use bytes::Bytes;
 use hyper::{
     HeaderMap, StatusCode,
     header::{
-        ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, REFERRER_POLICY, RETRY_AFTER, VARY,
-        WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+        ALLOW, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION,
+        REFERRER_POLICY, RETRY_AFTER, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+        X_FRAME_OPTIONS,
     },
 };
 
@@ -21,6 +22,7 @@ use crate::{
         negotiation::Renderer,
         pages,
     },
+    limits::Throttled,
     store::{REFUSED, StoreError},
     value::Value,
 };
@@ -31,14 +33,20 @@ const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 
 /// Seconds after which a client may try again when the store is away.
-const RETRY: HeaderValue = HeaderValue::from_static("1");
+const RETRY_S: u64 = 1;
+
+/// Of the readable page, which needs nothing but itself.
+const READABLE_POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+);
 
 /// What a view answers.
 #[derive(Debug)]
 pub struct Reply {
     pub status: StatusCode,
     pub content: Content,
-    pub retry: bool,
+    /// Seconds after which the client may try again.
+    pub retry_after_s: Option<u64>,
     /// The `WWW-Authenticate` header.
     pub challenge: Option<HeaderValue>,
 }
@@ -56,7 +64,7 @@ impl Reply {
         Reply {
             status,
             content: Content::Value(body),
-            retry: false,
+            retry_after_s: None,
             challenge: None,
         }
     }
@@ -72,7 +80,7 @@ impl Reply {
         Reply {
             status: StatusCode::OK,
             content: Content::Listing(listing),
-            retry: false,
+            retry_after_s: None,
             challenge: None,
         }
     }
@@ -86,6 +94,16 @@ impl Reply {
     #[must_use]
     pub fn invalid(errors: &FieldErrors) -> Self {
         Reply::new(StatusCode::BAD_REQUEST, errors.to_value())
+    }
+
+    /// The client has reached a limit.
+    #[must_use]
+    pub fn throttled(throttled: Throttled, language: Language) -> Self {
+        let seconds = throttled.seconds();
+        Reply {
+            retry_after_s: Some(seconds),
+            ..Reply::detail(&Detail::Throttled(seconds), language)
+        }
     }
 
     /// What a use case that failed is answered with.
@@ -134,7 +152,7 @@ impl Reply {
         let text = "The service is not available, try again.";
         let body = Value::Map(vec![("detail".into(), text.into())]);
         Reply {
-            retry: true,
+            retry_after_s: Some(RETRY_S),
             ..Reply::new(StatusCode::SERVICE_UNAVAILABLE, body)
         }
     }
@@ -164,11 +182,14 @@ impl Reply {
         };
         let mut response = with_body(self.status, content_type, body);
         let headers = response.headers_mut();
+        if renderer == Renderer::Html {
+            headers.insert(CONTENT_SECURITY_POLICY, READABLE_POLICY);
+        }
         headers.insert(VARY, HeaderValue::from_static("Accept, Cookie"));
         headers.insert(ALLOW, HeaderValue::from_static(allow));
         headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
-        if self.retry {
-            headers.insert(RETRY_AFTER, RETRY);
+        if let Some(seconds) = self.retry_after_s {
+            headers.insert(RETRY_AFTER, seconds.into());
         }
         if let Some(challenge) = self.challenge {
             headers.insert(WWW_AUTHENTICATE, challenge);
@@ -184,6 +205,17 @@ fn json_bytes(value: &Value, indent: Option<usize>) -> Vec<u8> {
         None => json::write_utf8(&mut bytes, value),
     }
     bytes
+}
+
+/// The answer to a client that has reached a limit, before anything else of its request is looked
+/// at. Its body is not read.
+#[must_use]
+pub fn throttled(throttled: Throttled, language: Language) -> Response {
+    let seconds = throttled.seconds();
+    let body = Detail::Throttled(seconds).to_value(language);
+    let mut response = plain(StatusCode::TOO_MANY_REQUESTS, JSON, json_bytes(&body, None));
+    response.headers_mut().insert(RETRY_AFTER, seconds.into());
+    response
 }
 
 /// An answer that REST framework gives before it has found a renderer: compact JSON, and neither

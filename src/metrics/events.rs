@@ -17,6 +17,21 @@ impl Metrics {
         self.connections_refused.increment(1);
     }
 
+    /// A client's TLS handshake failed; `kind` is the failure's own word.
+    pub fn tls_failure(&self, kind: &'static str) {
+        self.tls_failures.with([kind]).increment(1);
+    }
+
+    /// A trusted proxy did not say whom it speaks for.
+    pub fn proxy_refused(&self) {
+        self.proxy_refused.increment(1);
+    }
+
+    /// A client was refused something by this limit, counted `by` address or user.
+    pub fn limited(&self, limit: &'static str, by: &'static str) {
+        self.limited.with([limit, by]).increment(1);
+    }
+
     pub fn socket_opened(&self) {
         self.ws_opened.increment(1);
         self.ws_open.increment(1);

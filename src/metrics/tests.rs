@@ -19,6 +19,8 @@ fn used() -> Metrics {
     metrics.socket_closed(1000);
     metrics.error("internal");
     metrics.store_error("unavailable");
+    metrics.tls_failure("late");
+    metrics.limited("messages", "address");
     metrics.layer_rejected("type");
     metrics.layer_error("unavailable");
     metrics.gateway_request(200, Duration::from_micros(80));

@@ -5,7 +5,7 @@ use std::{io, os::unix::net::UnixListener as StdUnixListener};
 use listenfd::ListenFd;
 use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixStream};
 
-use super::Io;
+use super::Socket;
 use crate::config::{self, Bind};
 
 /// Connections that may wait to be accepted; the system may allow fewer.
@@ -95,15 +95,15 @@ impl Listener {
     ///
     /// # Errors
     /// Mostly when the process is out of file descriptors.
-    pub async fn accept(&self) -> io::Result<Io> {
+    pub async fn accept(&self) -> io::Result<Socket> {
         match self {
             Listener::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
                 // Chat frames are small and must not wait for each other.
                 stream.set_nodelay(true)?;
-                Ok(Io::Tcp(stream))
+                Ok(Socket::Tcp(stream))
             }
-            Listener::Unix(listener) => Ok(Io::Unix(listener.accept().await?.0)),
+            Listener::Unix(listener) => Ok(Socket::Unix(listener.accept().await?.0)),
         }
     }
 }

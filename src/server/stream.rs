@@ -1,4 +1,5 @@
-//! The socket under a connection, of whichever kind, and its place among those that may be open.
+//! What is under a connection: a socket of whichever kind, TLS over it or not, and its place among
+//! the connections that may be open.
 
 use std::{
     io,
@@ -16,6 +17,18 @@ use tokio_rustls::TlsStream;
 
 use crate::metrics::Held;
 
+/// The kinds of sockets a server listens on.
+pub enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// A socket as it is, or with TLS over it.
+pub enum Io {
+    Plain(Socket),
+    Tls(Box<TlsStream<Socket>>),
+}
+
 /// A connection, plain HTTP or upgraded.
 pub struct Stream {
     io: Io,
@@ -29,23 +42,14 @@ pub struct Place {
     pub open: Held,
 }
 
-/// The kinds of sockets there are.
-pub enum Io {
-    Tcp(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-    Unix(UnixStream),
-}
-
-impl Io {
+impl Socket {
     /// Who is at the other end; nobody has an address over a Unix socket.
     #[must_use]
     pub fn peer(&self) -> Option<IpAddr> {
-        let socket = match self {
-            Io::Tcp(socket) => socket,
-            Io::Tls(socket) => socket.get_ref().0,
-            Io::Unix(_) => return None,
-        };
-        socket.peer_addr().ok().map(|it| it.ip().to_canonical())
+        match self {
+            Socket::Tcp(socket) => socket.peer_addr().ok().map(|it| it.ip().to_canonical()),
+            Socket::Unix(_) => None,
+        }
     }
 }
 
@@ -56,53 +60,51 @@ impl Stream {
     }
 }
 
-/// Calls the method on whichever socket it is.
-macro_rules! either {
-    ($stream:expr, $method:ident($($argument:expr),*)) => {
-        match &mut $stream.get_mut().io {
-            Io::Tcp(socket) => Pin::new(socket).$method($($argument),*),
-            Io::Tls(socket) => Pin::new(socket).$method($($argument),*),
-            Io::Unix(socket) => Pin::new(socket).$method($($argument),*),
+/// Reads from and writes to what a stream holds.
+macro_rules! passes_on {
+    ($stream:ident: $($held:pat => $inner:expr),+) => {
+        impl AsyncRead for $stream {
+            fn poll_read(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buffer: &mut ReadBuf<'_>,
+            ) -> Poll<io::Result<()>> {
+                match self.get_mut() { $($held => Pin::new($inner).poll_read(cx, buffer)),+ }
+            }
+        }
+
+        impl AsyncWrite for $stream {
+            fn poll_write(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                bytes: &[u8],
+            ) -> Poll<io::Result<usize>> {
+                match self.get_mut() { $($held => Pin::new($inner).poll_write(cx, bytes)),+ }
+            }
+
+            fn poll_write_vectored(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                slices: &[io::IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                match self.get_mut() { $($held => Pin::new($inner).poll_write_vectored(cx, slices)),+ }
+            }
+
+            fn is_write_vectored(&self) -> bool {
+                true
+            }
+
+            fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                match self.get_mut() { $($held => Pin::new($inner).poll_flush(cx)),+ }
+            }
+
+            fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                match self.get_mut() { $($held => Pin::new($inner).poll_shutdown(cx)),+ }
+            }
         }
     };
 }
 
-impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        either!(self, poll_read(cx, buffer))
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        either!(self, poll_write(cx, bytes))
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        either!(self, poll_write_vectored(cx, slices))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        either!(self, poll_flush(cx))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        either!(self, poll_shutdown(cx))
-    }
-}
+passes_on!(Socket: Socket::Tcp(socket) => socket, Socket::Unix(socket) => socket);
+passes_on!(Io: Io::Plain(socket) => socket, Io::Tls(tls) => tls);
+passes_on!(Stream: Stream { io, .. } => io);

@@ -13,7 +13,7 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::{sleep, timeout};
 
-use super::{HEAD_MAX, Listener, PAUSE, Stream};
+use super::{HEAD_MAX, Io, Listener, PAUSE, Stream};
 use crate::http::{Body, ops};
 
 /// How long one client may take.
@@ -24,12 +24,15 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub async fn answer(listener: &Listener) -> Infallible {
     loop {
         match listener.accept().await {
-            Ok(io) => {
+            Ok(socket) => {
                 let connection = http1::Builder::new()
                     .timer(TokioTimer::new())
                     .keep_alive(false)
                     .max_header_size(HEAD_MAX)
-                    .serve_connection(TokioIo::new(Stream::new(io, None)), service_fn(reply));
+                    .serve_connection(
+                        TokioIo::new(Stream::new(Io::Plain(socket), None)),
+                        service_fn(reply),
+                    );
                 tokio::spawn(timeout(PATIENCE, connection));
             }
             Err(error) => {

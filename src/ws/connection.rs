@@ -33,9 +33,10 @@ use crate::{
     app::App,
     auth::{Admission, policy::Caller},
     chat::{Chat, ChatError, NewMessage},
-    django::datetime::Zone,
+    django::{datetime::Zone, drf::Detail},
     gateway::{Side, rollout::Moved},
     hub::Membership,
+    limits::Seat,
     store::{Of, StoreError},
     telemetry::request::{ACCESS, RequestId},
 };
@@ -45,6 +46,9 @@ pub const CLOSING: Duration = Duration::from_secs(5);
 
 /// Room for one read. An idle socket keeps this much and no more.
 const READ: usize = 512;
+
+/// Answers that may wait to be written besides a whole queue of events.
+const ANSWERS: usize = 64;
 
 /// What the JSON around a text of `ws.max_message_bytes` may take.
 const ENVELOPE: usize = 256;
@@ -61,6 +65,8 @@ pub struct Connection<S> {
     /// The handshake: the socket's name in the log.
     id: RequestId,
     conversation_id: Uuid,
+    /// What the client may still do; it counts as an open socket until this is dropped.
+    seat: Seat,
     /// Dropped with the connection, which takes the socket out of its conversation.
     membership: Membership,
     queue: Arc<Queue>,
@@ -104,7 +110,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
         app: Arc<App>,
         id: RequestId,
         admission: Admission,
-        (conversation_id, membership, queue): (Uuid, Membership, Arc<Queue>),
+        (conversation_id, membership, queue, seat): (Uuid, Membership, Arc<Queue>, Seat),
         stream: S,
         received: &[u8],
         history: First,
@@ -133,6 +139,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
             app,
             id,
             conversation_id,
+            seat,
             membership,
             queue,
             session: Session::new(admission.caller),
@@ -178,7 +185,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
                 self.shut_down().await;
                 return code;
             }
-            let reading = self.work.is_none() && !self.is_over();
+            let reading = self.work.is_none() && !self.is_over() && self.has_room();
             let due = self.due().into();
             if timer.deadline() != due {
                 timer.as_mut().reset(due);
@@ -274,6 +281,12 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
         }
     }
 
+    /// Whether what the peer has asked for is being read: who sends pings or nonsense and reads no
+    /// answers is not read any further, and in the end not waited for either.
+    fn has_room(&self) -> bool {
+        self.writer.len() < self.app.config.ws.queue_messages.saturating_add(ANSWERS)
+    }
+
     /// One page may wait to be written while the next is read.
     fn wants_fragment(&self) -> bool {
         let telling = self.telling.as_ref();
@@ -313,6 +326,12 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
                 self.writer.push(frame);
             }
             Action::Perform(request) => {
+                if let Err(throttled) = self.seat.meter().allow(request.action()) {
+                    let seconds = throttled.seconds();
+                    let text = Detail::Throttled(seconds).text(self.app.language());
+                    let action = self.session.refused(&text);
+                    return self.act(action);
+                }
                 let app = Arc::clone(&self.app);
                 let conversation_id = self.conversation_id;
                 let caller = self.session.caller().clone();

@@ -161,6 +161,15 @@ impl Session {
         }
     }
 
+    /// A request is not performed; the peer is told why.
+    #[must_use]
+    pub fn refused(&self, why: &str) -> Action {
+        if self.closing {
+            return Action::Wait;
+        }
+        Action::Write(protocol::error_frame(why))
+    }
+
     /// The heart has beaten.
     pub fn beat(&mut self, beat: &Beat) -> Action {
         match beat {

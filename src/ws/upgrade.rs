@@ -39,6 +39,7 @@ use crate::{
     },
     http::{Body, Response, router},
     hub::Membership,
+    limits::{Meter, Seat, Throttled},
     serializers,
     server::Stream,
     store::{Of, history::History},
@@ -62,6 +63,8 @@ enum Refusal {
     Unavailable(ChatError),
     /// The process is going away.
     Draining,
+    /// The client opens too many.
+    Throttled(Throttled),
 }
 
 impl From<ChatError> for Refusal {
@@ -82,6 +85,7 @@ struct Opening {
     membership: Membership,
     queue: Arc<Queue>,
     history: First,
+    seat: Seat,
 }
 
 /// Answers a request that wants to be upgraded, and serves the socket in a task of its own.
@@ -103,6 +107,8 @@ async fn open(app: &Arc<App>, request: &Request<Incoming>) -> Result<Opening, Re
     if app.drain.has_begun() {
         return Err(Refusal::Draining);
     }
+    let seat = Meter::of(request).open_socket();
+    let mut seat = seat.map_err(Refusal::Throttled)?;
     let path = decode_path(request.uri().path());
     let conversation_id = router::socket(&path, &app.config).ok_or(Refusal::NoRoute)?;
     if !origin_is_allowed(app, request) {
@@ -111,6 +117,9 @@ async fn open(app: &Arc<App>, request: &Request<Incoming>) -> Result<Opening, Re
     let asked = credentials(request);
     let admission = app.auth.admit_socket(&asked).await;
     let admission = admission.map_err(Refusal::Unknown)?;
+    if let Some(user) = &admission.user {
+        seat.is_user(user).map_err(Refusal::Throttled)?;
+    }
     let of = Of::Conversation(conversation_id);
     app.chat.admit(&admission.caller, of).await?;
     if !app.chat.may_connect(conversation_id).await? {
@@ -143,6 +152,7 @@ async fn open(app: &Arc<App>, request: &Request<Incoming>) -> Result<Opening, Re
         membership,
         queue,
         history,
+        seat,
     })
 }
 
@@ -240,8 +250,9 @@ async fn serve(app: Arc<App>, upgraded: OnUpgrade, opening: Opening, id: Request
         membership,
         queue,
         history,
+        seat,
     } = opening;
-    let place = (conversation_id, membership, queue);
+    let place = (conversation_id, membership, queue, seat);
     let stream = parts.io.into_inner();
     Connection::new(app, id, admission, place, stream, &parts.read_buf, history)
         .run()
@@ -276,7 +287,16 @@ fn refuse(refused: &Refusal) -> Response {
             tracing::error!(%error, "a socket could not be opened");
             retry_later()
         }
+        Refusal::Throttled(refused) => throttled(*refused),
     }
+}
+
+/// For a client that opens too many sockets.
+pub fn throttled(throttled: Throttled) -> Response {
+    let mut response = refusal(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests");
+    let headers = response.headers_mut();
+    headers.insert(RETRY_AFTER, throttled.seconds().into());
+    response
 }
 
 /// For a client that will find another process, or this one in better shape.

@@ -51,6 +51,8 @@ pub fn is_control(frame: &[u8]) -> bool {
 #[derive(Debug, Default)]
 pub struct Writer {
     frames: VecDeque<Bytes>,
+    /// TLS has taken what the socket below may not have taken yet.
+    unflushed: bool,
 }
 
 impl Writer {
@@ -76,7 +78,7 @@ impl Writer {
 
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.frames.is_empty()
+        self.frames.is_empty() && !self.unflushed
     }
 
     /// Writes as much as the socket takes now. May be cancelled: what has been written is known.
@@ -84,6 +86,17 @@ impl Writer {
     /// # Errors
     /// When the socket is gone.
     pub async fn write_some(&mut self, socket: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+        if !self.frames.is_empty() {
+            self.write_frames(socket).await?;
+        }
+        if self.frames.is_empty() {
+            socket.flush().await?;
+            self.unflushed = false;
+        }
+        Ok(())
+    }
+
+    async fn write_frames(&mut self, socket: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
         let slices: Vec<io::IoSlice<'_>> = self
             .frames
             .iter()
@@ -91,6 +104,7 @@ impl Writer {
             .map(|frame| io::IoSlice::new(frame))
             .collect();
         let mut written = socket.write_vectored(&slices).await?;
+        self.unflushed = true;
         if written == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }

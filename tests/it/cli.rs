@@ -263,6 +263,51 @@ async fn config_shows_where_each_setting_comes_from() {
 }
 
 #[tokio::test]
+async fn a_secret_is_told_nowhere() {
+    let directory = Directory::new();
+    let path = directory.path().join("secret");
+    std::fs::write(&path, "hush-in-a-file\n").unwrap();
+    let file = format!("django.secret_key_file={}", path.display());
+    // Nothing listens on these ports: what goes wrong must not tell either.
+    let addresses = [
+        "mysql://chat:hush@127.0.0.1:1/db",
+        "postgres://chat:hush@127.0.0.1:1/db",
+        "postgres://127.0.0.1:1/db?user=chat&password=hush",
+    ];
+    for address in addresses {
+        let url = format!("store.url={address}");
+        let settings = [
+            &*url,
+            "layer.backend=redis",
+            "layer.hosts=redis://:hush@127.0.0.1:1/0,rediss://u:hush@127.0.0.1:1/0",
+            "layer.symmetric_encryption_keys=hush,hush-too",
+            &file,
+        ];
+        for command in ["config", "check", "serve", "migrate", "healthcheck"] {
+            let mut arguments = vec![command, "--set", "log.level=debug"];
+            arguments.extend(settings.iter().flat_map(|setting| ["--set", setting]));
+            let outcome = run(&directory, &arguments).await;
+            let told = outcome.stdout + &outcome.stderr;
+            assert!(!told.contains("hush"), "{command} {address}: {told}");
+            assert!(command != "config" || told.contains("***"), "{told}");
+        }
+    }
+    let wrong = ["check", "--set", "store.url=oracle://chat:hush@h/db"];
+    let refused = run(&directory, &wrong).await;
+    assert!(
+        refused.code == 2 && !refused.stderr.contains("hush"),
+        "{refused:?}"
+    );
+    let broken = directory.path().join("broken.toml");
+    std::fs::write(&broken, "[django]\nsecret_key = 'hush\n").unwrap();
+    let broken = run(&directory, &["check", "--config", broken.to_str().unwrap()]).await;
+    assert!(
+        broken.code == 2 && !broken.stderr.contains("hush"),
+        "{broken:?}"
+    );
+}
+
+#[tokio::test]
 async fn healthcheck_asks_the_server_of_its_settings() {
     let directory = Directory::new();
     let server = Process::start(&directory, &["server.drain_s=1"]).await;

@@ -1,7 +1,9 @@
 //! The WebSocket protocol itself: pings, closes, limits, and peers that break its rules.
 
+use std::time::Duration;
+
 use serde_json::json;
-use tokio::net::TcpSocket;
+use tokio::{io::AsyncWriteExt, net::TcpSocket};
 
 use crate::support::{
     Connection, Directory, Process, Server, Socket,
@@ -224,4 +226,38 @@ async fn sockets_that_vanish_are_forgotten() {
         server.metric("chatferry_connections_open").await <= 2.0
     })
     .await;
+}
+
+#[tokio::test]
+async fn who_reads_no_answers_is_not_read_any_further() {
+    const ENOUGH: usize = 64 * 1024 * 1024;
+    let never = [("ws.ping_interval_s", "3600")];
+    let server = Server::with(&never).await;
+    let id = server.conversation().await;
+    let mut socket = server.socket(&id).await;
+    let ping = frame(PING, [b'x'; 125]);
+    let pings = ping.repeat(500);
+    let mut sent = 0;
+    // What the kernel and the server hold is a few megabytes; the last write may be half done.
+    while let Ok(written) = tokio::time::timeout(
+        Duration::from_secs(2),
+        socket.connection.io.write(&pings[sent % pings.len()..]),
+    )
+    .await
+    {
+        sent += written.unwrap();
+        assert!(
+            sent < ENOUGH,
+            "the server takes everything and keeps the answers"
+        );
+    }
+    for _ in 0..sent / ping.len() {
+        assert_eq!(socket.frame().await.opcode, PONG);
+    }
+    // The half that the kernel took of the last one.
+    if sent % ping.len() > 0 {
+        socket.connection.send(&ping[sent % ping.len()..]).await;
+        assert_eq!(socket.frame().await.opcode, PONG);
+    }
+    socket.works().await;
 }

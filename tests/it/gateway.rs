@@ -9,4 +9,4 @@ mod rollout;
 mod shadow;
 mod sockets;
 mod tls;
-mod upstream;
+pub mod upstream;

@@ -16,6 +16,7 @@
 mod support;
 
 mod auth;
+mod browsers;
 mod cli;
 mod drain;
 mod errors;
@@ -25,6 +26,7 @@ mod handshake;
 mod history;
 mod http;
 mod life;
+mod limits;
 mod logs;
 mod mysql;
 mod postgres;
@@ -33,3 +35,4 @@ mod redis;
 mod rest;
 mod store;
 mod talk;
+mod tls;

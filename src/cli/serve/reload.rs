@@ -9,7 +9,7 @@ use tokio::signal::unix::Signal;
 
 use super::systemd;
 use crate::app::App;
-use crate::config::{Effective, Loaded};
+use crate::config::{Config, Effective, Loaded};
 use crate::telemetry::Logging;
 
 /// Settings that a running server takes over.
@@ -19,6 +19,9 @@ const LIVE: &[&str] = &[
     "gateway.shadow_percent",
     "log.level",
 ];
+
+/// Those that it takes over too if it has a certificate already, and the new files are good.
+const CERTIFICATE: &[&str] = &["server.tls.cert", "server.tls.key"];
 
 /// Reads the settings each time the signal comes; those that cannot be read change nothing.
 /// `in_force` is what the server was started with.
@@ -50,9 +53,11 @@ fn take_over(app: &App, log: Option<&Logging>, in_force: &mut Loaded, loaded: Lo
     if let Some(log) = log {
         log.set_level(&loaded.config.log.level);
     }
+    let has_certificate = certificate(app, &loaded.config);
+    let is_live = |key| LIVE.contains(&key) || (has_certificate && CERTIFICATE.contains(&key));
     let (live, fixed): (Vec<_>, Vec<_>) = changes(&in_force.effective, &loaded.effective)
         .into_iter()
-        .partition(|changed| LIVE.contains(&changed.key));
+        .partition(|changed| is_live(changed.key));
     for setting in &live {
         tracing::info!("{setting}: in force now");
     }
@@ -79,6 +84,25 @@ fn take_over(app: &App, log: Option<&Logging>, in_force: &mut Loaded, loaded: Lo
     }
     in_force.config.log = loaded.config.log;
     in_force.config.gateway = loaded.config.gateway;
+    if has_certificate {
+        in_force.config.server.tls = loaded.config.server.tls;
+    }
+}
+
+/// Reads the certificate again, whose files may have changed under their old names. Whether it is
+/// that of these settings now.
+fn certificate(app: &App, config: &Config) -> bool {
+    let (Some(tls), Some(_)) = (&app.tls, config.server.tls.files()) else {
+        return false;
+    };
+    match tls.reload(&config.server.tls) {
+        Ok(()) => tracing::info!("the certificate was read again"),
+        Err(error) => {
+            tracing::error!(%error, "the certificate stays as it is");
+            return false;
+        }
+    }
+    true
 }
 
 /// The settings whose values are not what they were.
@@ -94,11 +118,10 @@ fn changes(before: &[Effective], now: &[Effective]) -> Vec<Effective> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
 
     #[test]
     fn what_a_running_server_takes_over_are_settings() {
-        for key in LIVE {
+        for key in LIVE.iter().chain(CERTIFICATE) {
             assert!(Config::options().any(|option| option.key == *key), "{key}");
         }
     }

@@ -33,6 +33,8 @@ pub enum Detail {
     PermissionDenied,
     /// 403; the reason is Django's, in English.
     CsrfFailed(String),
+    /// 429; holds the whole seconds to wait.
+    Throttled(u64),
     /// 403: `Basic` and nothing else.
     BasicNoCredentials,
     /// 403
@@ -61,6 +63,7 @@ impl Detail {
             Detail::MethodNotAllowed(_) => 405,
             Detail::NotAcceptable => 406,
             Detail::UnsupportedMediaType(_) => 415,
+            Detail::Throttled(_) => 429,
         }
     }
 
@@ -105,6 +108,9 @@ impl Detail {
             Detail::UnsupportedMediaType(sent) => {
                 return format!("Unsupported media type \"{sent}\" in request.");
             }
+            Detail::Throttled(seconds) => {
+                return format!("Request was throttled. {}", available(*seconds));
+            }
             Detail::NoMatch(_) | Detail::ParseError(_) | Detail::CsrfFailed(_) => "",
         }
         .to_owned()
@@ -137,8 +143,17 @@ impl Detail {
             Detail::UnsupportedMediaType(sent) => {
                 return format!("요청된 \"{sent}\"가 지원되지 않는 미디어 형태입니다.");
             }
+            Detail::Throttled(seconds) => {
+                return format!("요청이 지연(throttled)되었습니다. {}", available(*seconds));
+            }
             Detail::NoMatch(_) | Detail::ParseError(_) | Detail::CsrfFailed(_) => "",
         }
         .to_owned()
     }
+}
+
+/// The half of a throttle's text that has no translation.
+fn available(seconds: u64) -> String {
+    let plural = if seconds == 1 { "" } else { "s" };
+    format!("Expected available in {seconds} second{plural}.")
 }

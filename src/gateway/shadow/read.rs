@@ -19,8 +19,9 @@ use super::{SETTLE, Verdict, diff, is_drawn};
 use crate::{
     app::App,
     django::{handshake, urls::decode_path},
-    gateway::{Gateway, Peer, body::Outgoing, headers, route},
+    gateway::{Gateway, body::Outgoing, headers, route},
     http::{extract::Request as Whole, middleware, router::Route},
+    server::Peer,
 };
 
 /// Most bytes of an answer that is compared.
@@ -153,8 +154,8 @@ impl Question {
 
     async fn django(&self, gateway: &Gateway) -> Option<Answered> {
         let mut head = self.head.clone();
-        let peer = head.extensions.get().copied().unwrap_or(Peer(None));
-        headers::prepare(&mut head.headers, peer, gateway.trust_forwarded);
+        let peer = head.extensions.get::<Peer>().copied().unwrap_or_default();
+        headers::prepare(&mut head.headers, peer, gateway.trusts(peer));
         let request = Request::from_parts(head, Outgoing::Empty);
         let response = gateway.upstream.send(request).await.ok()?;
         self.answered(response).await

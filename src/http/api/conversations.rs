@@ -3,13 +3,14 @@
 use hyper::StatusCode;
 use uuid::Uuid;
 
-use super::{Failure, admit, data, failed, showable};
+use super::{Failure, admit, allow, data, failed, showable};
 use crate::{
     app::App,
     auth::policy::Caller,
     chat::Conversation,
     django::drf::validate_participants,
     http::{extract::Request, reply::Reply},
+    limits::Action,
     serializers,
     store::Of,
     value::Value,
@@ -18,6 +19,7 @@ use crate::{
 /// `POST`: the conversation of two people; 201 if it is new, 200 if it was there.
 pub async fn create(app: &App, caller: &Caller, request: &Request) -> Result<Reply, Failure> {
     let (first, second) = validate_participants(&data(app, request)?, app.language())?;
+    allow(app, request, Action::Conversation)?;
     let (conversation, is_new) = app
         .chat
         .open_conversation(caller, first, second)

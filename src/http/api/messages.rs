@@ -4,13 +4,14 @@ use futures_util::{StreamExt, future, stream};
 use hyper::StatusCode;
 use uuid::Uuid;
 
-use super::{Failure, admit, data, failed, showable};
+use super::{Failure, admit, allow, data, failed, showable};
 use crate::{
     app::App,
     auth::policy::Caller,
     chat::{Message, NewMessage},
     django::{datetime::in_range, drf::validate_message},
     http::{Broken, extract::Request, listing::Listing, reply::Reply},
+    limits::Action,
     serializers,
     store::{
         Of,
@@ -72,6 +73,7 @@ pub async fn send(
     let valid = validate_message(&data(app, request)?, app.language())?;
     let sender = app.chat.admit_as(caller, &valid.sender_id);
     sender.map_err(failed(app))?;
+    allow(app, request, Action::Message)?;
     let new = NewMessage {
         conversation_id,
         sender_id: valid.sender_id,

@@ -2,12 +2,13 @@
 
 use uuid::Uuid;
 
-use super::{Failure, admit, data, failed};
+use super::{Failure, admit, allow, data, failed};
 use crate::{
     app::App,
     auth::policy::Caller,
     django::drf::validate_reader,
     http::{extract::Request, reply::Reply},
+    limits::Action,
     serializers,
     store::Of,
 };
@@ -27,6 +28,7 @@ pub async fn mark_read(
     let user_id = validate_reader(&data(app, request)?, app.language())?;
     let reader = app.chat.admit_as(caller, &user_id);
     reader.map_err(failed(app))?;
+    allow(app, request, Action::Message)?;
     let receipt = app
         .chat
         .mark_read(message_id, user_id)

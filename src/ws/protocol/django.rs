@@ -18,6 +18,7 @@ use crate::{
         pystr::{is_truthy, str_of},
         uuid::from_python,
     },
+    limits::Action,
     serializers,
     store::{REFUSED, StoreError},
     value::{Text, Value},
@@ -59,6 +60,15 @@ impl Request {
                 _ => None,
             },
             Request::Typing(_) => None,
+        }
+    }
+
+    /// What it counts as.
+    #[must_use]
+    pub fn action(&self) -> Action {
+        match self {
+            Request::Say { .. } | Request::MarkRead { .. } => Action::Message,
+            Request::Typing(_) => Action::Typing,
         }
     }
 }

@@ -60,7 +60,8 @@ impl Server {
         let app = App::start(config(&directory, flags)).await.unwrap();
         let server = server::Server::bind(Arc::clone(&app)).await.unwrap();
         let address = server.address().unwrap();
-        let address = address.strip_prefix("http://").unwrap().parse().unwrap();
+        let (_, address) = address.split_once("://").unwrap();
+        let address = address.parse().unwrap();
         Server {
             app,
             address,

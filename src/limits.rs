@@ -1,0 +1,341 @@
+//! How much one client may ask for, by address and by user: what `[limits]` sets.
+//!
+//! - [`bucket`] remembers what each client has used, within bounded memory,
+//! - [`open`] counts the sockets that are open,
+//! - [`key`] is a client as both know it.
+//!
+//! A [`Meter`] is made for each request and goes with it to whoever does something that is limited;
+//! a socket that may be opened is a [`Seat`], which goes with the socket to its end. Where nothing
+//! is limited both are empty and cost nothing.
+//!
+//! Who refuses says so in the words of Django REST framework's throttles.
+
+mod bucket;
+mod key;
+mod open;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fmt,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::{Duration, Instant},
+};
+
+use hyper::Request;
+
+use self::{bucket::Buckets, key::Key, open::Open};
+use crate::{
+    config::{self, Config, Rate},
+    metrics::Metrics,
+    server::Peer,
+};
+
+/// What is limited by a rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    Request,
+    /// A message sent, or marked as read.
+    Message,
+    Typing,
+    /// The handshake of a WebSocket.
+    Socket,
+    /// A conversation made.
+    Conversation,
+}
+
+impl Action {
+    /// The limit's name in the settings and the metrics.
+    const fn label(self) -> &'static str {
+        match self {
+            Action::Request => "requests",
+            Action::Message => "messages",
+            Action::Typing => "typing",
+            Action::Socket => "sockets",
+            Action::Conversation => "conversations",
+        }
+    }
+}
+
+/// A client has used up what it may. It may try again after so long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a limit was reached")]
+pub struct Throttled {
+    wait: Duration,
+}
+
+/// Asking whether the process lives costs nothing and is not refused.
+const FREE: &str = "/healthz";
+
+/// When there will be room for another open socket is for the client to know.
+const UNTIL_A_SOCKET_ENDS: Duration = Duration::from_secs(10);
+
+impl Throttled {
+    /// Whole seconds after which it is not refused for the same reason, unless it asks for more
+    /// meanwhile.
+    #[must_use]
+    pub fn seconds(self) -> u64 {
+        let whole = self.wait.as_secs();
+        whole + u64::from(self.wait.subsec_nanos() > 0)
+    }
+}
+
+/// The limits of one server, and what its clients have used of them.
+pub struct Limits {
+    address: Rules,
+    user: Rules,
+    buckets: Mutex<Buckets>,
+    open: Open,
+    metrics: Arc<Metrics>,
+}
+
+/// What one kind of client may.
+#[derive(Debug)]
+struct Rules {
+    requests: Option<Rate>,
+    messages: Option<Rate>,
+    typing: Option<Rate>,
+    sockets: Option<Rate>,
+    /// 0 is any number.
+    open_sockets: u32,
+    conversations: Option<Rate>,
+}
+
+/// Takes the rules out of one of the two sections, whose fields have the same names.
+macro_rules! rules {
+    ($section:expr) => {
+        Rules {
+            requests: $section.requests,
+            messages: $section.messages,
+            typing: $section.typing,
+            sockets: $section.sockets,
+            open_sockets: $section.open_sockets,
+            conversations: $section.conversations,
+        }
+    };
+}
+
+impl Rules {
+    fn rate(&self, action: Action) -> Option<Rate> {
+        match action {
+            Action::Request => self.requests,
+            Action::Message => self.messages,
+            Action::Typing => self.typing,
+            Action::Socket => self.sockets,
+            Action::Conversation => self.conversations,
+        }
+    }
+
+    fn limit_anything(&self) -> bool {
+        let actions = [
+            Action::Request,
+            Action::Message,
+            Action::Typing,
+            Action::Socket,
+            Action::Conversation,
+        ];
+        self.open_sockets > 0 || actions.iter().any(|it| self.rate(*it).is_some())
+    }
+}
+
+impl Limits {
+    /// The limits of these settings, if they have any.
+    #[must_use]
+    pub fn of(config: &Config, metrics: Arc<Metrics>) -> Option<Arc<Self>> {
+        let config::Limits {
+            max_tracked,
+            address,
+            user,
+        } = &config.limits;
+        let (address, user) = (rules!(address), rules!(user));
+        let any = address.limit_anything() || user.limit_anything();
+        any.then(|| {
+            Arc::new(Limits {
+                address,
+                user,
+                buckets: Mutex::new(Buckets::new(*max_tracked, Instant::now())),
+                open: Open::default(),
+                metrics,
+            })
+        })
+    }
+
+    /// Meters a request: whose it is, and that it is one.
+    ///
+    /// # Errors
+    /// [`Throttled`] if the address has none left.
+    pub fn admit<B>(
+        self: &Arc<Self>,
+        request: &mut Request<B>,
+        settings: &config::Server,
+    ) -> Result<(), Throttled> {
+        let peer = request.extensions().get::<Peer>().copied();
+        let client = peer.and_then(|peer| peer.client(request.headers(), settings));
+        let meter = Meter::new(self, client);
+        if request.uri().path() != FREE {
+            meter.allow(Action::Request)?;
+        }
+        request.extensions_mut().insert(meter);
+        Ok(())
+    }
+
+    fn rules(&self, key: Key) -> &Rules {
+        match key {
+            Key::User(_) => &self.user,
+            Key::V4(_) | Key::V6(_) => &self.address,
+        }
+    }
+
+    fn take(&self, key: Key, action: Action, now: Instant) -> Result<(), Throttled> {
+        let Some(rate) = self.rules(key).rate(action) else {
+            return Ok(());
+        };
+        let taken = self.buckets().take((key, action), rate, now);
+        taken.map_err(|wait| {
+            self.metrics.limited(action.label(), key.label());
+            Throttled { wait }
+        })
+    }
+
+    fn buckets(&self) -> MutexGuard<'_, Buckets> {
+        self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One client, as far as it is known and anything is limited.
+#[derive(Clone, Default)]
+pub struct Meter(Option<Counted>);
+
+#[derive(Clone)]
+struct Counted {
+    limits: Arc<Limits>,
+    address: Option<Key>,
+    /// Known later than the address.
+    user: OnceLock<Key>,
+}
+
+impl Counted {
+    fn keys(&self) -> impl Iterator<Item = Key> {
+        self.address.into_iter().chain(self.user.get().copied())
+    }
+}
+
+impl fmt::Debug for Meter {
+    /// Who it is stays out of every log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Meter").field(&self.0.is_some()).finish()
+    }
+}
+
+impl Meter {
+    /// The client at this address; nothing is limited by address without one.
+    fn new(limits: &Arc<Limits>, address: Option<IpAddr>) -> Self {
+        Meter(Some(Counted {
+            limits: Arc::clone(limits),
+            address: address.map(Key::of_address),
+            user: OnceLock::new(),
+        }))
+    }
+
+    /// The meter of a request that was [admitted](Limits::admit).
+    #[must_use]
+    pub fn of<B>(request: &Request<B>) -> Self {
+        request
+            .extensions()
+            .get::<Meter>()
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    /// Who the client has shown to be. What an id is worth is for the caller: one that anybody may
+    /// claim would let a stranger use up somebody else's limits.
+    ///
+    /// # Errors
+    /// [`Throttled`] if the user has no request left; the one at hand was only counted for the
+    /// address yet.
+    pub fn is_user(&self, id: &str) -> Result<(), Throttled> {
+        let Some(counted) = &self.0 else {
+            return Ok(());
+        };
+        let key = counted.limits.buckets().user(id);
+        let key = *counted.user.get_or_init(|| key);
+        counted.limits.take(key, Action::Request, Instant::now())
+    }
+
+    /// Counts something the client does.
+    ///
+    /// # Errors
+    /// [`Throttled`]: it is not to be done.
+    pub fn allow(&self, action: Action) -> Result<(), Throttled> {
+        self.allow_at(action, Instant::now())
+    }
+
+    fn allow_at(&self, action: Action, now: Instant) -> Result<(), Throttled> {
+        let Some(counted) = &self.0 else {
+            return Ok(());
+        };
+        counted
+            .keys()
+            .try_for_each(|key| counted.limits.take(key, action, now))
+    }
+
+    /// Counts a socket that the client wants to open.
+    ///
+    /// # Errors
+    /// [`Throttled`] if it has tried too often or has too many.
+    pub fn open_socket(&self) -> Result<Seat, Throttled> {
+        let mut seat = Seat {
+            meter: self.clone(),
+            held: Vec::new(),
+        };
+        if let Some(counted) = &self.0 {
+            counted.keys().try_for_each(|key| seat.take(key))?;
+        }
+        Ok(seat)
+    }
+}
+
+/// A socket that is open or about to be; it counts as one until this is dropped.
+#[derive(Default)]
+pub struct Seat {
+    meter: Meter,
+    held: Vec<open::Held>,
+}
+
+impl Seat {
+    /// Who wants to open the socket, once that is known: it counts for the user too.
+    ///
+    /// # Errors
+    /// As [`Meter::is_user`] and [`Meter::open_socket`].
+    pub fn is_user(&mut self, id: &str) -> Result<(), Throttled> {
+        self.meter.is_user(id)?;
+        let user = self.meter.0.as_ref().and_then(|counted| counted.user.get());
+        user.copied().map_or(Ok(()), |key| self.take(key))
+    }
+
+    fn take(&mut self, key: Key) -> Result<(), Throttled> {
+        let Some(Counted { limits, .. }) = &self.meter.0 else {
+            return Ok(());
+        };
+        limits.take(key, Action::Socket, Instant::now())?;
+        let most = limits.rules(key).open_sockets;
+        if most == 0 {
+            return Ok(());
+        }
+        let Some(held) = limits.open.enter(key, most) else {
+            limits.metrics.limited("open_sockets", key.label());
+            return Err(Throttled {
+                wait: UNTIL_A_SOCKET_ENDS,
+            });
+        };
+        self.held.push(held);
+        Ok(())
+    }
+
+    /// The client of the socket.
+    #[must_use]
+    pub fn meter(&self) -> &Meter {
+        &self.meter
+    }
+}

@@ -1,0 +1,49 @@
+//! How many sockets each client has open. There is an entry for each client with a socket, so there
+//! are never more than there are sockets.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use super::Key;
+
+type Counts = Mutex<HashMap<Key, u32>>;
+
+/// The open sockets of every client.
+#[derive(Default)]
+pub struct Open(Arc<Counts>);
+
+impl Open {
+    /// Counts one more, unless there are `most` already.
+    pub fn enter(&self, key: Key, most: u32) -> Option<Held> {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(key).or_default();
+        if *count >= most {
+            return None;
+        }
+        *count += 1;
+        Some(Held {
+            counts: Arc::clone(&self.0),
+            key,
+        })
+    }
+}
+
+/// One open socket; no longer counted when this is dropped.
+pub struct Held {
+    counts: Arc<Counts>,
+    key: Key,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Occupied(mut entry) = counts.entry(self.key) {
+            *entry.get_mut() -= 1;
+            if *entry.get() == 0 {
+                entry.remove();
+            }
+        }
+    }
+}

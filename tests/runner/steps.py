@@ -202,7 +202,6 @@ STEPS = [
     Step("kit", "the tools of the comparison themselves", kit),
     Step("django_app", "settings read from Django, and what would differ", django_app),
     Step("deploy", "moves behind nginx and HAProxy with the samples", deploy),
-    Step("move", "a whole move and back while 200 people chat, behind nginx and HAProxy", move),
     Step("compat", "side by side with a live Django", compat),
     Step("databases", "side by side on one database, of each kind", compat_databases),
     Step("openapi", "the API document and the answers agree", openapi),
@@ -214,6 +213,7 @@ STEPS = [
     Step("footprint", "size, start and memory are within their limits", lambda options: footprint(options, 30_000)),
 ]
 EXTRA = [
+    Step("move", "a whole move and back while 200 people chat, behind nginx and HAProxy", move),
     Step("footprint", "size, start and memory, in figures", footprint),
     Step("fleet", "a mixed fleet for ten minutes while Redis and processes are killed", fleet),
     Step("commit", "group commit beside inserts by hand, on each kind of database", commit),

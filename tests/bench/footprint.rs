@@ -94,16 +94,11 @@ async fn main() -> ExitCode {
         "ms",
     );
 
+    let idle = idle_mib(&options).await;
+    fine &= report("memory when idle (median)", idle, IDLE_MIB, "MiB");
+
     let directory = Directory::new();
     let server = Process::start_binary(&options.binary, &directory, &[]).await;
-    server
-        .connect()
-        .await
-        .ask(request("GET", "/readyz", &[], None))
-        .await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    fine &= report("memory when idle", mib(&server), IDLE_MIB, "MiB");
-
     let growth = growth_mib(server, options.cycles).await;
     fine &= report("growth over the second half", growth, GROWTH_MIB, "MiB");
     if fine {
@@ -130,6 +125,22 @@ async fn start_ms(options: &Options) -> f64 {
     }
     times.sort();
     times[STARTS / 2].as_secs_f64() * 1e3
+}
+
+/// A second after the first answer. How much of the binary the system has read in by then varies
+/// from start to start.
+async fn idle_mib(options: &Options) -> f64 {
+    let mut figures = Vec::new();
+    for _ in 0..STARTS {
+        let directory = Directory::new();
+        let server = Process::start_binary(&options.binary, &directory, &[]).await;
+        let mut client = server.connect().await;
+        client.ask(request("GET", "/readyz", &[], None)).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        figures.push(mib(&server));
+    }
+    figures.sort_by(f64::total_cmp);
+    figures[STARTS / 2]
 }
 
 /// Runs the cycles, and prints the memory as they go.

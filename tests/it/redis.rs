@@ -6,6 +6,7 @@
 //! `requirements-*.txt` here. What is missing is said, and its tests are skipped. Which statement of the wire
 //! contract is shown by which test stands in `src/layer/README.md`.
 
+mod audience;
 mod beside;
 mod core;
 mod fleet;

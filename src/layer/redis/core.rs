@@ -10,11 +10,13 @@
 //! - Sweep, count, add and renew are one script for all queues on a host.
 //! - Memberships are renewed, looked after, restored on a host that came back, and ended at the
 //!   end. [`Received::Gap`] tells when events may have been missed.
-//! - Events of one group go out in the order of the calls, all that has gathered in one write.
+//! - Events of one group go out in the order of the calls, all that has gathered in one write; and
+//!   in one round trip where the group has the members it had last time.
 //!
 //! `keeper` restores what we are members of; `reader` empties our queue; `sender` fills
-//! those of others.
+//! those of others, which `audience` knows.
 
+mod audience;
 mod keeper;
 mod reader;
 mod sender;
@@ -154,6 +156,7 @@ impl Core {
         Life {
             now: clock::seconds(),
             expiry: self.settings.expiry,
+            group_expiry: self.settings.group_expiry,
         }
     }
 
@@ -271,13 +274,15 @@ impl ChannelLayer for CoreLayer {
             Route::Plain
         };
         let entry = Entry {
+            group: None,
             key: &queue_key(&core.settings.prefix, queue),
             score: core.clock.score(),
             capacity: core.settings.capacities.of(channel),
             bytes: core.inbox.codec.seal(&fields, route, clock::seconds()),
         };
         // Where Python reads, which is not where Python would send.
-        let added = core.host_of(queue)?.link.add(&[entry], core.life()).await?;
+        let host = core.host_of(queue)?;
+        let added = host.link.add(&[], &[entry], core.life()).await?;
         core.count(&added);
         if added.full.is_empty() {
             Ok(())

@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 
 use super::{
     address::Address,
-    script::{self, Added, Entry, Life},
+    script::{self, Added, Entry, Group, Life},
 };
 use crate::layer::LayerError;
 
@@ -115,23 +115,28 @@ impl Link {
             .try_for_each(|answer| accepted(answer).map(|_| ()))
     }
 
-    /// Puts entries into their queues, in their order; with the script's text if the server has
-    /// forgotten its name.
+    /// Puts entries into their queues, in their order, but for those of groups that have changed;
+    /// with the script's text if the server has forgotten its name.
     ///
     /// # Errors
     /// As [`run`](Self::run).
-    pub async fn add(&self, entries: &[Entry<'_>], lifetime: Life) -> Result<Added, LayerError> {
+    pub async fn add(
+        &self,
+        groups: &[Group<'_>],
+        entries: &[Entry<'_>],
+        lifetime: Life,
+    ) -> Result<Added, LayerError> {
         let mut live = self.live()?;
-        let call = script::call(live.script.as_deref(), entries, lifetime);
+        let call = script::call(live.script.as_deref(), groups, entries, lifetime);
         let mut reply = answer(&mut live, &call).await;
         let forgotten = ErrorKind::Server(ServerErrorKind::NoScript);
         if reply.as_ref().is_err_and(|error| error.kind() == forgotten) {
             // The text makes the server remember it again under the same name.
-            let text = script::call(None, entries, lifetime);
+            let text = script::call(None, groups, entries, lifetime);
             reply = answer(&mut live, &text).await;
         }
         match reply {
-            Ok(reply) => Ok(script::added(&reply)),
+            Ok(reply) => Ok(script::added(reply)),
             Err(error) => Err(self.failed(&live, &error)),
         }
     }

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::{StreamExt, stream::FuturesOrdered};
 use redis::{Cmd, Value, aio::MultiplexedConnection, cmd};
 
 use super::{Core, Host, local_of, queue_key};
@@ -29,10 +30,13 @@ const BATCH: usize = 512;
 
 impl Core {
     /// Returns only when the connection is gone.
+    ///
+    /// Once an entry came, the rest of the queue and the wait for the next are asked for in one
+    /// write: a queue that is emptied costs one round trip, and a lone entry none.
     pub(super) async fn read(
         &self,
         host: &Host,
-        mut connection: MultiplexedConnection,
+        connection: MultiplexedConnection,
         seen: &Seen,
     ) -> LayerError {
         let key = queue_key(&self.settings.prefix, &self.queue);
@@ -42,17 +46,29 @@ impl Core {
         let batch = full.clamp(1, BATCH);
         let wait = cmd("BZPOPMIN").arg(&key).arg(BLOCK).take();
         let drain = cmd("ZPOPMIN").arg(&key).arg(batch).take();
+        let ask = |waits| {
+            ask(
+                connection.clone(),
+                if waits { &wait } else { &drain },
+                waits,
+            )
+        };
+        let mut asked = FuturesOrdered::from_iter([ask(true)]);
         let mut looked = Instant::now();
         // Entries taken since the queue was last seen empty.
         let mut run = 0;
         loop {
-            let waits = run == 0;
-            let asked = ask(&mut connection, if waits { &wait } else { &drain }).await;
-            let entries = match asked {
-                Ok(answer) if waits => first(answer),
-                Ok(answer) => pairs(answer),
-                Err(error) => return error,
+            let (waits, entries) = match asked.next().await {
+                Some(Ok((waits, answer))) if waits => (waits, first(answer)),
+                Some(Ok((waits, answer))) => (waits, pairs(answer)),
+                Some(Err(error)) => return error,
+                None => return LayerError::Closed,
             };
+            let taken = entries.len();
+            if waits {
+                asked.extend((taken > 0).then(|| ask(false)));
+                asked.push_back(ask(true));
+            }
             let since = seen.get();
             if looked.elapsed() >= Duration::from_secs(self.settings.expiry) {
                 // Entries may have been swept while we were not looking.
@@ -60,7 +76,6 @@ impl Core {
                 self.inbox.back(host.number);
             }
             looked = Instant::now();
-            let taken = entries.len();
             self.take_all(entries).await;
             run += taken;
             if !waits {
@@ -121,10 +136,15 @@ impl Core {
     }
 }
 
-async fn ask(connection: &mut MultiplexedConnection, command: &Cmd) -> Result<Value, LayerError> {
+/// With the answer comes what was asked.
+async fn ask<T>(
+    mut connection: MultiplexedConnection,
+    command: &Cmd,
+    asked: T,
+) -> Result<(T, Value), LayerError> {
     let answer = connection.send_packed_command(command).await;
     match answer.and_then(Value::extract_error) {
-        Ok(answer) => Ok(answer),
+        Ok(answer) => Ok((asked, answer)),
         Err(error) if means_gone(&error) => Err(LayerError::Unavailable(error.to_string())),
         Err(error) => Err(LayerError::Refused(error.to_string())),
     }

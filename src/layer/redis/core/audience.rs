@@ -1,0 +1,121 @@
+//! Who hears what is sent to a group: the queues of the other processes in it.
+//!
+//! What Redis says of a group is kept with its digest, so that the next events are sent with the
+//! question whether it is still so instead of after it.
+
+use std::collections::HashMap;
+
+use redis::Value;
+
+use super::{Core, Host, local_of, queue_key, queue_of};
+use crate::layer::{
+    LayerError,
+    redis::{script::Changed, shard::shard},
+};
+
+/// Most groups whose members are kept: some 400 bytes each where few processes are in a group.
+const KEPT: usize = 10_000;
+
+/// The groups of one host that were sent to, as they were then.
+#[derive(Default)]
+pub(super) struct Audiences {
+    groups: HashMap<String, Audience>,
+}
+
+/// Who else was in a group.
+struct Audience {
+    digest: String,
+    targets: Vec<Target>,
+}
+
+/// A queue with members of a group.
+pub(super) struct Target {
+    /// The place of its host.
+    pub host: usize,
+    pub key: String,
+    pub names: Vec<String>,
+    pub capacity: usize,
+}
+
+impl Audiences {
+    /// Makes room between two batches. Groups that are still in use are back after one more
+    /// question each.
+    pub fn bound(&mut self) {
+        if self.groups.len() >= KEPT {
+            self.groups.clear();
+        }
+    }
+
+    /// Of the members that are known; empty if none are.
+    pub fn digest(&self, group: &str) -> &str {
+        let audience = self.groups.get(group);
+        audience.map_or("", |audience| &audience.digest)
+    }
+
+    pub fn targets(&self, group: &str) -> &[Target] {
+        let audience = self.groups.get(group);
+        audience.map_or(&[], |audience| &audience.targets)
+    }
+}
+
+impl Core {
+    /// Takes over what Redis says of a group.
+    pub(super) fn learn(
+        &self,
+        host: &Host,
+        audiences: &mut Audiences,
+        group: &str,
+        changed: Changed,
+    ) -> Result<(), LayerError> {
+        audiences.groups.remove(group);
+        let targets = self.queues(self.others(host, group, changed.members?));
+        let digest = changed.digest;
+        let audience = Audience { digest, targets };
+        audiences.groups.insert(group.to_owned(), audience);
+        Ok(())
+    }
+
+    /// The members in other processes. If ours is not among them, Redis has forgotten us.
+    fn others(&self, host: &Host, group: &str, members: Vec<Value>) -> Vec<String> {
+        let mut ours = false;
+        let mut others = Vec::with_capacity(members.len());
+        for member in members {
+            let Value::BulkString(name) = member else {
+                continue;
+            };
+            match String::from_utf8(name) {
+                Ok(name) if local_of(&name, &self.queue).is_some() => ours = true,
+                Ok(name) => others.push(name),
+                // Python fails at such a name, and nobody in the group hears anything.
+                Err(_) => self.inbox.unroutable(),
+            }
+        }
+        if !ours && host.members().is_told(group) {
+            host.missing.notify_one();
+        }
+        others
+    }
+
+    /// The queues of these channels, in the order of their first names.
+    fn queues(&self, names: Vec<String>) -> Vec<Target> {
+        let mut places: HashMap<String, usize> = HashMap::new();
+        let mut targets: Vec<Target> = Vec::new();
+        for name in names {
+            let queue = queue_of(&name);
+            let place = *places.entry(queue.to_owned()).or_insert_with(|| {
+                targets.push(Target {
+                    host: shard(queue.as_bytes(), self.hosts.len()),
+                    key: queue_key(&self.settings.prefix, queue),
+                    names: Vec::new(),
+                    // As in the original, the first name decides for the whole queue.
+                    capacity: self.settings.capacities.of(&name),
+                });
+                targets.len() - 1
+            });
+            if let Some(target) = targets.get_mut(place) {
+                target.names.push(name);
+            }
+        }
+        targets
+    }
+}

@@ -1,6 +1,7 @@
 //! Accepts, limits, and ends: the frame around every connection. [`Listener`] is the socket it
 //! listens on, and [`waiting`] what is answered there before there is anything to serve.
 
+mod door;
 mod listener;
 mod peer;
 mod proxy;
@@ -27,7 +28,10 @@ use tokio::{
 };
 use tracing::Instrument as _;
 
-use self::stream::Place;
+use self::{
+    door::{Unwelcome, welcome},
+    stream::Place,
+};
 pub use self::{
     listener::Listener,
     peer::{FORWARDED_FOR, Peer},
@@ -36,7 +40,7 @@ pub use self::{
 use crate::{
     app::App,
     config::Bind,
-    http::{middleware, reply},
+    http::{Response, middleware, reply},
     telemetry::request::RequestId,
 };
 
@@ -187,45 +191,41 @@ async fn serve(app: Arc<App>, socket: Socket, place: Place, number: u64) {
     speak(app, stream, peer, (number, first_head)).await;
 }
 
-/// What comes before HTTP, in time: a proxy's header, the TLS handshake.
+/// What comes before HTTP, in time.
 async fn welcomed(app: &App, socket: Socket, deadline: Instant) -> Option<(Io, Peer)> {
-    tokio::select! {
-        welcomed = timeout_at(deadline, welcome(app, socket)) => {
-            if welcomed.is_err() && app.tls.is_some() {
-                app.metrics.tls_failure("late");
+    let welcome = welcome(&app.config.server, app.tls.as_ref(), socket);
+    let welcomed = tokio::select! {
+        welcomed = timeout_at(deadline, welcome) => welcomed,
+        () = app.drain.begun() => return None,
+    };
+    match welcomed {
+        Ok(Ok(welcomed)) => return Some(welcomed),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "a connection was refused");
+            match error {
+                Unwelcome::Proxy(_) => app.metrics.proxy_refused(),
+                Unwelcome::Tls(failure) => app.metrics.tls_failure(failure.label()),
             }
-            welcomed.ok().flatten()
         }
-        () = app.drain.begun() => None,
+        Err(_) if app.tls.is_some() => app.metrics.tls_failure("late"),
+        Err(_) => {}
     }
+    None
 }
 
-async fn welcome(app: &App, mut socket: Socket) -> Option<(Io, Peer)> {
-    let settings = &app.config.server;
-    let mut address = socket.peer();
-    if settings.proxy_protocol && settings.trusts(address) {
-        match proxy::read(&mut socket).await {
-            Ok(client) => address = client.or(address),
-            Err(error) => {
-                tracing::debug!(%error, "a proxy was refused");
-                app.metrics.proxy_refused();
-                return None;
-            }
-        }
+async fn answer(
+    app: Arc<App>,
+    mut request: Request<Incoming>,
+    id: RequestId,
+) -> Result<Response, Infallible> {
+    let span = id.span(request.headers());
+    request.extensions_mut().insert(id);
+    let drain = app.drain.clone();
+    let mut response = middleware::handle(app, request).instrument(span).await;
+    if drain.has_begun() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        reply::close(&mut response);
     }
-    let secure = app.tls.is_some();
-    let io = match &app.tls {
-        None => Io::Plain(socket),
-        Some(tls) => match tls.accept(socket).await {
-            Ok(stream) => Io::Tls(Box::new(stream.into())),
-            Err(error) => {
-                tracing::debug!(%error, "no TLS connection");
-                app.metrics.tls_failure(error.label());
-                return None;
-            }
-        },
-    };
-    Some((io, Peer { address, secure }))
+    Ok(response)
 }
 
 /// HTTP, to the end of the connection or to its upgrade. The first head has to be there in time.
@@ -246,18 +246,7 @@ async fn speak(
                 request.extensions_mut().insert(peer);
             }
             let id = RequestId::new(number, asked.fetch_add(1, Ordering::Relaxed) + 1);
-            let span = id.span(request.headers());
-            request.extensions_mut().insert(id);
-            let app = Arc::clone(&app);
-            let answering = async move {
-                let drain = app.drain.clone();
-                let mut response = middleware::handle(app, request).await;
-                if drain.has_begun() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-                    reply::close(&mut response);
-                }
-                Ok::<_, Infallible>(response)
-            };
-            answering.instrument(span)
+            answer(Arc::clone(&app), request, id)
         })
     };
     let connection = http1::Builder::new()

@@ -11,6 +11,7 @@ pub mod mysql;
 pub mod postgres;
 pub mod schema;
 pub mod sqlite;
+mod users;
 
 use std::sync::Arc;
 
@@ -28,15 +29,42 @@ use history::{Page, Place};
 
 pub use commit::Announce;
 
+use commit::Committer;
+
 /// The tables of one chat. Every call that writes returns after the commit, never before.
 #[async_trait]
 pub trait Store: Send + Sync {
+    /// The way to whoever writes.
+    fn committer(&self) -> &Committer;
+
     /// The conversation of the two participants, in either order, and whether this call made it.
     async fn get_or_create_conversation(
         &self,
         participant1_id: String,
         participant2_id: String,
-    ) -> Result<(Conversation, bool), StoreError>;
+    ) -> Result<(Conversation, bool), StoreError> {
+        let found = self.conversation_of_pair(&participant1_id, &participant2_id);
+        if let Some(conversation) = found.await? {
+            return Ok((conversation, false));
+        }
+        let (made, is_new) = self
+            .committer()
+            .create_conversation(participant1_id, participant2_id)
+            .await?;
+        if is_new {
+            return Ok((made, true));
+        }
+        // Somebody was faster: there may be messages already.
+        let found = self.conversation(made.id).await?;
+        Ok((found.unwrap_or(made), false))
+    }
+
+    /// The conversation of the two participants, in either order.
+    async fn conversation_of_pair(
+        &self,
+        participant1_id: &str,
+        participant2_id: &str,
+    ) -> Result<Option<Conversation>, StoreError>;
 
     async fn conversation(&self, id: Uuid) -> Result<Option<Conversation>, StoreError>;
 
@@ -82,7 +110,9 @@ pub trait Store: Send + Sync {
         &self,
         new: NewMessage,
         announce: Announce,
-    ) -> Result<Option<Message>, StoreError>;
+    ) -> Result<Option<Message>, StoreError> {
+        self.committer().insert(new, announce).await
+    }
 
     /// Raises the receipt of this user for this message to `read`, making it if there is none.
     /// `None` and nothing stored if there is no such message.
@@ -90,7 +120,9 @@ pub trait Store: Send + Sync {
         &self,
         message_id: Uuid,
         user_id: String,
-    ) -> Result<Option<Receipt>, StoreError>;
+    ) -> Result<Option<Receipt>, StoreError> {
+        self.committer().mark_read(message_id, user_id).await
+    }
 
     /// The two participants, as they are stored.
     async fn participants(&self, of: Of) -> Result<Option<[String; 2]>, StoreError>;
@@ -133,14 +165,6 @@ pub struct UserRow {
     pub is_active: bool,
     /// The user's id in the chat.
     pub chat_id: String,
-}
-
-/// What tells whether a user is active, as SQL with this quote around names.
-fn active(columns: &DjangoSession, quote: char) -> String {
-    match &columns.active_column {
-        Some(column) => format!("{quote}{column}{quote}"),
-        None => "1".to_owned(),
-    }
 }
 
 /// An id without the dashes, if it is a UUID.

@@ -7,9 +7,11 @@
 //! - [`queue`] holds what waits to be written, with a bound,
 //! - [`writer`] lays out frames,
 //! - [`history`] tells a long history piece by piece,
+//! - `work` does what was asked, and `ending` says goodbye,
 //! - [`connection`] owns the socket and runs it all.
 
 pub mod connection;
+mod ending;
 pub mod heartbeat;
 pub mod history;
 pub mod protocol;
@@ -17,4 +19,5 @@ pub mod queue;
 pub mod reader;
 pub mod session;
 pub mod upgrade;
+mod work;
 pub mod writer;

@@ -16,7 +16,7 @@ HERE = Path(__file__).resolve().parent
 # The kit's modules are on the path once this one is imported.
 sys.path.insert(0, str(HERE.parent / "kit"))
 
-from servers import free_port  # noqa: E402
+from servers import free_port, tied  # noqa: E402
 
 START_TIMEOUT_S = 60
 
@@ -63,7 +63,7 @@ class Front:
 
     def start(self):
         with (self.directory / "log").open("ab") as log:
-            self.process = subprocess.Popen(self.command(), stdout=log, stderr=log)
+            self.process = subprocess.Popen(tied(self.command()), stdout=log, stderr=log)
         deadline = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline and self.process.poll() is None:
             with socket.socket() as probe:

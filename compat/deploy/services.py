@@ -5,7 +5,7 @@ import time
 
 from fronts import program
 from pair import directory
-from servers import free_port
+from servers import free_port, tied
 
 START_TIMEOUT_S = 60
 
@@ -56,6 +56,6 @@ def needed(case, name):
 
 
 def run(case, command):
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(tied(command), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     case.addCleanup(process.wait)
     case.addCleanup(process.terminate)

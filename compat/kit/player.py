@@ -74,17 +74,16 @@ async def play_one(pair, scenario):
                 if "error" in result or result.get("status", 200) >= 400:
                     verdict = Verdict("differs", None, (f"{side}: setup {step.name!r} failed: {result}",))
                     return [Record(scenario.name, step.name, verdict) for step in scenario.steps]
-        records = []
-        for step in scenario.steps:
-            if step.kind == "sql" and not pair.has_databases:
-                verdict = Verdict(SKIPPED)
-            else:
-                verdict = judge(step, *await play_both(step, sessions), pair.expect_equal)
-            records.append(Record(scenario.name, step.name, verdict))
-        return records
+        return [Record(scenario.name, step.name, await compare(pair, step, sessions)) for step in scenario.steps]
     finally:
         for session in sessions:
             await session.release()
+
+
+async def compare(pair, step, sessions):
+    if step.kind == "sql" and not pair.has_databases:
+        return Verdict(SKIPPED)
+    return judge(step, *await play_both(step, sessions), pair.expect_equal)
 
 
 async def play_shared(pair, scenarios, report=None):
@@ -115,14 +114,7 @@ async def play_shared_one(pair, scenario, maker):
         for session in sessions:
             session.variables = dict(sessions[maker].variables)
             session.names = Verbatim()
-        records = []
-        for step in scenario.steps:
-            if step.kind == "sql" and not pair.has_databases:
-                verdict = Verdict(SKIPPED)
-            else:
-                verdict = judge(step, *await play_both(step, sessions), pair.expect_equal)
-            records.append(Record(scenario.name, step.name, verdict))
-        return records
+        return [Record(scenario.name, step.name, await compare(pair, step, sessions)) for step in scenario.steps]
     finally:
         for session in sessions:
             await session.release()

@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -84,10 +85,19 @@ def clean_environment(**settings):
     return {**kept, "PYTHONDONTWRITEBYTECODE": "1", **settings}
 
 
+def tied(command):
+    """The command, to be ended by the system when we are, however that happens: for a thread that lives as long as we.
+
+    Without `setpriv` (util-linux) it is the command as it is.
+    """
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "TERM", "--", *command] if setpriv else command
+
+
 def launch(name, command, environment, directory, port, database, log):
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, env=environment, cwd=directory, stdout=output, stderr=output, start_new_session=True
+            tied(command), env=environment, cwd=directory, stdout=output, stderr=output, start_new_session=True
         )
     return Server(name, f"http://127.0.0.1:{port}", database, process, log)
 

@@ -24,6 +24,7 @@ use crate::config::{Config, Database, Effective, Loaded, Refusal};
 use crate::server::{Ended, Listener, Server, waiting};
 use crate::store::StoreError;
 use crate::telemetry::Logging;
+use crate::tls::Tls;
 
 /// How often recorded durations are folded into their buckets, and repeated lines summed up.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -96,9 +97,10 @@ async fn start(config: &Config) -> Result<(Arc<App>, Listener), ExitCode> {
         Err(error) => return Err(failed(error)),
     };
     let listener = listen(config).await?;
+    let tls = Tls::of(&config.server.tls).map_err(|error| failed(error.into()))?;
     let app = tokio::select! {
         app = wait_for_database(config, began, error) => app.map_err(failed)?,
-        never = waiting::answer(&listener) => match never {},
+        never = waiting::answer(&listener, &config.server, tls) => match never {},
     };
     Ok((app, listener))
 }

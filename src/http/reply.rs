@@ -87,8 +87,7 @@ impl Reply {
 
     #[must_use]
     pub fn detail(detail: &Detail, language: Language) -> Self {
-        let status = StatusCode::from_u16(detail.status()).unwrap_or(StatusCode::BAD_REQUEST);
-        Reply::new(status, detail.to_value(language))
+        Reply::new(status_of(detail), detail.to_value(language))
     }
 
     #[must_use]
@@ -212,8 +211,7 @@ fn json_bytes(value: &Value, indent: Option<usize>) -> Vec<u8> {
 #[must_use]
 pub fn throttled(throttled: Throttled, language: Language) -> Response {
     let seconds = throttled.seconds();
-    let body = Detail::Throttled(seconds).to_value(language);
-    let mut response = plain(StatusCode::TOO_MANY_REQUESTS, JSON, json_bytes(&body, None));
+    let mut response = compact(&Detail::Throttled(seconds), language);
     response.headers_mut().insert(RETRY_AFTER, seconds.into());
     response
 }
@@ -222,13 +220,20 @@ pub fn throttled(throttled: Throttled, language: Language) -> Response {
 /// the cookies nor the methods of the view are known yet.
 #[must_use]
 pub fn unnegotiated(detail: &Detail, allow: &'static str, language: Language) -> Response {
-    let status = StatusCode::from_u16(detail.status()).unwrap_or(StatusCode::NOT_ACCEPTABLE);
-    let mut response = plain(status, JSON, json_bytes(&detail.to_value(language), None));
+    let mut response = compact(detail, language);
     let headers = response.headers_mut();
     headers.insert(VARY, HeaderValue::from_static("Accept"));
     headers.insert(ALLOW, HeaderValue::from_static(allow));
     headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     response
+}
+
+fn compact(detail: &Detail, language: Language) -> Response {
+    json(status_of(detail), &detail.to_value(language))
+}
+
+fn status_of(detail: &Detail) -> StatusCode {
+    StatusCode::from_u16(detail.status()).unwrap_or(StatusCode::BAD_REQUEST)
 }
 
 /// Django's page for a path that does not exist.

@@ -39,6 +39,10 @@ use crate::{
 /// Most writes that share one transaction. Bounds the statement and how long a batch can take.
 pub const BATCH_MAX: usize = 512;
 
+/// Text in messages with which a batch is full, in bytes: what is written in one go must be
+/// written in the time that a database is given to answer.
+const BATCH_BYTES: usize = 8 << 20;
+
 /// Writes that may wait while a batch is committed; past it callers wait to hand theirs over.
 const QUEUE: usize = 4096;
 
@@ -87,6 +91,16 @@ pub type Announce = Box<dyn FnOnce(&Message) + Send>;
 struct Item {
     draft: Draft,
     done: Done,
+}
+
+impl Item {
+    /// Text in a message, which is what may be long.
+    fn bytes(&self) -> usize {
+        match &self.draft {
+            Draft::Message(new) => new.content.len(),
+            Draft::Ready(_) => 0,
+        }
+    }
 }
 
 enum Draft {

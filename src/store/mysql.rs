@@ -18,12 +18,12 @@ use uuid::Uuid;
 use self::{options::Options, pool::Pool, write::Writer};
 use super::{
     Of, SessionRow, Store, StoreError, UserRow, bare,
-    commit::{Announce, Committer},
+    commit::Committer,
     history::{PAGE_BYTES, PAGE_MESSAGES, Page, Place},
     schema,
 };
 use crate::{
-    chat::{Conversation, Message, NewMessage, Receipt},
+    chat::{Conversation, Message},
     config::{DjangoSession, Store as Settings, Tables},
     django::datetime::Timestamp,
     metrics::Metrics,
@@ -104,25 +104,17 @@ impl MysqlStore {
 
 #[async_trait]
 impl Store for MysqlStore {
-    async fn get_or_create_conversation(
+    fn committer(&self) -> &Committer {
+        &self.committer
+    }
+
+    async fn conversation_of_pair(
         &self,
-        participant1_id: String,
-        participant2_id: String,
-    ) -> Result<(Conversation, bool), StoreError> {
-        let pair = query::pair(&self.tables, &participant1_id, &participant2_id);
-        if let Some(found) = self.find(&pair).await? {
-            return Ok((found, false));
-        }
-        let (conversation, made) = self
-            .committer
-            .create_conversation(participant1_id, participant2_id)
-            .await?;
-        if made {
-            return Ok((conversation, true));
-        }
-        // Somebody was faster: there may be messages already.
-        let found = self.conversation(conversation.id).await?;
-        Ok((found.unwrap_or(conversation), false))
+        participant1_id: &str,
+        participant2_id: &str,
+    ) -> Result<Option<Conversation>, StoreError> {
+        let pair = query::pair(&self.tables, participant1_id, participant2_id);
+        self.find(&pair).await
     }
 
     async fn conversation(&self, id: Uuid) -> Result<Option<Conversation>, StoreError> {
@@ -196,22 +188,6 @@ impl Store for MysqlStore {
 
     async fn message_exists(&self, id: Uuid) -> Result<bool, StoreError> {
         self.exists(&query::message_exists(&self.tables, id)).await
-    }
-
-    async fn insert_message(
-        &self,
-        new: NewMessage,
-        announce: Announce,
-    ) -> Result<Option<Message>, StoreError> {
-        self.committer.insert(new, announce).await
-    }
-
-    async fn mark_read(
-        &self,
-        message_id: Uuid,
-        user_id: String,
-    ) -> Result<Option<Receipt>, StoreError> {
-        self.committer.mark_read(message_id, user_id).await
     }
 
     async fn participants(&self, of: Of) -> Result<Option<[String; 2]>, StoreError> {

@@ -69,6 +69,19 @@ pub fn address_of(settings: &Settings) -> Result<Address, StoreError> {
 
 #[async_trait]
 impl Store for PostgresStore {
+    fn committer(&self) -> &Committer {
+        &self.committer
+    }
+
+    async fn conversation_of_pair(
+        &self,
+        participant1_id: &str,
+        participant2_id: &str,
+    ) -> Result<Option<Conversation>, StoreError> {
+        let (one, two) = (participant1_id, participant2_id);
+        query::conversation_of_pair(&self.readers, &self.tables, one, two).await
+    }
+
     async fn get_or_create_conversation(
         &self,
         participant1_id: String,
@@ -76,8 +89,7 @@ impl Store for PostgresStore {
     ) -> Result<(Conversation, bool), StoreError> {
         storable([&participant1_id, &participant2_id])?;
         let (one, two) = (cut(&participant1_id), cut(&participant2_id));
-        let found = query::conversation_of_pair(&self.readers, &self.tables, one, two).await?;
-        if let Some(conversation) = found {
+        if let Some(conversation) = self.conversation_of_pair(one, two).await? {
             return Ok((conversation, false));
         }
         let (made, new) = self

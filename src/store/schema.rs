@@ -151,6 +151,20 @@ pub fn compare(
     findings
 }
 
+/// Fails if tables are missing that are not ours to make.
+///
+/// # Errors
+/// [`StoreError::Schema`]: those with names of their own are Django's.
+pub fn may_be_made(missing: &[&str], tables: &Tables) -> Result<(), StoreError> {
+    match missing.first() {
+        Some(first) if *tables != Tables::default() => Err(StoreError::Schema(format!(
+            "table {first} is missing, and tables with names of their own are made by Django: run \
+             `manage.py migrate` first"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// Lets nobody start on tables that cannot be used.
 ///
 /// # Errors

@@ -21,12 +21,12 @@ use uuid::Uuid;
 use self::{pool::Readers, write::Writer};
 use super::{
     Of, SessionRow, Store, StoreError, UserRow, bare,
-    commit::{Announce, Committer},
+    commit::Committer,
     history::{Page, Place},
     schema,
 };
 use crate::{
-    chat::{Conversation, Message, NewMessage, Receipt},
+    chat::Conversation,
     config::{DjangoSession, Store as Settings, Tables},
     django::datetime::Timestamp,
     metrics::Metrics,
@@ -73,30 +73,20 @@ pub fn path_of(settings: &Settings) -> Result<PathBuf, StoreError> {
 
 #[async_trait]
 impl Store for SqliteStore {
-    async fn get_or_create_conversation(
+    fn committer(&self) -> &Committer {
+        &self.committer
+    }
+
+    async fn conversation_of_pair(
         &self,
-        participant1_id: String,
-        participant2_id: String,
-    ) -> Result<(Conversation, bool), StoreError> {
+        participant1_id: &str,
+        participant2_id: &str,
+    ) -> Result<Option<Conversation>, StoreError> {
         let tables = Arc::clone(&self.tables);
-        let pair = (participant1_id.clone(), participant2_id.clone());
-        let found = self
-            .readers
-            .read(move |db| query::conversation_of_pair(db, &tables, &pair.0, &pair.1))
-            .await?;
-        if let Some(conversation) = found {
-            return Ok((conversation, false));
-        }
-        let (conversation, made) = self
-            .committer
-            .create_conversation(participant1_id, participant2_id)
-            .await?;
-        if made {
-            return Ok((conversation, true));
-        }
-        // Somebody was faster: there may be messages already.
-        let found = self.conversation(conversation.id).await?;
-        Ok((found.unwrap_or(conversation), false))
+        let (one, two) = (participant1_id.to_owned(), participant2_id.to_owned());
+        self.readers
+            .read(move |db| query::conversation_of_pair(db, &tables, &one, &two))
+            .await
     }
 
     async fn conversation(&self, id: Uuid) -> Result<Option<Conversation>, StoreError> {
@@ -175,22 +165,6 @@ impl Store for SqliteStore {
         self.readers
             .read(move |db| query::message_exists(db, &tables, id))
             .await
-    }
-
-    async fn insert_message(
-        &self,
-        new: NewMessage,
-        announce: Announce,
-    ) -> Result<Option<Message>, StoreError> {
-        self.committer.insert(new, announce).await
-    }
-
-    async fn mark_read(
-        &self,
-        message_id: Uuid,
-        user_id: String,
-    ) -> Result<Option<Receipt>, StoreError> {
-        self.committer.mark_read(message_id, user_id).await
     }
 
     async fn participants(&self, of: Of) -> Result<Option<[String; 2]>, StoreError> {

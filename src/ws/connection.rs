@@ -6,43 +6,39 @@
 //! than the store commits is slowed down by TCP and not by memory.
 
 use std::{
-    future::Future,
-    pin::{Pin, pin},
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
 use bytes::{Bytes, BytesMut};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadHalf, WriteHalf},
     time::sleep_until,
 };
-use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::{
+    ending::{Ending, GONE, shut_down},
     heartbeat::Heartbeat,
-    history::Telling,
-    protocol::django::Request,
+    history::{First, Rest},
     queue::Queue,
     reader::Reader,
     session::{Action, Reason, Session},
+    work::Work,
     writer::{Writer, is_control},
 };
 use crate::{
     app::App,
-    auth::{Admission, policy::Caller},
-    chat::{Chat, ChatError, NewMessage},
-    django::{datetime::Zone, drf::Detail},
+    auth::Admission,
+    chat::ChatError,
+    django::drf::Detail,
     gateway::{Side, rollout::Moved},
     hub::Membership,
     limits::Seat,
-    store::{Of, StoreError},
+    store::StoreError,
     telemetry::request::{ACCESS, RequestId},
 };
-
-/// How long a peer may take to answer our close frame.
-pub const CLOSING: Duration = Duration::from_secs(5);
 
 /// Room for one read. An idle socket keeps this much and no more.
 const READ: usize = 512;
@@ -52,12 +48,6 @@ const ANSWERS: usize = 64;
 
 /// What the JSON around a text of `ws.max_message_bytes` may take.
 const ENVELOPE: usize = 256;
-
-/// The close code for the metrics when the connection just went away.
-const GONE: u16 = 1006;
-
-/// A request under way.
-type Work = Pin<Box<dyn Future<Output = Result<(), ChatError>> + Send>>;
 
 /// One open socket and everything it holds.
 pub struct Connection<S> {
@@ -76,31 +66,12 @@ pub struct Connection<S> {
     writer: Writer,
     read: ReadHalf<S>,
     write: WriteHalf<S>,
-    /// The rest of a long history. Until it has been told, all other text waits in the queue.
-    telling: Option<Box<Telling>>,
+    /// Until the history has been told, all other text waits in the queue.
+    history: Rest,
     /// When the token or session it was opened with runs out.
     until: Option<Instant>,
-    /// At most one: a client's requests are performed in their order.
-    work: Option<Work>,
-    /// Set by the close frame of either side.
+    work: Work,
     ending: Option<Ending>,
-}
-
-/// What a socket is told first: its history.
-pub enum First {
-    /// Whole.
-    Frame(Bytes),
-    /// In fragments, which are still to be read.
-    Telling(Box<Telling>),
-}
-
-/// How a connection comes to its end.
-struct Ending {
-    code: u16,
-    /// Past it nothing is waited for any more.
-    by: Instant,
-    /// The other side has sent its close frame: once ours is written we are through.
-    answered: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
@@ -126,13 +97,13 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
             limits.max_message_bytes.saturating_add(ENVELOPE),
         );
         let mut writer = Writer::default();
-        let telling = match history {
+        let history = match history {
             First::Frame(frame) => {
                 writer.push(frame);
                 queue.history_is_told();
-                None
+                Rest::default()
             }
-            First::Telling(telling) => Some(telling),
+            First::Telling(rest) => rest,
         };
         let (read, write) = tokio::io::split(stream);
         Connection {
@@ -148,9 +119,9 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
             writer,
             read,
             write,
-            telling,
+            history,
             until: admission.until,
-            work: None,
+            work: Work::default(),
             ending: None,
         }
     }
@@ -175,35 +146,20 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
             if let Some(code) = self.read_messages() {
                 return code;
             }
-            if let Some(Ending {
-                code,
-                answered: true,
-                ..
-            }) = self.ending
-                && self.writer.is_empty()
-            {
-                self.shut_down().await;
-                return code;
+            if self.is_over() && self.writer.is_empty() {
+                shut_down(&mut self.read, &mut self.write).await;
+                return self.code();
             }
-            let reading = self.work.is_none() && !self.is_over() && self.has_room();
+            let reading = !self.work.is_under_way() && !self.is_over() && self.has_room();
             let due = self.due().into();
             if timer.deadline() != due {
                 timer.as_mut().reset(due);
             }
             let is_open = self.session.is_open();
             let action = tokio::select! {
-                outcome = working(&mut self.work), if self.work.is_some() => {
-                    self.work = None;
-                    if let Err(ChatError::Store(error)) = &outcome
-                        && !matches!(error, StoreError::Refused(_))
-                    {
-                        let (id, conversation_id) = (self.id, self.conversation_id);
-                        tracing::error!(%id, %conversation_id, %error, "a frame failed");
-                    }
-                    self.session.done(outcome)
-                }
+                outcome = self.work.done(), if self.work.is_under_way() => self.performed(outcome),
                 read = self.read.read_buf(&mut self.reader.buffer), if reading => match read {
-                    Ok(0) | Err(_) => return self.ending.as_ref().map_or(GONE, |e| e.code),
+                    Ok(0) | Err(_) => return self.code(),
                     Ok(_) => {
                         self.heartbeat.heard(Instant::now());
                         Action::Wait
@@ -215,23 +171,20 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
                     }
                     Action::Wait
                 }
-                fragment = tell(&mut self.telling, &self.membership, self.app.zone()),
-                    if is_open && self.wants_fragment() =>
+                fragment = self.history.next(&self.membership, self.app.zone()),
+                    if is_open && self.history.wants_page(self.writer.len()) =>
                 {
                     self.take_fragment(fragment)
                 }
                 // Only when what was taken before is written: the queue is the bound.
                 () = self.queue.filled(),
-                    if self.telling.is_none() && is_open && self.writer.is_empty() =>
+                    if self.history.is_told() && is_open && self.writer.is_empty() =>
                 {
                     self.take_events()
                 }
                 () = &mut timer => match &self.ending {
                     Some(ending) => return ending.code,
-                    None if self.until.is_some_and(|until| until <= Instant::now()) => {
-                        self.session.close(Reason::Expired)
-                    }
-                    None => self.session.beat(&self.heartbeat.beat(Instant::now(), unix_nanos())),
+                    None => self.beat(),
                 },
                 () = drain.reached(), if is_open => {
                     self.session.close(Reason::Restart)
@@ -250,7 +203,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
     /// Takes out of the buffer what has arrived whole. Stops at a request: the next message waits
     /// until that has been performed.
     fn read_messages(&mut self) -> Option<u16> {
-        while self.work.is_none() && !self.is_over() {
+        while !self.work.is_under_way() && !self.is_over() {
             let action = match self.reader.take_message() {
                 Ok(Some(incoming)) => {
                     self.app.metrics.frame_in();
@@ -270,6 +223,24 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
         None
     }
 
+    fn performed(&mut self, outcome: Result<(), ChatError>) -> Action {
+        if let Err(ChatError::Store(error)) = &outcome
+            && !matches!(error, StoreError::Refused(_))
+        {
+            let (id, conversation_id) = (self.id, self.conversation_id);
+            tracing::error!(%id, %conversation_id, %error, "a frame failed");
+        }
+        self.session.done(outcome)
+    }
+
+    fn beat(&mut self) -> Action {
+        let now = Instant::now();
+        if self.until.is_some_and(|until| until <= now) {
+            return self.session.close(Reason::Expired);
+        }
+        self.session.beat(&self.heartbeat.beat(now, unix_nanos()))
+    }
+
     fn take_events(&mut self) -> Action {
         match self.queue.take() {
             Ok(frames) => {
@@ -287,12 +258,6 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
         self.writer.len() < self.app.config.ws.queue_messages.saturating_add(ANSWERS)
     }
 
-    /// One page may wait to be written while the next is read.
-    fn wants_fragment(&self) -> bool {
-        let telling = self.telling.as_ref();
-        telling.is_some_and(|telling| telling.is_reading() || self.writer.len() < 2)
-    }
-
     fn take_fragment(&mut self, fragment: Option<Result<Bytes, StoreError>>) -> Action {
         match fragment {
             Some(Ok(_)) if self.queue.has_overflowed() => self.session.close(Reason::Slow),
@@ -305,7 +270,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
                 self.session.close(Reason::Broken)
             }
             None => {
-                self.telling = None;
+                self.history = Rest::default();
                 self.queue.history_is_told();
                 Action::Wait
             }
@@ -316,7 +281,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
     fn act(&mut self, action: Action) -> Option<u16> {
         match action {
             Action::Wait => {}
-            Action::Write(frame) if self.telling.is_some() && !is_control(&frame) => {
+            Action::Write(frame) if !self.history.is_told() && !is_control(&frame) => {
                 if self.queue.push(frame, None).is_err() {
                     self.app.metrics.slow_consumer();
                 }
@@ -332,30 +297,29 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
                     let action = self.session.refused(&text);
                     return self.act(action);
                 }
-                let app = Arc::clone(&self.app);
-                let conversation_id = self.conversation_id;
                 let caller = self.session.caller().clone();
-                let span = tracing::debug_span!("socket", id = %self.id);
-                let work =
-                    async move { perform(&app.chat, &caller, conversation_id, request).await };
-                self.work = Some(Box::pin(work.instrument(span)));
+                let conversation_id = self.conversation_id;
+                self.work
+                    .begin(&self.app, self.id, caller, conversation_id, request);
             }
             Action::Close { code, frame } => self.end(code, frame, false),
             Action::CloseNow { code, frame } => self.end(code, frame, true),
             Action::Drop => return Some(GONE),
-            Action::End => return Some(self.ending.as_ref().map_or(GONE, |ending| ending.code)),
+            Action::End => return Some(self.code()),
         }
         None
     }
 
     fn end(&mut self, code: u16, frame: Bytes, answered: bool) {
-        self.telling = None;
+        self.history = Rest::default();
         self.writer.push(frame);
-        self.ending = Some(Ending {
-            code,
-            by: Instant::now() + CLOSING,
-            answered,
-        });
+        let is_slow = self.queue.has_overflowed();
+        self.ending = Some(Ending::new(code, answered, is_slow));
+    }
+
+    /// The close code that the socket ends with.
+    fn code(&self) -> u16 {
+        self.ending.as_ref().map_or(GONE, |ending| ending.code)
     }
 
     /// Whether nothing that the peer sends matters any more.
@@ -370,36 +334,6 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
             (None, None) => self.heartbeat.due(),
         }
     }
-
-    /// Ends our half, then waits for the peer to end its own: closing a socket with unread bytes
-    /// in it would make the kernel throw away the close frame on its way.
-    async fn shut_down(&mut self) {
-        let quiet = async {
-            let _ = self.write.shutdown().await;
-            let mut rest = BytesMut::new();
-            while let Ok(1..) = self.read.read_buf(&mut rest).await {
-                rest.clear();
-            }
-        };
-        let _ = tokio::time::timeout(CLOSING, quiet).await;
-    }
-}
-
-/// The outcome of the request under way.
-async fn working(work: &mut Option<Work>) -> Result<(), ChatError> {
-    match work {
-        Some(work) => work.await,
-        None => std::future::pending().await,
-    }
-}
-
-/// The next fragment of the history; `None` after the last.
-async fn tell(
-    telling: &mut Option<Box<Telling>>,
-    membership: &Membership,
-    zone: &Zone,
-) -> Option<Result<Bytes, StoreError>> {
-    telling.as_mut()?.next(membership, zone).await
 }
 
 /// Waits for the conversation to move to Django, if there is a Django it could move to.
@@ -407,47 +341,6 @@ async fn to_end(moved: &mut Option<Moved>) {
     match moved {
         Some(moved) => moved.await,
         None => std::future::pending().await,
-    }
-}
-
-async fn perform(
-    chat: &Chat,
-    caller: &Caller,
-    conversation_id: Uuid,
-    request: Request,
-) -> Result<(), ChatError> {
-    match request {
-        Request::Say {
-            sender_id,
-            content,
-            message_type,
-            shown_type,
-        } => {
-            let new = NewMessage {
-                conversation_id,
-                sender_id,
-                content,
-                message_type,
-                is_deleted: false,
-            };
-            chat.say(new, shown_type).await
-        }
-        Request::MarkRead {
-            message_id,
-            user_id,
-            event,
-        } => {
-            let marked = match chat.admit(caller, Of::Message(message_id)).await {
-                Ok(()) => chat.mark_read(message_id, user_id).await.map(|_| ()),
-                Err(error) => Err(error),
-            };
-            match marked {
-                // The original tells everybody even of a message that is not there.
-                Ok(()) | Err(ChatError::NoMessage) => chat.broadcast(conversation_id, event).await,
-                Err(error) => Err(error),
-            }
-        }
-        Request::Typing(event) => chat.broadcast(conversation_id, event).await,
     }
 }
 

@@ -18,29 +18,40 @@ use crate::{
     store::{StoreError, history::Pages},
 };
 
-/// A history on its way into a socket.
-pub struct Telling {
-    pages: Pin<Box<dyn Stream<Item = Result<Vec<Message>, StoreError>> + Send>>,
-    /// `None` once the last fragment has been made.
-    text: Option<LongHistory>,
-    is_reading: bool,
+/// What a socket is told first: its history.
+pub enum First {
+    /// Whole.
+    Frame(Bytes),
+    /// In fragments, which are still to be read.
+    Telling(Rest),
 }
 
-impl Telling {
+/// What is still to be told of a history; nothing by default.
+#[derive(Default)]
+pub struct Rest(Option<Box<Telling>>);
+
+impl Rest {
     #[must_use]
     pub fn new(pages: Pages) -> Self {
-        Telling {
+        Rest(Some(Box::new(Telling {
             pages: Box::pin(pages.stream()),
             text: Some(LongHistory::new()),
             is_reading: false,
-        }
+        })))
     }
 
-    /// Whether a page is being read. It is then to be waited for, whatever the client does: the
-    /// read holds a connection to the database.
     #[must_use]
-    pub fn is_reading(&self) -> bool {
-        self.is_reading
+    pub fn is_told(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Whether to go on while so many frames wait to be written: one page may wait while the next
+    /// is read. A page that is being read is waited for, whatever the client does: the read holds
+    /// a connection to the database.
+    #[must_use]
+    pub fn wants_page(&self, waiting: usize) -> bool {
+        let telling = self.0.as_ref();
+        telling.is_some_and(|telling| telling.is_reading || waiting < 2)
     }
 
     /// The next fragment; `None` after the last. May be cancelled.
@@ -48,6 +59,24 @@ impl Telling {
     /// # Errors
     /// When the store cannot be read: the message stays without an end.
     pub async fn next(
+        &mut self,
+        membership: &Membership,
+        zone: &Zone,
+    ) -> Option<Result<Bytes, StoreError>> {
+        self.0.as_mut()?.next(membership, zone).await
+    }
+}
+
+/// A history on its way into a socket.
+struct Telling {
+    pages: Pin<Box<dyn Stream<Item = Result<Vec<Message>, StoreError>> + Send>>,
+    /// `None` once the last fragment has been made.
+    text: Option<LongHistory>,
+    is_reading: bool,
+}
+
+impl Telling {
+    async fn next(
         &mut self,
         membership: &Membership,
         zone: &Zone,

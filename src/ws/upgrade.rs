@@ -14,12 +14,13 @@ use hyper::{
     upgrade::{OnUpgrade, on},
 };
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncWriteExt, split};
 use uuid::Uuid;
 
 use super::{
-    connection::{CLOSING, Connection, First},
-    history::Telling,
+    connection::Connection,
+    ending::shut_down,
+    history::{First, Rest},
     protocol::django::history_frame,
     queue::{Limits, Queue},
     session::Reason,
@@ -143,7 +144,7 @@ async fn open(app: &Arc<App>, request: &Request<Incoming>) -> Result<Opening, Re
             let messages = serializers::messages(&messages, app.zone());
             First::Frame(history_frame(&messages))
         }
-        History::Long(pages) => First::Telling(Box::new(Telling::new(pages))),
+        History::Long(pages) => First::Telling(Rest::new(pages)),
     };
     Ok(Opening {
         conversation_id,
@@ -225,16 +226,11 @@ where
 
 async fn close_unknown(upgraded: OnUpgrade) {
     let Ok(upgraded) = upgraded.await else { return };
-    let mut io = TokioIo::new(upgraded);
-    let goodbye = async {
-        let frame = close_frame(Reason::Expired.code());
-        io.write_all(&frame).await?;
-        io.shutdown().await?;
-        let mut rest = [0; 512];
-        while io.read(&mut rest).await? > 0 {}
-        Ok::<_, std::io::Error>(())
-    };
-    let _ = tokio::time::timeout(CLOSING, goodbye).await;
+    let (mut read, mut write) = split(TokioIo::new(upgraded));
+    let goodbye = close_frame(Reason::Expired.code());
+    if write.write_all(&goodbye).await.is_ok() {
+        shut_down(&mut read, &mut write).await;
+    }
 }
 
 async fn serve(app: Arc<App>, upgraded: OnUpgrade, opening: Opening, id: RequestId) {
@@ -293,18 +289,17 @@ fn refuse(refused: &Refusal) -> Response {
 
 /// For a client that opens too many sockets.
 pub fn throttled(throttled: Throttled) -> Response {
-    let mut response = refusal(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests");
-    let headers = response.headers_mut();
-    headers.insert(RETRY_AFTER, throttled.seconds().into());
-    response
+    later(StatusCode::TOO_MANY_REQUESTS, throttled.seconds())
 }
 
 /// For a client that will find another process, or this one in better shape.
 pub fn retry_later() -> Response {
-    let mut response = refusal(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
-    response
-        .headers_mut()
-        .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    later(StatusCode::SERVICE_UNAVAILABLE, 1)
+}
+
+fn later(status: StatusCode, seconds: u64) -> Response {
+    let mut response = refusal(status, status.canonical_reason().unwrap_or_default());
+    response.headers_mut().insert(RETRY_AFTER, seconds.into());
     response
 }
 

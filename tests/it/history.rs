@@ -1,6 +1,6 @@
 //! Histories of more than a page: by REST in chunks, by socket in fragments, never held whole.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use chatferry::{
     django::{drf::View, json, pages},
@@ -9,7 +9,7 @@ use chatferry::{
     value::Value,
 };
 use serde_json::json;
-use tokio::{io::AsyncReadExt, net::TcpSocket};
+use tokio::io::AsyncReadExt;
 
 use crate::support::{
     Connection, Directory, Process, Server, Socket, request,
@@ -51,13 +51,6 @@ fn numbers<'a>(contents: impl IntoIterator<Item = &'a str>) -> Vec<usize> {
 
 fn contents(messages: &[serde_json::Value]) -> impl Iterator<Item = &str> {
     messages.iter().map(|it| it["content"].as_str().unwrap())
-}
-
-/// A connection whose client has little room; with much less the system would only trickle.
-async fn narrow(address: SocketAddr) -> Connection {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.set_recv_buffer_size(65_536).unwrap();
-    Connection::over(socket.connect(address).await.unwrap())
 }
 
 /// The list made of the whole history.
@@ -195,7 +188,7 @@ async fn what_is_said_while_a_history_is_told_comes_after_it_and_once() {
     let id = server.conversation().await;
     fill(&server.directory, &id, MUCH, &long());
     let mut neighbour = server.socket(&id).await;
-    let mut slow = Socket::open(narrow(server.address).await, &id).await;
+    let mut slow = Socket::open(Connection::narrow(server.address).await, &id).await;
     let typing = json!({"type": "typing_status", "user_id": "bob", "is_typing": true});
     slow.connection.send(frame(PING, "between")).await;
     slow.send_text("{").await;
@@ -272,7 +265,7 @@ async fn a_client_too_slow_for_what_is_said_during_its_history_is_closed_with_10
     let id = server.conversation().await;
     fill(&server.directory, &id, MUCH, &long());
     let mut neighbour = server.socket(&id).await;
-    let mut slow = Socket::open(narrow(server.address).await, &id).await;
+    let mut slow = Socket::open(Connection::narrow(server.address).await, &id).await;
     for number in 0..6 {
         neighbour.say(&number.to_string()).await;
         neighbour.heard().await;
@@ -286,7 +279,7 @@ async fn a_drain_does_not_wait_for_the_end_of_a_long_history() {
     let server = Server::with(&[PATIENT]).await;
     let id = server.conversation().await;
     fill(&server.directory, &id, MUCH, &long());
-    let mut slow = Socket::open(narrow(server.address).await, &id).await;
+    let mut slow = Socket::open(Connection::narrow(server.address).await, &id).await;
     server.app.drain.begin();
     assert_eq!(slow.close_code().await, 1012);
 }
@@ -296,10 +289,10 @@ async fn a_store_that_fails_in_the_middle_breaks_off_what_can_have_no_end() {
     let server = Server::with(&[PATIENT]).await;
     let id = server.conversation().await;
     fill(&server.directory, &id, MUCH, &long());
-    let mut listing = narrow(server.address).await;
+    let mut listing = Connection::narrow(server.address).await;
     listing.send(request("GET", &list(&id), &[], None)).await;
     assert_eq!(listing.head().await.status, 200);
-    let mut socket = Socket::open(narrow(server.address).await, &id).await;
+    let mut socket = Socket::open(Connection::narrow(server.address).await, &id).await;
     let away = "ALTER TABLE messages RENAME TO lost";
     server.directory.open().execute(away, []).unwrap();
 
@@ -323,8 +316,8 @@ async fn a_slow_client_holds_no_connection_to_the_database() {
     let server = Server::with(&[PATIENT, ("store.pool_size", "1")]).await;
     let id = server.conversation().await;
     fill(&server.directory, &id, MUCH, &long());
-    let mut socket = Socket::open(narrow(server.address).await, &id).await;
-    let mut listing = narrow(server.address).await;
+    let mut socket = Socket::open(Connection::narrow(server.address).await, &id).await;
+    let mut listing = Connection::narrow(server.address).await;
     listing.send(request("GET", &list(&id), &[], None)).await;
     assert_eq!(listing.head().await.status, 200);
     for _ in 0..20 {
@@ -383,10 +376,10 @@ async fn a_hundred_thousand_messages_go_to_slow_clients_in_little_memory() {
     fill(&directory, id, MESSAGES, &"x".repeat(200));
     let (before, mut most) = (server.resident_kib(), 0);
 
-    let mut listing = narrow(server.address).await;
+    let mut listing = Connection::narrow(server.address).await;
     listing.send(&get).await;
     assert_eq!(listing.head().await.status, 200);
-    let mut socket = narrow(server.address).await;
+    let mut socket = Connection::narrow(server.address).await;
     let answer = socket.ask(handshake(&path_of(id), "")).await;
     assert_eq!(answer.status, 101);
     let listed = read_through(&mut listing, &server, b"0\r\n\r\n", &mut most).await;

@@ -116,14 +116,7 @@ async fn messages_and_read_marks_are_limited_together_wherever_they_come_from() 
     let mark = json!({"type": "mark_as_read", "message_id": message, "user_id": "bob"});
     socket.send(&mark).await;
     socket.error().await;
-    socket
-        .send(&json!({"type": "typing", "user_id": "alice"}))
-        .await;
-    assert_eq!(
-        socket.json().await["type"],
-        "typing_status",
-        "it stays open"
-    );
+    socket.is_open().await;
     assert_eq!(server.contents(&id).await, ["by REST", "by socket"]);
     assert!(refused(&server, "messages") >= 4.0);
 }

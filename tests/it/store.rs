@@ -6,8 +6,11 @@ use chatferry::app::App;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Directory, Process, Server, Socket, database::Place, request, server::config,
-    together::write_together,
+    Directory, Process, Server, Socket,
+    database::Place,
+    request,
+    server::config,
+    together::{fewer, write_together},
 };
 
 const TABLES: &str = include_str!("../../migrations/sqlite/0001_chat.sql");
@@ -105,7 +108,7 @@ async fn migrate_makes_djangos_tables_and_django_then_finds_nothing_to_do() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn django_and_chatferry_write_together_and_both_see_every_row() {
     let directory = Directory::new();
-    write_together(&Place::on(&directory)).await;
+    write_together(&Place::on(&directory), fewer()).await;
 }
 
 #[tokio::test]
@@ -198,14 +201,7 @@ async fn while_the_store_is_broken_it_is_told_and_when_it_is_healed_all_goes_on(
             socket.error().await,
             "The message could not be stored, try again"
         );
-        socket
-            .send(&json!({"type": "typing", "user_id": "alice"}))
-            .await;
-        assert_eq!(
-            socket.json().await["type"],
-            "typing_status",
-            "what needs no store works"
-        );
+        socket.is_open().await;
         let ready = server.get("/readyz").await;
         assert_eq!(
             (ready.status, &ready.json()["status"]),

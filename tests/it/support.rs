@@ -3,9 +3,10 @@
 //! The server listens on a free port with an SQLite file of its own, in the test's own process
 //! ([`server`]) or as the real binary ([`process`]). The clients ([`http`], [`socket`]) write
 //! bytes to TCP, so that a test can send what no library would. What the databases have in common
-//! is in [`database`], [`faults`], [`races`], [`together`] and [`proxy`]; [`neighbours`] is what
-//! else must be there.
+//! is in [`database`], [`faults`], [`races`], [`rows`], [`together`] and [`proxy`]; [`neighbours`]
+//! and [`certificate`] are what else must be there.
 
+pub mod certificate;
 pub mod database;
 pub mod directory;
 pub mod faults;
@@ -14,6 +15,7 @@ pub mod neighbours;
 pub mod process;
 pub mod proxy;
 pub mod races;
+pub mod rows;
 pub mod server;
 pub mod socket;
 pub mod together;

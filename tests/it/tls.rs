@@ -1,6 +1,6 @@
 //! HTTPS and secure WebSockets by the server itself, with real certificates.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc};
 
 use rustls::{
     ClientConfig, ProtocolVersion, RootCertStore, SupportedProtocolVersion,
@@ -9,31 +9,24 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 use serde_json::json;
-use tokio::{io::AsyncReadExt, net::TcpStream};
+use tokio::{
+    io::AsyncReadExt,
+    net::{TcpStream, UnixStream},
+};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::support::{
-    Connection, Directory, Process, Server, Socket, neighbours::skip, process::run, request,
-    socket::handshake, soon, until,
+    Connection, Directory, Process, Server, Socket, certificate, id_of,
+    neighbours::skip,
+    process::{chatferry, run},
+    request,
+    socket::{handshake, path_of},
+    soon, until,
 };
 
-/// Makes a certificate for 127.0.0.1 that vouches for itself, in `cert.pem` and `key.pem`; `false`
-/// without an OpenSSL to make it.
+/// A certificate for 127.0.0.1; `false`, and the test is skipped, without an OpenSSL to make it.
 fn certify(directory: &Path) -> bool {
-    let mut openssl = std::process::Command::new("openssl");
-    openssl
-        .args(["req", "-x509", "-newkey", "ec", "-nodes", "-days", "30"])
-        .args([
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-subj",
-            "/CN=chat",
-        ])
-        .args(["-addext", "subjectAltName=IP:127.0.0.1"])
-        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
-        .args(["-keyout", "key.pem", "-out", "cert.pem"])
-        .current_dir(directory);
-    let made = openssl.output().is_ok_and(|output| output.status.success());
+    let made = certificate::certify(directory);
     if !made {
         skip("no openssl");
     }
@@ -85,17 +78,45 @@ async fn shake(
 impl Server {
     /// A connection that trusts this server's certificate and no other.
     async fn connect_securely(&self) -> Connection {
-        let connector = client(&self.directory.path().join("cert.pem"), &[&TLS13], &[]);
-        Connection::over(shake(&connector, self.address).await.unwrap())
+        secured(
+            self.connect().await,
+            &self.directory.path().join("cert.pem"),
+        )
+        .await
     }
 }
 
-/// The value of a counter with this kind.
-fn failures(server: &Server, kind: &str) -> f64 {
+/// A connection to whoever has this certificate.
+async fn secured(connection: Connection, trusted: &Path) -> Connection {
+    let connector = client(trusted, &[&TLS13], &[]);
+    let name = ServerName::try_from("127.0.0.1").unwrap();
+    let shaking = soon("a handshake", connector.connect(name, connection.io));
+    Connection::over(shaking.await.unwrap())
+}
+
+/// A new conversation, and a socket of it whose history has been read.
+async fn conversation_over(mut connection: Connection) -> (String, Socket) {
+    let pair = json!({"participant1_id": "alice", "participant2_id": "bob"});
+    let made = request("POST", "/api/chat/conversations/", &[], Some(&pair));
+    let id = id_of(&connection.ask(made).await.json());
+    let mut socket = Socket::open(connection, &id).await;
+    socket.history().await;
+    (id, socket)
+}
+
+/// The value of a series, which is not asked for in the clear.
+fn metric(server: &Server, series: &str) -> f64 {
     let text = server.app.metrics.render();
-    let series = format!("chatferry_tls_handshake_failures_total{{kind=\"{kind}\"}} ");
+    let series = format!("{series} ");
     let value = text.lines().find_map(|line| line.strip_prefix(&series));
     value.map_or(0.0, |value| value.parse().unwrap())
+}
+
+fn failures(server: &Server, kind: &str) -> f64 {
+    metric(
+        server,
+        &format!("chatferry_tls_handshake_failures_total{{kind=\"{kind}\"}}"),
+    )
 }
 
 #[tokio::test]
@@ -112,15 +133,8 @@ async fn rest_and_sockets_work_in_both_versions() {
         let stream = shake(&connector, server.address).await.unwrap();
         assert_eq!(stream.get_ref().1.protocol_version(), Some(negotiated));
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
-        let mut connection = Connection::over(stream);
-        let pair = json!({"participant1_id": "alice", "participant2_id": "bob"});
-        let made = request("POST", "/api/chat/conversations/", &[], Some(&pair));
-        let id = connection.ask(made).await.json()["id"]
-            .as_str()
-            .unwrap()
-            .to_owned();
-        let mut socket = Socket::open(connection, &id).await;
-        socket.history().await;
+        let connection = Connection::over(stream);
+        let (_, mut socket) = conversation_over(connection).await;
         socket.works().await;
     }
 }
@@ -166,24 +180,20 @@ async fn everything_arrives_at_a_client_that_reads_slowly() {
     let Some(server) = server(&[]).await else {
         return;
     };
-    let pair = json!({"participant1_id": "alice", "participant2_id": "bob"});
-    let made = request("POST", "/api/chat/conversations/", &[], Some(&pair));
-    let mut connection = server.connect_securely().await;
-    let id = connection.ask(made).await.json()["id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let (id, mut speaker) = conversation_over(server.connect_securely().await).await;
     let text = "x".repeat(500_000);
-    let mut speaker = Socket::open(connection, &id).await;
-    speaker.history().await;
     for _ in 0..20 {
         speaker.say(&text).await;
         assert_eq!(speaker.heard().await.len(), text.len());
     }
-    let mut slow = server.connect_securely().await;
-    slow.send(handshake(&format!("/ws/chat/{id}/"), "")).await;
-    // The history is more than the kernel takes: what is left waits in TLS and in the writer.
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    let trusted = server.directory.path().join("cert.pem");
+    let mut slow = secured(Connection::narrow(server.address).await, &trusted).await;
+    slow.send(handshake(&path_of(&id), "")).await;
+    // The history is more than the system takes: what is left waits in TLS and in the writer.
+    until("it to be told", async || {
+        metric(&server, "chatferry_ws_open") >= 2.0
+    })
+    .await;
     assert_eq!(slow.head().await.status, 101);
     let mut slow = Socket::over(slow);
     let history = slow.history().await;
@@ -197,15 +207,7 @@ async fn a_drain_says_goodbye_through_tls() {
     let Some(server) = server(&[]).await else {
         return;
     };
-    let pair = json!({"participant1_id": "alice", "participant2_id": "bob"});
-    let made = request("POST", "/api/chat/conversations/", &[], Some(&pair));
-    let mut connection = server.connect_securely().await;
-    let id = connection.ask(made).await.json()["id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    let mut socket = Socket::open(connection, &id).await;
-    socket.history().await;
+    let (_, mut socket) = conversation_over(server.connect_securely().await).await;
     server.app.drain.begin();
     assert_eq!(socket.close_code().await, 1012);
 }
@@ -266,6 +268,39 @@ async fn a_new_certificate_is_used_after_sighup_and_a_bad_one_is_not() {
     assert_eq!(code, 0, "{log}");
     assert!(log.contains("the certificate stays as it is"), "{log}");
     assert!(log.contains("the certificate was read again"), "{log}");
+}
+
+#[tokio::test]
+async fn who_waits_for_its_database_speaks_tls_behind_a_proxy_too() {
+    let directory = Directory::new();
+    if !certify(directory.path()) {
+        return;
+    }
+    let [cert, key] = files(directory.path());
+    let place = directory.path().join("http");
+    let settings = [
+        format!("server.bind=unix:{}", place.display()),
+        format!("server.tls.cert={cert}"),
+        format!("server.tls.key={key}"),
+        "server.proxy_protocol=true".to_owned(),
+        "store.url=mysql://chat@127.0.0.1:1/chat".to_owned(),
+    ];
+    let arguments = settings.iter().flat_map(|setting| ["--set", setting]);
+    let arguments: Vec<&str> = std::iter::once("serve").chain(arguments).collect();
+    let _waiting = chatferry(&directory, &arguments).spawn().unwrap();
+    until("the process to listen", async || {
+        UnixStream::connect(&place).await.is_ok()
+    })
+    .await;
+    let stream = UnixStream::connect(&place).await.unwrap();
+    let mut proxy = Connection::over(stream);
+    proxy
+        .send("PROXY TCP4 192.0.2.1 192.0.2.2 5000 443\r\n")
+        .await;
+    let mut connection = secured(proxy, Path::new(&cert)).await;
+    let answer = connection.ask(request("GET", "/readyz", &[], None)).await;
+    assert_eq!(answer.status, 503);
+    assert!(answer.text().contains("starting"), "{}", answer.text());
 }
 
 #[tokio::test]

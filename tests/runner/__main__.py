@@ -15,6 +15,7 @@ def arguments():
     parser.add_argument("extra", nargs="?", choices=[step.name for step in EXTRA], help="a measurement of its own")
     parser.add_argument("--only", nargs="+", metavar="STEP", choices=[step.name for step in STEPS], help="these steps")
     parser.add_argument("--quick", action="store_true", help="only what needs nothing but cargo and is soon done")
+    parser.add_argument("--long", action="store_true", help="test writes 10,000 messages on every kind of database, not on one")
     parser.add_argument("--list", action="store_true", help="name the steps and end")
     parser.add_argument("--minutes", type=float, help="how long fleet is under load, and how long soak takes")
     parser.add_argument("--cycles", type=int, help="connections that footprint opens")

@@ -99,7 +99,8 @@ def cargo_tool(name):
     tools = KEPT / "tools"
     if not (tools / "bin" / name).exists():
         try:
-            run("cargo", "install", "--locked", "--quiet", "--root", tools, f"{name}@{CARGO_TOOLS[name]}")
+            # Quick to build is what counts: they are run once.
+            run("cargo", "install", "--locked", "--quiet", "--debug", "--root", tools, f"{name}@{CARGO_TOOLS[name]}")
         except Failed as error:
             raise Skipped(f"no {name}: {error}") from error
     return tools / "bin" / name

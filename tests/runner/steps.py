@@ -49,6 +49,8 @@ def machete(_):
 
 def test(options):
     found = {} if options.quick else neighbours.found()
+    if options.long:
+        found["CHATFERRY_TEST_LONG"] = "1"
     return run_counting(cargo(), "test", "--locked", "--no-fail-fast", **found)
 
 
@@ -135,16 +137,23 @@ def ws_python(_):
 
 def ws_slow(_):
     build(None)
-    with serving(WS__QUEUE_MESSAGES="16", WS__QUEUE_BYTES="65536") as address:
+    # Who does not read answers no pings.
+    with serving(WS__QUEUE_MESSAGES="16", WS__QUEUE_BYTES="65536", WS__PING_INTERVAL_S="3600") as address:
         run(python(), "ws_python.py", cwd=CLIENTS, BASE_URL=address, SLOW="1", CLIENTS="20")
 
 
-def footprint(options, cycles=100_000):
+def measure(bench, *arguments, **env):
+    """Runs a measurement of the release binary.
+
+    The client is debug code: it is not what is measured, and the tests have built most of it.
+    """
     build(None)
-    wanted = str(options.cycles or cycles)
-    # The client is debug code: it is not what is measured, and the tests have built most of it.
-    client = ("bench", "--locked", "--quiet", "--profile", "dev", "--bench", "footprint", "--")
-    run(cargo(), *client, "--binary", release_binary(), "--cycles", wanted)
+    client = ("bench", "--locked", "--quiet", "--profile", "dev", "--bench", bench, "--")
+    run(cargo(), *client, "--binary", release_binary(), *arguments, **env)
+
+
+def footprint(options, cycles=100_000):
+    measure("footprint", "--cycles", str(options.cycles or cycles))
 
 
 def fleet(options, minutes=10):
@@ -169,12 +178,8 @@ def commit(_):
 
 
 def bench_gateway(_):
-    build(None)
     command("haproxy")
-    found = {"CHATFERRY_TEST_PYTHON": str(python())}
-    # As in footprint: the client is debug code.
-    client = ("bench", "--locked", "--quiet", "--profile", "dev", "--bench", "gateway", "--")
-    run(cargo(), *client, "--binary", release_binary(), **found)
+    measure("gateway", CHATFERRY_TEST_PYTHON=str(python()))
 
 
 def soak(options):

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::mpsc, time::Instant};
 
-use super::{BATCH_MAX, Backend, Done, Draft, Item, Outcome, Write};
+use super::{BATCH_BYTES, BATCH_MAX, Backend, Done, Draft, Item, Outcome, Write};
 use crate::{
     chat::{Message, NewMessage},
     django::{auto_now::auto_now, datetime::Timestamp},
@@ -56,9 +56,11 @@ pub async fn run(backend: impl Backend, mut items: mpsc::Receiver<Item>, metrics
     let mut gathered = Vec::new();
     loop {
         if writer.unsettled.is_empty() {
-            if items.recv_many(&mut gathered, BATCH_MAX).await == 0 {
+            let Some(first) = items.recv().await else {
                 return;
-            }
+            };
+            gathered.push(first);
+            take(&mut items, &mut gathered);
             // Whoever has just been told of the last batch may have more to write: hearing them
             // first costs a lone sender nothing, and spares a crowd a batch of a few. The runtime
             // lets only some of them run each time.
@@ -80,9 +82,12 @@ pub async fn run(backend: impl Backend, mut items: mpsc::Receiver<Item>, metrics
 
 /// Takes what is waiting, as far as there is room in the batch.
 fn take(items: &mut mpsc::Receiver<Item>, gathered: &mut Vec<Item>) {
+    let mut bytes: usize = gathered.iter().map(Item::bytes).sum();
     while gathered.len() < BATCH_MAX
+        && bytes < BATCH_BYTES
         && let Ok(item) = items.try_recv()
     {
+        bytes += item.bytes();
         gathered.push(item);
     }
 }

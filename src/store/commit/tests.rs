@@ -109,6 +109,20 @@ async fn a_lone_write_waits_for_nobody_and_a_crowd_shares_a_batch() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn long_texts_fill_a_batch_before_many_do() {
+    let fake = Fake::default();
+    let committer = fake.start();
+    let half = "x".repeat(BATCH_BYTES / 2);
+    assert_eq!(say_all(&committer, &[half.as_str(); 7]).await, [true; 7]);
+    let sizes: Vec<_> = fake.script().batches.iter().map(Vec::len).collect();
+    assert_eq!(sizes.iter().sum::<usize>(), 7);
+    assert!(
+        sizes.contains(&2) && sizes.iter().all(|size| *size <= 2),
+        "{sizes:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_bad_row_does_not_take_its_neighbours_with_it() {
     let fake = Fake::default();
     let committer = fake.start();

@@ -104,13 +104,7 @@ async fn pending(conn: &mut Conn, tables: &Tables) -> Result<Vec<String>, StoreE
     if missing.is_empty() {
         return Ok(Vec::new());
     }
-    if *tables != Tables::default() {
-        return Err(StoreError::Schema(format!(
-            "table {} is missing, and tables with names of their own are made by Django: run \
-             `manage.py migrate` first",
-            missing[0]
-        )));
-    }
+    schema::may_be_made(&missing, tables)?;
     let uuid = uuid_type(conn, tables).await?;
     let mut statements: Vec<String> = CHAT
         .lines()

@@ -6,7 +6,7 @@ use super::query::{Columns, id, quoted, time};
 use crate::{
     config::{DjangoSession, Tables},
     django::datetime::Timestamp,
-    store::{Of, SessionRow, StoreError, UserRow},
+    store::{Of, SessionRow, StoreError, UserRow, users},
 };
 
 pub fn participants(tables: &Tables, of: Of) -> String {
@@ -55,28 +55,14 @@ pub fn session_row(row: Row) -> Result<SessionRow, StoreError> {
 /// The user of this primary key. Django writes a UUID with dashes into sessions and without them
 /// into the table.
 pub fn user(columns: &DjangoSession, id: &str, bare_id: &str) -> String {
-    let DjangoSession {
-        users_table,
-        id_column,
-        password_column,
-        user_column,
-        ..
-    } = columns;
-    let active = super::super::active(columns, '`');
-    let (id, bare_id) = (quoted(id), quoted(bare_id));
-    format!(
-        "SELECT `{password_column}`, {active}, CAST(`{user_column}` AS CHAR) \
-         FROM `{users_table}` WHERE `{id_column}` IN ({id}, {bare_id})"
-    )
+    let keys = format!("{}, {}", quoted(id), quoted(bare_id));
+    users::sql(columns, '`', "CHAR", &keys)
 }
 
 /// # Errors
 /// When the row is not what [`user`] asks for.
 pub fn user_row(row: Row) -> Result<UserRow, StoreError> {
     let mut columns = Columns::from(row);
-    Ok(UserRow {
-        password: columns.take::<Option<String>>()?.unwrap_or_default(),
-        is_active: columns.take::<Option<bool>>()?.unwrap_or_default(),
-        chat_id: columns.take::<Option<String>>()?.unwrap_or_default(),
-    })
+    let row = [columns.take()?, columns.take()?, columns.take()?];
+    Ok(users::row(row))
 }

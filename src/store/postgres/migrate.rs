@@ -110,15 +110,10 @@ async fn pending(db: &mut Connection, tables: &Tables) -> Result<Vec<String>, St
             missing.push(table);
         }
     }
-    let Some(first) = missing.first() else {
+    if missing.is_empty() {
         return Ok(Vec::new());
-    };
-    if *tables != Tables::default() {
-        return Err(StoreError::Schema(format!(
-            "table {first} is missing, and tables with names of their own are made by Django: run \
-             `manage.py migrate` first"
-        )));
     }
+    schema::may_be_made(&missing, tables)?;
     let mut statements: Vec<String> = CHAT
         .lines()
         .filter(|line| missing.iter().any(|table| is_about(line, table)))

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     config::{DjangoSession, Tables},
     django::datetime::Timestamp,
-    store::{Of, SessionRow, StoreError, UserRow},
+    store::{Of, SessionRow, StoreError, UserRow, users},
 };
 
 /// A value as text, for a column whose type is Django's affair: the server reads it.
@@ -94,18 +94,7 @@ pub async fn user(
     columns: &DjangoSession,
     id: &str,
 ) -> Result<Option<UserRow>, StoreError> {
-    let DjangoSession {
-        users_table,
-        id_column,
-        password_column,
-        user_column,
-        ..
-    } = columns;
-    let active = super::super::active(columns, '"');
-    let sql = format!(
-        "SELECT \"{password_column}\"::text, ({active})::text, \"{user_column}\"::text \
-         FROM \"{users_table}\" WHERE \"{id_column}\" = $1"
-    );
+    let sql = users::sql(columns, '"', "text", "$1");
     let rows = match pool.query(&sql, &[&Written(id)]).await {
         // Not a key of this type, so nobody's.
         Err(StoreError::Refused(_)) => return Ok(None),
@@ -114,10 +103,6 @@ pub async fn user(
     let Some(row) = rows.first() else {
         return Ok(None);
     };
-    let text = |at| row.try_get::<_, Option<String>>(at);
-    Ok(Some(UserRow {
-        password: text(0)?.unwrap_or_default(),
-        is_active: matches!(text(1)?.as_deref(), Some("true" | "1")),
-        chat_id: text(2)?.unwrap_or_default(),
-    }))
+    let row = [row.try_get(0)?, row.try_get(1)?, row.try_get(2)?];
+    Ok(Some(users::row(row)))
 }

@@ -97,9 +97,6 @@ fn is_passing(code: &SqlState) -> bool {
     .contains(code)
 }
 
-/// Text that goes into one statement, roughly; the driver and the server take up to 1 GiB.
-const STATEMENT_BYTES: usize = 8 << 20;
-
 /// A row with its place in the batch.
 type Placed<'a, T> = (usize, &'a T);
 
@@ -107,28 +104,17 @@ type Placed<'a, T> = (usize, &'a T);
 #[derive(Default)]
 struct Sorted<'a> {
     conversations: Vec<Placed<'a, Conversation>>,
-    /// In portions of one statement each.
-    messages: Vec<Vec<Placed<'a, Message>>>,
+    messages: Vec<Placed<'a, Message>>,
     receipts: Vec<Placed<'a, Receipt>>,
 }
 
 impl<'a> Sorted<'a> {
     fn new(batch: &'a [Write]) -> Self {
         let mut sorted = Sorted::default();
-        let mut bytes = STATEMENT_BYTES;
         for (place, write) in batch.iter().enumerate() {
             match write {
                 Write::Conversation(row) => sorted.conversations.push((place, row)),
-                Write::Message(row) => {
-                    bytes += row.content.len();
-                    match sorted.messages.last_mut() {
-                        Some(portion) if bytes <= STATEMENT_BYTES => portion.push((place, row)),
-                        _ => {
-                            bytes = row.content.len();
-                            sorted.messages.push(vec![(place, row)]);
-                        }
-                    }
-                }
+                Write::Message(row) => sorted.messages.push((place, row)),
                 Write::Receipt(row) => sorted.receipts.push((place, row)),
             }
         }
@@ -137,8 +123,7 @@ impl<'a> Sorted<'a> {
 
     /// Whether one statement writes all, and is a transaction by itself.
     fn is_one_statement(&self) -> bool {
-        let receipts = usize::from(!self.receipts.is_empty());
-        self.conversations.is_empty() && self.messages.len() + receipts <= 1
+        self.conversations.is_empty() && (self.messages.is_empty() || self.receipts.is_empty())
     }
 }
 
@@ -159,9 +144,7 @@ async fn write_all(
     for (place, row) in rows.conversations {
         outcomes[place] = insert_conversation(db, tables, row).await?;
     }
-    for portion in rows.messages {
-        insert_messages(db, tables, &portion, repeated, &mut outcomes).await?;
-    }
+    insert_messages(db, tables, &rows.messages, repeated, &mut outcomes).await?;
     upsert_receipts(db, tables, &rows.receipts, &mut outcomes).await?;
     if several {
         db.run("COMMIT").await?;

@@ -127,13 +127,7 @@ fn pending(db: &Connection, tables: &Tables) -> Result<Vec<String>, StoreError> 
     if missing.is_empty() {
         return Ok(Vec::new());
     }
-    if *tables != Tables::default() {
-        return Err(StoreError::Schema(format!(
-            "table {} is missing, and tables with names of their own are made by Django: run \
-             `manage.py migrate` first",
-            missing[0]
-        )));
-    }
+    schema::may_be_made(&missing, tables)?;
     let mut statements: Vec<String> = CHAT
         .lines()
         .filter(|line| missing.iter().any(|table| is_about(line, table)))

@@ -9,7 +9,7 @@ use crate::{
         datetime::{Timestamp, to_sqlite},
         uuid::hex32,
     },
-    store::{Of, SessionRow, UserRow},
+    store::{Of, SessionRow, UserRow, users},
 };
 
 pub fn participants(
@@ -64,25 +64,9 @@ pub fn user(
     id: &str,
     bare_id: &str,
 ) -> rusqlite::Result<Option<UserRow>> {
-    let DjangoSession {
-        users_table,
-        id_column,
-        password_column,
-        user_column,
-        ..
-    } = columns;
-    let active = super::super::active(columns, '"');
-    let sql = format!(
-        "SELECT \"{password_column}\", {active}, CAST(\"{user_column}\" AS TEXT) \
-         FROM \"{users_table}\" WHERE \"{id_column}\" = ?1 OR \"{id_column}\" = ?2"
-    );
-    db.prepare_cached(&sql)?
+    db.prepare_cached(&users::sql(columns, '"', "TEXT", "?1, ?2"))?
         .query_row([id, bare_id], |row| {
-            Ok(UserRow {
-                password: row.get::<_, Option<String>>(0)?.unwrap_or_default(),
-                is_active: row.get::<_, Option<bool>>(1)?.unwrap_or_default(),
-                chat_id: row.get::<_, Option<String>>(2)?.unwrap_or_default(),
-            })
+            Ok(users::row([row.get(0)?, row.get(1)?, row.get(2)?]))
         })
         .optional()
 }

@@ -12,6 +12,12 @@ const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
 
 const POLICY: [(&str, &str); 1] = [("auth.policy", "participants")];
 
+// Bodies of what is asked; `ME` is who asks.
+const WITH_ME: &str = r#"{"participant1_id": "ME", "participant2_id": "bob"}"#;
+const OF_OTHERS: &str = r#"{"participant1_id": "bob", "participant2_id": "dave"}"#;
+const SAID_BY_ME: &str = r#"{"sender_id": "ME", "content": "x"}"#;
+const SAID_BY_BOB: &str = r#"{"sender_id": "bob", "content": "x"}"#;
+
 /// Who asks, in the order of the columns.
 const WHO: [&str; 4] = ["anonymous", "stranger", "participant", "expired"];
 
@@ -22,20 +28,12 @@ const ACTIONS: &[(&str, Ask, [&str; 4])] = {
     &[
         (
             "POST conversations/, with oneself in it",
-            Rest(
-                "POST",
-                "conversations/",
-                r#"{"participant1_id": "ME", "participant2_id": "bob"}"#,
-            ),
+            Rest("POST", "conversations/", WITH_ME),
             [UNKNOWN, "201", "200", UNKNOWN],
         ),
         (
             "POST conversations/, of two others",
-            Rest(
-                "POST",
-                "conversations/",
-                r#"{"participant1_id": "bob", "participant2_id": "dave"}"#,
-            ),
+            Rest("POST", "conversations/", OF_OTHERS),
             [UNKNOWN, "403", "403", UNKNOWN],
         ),
         (
@@ -60,20 +58,12 @@ const ACTIONS: &[(&str, Ask, [&str; 4])] = {
         ),
         (
             "POST …/messages/send/, as oneself",
-            Rest(
-                "POST",
-                "conversations/ID/messages/send/",
-                r#"{"sender_id": "ME", "content": "x"}"#,
-            ),
+            Rest("POST", "conversations/ID/messages/send/", SAID_BY_ME),
             [UNKNOWN, "404", "201", UNKNOWN],
         ),
         (
             "POST …/messages/send/, as another",
-            Rest(
-                "POST",
-                "conversations/ID/messages/send/",
-                r#"{"sender_id": "bob", "content": "x"}"#,
-            ),
+            Rest("POST", "conversations/ID/messages/send/", SAID_BY_BOB),
             [UNKNOWN, "404", "403", UNKNOWN],
         ),
         (

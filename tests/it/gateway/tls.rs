@@ -1,6 +1,6 @@
 //! An upstream with TLS.
 
-use std::{path::Path, process::Command, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use chatferry::app::App;
 use rustls::{
@@ -14,21 +14,9 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::support::{Directory, Server, server::config, skip, socket::handshake};
-
-/// A certificate for 127.0.0.1 that speaks for itself; `false` without openssl.
-fn certificate(directory: &Path) -> bool {
-    let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-nodes", "-days", "2"])
-        .args(["-pkeyopt", "ec_paramgen_curve:prime256v1"])
-        .args(["-subj", "/CN=127.0.0.1"])
-        .args(["-addext", "subjectAltName=IP:127.0.0.1"])
-        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
-        .args(["-keyout", "key.pem", "-out", "cert.pem"])
-        .current_dir(directory)
-        .output();
-    made.is_ok_and(|made| made.status.success())
-}
+use crate::support::{
+    Directory, Server, certificate::certify, server::config, skip, socket::handshake,
+};
 
 /// A server that sends back every byte after its own head; its URL.
 async fn echo(directory: &Path) -> String {
@@ -74,7 +62,7 @@ async fn echo(directory: &Path) -> String {
 #[tokio::test]
 async fn requests_and_sockets_go_to_an_upstream_with_tls_whose_authority_is_known() {
     let directory = Directory::new();
-    if !certificate(directory.path()) {
+    if !certify(directory.path()) {
         return skip("no openssl");
     }
     let url = echo(directory.path()).await;

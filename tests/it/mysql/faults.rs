@@ -14,7 +14,7 @@ use super::{
 use crate::support::{
     Proxy, Server,
     faults::{Senders, assert_unavailable, everybody_hears_so, goes_on, unconfirmed_commits},
-    soon, until,
+    soon,
 };
 
 async fn apart<T: Send + 'static>(
@@ -107,22 +107,19 @@ pub async fn a_frozen_server_costs_a_503_and_is_used_again_when_it_thaws(on: Fla
     let Some(database) = Database::mortal(on, &[]).await else {
         return;
     };
-    let server = database.server().await;
+    let url = format!("{}?connect_timeout=4&read_timeout=4", database.url);
+    let server = Server::with(&[("store.url", &url)]).await;
     let id = server.conversation().await;
     let mut socket = server.socket(&id).await;
     socket.works().await;
-    apart(&database, |instance| instance.signal("STOP")).await;
-    // What is on its way when the server stops may still arrive.
-    until("the freeze", async || {
-        server.message(&id, "alice", "x").await.status == 503
-    })
-    .await;
-    socket.say("lost").await;
-    assert!(socket.error().await.contains("try again"));
-    apart(&database, |instance| instance.signal("CONT")).await;
+    apart(&database, Instance::freeze).await;
+    everybody_hears_so(&server, &id, &mut socket).await;
+    apart(&database, Instance::thaw).await;
     goes_on(&server, &id, "thawed").await;
     socket.works().await;
-    assert!(!server.contents(&id).await.contains(&"lost".to_owned()));
+    assert_eq!(server.get("/readyz").await.status, 200);
+    let said = ["still here", "thawed", "still here"];
+    assert_eq!(server.contents(&id).await, said);
 }
 
 pub async fn a_full_disk_is_told_and_survived(on: Flavour) {

@@ -1,7 +1,7 @@
 //! A MariaDB or MySQL server: a private one, or the one the environment names.
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{
         Arc, Weak,
@@ -13,7 +13,7 @@ use std::{
 use mysql_async::{Conn, Opts, prelude::Queryable};
 use tokio::{runtime, sync::Mutex};
 
-use crate::support::{Directory, PATIENCE, Port, skip};
+use crate::support::{Directory, PATIENCE, Port, certificate::certify, skip};
 
 /// Whose server it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,11 +157,22 @@ impl Instance {
         self.start();
     }
 
-    /// Sends a signal that it survives: `STOP` and `CONT`.
-    pub fn signal(&self, signal: &str) {
-        if let Some(server) = &*self.ours().server.lock().unwrap() {
-            kill(server, signal);
+    /// Stops the server where it stands. Returns when none of its threads runs any more: what is
+    /// asked from then on is not heard.
+    pub fn freeze(&self) {
+        let server = self.ours().server.lock().unwrap();
+        let server = server.as_ref().unwrap();
+        kill(server, "STOP");
+        let deadline = Instant::now() + PATIENCE;
+        while !all_stopped(server) {
+            assert!(Instant::now() < deadline, "the server does not stop");
+            std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        kill(self.ours().server.lock().unwrap().as_ref().unwrap(), "CONT");
     }
 
     /// The socket and the certificate of a private server.
@@ -263,22 +274,19 @@ fn kill(server: &Child, signal: &str) {
         .status();
 }
 
+/// Whether every thread is in the state `T`, which stands behind the name in parentheses.
+fn all_stopped(server: &Child) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{}/task", server.id())).unwrap();
+    threads.flatten().all(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(')')
+            .is_none_or(|(_, rest)| rest.starts_with(" T"))
+    })
+}
+
 fn end(mut server: Child, signal: &str) {
     kill(&server, signal);
     let _ = server.wait();
-}
-
-/// A certificate that vouches for itself, if there is an OpenSSL to make it.
-fn certify(directory: &Path) {
-    let _ = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-nodes", "-days", "30"])
-        .args(["-pkeyopt", "ec_paramgen_curve:prime256v1"])
-        .args(["-subj", "/CN=127.0.0.1"])
-        .args(["-addext", "subjectAltName=IP:127.0.0.1"])
-        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
-        .args(["-keyout", "key.pem", "-out", "cert.pem"])
-        .current_dir(directory)
-        .output();
 }
 
 fn program(flavour: Flavour) -> Option<PathBuf> {

@@ -2,11 +2,14 @@
 
 use std::fmt::Write as _;
 
-use chatferry::store::history::PAGE_BYTES;
 use serde_json::json;
 
 use super::{database::Database, instance::Flavour};
-use crate::support::{id_of, races::say_at_once};
+use crate::support::{
+    id_of,
+    races::say_at_once,
+    rows::{self, a_mark_keeps_id_and_time, a_message, the_longest_ids_fit},
+};
 
 pub async fn every_time_is_stored_and_read_to_the_microsecond(on: Flavour) {
     let Some(database) = Database::new(on).await else {
@@ -70,13 +73,7 @@ pub async fn the_longest_ids_fit_and_spaces_that_are_too_many_are_cut_off(on: Fl
         return;
     };
     let server = database.server().await;
-    for longest in ["가".repeat(255), "😀".repeat(255)] {
-        let id = server.conversation_of(&longest, "bob").await;
-        assert_eq!(server.conversation_of("bob", &longest).await, id);
-    }
-    let body = json!({"participant1_id": "a".repeat(256), "participant2_id": "bob"});
-    let answer = server.post("/api/chat/conversations/", body).await;
-    assert_eq!(answer.status, 400);
+    the_longest_ids_fit(&server).await;
     // Django answers with what it was given.
     let padded = format!("p{}", " ".repeat(300));
     let body = json!({"participant1_id": padded, "participant2_id": "bob"});
@@ -169,8 +166,7 @@ pub async fn a_mark_raises_a_receipt_that_is_there_and_keeps_its_id_and_time(on:
         return;
     };
     let server = database.server().await;
-    let conversation = server.conversation().await;
-    let message = id_of(&server.stored(&conversation, "alice", "x").await);
+    let message = a_message(&server).await;
     database
         .run(&format!(
             "INSERT INTO delivery_receipts (id, user_id, status, timestamp, message_id) VALUES \
@@ -179,11 +175,7 @@ pub async fn a_mark_raises_a_receipt_that_is_there_and_keeps_its_id_and_time(on:
             message.replace('-', "")
         ))
         .await;
-    let path = format!("/api/chat/messages/{message}/read/");
-    let marked = server.put(&path, json!({"user_id": "bob"})).await.json();
-    assert_eq!(marked["id"], "00000000-0000-4000-8000-000000000001");
-    assert_eq!(marked["status"], "read");
-    assert_eq!(marked["timestamp"], "2020-01-02T12:04:05.000006+09:00");
+    a_mark_keeps_id_and_time(&server, &message, "00000000-0000-4000-8000-000000000001").await;
 }
 
 pub async fn what_belongs_to_a_deleted_row_is_not_found_and_never_an_error(on: Flavour) {
@@ -249,21 +241,9 @@ pub async fn a_long_history_comes_whole_and_in_order(on: Flavour) {
 }
 
 pub async fn long_messages_make_short_pages(on: Flavour) {
-    let Some(database) = Database::new(on).await else {
-        return;
-    };
-    let server = database.server().await;
-    let id = server.conversation().await;
-    let mut contents = Vec::new();
-    for number in 0..7 {
-        contents.push(format!("{number}{}", "가".repeat(PAGE_BYTES / 6)));
-        server.stored(&id, "alice", &contents[number]).await;
+    if let Some(database) = Database::new(on).await {
+        rows::long_messages_make_short_pages(&database.server().await).await;
     }
-    assert_eq!(server.contents(&id).await, contents);
-    let (mut socket, history) = server.join(&id).await;
-    let told = history.iter().map(|message| &message["content"]);
-    assert!(told.eq(&contents));
-    socket.works().await;
 }
 
 pub async fn nothing_is_read_without_an_index_of_djangos(on: Flavour) {
@@ -291,13 +271,29 @@ pub async fn nothing_is_read_without_an_index_of_djangos(on: Flavour) {
         Flavour::MariaDb => "EXPLAIN",
         Flavour::MySql => "EXPLAIN FORMAT = TRADITIONAL",
     };
-    let (user, one, two, message) = ("'a7'", hex(one), hex(two), hex(message));
-    for (sql, index) in [
+    for (sql, index) in reads(&hex(one), &hex(two), &hex(message)) {
+        let mut client = database.client().await;
+        let plan: Vec<mysql_async::Row> =
+            mysql_async::prelude::Queryable::query(&mut client, format!("{explain} {sql}"))
+                .await
+                .unwrap();
+        let key: Option<String> = plan[0].get("key").unwrap();
+        // MariaDB adds what a filter leaves over.
+        let rows: String = plan[0].get("rows").unwrap();
+        let rows: u64 = rows.split(' ').next().unwrap().parse().unwrap();
+        let key = key.unwrap_or_default();
+        assert!(key.contains(index), "{sql}: {key}");
+        assert!(rows < 100, "{sql}: {rows} rows");
+    }
+}
+
+/// The ways we read, each with the index it is to use, for two conversations and a message.
+fn reads(one: &str, two: &str, message: &str) -> [(String, &'static str); 8] {
+    [
         (
-            format!(
-                "SELECT * FROM conversations WHERE is_active AND (participant1_id = {user} \
-                 OR participant2_id = {user}) ORDER BY updated_at DESC"
-            ),
+            "SELECT * FROM conversations WHERE is_active AND (participant1_id = 'a7' \
+                 OR participant2_id = 'a7') ORDER BY updated_at DESC"
+                .to_owned(),
             "conversations_participant1_id",
         ),
         (
@@ -347,18 +343,5 @@ pub async fn nothing_is_read_without_an_index_of_djangos(on: Flavour) {
             format!("SELECT 1 FROM messages WHERE id = {message}"),
             "PRIMARY",
         ),
-    ] {
-        let mut client = database.client().await;
-        let plan: Vec<mysql_async::Row> =
-            mysql_async::prelude::Queryable::query(&mut client, format!("{explain} {sql}"))
-                .await
-                .unwrap();
-        let key: Option<String> = plan[0].get("key").unwrap();
-        // MariaDB adds what a filter leaves over.
-        let rows: String = plan[0].get("rows").unwrap();
-        let rows: u64 = rows.split(' ').next().unwrap().parse().unwrap();
-        let key = key.unwrap_or_default();
-        assert!(key.contains(index), "{sql}: {key}");
-        assert!(rows < 100, "{sql}: {rows} rows");
-    }
+    ]
 }

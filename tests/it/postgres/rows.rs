@@ -2,12 +2,16 @@
 
 use std::collections::HashSet;
 
-use chatferry::{django::datetime::Timestamp, store::history::PAGE_BYTES};
+use chatferry::django::datetime::Timestamp;
 use serde_json::json;
 use uuid::Uuid;
 
 use super::database::Database;
-use crate::support::{id_of, until};
+use crate::support::{
+    id_of,
+    rows::{self, a_mark_keeps_id_and_time, a_message, the_longest_ids_fit},
+    until,
+};
 
 const NUL_REFUSED: &str = "The database cannot store these values.";
 
@@ -84,13 +88,7 @@ async fn the_longest_ids_fit_and_longer_ones_are_the_callers_mistake() {
         return;
     };
     let server = database.server().await;
-    for longest in ["가".repeat(255), "😀".repeat(255)] {
-        let id = server.conversation_of(&longest, "bob").await;
-        assert_eq!(server.conversation_of("bob", &longest).await, id);
-    }
-    let body = json!({"participant1_id": "a".repeat(256), "participant2_id": "bob"});
-    let answer = server.post("/api/chat/conversations/", body).await;
-    assert_eq!(answer.status, 400);
+    the_longest_ids_fit(&server).await;
     // Spaces that are too many are cut off by PostgreSQL; Django answers with what it was given.
     let padded = format!("p{}", " ".repeat(300));
     let body = json!({"participant1_id": padded, "participant2_id": "bob"});
@@ -143,8 +141,7 @@ async fn a_mark_raises_a_receipt_that_is_there_and_keeps_its_id_and_time() {
         return;
     };
     let server = database.server().await;
-    let conversation = server.conversation().await;
-    let message = id_of(&server.stored(&conversation, "alice", "x").await);
+    let message = a_message(&server).await;
     let receipt = "00000000-0000-4000-8000-000000000001";
     database
         .run(&format!(
@@ -152,11 +149,7 @@ async fn a_mark_raises_a_receipt_that_is_there_and_keeps_its_id_and_time() {
              ('{receipt}', 'bob', 'delivered', '2020-01-02 03:04:05.000006Z', '{message}')"
         ))
         .await;
-    let path = format!("/api/chat/messages/{message}/read/");
-    let marked = server.put(&path, json!({"user_id": "bob"})).await.json();
-    assert_eq!(marked["id"], receipt);
-    assert_eq!(marked["status"], "read");
-    assert_eq!(marked["timestamp"], "2020-01-02T12:04:05.000006+09:00");
+    a_mark_keeps_id_and_time(&server, &message, receipt).await;
 }
 
 #[tokio::test]
@@ -211,21 +204,9 @@ async fn a_long_history_comes_whole_and_in_order() {
 
 #[tokio::test]
 async fn long_messages_make_short_pages() {
-    let Some(database) = Database::new().await else {
-        return;
-    };
-    let server = database.server().await;
-    let id = server.conversation().await;
-    let mut contents = Vec::new();
-    for number in 0..7 {
-        contents.push(format!("{number}{}", "가".repeat(PAGE_BYTES / 6)));
-        server.stored(&id, "alice", &contents[number]).await;
+    if let Some(database) = Database::new().await {
+        rows::long_messages_make_short_pages(&database.server().await).await;
     }
-    assert_eq!(server.contents(&id).await, contents);
-    let (mut socket, history) = server.join(&id).await;
-    let told = history.iter().map(|message| &message["content"]);
-    assert!(told.eq(&contents));
-    socket.works().await;
 }
 
 #[tokio::test]

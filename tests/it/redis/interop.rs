@@ -167,10 +167,8 @@ async fn json_bodies_and_other_prefixes_work_both_ways() {
 
 #[tokio::test]
 async fn a_plain_reader_and_an_encrypted_writer_only_miss_each_other() {
-    for pair in Pair::each(&[("layer.symmetric_encryption_keys", KEY)]).await {
-        let Pair {
-            mut peer, layer, ..
-        } = pair;
+    for mut pair in Pair::each(&[("layer.symmetric_encryption_keys", KEY)]).await {
+        let (peer, layer) = (&mut pair.peer, &pair.layer);
         layer.join("g", "a").await;
         peer.group_send("g", json!({"type": "a.b"})).await;
         let rejected = r#"chatferry_layer_rejected_total{why="undecodable"}"#;
@@ -239,10 +237,8 @@ async fn a_hundred_messages_arrive_in_order_both_ways() {
 
 #[tokio::test]
 async fn bytes_and_their_kind_do_not_disturb_us() {
-    for pair in Pair::each(&[]).await {
-        let Pair {
-            mut peer, layer, ..
-        } = pair;
+    for mut pair in Pair::each(&[]).await {
+        let (peer, layer) = (&mut pair.peer, &pair.layer);
         layer.join("g", "a").await;
         peer.group_send("g", json!({"type": "a", "n": {"$bytes": "AAH/"}}))
             .await;
@@ -257,10 +253,8 @@ async fn bytes_and_their_kind_do_not_disturb_us() {
 
 #[tokio::test]
 async fn pythons_flush_does_not_stop_us() {
-    for pair in Pair::each(&[]).await {
-        let Pair {
-            mut peer, layer, ..
-        } = pair;
+    for mut pair in Pair::each(&[]).await {
+        let (peer, layer) = (&mut pair.peer, &pair.layer);
         layer.join("g", "a").await;
         peer.done(json!({"do": "flush"})).await;
         layer.gap().await;

@@ -31,10 +31,8 @@ fn queue_of(channel: &str) -> String {
 
 #[tokio::test]
 async fn python_takes_our_longest_usual_name() {
-    for pair in Pair::each(&[]).await {
-        let Pair {
-            mut peer, layer, ..
-        } = pair;
+    for mut pair in Pair::each(&[]).await {
+        let (peer, layer) = (&mut pair.peer, &pair.layer);
         let group = "chat_95031212-7823-4748-bb78-b212d36b6db3";
         let channel = layer.layer.channel(group);
         assert_eq!(channel.len(), 83);
@@ -77,12 +75,9 @@ async fn a_plain_python_process_reaches_us_by_async_to_sync() {
 
 #[tokio::test]
 async fn two_consumers_of_one_process_share_one_entry() {
-    for pair in Pair::each(&[]).await {
-        let Pair {
-            servers,
-            mut peer,
-            layer,
-        } = pair;
+    for mut pair in Pair::each(&[]).await {
+        let (peer, layer) = (&mut pair.peer, &pair.layer);
+        let redis = &pair.servers[0];
         let mut channels = Vec::new();
         for _ in 0..2 {
             let channel = peer.ask(json!({"do": "new_channel"})).await.unwrap();
@@ -91,7 +86,7 @@ async fn two_consumers_of_one_process_share_one_entry() {
             channels.push(channel.as_str().unwrap().to_owned());
         }
         layer.layer.group_send("g", counted(1)).await.unwrap();
-        let entries = entries(&servers[0], &queue_of(&channels[0])).await;
+        let entries = entries(redis, &queue_of(&channels[0])).await;
         assert_eq!(entries.len(), 1);
         for channel in &channels {
             assert!(entries[0].contains(channel), "{}", entries[0]);
@@ -125,23 +120,20 @@ async fn only_a_group_names_the_normal_channel_it_sends_to() {
 
 #[tokio::test]
 async fn python_is_told_of_our_full_queue_and_all_that_it_took_is_read() {
-    for pair in Pair::each(&[]).await {
-        let Pair {
-            servers,
-            mut peer,
-            layer,
-        } = pair;
+    for mut pair in Pair::each(&[]).await {
+        let (peer, layer) = (&mut pair.peer, &pair.layer);
+        let redis = &pair.servers[0];
         layer.join("g", "a").await;
         let channel = layer.layer.channel("a");
         let queue = queue_of(&channel);
-        let is_empty = async || servers[0].ask::<i64>(&format!("EXISTS {queue}")).await == 0;
+        let is_empty = async || redis.ask::<i64>(&format!("EXISTS {queue}")).await == 0;
         // Nobody takes what comes in: the first message is read, and then nothing more.
         peer.send(&channel, count(0)).await.unwrap();
         until("an empty queue", is_empty).await;
         let messages: Vec<Value> = (1..102).map(|n| json!([channel, count(n)])).collect();
         let refused = peer.ask(json!({"do": "send", "messages": messages})).await;
         assert_eq!(refused, Err("ChannelFull".to_owned()));
-        assert_eq!(servers[0].ask::<i64>(&format!("ZCARD {queue}")).await, 100);
+        assert_eq!(redis.ask::<i64>(&format!("ZCARD {queue}")).await, 100);
         peer.group_send("g", count(102)).await;
         let log = peer.ask(json!({"do": "log"})).await.unwrap();
         assert_eq!(log, json!(["1 of 1 channels over capacity in group g"]));
@@ -207,10 +199,8 @@ async fn keys_that_python_ignores_leave_plain_text_which_is_counted() {
 
 #[tokio::test]
 async fn a_normal_channel_is_a_worker_of_pythons() {
-    for pair in Pair::each(&[]).await {
-        let Pair {
-            mut peer, layer, ..
-        } = pair;
+    for mut pair in Pair::each(&[]).await {
+        let (peer, layer) = (&mut pair.peer, &pair.layer);
         peer.done(json!({"do": "consume", "channel": "plain-worker"}))
             .await;
         peer.done(json!({"do": "group_add", "group": "g", "channel": "plain-worker"}))
@@ -230,10 +220,8 @@ async fn a_normal_channel_is_a_worker_of_pythons() {
 
 #[tokio::test]
 async fn a_python_that_is_full_makes_our_sends_full() {
-    for pair in Pair::each(&[]).await {
-        let Pair {
-            mut peer, layer, ..
-        } = pair;
+    for mut pair in Pair::each(&[]).await {
+        let (peer, layer) = (&mut pair.peer, &pair.layer);
         let idle = peer.ask(json!({"do": "new_channel"})).await.unwrap();
         let idle = idle.as_str().unwrap();
         for n in 0..100 {

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, net::SocketAddr};
 use serde_json::Value;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 
 use super::soon;
@@ -76,6 +76,13 @@ impl Connection {
         let stream = stream.unwrap();
         stream.set_nodelay(true).unwrap();
         Connection::over(stream)
+    }
+
+    /// A connection whose client has little room; with much less the system would only trickle.
+    pub async fn narrow(address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(65_536).unwrap();
+        Connection::over(socket.connect(address).await.unwrap())
     }
 
     pub fn over(io: impl Io + 'static) -> Self {

@@ -232,6 +232,14 @@ impl Socket {
         assert_eq!(self.heard().await, "still here");
     }
 
+    /// Types and waits until that is heard, with nothing before it: the socket is open, whatever
+    /// became of what was said before.
+    pub async fn is_open(&mut self) {
+        let typing = json!({"type": "typing", "user_id": "alice"});
+        self.send(&typing).await;
+        assert_eq!(self.json().await["type"], "typing_status");
+    }
+
     /// The code of the next frame, which must close.
     pub async fn close_code(&mut self) -> u16 {
         self.frame().await.close_code()

@@ -10,8 +10,9 @@ use serde_json::json;
 
 use super::{Server, database::Place, id_of, neighbours::manage};
 
-/// Messages of either side.
-const MESSAGES: usize = 5000;
+/// Messages of both sides together.
+pub const MANY: usize = 10_000;
+
 const DJANGOS: usize = 2;
 const SENDERS: usize = 20;
 const CONVERSATIONS: usize = 10;
@@ -36,8 +37,19 @@ for row in DeliveryReceipt.objects.select_related('message'):
     print('receipt', row.id, row.message.id, row.user_id, row.status, sep='|')
 ";
 
-/// 10,000 messages and 1000 receipts, in a database without any table.
-pub async fn write_together(database: &Place) {
+/// Messages of both sides together where a part of [`MANY`] will do: on every kind of database but
+/// one. All of them with `CHATFERRY_TEST_LONG` in the environment, as `tests/run --long` has it.
+pub fn fewer() -> usize {
+    if std::env::var_os("CHATFERRY_TEST_LONG").is_some() {
+        MANY
+    } else {
+        MANY / 5
+    }
+}
+
+/// So many messages, and a receipt for every tenth, in a database without any table.
+pub async fn write_together(database: &Place, messages: usize) {
+    let each = messages / 2;
     if database.manage(&["migrate"]).await.is_none() {
         return;
     }
@@ -49,7 +61,7 @@ pub async fn write_together(database: &Place) {
     }
     let mut djangos = Vec::new();
     for django in 0..DJANGOS {
-        let count = (MESSAGES / DJANGOS).to_string();
+        let count = (each / DJANGOS).to_string();
         let name = format!("django{django}");
         let script = DJANGO.replace("COUNT", &count).replace("NAME", &name);
         let url = database.url.clone();
@@ -62,7 +74,7 @@ pub async fn write_together(database: &Place) {
         let (server, conversations) = (Arc::clone(&server), conversations.clone());
         senders.push(tokio::spawn(async move {
             let mut receipts = Vec::new();
-            for number in 0..MESSAGES / SENDERS {
+            for number in 0..each / SENDERS {
                 let conversation = &conversations[number % CONVERSATIONS];
                 let content = format!("{sender} {number}");
                 let message = id_of(&server.stored(conversation, "chatferry", &content).await);
@@ -80,7 +92,8 @@ pub async fn write_together(database: &Place) {
     for django in djangos {
         django.await.unwrap();
     }
-    compare(database, &server, &conversations, &marked).await;
+    let (ours, receipts) = compare(database, &server, &conversations, &marked).await;
+    assert_eq!((ours, receipts), (messages, messages / 10));
 }
 
 /// Raises the receipt of the one reader; its id.
@@ -92,13 +105,13 @@ async fn mark(server: &Server, message: &str) -> String {
 }
 
 /// Looks at every row from both sides. `marked` are the receipts that Chatferry has made, by their
-/// ids, each with its message.
+/// ids, each with its message. How many messages and receipts there are.
 async fn compare(
     database: &Place,
     server: &Server,
     conversations: &[String],
     marked: &HashMap<String, String>,
-) {
+) -> (usize, usize) {
     let mut ours = HashSet::new();
     for conversation in conversations {
         let path = format!("/api/chat/conversations/{conversation}/messages/");
@@ -118,14 +131,13 @@ async fn compare(
             receipts.insert(id.to_owned(), message.to_owned());
         }
     }
-    assert_eq!(ours.len(), 2 * MESSAGES);
     let odd = ours.symmetric_difference(&theirs).next();
     assert!(odd.is_none(), "{odd:?}");
-    assert_eq!(receipts.len(), 2 * MESSAGES / 10);
     for (id, message) in marked {
         assert_eq!(receipts.get(id), Some(message), "ours, as Django reads it");
     }
     for (id, message) in &receipts {
         assert_eq!(mark(server, message).await, *id, "as we read it");
     }
+    (ours.len(), receipts.len())
 }

@@ -78,6 +78,9 @@ pub async fn insert_messages(
     repeated: bool,
     outcomes: &mut [Outcome],
 ) -> Result<(), Error> {
+    if rows.is_empty() {
+        return Ok(());
+    }
     let or_found = if repeated {
         "ON CONFLICT (id) DO UPDATE SET id = excluded.id"
     } else {

@@ -1,0 +1,30 @@
+//! Django's users, as far as they are ours to know: one query and one row for every database.
+
+use super::UserRow;
+use crate::config::{DjangoSession, TableName};
+
+/// The columns of a row, each as text or NULL: password, whether active, id in the chat.
+pub type Columns = [Option<String>; 3];
+
+/// The query for the user whose primary key is one of `keys`, a list in SQL. `quote` goes around
+/// names, and `text` is the database's name for what [`Columns`] are read as.
+pub fn sql(columns: &DjangoSession, quote: char, text: &str, keys: &str) -> String {
+    let name = |column: &TableName| format!("{quote}{column}{quote}");
+    let active = columns.active_column.as_ref().map_or("1".to_owned(), name);
+    let password = name(&columns.password_column);
+    let chat_id = name(&columns.user_column);
+    let (table, key) = (name(&columns.users_table), name(&columns.id_column));
+    format!(
+        "SELECT CAST({password} AS {text}), CAST({active} AS {text}), CAST({chat_id} AS {text}) \
+         FROM {table} WHERE {key} IN ({keys})"
+    )
+}
+
+pub fn row([password, active, chat_id]: Columns) -> UserRow {
+    UserRow {
+        password: password.unwrap_or_default(),
+        // As MySQL and SQLite write a boolean, and as PostgreSQL does.
+        is_active: matches!(active.as_deref(), Some("1" | "true")),
+        chat_id: chat_id.unwrap_or_default(),
+    }
+}

@@ -1,0 +1,97 @@
+//! The one request of a socket that is under way: what a frame has asked for, done by the chat.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use super::protocol::django::Request;
+use crate::{
+    app::App,
+    auth::policy::Caller,
+    chat::{Chat, ChatError, NewMessage},
+    store::Of,
+    telemetry::request::RequestId,
+};
+
+/// At most one request: a client's are performed in their order.
+#[derive(Default)]
+pub struct Work {
+    under_way: Option<Pin<Box<dyn Future<Output = Result<(), ChatError>> + Send>>>,
+}
+
+impl Work {
+    #[must_use]
+    pub fn is_under_way(&self) -> bool {
+        self.under_way.is_some()
+    }
+
+    /// Begins a request of `caller` on the socket `id`.
+    pub fn begin(
+        &mut self,
+        app: &Arc<App>,
+        id: RequestId,
+        caller: Caller,
+        conversation_id: Uuid,
+        request: Request,
+    ) {
+        let app = Arc::clone(app);
+        let span = tracing::debug_span!("socket", %id);
+        let work = async move { perform(&app.chat, &caller, conversation_id, request).await };
+        self.under_way = Some(Box::pin(work.instrument(span)));
+    }
+
+    /// What became of the request; never comes if there is none. May be cancelled.
+    ///
+    /// # Errors
+    /// Those of the chat.
+    pub async fn done(&mut self) -> Result<(), ChatError> {
+        let outcome = match &mut self.under_way {
+            Some(work) => work.await,
+            None => std::future::pending().await,
+        };
+        self.under_way = None;
+        outcome
+    }
+}
+
+async fn perform(
+    chat: &Chat,
+    caller: &Caller,
+    conversation_id: Uuid,
+    request: Request,
+) -> Result<(), ChatError> {
+    match request {
+        Request::Say {
+            sender_id,
+            content,
+            message_type,
+            shown_type,
+        } => {
+            let new = NewMessage {
+                conversation_id,
+                sender_id,
+                content,
+                message_type,
+                is_deleted: false,
+            };
+            chat.say(new, shown_type).await
+        }
+        Request::MarkRead {
+            message_id,
+            user_id,
+            event,
+        } => {
+            let marked = match chat.admit(caller, Of::Message(message_id)).await {
+                Ok(()) => chat.mark_read(message_id, user_id).await.map(|_| ()),
+                Err(error) => Err(error),
+            };
+            match marked {
+                // The original tells everybody even of a message that is not there.
+                Ok(()) | Err(ChatError::NoMessage) => chat.broadcast(conversation_id, event).await,
+                Err(error) => Err(error),
+            }
+        }
+        Request::Typing(event) => chat.broadcast(conversation_id, event).await,
+    }
+}

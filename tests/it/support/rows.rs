@@ -1,0 +1,48 @@
+//! Rows as they are written and read back, whatever the database.
+
+use chatferry::store::history::PAGE_BYTES;
+use serde_json::json;
+
+use super::{Server, id_of};
+
+/// Of messages that are long only a few fit a page.
+pub async fn long_messages_make_short_pages(server: &Server) {
+    let id = server.conversation().await;
+    let mut contents = Vec::new();
+    for number in 0..7 {
+        contents.push(format!("{number}{}", "가".repeat(PAGE_BYTES / 6)));
+        server.stored(&id, "alice", &contents[number]).await;
+    }
+    assert_eq!(server.contents(&id).await, contents);
+    let (mut socket, history) = server.join(&id).await;
+    let told = history.iter().map(|message| &message["content"]);
+    assert!(told.eq(&contents));
+    socket.works().await;
+}
+
+/// Ids of 255 characters fit, whatever their size; longer ones are the caller's mistake.
+pub async fn the_longest_ids_fit(server: &Server) {
+    for longest in ["가".repeat(255), "😀".repeat(255)] {
+        let id = server.conversation_of(&longest, "bob").await;
+        assert_eq!(server.conversation_of("bob", &longest).await, id);
+    }
+    let body = json!({"participant1_id": "a".repeat(256), "participant2_id": "bob"});
+    let answer = server.post("/api/chat/conversations/", body).await;
+    assert_eq!(answer.status, 400);
+}
+
+/// Marks alice's message as read by bob, who has had it `delivered` at 03:04:05.000006 UTC on
+/// 2 January 2020: the receipt keeps its id and time.
+pub async fn a_mark_keeps_id_and_time(server: &Server, message: &str, receipt: &str) {
+    let path = format!("/api/chat/messages/{message}/read/");
+    let marked = server.put(&path, json!({"user_id": "bob"})).await.json();
+    assert_eq!(marked["id"], receipt);
+    assert_eq!(marked["status"], "read");
+    assert_eq!(marked["timestamp"], "2020-01-02T12:04:05.000006+09:00");
+}
+
+/// A message of alice's in a conversation of its own; its id.
+pub async fn a_message(server: &Server) -> String {
+    let conversation = server.conversation().await;
+    id_of(&server.stored(&conversation, "alice", "x").await)
+}

@@ -288,11 +288,13 @@ fn refuse(refused: &Refusal) -> Response {
 }
 
 /// For a client that opens too many sockets.
+#[must_use]
 pub fn throttled(throttled: Throttled) -> Response {
     later(StatusCode::TOO_MANY_REQUESTS, throttled.seconds())
 }
 
 /// For a client that will find another process, or this one in better shape.
+#[must_use]
 pub fn retry_later() -> Response {
     later(StatusCode::SERVICE_UNAVAILABLE, 1)
 }

@@ -14,10 +14,12 @@ use crate::{
     telemetry::request::RequestId,
 };
 
+type Performing = dyn Future<Output = Result<(), ChatError>> + Send;
+
 /// At most one request: a client's are performed in their order.
 #[derive(Default)]
 pub struct Work {
-    under_way: Option<Pin<Box<dyn Future<Output = Result<(), ChatError>> + Send>>>,
+    under_way: Option<Pin<Box<Performing>>>,
 }
 
 impl Work {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
 use crate::{
     auth::{Auth, SetupError},
     chat::Chat,
@@ -28,6 +30,8 @@ pub struct App {
     pub layer: Arc<dyn ChannelLayer>,
     pub metrics: Arc<Metrics>,
     pub drain: Drain,
+    /// Room for large bodies, a permit for each KiB.
+    pub bodies: Arc<Semaphore>,
     /// `None` if nothing is passed on to Django.
     pub gateway: Option<Arc<Gateway>>,
     /// `None` if nothing is limited.
@@ -79,6 +83,8 @@ impl App {
         let drain = Drain::new(std::time::Duration::from_secs(config.server.drain_s));
         let gateway = Gateway::of(&config, &metrics)?;
         let limits = Limits::of(&config, Arc::clone(&metrics));
+        let bodies = usize::try_from(config.server.body_memory_mib).unwrap_or(usize::MAX);
+        let bodies = Semaphore::new(bodies.saturating_mul(1024).min(Semaphore::MAX_PERMITS));
         let fan_out = Arc::clone(&hub);
         tokio::spawn(async move { fan_out.run().await });
         Ok(Arc::new(App {
@@ -90,6 +96,7 @@ impl App {
             layer,
             metrics,
             drain,
+            bodies: Arc::new(bodies),
             gateway,
             limits,
             tls,

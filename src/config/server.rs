@@ -23,6 +23,9 @@ settings! {
         /// Seconds from accepting a connection to the end of its request head, the TLS handshake
         /// included; then it is closed.
         header_timeout_s: u64 = 10 in 1..=3600,
+        /// MiB that the bodies of requests may take together while they are read and answered; one
+        /// that would take more gets a 503. Those of up to 64 KiB are always read.
+        body_memory_mib: u32 = 256 in 64..=1_000_000,
         /// Seconds from SIGTERM to the last WebSocket closed with code 1012, for the clients to come
         /// back spread over that time. 0 closes them all at once.
         drain_s: u64 = 25 in 0..=3600,

@@ -1,6 +1,6 @@
 //! A request as the handlers see it: path decoded, headers as text, body read.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
@@ -10,6 +10,7 @@ use hyper::{
     header::{self, HeaderName},
     http::request::Parts,
 };
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     django::{header::meta_value, urls::decode_path},
@@ -19,6 +20,9 @@ use crate::{
 /// Most bytes of a body. Django takes JSON and forms of any size; a message past MySQL's largest
 /// `max_allowed_packet` could never be stored.
 const BODY_MAX: usize = 64 * 1024 * 1024;
+
+/// A body of so many bytes is read whatever else is under way.
+const SMALL: usize = 64 * 1024;
 
 /// How long the next bytes of a body may take.
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
@@ -36,9 +40,14 @@ pub struct Request {
     pub query: Option<String>,
     pub headers: HeaderMap,
     pub body: Bytes,
+    /// What a large body takes of the room for all of them, until it has been answered.
+    room: Room,
     /// What the client may still do.
     pub meter: Meter,
 }
+
+/// Permits for the KiB of a large body.
+type Room = Option<OwnedSemaphorePermit>;
 
 /// Why a request cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,18 +58,24 @@ pub enum Unreadable {
     TooLarge,
     /// The body came too slowly: 408.
     TooSlow,
+    /// Other large bodies leave no room for the body: 503.
+    NoRoom,
     /// The body broke off, or its framing is wrong: there is nobody to answer.
     Broken,
 }
 
 impl Request {
-    /// Reads the body.
+    /// Reads the body; `bodies` has a permit for each KiB that large ones may take together.
     ///
     /// # Errors
     /// See [`Unreadable`].
-    pub async fn read(head: Parts, body: Incoming) -> Result<Self, Unreadable> {
+    pub async fn read(
+        head: Parts,
+        body: Incoming,
+        bodies: &Arc<Semaphore>,
+    ) -> Result<Self, Unreadable> {
         let mut request = Request::without_body(head)?;
-        request.body = read_body(body).await?;
+        (request.body, request.room) = read_body(body, bodies).await?;
         Ok(request)
     }
 
@@ -90,6 +105,7 @@ impl Request {
             meter: head.extensions.get::<Meter>().cloned().unwrap_or_default(),
             headers: head.headers,
             body: Bytes::new(),
+            room: None,
         })
     }
 
@@ -110,7 +126,7 @@ impl Request {
     }
 }
 
-async fn read_body<B>(mut body: B) -> Result<Bytes, Unreadable>
+async fn read_body<B>(mut body: B, bodies: &Arc<Semaphore>) -> Result<(Bytes, Room), Unreadable>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -118,22 +134,40 @@ where
     if body.size_hint().lower() > u64::try_from(BODY_MAX).unwrap_or(u64::MAX) {
         return Err(Unreadable::TooLarge);
     }
-    let mut whole = BytesMut::new();
+    let (mut whole, mut room) = (BytesMut::new(), None);
     loop {
         let frame = tokio::time::timeout(BODY_PATIENCE, body.frame())
             .await
             .map_err(|_| Unreadable::TooSlow)?;
         let Some(frame) = frame else {
-            return Ok(whole.freeze());
+            return Ok((whole.freeze(), room));
         };
         let Ok(data) = frame.map_err(|_| Unreadable::Broken)?.into_data() else {
             continue;
         };
-        if whole.len() + data.len() > BODY_MAX {
+        let size = whole.len() + data.len();
+        if size > BODY_MAX {
             return Err(Unreadable::TooLarge);
+        }
+        if size > SMALL {
+            grow(&mut room, size, bodies)?;
         }
         whole.extend_from_slice(&data);
     }
+}
+
+/// Makes `room` enough for so many bytes.
+fn grow(room: &mut Room, size: usize, bodies: &Arc<Semaphore>) -> Result<(), Unreadable> {
+    let held = room.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+    let more = size.div_ceil(1024).saturating_sub(held);
+    let more = u32::try_from(more).map_err(|_| Unreadable::NoRoom)?;
+    let more = Arc::clone(bodies).try_acquire_many_owned(more);
+    let more = more.map_err(|_| Unreadable::NoRoom)?;
+    match room {
+        Some(room) => room.merge(more),
+        None => *room = Some(more),
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -169,16 +203,35 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_body_that_stops_coming_is_not_waited_for_long() {
         let began = tokio::time::Instant::now();
-        let read = read_body(Stalled(Some(Bytes::from_static(b"{")))).await;
-        assert_eq!(read, Err(Unreadable::TooSlow));
+        let read = read_body(Stalled(Some(Bytes::from_static(b"{"))), &room(1)).await;
+        assert_eq!(read.unwrap_err(), Unreadable::TooSlow);
         assert_eq!(began.elapsed(), BODY_PATIENCE);
     }
 
     #[tokio::test]
     async fn a_body_of_unknown_size_is_read_up_to_the_limit() {
         let body = Stalled(Some(Bytes::from(vec![0; BODY_MAX + 1])));
-        assert_eq!(read_body(body).await, Err(Unreadable::TooLarge));
+        let read = read_body(body, &room(BODY_MAX)).await;
+        assert_eq!(read.unwrap_err(), Unreadable::TooLarge);
         let whole = http_body_util::Full::new(Bytes::from_static(b"{}"));
-        assert_eq!(read_body(whole).await, Ok(Bytes::from_static(b"{}")));
+        let (bytes, held) = read_body(whole, &room(0)).await.unwrap();
+        assert_eq!(bytes, "{}");
+        assert!(held.is_none());
+    }
+
+    #[tokio::test]
+    async fn large_bodies_share_what_room_there_is_and_small_ones_need_none() {
+        let of = |size: usize| http_body_util::Full::new(Bytes::from(vec![b' '; size]));
+        let bodies = room(3 * SMALL);
+        let (_, one) = read_body(of(2 * SMALL), &bodies).await.unwrap();
+        let refused = read_body(of(2 * SMALL), &bodies).await;
+        assert_eq!(refused.unwrap_err(), Unreadable::NoRoom);
+        assert!(read_body(of(SMALL), &bodies).await.unwrap().1.is_none());
+        drop(one);
+        assert!(read_body(of(2 * SMALL), &bodies).await.is_ok());
+    }
+
+    fn room(bytes: usize) -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(bytes / 1024))
     }
 }

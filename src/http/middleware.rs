@@ -69,7 +69,7 @@ pub async fn handle(app: Arc<App>, mut request: hyper::Request<Incoming>) -> Res
     let began = Instant::now();
     let (head, body) = request.into_parts();
     let method = head.method.clone();
-    let (route, mut response) = match Request::read(head, body).await {
+    let (route, mut response) = match Request::read(head, body, &app.bodies).await {
         Ok(request) => answer(&app, &request).await,
         Err(unreadable) => ("unreadable", refuse(unreadable)),
     };
@@ -89,6 +89,7 @@ pub async fn respond(app: &App, request: &Request) -> Response {
 
 fn refuse(unreadable: Unreadable) -> Response {
     reply::bare(match unreadable {
+        Unreadable::NoRoom => return reply::no_room(),
         Unreadable::Target | Unreadable::Broken => StatusCode::BAD_REQUEST,
         Unreadable::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Unreadable::TooSlow => StatusCode::REQUEST_TIMEOUT,

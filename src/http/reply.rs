@@ -284,6 +284,14 @@ pub fn bare(status: StatusCode) -> Response {
     response
 }
 
+/// For a request whose body would take more memory than there is left for bodies.
+#[must_use]
+pub fn no_room() -> Response {
+    let mut response = bare(StatusCode::SERVICE_UNAVAILABLE);
+    response.headers_mut().insert(RETRY_AFTER, RETRY_S.into());
+    response
+}
+
 /// Lets hyper close the connection after this answer.
 pub fn close(response: &mut Response) {
     let close = HeaderValue::from_static("close");

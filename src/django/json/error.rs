@@ -10,6 +10,11 @@ use std::fmt;
 /// Test: `nesting_past_the_bound_is_refused`.
 pub const MAX_DEPTH: usize = 977;
 
+/// A text may hold this many values, those in lists and objects counted one by one. Python has no
+/// bound; here a text of nothing but tiny values would take dozens of times its length in memory.
+/// Test: `more_values_than_anybody_sends_are_refused`.
+pub const MAX_VALUES: usize = 1_000_000;
+
 /// Python refuses to convert integers with more digits (`sys.set_int_max_str_digits`).
 pub(super) const MAX_INT_DIGITS: usize = 4300;
 
@@ -36,6 +41,9 @@ pub enum JsonError {
     /// is Python's.
     #[error("maximum recursion depth exceeded while decoding a JSON document")]
     TooDeep,
+    /// More than [`MAX_VALUES`].
+    #[error("more than {MAX_VALUES} values in a JSON document")]
+    TooMany,
 }
 
 /// The mistakes Python's scanner knows; displays as its texts.

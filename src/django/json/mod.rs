@@ -11,7 +11,7 @@ mod parse;
 mod run;
 mod write;
 
-pub use error::{JsonError, MAX_DEPTH, Syntax};
+pub use error::{JsonError, MAX_DEPTH, MAX_VALUES, Syntax};
 pub use parse::{Constants, loads};
 pub use write::{
     ListWriter, write_ascii, write_ascii_str, write_pretty, write_utf8, write_utf8_str,

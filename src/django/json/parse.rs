@@ -1,10 +1,10 @@
 //! `json.loads`: from text to a [`Value`], with Python's own words when that fails.
 //!
 //! Follows `_json.c` of Python 3.11 in what it accepts and in which mistake it reports first. The
-//! one difference is named at [`MAX_DEPTH`].
+//! differences are named at [`MAX_DEPTH`] and [`MAX_VALUES`].
 
 use super::build::{Members, TextBuilder};
-use super::error::{JsonError, MAX_DEPTH, MAX_INT_DIGITS, Syntax};
+use super::error::{JsonError, MAX_DEPTH, MAX_INT_DIGITS, MAX_VALUES, Syntax};
 use super::run::plain_run;
 use crate::value::{Text, Value};
 
@@ -26,6 +26,7 @@ pub fn loads(text: &str, constants: Constants) -> Result<Value, JsonError> {
     let mut parser = Parser {
         text,
         at: 0,
+        values: 0,
         constants,
     };
     if text.starts_with('\u{feff}') {
@@ -51,6 +52,8 @@ struct Parser<'a> {
     text: &'a str,
     /// The byte offset of the next character.
     at: usize,
+    /// How many values have been begun.
+    values: usize,
     constants: Constants,
 }
 
@@ -59,6 +62,10 @@ impl<'a> Parser<'a> {
     fn value(&mut self) -> Result<Value, JsonError> {
         let mut open: Vec<Open> = Vec::new();
         loop {
+            self.values += 1;
+            if self.values > MAX_VALUES {
+                return Err(JsonError::TooMany);
+            }
             let mut done = match self.peek() {
                 Some(b'[' | b'{') if open.len() == MAX_DEPTH => return Err(JsonError::TooDeep),
                 Some(b'[') => {

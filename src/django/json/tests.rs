@@ -1,8 +1,8 @@
 //! What Python 3.11.7 answered to the same texts and values.
 
 use super::{
-    Constants, JsonError, ListWriter, MAX_DEPTH, loads, write_ascii, write_pretty, write_utf8,
-    write_utf8_str,
+    Constants, JsonError, ListWriter, MAX_DEPTH, MAX_VALUES, loads, write_ascii, write_pretty,
+    write_utf8, write_utf8_str,
 };
 use crate::value::{Text, Value};
 
@@ -147,6 +147,16 @@ fn integers_of_4300_digits_are_kept_and_longer_ones_refused() {
 #[test]
 fn minus_zero_is_an_integer_without_a_sign_and_a_float_with_one() {
     assert_eq!(ascii("[-0, -0.0, 1E5]"), "[0, -0.0, 100000.0]");
+}
+
+#[test]
+fn more_values_than_anybody_sends_are_refused() {
+    let list = |count: usize| format!("[{}0]", "0,".repeat(count - 2));
+    assert!(loads(&list(MAX_VALUES), Constants::Refuse).is_ok());
+    let more = loads(&list(MAX_VALUES + 1), Constants::Refuse);
+    assert_eq!(more, Err(JsonError::TooMany));
+    let objects = format!("[{}", r#"{"a":[0]},"#.repeat(MAX_VALUES / 3));
+    assert_eq!(loads(&objects, Constants::Refuse), Err(JsonError::TooMany));
 }
 
 #[test]

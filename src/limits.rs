@@ -149,7 +149,9 @@ impl Limits {
             user,
         } = &config.limits;
         let (address, user) = (rules!(address), rules!(user));
-        let any = address.limit_anything() || user.limit_anything();
+        // Without an identity there are no users to limit.
+        let users = config.auth.identity != config::Identity::None;
+        let any = address.limit_anything() || users && user.limit_anything();
         any.then(|| {
             Arc::new(Limits {
                 address,

@@ -1,4 +1,5 @@
-//! `[limits]`: how much one client may ask for. All of it is off unless it is set.
+//! `[limits]`: how much one client may ask for. By address all of it is off unless it is set, as
+//! everybody behind a proxy that nobody trusts is one address.
 
 use std::fmt;
 use std::time::Duration;
@@ -25,7 +26,7 @@ settings! {
     /// Limits of one address, or of one /64 network of IPv6. `server.trusted_proxies` say whose
     /// address it is; they themselves, and clients of a Unix socket, have no limits.
     pub struct ByAddress in "limits.address" {
-        /// Requests, handshakes among them; `/healthz` is free.
+        /// Requests, handshakes and fresh tokens of sockets among them; `/healthz` is free.
         requests: Option<Rate> = "",
         /// Messages sent and messages marked as read, by REST and by WebSocket.
         messages: Option<Rate> = "",
@@ -41,21 +42,22 @@ settings! {
 }
 
 settings! {
-    /// Limits of one user, whatever the address. They need an `auth.identity`: a user that anybody
-    /// may claim to be is no measure.
+    /// Limits of one user, whatever the address. They hold with an `auth.identity`: a user that
+    /// anybody may claim to be is no measure. The defaults are far above what a person does; a
+    /// program that speaks for many people as one user may need more.
     pub struct ByUser in "limits.user" {
-        /// Requests, handshakes among them.
-        requests: Option<Rate> = "",
+        /// Requests, handshakes and fresh tokens of sockets among them.
+        requests: Option<Rate> = "500/s",
         /// Messages sent and messages marked as read, by REST and by WebSocket.
-        messages: Option<Rate> = "",
+        messages: Option<Rate> = "200/s",
         /// Typing frames.
-        typing: Option<Rate> = "",
+        typing: Option<Rate> = "200/s",
         /// Handshakes of WebSockets, whatever becomes of them.
-        sockets: Option<Rate> = "",
+        sockets: Option<Rate> = "100/s",
         /// WebSockets open at once; 0 for any number.
         open_sockets: u32 = 0 in 0..=10_000_000,
         /// Conversations made. While none may be made, asking for one that is there is refused too.
-        conversations: Option<Rate> = "",
+        conversations: Option<Rate> = "1000/hour",
     }
 }
 

@@ -4,6 +4,12 @@ const IDLE: Duration = Duration::from_secs(3600);
 
 /// The limits of these settings, each `(key, value)`.
 fn limits(flags: &[(&str, &str)]) -> Option<Arc<Limits>> {
+    limits_with("none", flags)
+}
+
+/// Those of a server that knows its callers, or does not.
+fn limits_with(identity: &str, flags: &[(&str, &str)]) -> Option<Arc<Limits>> {
+    let flags = [&[("auth.identity", identity)], flags].concat();
     let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
     let flags: Vec<_> = flags.iter().map(own).collect();
     let config = Config::load(None, std::iter::empty(), &flags)
@@ -28,6 +34,21 @@ fn without_settings_there_is_nothing_and_nobody_is_refused() {
         assert_eq!(meter.allow(Action::Message), Ok(()));
         assert!(meter.open_socket().is_ok());
     }
+}
+
+#[test]
+fn users_have_limits_by_default_once_they_are_known_and_addresses_have_none() {
+    let limits = limits_with("jwt", &[]).unwrap();
+    let (meter, now) = (at(&limits, "192.0.2.1"), Instant::now());
+    for _ in 0..10_000 {
+        assert_eq!(meter.allow_at(Action::Message, now), Ok(()));
+    }
+    meter.is_user("alice").unwrap();
+    for _ in 0..200 {
+        assert_eq!(meter.allow_at(Action::Message, now), Ok(()));
+    }
+    assert!(meter.allow_at(Action::Message, now).is_err());
+    assert!(meter.allow_at(Action::Message, now + seconds(1)).is_ok());
 }
 
 #[test]
@@ -93,7 +114,7 @@ fn a_user_is_limited_wherever_he_comes_from() {
         ("limits.user.messages", "1/min"),
         ("limits.user.requests", "3/min"),
     ];
-    let limits = limits(&flags).unwrap();
+    let limits = limits_with("jwt", &flags).unwrap();
     let user = |address: &str, id: &str| {
         let meter = at(&limits, address);
         meter.is_user(id).map(|()| meter)
@@ -126,7 +147,7 @@ fn a_socket_that_the_user_may_not_open_does_not_count_for_the_address() {
         ("limits.address.open_sockets", "2"),
         ("limits.user.open_sockets", "1"),
     ];
-    let limits = limits(&flags).unwrap();
+    let limits = limits_with("jwt", &flags).unwrap();
     let alice = || {
         let mut seat = at(&limits, "192.0.2.1").open_socket()?;
         seat.is_user("alice").map(|()| seat)

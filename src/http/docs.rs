@@ -117,6 +117,26 @@ mod tests {
     }
 
     #[test]
+    fn what_identity_and_limits_may_answer_is_in_the_document() {
+        let document: Value = serde_json::from_str(&document(&config(&[]))).unwrap();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            let operation = item.as_object().unwrap().iter();
+            let operation = operation.filter(|(name, _)| *name != "parameters");
+            for (method, operation) in operation {
+                let is_listed = |status| !operation["responses"][status].is_null();
+                let is_chat = path.starts_with("/api/chat/c")
+                    || path.starts_with("/api/chat/m")
+                    || path.starts_with("/api/chat/u")
+                    || path.starts_with("/ws/");
+                for status in ["401", "403"] {
+                    assert_eq!(is_listed(status), is_chat, "{status}: {method} {path}");
+                }
+                assert_eq!(is_listed("429"), path != "/healthz", "{method} {path}");
+            }
+        }
+    }
+
+    #[test]
     fn the_paths_are_those_of_the_settings() {
         let config = config(&[
             ("django.url_prefix", "/talk/"),

@@ -39,6 +39,22 @@ export default async function talk(browser) {
     await Promise.all([alice.close(), bob.close()]);
   });
 
+  await check('what Django gave the browser against forgery goes with what changes something, and with nothing else', async () => {
+    const [one, two] = [person('alice'), person('bob')], token = 'aZ9b'.repeat(8);
+    const alice = await Window.open(browser);
+    await alice.context.addCookies([{ name: 'csrftoken', value: token, url: BASE_URL }]);
+    const sent = (method) => alice.page.waitForRequest((request) => request.method() === method && request.url().includes('conversations'));
+    const requests = Promise.all([sent('POST'), sent('GET')]);
+    await alice.page.getByLabel('Your name').fill(one);
+    await alice.page.getByLabel('Chat with (optional)').fill(two);
+    await alice.page.getByRole('button', { name: 'Continue' }).click();
+    await alice.connected();
+    const [post, get] = await requests;
+    assert.equal(post.headers()['x-csrftoken'], token);
+    assert.equal(get.headers()['x-csrftoken'], undefined);
+    await alice.close();
+  });
+
   const pair = async () => {
     const [one, two] = [person('alice'), person('bob')];
     const id = await createConversation(one, two);

@@ -251,6 +251,33 @@ mod tests {
         assert!(forged[0].contains("request{id=1.1}"), "{forged:?}");
     }
 
+    /// Set in the process of a test that is to panic.
+    const PANICS: &str = "CHATFERRY_TEST_PANICS";
+
+    #[test]
+    fn a_panic_tells_its_place_and_nothing_else() {
+        if std::env::var_os(PANICS).is_some() {
+            let _ = init(&log(&[]));
+            keep_panics_quiet();
+            panic!("a private word");
+        }
+        // A hook is the whole process's.
+        let me = std::env::current_exe().unwrap();
+        let child = std::process::Command::new(me)
+            .args(["--exact", "--nocapture"])
+            .arg("telemetry::tests::a_panic_tells_its_place_and_nothing_else")
+            .env(PANICS, "1")
+            .output();
+        let child = child.unwrap();
+        assert!(!child.status.success(), "it did panic");
+        let told = [child.stdout, child.stderr].concat();
+        let told = String::from_utf8(told).unwrap();
+        let line = told.lines().find(|line| line.contains("a task panicked"));
+        let line = line.unwrap_or_else(|| panic!("{told}"));
+        assert!(line.contains("place=\"src/telemetry.rs:"), "{line}");
+        assert!(!told.contains("private word"), "{told}");
+    }
+
     #[test]
     fn a_second_start_in_one_process_is_told_and_does_no_harm() {
         let log = log(&[]);

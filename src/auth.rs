@@ -23,12 +23,12 @@ use hyper::header::HeaderName;
 
 use self::{
     django_session::{Found, Sessions},
-    identity::{Credentials, Denied, Identity, TOKEN_PROTOCOL},
+    identity::{Credentials, Denied, Identity, TOKEN_PROTOCOL, Token},
     jwt::Jwt,
     policy::Caller,
 };
 use crate::{
-    config::{self, Config, Origin, Policy},
+    config::{self, Config, Origin, Policy, Secret},
     django::csrf,
     metrics::Metrics,
     store::{self, Store, StoreError},
@@ -127,6 +127,8 @@ pub enum SetupError {
     OddAlgorithm(String),
     #[error("auth.jwt.public_key_file {0}: {1}")]
     Key(String, String),
+    #[error("auth.jwt.jwks_ca {0}: {1}")]
+    Authority(String, String),
     #[error("auth.jwt.jwks_url {0}")]
     Jwks(String),
     #[error("auth.identity = django_session needs django.secret_key: Django's own")]
@@ -203,6 +205,34 @@ impl Auth {
         self.counted(outcome)
     }
 
+    /// Whether callers are known by tokens, so that an open socket may be given a fresh one.
+    #[must_use]
+    pub fn renews(&self) -> bool {
+        matches!(self.method, Method::Jwt(_))
+    }
+
+    /// When a socket that `user` has opened is to end, now that a fresh token was shown.
+    ///
+    /// # Errors
+    /// [`Denied`] for a token that is not good, or is somebody else's.
+    pub async fn renew(&self, user: &str, token: &Secret) -> Result<Instant, Denied> {
+        let Method::Jwt(jwt) = &self.method else {
+            return Err(Denied::NoToken);
+        };
+        let token = Token {
+            text: token.expose().to_owned(),
+            by_cookie: false,
+        };
+        let known = jwt.read(&token).await;
+        self.counted(known.and_then(|known| {
+            if *known.user == *user {
+                Ok(end_of(&known))
+            } else {
+                Err(Denied::BadToken("it is somebody else's".into()))
+            }
+        }))
+    }
+
     /// The subprotocol to agree on: that which says that the next one is a token, if tokens are
     /// read at all.
     #[must_use]
@@ -246,10 +276,7 @@ impl Auth {
 
     fn admission(&self, known: Option<Identity>) -> Admission {
         let by_cookie = known.as_ref().is_some_and(|known| known.by_cookie);
-        let until = known.as_ref().map(|known| {
-            let remaining = known.remaining();
-            Instant::now() + remaining.min(LONGEST)
-        });
+        let until = known.as_ref().map(end_of);
         let user = known.map(|known| known.user);
         let caller = match (self.policy, &user) {
             (Policy::Participants, Some(user)) => Caller::Only(Arc::clone(user)),
@@ -273,4 +300,9 @@ impl Auth {
         }
         outcome
     }
+}
+
+/// When a socket of somebody who is known must end.
+fn end_of(known: &Identity) -> Instant {
+    Instant::now() + known.remaining().min(LONGEST)
 }

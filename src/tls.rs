@@ -7,6 +7,7 @@
 
 mod anybody;
 mod crowd;
+mod roots;
 
 use std::{
     io,
@@ -25,8 +26,8 @@ use rustls::{
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-pub use self::anybody::Anybody;
 use self::crowd::Crowd;
+pub use self::{anybody::Anybody, roots::roots};
 use crate::config;
 
 /// Most handshakes at once. Each may hold up to about 100 KiB until it is over.

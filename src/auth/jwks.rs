@@ -8,6 +8,7 @@
 mod fetch;
 
 use std::{
+    path::PathBuf,
     str::FromStr,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
@@ -23,7 +24,10 @@ use tokio::{sync::Mutex, time::Instant};
 
 use self::fetch::FetchError;
 use super::identity::Denied;
-use crate::{config::JwksUrl, metrics::Metrics};
+use crate::{
+    config::{self, JwksUrl},
+    metrics::Metrics,
+};
 
 /// Most keys of a set that are used.
 const KEYS_MAX: usize = 100;
@@ -31,6 +35,8 @@ const KEYS_MAX: usize = 100;
 /// The key set behind one address.
 pub struct Jwks {
     url: JwksUrl,
+    /// Whom an `https` address is believed by; `None` for the system's.
+    authorities: Option<PathBuf>,
     metrics: Arc<Metrics>,
     refetch: Duration,
     stale: Duration,
@@ -53,13 +59,15 @@ struct Key {
 }
 
 impl Jwks {
+    /// The set at `url`; nothing is fetched yet.
     #[must_use]
-    pub fn new(url: JwksUrl, refetch_s: u64, stale_s: u64, metrics: Arc<Metrics>) -> Self {
+    pub fn new(url: JwksUrl, settings: &config::Jwt, metrics: Arc<Metrics>) -> Self {
         Jwks {
             url,
+            authorities: settings.jwks_ca.clone(),
             metrics,
-            refetch: Duration::from_secs(refetch_s),
-            stale: Duration::from_secs(stale_s),
+            refetch: Duration::from_secs(settings.jwks_refetch_s),
+            stale: Duration::from_secs(settings.jwks_stale_s),
             last: RwLock::default(),
             attempt: Mutex::default(),
         }
@@ -115,7 +123,7 @@ impl Jwks {
     }
 
     async fn fetch(&self) -> Result<KeySet, FetchError> {
-        let body = fetch::get(self.url.uri()).await?;
+        let body = fetch::get(self.url.uri(), self.authorities.as_deref()).await?;
         KeySet::read(&body).ok_or(FetchError::NoKeySet)
     }
 

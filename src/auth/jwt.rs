@@ -3,7 +3,7 @@
 
 mod crypto;
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use jsonwebtoken::{
     Algorithm, DecodingKey, Header, Validation, crypto::CryptoProvider, decode, decode_header,
@@ -20,6 +20,7 @@ use crate::{
     chat::USER_ID_MAX,
     config::{self, Algorithm as Listed},
     metrics::Metrics,
+    tls,
 };
 
 /// Reads tokens.
@@ -63,12 +64,13 @@ impl Jwt {
                 })?;
                 Keys::One(key)
             }
-            (None, None, Some(url)) => Keys::Set(Arc::new(Jwks::new(
-                url.clone(),
-                settings.jwks_refetch_s,
-                settings.jwks_stale_s,
-                Arc::clone(metrics),
-            ))),
+            (None, None, Some(url)) => {
+                if let Some(file) = &settings.jwks_ca {
+                    believable(file)?;
+                }
+                let metrics = Arc::clone(metrics);
+                Keys::Set(Arc::new(Jwks::new(url.clone(), settings, metrics)))
+            }
             _ => return Err(SetupError::NotOneKey),
         };
         let fits = |algorithm: &Algorithm| match &keys {
@@ -209,6 +211,16 @@ fn validation(settings: &config::Jwt) -> Validation {
     validation.leeway = settings.leeway_s;
     validation.validate_nbf = true;
     validation
+}
+
+/// Whether there is an authority in a PEM file. It is read again whenever it is needed.
+fn believable(file: &Path) -> Result<(), SetupError> {
+    let why = match tls::roots(Some(file)) {
+        Ok(roots) if roots.is_empty() => "no PEM file with a certificate".to_owned(),
+        Ok(_) => return Ok(()),
+        Err(error) => error.to_string(),
+    };
+    Err(SetupError::Authority(file.display().to_string(), why))
 }
 
 /// The key in a PEM file; which kind it is of is tried.

@@ -71,6 +71,9 @@ settings! {
         /// Where the public keys are: a JSON Web Key Set by `http` or `https`. The token's `kid`
         /// chooses the key. Redirections, and addresses in tokens (`jku`, `x5u`), are not followed.
         jwks_url: Option<JwksUrl> = "",
+        /// PEM file of the authorities that an `https` key set is believed by; without one the
+        /// system's.
+        jwks_ca: Option<PathBuf> = "",
         /// Seconds after which the key set is asked for again, and least time between two attempts:
         /// a new key is known, and a withdrawn one refused, after at most this time.
         jwks_refetch_s: u64 = 60 in 1..=86_400,

@@ -5,14 +5,11 @@ use std::{io, path::Path, sync::Arc};
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::ring,
-    pki_types::{
-        CertificateDer, InvalidDnsNameError, ServerName,
-        pem::{self, PemObject},
-    },
+    pki_types::{InvalidDnsNameError, ServerName, pem},
 };
 use tokio_rustls::{TlsConnector, TlsStream};
 
-use crate::server::Socket;
+use crate::{server::Socket, tls};
 
 /// Why it is not known whom to believe.
 #[derive(Debug, thiserror::Error)]
@@ -60,17 +57,10 @@ impl Tls {
 }
 
 fn roots(authorities: Option<&Path>) -> Result<RootCertStore, TrustError> {
-    let certificates = match authorities {
-        Some(file) => CertificateDer::pem_file_iter(file)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(|error| TrustError::File {
-                file: file.display().to_string(),
-                error,
-            })?,
-        None => rustls_native_certs::load_native_certs().certs,
-    };
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(certificates);
+    let roots = tls::roots(authorities).map_err(|error| TrustError::File {
+        file: authorities.map_or_else(String::new, |file| file.display().to_string()),
+        error,
+    })?;
     if roots.is_empty() {
         return Err(TrustError::Nobody);
     }

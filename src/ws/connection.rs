@@ -22,10 +22,11 @@ use super::{
     ending::{Ending, GONE, shut_down},
     heartbeat::Heartbeat,
     history::{First, Rest},
+    protocol::token,
     queue::Queue,
     reader::Reader,
     session::{Action, Reason, Session},
-    work::Work,
+    work::{Outcome, Work},
     writer::{Writer, is_control},
 };
 use crate::{
@@ -35,7 +36,7 @@ use crate::{
     django::drf::Detail,
     gateway::{Side, rollout::Moved},
     hub::Membership,
-    limits::Seat,
+    limits::{self, Seat},
     store::StoreError,
     telemetry::request::{ACCESS, RequestId},
 };
@@ -68,7 +69,9 @@ pub struct Connection<S> {
     write: WriteHalf<S>,
     /// Until the history has been told, all other text waits in the queue.
     history: Rest,
-    /// When the token or session it was opened with runs out.
+    /// Who opened it, where that is known: for whom a fresh token must be.
+    user: Option<Arc<str>>,
+    /// When the token or session it was opened with runs out, or the fresh token shown since.
     until: Option<Instant>,
     work: Work,
     ending: Option<Ending>,
@@ -106,6 +109,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
             First::Telling(rest) => rest,
         };
         let (read, write) = tokio::io::split(stream);
+        let session = Session::new(admission.caller, app.auth.renews());
         Connection {
             app,
             id,
@@ -113,13 +117,14 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
             seat,
             membership,
             queue,
-            session: Session::new(admission.caller),
+            session,
             heartbeat,
             reader,
             writer,
             read,
             write,
             history,
+            user: admission.user,
             until: admission.until,
             work: Work::default(),
             ending: None,
@@ -157,7 +162,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
             }
             let is_open = self.session.is_open();
             let action = tokio::select! {
-                outcome = self.work.done(), if self.work.is_under_way() => self.performed(outcome),
+                outcome = self.work.done(), if self.work.is_under_way() => self.worked(outcome),
                 read = self.read.read_buf(&mut self.reader.buffer), if reading => match read {
                     Ok(0) | Err(_) => return self.code(),
                     Ok(_) => {
@@ -221,6 +226,18 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
         }
         self.reader.make_room(READ);
         None
+    }
+
+    /// What the peer asked for has been done, or has failed.
+    fn worked(&mut self, outcome: Outcome) -> Action {
+        match outcome {
+            Outcome::Performed(outcome) => self.performed(outcome),
+            Outcome::Renewed(Ok(until)) => {
+                self.until = Some(until);
+                Action::Wait
+            }
+            Outcome::Renewed(Err(denied)) => self.session.refused(token::refusal(&denied)),
+        }
     }
 
     fn performed(&mut self, outcome: Result<(), ChatError>) -> Action {
@@ -291,16 +308,21 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
                 self.writer.push(frame);
             }
             Action::Perform(request) => {
-                if let Err(throttled) = self.seat.meter().allow(request.action()) {
-                    let seconds = throttled.seconds();
-                    let text = Detail::Throttled(seconds).text(self.app.language());
-                    let action = self.session.refused(&text);
-                    return self.act(action);
+                if let Some(refusal) = self.refusal(request.action()) {
+                    return self.act(refusal);
                 }
                 let caller = self.session.caller().clone();
                 let conversation_id = self.conversation_id;
                 self.work
                     .begin(&self.app, self.id, caller, conversation_id, request);
+            }
+            // As the handshake that it saves.
+            Action::Renew(token) => {
+                if let Some(refusal) = self.refusal(limits::Action::Request) {
+                    return self.act(refusal);
+                }
+                let user = self.user.clone().unwrap_or_default();
+                self.work.renew(&self.app, user, token);
             }
             Action::Close { code, frame } => self.end(code, frame, false),
             Action::CloseNow { code, frame } => self.end(code, frame, true),
@@ -308,6 +330,13 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
             Action::End => return Some(self.code()),
         }
         None
+    }
+
+    /// What to do instead of something that would be past a limit.
+    fn refusal(&self, action: limits::Action) -> Option<Action> {
+        let throttled = self.seat.meter().allow(action).err()?;
+        let text = Detail::Throttled(throttled.seconds()).text(self.app.language());
+        Some(self.session.refused(&text))
     }
 
     fn end(&mut self, code: u16, frame: Bytes, answered: bool) {

@@ -1,3 +1,5 @@
-//! What the frames say. [`django`] is the original's protocol, byte for byte.
+//! What the frames say. [`django`] is the original's protocol, byte for byte; [`token`] is the frame
+//! that it has no use for.
 
 pub mod django;
+pub mod token;

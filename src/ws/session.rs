@@ -6,11 +6,14 @@ use fastwebsockets::OpCode;
 
 use super::{
     heartbeat::Beat,
-    protocol::django::{self as protocol, Rejection, Request},
+    protocol::{
+        django::{self as protocol, Rejection, Request},
+        token,
+    },
     reader::{Incoming, Violation},
     writer::{close_frame, frame},
 };
-use crate::{auth::policy::Caller, chat::ChatError};
+use crate::{auth::policy::Caller, chat::ChatError, config::Secret};
 
 /// What the owner of the socket does next.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +25,9 @@ pub enum Action {
     /// Do this, and tell the outcome by [`Session::done`]; read nothing more until then, so that
     /// one client's requests are done in their order, as one consumer of Channels does them.
     Perform(Request),
+    /// See whether this token is good, and let the socket live as long as it; as with a request,
+    /// read nothing more until then.
+    Renew(Secret),
     /// Write this close frame, then wait a moment for the other side's.
     Close { code: u16, frame: Bytes },
     /// Write this close frame and end: nothing more that the other side sends matters.
@@ -69,6 +75,8 @@ impl Reason {
 pub struct Session {
     /// For whom the peer may speak.
     caller: Caller,
+    /// The peer is known by a token, and may show a fresh one.
+    renews: bool,
     /// We have sent a close frame and only wait for the other side's.
     closing: bool,
     /// What the peer says before it has read our close frame is still done: it did nothing wrong,
@@ -78,9 +86,10 @@ pub struct Session {
 
 impl Session {
     #[must_use]
-    pub fn new(caller: Caller) -> Self {
+    pub fn new(caller: Caller, renews: bool) -> Self {
         Session {
             caller,
+            renews,
             ..Session::default()
         }
     }
@@ -91,15 +100,21 @@ impl Session {
         &self.caller
     }
 
-    /// What a text asks for, if it may be asked for.
-    fn asked(&self, text: &str) -> Result<Option<Request>, Rejection> {
-        let Some(request) = protocol::parse(text)? else {
-            return Ok(None);
+    /// What to do about a text, if it may be asked for.
+    fn asked(&self, text: &str) -> Result<Action, Rejection> {
+        let frame = protocol::read(text)?;
+        if self.renews
+            && let Some(token) = token::shown(&frame)
+        {
+            return Ok(Action::Renew(token));
+        }
+        let Some(request) = protocol::request(frame)? else {
+            return Ok(Action::Wait);
         };
         let may = self.caller == Caller::Anybody
             || request.speaker().is_some_and(|id| self.caller.is(&id));
         if may {
-            Ok(Some(request))
+            Ok(Action::Perform(request))
         } else {
             Err(Rejection::NotYou)
         }
@@ -111,18 +126,16 @@ impl Session {
             return match incoming {
                 Incoming::Close => Action::End,
                 Incoming::Text(text) if self.hears => match self.asked(&text) {
-                    Ok(Some(request)) => Action::Perform(request),
-                    Ok(None) | Err(_) => Action::Wait,
+                    Ok(Action::Perform(request)) => Action::Perform(request),
+                    _ => Action::Wait,
                 },
                 _ => Action::Wait,
             };
         }
         match incoming {
-            Incoming::Text(text) => match self.asked(&text) {
-                Ok(Some(request)) => Action::Perform(request),
-                Ok(None) => Action::Wait,
-                Err(rejection) => Action::Write(protocol::error_frame(&rejection.to_string())),
-            },
+            Incoming::Text(text) => self.asked(&text).unwrap_or_else(|rejection| {
+                Action::Write(protocol::error_frame(&rejection.to_string()))
+            }),
             Incoming::Binary => {
                 Action::Write(protocol::error_frame(&Rejection::Binary.to_string()))
             }
@@ -236,7 +249,7 @@ mod tests {
 
     #[test]
     fn a_peer_who_is_known_speaks_for_nobody_else_not_even_after_a_restart() {
-        let mut session = Session::new(Caller::Only("alice".into()));
+        let mut session = Session::new(Caller::Only("alice".into()), false);
         let as_user = |id: &str| {
             [
                 format!(r#"{{"type":"chat_message","sender_id":{id},"content":"x"}}"#),
@@ -271,6 +284,19 @@ mod tests {
         session.close(Reason::Restart);
         let [_, _, typing] = as_user("\"bob\"");
         assert_eq!(session.incoming(text(&typing)), Action::Wait);
+    }
+
+    #[test]
+    fn a_fresh_token_is_looked_at_only_of_a_peer_that_is_known_by_one() {
+        let auth = r#"{"type":"auth","token":"a.b.c"}"#;
+        let action = Session::default().incoming(text(auth));
+        assert_eq!(action, Action::Wait, "as every type nobody knows");
+        let mut session = Session::new(Caller::Only("alice".into()), true);
+        let action = session.incoming(text(auth));
+        assert_eq!(action, Action::Renew("a.b.c".to_owned().into()));
+        assert!(!format!("{action:?}").contains("a.b.c"));
+        session.close(Reason::Restart);
+        assert_eq!(session.incoming(text(auth)), Action::Wait);
     }
 
     #[test]

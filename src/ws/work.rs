@@ -1,6 +1,7 @@
-//! The one request of a socket that is under way: what a frame has asked for, done by the chat.
+//! What a frame of a socket has asked for and is under way: a request to the chat, or a look at a
+//! fresh token.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{future::Future, pin::Pin, sync::Arc, time::Instant};
 
 use tracing::Instrument as _;
 use uuid::Uuid;
@@ -8,15 +9,23 @@ use uuid::Uuid;
 use super::protocol::django::Request;
 use crate::{
     app::App,
-    auth::policy::Caller,
+    auth::{identity::Denied, policy::Caller},
     chat::{Chat, ChatError, NewMessage},
+    config::Secret,
     store::Of,
     telemetry::request::RequestId,
 };
 
-type Performing = dyn Future<Output = Result<(), ChatError>> + Send;
+type Performing = dyn Future<Output = Outcome> + Send;
 
-/// At most one request: a client's are performed in their order.
+/// What came of it.
+pub enum Outcome {
+    Performed(Result<(), ChatError>),
+    /// When the fresh token runs out.
+    Renewed(Result<Instant, Denied>),
+}
+
+/// At most one: what a client asks for is done in its order.
 #[derive(Default)]
 pub struct Work {
     under_way: Option<Pin<Box<Performing>>>,
@@ -39,15 +48,22 @@ impl Work {
     ) {
         let app = Arc::clone(app);
         let span = tracing::debug_span!("socket", %id);
-        let work = async move { perform(&app.chat, &caller, conversation_id, request).await };
+        let work = async move {
+            let done = perform(&app.chat, &caller, conversation_id, request).await;
+            Outcome::Performed(done)
+        };
         self.under_way = Some(Box::pin(work.instrument(span)));
     }
 
-    /// What became of the request; never comes if there is none. May be cancelled.
-    ///
-    /// # Errors
-    /// Those of the chat.
-    pub async fn done(&mut self) -> Result<(), ChatError> {
+    /// Begins to look at a fresh token, which must be `user`'s.
+    pub fn renew(&mut self, app: &Arc<App>, user: Arc<str>, token: Secret) {
+        let app = Arc::clone(app);
+        let work = async move { Outcome::Renewed(app.auth.renew(&user, &token).await) };
+        self.under_way = Some(Box::pin(work));
+    }
+
+    /// What came of it; never comes if nothing is under way. May be cancelled.
+    pub async fn done(&mut self) -> Outcome {
         let outcome = match &mut self.under_way {
             Some(work) => work.await,
             None => std::future::pending().await,

@@ -6,5 +6,6 @@ mod django;
 mod jwks;
 mod jwt;
 mod others;
+mod renewal;
 mod token;
 mod wire;

@@ -1,6 +1,6 @@
 //! One GET: plain or by TLS, of bounded size and time, and no further than where it was sent.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
@@ -10,13 +10,16 @@ use hyper::{
     header::{ACCEPT, HOST, USER_AGENT},
 };
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName};
+use rustls::{ClientConfig, crypto::ring, pki_types::ServerName};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
+    task::spawn_blocking,
     time::timeout,
 };
 use tokio_rustls::TlsConnector;
+
+use crate::tls::roots;
 
 /// Longest that all of it may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -45,17 +48,18 @@ pub enum FetchError {
     NoKeySet,
 }
 
-/// The body of a 200.
+/// The body of a 200. Whoever answers by TLS is believed by the `authorities` in a PEM file, or
+/// without one by the system's.
 ///
 /// # Errors
 /// See [`FetchError`].
-pub async fn get(url: &Uri) -> Result<Bytes, FetchError> {
-    timeout(PATIENCE, connect_and_ask(url))
+pub async fn get(url: &Uri, authorities: Option<&Path>) -> Result<Bytes, FetchError> {
+    timeout(PATIENCE, connect_and_ask(url, authorities))
         .await
         .unwrap_or(Err(FetchError::Late))
 }
 
-async fn connect_and_ask(url: &Uri) -> Result<Bytes, FetchError> {
+async fn connect_and_ask(url: &Uri, authorities: Option<&Path>) -> Result<Bytes, FetchError> {
     let host = url.host().unwrap_or_default();
     // An IPv6 address has brackets in a URL only.
     let name = host.trim_start_matches('[').trim_end_matches(']');
@@ -65,27 +69,27 @@ async fn connect_and_ask(url: &Uri) -> Result<Bytes, FetchError> {
     if !is_tls {
         return ask(stream, url).await;
     }
-    let tls = |error: rustls::Error| FetchError::Tls(error.to_string());
-    let name = ServerName::try_from(name.to_owned())
-        .map_err(|error| FetchError::Tls(error.to_string()))?;
-    let trusted = tokio::task::spawn_blocking(trusted)
-        .await
-        .map_err(|error| FetchError::Tls(error.to_string()))?;
+    let name = ServerName::try_from(name.to_owned()).map_err(no_tls)?;
+    // Read anew each time: it happens once a minute at most, and the system's would take more
+    // memory than all the rest of the program.
+    let authorities = authorities.map(Path::to_owned);
+    let trusted = spawn_blocking(move || roots(authorities.as_deref()));
+    let trusted = trusted.await.map_err(no_tls)?.map_err(no_tls)?;
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .map_err(tls)?
+        .map_err(no_tls)?
         .with_root_certificates(trusted)
         .with_no_client_auth();
     let connector = TlsConnector::from(Arc::new(config));
     ask(connector.connect(name, stream).await?, url).await
 }
 
-/// The system's certificates, read anew each time: it happens once a minute at most, and they
-/// would take more memory than all the rest of the program.
-fn trusted() -> RootCertStore {
-    let mut trusted = RootCertStore::empty();
-    trusted.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    trusted
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "so that it can be named where errors are turned into ours"
+)]
+fn no_tls(error: impl ToString) -> FetchError {
+    FetchError::Tls(error.to_string())
 }
 
 async fn ask<S>(stream: S, url: &Uri) -> Result<Bytes, FetchError>

@@ -6,17 +6,17 @@
 //! system's certificates. A socket's directory is `host=/run/postgresql`. Everything else
 //! (`connect_timeout`, `target_session_attrs`, several hosts, …) is the driver's business.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
-use rustls::{
-    ClientConfig, RootCertStore,
-    crypto::ring,
-    pki_types::{CertificateDer, pem::PemObject},
-};
+use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use tokio_postgres::{Config, config::SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::{django::urls::unquote_to_bytes, store::StoreError, tls::Anybody};
+use crate::{
+    django::urls::unquote_to_bytes,
+    store::StoreError,
+    tls::{self, Anybody},
+};
 
 /// How long one host may take to let us in, unless the URL says otherwise.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -100,14 +100,10 @@ fn client_config(verified: bool, root: Option<&str>) -> Result<ClientConfig, Sto
 }
 
 fn roots(file: Option<&str>) -> Result<RootCertStore, StoreError> {
-    let mut roots = RootCertStore::empty();
-    let certificates = match file {
-        Some(file) => CertificateDer::pem_file_iter(file)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(|error| invalid(format!("sslrootcert {file}: {error}")))?,
-        None => rustls_native_certs::load_native_certs().certs,
-    };
-    roots.add_parsable_certificates(certificates);
+    let roots = tls::roots(file.map(Path::new)).map_err(|error| {
+        let file = file.unwrap_or_default();
+        invalid(format!("sslrootcert {file}: {error}"))
+    })?;
     if roots.is_empty() {
         return Err(invalid(
             "verify-full needs certificates to trust, and there are none: set sslrootcert=FILE",

@@ -105,10 +105,26 @@ use Rejection::{Json, MessageId, NotAnObject, Null, OutOfRange, Required, Surrog
 /// # Errors
 /// A [`Rejection`] to be sent back; nothing is stored and nobody else is told.
 pub fn parse(text: &str) -> Result<Option<Request>, Rejection> {
+    request(read(text)?)
+}
+
+/// The object in the text of a frame.
+///
+/// # Errors
+/// The [`Rejection`] of a text that holds none.
+pub fn read(text: &str) -> Result<Value, Rejection> {
     let data = json::loads(text, Constants::Allow).map_err(|_| Json)?;
-    if !matches!(data, Value::Map(_)) {
-        return Err(NotAnObject);
+    match data {
+        Value::Map(_) => Ok(data),
+        _ => Err(NotAnObject),
     }
+}
+
+/// What an object asks for, as [`parse`] has it.
+///
+/// # Errors
+/// As [`parse`].
+pub fn request(data: Value) -> Result<Option<Request>, Rejection> {
     match data.get("type").and_then(Value::as_str) {
         Some("chat_message") => say(&data).map(Some),
         Some("mark_as_read") => mark_read(data),

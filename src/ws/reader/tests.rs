@@ -139,3 +139,50 @@ fn a_close_frame_needs_a_code_that_may_be_sent() {
         "reason that is not UTF-8"
     );
 }
+
+/// Texts that are no UTF-8: cut short, overlong, surrogates, past the last character, strays.
+const BAD: [&[u8]; 10] = [
+    b"a\x80",
+    b"\xc3",
+    b"\xc0\xaf",
+    b"\xe0\x80\xaf",
+    b"\xed\xa0\x80",
+    b"\xed\x95z",
+    b"\xf0\x9f\x98",
+    b"\xf4\x90\x80\x80",
+    b"\xf8\x88\x80\x80\x80",
+    b"\xff",
+];
+
+/// The fragments of a text that is cut in two or three.
+fn cut(text: &[u8], one: usize, two: usize) -> Vec<u8> {
+    [
+        frame(0x01, &text[..one]),
+        frame(0x00, &text[one..two]),
+        frame(0x80, &text[two..]),
+    ]
+    .concat()
+}
+
+#[test]
+fn bad_utf8_is_refused_wherever_it_is_split_and_good_is_not() {
+    let good = "a\u{e9}\u{d55c}\u{1f600}z".as_bytes();
+    for one in 0..=good.len() {
+        for two in one..=good.len() {
+            let read = read(&cut(good, one, two)).unwrap();
+            assert_eq!(read, [text("a\u{e9}\u{d55c}\u{1f600}z")]);
+        }
+    }
+    for bad in BAD {
+        for around in [[&b""[..], b""], [b"a", b""], [b"", b"z"], [good, good]] {
+            let text = [around[0], bad, around[1]].concat();
+            assert!(refused(&frame(0x81, &text)), "{text:x?}");
+            for one in 0..=text.len() {
+                for two in one..=text.len() {
+                    let bytes = cut(&text, one, two);
+                    assert!(refused(&bytes), "{text:x?} at {one} and {two}");
+                }
+            }
+        }
+    }
+}

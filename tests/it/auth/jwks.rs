@@ -1,4 +1,5 @@
-//! Keys from a key set: fetched when needed, again when they change, never more often than that.
+//! Keys from a key set: fetched when needed, again when they change, never more often than that, and
+//! by TLS only from whom an authority vouches for.
 
 use std::{
     net::SocketAddr,
@@ -14,15 +15,22 @@ use tokio::{
     net::TcpListener,
     task::JoinHandle,
 };
+use tokio_rustls::TlsAcceptor;
 
 use super::token::{Key, claims};
-use crate::support::{Server, request, until};
+use crate::support::{
+    Directory, Server,
+    certificate::{acceptor, certify_by_authority},
+    http::Io,
+    request, skip, until,
+};
 
 const LIST: &str = "/api/chat/users/alice/conversations/";
 
 /// Where a key set is published. It ends with the test.
 pub struct Issuer {
     address: SocketAddr,
+    scheme: &'static str,
     /// The bytes of the answer; none is no answer.
     answer: Arc<Mutex<Vec<u8>>>,
     asked: Arc<AtomicUsize>,
@@ -35,19 +43,33 @@ impl Issuer {
     }
 
     pub async fn answering(answer: Vec<u8>) -> Self {
+        Issuer::on(answer, None).await
+    }
+
+    async fn on(answer: Vec<u8>, tls: Option<TlsAcceptor>) -> Self {
+        let scheme = if tls.is_some() { "https" } else { "http" };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let answer = Arc::new(Mutex::new(answer));
         let asked = Arc::new(AtomicUsize::new(0));
         let (told, counted) = (Arc::clone(&answer), Arc::clone(&asked));
         let serving = tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
+            while let Ok((stream, _)) = listener.accept().await {
                 counted.fetch_add(1, Ordering::SeqCst);
                 let answer = told.lock().unwrap().clone();
+                let tls = tls.clone();
                 tokio::spawn(async move {
+                    let mut stream: Box<dyn Io> = match tls {
+                        None => Box::new(stream),
+                        Some(tls) => match tls.accept(stream).await {
+                            Ok(stream) => Box::new(stream),
+                            Err(_) => return,
+                        },
+                    };
                     let mut head = [0; 4096];
                     let _ = stream.read(&mut head).await;
                     let _ = stream.write_all(&answer).await;
+                    let _ = stream.flush().await;
                     if answer.is_empty() {
                         let _ = stream.read(&mut head).await;
                     }
@@ -56,6 +78,7 @@ impl Issuer {
         });
         Issuer {
             address,
+            scheme,
             answer,
             asked,
             serving,
@@ -72,7 +95,7 @@ impl Issuer {
 
     /// A server that knows callers by the keys of this issuer.
     pub async fn server(&self, settings: &[(&str, &str)]) -> Server {
-        let url = format!("http://{}/keys?v=1", self.address);
+        let url = format!("{}://{}/keys?v=1", self.scheme, self.address);
         let ours = [
             ("auth.identity", "jwt"),
             ("auth.jwt.jwks_url", url.as_str()),
@@ -176,6 +199,61 @@ async fn while_the_issuer_is_away_the_last_keys_are_good_for_a_bounded_time() {
         asked(&strict, &good).await == 503
     })
     .await;
+}
+
+#[tokio::test]
+async fn after_a_first_failure_it_is_asked_again_as_soon_as_that_is_allowed() {
+    let key = Key::p256();
+    let issuer = Issuer::answering(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n".to_vec()).await;
+    let patient = issuer.server(&[("auth.jwt.jwks_refetch_s", "3600")]).await;
+    let eager = issuer.server(&[("auth.jwt.jwks_refetch_s", "1")]).await;
+    let good = token(&key, Some("one"));
+    assert_eq!(asked(&patient, &good).await, 503);
+    assert_eq!(asked(&eager, &good).await, 503);
+    issuer.publish(&[(&key, "one")]);
+    until("the next attempt", async || {
+        let status = asked(&eager, &good).await;
+        assert!(matches!(status, 200 | 503), "{status}");
+        status == 200
+    })
+    .await;
+    let so_far = issuer.asked();
+    assert_eq!(asked(&patient, &good).await, 503, "an hour is not over");
+    assert_eq!(issuer.asked(), so_far);
+}
+
+#[tokio::test]
+async fn a_key_set_by_tls_is_believed_of_whom_its_authority_vouches_for_and_nobody_else() {
+    let (directory, other) = (Directory::new(), Directory::new());
+    if !certify_by_authority(directory.path()) || !certify_by_authority(other.path()) {
+        return skip("no openssl");
+    }
+    let key = Key::p256();
+    let tls = acceptor(directory.path());
+    let issuer = Issuer::on(published(&[(&key, "one")]), Some(tls)).await;
+    let good = token(&key, Some("one"));
+    let file = |of: &Directory| of.path().join("ca.pem").display().to_string();
+    let (own, foreign) = (file(&directory), file(&other));
+    let server = issuer.server(&[("auth.jwt.jwks_ca", &own)]).await;
+    assert_eq!(asked(&server, &good).await, 200);
+    assert_eq!(asked(&server, &token(&key, Some("two"))).await, 401);
+    chatferry::auth::check(&server.app.config).await.unwrap();
+
+    for settings in [&[][..], &[("auth.jwt.jwks_ca", foreign.as_str())]] {
+        let server = issuer.server(settings).await;
+        assert_eq!(asked(&server, &good).await, 503, "{settings:?}");
+        let why = chatferry::auth::check(&server.app.config).await;
+        let why = why.unwrap_err().to_string();
+        assert!(why.contains("certificate"), "{why}");
+    }
+    // The certificate is that of an address and not of a name.
+    let url = format!("https://localhost:{}/keys", issuer.address.port());
+    let elsewhere = [
+        ("auth.jwt.jwks_ca", own.as_str()),
+        ("auth.jwt.jwks_url", &url),
+    ];
+    let server = issuer.server(&elsewhere).await;
+    assert_eq!(asked(&server, &good).await, 503);
 }
 
 #[tokio::test]

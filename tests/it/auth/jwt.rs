@@ -401,6 +401,24 @@ async fn settings_that_do_not_say_which_keys_are_good_start_nothing() {
             ],
             "no PEM file with a public key",
         ),
+        (
+            &[
+                BY_SECRET[0],
+                ("auth.jwt.jwks_url", "https://127.0.0.1:1/"),
+                ("auth.jwt.jwks_ca", "/dev/null"),
+                ("auth.jwt.algorithms", "RS256"),
+            ],
+            "auth.jwt.jwks_ca /dev/null: no PEM file with a certificate",
+        ),
+        (
+            &[
+                BY_SECRET[0],
+                ("auth.jwt.jwks_url", "https://127.0.0.1:1/"),
+                ("auth.jwt.jwks_ca", "/nowhere.pem"),
+                ("auth.jwt.algorithms", "RS256"),
+            ],
+            "auth.jwt.jwks_ca /nowhere.pem: ",
+        ),
         (&[("auth.identity", "django_session")], "django.secret_key"),
     ] {
         let directory = Directory::new();

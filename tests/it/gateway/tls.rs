@@ -1,35 +1,24 @@
 //! An upstream with TLS.
 
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
 use chatferry::app::App;
-use rustls::{
-    ServerConfig,
-    crypto::ring,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
 };
-use tokio_rustls::TlsAcceptor;
 
 use crate::support::{
-    Directory, Server, certificate::certify, server::config, skip, socket::handshake,
+    Directory, Server,
+    certificate::{acceptor, certify},
+    server::config,
+    skip,
+    socket::handshake,
 };
 
 /// A server that sends back every byte after its own head; its URL.
 async fn echo(directory: &Path) -> String {
-    let chain = CertificateDer::pem_file_iter(directory.join("cert.pem"));
-    let chain = chain.unwrap().map(Result::unwrap).collect();
-    let key = PrivateKeyDer::from_pem_file(directory.join("key.pem")).unwrap();
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let acceptor = acceptor(directory);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {

@@ -1,6 +1,7 @@
 //! What is fed, and what is true of it whatever the bytes are.
 
 mod http;
+mod identity;
 mod layer;
 mod socket;
 
@@ -17,6 +18,7 @@ use chatferry::{
 
 pub use self::{
     http::http_bytes,
+    identity::{jwt, session_cookie},
     layer::{fernet_token, layer_message},
     socket::{socket_bytes, socket_text},
 };
@@ -25,12 +27,14 @@ pub use self::{
 pub type Target = fn(&[u8]);
 
 /// Every target, with its name.
-pub const ALL: [(&str, Target); 8] = [
+pub const ALL: [(&str, Target); 10] = [
     ("fernet_token", fernet_token),
     ("http_bytes", http_bytes),
     ("json_body", json_body),
+    ("jwt", jwt),
     ("layer_message", layer_message),
     ("multipart_body", multipart_body),
+    ("session_cookie", session_cookie),
     ("settings_file", settings_file),
     ("socket_bytes", socket_bytes),
     ("socket_text", socket_text),

@@ -6,6 +6,7 @@ mod django;
 mod jwks;
 mod jwt;
 mod others;
+mod owasp;
 mod renewal;
 mod token;
 mod wire;

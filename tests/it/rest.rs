@@ -291,3 +291,24 @@ async fn rest_messages_reach_sockets_only_if_that_is_asked_for() {
         assert_eq!(socket.heard().await, "by socket");
     }
 }
+
+#[tokio::test]
+async fn what_is_the_servers_to_say_cannot_be_sent() {
+    let server = Server::start().await;
+    let id = server.conversation().await;
+    let nobody = "00000000-0000-4000-8000-000000000000";
+    let path = format!("/api/chat/conversations/{id}/messages/send/");
+    let body = json!({"sender_id": "alice", "content": "x", "id": nobody, "conversation": nobody,
+                      "created_at": "2000-01-01T00:00:00Z", "updated_at": "2000-01-01T00:00:00Z"});
+    let stored = server.post(&path, body).await.json();
+    assert_ne!(stored["id"], nobody);
+    assert!(!stored["created_at"].as_str().unwrap().starts_with("2000"));
+    assert_eq!(server.contents(&id).await, ["x"]);
+    let fields: Vec<_> = stored.as_object().unwrap().keys().collect();
+    assert_eq!(fields.len(), 7, "{fields:?}");
+    let body =
+        json!({"participant1_id": "a", "participant2_id": "b", "id": nobody, "is_active": false});
+    let made = server.post("/api/chat/conversations/", body).await.json();
+    assert_ne!(made["id"], nobody);
+    assert_eq!(made["is_active"], true);
+}

@@ -50,7 +50,7 @@ async fn server(flags: &[(&str, &str)]) -> Option<Server> {
 }
 
 /// How a client shakes hands: whom it trusts, in which versions, for which protocols.
-fn client(
+pub fn client(
     trusted: &Path,
     versions: &[&'static SupportedProtocolVersion],
     protocols: &[&str],
@@ -66,7 +66,7 @@ fn client(
     TlsConnector::from(Arc::new(config))
 }
 
-async fn shake(
+pub async fn shake(
     connector: &TlsConnector,
     address: std::net::SocketAddr,
 ) -> std::io::Result<TlsStream<TcpStream>> {

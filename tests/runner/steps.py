@@ -135,6 +135,12 @@ def ws_python(_):
         run(python(), "ws_python.py", cwd=CLIENTS, BASE_URL=address)
 
 
+def ws_protocol(_):
+    build(None)
+    with serving(WS__MAX_MESSAGE_BYTES="20000000") as address:
+        run(python(), "ws_protocol.py", cwd=CLIENTS, BASE_URL=address)
+
+
 def ws_slow(_):
     build(None)
     # Who does not read answers no pings.
@@ -213,6 +219,7 @@ STEPS = [
     Step("page", "people in Chromium use the chat page", page),
     Step("ws_node", "Node's ws, and raw sockets", ws_node),
     Step("ws_python", "Python's websockets, 200 at once", ws_python),
+    Step("ws_protocol", "Autobahn's cases, by Python's websockets", ws_protocol),
     Step("ws_slow", "a slow client among quick ones, with small queues", ws_slow),
     Step("fleet", "a mixed fleet while Redis and processes are killed", lambda options: fleet(options, 0.75)),
     Step("footprint", "size, start and memory are within their limits", lambda options: footprint(options, 30_000)),

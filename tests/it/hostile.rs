@@ -224,6 +224,9 @@ const AVERAGE_KIB: u64 = 48;
 /// says so.
 const PER_MIB: u64 = 2 * 1024;
 
+/// What JSON of nothing but tiny values may take while it is read, in MiB; the README says so.
+const VALUES_MIB: u64 = 50;
+
 /// How many at once, so that what each holds stands out.
 const GREEDY: usize = 30;
 
@@ -322,12 +325,38 @@ async fn who_reads_nothing_holds_no_more_than_the_readme_says() {
     assert!(grown <= PER_MIB + AVERAGE_KIB, "{grown} KiB");
 }
 
+#[tokio::test]
+async fn json_of_tiny_values_takes_no_more_than_the_readme_says() {
+    let directory = Directory::new();
+    let server = Process::start(&directory, &PATIENT).await;
+    let mut rest = server.connect().await;
+    let id = conversation(&mut rest).await;
+    let before = server.peak_kib();
+    for value in [r#"{"a":0}"#, "[0]", "[]", "[[]]", r#"{"a":{}}"#] {
+        // As many as are read, whatever they hold, and then one too many.
+        for count in [80_000, 250_000] {
+            let body = format!("[{}0]", format!("{value},").repeat(count));
+            let path = format!("/api/chat/conversations/{id}/messages/send/");
+            let head = format!(
+                "POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\
+                 Content-Length: {}\r\n\r\n",
+                body.len()
+            );
+            assert_eq!(rest.ask(head + &body).await.status, 400, "{value}");
+        }
+    }
+    let grown = server.peak_kib() - before;
+    println!("{grown} KiB at most");
+    assert!(grown <= VALUES_MIB * 1024, "{grown} KiB");
+}
+
 #[test]
 fn the_readme_says_what_a_hostile_peer_may_hold() {
     let readme = include_str!("../../README.md");
     for told in [
         format!("{AVERAGE_KIB} KiB"),
         format!("{} MiB for each MiB", PER_MIB / 1024),
+        format!("{VALUES_MIB} MiB for that moment"),
     ] {
         assert!(readme.contains(&told), "{told}");
     }

@@ -13,7 +13,7 @@ pub const MAX_DEPTH: usize = 977;
 /// A text may hold this many values, those in lists and objects counted one by one. Python has no
 /// bound; here a text of nothing but tiny values would take dozens of times its length in memory.
 /// Test: `more_values_than_anybody_sends_are_refused`.
-pub const MAX_VALUES: usize = 1_000_000;
+pub const MAX_VALUES: usize = 250_000;
 
 /// Python refuses to convert integers with more digits (`sys.set_int_max_str_digits`).
 pub(super) const MAX_INT_DIGITS: usize = 4300;

@@ -10,7 +10,7 @@ use tokio::{process::Command, task::JoinHandle};
 use crate::{
     support::{
         Connection, Directory, Process, Server, Socket,
-        certificates::certify,
+        certificate::certify_by_authority,
         http::id_of,
         request, skip,
         socket::{CONTINUATION, PING, TEXT, chat_message, frame, frame_with, handshake, path_of},
@@ -178,7 +178,7 @@ async fn everybody_is_served_while_a_thousand_hostile_connections_hold_theirs() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everybody_is_served_while_a_thousand_tls_handshakes_do_not_end() {
     let directory = Directory::new();
-    if !enough_files().await || !certify(directory.path()) {
+    if !enough_files().await || !certify_by_authority(directory.path()) {
         return skip("no openssl, or too few open files are allowed");
     }
     let [cert, key] = ["cert", "key"].map(|name| {

@@ -30,7 +30,7 @@ struct Case {
 }
 
 /// How often, and what: `10*pong` or `100x81:=text`.
-fn times<'a>(text: &'a str, sign: char) -> (usize, &'a str) {
+fn times(text: &str, sign: char) -> (usize, &str) {
     let counted = text.split_once(sign);
     let counted = counted.and_then(|(times, rest)| Some((times.parse().ok()?, rest)));
     counted.unwrap_or((1, text))
@@ -122,9 +122,9 @@ impl Case {
         while heard.len() < self.answers.len() && !is_over(&heard) {
             heard.push(self.next(&mut socket, &heard).await);
         }
-        let least = usize::from(self.optional);
+        let first = usize::from(self.optional);
         assert!(
-            heard == self.answers || heard == self.answers[least..],
+            heard == self.answers || heard == self.answers[first..],
             "{}: {heard:?} instead of {:?}",
             self.name,
             self.answers

@@ -18,8 +18,8 @@ fn every_row_of_the_security_lists_is_held_by_a_test_that_exists() {
         assert!(!tests.is_empty(), "{row}");
         for (file, test) in tests {
             let places = ["tests/it", "src"].map(|place| root.join(place).join(file));
-            let mut texts = places.iter().map(|place| place.with_extension("rs"));
-            let is_there = texts.any(|place| {
+            let mut files = places.iter().map(|place| place.with_extension("rs"));
+            let is_there = files.any(|place| {
                 let text = std::fs::read_to_string(place).unwrap_or_default();
                 text.contains(&format!("fn {test}("))
             });

@@ -69,6 +69,15 @@ impl Method {
             config::Identity::DjangoSession => Method::Session(Box::new(Sessions::open(config)?)),
         })
     }
+
+    /// Its word in the metrics: the one of the settings. `None` if nobody need be known.
+    fn label(&self) -> Option<&'static str> {
+        match self {
+            Method::None => None,
+            Method::Jwt(_) => Some("jwt"),
+            Method::Session(_) => Some("django_session"),
+        }
+    }
 }
 
 /// Whether callers could be known with these settings: they make sense, and the key set and the
@@ -161,7 +170,7 @@ impl Auth {
     /// [`Denied`] to whoever must be known and is not.
     pub async fn admit(&self, asked: &Credentials<'_>) -> Result<Admission, Denied> {
         let known = self.identify(asked).await;
-        self.counted(known.map(|known| self.admission(known)))
+        self.admitted(known.map(|known| self.admission(known)))
     }
 
     /// Guards a caller known by a cookie against the pages of others, in a request that would
@@ -202,7 +211,7 @@ impl Auth {
             }
             Ok(self.admission(known))
         });
-        self.counted(outcome)
+        self.admitted(outcome)
     }
 
     /// Whether callers are known by tokens, so that an open socket may be given a fresh one.
@@ -288,6 +297,15 @@ impl Auth {
             until,
             by_cookie,
         }
+    }
+
+    fn admitted(&self, outcome: Result<Admission, Denied>) -> Result<Admission, Denied> {
+        if outcome.is_ok()
+            && let Some(identity) = self.method.label()
+        {
+            self.metrics.auth_admitted(identity);
+        }
+        self.counted(outcome)
     }
 
     fn counted<T>(&self, outcome: Result<T, Denied>) -> Result<T, Denied> {

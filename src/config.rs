@@ -166,16 +166,14 @@ impl Loaded {
     #[must_use]
     pub fn refusals(&self) -> Vec<Refusal> {
         let config = &self.config;
-        let not_served = [("metrics.bind", config.metrics.bind.is_some(), "\"\"")];
-        let not_served = not_served.into_iter().filter(|(_, refused, _)| *refused);
-        let mut found: Vec<Refusal> = not_served
-            .filter_map(|(key, _, instead)| {
-                Some(Refusal::NotServed {
-                    set: self.find(key)?,
-                    instead,
-                })
-            })
-            .collect();
+        let mut found = Vec::new();
+        let bind = &config.server.bind;
+        if config.metrics.bind.as_ref() == Some(bind) && !bind.is_any_port() {
+            found.extend(
+                self.find("metrics.bind")
+                    .map(|metrics| Refusal::SameBind { metrics }),
+            );
+        }
         if config.is_open_to_anybody() && !config.auth.allow_anonymous {
             found.extend(
                 self.find("server.bind")

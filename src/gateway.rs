@@ -55,6 +55,7 @@ pub struct Gateway {
     live: watch::Sender<config::Gateway>,
     trust_forwarded: bool,
     trusted_proxies: Vec<Network>,
+    metrics: Arc<Metrics>,
     /// Over which sockets that move are closed.
     spread: Duration,
 }
@@ -67,6 +68,7 @@ impl Gateway {
     pub fn of(config: &Config, metrics: &Arc<Metrics>) -> Result<Option<Arc<Self>>, TrustError> {
         let settings = &config.gateway;
         let Some(address) = settings.upstream.clone() else {
+            metrics.gateway_shares(100, 0);
             return Ok(None);
         };
         if config.layer.backend == Backend::Memory {
@@ -81,12 +83,14 @@ impl Gateway {
         };
         let authorities = settings.upstream_ca.as_deref();
         let upstream = Upstream::new(address, authorities, limits, Arc::clone(metrics))?;
+        metrics.gateway_shares(settings.rollout_percent, settings.shadow_percent);
         Ok(Some(Arc::new(Gateway {
             upstream: Arc::new(upstream),
             shadow: Shadow::new(settings.shadow_log_content),
             live: watch::Sender::new(settings.clone()),
             trust_forwarded: settings.trust_forwarded,
             trusted_proxies: config.server.trusted_proxies.clone(),
+            metrics: Arc::clone(metrics),
             spread: Duration::from_secs(config.server.drain_s),
         })))
     }
@@ -101,6 +105,8 @@ impl Gateway {
             live.shadow_percent = settings.shadow_percent;
             *live != before
         });
+        let (rollout, shadow) = (settings.rollout_percent, settings.shadow_percent);
+        self.metrics.gateway_shares(rollout, shadow);
     }
 
     /// Who serves a request with this head.

@@ -21,12 +21,12 @@ use std::{
 use bytes::Bytes;
 use uuid::Uuid;
 
-use self::room::{Member, Room};
+use self::room::{Delivery, Member, Room};
 use crate::{
     chat::{Event, Message},
     django::datetime::Zone,
     layer::{ChannelLayer, LayerError, Received},
-    metrics::Metrics,
+    metrics::{EventType, Metrics},
     store::Store,
     ws::queue::Queue,
 };
@@ -163,15 +163,19 @@ impl Hub {
     pub async fn run(&self) {
         while let Some(received) = self.layer.receive().await {
             match received {
-                Received::Event { local, event } => {
+                Received::Event { local, event, sent } => {
                     self.metrics.layer_received();
                     let room = Uuid::try_parse(&local).ok().and_then(|id| self.room(id));
-                    if let Some(room) = room {
-                        self.deliver(&room, &event);
+                    if let Some(room) = room
+                        && self.deliver(&room, &event)
+                        && let Some(sent) = sent
+                    {
+                        self.metrics.layer_lag(sent.by, sent.age_s());
                     }
                 }
                 Received::Away => self.away.store(true, Ordering::Relaxed),
                 Received::Gap { since } => {
+                    self.metrics.layer_gap();
                     self.repair(since).await;
                     self.away.store(false, Ordering::Relaxed);
                 }
@@ -179,12 +183,18 @@ impl Hub {
         }
     }
 
-    fn deliver(&self, room: &Room, event: &Event) {
+    /// Whether there was a socket to deliver to.
+    fn deliver(&self, room: &Room, event: &Event) -> bool {
         let away = self.away.load(Ordering::Relaxed);
-        let overflowed = room.deliver(room::message_id(event), &(self.encode)(event), away);
-        for _ in 0..overflowed {
-            self.metrics.slow_consumer();
-        }
+        let delivery = room.deliver(room::message_id(event), &(self.encode)(event), away);
+        let Delivery {
+            sockets,
+            longest,
+            overflowed,
+        } = delivery;
+        self.metrics.delivered(event_type(event), sockets, longest);
+        self.metrics.slow_consumers(overflowed);
+        sockets > 0
     }
 
     /// The channel of this process for a conversation. Its local name is the conversation's id,
@@ -199,6 +209,16 @@ impl Hub {
 
     fn rooms(&self) -> MutexGuard<'_, HashMap<Uuid, Arc<Room>>> {
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the metrics call an event.
+fn event_type(event: &Event) -> EventType {
+    match event {
+        Event::ChatMessage { .. } => EventType::ChatMessage,
+        Event::MessageRead { .. } => EventType::MessageRead,
+        Event::TypingStatus { .. } => EventType::TypingStatus,
+        Event::Other(_) => EventType::Other,
     }
 }
 

@@ -11,7 +11,7 @@
 pub mod memory;
 pub mod redis;
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{future::Future, pin::Pin, sync::Arc, time::SystemTime};
 
 use async_trait::async_trait;
 
@@ -19,7 +19,7 @@ use crate::{
     chat::Event,
     config::{Backend, Config},
     django::datetime::Timestamp,
-    metrics::Metrics,
+    metrics::{Metrics, Sender},
 };
 
 /// The outcome of a send, to be awaited.
@@ -82,12 +82,45 @@ pub async fn open(
 #[derive(Clone, Debug)]
 pub enum Received {
     /// An event for the channel of this process whose local name this is.
-    Event { local: String, event: Arc<Event> },
+    Event {
+        local: String,
+        event: Arc<Event>,
+        /// If the layer tells.
+        sent: Option<Departure>,
+    },
     /// The layer cannot be reached. A gap follows when it can again.
     Away,
     /// Events may have been lost between `since` and now; from now on none are. The store knows
     /// what was said meanwhile.
     Gap { since: Timestamp },
+}
+
+/// When an event was sent, and by whom.
+#[derive(Clone, Copy, Debug)]
+pub struct Departure {
+    pub by: Sender,
+    /// Unix seconds of the sender's clock.
+    pub at: f64,
+}
+
+impl Departure {
+    /// Of an event that this process sends now.
+    #[must_use]
+    pub fn now() -> Self {
+        let (by, at) = (Sender::Own, unix_seconds());
+        Departure { by, at }
+    }
+
+    /// Seconds since then by our own clock; the sender's may be ahead of it.
+    #[must_use]
+    pub fn age_s(self) -> f64 {
+        unix_seconds() - self.at
+    }
+}
+
+fn unix_seconds() -> f64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap_or_default().as_secs_f64()
 }
 
 /// Why the layer could not do as asked.

@@ -1,23 +1,30 @@
 //! Every metric in one list, where the doc comment is the help text Prometheus shows.
 //!
 //! Names follow Prometheus: `_total` for counters, seconds and bytes as units. Label values come from
-//! the program's text, never from a client. The methods that count are in `metrics/events.rs`. Who serves the text is for [`crate::http`]; who calls
-//! [`Metrics::upkeep`] now and then is for the server.
+//! the program's text, never from a client. The methods that count are in `metrics/events.rs`. Who
+//! serves the text is for [`crate::http`] and [`crate::server::scrape`]; who calls [`Metrics::upkeep`]
+//! now and then is for the server.
 
 mod events;
 mod family;
+mod frames;
 mod label;
+mod process;
 #[cfg(test)]
 mod tests;
+mod word;
 
 use std::sync::Arc;
 
 use metrics::{Counter, Gauge, Histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
-use family::{Labelled, Metric};
+use family::{Each, Labelled, Metric};
+use process::Process;
 
 pub use family::Held;
+pub use frames::Frames;
+pub use word::{Asked, EventType, FrameType, Outcome, Sender};
 
 /// What a metric is, for dashboards and tests.
 #[derive(Debug)]
@@ -25,6 +32,8 @@ pub struct MetricDoc {
     pub name: &'static str,
     pub kind: Kind,
     pub labels: &'static [&'static str],
+    /// Values of the only label that are shown from the start, at 0.
+    pub values: &'static [&'static str],
     pub help: &'static str,
     /// Upper bounds of a histogram's buckets; empty for the other kinds.
     pub buckets: &'static [f64],
@@ -43,16 +52,23 @@ const SECONDS: &[f64] = &[
     1.0, 2.5, 5.0, 10.0,
 ];
 
-/// Bounds for the number of rows written at once.
+/// Bounds for how long a socket lives, to the day after which it is closed.
+const LIVES: &[f64] = &[
+    1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 43_200.0, 86_400.0,
+];
+
+/// Bounds for the number of rows or frames at once.
 const ROWS: &[f64] = &[
     1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0,
 ];
 
-/// Declares [`Metrics`] and [`METRICS`]: `by` names the labels, `in` the bounds of a histogram.
+/// Declares [`Metrics`] and [`METRICS`]: `by` names the labels, `of` their values that are shown
+/// before anything has happened, `in` the bounds of a histogram.
 macro_rules! metrics {
     ($(
         $(#[doc = $help:literal])*
-        $field:ident: $ty:ty = $name:literal $(by $($label:literal),+)? $(in $buckets:ident)?;
+        $field:ident: $ty:ty = $name:literal
+            $(by $($label:literal),+)? $(of [$($value:literal),+])? $(in $buckets:ident)?;
     )*) => {
         /// Every metric of one server.
         pub struct Metrics {
@@ -62,7 +78,9 @@ macro_rules! metrics {
 
         /// What each metric is, in the order of the list.
         pub const METRICS: &[MetricDoc] =
-            &[$(metrics!(@doc $ty, $name, [$($help),*], [$($($label),+)?], $($buckets)?)),*];
+            &[$(metrics!(
+                @doc $ty, $name, [$($help),*], [$($($label),+)?], [$($($value),+)?], $($buckets)?
+            )),*];
 
         impl Metrics {
             fn register(recorder: metrics_exporter_prometheus::PrometheusRecorder) -> Self {
@@ -71,18 +89,23 @@ macro_rules! metrics {
                 Self {
                     $($field: <$ty as Metric>::new(
                         &recorder,
-                        &metrics!(@doc $ty, $name, [$($help),*], [$($($label),+)?], $($buckets)?),
+                        &metrics!(
+                            @doc $ty, $name, [$($help),*], [$($($label),+)?], [$($($value),+)?],
+                            $($buckets)?
+                        ),
                     ),)*
                     handle,
                 }
             }
         }
     };
-    (@doc $ty:ty, $name:literal, [$($help:literal),*], [$($label:literal),*], $($buckets:ident)?) => {
+    (@doc $ty:ty, $name:literal, [$($help:literal),*], [$($label:literal),*],
+        [$($value:literal),*], $($buckets:ident)?) => {
         MetricDoc {
             name: $name,
             kind: <$ty as Metric>::KIND,
             labels: &[$($label),*],
+            values: &[$($value),*],
             help: concat!($($help),*),
             buckets: metrics!(@buckets $($buckets)?),
         }
@@ -104,7 +127,8 @@ metrics! {
 
     /// TLS handshakes with clients that failed, by kind: `refused` by one side, `ended` by the
     /// client, `late`, or `crowded` out by newer ones.
-    tls_failures: Labelled<Counter> = "chatferry_tls_handshake_failures_total" by "kind";
+    tls_failures: Labelled<Counter> = "chatferry_tls_handshake_failures_total" by "kind"
+        of ["refused", "ended", "late", "crowded"];
     /// Connections of trusted proxies that did not begin with a proper PROXY header.
     proxy_refused: Counter = "chatferry_proxy_headers_refused_total";
     /// Requests, frames and sockets refused by a limit, by the limit's name and by whom it counts.
@@ -115,41 +139,82 @@ metrics! {
     /// WebSocket handshakes accepted.
     ws_opened: Counter = "chatferry_ws_opened_total";
     /// WebSockets closed, by the close code; 1006 is one that ended without a close frame.
-    ws_closed: Labelled<Counter> = "chatferry_ws_closed_total" by "code";
+    ws_closed: Labelled<Counter> = "chatferry_ws_closed_total" by "code"
+        of ["1000", "1006", "1009", "1011", "1012", "1013", "4401"];
+    /// Seconds from the opening of a WebSocket to its end.
+    ws_life: Histogram = "chatferry_ws_lifetime_seconds" in LIVES;
+    /// Frames read from WebSockets, by type: `text`, `binary`, `close`, `ping` or `pong`.
+    ws_received: Each<Counter, FrameType> = "chatferry_ws_received_frames_total" by "type";
+    /// Bytes of the frames read from WebSockets, by type, their headers included.
+    ws_received_bytes: Each<Counter, FrameType> = "chatferry_ws_received_bytes_total" by "type";
+    /// Frames written to WebSockets, by type.
+    ws_sent: Each<Counter, FrameType> = "chatferry_ws_sent_frames_total" by "type";
+    /// Bytes of the frames written to WebSockets, by type, their headers included.
+    ws_sent_bytes: Each<Counter, FrameType> = "chatferry_ws_sent_bytes_total" by "type";
+    /// What clients asked for on WebSockets, by type: `chat_message`, `mark_as_read`, `typing`, or
+    /// `auth` with a fresh token.
+    ws_asked: Each<Counter, Asked> = "chatferry_ws_requests_total" by "type";
+    /// Frames in the longest queue of a conversation's sockets, after an event was added to them.
+    ws_queue: Histogram = "chatferry_ws_queue_frames" in ROWS;
     /// Events not delivered because a slow client's queue was full; its socket is closed with 1013.
     ws_dropped: Counter = "chatferry_ws_dropped_events_total";
-    /// Frames read from WebSockets.
-    ws_received: Counter = "chatferry_ws_received_frames_total";
-    /// Frames written to WebSockets.
-    ws_sent: Counter = "chatferry_ws_sent_frames_total";
 
     /// REST requests answered, by route, method and status.
     rest_requests: Labelled<Counter, 3> = "chatferry_rest_requests_total" by "route", "method", "status";
     /// Seconds from a REST request's head to its answer, by route and method.
     rest_seconds: Labelled<Histogram, 2> = "chatferry_rest_request_seconds" by "route", "method" in SECONDS;
 
+    /// Requests and handshakes of callers who are known, by `auth.identity`. With `none` nobody is
+    /// asked, and nothing is counted.
+    auth_admitted: Labelled<Counter> = "chatferry_auth_admitted_total" by "identity"
+        of ["jwt", "django_session"];
     /// Requests and handshakes of callers who must be known and are not, by the reason: `anonymous`,
     /// `invalid`, `expired`, `forged` (the page of another site made a browser ask), or
     /// `unavailable` if it could not be found out.
-    auth_denied: Labelled<Counter> = "chatferry_auth_denied_total" by "why";
+    auth_denied: Labelled<Counter> = "chatferry_auth_denied_total" by "why"
+        of ["anonymous", "invalid", "expired", "forged", "unavailable"];
     /// What callers who are known may not do as who they are, by the action.
     policy_denied: Labelled<Counter> = "chatferry_policy_denied_total" by "action";
     /// Attempts to fetch the key set of `auth.jwt.jwks_url`, by outcome: `fetched` or `failed`.
-    jwks_fetches: Labelled<Counter> = "chatferry_jwks_fetches_total" by "outcome";
+    jwks_fetches: Labelled<Counter> = "chatferry_jwks_fetches_total" by "outcome"
+        of ["fetched", "failed"];
 
     /// Messages stored.
     messages_stored: Counter = "chatferry_messages_stored_total";
+    /// Events put into the queues of sockets, one for each socket, by type: `chat_message`,
+    /// `message_read`, `typing_status`, or `other` for what `layer.passthrough` lists.
+    delivered: Each<Counter, EventType> = "chatferry_events_delivered_total" by "type";
+    /// Messages that no event had told of, found in the store after a gap and delivered then.
+    messages_repaired: Counter = "chatferry_messages_repaired_total";
+
     /// Rows written by one commit.
     commit_rows: Histogram = "chatferry_commit_rows" in ROWS;
+    /// Seconds that the first row of a commit waited for it to begin.
+    commit_wait: Histogram = "chatferry_commit_wait_seconds" in SECONDS;
     /// Seconds one commit took.
     commit_seconds: Histogram = "chatferry_commit_seconds" in SECONDS;
+    /// Seconds one read of the database took, its wait for a connection not included.
+    store_read: Histogram = "chatferry_store_read_seconds" in SECONDS;
+    /// Seconds that a read waited for one of the connections of `store.pool_size`.
+    store_wait: Histogram = "chatferry_store_pool_wait_seconds" in SECONDS;
+    /// Connections to the database that may read at once.
+    store_pool_size: Gauge = "chatferry_store_pool_size";
+    /// Connections to the database that are reading now.
+    store_pool_busy: Gauge = "chatferry_store_pool_busy";
+    /// Attempts to connect to the database, to read or to write, by outcome: `opened` or `failed`.
+    store_connections: Each<Counter, Outcome> = "chatferry_store_connections_total" by "outcome";
     /// What the database refused or did not answer, by kind.
-    store_errors: Labelled<Counter> = "chatferry_store_errors_total" by "kind";
+    store_errors: Labelled<Counter> = "chatferry_store_errors_total" by "kind"
+        of ["unavailable", "denied", "refused", "conflict", "unknown", "schema", "closed"];
 
     /// Messages sent to the channel layer.
     layer_sent: Counter = "chatferry_layer_sent_total";
     /// Messages received from the channel layer.
     layer_received: Counter = "chatferry_layer_received_total";
+    /// Seconds from the sending of an event, by its sender's clock (the score in Redis), to the
+    /// queues of the sockets here, by who sent it: this process (`own`) or `others`. The pub/sub
+    /// layer does not tell.
+    layer_lag: Each<Histogram, Sender> = "chatferry_layer_lag_seconds" by "sender" in SECONDS;
     /// Messages the channel layer dropped because a channel was at capacity.
     layer_dropped: Counter = "chatferry_layer_dropped_total";
     /// Messages in the queues of others that expired before they were read.
@@ -159,20 +224,44 @@ metrics! {
     /// Messages from the channel layer that could not be used, by the reason.
     layer_rejected: Labelled<Counter> = "chatferry_layer_rejected_total" by "why";
     /// Events the channel layer did not take to other processes, by kind.
-    layer_errors: Labelled<Counter> = "chatferry_layer_errors_total" by "kind";
+    layer_errors: Labelled<Counter> = "chatferry_layer_errors_total" by "kind"
+        of ["unavailable", "refused"];
+    /// Times that events may have been missed, and the store was read again.
+    layer_gaps: Counter = "chatferry_layer_gaps_total";
+    /// Redis hosts of the channel layer.
+    redis_hosts: Gauge = "chatferry_redis_hosts";
+    /// Redis hosts of the channel layer that are connected now.
+    redis_hosts_up: Gauge = "chatferry_redis_hosts_up";
+    /// Attempts to connect to a Redis host, by outcome: `opened` or `failed`.
+    redis_connections: Each<Counter, Outcome> = "chatferry_redis_connections_total" by "outcome";
+    /// Seconds that Redis took to answer what was sent together.
+    redis_seconds: Histogram = "chatferry_redis_round_trip_seconds" in SECONDS;
+    /// Commands that Redis refused or did not answer, by kind.
+    redis_errors: Labelled<Counter> = "chatferry_redis_errors_total" by "kind"
+        of ["unavailable", "refused"];
 
     /// Requests passed on to Django, by the class of the answer's status.
-    gateway_requests: Labelled<Counter> = "chatferry_gateway_requests_total" by "class";
-    /// Seconds from a request's head to the head of Django's answer.
-    gateway_seconds: Histogram = "chatferry_gateway_request_seconds" in SECONDS;
+    gateway_requests: Labelled<Counter> = "chatferry_gateway_requests_total" by "class"
+        of ["1xx", "2xx", "3xx", "4xx", "5xx"];
+    /// Seconds from a request's head to the head of Django's answer, by route: as those of our own
+    /// REST requests, `socket` for a handshake, `django` for what is Django's alone.
+    gateway_seconds: Labelled<Histogram> = "chatferry_gateway_request_seconds" by "route" in SECONDS;
     /// Requests that Django did not answer, by kind: `connect`, `broken`, `late`, or `starved` if
     /// the client stopped sending; and answers that broke off: `interrupted`, or `idle` if nothing
     /// came any more.
-    gateway_failures: Labelled<Counter> = "chatferry_gateway_failures_total" by "kind";
+    gateway_failures: Labelled<Counter> = "chatferry_gateway_failures_total" by "kind"
+        of ["connect", "broken", "late", "starved", "interrupted", "idle"];
     /// WebSockets between clients and Django open now.
     gateway_ws_open: Gauge = "chatferry_gateway_ws_open";
+    /// WebSockets between clients and Django that were opened.
+    gateway_ws_opened: Counter = "chatferry_gateway_ws_opened_total";
     /// WebSockets closed because their conversation moved between Chatferry and Django.
     gateway_moved: Counter = "chatferry_gateway_moved_total";
+    /// Percent of the conversations that are served here: `gateway.rollout_percent` in force, 100
+    /// without a gateway.
+    gateway_rollout: Gauge = "chatferry_gateway_rollout_percent";
+    /// Percent of the reads for which both sides are compared: `gateway.shadow_percent` in force.
+    gateway_shadow: Gauge = "chatferry_gateway_shadow_percent";
     /// Answers and frames of Django that were compared with what Chatferry would have sent.
     shadow_compared: Counter = "chatferry_shadow_compared_total";
     /// Compared and not the same, by kind.
@@ -182,9 +271,19 @@ metrics! {
 
     /// Tasks of the runtime alive now: one for each connection, and a few more.
     tasks: Gauge = "chatferry_tasks";
+    /// Memory of the process that is in RAM, in bytes.
+    process_resident: Gauge = "process_resident_memory_bytes";
+    /// Seconds of CPU that the process has used, in whole seconds.
+    process_cpu: Counter = "process_cpu_seconds_total";
+    /// Files and sockets that the process has open.
+    process_fds: Gauge = "process_open_fds";
+    /// Files and sockets that the process may have open.
+    process_fds_max: Gauge = "process_max_fds";
+    /// When the process started, in Unix seconds.
+    process_start: Gauge = "process_start_time_seconds";
 
-    /// Errors that were our fault, by kind.
-    errors: Labelled<Counter> = "chatferry_errors_total" by "kind";
+    /// Errors that were our fault, by kind: `accept` if the system gave us no connection.
+    errors: Labelled<Counter> = "chatferry_errors_total" by "kind" of ["accept"];
 }
 
 impl Metrics {
@@ -205,12 +304,17 @@ impl Metrics {
             });
         let metrics = Self::register(builder.build_recorder());
         metrics.build_info.with([env!("CARGO_PKG_VERSION")]).set(1);
+        metrics.process_start.set(process::now());
         metrics
     }
 
-    /// The text of `/metrics`.
+    /// The text of `/metrics`, with a fresh look at the process.
     #[must_use]
     pub fn render(&self) -> String {
+        self.process(&Process::look());
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            self.tasks.set(small(runtime.metrics().num_alive_tasks()));
+        }
         self.handle.render()
     }
 
@@ -219,6 +323,11 @@ impl Metrics {
     pub fn upkeep(&self) {
         self.handle.run_upkeep();
     }
+}
+
+/// For a gauge, which is exact up to here.
+fn small(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 impl Default for Metrics {

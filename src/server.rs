@@ -1,10 +1,12 @@
 //! Accepts, limits, and ends: the frame around every connection. [`Listener`] is the socket it
-//! listens on, and [`waiting`] what is answered there before there is anything to serve.
+//! listens on, [`waiting`] what is answered there before there is anything to serve, and [`scrape`]
+//! the other address that `/metrics` may have.
 
 mod door;
 mod listener;
 mod peer;
 mod proxy;
+pub mod scrape;
 mod stream;
 pub mod waiting;
 
@@ -87,7 +89,8 @@ impl Server {
     /// # Errors
     /// See [`Listener::bind`].
     pub async fn bind(app: Arc<App>) -> io::Result<Self> {
-        let listener = Listener::bind(&app.config.server).await?;
+        let settings = &app.config.server;
+        let listener = Listener::bind(&settings.bind, settings.reuse_port).await?;
         Ok(Server::new(app, listener))
     }
 

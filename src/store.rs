@@ -11,6 +11,7 @@ pub mod mysql;
 pub mod postgres;
 pub mod schema;
 pub mod sqlite;
+mod turns;
 mod users;
 
 use std::sync::Arc;

@@ -56,19 +56,21 @@ pub(super) fn layer(error: &LayerError, config: &Config) -> String {
     )
 }
 
-/// The address cannot be listened on.
-pub(super) fn listen(error: &io::Error, bind: &Bind) -> String {
+/// The address of the setting `key` cannot be listened on.
+pub(super) fn listen(error: &io::Error, key: &str, bind: &Bind) -> String {
     let next = match error.kind() {
-        io::ErrorKind::AddrInUse => "stop the process that listens there, set server.bind to \
-             another address, or set server.reuse_port = true in both"
-            .to_owned(),
-        io::ErrorKind::PermissionDenied => "set server.bind to a port from 1024 on (or a socket \
-             file in a directory of this user), or let systemd open the socket"
-            .to_owned(),
+        io::ErrorKind::AddrInUse => format!(
+            "stop the process that listens there, set {key} to another address, or set \
+             server.reuse_port = true in both"
+        ),
+        io::ErrorKind::PermissionDenied => format!(
+            "set {key} to a port from 1024 on (or a socket file in a directory of this user), or \
+             let systemd open the socket"
+        ),
         io::ErrorKind::AddrNotAvailable => {
-            "set server.bind to an address of this machine, 127.0.0.1 or 0.0.0.0".to_owned()
+            format!("set {key} to an address of this machine, 127.0.0.1 or 0.0.0.0")
         }
-        _ => "correct server.bind".to_owned(),
+        _ => format!("correct {key}"),
     };
     told(&format!("cannot listen on {bind}: {error}"), &next)
 }

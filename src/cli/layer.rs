@@ -93,7 +93,7 @@ async fn tail(layer: &dyn ChannelLayer, groups: &[String]) -> Result<(), Failure
             None => return Ok(()),
             Some(Received::Away) => complain(&"the channel layer is away"),
             Some(Received::Gap { .. }) => complain(&"events may have been missed"),
-            Some(Received::Event { local, event }) => {
+            Some(Received::Event { local, event, .. }) => {
                 let group = local
                     .parse()
                     .ok()

@@ -14,14 +14,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::advice;
 use crate::app::{App, StartError};
-use crate::config::{Config, Database, Effective, Loaded, Refusal};
-use crate::server::{Ended, Listener, Server, waiting};
+use crate::config::{Bind, Config, Database, Effective, Loaded, Refusal};
+use crate::server::{Ended, Listener, Server, scrape, waiting};
 use crate::store::StoreError;
 use crate::telemetry::Logging;
 use crate::tls::Tls;
@@ -55,7 +54,7 @@ pub(super) async fn serve<E: Display + 'static>(
             return ExitCode::SUCCESS;
         }
     };
-    let (app, listener) = match started {
+    let (app, listener, metrics) = match started {
         Ok(started) => started,
         Err(code) => return code,
     };
@@ -70,6 +69,7 @@ pub(super) async fn serve<E: Display + 'static>(
     );
     systemd::ready();
     let tasks = [
+        tokio::spawn(show_metrics(Arc::clone(&app), metrics)),
         tokio::spawn(keep_up(Arc::clone(&app), log.clone())),
         tokio::spawn(drain_on_signal(Arc::clone(&app), signals)),
         tokio::spawn(reload::on_signal(
@@ -88,21 +88,27 @@ pub(super) async fn serve<E: Display + 'static>(
 }
 
 /// Everything that serves, or the exit code of a start that failed and has been told.
-async fn start(config: &Config) -> Result<(Arc<App>, Listener), ExitCode> {
+async fn start(config: &Config) -> Result<(Arc<App>, Listener, Option<Listener>), ExitCode> {
     let began = Instant::now();
     let failed = |error: StartError| super::failed(&advice::start(&error, config));
     let error = match App::start(config.clone()).await {
-        Ok(app) => return Ok((app, listen(config).await?)),
+        Ok(app) => {
+            return Ok((
+                app,
+                listen(config).await?,
+                listen_for_metrics(config).await?,
+            ));
+        }
         Err(error) if may_pass(&error, config) => error,
         Err(error) => return Err(failed(error)),
     };
-    let listener = listen(config).await?;
+    let (listener, metrics) = (listen(config).await?, listen_for_metrics(config).await?);
     let tls = Tls::of(&config.server.tls).map_err(|error| failed(error.into()))?;
     let app = tokio::select! {
         app = wait_for_database(config, began, error) => app.map_err(failed)?,
         never = waiting::answer(&listener, &config.server, tls) => match never {},
     };
-    Ok((app, listener))
+    Ok((app, listener, metrics))
 }
 
 /// The socket that was handed over to us, or one of our own.
@@ -113,9 +119,7 @@ async fn listen(config: &Config) -> Result<Listener, ExitCode> {
         ))
     })?;
     let Some(listener) = handed_over else {
-        let listener = Listener::bind(&config.server).await;
-        return listener
-            .map_err(|error| super::failed(&advice::listen(&error, &config.server.bind)));
+        return bind(config, "server.bind", &config.server.bind).await;
     };
     // It may be open to others although `server.bind` is not.
     let mut real = config.clone();
@@ -130,6 +134,29 @@ async fn listen(config: &Config) -> Result<Listener, ExitCode> {
         return Err(ExitCode::from(super::WRONG));
     }
     Ok(listener)
+}
+
+/// A socket at the address of the setting `key`.
+async fn bind(config: &Config, key: &str, at: &Bind) -> Result<Listener, ExitCode> {
+    let listener = Listener::bind(at, config.server.reuse_port).await;
+    listener.map_err(|error| super::failed(&advice::listen(&error, key, at)))
+}
+
+/// The other address that the metrics may have.
+async fn listen_for_metrics(config: &Config) -> Result<Option<Listener>, ExitCode> {
+    match &config.metrics.bind {
+        Some(at) => bind(config, "metrics.bind", at).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Serves the metrics there, if they have one.
+async fn show_metrics(app: Arc<App>, listener: Option<Listener>) {
+    let Some(listener) = listener else { return };
+    if let Ok(place) = listener.place() {
+        tracing::info!("the metrics are on {place}");
+    }
+    match scrape::serve(app, listener).await {}
 }
 
 /// Tries again until `store.wait_s` is over, after the first attempt has failed with `error`.
@@ -166,8 +193,6 @@ async fn keep_up(app: Arc<App>, log: Option<Logging>) {
     loop {
         sleep(UPKEEP).await;
         app.metrics.upkeep();
-        app.metrics
-            .tasks(Handle::current().metrics().num_alive_tasks());
         if let Some(log) = &log {
             log.upkeep();
         }

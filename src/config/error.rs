@@ -70,11 +70,8 @@ impl fmt::Display for Warning {
 /// Why `serve` does not start with these settings, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    #[error("{set} is not served yet: set it to {instead}")]
-    NotServed {
-        set: Effective,
-        instead: &'static str,
-    },
+    #[error("{metrics} is server.bind too: choose another, or leave it empty")]
+    SameBind { metrics: Effective },
     #[error(
         "{bind} can be reached by other machines, and with auth.identity = none whoever reaches it \
          can read and write as anybody: bind 127.0.0.1, or accept it by setting \

@@ -6,8 +6,8 @@ use super::server::Bind;
 settings! {
     /// The metrics.
     pub struct Metrics in "metrics" {
-        /// A separate address for `/metrics`; empty serves it on `server.bind`, which is all that is
-        /// served yet.
+        /// A separate address for `/metrics`, written as `server.bind`, and then it is only there;
+        /// empty serves it on `server.bind`. It is plain HTTP, and tells nothing about people.
         bind: Option<Bind> = "",
     }
 }

@@ -63,6 +63,12 @@ impl Bind {
         Self::Tcp((Ipv4Addr::UNSPECIFIED, port).into())
     }
 
+    /// Whether the system chooses the port: never the same twice.
+    #[must_use]
+    pub fn is_any_port(&self) -> bool {
+        matches!(self, Self::Tcp(address) if address.port() == 0)
+    }
+
     /// Whether only this machine can reach it. A Unix socket has its file's permissions.
     #[must_use]
     pub fn is_loopback(&self) -> bool {

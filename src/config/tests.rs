@@ -317,13 +317,17 @@ fn an_open_address_must_be_asked_for_by_name() {
 }
 
 #[test]
-fn what_is_not_served_yet_is_refused_by_name() {
-    let flags = [("metrics.bind", "127.0.0.1:9000")];
-    let refusals = load("", &[], &flags).unwrap().refusals();
-    assert_eq!(refusals.len(), 1);
-    let text = refusals[0].to_string();
-    let expected = "metrics.bind = \"127.0.0.1:9000\" (flag --set) is not served yet";
+fn the_metrics_cannot_have_the_address_of_everything_else() {
+    let refusals = |metrics| {
+        let flags = [("metrics.bind", metrics)];
+        load("", &[], &flags).unwrap().refusals()
+    };
+    let refused = refusals("127.0.0.1:8000");
+    assert_eq!(refused.len(), 1);
+    let text = refused[0].to_string();
+    let expected = "metrics.bind = \"127.0.0.1:8000\" (flag --set) is server.bind too";
     assert!(text.starts_with(expected), "{text}");
+    assert!(refusals("0.0.0.0:9000").is_empty());
 }
 
 #[test]

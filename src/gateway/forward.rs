@@ -20,8 +20,8 @@ use super::{
 };
 use crate::{
     app::App,
-    django::handshake,
-    http::{Body, Response, reply},
+    django::{handshake, urls::decode_path},
+    http::{Body, Response, reply, router::Route},
     limits::Meter,
     server::Peer,
     telemetry::request::ACCESS,
@@ -37,6 +37,7 @@ pub async fn forward(
 ) -> Response {
     let began = Instant::now();
     let question = gateway.question(app, &request);
+    let route = label(app, &request);
     let answer = if handshake::wants_upgrade(request.headers()) {
         upgrade(app, gateway, request).await
     } else {
@@ -51,10 +52,21 @@ pub async fn forward(
         }
     };
     let (status, took) = (response.status().as_u16(), began.elapsed());
-    app.metrics.gateway_request(status, took);
+    app.metrics.gateway_request(route, status, took);
     tracing::debug!(target: ACCESS, route = "django", status, ?took, "answered");
     Question::ask(question, app);
     response
+}
+
+/// The name of the route in the metrics.
+fn label(app: &App, request: &Request<Incoming>) -> &'static str {
+    if handshake::wants_upgrade(request.headers()) {
+        return "socket";
+    }
+    match Route::of(&decode_path(request.uri().path()), &app.config) {
+        Some(route @ Route::Api(_)) => route.label(),
+        _ => "django",
+    }
 }
 
 async fn relay(gateway: &Arc<Gateway>, request: Request<Incoming>) -> Result<Response, Failure> {

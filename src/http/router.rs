@@ -39,7 +39,7 @@ impl Route {
         match path {
             "/healthz" => return Some(Route::Healthz),
             "/readyz" => return Some(Route::Readyz),
-            "/metrics" => return Some(Route::Metrics),
+            "/metrics" if config.metrics.bind.is_none() => return Some(Route::Metrics),
             "/docs" => return Some(Route::Docs),
             "/openapi.json" => return Some(Route::OpenApi),
             _ => {}
@@ -133,6 +133,7 @@ pub fn socket(path: &str, config: &Config) -> Option<Uuid> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Bind;
 
     const ID: &str = "95031212-7823-4748-bb78-b212d36b6db3";
 
@@ -166,6 +167,14 @@ mod tests {
         ] {
             assert_eq!(route(path), Some(Route::Api(resource)), "{path}");
         }
+    }
+
+    #[test]
+    fn metrics_with_an_address_of_their_own_are_not_here() {
+        let mut config = config();
+        assert_eq!(Route::of("/metrics", &config), Some(Route::Metrics));
+        config.metrics.bind = Some(Bind::any(9000));
+        assert_eq!(Route::of("/metrics", &config), None);
     }
 
     #[test]

@@ -68,7 +68,9 @@ impl Hub {
                 Ok(Some(messages)) => {
                     for message in messages {
                         let body = serializers::message(&message, &self.zone);
-                        self.deliver(room, &Event::ChatMessage { message: body });
+                        if self.deliver(room, &Event::ChatMessage { message: body }) {
+                            self.metrics.message_repaired();
+                        }
                     }
                 }
                 Ok(None) => return,

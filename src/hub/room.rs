@@ -13,7 +13,7 @@ use crate::{
     chat::{Event, Message},
     django::datetime::Timestamp,
     value::Value,
-    ws::queue::Queue,
+    ws::queue::{Overflow, Queue},
 };
 
 /// How long it is remembered that a message has been delivered: longer than the layer can keep an
@@ -80,6 +80,17 @@ impl Member {
             seen: Seen::default(),
         }
     }
+}
+
+/// What became of a frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Delivery {
+    /// So many queues took it,
+    pub sockets: usize,
+    /// of which the longest holds so many frames now,
+    pub longest: usize,
+    /// and so many overflowed.
+    pub overflowed: usize,
 }
 
 /// Messages delivered lately, the oldest first.
@@ -157,22 +168,29 @@ impl Room {
     }
 
     /// Queues a frame for every member, a message only once and for those that have not seen it.
-    /// Returns how many queues overflowed. While a gap is open (`keep`) nothing is forgotten.
-    pub fn deliver(&self, message: Option<Uuid>, frame: &Bytes, keep: bool) -> usize {
+    /// While a gap is open (`keep`) nothing is forgotten.
+    pub fn deliver(&self, message: Option<Uuid>, frame: &Bytes, keep: bool) -> Delivery {
+        let mut delivery = Delivery::default();
         let mut state = self.state();
         let State { members, delivered } = &mut *state;
         if message.is_some_and(|id| !delivered.note(id, Instant::now(), keep)) {
-            return 0;
+            return delivery;
         }
-        let mut overflowed = 0;
         for member in members {
-            if message.is_none_or(|id| !member.seen.contains(&id))
-                && member.queue.push(frame.clone(), message).is_err()
-            {
-                overflowed += 1;
+            if message.is_some_and(|id| member.seen.contains(&id)) {
+                continue;
+            }
+            match member.queue.push(frame.clone(), message) {
+                // It overflowed before, and will be closed.
+                Ok(0) => {}
+                Ok(waiting) => {
+                    delivery.sockets += 1;
+                    delivery.longest = delivery.longest.max(waiting);
+                }
+                Err(Overflow) => delivery.overflowed += 1,
             }
         }
-        overflowed
+        delivery
     }
 }
 

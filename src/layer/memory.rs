@@ -14,7 +14,7 @@ use std::{
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{ChannelLayer, LayerError, Received, Sent};
+use super::{ChannelLayer, Departure, LayerError, Received, Sent};
 use crate::chat::Event;
 
 /// The prefix that Channels gives the name of a channel only one process reads.
@@ -24,6 +24,7 @@ const LOCAL_PREFIX: &str = "specific!";
 struct Delivery {
     local: String,
     event: Arc<Event>,
+    sent: Departure,
     /// Dropped when the event has been taken, which is what its sender waits for.
     _taken: oneshot::Sender<()>,
 }
@@ -101,7 +102,7 @@ impl ChannelLayer for MemoryLayer {
     }
 
     fn group_send(&self, group: &str, event: Event) -> Sent {
-        let event = Arc::new(event);
+        let (event, sent) = (Arc::new(event), Departure::now());
         let mut untaken = Vec::new();
         for local in self.members(group) {
             let (taken, waiting) = oneshot::channel();
@@ -109,6 +110,7 @@ impl ChannelLayer for MemoryLayer {
             let delivery = Delivery {
                 local,
                 event,
+                sent,
                 _taken: taken,
             };
             if self.inbox.send(delivery).is_err() {
@@ -132,8 +134,12 @@ impl ChannelLayer for MemoryLayer {
             biased;
             _ = closed.wait_for(|closed| *closed) => None,
             next = received.recv() => {
-                let Delivery { local, event, .. } = next?;
-                Some(Received::Event { local, event })
+                let next = next?;
+                Some(Received::Event {
+                    local: next.local,
+                    event: next.event,
+                    sent: Some(next.sent),
+                })
             }
         }
     }
@@ -144,6 +150,7 @@ impl ChannelLayer for MemoryLayer {
         let delivery = Delivery {
             local,
             event,
+            sent: Departure::now(),
             _taken: taken,
         };
         self.inbox.send(delivery).map_err(|_| LayerError::Closed)?;
@@ -178,7 +185,7 @@ mod tests {
 
     async fn next(layer: &MemoryLayer) -> (String, Arc<Event>) {
         match layer.receive().await {
-            Some(Received::Event { local, event }) => (local, event),
+            Some(Received::Event { local, event, .. }) => (local, event),
             other => panic!("{other:?} is no event"),
         }
     }

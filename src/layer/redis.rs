@@ -66,9 +66,9 @@ pub async fn open(
     } else {
         hosts
     };
-    let links = hosts
-        .into_iter()
-        .map(|host| Address::parse(host).map(Link::new));
+    metrics.redis_hosts(hosts.len());
+    let link = |address| Link::new(address, Arc::clone(&metrics));
+    let links = hosts.into_iter().map(|host| Address::parse(host).map(link));
     let links = links
         .collect::<Result<Vec<_>, _>>()
         .map_err(LayerError::Settings)?;

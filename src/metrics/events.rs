@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use super::{Held, Metrics, label};
+use super::{
+    Asked, EventType, Frames, Held, Metrics, Outcome, Sender, label, process::Process, small,
+};
 
 impl Metrics {
     /// A connection was accepted; it counts as open for as long as the result lives.
@@ -38,22 +40,52 @@ impl Metrics {
     }
 
     /// A socket [opened](Self::socket_opened) before has ended; 1006 without a close frame.
-    pub fn socket_closed(&self, code: u16) {
+    pub fn socket_closed(&self, code: u16, lived: Duration) {
         self.ws_closed.with([label::close_code(code)]).increment(1);
+        self.ws_life.record(lived.as_secs_f64());
         self.ws_open.decrement(1);
     }
 
-    pub fn frame_in(&self) {
-        self.ws_received.increment(1);
+    /// Frames were read from a socket; they are noted no more.
+    pub fn frames_in(&self, frames: &mut Frames) {
+        for (kind, frames, bytes) in frames.take() {
+            self.ws_received.of(kind).increment(frames);
+            self.ws_received_bytes.of(kind).increment(bytes);
+        }
     }
 
-    pub fn frames_out(&self, frames: usize) {
-        self.ws_sent.increment(frames as u64);
+    /// Frames were written to a socket; they are noted no more.
+    pub fn frames_out(&self, frames: &mut Frames) {
+        for (kind, frames, bytes) in frames.take() {
+            self.ws_sent.of(kind).increment(frames);
+            self.ws_sent_bytes.of(kind).increment(bytes);
+        }
     }
 
-    /// An event found the queue of a socket full.
-    pub fn slow_consumer(&self) {
-        self.ws_dropped.increment(1);
+    /// A client asked for this on a socket.
+    pub fn socket_asked(&self, asked: Asked) {
+        self.ws_asked.of(asked).increment(1);
+    }
+
+    /// An event was put into the queues of so many `sockets`, of which the longest now holds so
+    /// many frames.
+    pub fn delivered(&self, event: EventType, sockets: usize, longest: usize) {
+        if sockets > 0 {
+            self.delivered.of(event).increment(sockets as u64);
+            self.ws_queue.record(small(longest));
+        }
+    }
+
+    /// An event found the queues of so many sockets full.
+    pub fn slow_consumers(&self, sockets: usize) {
+        if sockets > 0 {
+            self.ws_dropped.increment(sockets as u64);
+        }
+    }
+
+    /// A message was delivered that only the store knew of.
+    pub fn message_repaired(&self) {
+        self.messages_repaired.increment(1);
     }
 
     /// A request was answered. `route` is the name of the route, not the path asked for; `took` is
@@ -66,6 +98,11 @@ impl Metrics {
         self.rest_seconds
             .with([route, method])
             .record(took.as_secs_f64());
+    }
+
+    /// Somebody is known, by this `auth.identity`.
+    pub fn auth_admitted(&self, identity: &'static str) {
+        self.auth_admitted.with([identity]).increment(1);
     }
 
     /// Somebody who must be known is not; `why` is the refusal's own word.
@@ -88,11 +125,33 @@ impl Metrics {
         self.messages_stored.increment(1);
     }
 
-    /// One transaction wrote `rows` rows.
-    pub fn commit(&self, rows: usize, took: Duration) {
-        self.commit_rows
-            .record(u32::try_from(rows).unwrap_or(u32::MAX));
+    /// One transaction wrote `rows` rows, of which the first had `waited`.
+    pub fn commit(&self, rows: usize, waited: Duration, took: Duration) {
+        self.commit_rows.record(small(rows));
+        self.commit_wait.record(waited.as_secs_f64());
         self.commit_seconds.record(took.as_secs_f64());
+    }
+
+    /// So many connections may read at once.
+    pub fn store_pool(&self, size: usize) {
+        self.store_pool_size.set(small(size));
+    }
+
+    /// A read got a connection after it had `waited`; the connection is busy for as long as the
+    /// result lives.
+    pub fn store_reads(&self, waited: Duration) -> Held {
+        self.store_wait.record(waited.as_secs_f64());
+        Held::new(&self.store_pool_busy)
+    }
+
+    /// A read is done, or has failed.
+    pub fn store_read(&self, took: Duration) {
+        self.store_read.record(took.as_secs_f64());
+    }
+
+    /// A connection to the database was opened, or could not be.
+    pub fn store_connected(&self, outcome: Outcome) {
+        self.store_connections.of(outcome).increment(1);
     }
 
     /// The database failed; `kind` is the store error's own word for how.
@@ -106,6 +165,42 @@ impl Metrics {
 
     pub fn layer_received(&self) {
         self.layer_received.increment(1);
+    }
+
+    /// An event took so many seconds from this sender's clock to the queues of our sockets. Clocks
+    /// that differ can make that less than nothing.
+    pub fn layer_lag(&self, sender: Sender, seconds: f64) {
+        self.layer_lag.of(sender).record(seconds.max(0.0));
+    }
+
+    /// Events may have been missed; the store is read again.
+    pub fn layer_gap(&self) {
+        self.layer_gaps.increment(1);
+    }
+
+    /// There are so many Redis hosts.
+    pub fn redis_hosts(&self, hosts: usize) {
+        self.redis_hosts.set(small(hosts));
+    }
+
+    /// A Redis host was connected, or could not be.
+    pub fn redis_connected(&self, outcome: Outcome) {
+        self.redis_connections.of(outcome).increment(1);
+    }
+
+    /// A Redis host is connected for as long as the result lives.
+    pub fn redis_up(&self) -> Held {
+        Held::new(&self.redis_hosts_up)
+    }
+
+    /// Redis has answered what was sent together.
+    pub fn redis_round_trip(&self, took: Duration) {
+        self.redis_seconds.record(took.as_secs_f64());
+    }
+
+    /// Redis refused a command, or did not answer; `kind` is the layer error's own word for how.
+    pub fn redis_error(&self, kind: &'static str) {
+        self.redis_errors.with([kind]).increment(1);
     }
 
     /// A channel was at capacity.
@@ -133,12 +228,21 @@ impl Metrics {
         self.layer_errors.with([kind]).increment(1);
     }
 
-    /// Django's answer to a request was passed on, or a failure in its place.
-    pub fn gateway_request(&self, status: u16, took: Duration) {
+    /// Django's answer to a request was passed on, or a failure in its place. `route` is the name
+    /// of the route, not the path asked for.
+    pub fn gateway_request(&self, route: &'static str, status: u16, took: Duration) {
         self.gateway_requests
             .with([label::status_class(status)])
             .increment(1);
-        self.gateway_seconds.record(took.as_secs_f64());
+        self.gateway_seconds
+            .with([route])
+            .record(took.as_secs_f64());
+    }
+
+    /// These percentages of the settings are in force.
+    pub fn gateway_shares(&self, rollout_percent: u8, shadow_percent: u8) {
+        self.gateway_rollout.set(rollout_percent);
+        self.gateway_shadow.set(shadow_percent);
     }
 
     /// Django gave no answer; `kind` is the failure's own word.
@@ -148,6 +252,7 @@ impl Metrics {
 
     /// A socket is open between a client and Django for as long as the result lives.
     pub fn gateway_socket(&self) -> Held {
+        self.gateway_ws_opened.increment(1);
         Held::new(&self.gateway_ws_open)
     }
 
@@ -169,9 +274,12 @@ impl Metrics {
         self.shadow_skipped.increment(1);
     }
 
-    /// So many tasks are alive.
-    pub fn tasks(&self, alive: usize) {
-        self.tasks.set(u32::try_from(alive).unwrap_or(u32::MAX));
+    #[expect(clippy::cast_precision_loss, reason = "exact up to 8 PiB")]
+    pub(super) fn process(&self, process: &Process) {
+        self.process_resident.set(process.resident_bytes as f64);
+        self.process_cpu.absolute(process.cpu.as_secs());
+        self.process_fds.set(process.open_fds as f64);
+        self.process_fds_max.set(process.max_fds as f64);
     }
 
     /// Something failed that no client could help; `kind` is the error's own word for it.

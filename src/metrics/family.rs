@@ -2,12 +2,13 @@
 //! counting costs an atomic add and two servers in one process have numbers of their own.
 
 use std::collections::HashMap;
+use std::marker::PhantomData;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::PrometheusRecorder;
 
-use super::{Kind, MetricDoc};
+use super::{Kind, MetricDoc, word::Word};
 
 const METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, None);
 
@@ -74,11 +75,7 @@ impl<H: Handle, const N: usize> Labelled<H, N> {
             return handle.clone();
         }
         drop(made);
-        let labels = self.doc.labels.iter().zip(values);
-        let labels: Vec<Label> = labels
-            .map(|(label, value)| Label::from_static_parts(label, value))
-            .collect();
-        let handle = H::register(&self.recorder, &Key::from_parts(self.doc.name, labels));
+        let handle = H::register(&self.recorder, &key(self.doc, &values));
         let mut made = self.made.write().unwrap_or_else(PoisonError::into_inner);
         made.entry(values).or_insert(handle).clone()
     }
@@ -89,12 +86,55 @@ impl<H: Handle, const N: usize> Metric for Labelled<H, N> {
 
     fn new(recorder: &Arc<PrometheusRecorder>, doc: &'static MetricDoc) -> Self {
         H::describe(recorder, doc);
+        // Those that show 0 from the start. They are met again under the same key.
+        for value in doc.values {
+            H::register(recorder, &key(doc, &[value]));
+        }
         Self {
             doc,
             recorder: Arc::clone(recorder),
             made: RwLock::default(),
         }
     }
+}
+
+/// One metric told apart by a label whose values are all known. A handle for each is made at the
+/// start: it shows 0 before anything has happened, and nothing is looked up to find it.
+pub struct Each<H, W> {
+    /// In the order of [`Word::ALL`].
+    handles: Vec<H>,
+    words: PhantomData<fn(W)>,
+}
+
+impl<H, W: Word> Each<H, W> {
+    /// The handle for this value.
+    pub fn of(&self, word: W) -> &H {
+        &self.handles[word.place()]
+    }
+}
+
+impl<H: Handle, W: Word> Metric for Each<H, W> {
+    const KIND: Kind = H::KIND;
+
+    fn new(recorder: &Arc<PrometheusRecorder>, doc: &'static MetricDoc) -> Self {
+        H::describe(recorder, doc);
+        let words = W::ALL.iter();
+        Self {
+            handles: words
+                .map(|word| H::register(recorder, &key(doc, &[word.text()])))
+                .collect(),
+            words: PhantomData,
+        }
+    }
+}
+
+/// The name of one series.
+fn key(doc: &MetricDoc, values: &[&'static str]) -> Key {
+    let labels = doc.labels.iter().zip(values);
+    let labels: Vec<Label> = labels
+        .map(|(label, value)| Label::from_static_parts(label, value))
+        .collect();
+    Key::from_parts(doc.name, labels)
 }
 
 /// Raises a gauge for as long as it lives.

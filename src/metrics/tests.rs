@@ -16,19 +16,11 @@ fn value(text: &str, series: &str) -> Option<f64> {
 fn used() -> Metrics {
     let metrics = Metrics::new();
     metrics.rest_request("/x/", "GET", 200, Duration::from_micros(80));
-    metrics.socket_closed(1000);
-    metrics.error("internal");
-    metrics.store_error("unavailable");
-    metrics.tls_failure("late");
     metrics.limited("messages", "address");
     metrics.layer_rejected("type");
-    metrics.layer_error("unavailable");
-    metrics.gateway_request(200, Duration::from_micros(80));
-    metrics.gateway_failure("connect");
+    metrics.gateway_request("django", 200, Duration::from_micros(80));
     metrics.shadow_compared(Some("status"));
-    metrics.auth_denied("expired");
     metrics.policy_denied("see");
-    metrics.jwks_fetched(true);
     metrics
 }
 
@@ -59,12 +51,16 @@ fn names_follow_the_rules_of_prometheus() {
         name,
         kind,
         labels,
+        values,
         help,
         buckets,
     } in METRICS
     {
         assert!(names.insert(name), "{name} twice");
-        assert!(plain(name) && name.starts_with("chatferry_"), "{name}");
+        // What every process has goes by the names that all Prometheus clients use.
+        let ours = name.starts_with("chatferry_") || name.starts_with("process_");
+        assert!(plain(name) && ours, "{name}");
+        assert!(values.is_empty() || labels.len() == 1, "{name}");
         assert_eq!(name.ends_with("_total"), *kind == Kind::Counter, "{name}");
         assert!(
             !["_count", "_sum", "_bucket", "_ms", "_millis", "_kb"]
@@ -84,6 +80,68 @@ fn names_follow_the_rules_of_prometheus() {
         );
         assert_eq!(buckets.is_empty(), *kind != Kind::Histogram, "{name}");
         assert!(buckets.is_sorted(), "{name}");
+    }
+}
+
+/// All texts of the project that may name metrics: guides, dashboards, alerts.
+fn texts(directory: &std::path::Path, found: &mut Vec<(String, String)>) {
+    for entry in std::fs::read_dir(directory).unwrap().flatten() {
+        let path = entry.path();
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if path.is_dir() && !name.starts_with('.') && !["target", "node_modules"].contains(&&*name)
+        {
+            texts(&path, found);
+        }
+        let is_text = name.ends_with(".md")
+            || (directory.ends_with("grafana")
+                && [".json", ".yaml"].iter().any(|end| name.ends_with(end)));
+        if is_text {
+            let text = std::fs::read_to_string(&path).unwrap();
+            found.push((path.display().to_string(), text));
+        }
+    }
+}
+
+/// The words of a text that begin with `chatferry_`, in their whole length.
+fn names(text: &str) -> impl Iterator<Item = &str> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    text.split(move |c| !is_part(c))
+        .filter(|word| word.starts_with("chatferry_"))
+}
+
+#[test]
+fn guides_dashboards_and_alerts_name_metrics_that_are_there() {
+    // The Django app with its two commands.
+    let others = ["chatferry_compat", "chatferry_settings", "chatferry_check"];
+    let is_there = |name: &str| {
+        let part = ["_bucket", "_sum", "_count"]
+            .iter()
+            .find_map(|end| name.strip_suffix(end));
+        METRICS.iter().any(|doc| {
+            doc.name == name
+                || (part == Some(doc.name) && doc.kind == Kind::Histogram)
+                || (name.ends_with('_') && doc.name.starts_with(name))
+        })
+    };
+    let mut found = Vec::new();
+    texts(std::path::Path::new(env!("CARGO_MANIFEST_DIR")), &mut found);
+    let mut named = 0;
+    for (file, text) in &found {
+        for name in names(text).filter(|name| !others.contains(name)) {
+            assert!(is_there(name), "{file} names {name}");
+            named += 1;
+        }
+    }
+    assert!(named > 100, "only {named} names in {} files", found.len());
+}
+
+#[test]
+fn every_metric_is_on_a_dashboard() {
+    let overview = include_str!("../../grafana/overview.json");
+    let migration = include_str!("../../grafana/migration.json");
+    for MetricDoc { name, .. } in METRICS {
+        let shown = overview.contains(name) || migration.contains(name);
+        assert!(shown, "{name}");
     }
 }
 
@@ -113,12 +171,16 @@ fn what_a_client_makes_up_makes_no_new_series() {
     let metrics = Metrics::new();
     for n in 0..100 {
         metrics.rest_request("/x/", &format!("M{n}"), 600 + n, Duration::ZERO);
-        metrics.socket_closed(3000 + n);
+        metrics.socket_closed(3000 + n, Duration::ZERO);
     }
     let text = metrics.render();
     let requests = "chatferry_rest_requests_total{route=\"/x/\",method=\"other\",status=\"other\"}";
     assert_eq!(value(&text, requests), Some(100.0));
-    assert_eq!(text.matches("chatferry_ws_closed_total{").count(), 1);
+    let closed = "chatferry_ws_closed_total{code=\"other\"}";
+    assert_eq!(value(&text, closed), Some(100.0));
+    let fresh = Metrics::new().render();
+    let codes = |text: &str| text.matches("chatferry_ws_closed_total{").count();
+    assert_eq!(codes(&text), codes(&fresh) + 1);
 }
 
 #[test]
@@ -143,35 +205,64 @@ fn a_closed_socket_is_open_no_more() {
     let metrics = Metrics::new();
     metrics.socket_opened();
     metrics.socket_opened();
-    metrics.socket_closed(1013);
+    metrics.socket_closed(1013, Duration::from_secs(90));
     let text = metrics.render();
     assert_eq!(value(&text, "chatferry_ws_open"), Some(1.0));
     assert_eq!(
         value(&text, "chatferry_ws_closed_total{code=\"1013\"}"),
         Some(1.0)
     );
+    let lives = |le| format!("chatferry_ws_lifetime_seconds_bucket{{le=\"{le}\"}}");
+    assert_eq!(value(&text, &lives("60")), Some(0.0));
+    assert_eq!(value(&text, &lives("300")), Some(1.0));
 }
 
 #[test]
 fn two_servers_in_one_process_count_apart() {
     let (one, other) = (Metrics::new(), Metrics::new());
-    one.frames_out(3);
-    assert_eq!(
-        value(&one.render(), "chatferry_ws_sent_frames_total"),
-        Some(3.0)
-    );
-    assert_eq!(
-        value(&other.render(), "chatferry_ws_sent_frames_total"),
-        Some(0.0)
-    );
+    one.message_stored();
+    let stored = |metrics: &Metrics| value(&metrics.render(), "chatferry_messages_stored_total");
+    assert_eq!(stored(&one), Some(1.0));
+    assert_eq!(stored(&other), Some(0.0));
+}
+
+#[test]
+fn frames_are_counted_once_by_type_with_their_bytes() {
+    let metrics = Metrics::new();
+    let mut frames = Frames::default();
+    for _ in 0..3 {
+        frames.note(FrameType::Text, 100);
+    }
+    frames.note(FrameType::Pong, 7);
+    metrics.frames_out(&mut frames);
+    metrics.frames_out(&mut frames);
+    let text = metrics.render();
+    for (series, expected) in [
+        ("frames_total{type=\"text\"}", 3.0),
+        ("bytes_total{type=\"text\"}", 300.0),
+        ("frames_total{type=\"pong\"}", 1.0),
+        ("bytes_total{type=\"pong\"}", 7.0),
+        ("frames_total{type=\"close\"}", 0.0),
+    ] {
+        let series = format!("chatferry_ws_sent_{series}");
+        assert_eq!(value(&text, &series), Some(expected), "{series}");
+    }
+}
+
+#[test]
+fn a_clock_that_is_ahead_makes_no_lag() {
+    let metrics = Metrics::new();
+    metrics.layer_lag(Sender::Others, -3.0);
+    let lag = "chatferry_layer_lag_seconds_sum{sender=\"others\"}";
+    assert_eq!(value(&metrics.render(), lag), Some(0.0));
 }
 
 #[test]
 fn upkeep_keeps_what_was_recorded() {
     let metrics = Metrics::new();
-    metrics.commit(5, Duration::from_millis(2));
+    metrics.commit(5, Duration::ZERO, Duration::from_millis(2));
     metrics.upkeep();
-    metrics.commit(7, Duration::from_millis(2));
+    metrics.commit(7, Duration::ZERO, Duration::from_millis(2));
     assert_eq!(
         value(&metrics.render(), "chatferry_commit_rows_sum"),
         Some(12.0)

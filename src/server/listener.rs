@@ -6,7 +6,7 @@ use listenfd::ListenFd;
 use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixStream};
 
 use super::Socket;
-use crate::config::{self, Bind};
+use crate::config::Bind;
 
 /// Connections that may wait to be accepted; the system may allow fewer.
 const BACKLOG: u32 = 4096;
@@ -19,12 +19,13 @@ pub enum Listener {
 }
 
 impl Listener {
-    /// Listens where the settings say; a socket file left behind by a dead process is replaced.
+    /// Listens at an address, which other processes may share if all of them say so; a socket file
+    /// left behind by a dead process is replaced.
     ///
     /// # Errors
     /// When the address is taken or not ours.
-    pub async fn bind(settings: &config::Server) -> io::Result<Self> {
-        match &settings.bind {
+    pub async fn bind(at: &Bind, reuse_port: bool) -> io::Result<Self> {
+        match at {
             Bind::Tcp(address) => {
                 let socket = if address.is_ipv4() {
                     TcpSocket::new_v4()?
@@ -33,7 +34,7 @@ impl Listener {
                 };
                 // What is left of connections of the last process must not keep us out.
                 socket.set_reuseaddr(true)?;
-                if settings.reuse_port {
+                if reuse_port {
                     socket.set_reuseport(true)?;
                 }
                 socket.bind(*address)?;

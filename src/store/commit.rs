@@ -26,6 +26,7 @@ use std::{
 use tokio::{
     sync::{Mutex, mpsc, oneshot},
     task::JoinHandle,
+    time::Instant,
 };
 use uuid::Uuid;
 
@@ -90,6 +91,8 @@ pub type Announce = Box<dyn FnOnce(&Message) + Send>;
 /// Something to be written, and whom to tell.
 struct Item {
     draft: Draft,
+    /// When it was handed over.
+    since: Instant,
     done: Done,
 }
 
@@ -228,7 +231,8 @@ impl Committer {
 
     async fn hand_over(&self, draft: Draft, done: Done) -> Result<(), StoreError> {
         let queue = self.queue.read().ok().and_then(|queue| queue.clone());
-        let item = Item { draft, done };
+        let since = Instant::now();
+        let item = Item { draft, since, done };
         let queue = queue.ok_or(StoreError::Closed)?;
         queue.send(item).await.map_err(|_| StoreError::Closed)
     }

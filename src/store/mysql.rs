@@ -50,10 +50,16 @@ impl MysqlStore {
         let mut conn = pool::connect(&options).await?;
         schema::require(&migrate::findings(&mut conn, &tables).await?)?;
         let foreign_keys = migrate::has_foreign_keys(&mut conn, &tables).await?;
-        let writer = Writer::new(Arc::clone(&options), Arc::clone(&tables), foreign_keys);
+        let writer = Writer::new(
+            Arc::clone(&options),
+            Arc::clone(&tables),
+            foreign_keys,
+            Arc::clone(&metrics),
+        );
+        let size = settings.pool_size.saturating_sub(1).max(1);
         Ok(MysqlStore {
             tables,
-            pool: Pool::new(options, settings.pool_size.saturating_sub(1).max(1)),
+            pool: Pool::new(options, size, Arc::clone(&metrics)),
             committer: Committer::start(writer, metrics),
         })
     }

@@ -49,8 +49,8 @@ impl PostgresStore {
         let tables = Arc::new(settings.tables.clone());
         schema::require(&migrate::check(&address, &tables).await?)?;
         let size = settings.pool_size.saturating_sub(1).max(1);
-        let readers = Pool::new(address.clone(), size);
-        let writer = Writer::new(address, Arc::clone(&tables));
+        let readers = Pool::new(address.clone(), size, Arc::clone(&metrics));
+        let writer = Writer::new(address, Arc::clone(&tables), Arc::clone(&metrics));
         Ok(PostgresStore {
             tables,
             readers,

@@ -51,8 +51,8 @@ impl SqliteStore {
         }
         let tables = Arc::new(settings.tables.clone());
         schema::require(&migrate::check(&path, &tables).await?)?;
-        let readers = Readers::new(path.clone(), settings.pool_size);
-        let writer = Writer::new(path, Arc::clone(&tables));
+        let readers = Readers::new(path.clone(), settings.pool_size, Arc::clone(&metrics));
+        let writer = Writer::new(path, Arc::clone(&tables), Arc::clone(&metrics));
         Ok(SqliteStore {
             tables,
             readers,

@@ -37,6 +37,7 @@ use crate::{
     gateway::{Side, rollout::Moved},
     hub::Membership,
     limits::{self, Seat},
+    metrics::Asked,
     store::StoreError,
     telemetry::request::{ACCESS, RequestId},
 };
@@ -134,10 +135,12 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
     /// Serves the socket to its end.
     pub async fn run(mut self) {
         let (id, conversation_id) = (self.id, self.conversation_id);
+        let opened = Instant::now();
         self.app.metrics.socket_opened();
         tracing::debug!(target: ACCESS, %id, %conversation_id, "socket opened");
         let code = self.serve().await;
-        self.app.metrics.socket_closed(code);
+        self.app.metrics.frames_out(&mut self.writer.news);
+        self.app.metrics.socket_closed(code, opened.elapsed());
         tracing::debug!(target: ACCESS, %id, %conversation_id, code, "socket closed");
     }
 
@@ -174,6 +177,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
                     if written.is_err() {
                         return GONE;
                     }
+                    self.app.metrics.frames_out(&mut self.writer.news);
                     Action::Wait
                 }
                 fragment = self.history.next(&self.membership, self.app.zone()),
@@ -208,12 +212,16 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
     /// Takes out of the buffer what has arrived whole. Stops at a request: the next message waits
     /// until that has been performed.
     fn read_messages(&mut self) -> Option<u16> {
+        let ended = self.take_messages();
+        self.app.metrics.frames_in(&mut self.reader.news);
+        self.reader.make_room(READ);
+        ended
+    }
+
+    fn take_messages(&mut self) -> Option<u16> {
         while !self.work.is_under_way() && !self.is_over() {
             let action = match self.reader.take_message() {
-                Ok(Some(incoming)) => {
-                    self.app.metrics.frame_in();
-                    self.session.incoming(incoming)
-                }
+                Ok(Some(incoming)) => self.session.incoming(incoming),
                 Ok(None) => break,
                 Err(violation) => {
                     tracing::debug!(%violation, "socket dropped");
@@ -224,7 +232,6 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
                 return Some(code);
             }
         }
-        self.reader.make_room(READ);
         None
     }
 
@@ -261,7 +268,6 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
     fn take_events(&mut self) -> Action {
         match self.queue.take() {
             Ok(frames) => {
-                self.app.metrics.frames_out(frames.len());
                 self.writer.append(frames);
                 Action::Wait
             }
@@ -300,14 +306,12 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
             Action::Wait => {}
             Action::Write(frame) if !self.history.is_told() && !is_control(&frame) => {
                 if self.queue.push(frame, None).is_err() {
-                    self.app.metrics.slow_consumer();
+                    self.app.metrics.slow_consumers(1);
                 }
             }
-            Action::Write(frame) => {
-                self.app.metrics.frames_out(1);
-                self.writer.push(frame);
-            }
+            Action::Write(frame) => self.writer.push(frame),
             Action::Perform(request) => {
+                self.app.metrics.socket_asked(request.asked());
                 if let Some(refusal) = self.refusal(request.action()) {
                     return self.act(refusal);
                 }
@@ -318,6 +322,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
             }
             // As the handshake that it saves.
             Action::Renew(token) => {
+                self.app.metrics.socket_asked(Asked::Renew);
                 if let Some(refusal) = self.refusal(limits::Action::Request) {
                     return self.act(refusal);
                 }

@@ -64,14 +64,14 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a frame, which may tell of a message.
+    /// Adds a frame, which may tell of a message. Returns how many now wait.
     ///
     /// # Errors
-    /// [`Overflow`] the first time the frame does not fit; silently dropped after that.
-    pub fn push(&self, frame: Bytes, message: Option<Uuid>) -> Result<(), Overflow> {
+    /// [`Overflow`] the first time the frame does not fit; silently dropped after that, and 0.
+    pub fn push(&self, frame: Bytes, message: Option<Uuid>) -> Result<usize, Overflow> {
         let mut state = self.state();
         if state.overflowed {
-            return Ok(());
+            return Ok(0);
         }
         let full = state.frames.len() >= self.limits.frames
             || state.bytes + frame.len() > self.limits.bytes;
@@ -87,10 +87,14 @@ impl Queue {
                 tells.push_back(message);
             }
         }
-        let overflowed = state.overflowed;
+        let (overflowed, waiting) = (state.overflowed, state.frames.len());
         drop(state);
         self.filled.notify_one();
-        if overflowed { Err(Overflow) } else { Ok(()) }
+        if overflowed {
+            Err(Overflow)
+        } else {
+            Ok(waiting)
+        }
     }
 
     /// Waits until there is something to take, or the queue has overflowed.
@@ -176,7 +180,7 @@ mod tests {
         assert_eq!(queue.push(Bytes::from_static(b"a"), None), Err(Overflow));
         assert_eq!(
             queue.push(Bytes::from_static(b"a"), None),
-            Ok(()),
+            Ok(0),
             "told only once"
         );
         assert_eq!(queue.take(), Err(Overflow));

@@ -10,6 +10,8 @@
 use bytes::{Buf, BytesMut};
 use fastwebsockets::{CloseCode, OpCode};
 
+use crate::metrics::{FrameType, Frames};
+
 /// A whole message, or a control frame.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Incoming {
@@ -39,6 +41,8 @@ use Violation::{Protocol, TooBig};
 pub struct Reader {
     /// Bytes received and not yet understood.
     pub buffer: BytesMut,
+    /// What was read and has not been reported.
+    pub news: Frames,
     /// The message whose last fragment has not come.
     partial: Option<Partial>,
     /// Most bytes of a message, fragments added up.
@@ -67,6 +71,7 @@ impl Reader {
     pub fn new(received: BytesMut, max_message: usize) -> Self {
         Reader {
             buffer: received,
+            news: Frames::default(),
             partial: None,
             max_message,
         }
@@ -84,6 +89,8 @@ impl Reader {
             if self.buffer.len() < header.size + header.payload {
                 return Ok(None);
             }
+            self.news
+                .note(self.kind(&header), header.size + header.payload);
             self.buffer.advance(header.size);
             let mut payload = self.buffer.split_to(header.payload);
             fastwebsockets::unmask(&mut payload, header.mask);
@@ -152,6 +159,13 @@ impl Reader {
             Err(TooBig)
         } else {
             Ok(())
+        }
+    }
+
+    fn kind(&self, header: &Header) -> FrameType {
+        match (header.opcode, &self.partial) {
+            (OpCode::Continuation, Some(Partial { text: false, .. })) => FrameType::Binary,
+            (opcode, _) => FrameType::of(opcode as u8),
         }
     }
 

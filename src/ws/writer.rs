@@ -6,6 +6,8 @@ use bytes::{Buf, Bytes};
 use fastwebsockets::{Frame, OpCode, Payload};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
+use crate::metrics::{FrameType, Frames};
+
 /// The longest header of an unmasked frame, in bytes.
 const HEADER_MAX: usize = 10;
 
@@ -51,6 +53,8 @@ pub fn is_control(frame: &[u8]) -> bool {
 #[derive(Debug, Default)]
 pub struct Writer {
     frames: VecDeque<Bytes>,
+    /// What was added and has not been reported.
+    pub news: Frames,
     /// TLS has taken what the socket below may not have taken yet.
     unflushed: bool,
 }
@@ -58,11 +62,15 @@ pub struct Writer {
 impl Writer {
     /// Adds a frame behind what waits already.
     pub fn push(&mut self, frame: Bytes) {
+        note(&mut self.news, &frame);
         self.frames.push_back(frame);
     }
 
     /// Adds frames behind what waits already.
     pub fn append(&mut self, mut frames: VecDeque<Bytes>) {
+        for frame in &frames {
+            note(&mut self.news, frame);
+        }
         if self.frames.is_empty() {
             self.frames = frames;
         } else {
@@ -118,6 +126,11 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+fn note(news: &mut Frames, frame: &Bytes) {
+    let first = frame.first().copied().unwrap_or_default();
+    news.note(FrameType::of(first), frame.len());
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ mod http;
 mod life;
 mod limits;
 mod logs;
+mod metrics;
 mod mysql;
 mod postgres;
 mod protocol;

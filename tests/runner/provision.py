@@ -25,6 +25,8 @@ PACKAGES = {
     "node": "nodejs",
     "npm": "npm",
     "pkg-config": "pkg-config",
+    "prometheus": "prometheus",
+    "promtool": "prometheus",
     "redis-server": "redis-server",
 }
 KOREAN_FONT = Path("/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc")
@@ -35,6 +37,8 @@ CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 PYTHON_HEADERS = Path("/usr/include/python3.11/Python.h")
 CARGO_TOOLS = {"cargo-deny": "0.20.2", "cargo-machete": "0.9.2"}
 CLIENTS = ROOT / "tests" / "clients"
+# Of the reference, the kit and the clients.
+REQUIREMENTS = (*ROOT.glob("compat/*/requirements*.txt"), CLIENTS / "requirements.txt")
 
 
 @functools.cache
@@ -108,7 +112,7 @@ def cargo_tool(name):
 
 def python():
     """A Python with the packages of the reference, the kit and the clients."""
-    return venv("venv", *ROOT.glob("compat/*/requirements*.txt"), CLIENTS / "requirements.txt")
+    return venv("venv", *REQUIREMENTS)
 
 
 @functools.cache

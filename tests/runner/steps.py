@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import databases
 import neighbours
-from provision import CLIENTS, cargo, cargo_tool, chromium, command, node, python, venv
+from provision import CLIENTS, REQUIREMENTS, cargo, cargo_tool, chromium, command, node, python, venv
 from server import release_binary, running, serving
 from shell import KEPT, ROOT, Skipped, run, run_counting, scratch, succeeds
 
@@ -114,6 +114,23 @@ def openapi(_):
         run(tool, *checks, cwd=scratch(), timeout_s=600)
 
 
+def prometheus(_):
+    build(None)
+    for name in ("prometheus", "promtool", "redis-server"):
+        command(name)
+    tests = ("discover", "--start-directory", "tests/prometheus")
+    run(python(), "-m", "unittest", *tests, CHATFERRY_BINARY=str(release_binary()))
+
+
+def picture(options):
+    build(None)
+    for name in ("prometheus", "redis-server"):
+        command(name)
+    drawing = ROOT / "tests" / "prometheus"
+    drawer = venv("picture", *REQUIREMENTS, drawing / "requirements.txt")
+    run(drawer, drawing / "picture.py", release_binary(), ROOT / "grafana" / "overview.svg", options.minutes or 3)
+
+
 def page(_):
     build(None)
     pictures = KEPT / "screenshots"
@@ -216,6 +233,7 @@ STEPS = [
     Step("compat", "side by side with a live Django", compat),
     Step("databases", "side by side on one database, of each kind", compat_databases),
     Step("openapi", "the API document and the answers agree", openapi),
+    Step("prometheus", "a Prometheus asks all that dashboards and alerts ask", prometheus),
     Step("page", "people in Chromium use the chat page", page),
     Step("ws_node", "Node's ws, and raw sockets", ws_node),
     Step("ws_python", "Python's websockets, 200 at once", ws_python),
@@ -232,4 +250,5 @@ EXTRA = [
     Step("bench_gateway", "what the gateway adds, beside HAProxy", bench_gateway),
     Step("soak", "memory, files and tasks stay what they are, into target/tests/soak.svg", soak),
     Step("rolling", "rolling restarts under 500 chatting sockets", rolling),
+    Step("picture", "grafana/overview.svg anew, from servers in use", picture),
 ]

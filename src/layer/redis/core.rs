@@ -48,7 +48,7 @@ use super::{
 };
 use crate::{
     chat::Event,
-    layer::{ChannelLayer, LayerError, Received, Sent},
+    layer::{ChannelLayer, Departure, LayerError, Received, Sent},
     metrics::Metrics,
 };
 
@@ -171,9 +171,10 @@ impl Core {
         let host = self.host_of(group)?;
         let event = Arc::new(event);
         let locals = host.members().locals(group);
+        let sent = Some(Departure::now());
         let taken: Vec<_> = locals
             .into_iter()
-            .map(|local| self.inbox.put(local, Arc::clone(&event)))
+            .map(|local| self.inbox.put(local, Arc::clone(&event), sent))
             .collect();
         let (done, outcome) = oneshot::channel();
         let (group, score) = (group.to_owned(), self.clock.score());

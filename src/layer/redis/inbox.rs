@@ -20,7 +20,12 @@ use super::{
     codec::{Codec, Message},
     event::{Passthrough, Strange},
 };
-use crate::{chat::Event, django::datetime::Timestamp, layer::Received, metrics::Metrics};
+use crate::{
+    chat::Event,
+    django::datetime::Timestamp,
+    layer::{Departure, Received},
+    metrics::Metrics,
+};
 
 /// Two gaps found while everything is up are at least this far apart: each makes every live
 /// conversation be read from the store.
@@ -75,8 +80,8 @@ impl Inbox {
 
     /// Hands an event to the channel called `local`. What is put in is taken in that order;
     /// waiting for the result keeps whoever puts from outrunning the hub.
-    pub fn put(&self, local: String, event: Arc<Event>) -> Taken {
-        self.push(Received::Event { local, event })
+    pub fn put(&self, local: String, event: Arc<Event>, sent: Option<Departure>) -> Taken {
+        self.push(Received::Event { local, event, sent })
     }
 
     /// A host cannot be reached; events may have been missed since `since`.

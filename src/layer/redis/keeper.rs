@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{backoff::Backoff, inbox::Inbox, link::Link};
-use crate::{django::datetime::Timestamp, layer::LayerError};
+use crate::{django::datetime::Timestamp, layer::LayerError, metrics::Outcome};
 
 /// How long the start of the process waits for a host.
 const START: Duration = Duration::from_secs(3);
@@ -83,8 +83,11 @@ async fn keep(kept: impl Kept, tried: oneshot::Sender<()>) {
     let mut backoff = Backoff::default();
     let mut well = Timestamp::now();
     loop {
-        match kept.set_up().await {
+        let set_up = kept.set_up().await;
+        link.metrics.redis_connected(Outcome::of(&set_up));
+        match set_up {
             Ok(incoming) => {
+                let _up = link.metrics.redis_up();
                 if !backoff.is_fresh() {
                     tracing::info!(%host, "the channel layer is back");
                 }

@@ -8,7 +8,7 @@
 
 use std::{
     sync::{Arc, PoisonError, RwLock},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use redis::{
@@ -20,7 +20,7 @@ use super::{
     address::Address,
     script::{self, Added, Entry, Group, Life},
 };
-use crate::layer::LayerError;
+use crate::{layer::LayerError, metrics::Metrics};
 
 /// The longest wait for an answer; past it the connection counts as gone. Redis answers in far
 /// less, but a machine that is short of processors must not be taken for a Redis that is away:
@@ -30,6 +30,7 @@ pub const RESPONSE: Duration = Duration::from_secs(3);
 /// The way to one host.
 pub struct Link {
     pub address: Address,
+    pub metrics: Arc<Metrics>,
     live: RwLock<Option<Live>>,
 }
 
@@ -44,9 +45,10 @@ struct Live {
 
 impl Link {
     #[must_use]
-    pub fn new(address: Address) -> Self {
+    pub fn new(address: Address, metrics: Arc<Metrics>) -> Self {
         Link {
             address,
+            metrics,
             live: RwLock::default(),
         }
     }
@@ -90,15 +92,17 @@ impl Link {
     pub async fn ask(&self, commands: &Pipeline) -> Result<Vec<Value>, LayerError> {
         let mut live = self.live()?;
         let count = commands.len();
-        let answers = bounded(live.connection.send_packed_commands(commands, 0, count)).await;
+        let answers = live.connection.send_packed_commands(commands, 0, count);
+        let answers = self.bounded(answers).await;
         let answers = answers.map_err(|error| self.failed(&live, &error))?;
         let errors = answers.iter().filter_map(|answer| match answer {
             Value::ServerError(error) => Some(RedisError::from(error.clone())),
             _ => None,
         });
         for error in errors {
-            if means_gone(&error) {
-                return Err(self.failed(&live, &error));
+            let failure = self.failed(&live, &error);
+            if matches!(failure, LayerError::Unavailable(_)) {
+                return Err(failure);
             }
         }
         Ok(answers)
@@ -128,12 +132,12 @@ impl Link {
     ) -> Result<Added, LayerError> {
         let mut live = self.live()?;
         let call = script::call(live.script.as_deref(), groups, entries, lifetime);
-        let mut reply = answer(&mut live, &call).await;
+        let mut reply = self.answer(&mut live, &call).await;
         let forgotten = ErrorKind::Server(ServerErrorKind::NoScript);
         if reply.as_ref().is_err_and(|error| error.kind() == forgotten) {
             // The text makes the server remember it again under the same name.
             let text = script::call(None, groups, entries, lifetime);
-            reply = answer(&mut live, &text).await;
+            reply = self.answer(&mut live, &text).await;
         }
         match reply {
             Ok(reply) => Ok(script::added(reply)),
@@ -153,6 +157,12 @@ impl Link {
 
     /// What an error means for the caller, and for the connection.
     fn failed(&self, live: &Live, error: &RedisError) -> LayerError {
+        let failure = self.taken_down(live, error);
+        self.metrics.redis_error(failure.label());
+        failure
+    }
+
+    fn taken_down(&self, live: &Live, error: &RedisError) -> LayerError {
         if !means_gone(error) {
             return LayerError::Refused(error.to_string());
         }
@@ -166,6 +176,29 @@ impl Link {
         live.gone.notify_one();
         LayerError::Unavailable(format!("{}: {error}", self.address))
     }
+
+    async fn answer(&self, live: &mut Live, command: &Cmd) -> Result<Value, RedisError> {
+        let answer = live.connection.send_packed_command(command);
+        self.bounded(answer).await.and_then(Value::extract_error)
+    }
+
+    /// The connection's own bound starts when a command is written; this one also holds for those
+    /// that wait to be.
+    async fn bounded<T>(
+        &self,
+        answer: impl Future<Output = Result<T, RedisError>>,
+    ) -> Result<T, RedisError> {
+        let began = Instant::now();
+        match tokio::time::timeout(RESPONSE, answer).await {
+            Ok(answer) => {
+                if answer.is_ok() {
+                    self.metrics.redis_round_trip(began.elapsed());
+                }
+                answer
+            }
+            Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+        }
+    }
 }
 
 /// The answer, unless it is a refusal.
@@ -176,20 +209,6 @@ pub fn accepted(answer: Value) -> Result<Value, LayerError> {
     answer
         .extract_error()
         .map_err(|error| LayerError::Refused(error.to_string()))
-}
-
-async fn answer(live: &mut Live, command: &Cmd) -> Result<Value, RedisError> {
-    let answer = bounded(live.connection.send_packed_command(command)).await;
-    answer.and_then(Value::extract_error)
-}
-
-/// The connection's own bound starts when a command is written; this one also holds for those that
-/// wait to be.
-async fn bounded<T>(answer: impl Future<Output = Result<T, RedisError>>) -> Result<T, RedisError> {
-    match tokio::time::timeout(RESPONSE, answer).await {
-        Ok(answer) => answer,
-        Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
-    }
 }
 
 /// Whether another connection may do better: this one is broken, or the server is no master (any

@@ -107,18 +107,22 @@ impl<B: Backend> Writer<B> {
     async fn round(&mut self, items: impl Iterator<Item = Item>) {
         if !self.unsettled.is_empty() && !self.settle().await {
             let away = StoreError::Unavailable("an earlier commit is not confirmed yet".into());
-            for Item { draft, done } in items {
+            for Item { draft, done, .. } in items {
                 let write = self.written(draft);
                 self.metrics.store_error(away.label());
                 done(write, Err(away.clone()));
             }
             return;
         }
+        let mut since = Instant::now();
         let batch: Vec<_> = items
-            .map(|Item { draft, done }| (self.written(draft), done))
+            .map(|item| {
+                since = since.min(item.since);
+                (self.written(item.draft), item.done)
+            })
             .collect();
         if !batch.is_empty() {
-            self.write(batch).await;
+            self.write(batch, since).await;
         }
     }
 
@@ -129,12 +133,14 @@ impl<B: Backend> Writer<B> {
         }
     }
 
-    async fn write(&mut self, batch: Vec<(Write, Done)>) {
+    /// Writes a batch whose first row has waited `since` then.
+    async fn write(&mut self, batch: Vec<(Write, Done)>, since: Instant) {
         let began = Instant::now();
+        let waited = began.duration_since(since);
         let (batch, waiting): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
         let batch = Arc::new(batch);
         let outcomes = write_batch(&mut self.backend, &batch).await;
-        self.metrics.commit(batch.len(), began.elapsed());
+        self.metrics.commit(batch.len(), waited, began.elapsed());
         let written = Arc::unwrap_or_clone(batch).into_iter().zip(outcomes);
         for (done, (write, outcome)) in waiting.into_iter().zip(written) {
             match outcome {

@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use mysql_async::{Conn, DriverError, Error, IoError, Row, ServerError, Value, prelude::Queryable};
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::time::timeout;
 
 use super::options::Options;
-use crate::store::StoreError;
+use crate::{
+    metrics::Metrics,
+    store::{StoreError, turns::Turns},
+};
 
 /// How long a reader waits for one of the pool's connections.
 const POOL_WAIT: Duration = Duration::from_secs(5);
@@ -38,16 +41,16 @@ pub struct Pool {
     options: Arc<Options>,
     /// Held for moments only, never across an await.
     idle: Mutex<Vec<Conn>>,
-    permits: Semaphore,
+    turns: Turns,
 }
 
 impl Pool {
     /// At most `size` connections.
-    pub fn new(options: Arc<Options>, size: usize) -> Self {
+    pub fn new(options: Arc<Options>, size: usize, metrics: Arc<Metrics>) -> Self {
         Pool {
             options,
             idle: Mutex::default(),
-            permits: Semaphore::new(size),
+            turns: Turns::new(size, POOL_WAIT, metrics),
         }
     }
 
@@ -66,11 +69,11 @@ impl Pool {
     /// # Errors
     /// As those of [`Pool::rows`].
     pub async fn some_rows(&self, sql: &str, most: usize) -> Result<(Vec<Row>, bool), StoreError> {
-        let permit = timeout(POOL_WAIT, self.permits.acquire()).await;
-        let Ok(Ok(_permit)) = permit else {
-            let why = "every connection of store.pool_size is busy";
-            return Err(StoreError::Unavailable(why.into()));
-        };
+        self.turns.done(self.read(sql, most).await)
+    }
+
+    async fn read(&self, sql: &str, most: usize) -> Result<(Vec<Row>, bool), StoreError> {
+        let _turn = self.turns.take().await?;
         let kept = self.idle().pop();
         if let Some(mut conn) = kept {
             match self.query(&mut conn, sql, most).await? {
@@ -78,7 +81,7 @@ impl Pool {
                 answer => return self.keep(conn, answer),
             }
         }
-        let mut conn = connect(&self.options).await?;
+        let mut conn = self.turns.connected(connect(&self.options).await)?;
         let answer = self.query(&mut conn, sql, most).await?;
         self.keep(conn, answer)
     }

@@ -18,6 +18,7 @@ use self::session::{Session, Stage};
 use super::{options::Options, pool::is_lost};
 use crate::{
     config::Tables,
+    metrics::{self, Metrics},
     store::{
         StoreError,
         commit::{Backend, Outcome, Write},
@@ -36,15 +37,22 @@ pub struct Writer {
     /// Whether the tables have their foreign keys. Without them parents are looked up first.
     foreign_keys: bool,
     session: Option<Session>,
+    metrics: Arc<Metrics>,
 }
 
 impl Writer {
-    pub fn new(options: Arc<Options>, tables: Arc<Tables>, foreign_keys: bool) -> Self {
+    pub fn new(
+        options: Arc<Options>,
+        tables: Arc<Tables>,
+        foreign_keys: bool,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Writer {
             options,
             tables,
             foreign_keys,
             session: None,
+            metrics,
         }
     }
 
@@ -54,7 +62,9 @@ impl Writer {
         {
             return Ok(session);
         }
-        Session::open(&self.options, &self.tables, self.foreign_keys).await
+        let opened = Session::open(&self.options, &self.tables, self.foreign_keys).await;
+        self.metrics.store_connected(metrics::Outcome::of(&opened));
+        opened
     }
 }
 

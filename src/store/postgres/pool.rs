@@ -4,12 +4,12 @@ use std::{
     collections::HashMap,
     error::Error as _,
     pin::pin,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use futures_util::TryStreamExt;
-use tokio::{sync::Semaphore, task::JoinHandle, time::timeout};
+use tokio::{task::JoinHandle, time::timeout};
 use tokio_postgres::{
     Client, Error, Row, Statement,
     error::{DbError, Severity, SqlState},
@@ -17,7 +17,10 @@ use tokio_postgres::{
 };
 
 use super::address::Address;
-use crate::store::StoreError;
+use crate::{
+    metrics::Metrics,
+    store::{StoreError, turns::Turns},
+};
 
 /// Longest that opening a connection may take, all hosts of the URL together.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -143,16 +146,16 @@ pub struct Pool {
     address: Address,
     /// Held for moments only, never across an await.
     idle: Mutex<Vec<Connection>>,
-    permits: Semaphore,
+    turns: Turns,
 }
 
 impl Pool {
     /// At most `size` connections.
-    pub fn new(address: Address, size: usize) -> Self {
+    pub fn new(address: Address, size: usize, metrics: Arc<Metrics>) -> Self {
         Pool {
             address,
             idle: Mutex::default(),
-            permits: Semaphore::new(size),
+            turns: Turns::new(size, WAIT, metrics),
         }
     }
 
@@ -176,10 +179,16 @@ impl Pool {
         params: Params<'_>,
         most: usize,
     ) -> Result<(Vec<Row>, bool), StoreError> {
-        let _permit = match timeout(WAIT, self.permits.acquire()).await {
-            Ok(permit) => permit.map_err(|_| StoreError::Closed)?,
-            Err(_) => return Err(StoreError::Unavailable("every connection is busy".into())),
-        };
+        self.turns.done(self.read(sql, params, most).await)
+    }
+
+    async fn read(
+        &self,
+        sql: &str,
+        params: Params<'_>,
+        most: usize,
+    ) -> Result<(Vec<Row>, bool), StoreError> {
+        let _turn = self.turns.take().await?;
         if let Some(db) = self.take_idle() {
             match self.query_on(db, sql, params, most).await {
                 // The others are no better.
@@ -187,14 +196,15 @@ impl Pool {
                 result => return result.map_err(Failure::into_inner),
             }
         }
-        let db = Connection::open(&self.address).await?;
+        let opened = Connection::open(&self.address).await;
+        let db = self.turns.connected(opened)?;
         let result = self.query_on(db, sql, params, most).await;
         result.map_err(Failure::into_inner)
     }
 
     /// Nobody gets a connection any more.
     pub fn close(&self) {
-        self.permits.close();
+        self.turns.close();
         self.idle().clear();
     }
 

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     chat::{Conversation, Message, Receipt},
     config::Tables,
+    metrics::{self, Metrics},
     store::{
         StoreError,
         commit::{Backend, Outcome, Write},
@@ -33,23 +34,27 @@ pub struct Writer {
     /// Whether rows of the batch that comes next are in the tables already. Looking always would
     /// cost a quarter of the speed.
     repeated: bool,
+    metrics: Arc<Metrics>,
 }
 
 impl Writer {
-    pub fn new(address: Address, tables: Arc<Tables>) -> Self {
+    pub fn new(address: Address, tables: Arc<Tables>, metrics: Arc<Metrics>) -> Self {
         Writer {
             address,
             tables,
             db: None,
             repeated: false,
+            metrics,
         }
     }
 
     async fn connection(&mut self) -> Result<Connection, StoreError> {
-        match self.db.take().filter(|db| !db.is_closed()) {
-            Some(db) => Ok(db),
-            None => Connection::open(&self.address).await,
+        if let Some(db) = self.db.take().filter(|db| !db.is_closed()) {
+            return Ok(db);
         }
+        let opened = Connection::open(&self.address).await;
+        self.metrics.store_connected(metrics::Outcome::of(&opened));
+        opened
     }
 }
 

@@ -8,9 +8,11 @@ use std::{
 };
 
 use rusqlite::{Connection, ErrorCode};
-use tokio::sync::Semaphore;
 
-use crate::store::StoreError;
+use crate::{
+    metrics::Metrics,
+    store::{StoreError, turns::Turns},
+};
 
 /// How long a statement waits for another process's write lock before the store counts as
 /// unavailable.
@@ -74,16 +76,17 @@ pub struct Readers {
     path: Arc<PathBuf>,
     /// Held for moments only, never across an await or a query.
     idle: Arc<Mutex<Vec<Connection>>>,
-    permits: Arc<Semaphore>,
+    turns: Turns,
 }
 
 impl Readers {
     /// At most `size` connections to the file.
-    pub fn new(path: PathBuf, size: usize) -> Self {
+    pub fn new(path: PathBuf, size: usize, metrics: Arc<Metrics>) -> Self {
         Readers {
             path: Arc::new(path),
             idle: Arc::default(),
-            permits: Arc::new(Semaphore::new(size)),
+            // A file is never away: whoever waits here waits for others who are at work.
+            turns: Turns::new(size, Duration::MAX, metrics),
         }
     }
 
@@ -96,19 +99,25 @@ impl Readers {
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        let permit = Arc::clone(&self.permits)
-            .acquire_owned()
-            .await
-            .map_err(|_| StoreError::Closed)?;
+        self.turns.done(self.try_to_read(query).await)
+    }
+
+    async fn try_to_read<T, F>(&self, query: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let turn = self.turns.take().await?;
         let pool = self.clone();
         blocking(move || {
-            let _permit = permit;
+            let _turn = turn;
             let idle = pool
                 .idle
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .pop();
-            let db = idle.map_or_else(|| connect(&pool.path), Ok)?;
+            let opened = || pool.turns.connected(connect(&pool.path));
+            let db = idle.map_or_else(opened, Ok)?;
             let answer = query(&db)?;
             pool.idle
                 .lock()

@@ -12,6 +12,7 @@ use crate::{
     chat::{Conversation, Message, Receipt},
     config::Tables,
     django::{datetime::to_sqlite, uuid::hex32},
+    metrics::{self, Metrics},
     store::{
         StoreError,
         commit::{Backend, Outcome, Write},
@@ -24,14 +25,16 @@ pub struct Writer {
     path: PathBuf,
     tables: Arc<Tables>,
     db: Option<Connection>,
+    metrics: Arc<Metrics>,
 }
 
 impl Writer {
-    pub fn new(path: PathBuf, tables: Arc<Tables>) -> Self {
+    pub fn new(path: PathBuf, tables: Arc<Tables>, metrics: Arc<Metrics>) -> Self {
         Writer {
             path,
             tables,
             db: None,
+            metrics,
         }
     }
 }
@@ -40,9 +43,14 @@ impl Backend for Writer {
     async fn write(&mut self, batch: Arc<Vec<Write>>) -> Result<Vec<Outcome>, StoreError> {
         let open = self.db.take();
         let path = self.path.clone();
-        let tables = Arc::clone(&self.tables);
+        let (tables, metrics) = (Arc::clone(&self.tables), Arc::clone(&self.metrics));
         let (db, outcomes) = blocking(move || {
-            let mut db = open.map_or_else(|| connect(&path), Ok)?;
+            let opened = || {
+                let opened = connect(&path);
+                metrics.store_connected(metrics::Outcome::of(&opened));
+                opened
+            };
+            let mut db = open.map_or_else(opened, Ok)?;
             let outcomes = write_all(&mut db, &tables, &batch);
             Ok((db, outcomes))
         })

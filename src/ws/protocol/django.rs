@@ -19,6 +19,7 @@ use crate::{
         uuid::from_python,
     },
     limits::Action,
+    metrics::Asked,
     serializers,
     store::{REFUSED, StoreError},
     value::{Text, Value},
@@ -60,6 +61,16 @@ impl Request {
                 _ => None,
             },
             Request::Typing(_) => None,
+        }
+    }
+
+    /// What the metrics call it.
+    #[must_use]
+    pub fn asked(&self) -> Asked {
+        match self {
+            Request::Say { .. } => Asked::Say,
+            Request::MarkRead { .. } => Asked::MarkRead,
+            Request::Typing(_) => Asked::Typing,
         }
     }
 

@@ -78,7 +78,7 @@ impl Layer {
     pub async fn next(&self) -> (String, String) {
         soon("an event", async {
             loop {
-                if let Received::Event { local, event } = self.layer.receive().await.unwrap() {
+                if let Received::Event { local, event, .. } = self.layer.receive().await.unwrap() {
                     return (local, json(&event));
                 }
             }
@@ -97,7 +97,7 @@ impl Layer {
         let next = async {
             loop {
                 match self.layer.receive().await {
-                    Some(Received::Event { local, event }) => return (local, json(&event)),
+                    Some(Received::Event { local, event, .. }) => return (local, json(&event)),
                     Some(_) => {}
                     None => std::future::pending().await,
                 }

@@ -14,9 +14,10 @@ use super::{Core, Host, local_of, queue_key};
 use crate::{
     django::datetime::Timestamp,
     layer::{
-        LayerError,
+        Departure, LayerError,
         redis::{clock, codec::Message, inbox::Taken, keeper::Seen, link::means_gone},
     },
+    metrics::Sender,
 };
 
 /// Seconds that Redis holds our question while the queue is empty.
@@ -114,7 +115,9 @@ impl Core {
         let Some(event) = self.inbox.event(message) else {
             return Vec::new();
         };
-        let put = |local| self.inbox.put(local, Arc::clone(&event));
+        let by = Sender::Others;
+        let sent = Some(Departure { by, at: score });
+        let put = |local| self.inbox.put(local, Arc::clone(&event), sent);
         locals.into_iter().map(put).collect()
     }
 

@@ -133,7 +133,7 @@ impl Inner {
             return;
         };
         for local in locals {
-            let _ = self.inbox.put(local, Arc::clone(&event)).await;
+            let _ = self.inbox.put(local, Arc::clone(&event), None).await;
         }
     }
 }

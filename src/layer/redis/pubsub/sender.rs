@@ -73,7 +73,7 @@ impl Inner {
             }
         };
         for local in locals {
-            let _ = self.inbox.put(local, Arc::clone(&job.event)).await;
+            let _ = self.inbox.put(local, Arc::clone(&job.event), None).await;
         }
         // A caller that has gone away no longer cares.
         let _ = job.done.send(answer.map(|_| ()));

@@ -1,0 +1,35 @@
+//! What has gone over one socket since it was last reported. A socket counts for itself and reports
+//! once for all that was read or written together.
+
+use super::word::{FrameType, Word};
+
+/// Frames and their bytes by type, in one direction.
+#[derive(Debug, Default)]
+pub struct Frames([Count; FrameType::ALL.len()]);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    frames: u32,
+    /// Headers included.
+    bytes: u64,
+}
+
+impl Frames {
+    /// Notes a frame of this many bytes, its header included.
+    pub fn note(&mut self, kind: FrameType, bytes: usize) {
+        if let Some(count) = self.0.get_mut(kind.place()) {
+            count.frames = count.frames.saturating_add(1);
+            count.bytes = count.bytes.saturating_add(bytes as u64);
+        }
+    }
+
+    /// What was noted, by type: frames and bytes. From now on nothing is.
+    pub(super) fn take(&mut self) -> impl Iterator<Item = (FrameType, u64, u64)> {
+        let counts = std::mem::take(&mut self.0);
+        FrameType::ALL
+            .iter()
+            .zip(counts)
+            .filter(|(_, count)| count.frames > 0)
+            .map(|(kind, count)| (*kind, count.frames.into(), count.bytes))
+    }
+}

@@ -1,0 +1,103 @@
+//! Labels whose values are all known: each value is a place, so that counting looks nothing up.
+
+/// A label of this kind.
+pub trait Word: Copy + 'static {
+    /// Every value, in the order of their places.
+    const ALL: &'static [Self];
+
+    /// As Prometheus shows it.
+    fn text(self) -> &'static str;
+
+    /// Its place in [`Word::ALL`].
+    fn place(self) -> usize;
+}
+
+/// Declares such labels: enums with the text of each value.
+macro_rules! words {
+    ($(
+        $(#[doc = $about:literal])*
+        pub enum $name:ident { $($(#[doc = $doc:literal])* $variant:ident = $text:literal,)* }
+    )*) => {$(
+        $(#[doc = $about])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($(#[doc = $doc])* $variant,)* }
+
+        impl Word for $name {
+            const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            fn text(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+
+            fn place(self) -> usize {
+                self as usize
+            }
+        }
+    )*};
+}
+
+words! {
+    /// What a WebSocket frame is. The frames of a message in fragments are what the message is.
+    pub enum FrameType {
+        Text = "text",
+        Binary = "binary",
+        Close = "close",
+        Ping = "ping",
+        Pong = "pong",
+    }
+
+    /// What a frame of a client asks for.
+    pub enum Asked {
+        Say = "chat_message",
+        MarkRead = "mark_as_read",
+        Typing = "typing",
+        Renew = "auth",
+    }
+
+    /// What sockets are told of.
+    pub enum EventType {
+        ChatMessage = "chat_message",
+        MessageRead = "message_read",
+        TypingStatus = "typing_status",
+        /// What `layer.passthrough` lists.
+        Other = "other",
+    }
+
+    /// Who sent an event of the channel layer.
+    pub enum Sender {
+        /// This process.
+        Own = "own",
+        /// Any other, Chatferry or Django.
+        Others = "others",
+    }
+
+    /// What became of an attempt to connect.
+    pub enum Outcome {
+        Opened = "opened",
+        Failed = "failed",
+    }
+}
+
+impl FrameType {
+    /// The type by the first byte of a frame of ours: what goes on after a first fragment is text.
+    #[must_use]
+    pub fn of(first: u8) -> Self {
+        match first & 0x0f {
+            0x2 => FrameType::Binary,
+            0x8 => FrameType::Close,
+            0x9 => FrameType::Ping,
+            0xa => FrameType::Pong,
+            _ => FrameType::Text,
+        }
+    }
+}
+
+impl Outcome {
+    #[must_use]
+    pub fn of<T, E>(result: &Result<T, E>) -> Self {
+        match result {
+            Ok(_) => Outcome::Opened,
+            Err(_) => Outcome::Failed,
+        }
+    }
+}

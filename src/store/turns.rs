@@ -1,0 +1,86 @@
+//! Whose turn it is to read: at most so many at once, whatever the database, and what the metrics
+//! tell of it.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout},
+};
+
+use super::StoreError;
+use crate::metrics::{Held, Metrics, Outcome};
+
+/// The turns of one pool of connections.
+#[derive(Clone)]
+pub struct Turns {
+    permits: Arc<Semaphore>,
+    /// The longest wait for a turn.
+    patience: Duration,
+    metrics: Arc<Metrics>,
+}
+
+/// A turn, until it is dropped.
+pub struct Turn {
+    _permit: OwnedSemaphorePermit,
+    _busy: Held,
+    began: Instant,
+    metrics: Arc<Metrics>,
+}
+
+impl Turns {
+    /// At most `size` turns at once.
+    pub fn new(size: usize, patience: Duration, metrics: Arc<Metrics>) -> Self {
+        metrics.store_pool(size);
+        Turns {
+            permits: Arc::new(Semaphore::new(size)),
+            patience,
+            metrics,
+        }
+    }
+
+    /// A turn, when there is one.
+    ///
+    /// # Errors
+    /// When none comes in time, or there are none any more.
+    pub async fn take(&self) -> Result<Turn, StoreError> {
+        let waits = Instant::now();
+        let permit = Arc::clone(&self.permits).acquire_owned();
+        let Ok(permit) = timeout(self.patience, permit).await else {
+            let why = "every connection of store.pool_size is busy";
+            return Err(StoreError::Unavailable(why.into()));
+        };
+        let permit = permit.map_err(|_| StoreError::Closed)?;
+        Ok(Turn {
+            _permit: permit,
+            _busy: self.metrics.store_reads(waits.elapsed()),
+            began: Instant::now(),
+            metrics: Arc::clone(&self.metrics),
+        })
+    }
+
+    /// Counts what became of a read.
+    pub fn done<T>(&self, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
+        if let Err(error) = &outcome {
+            self.metrics.store_error(error.label());
+        }
+        outcome
+    }
+
+    /// Counts what became of an attempt to connect.
+    pub fn connected<T>(&self, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
+        self.metrics.store_connected(Outcome::of(&outcome));
+        outcome
+    }
+
+    /// There are no more turns.
+    pub fn close(&self) {
+        self.permits.close();
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.metrics.store_read(self.began.elapsed());
+    }
+}

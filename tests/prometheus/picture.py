@@ -1,0 +1,73 @@
+"""Draws the overview from what a real Prometheus answers: `python tests/prometheus/picture.py BINARY FILE [MINUTES]`.
+
+Grafana draws the same panels from the same answers. Needs matplotlib besides what the tests need.
+"""
+
+import contextlib
+import shutil
+import sys
+import time
+import types
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("svg")
+
+import matplotlib.pyplot as plt
+from load import Load, Servers
+from matplotlib.ticker import EngFormatter
+from watch import Prometheus, panels
+
+COLUMNS = 4
+UNITS = {"s": "s", "bytes": "B", "Bps": "B/s", "reqps": "/s"}
+
+
+def legend(text, labels):
+    for name, value in labels.items():
+        text = text.replace(f"{{{{{name}}}}}", value)
+    return text
+
+
+def draw(panel, axes, prometheus, seconds):
+    lines = [
+        (legend(text, labels), points)
+        for expression, text in panel.targets
+        for labels, points in prometheus.history(expression, seconds)
+    ]
+    # What has happened most comes first; a panel has room for so many.
+    lines.sort(key=lambda line: -sum(value for _, value in line[1] if value == value))
+    for name, points in lines[:8]:
+        end = points[-1][0]
+        axes.plot([at - end for at, _ in points], [value for _, value in points], label=name, linewidth=1)
+    axes.set_title(panel.title, loc="left", fontsize=9)
+    axes.yaxis.set_major_formatter(EngFormatter(unit=UNITS.get(panel.unit, ""), places=0 if panel.unit == "short" else None))
+    axes.set_ylim(bottom=0)
+    axes.set_xlim(-seconds, 0)
+    axes.tick_params(labelsize=6)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=5, loc="upper left", frameon=False)
+
+
+def main(binary, file, minutes="3"):
+    seconds = int(float(minutes) * 60)
+    with contextlib.ExitStack() as stack:
+        case = types.SimpleNamespace(addCleanup=stack.callback)
+        servers = Servers(case, Path(binary).resolve())
+        stack.enter_context(Load(servers))
+        program = shutil.which("prometheus")
+        prometheus = Prometheus(case, program, servers.directory, servers.targets())
+        time.sleep(seconds)
+        shown = [panel for panel in panels("overview.json") if panel.title not in ("Running for", "Version")]
+        rows = -(-len(shown) // COLUMNS)
+        figure, grid = plt.subplots(rows, COLUMNS, figsize=(4 * COLUMNS, 2.2 * rows), layout="constrained")
+        for axes in grid.flat[len(shown) :]:
+            axes.set_axis_off()
+        for panel, axes in zip(shown, grid.flat, strict=False):
+            draw(panel, axes, prometheus, seconds)
+        figure.suptitle(f"Chatferry: overview, the last {seconds} s; x: seconds", fontsize=10)
+        figure.savefig(file)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

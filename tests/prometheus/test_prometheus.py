@@ -1,0 +1,102 @@
+"""The metrics of servers in use, as a real Prometheus takes them, and every question that dashboards and alerts ask."""
+
+import os
+import shutil
+import subprocess
+import sys
+import types
+import unittest
+import urllib.request
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from load import Load, Servers
+from watch import GRAFANA, SERIES, Prometheus, alerts, boards, panels, until
+
+
+def tool(name):
+    found = shutil.which(name)
+    if not found:
+        raise unittest.SkipTest(f"{name} is not installed")
+    return found
+
+
+class Watched(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        for name in ("prometheus", "promtool", "redis-server"):
+            tool(name)
+        case = types.SimpleNamespace(addCleanup=cls.addClassCleanup)
+        cls.servers = Servers(case, Path(os.environ["CHATFERRY_BINARY"]).resolve())
+        cls.load = cls.enterClassContext(Load(cls.servers))
+        program = tool("prometheus")
+        cls.prometheus = Prometheus(case, program, cls.servers.directory, cls.servers.targets())
+
+    def tearDown(self):
+        if self.load.failure:
+            raise self.load.failure
+
+    def known(self, name, expression):
+        unknown = set(SERIES.findall(expression)) - self.prometheus.series()
+        self.assertEqual(unknown, set(), f"{name} asks for series that nobody has")
+
+    def test_every_target_is_scraped(self):
+        wanted = len(self.servers.targets())
+        until("all targets", lambda: self.prometheus.values('up{job="chatferry"} == 1') == [1] * wanted)
+
+    def test_promtool_has_nothing_to_say_of_the_text(self):
+        for target in self.servers.targets():
+            with urllib.request.urlopen(f"http://{target}/metrics", timeout=60) as answer:
+                text = answer.read()
+            done = subprocess.run([tool("promtool"), "check", "metrics"], input=text, capture_output=True, check=False)
+            self.assertEqual((done.returncode, done.stdout + done.stderr), (0, b""), target)
+
+    def test_every_panel_has_an_answer(self):
+        asked = [(panel, expr) for board in boards() for panel in panels(board) for expr, _ in panel.targets]
+        self.assertGreater(len(asked), 50)
+        waiting = []
+
+        def all_are_answered():
+            waiting[:] = [(panel.board, panel.title, expr) for panel, expr in asked if not self.prometheus.values(expr)]
+            return not waiting
+
+        until("answers", all_are_answered, lambda: "\n" + "\n".join(map(str, waiting)))
+        for panel, expr in asked:
+            self.known(f"{panel.board}: {panel.title}", expr)
+        print(f"{len(asked)} questions of {len(boards())} dashboards, all answered", file=sys.stderr)
+
+    def test_every_alert_asks_for_what_is_there(self):
+        def loaded():
+            groups = self.prometheus.data("/api/v1/rules")["groups"]
+            return [rule for group in groups for rule in group["rules"] if rule["health"] != "unknown"]
+
+        until("the alerts", lambda: len(loaded()) == len(alerts()))
+        self.assertEqual([rule["name"] for rule in loaded() if rule["health"] != "ok"], [])
+        # All fault series are there from the first fault on, and the load has made those.
+        until("faults", lambda: {"chatferry_shadow_mismatch_total", "chatferry_layer_rejected_total"} <= self.prometheus.series())
+        for name, expression in alerts().items():
+            self.known(name, expression)
+        until("an alert", lambda: self.prometheus.values('ALERTS{alertname="ChatferryDjangoDiffers"}') != [])
+
+
+class Rules(unittest.TestCase):
+    def promtool(self, *arguments):
+        done = subprocess.run(
+            [tool("promtool"), *arguments], cwd=GRAFANA, capture_output=True, text=True, check=False
+        )
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        return done.stdout
+
+    def test_promtool_takes_the_rules(self):
+        self.assertIn(f"SUCCESS: {len(alerts())} rules found", self.promtool("check", "rules", "alerts.yaml"))
+
+    def test_every_alert_fires_and_stays_silent_as_its_test_says(self):
+        self.promtool("test", "rules", "alerts_test.yaml")
+        tests = (GRAFANA / "alerts_test.yaml").read_text(encoding="utf-8")
+        untested = [name for name in alerts() if f'alertname="{name}"' not in tests]
+        self.assertEqual(untested, [])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -92,9 +92,11 @@ fn texts(directory: &std::path::Path, found: &mut Vec<(String, String)>) {
         {
             texts(&path, found);
         }
-        let is_text = name.ends_with(".md")
-            || (directory.ends_with("grafana")
-                && [".json", ".yaml"].iter().any(|end| name.ends_with(end)));
+        let is_text = match path.extension().and_then(std::ffi::OsStr::to_str) {
+            Some("md") => true,
+            Some("json" | "yaml") => directory.ends_with("grafana"),
+            _ => false,
+        };
         if is_text {
             let text = std::fs::read_to_string(&path).unwrap();
             found.push((path.display().to_string(), text));

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import matplotlib
 
-matplotlib.use("svg")
+matplotlib.use("agg")
 
 import matplotlib.pyplot as plt
 from load import Load, Servers
@@ -66,7 +66,7 @@ def main(binary, file, minutes="3"):
         for panel, axes in zip(shown, grid.flat, strict=False):
             draw(panel, axes, prometheus, seconds)
         figure.suptitle(f"Chatferry: overview, the last {seconds} s; x: seconds", fontsize=10)
-        figure.savefig(file)
+        figure.savefig(file, dpi=80)
 
 
 if __name__ == "__main__":

@@ -128,7 +128,7 @@ def picture(options):
         command(name)
     drawing = ROOT / "tests" / "prometheus"
     drawer = venv("picture", *REQUIREMENTS, drawing / "requirements.txt")
-    run(drawer, drawing / "picture.py", release_binary(), ROOT / "grafana" / "overview.svg", options.minutes or 3)
+    run(drawer, drawing / "picture.py", release_binary(), ROOT / "grafana" / "overview.png", options.minutes or 3)
 
 
 def page(_):
@@ -250,5 +250,5 @@ EXTRA = [
     Step("bench_gateway", "what the gateway adds, beside HAProxy", bench_gateway),
     Step("soak", "memory, files and tasks stay what they are, into target/tests/soak.svg", soak),
     Step("rolling", "rolling restarts under 500 chatting sockets", rolling),
-    Step("picture", "grafana/overview.svg anew, from servers in use", picture),
+    Step("picture", "grafana/overview.png anew, from servers in use", picture),
 ]

@@ -20,6 +20,7 @@ from matplotlib.ticker import EngFormatter
 from watch import Prometheus, panels
 
 COLUMNS = 4
+BEGIN_S = 30
 UNITS = {"s": "s", "bytes": "B", "Bps": "B/s", "reqps": "/s"}
 
 
@@ -35,18 +36,23 @@ def draw(panel, axes, prometheus, seconds):
         for expression, text in panel.targets
         for labels, points in prometheus.history(expression, seconds)
     ]
-    # What has happened most comes first; a panel has room for so many.
-    lines.sort(key=lambda line: -sum(value for _, value in line[1] if value == value))
-    for name, points in lines[:8]:
+    # What has happened most comes first; a panel has room for so many, and none for what never happened.
+    lines.sort(key=lambda line: -total(line[1]))
+    for name, points in [line for line in lines if total(line[1]) > 0][:7] or lines[:1]:
         end = points[-1][0]
         axes.plot([at - end for at, _ in points], [value for _, value in points], label=name, linewidth=1)
     axes.set_title(panel.title, loc="left", fontsize=9)
-    axes.yaxis.set_major_formatter(EngFormatter(unit=UNITS.get(panel.unit, ""), places=0 if panel.unit == "short" else None))
-    axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_formatter(EngFormatter(unit=UNITS.get(panel.unit, "")))
     axes.set_xlim(-seconds, 0)
+    # Room for the legend above the lines.
+    axes.set_ylim(0, max(axes.get_ylim()[1], 1e-3) * 1.6)
     axes.tick_params(labelsize=6)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=5, loc="upper left", frameon=False)
+    axes.legend(fontsize=6, loc="upper left", ncols=2, frameon=False)
+
+
+def total(points):
+    return sum(value for _, value in points if value == value)
 
 
 def main(binary, file, minutes="3"):
@@ -57,7 +63,8 @@ def main(binary, file, minutes="3"):
         stack.enter_context(Load(servers))
         program = shutil.which("prometheus")
         prometheus = Prometheus(case, program, servers.directory, servers.targets())
-        time.sleep(seconds)
+        # Before that there is no rate yet.
+        time.sleep(seconds + BEGIN_S)
         shown = [panel for panel in panels("overview.json") if panel.title not in ("Running for", "Version")]
         rows = -(-len(shown) // COLUMNS)
         figure, grid = plt.subplots(rows, COLUMNS, figsize=(4 * COLUMNS, 2.2 * rows), layout="constrained")

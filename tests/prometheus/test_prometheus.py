@@ -46,7 +46,7 @@ class Watched(unittest.TestCase):
         until("all targets", lambda: self.prometheus.values('up{job="chatferry"} == 1') == [1] * wanted)
 
     def test_promtool_has_nothing_to_say_of_the_text(self):
-        for target in self.servers.targets():
+        for target in self.servers.targets().values():
             with urllib.request.urlopen(f"http://{target}/metrics", timeout=60) as answer:
                 text = answer.read()
             done = subprocess.run([tool("promtool"), "check", "metrics"], input=text, capture_output=True, check=False)

@@ -56,7 +56,7 @@ def filled_in(expression):
 
 
 class Prometheus:
-    """Scrapes `targets` every second, until the test case ends."""
+    """Scrapes `targets`, addresses by their names, every second until the test case ends."""
 
     def __init__(self, case, program, directory, targets):
         port = free_port()
@@ -64,7 +64,14 @@ class Prometheus:
         settings = {
             "global": {"scrape_interval": "1s", "evaluation_interval": "5s"},
             "rule_files": [str(GRAFANA / "alerts.yaml")],
-            "scrape_configs": [{"job_name": "chatferry", "static_configs": [{"targets": targets}]}],
+            "scrape_configs": [
+                {
+                    "job_name": "chatferry",
+                    "static_configs": [
+                        {"targets": [address], "labels": {"instance": name}} for name, address in targets.items()
+                    ],
+                }
+            ],
         }
         file = directory / "prometheus.yml"
         file.write_text(yaml.safe_dump(settings), encoding="utf-8")

@@ -61,6 +61,13 @@ async fn without_a_token_nobody_is_served() {
             .await,
         1.0
     );
+    let known = "chatferry_auth_admitted_total{identity=\"jwt\"}";
+    assert_eq!(server.metric(known).await, 0.0);
+    let authorization = format!("Bearer {}", token_of("alice"));
+    let headers = [("Authorization", &*authorization)];
+    let answer = server.send(request("GET", LIST, &headers, None)).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(server.metric(known).await, 1.0);
 }
 
 #[tokio::test]

@@ -400,8 +400,21 @@ async fn a_client_of_the_old_version_gets_an_answer_it_can_read() {
 #[tokio::test]
 async fn the_metrics_tell_what_was_passed_on() {
     let upstream = Upstream::echo().await;
-    let server = upstream.gateway(&[]).await;
+    let settings = [
+        ("gateway.rollout_percent", "0"),
+        ("gateway.shadow_percent", "7"),
+    ];
+    let server = upstream.gateway(&settings).await;
     server.get("/").await;
-    let metric = "chatferry_gateway_requests_total{class=\"2xx\"}";
-    assert!((server.metric(metric).await - 1.0).abs() < f64::EPSILON);
+    server.get("/api/chat/users/alice/conversations/").await;
+    for (metric, value) in [
+        ("requests_total{class=\"2xx\"}", 2.0),
+        ("request_seconds_count{route=\"django\"}", 1.0),
+        ("request_seconds_count{route=\"user_conversations\"}", 1.0),
+        ("rollout_percent", 0.0),
+        ("shadow_percent", 7.0),
+    ] {
+        let metric = format!("chatferry_gateway_{metric}");
+        assert_eq!(server.metric(&metric).await, value, "{metric}");
+    }
 }

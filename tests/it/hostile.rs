@@ -225,7 +225,7 @@ const AVERAGE_KIB: u64 = 48;
 const PER_MIB: u64 = 2 * 1024;
 
 /// What JSON of nothing but tiny values may take while it is read, in MiB; the README says so.
-const VALUES_MIB: u64 = 50;
+const VALUES_MIB: u64 = 100;
 
 /// How many at once, so that what each holds stands out.
 const GREEDY: usize = 30;

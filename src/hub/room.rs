@@ -48,7 +48,8 @@ struct State {
 pub struct Member {
     number: u64,
     queue: Arc<Queue>,
-    seen: Seen,
+    /// `None` for most: nothing was said just before they came.
+    seen: Option<Box<Seen>>,
 }
 
 /// Recent messages of a socket's history: they may still be on their way through the layer.
@@ -77,8 +78,12 @@ impl Member {
         Member {
             number,
             queue,
-            seen: Seen::default(),
+            seen: None,
         }
+    }
+
+    fn has_seen(&self, id: &Uuid) -> bool {
+        self.seen.as_ref().is_some_and(|seen| seen.contains(id))
     }
 }
 
@@ -160,7 +165,7 @@ impl Room {
         };
         for message in messages {
             if message.created_at >= recent {
-                member.seen.note(message.id);
+                member.seen.get_or_insert_default().note(message.id);
             }
         }
         let ids = || messages.iter().map(|message| message.id).collect();
@@ -177,7 +182,7 @@ impl Room {
             return delivery;
         }
         for member in members {
-            if message.is_some_and(|id| member.seen.contains(&id)) {
+            if message.is_some_and(|id| member.has_seen(&id)) {
                 continue;
             }
             match member.queue.push(frame.clone(), message) {

@@ -13,7 +13,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadHalf, WriteHalf},
+    io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf},
     time::sleep_until,
 };
 use uuid::Uuid;
@@ -41,9 +41,6 @@ use crate::{
     store::StoreError,
     telemetry::request::{ACCESS, RequestId},
 };
-
-/// Room for one read. An idle socket keeps this much and no more.
-const READ: usize = 512;
 
 /// Answers that may wait to be written besides a whole queue of events.
 const ANSWERS: usize = 64;
@@ -132,8 +129,9 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
         }
     }
 
-    /// Serves the socket to its end.
-    pub async fn run(mut self) {
+    /// Serves the socket to its end. By reference: a connection that is an argument would take its
+    /// room in the task twice.
+    pub async fn run(&mut self) {
         let (id, conversation_id) = (self.id, self.conversation_id);
         let opened = Instant::now();
         self.app.metrics.socket_opened();
@@ -166,7 +164,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
             let is_open = self.session.is_open();
             let action = tokio::select! {
                 outcome = self.work.done(), if self.work.is_under_way() => self.worked(outcome),
-                read = self.read.read_buf(&mut self.reader.buffer), if reading => match read {
+                read = self.reader.read_some(&mut self.read), if reading => match read {
                     Ok(0) | Err(_) => return self.code(),
                     Ok(_) => {
                         self.heartbeat.heard(Instant::now());
@@ -214,7 +212,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
     fn read_messages(&mut self) -> Option<u16> {
         let ended = self.take_messages();
         self.app.metrics.frames_in(&mut self.reader.news);
-        self.reader.make_room(READ);
+        self.reader.give_back();
         ended
     }
 

@@ -1,14 +1,26 @@
-//! Bytes to messages: RFC 6455 from the server's side, without a socket.
+//! Bytes to messages: RFC 6455 from the server's side.
 //!
-//! The caller appends what it received to [`Reader::buffer`] and takes messages out with
+//! What is received is appended to [`Reader::buffer`], and messages are taken out with
 //! [`Reader::take_message`]; nothing is ever half-read, so the read of the socket may be cancelled at any
 //! time. (fastwebsockets' own reader loses its place when it is cancelled, reserves whatever
 //! length a frame header claims, and does not say whether a frame was masked; its parts are used
 //! here all the same.) A frame that is announced as larger than the limit is refused before any
 //! of it arrives, and nothing is reserved for what has not come.
 
+use std::{
+    future::poll_fn,
+    io,
+    mem::MaybeUninit,
+    pin::Pin,
+    task::{Poll, ready},
+};
+
 use bytes::{Buf, BytesMut};
 use fastwebsockets::{CloseCode, OpCode};
+use tokio::io::{AsyncRead, ReadBuf};
+
+/// Most bytes of one read. They are on the stack: an idle socket keeps no room for what may come.
+const READ: usize = 8192;
 
 use crate::metrics::{FrameType, Frames};
 
@@ -77,6 +89,22 @@ impl Reader {
         }
     }
 
+    /// Appends what has arrived, and returns how many bytes that were; 0 is the end. Takes no memory
+    /// until something arrives, however long that is. May be cancelled.
+    ///
+    /// # Errors
+    /// When the socket is gone.
+    pub async fn read_some(&mut self, socket: &mut (impl AsyncRead + Unpin)) -> io::Result<usize> {
+        poll_fn(|cx| {
+            let mut room = [MaybeUninit::uninit(); READ];
+            let mut room = ReadBuf::uninit(&mut room);
+            ready!(Pin::new(&mut *socket).poll_read(cx, &mut room))?;
+            self.buffer.extend_from_slice(room.filled());
+            Poll::Ready(Ok(room.filled().len()))
+        })
+        .await
+    }
+
     /// The next message in the buffer; `None` until more bytes have come.
     ///
     /// # Errors
@@ -100,13 +128,10 @@ impl Reader {
         }
     }
 
-    /// Makes room for the next read: `room` bytes, more while a large message is coming in, and
-    /// what a large message took is given back after it.
-    pub fn make_room(&mut self, room: usize) {
-        if self.buffer.is_empty() && self.buffer.capacity() > 4 * room {
-            self.buffer = BytesMut::with_capacity(room);
-        } else if self.buffer.capacity() == self.buffer.len() {
-            self.buffer.reserve(room.max(self.buffer.len()));
+    /// Gives back what the messages took that have been taken out.
+    pub fn give_back(&mut self) {
+        if self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
         }
     }
 

@@ -233,12 +233,33 @@ async fn close_unknown(upgraded: OnUpgrade) {
     }
 }
 
-async fn serve(app: Arc<App>, upgraded: OnUpgrade, opening: Opening, id: RequestId) {
+/// A socket's task. It is as large as all that it ever holds, for as long as it runs: what it begins
+/// with is elsewhere, and gone before the socket is served.
+fn serve(
+    app: Arc<App>,
+    upgraded: OnUpgrade,
+    opening: Opening,
+    id: RequestId,
+) -> impl Future<Output = ()> + Send {
+    let beginning = Box::pin(begin(app, upgraded, opening, id));
+    async move {
+        if let Some(mut connection) = beginning.await {
+            connection.run().await;
+        }
+    }
+}
+
+/// Takes over the socket. What hyper kept for it, above all its buffer, is gone when this returns:
+/// a socket that sits there for hours must not hold on to it.
+async fn begin(
+    app: Arc<App>,
+    upgraded: OnUpgrade,
+    opening: Opening,
+    id: RequestId,
+) -> Option<Connection<Stream>> {
     // The client may be gone before it has read our answer.
-    let Ok(upgraded) = upgraded.await else { return };
-    let Ok(parts) = upgraded.downcast::<TokioIo<Stream>>() else {
-        return;
-    };
+    let upgraded = upgraded.await.ok()?;
+    let parts = upgraded.downcast::<TokioIo<Stream>>().ok()?;
     let Opening {
         conversation_id,
         admission,
@@ -250,9 +271,10 @@ async fn serve(app: Arc<App>, upgraded: OnUpgrade, opening: Opening, id: Request
     } = opening;
     let place = (conversation_id, membership, queue, seat);
     let stream = parts.io.into_inner();
-    Connection::new(app, id, admission, place, stream, &parts.read_buf, history)
-        .run()
-        .await;
+    let received = &parts.read_buf;
+    Some(Connection::new(
+        app, id, admission, place, stream, received, history,
+    ))
 }
 
 fn refuse(refused: &Refusal) -> Response {

@@ -98,6 +98,8 @@ impl Writer {
             self.write_frames(socket).await?;
         }
         if self.frames.is_empty() {
+            // Many sockets are silent from now on: they keep no room for frames.
+            self.frames = VecDeque::new();
             socket.flush().await?;
             self.unflushed = false;
         }

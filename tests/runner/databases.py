@@ -26,11 +26,12 @@ def sqlite():
 
 
 @contextlib.contextmanager
-def mariadb():
+def mariadb(**variables):
+    """`variables` are the server's own, as they are named in its manual."""
     program, home = neighbours.mariadb(), directory()
     own = mysql_options(home)
     prepare(home, "mariadb-install-db", *own, "--auth-root-authentication-method=normal", "--skip-test-db")
-    with mysqld(home, program, *own) as url:
+    with mysqld(home, program, *own, *(f"--{name}={value}" for name, value in variables.items())) as url:
         yield url
 
 

@@ -147,15 +147,15 @@ def able_to_build(base):
 
 
 @functools.cache
-def node():
-    """Node, with the packages of tests/clients."""
+def node(home=CLIENTS):
+    """Node, with the packages of tests/clients, or of another directory that has a lock."""
     found = command("node")
-    lock = CLIENTS / "package-lock.json"
+    lock = home / "package-lock.json"
     # npm writes this file last.
-    installed = CLIENTS / "node_modules" / ".package-lock.json"
+    installed = home / "node_modules" / ".package-lock.json"
     if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
         try:
-            run(command("npm"), "ci", "--no-audit", "--no-fund", "--loglevel=error", cwd=CLIENTS)
+            run(command("npm"), "ci", "--no-audit", "--no-fund", "--loglevel=error", cwd=home)
         except Failed as error:
             raise Skipped(f"no Node packages: {error}") from error
     return found

@@ -1,4 +1,7 @@
+use std::time::Duration;
+
 use bytes::BytesMut;
+use tokio::io::AsyncWriteExt;
 
 use super::{Incoming, Reader, Violation};
 
@@ -185,4 +188,26 @@ fn bad_utf8_is_refused_wherever_it_is_split_and_good_is_not() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn what_arrives_in_pieces_is_one_message_and_a_reader_at_rest_keeps_no_memory() {
+    let (mut near, mut far) = tokio::io::duplex(7);
+    let sent = frame(0x81, &[b'x'; 900]);
+    let writing = tokio::spawn(async move { far.write_all(&sent).await });
+    let mut reader = Reader::new(BytesMut::new(), 1000);
+    let message = loop {
+        if let Some(message) = reader.take_message().unwrap() {
+            break message;
+        }
+        let early = tokio::time::timeout(Duration::ZERO, reader.read_some(&mut near)).await;
+        if early.is_err() {
+            assert!(reader.read_some(&mut near).await.unwrap() > 0);
+        }
+    };
+    assert_eq!(message, text(&"x".repeat(900)));
+    reader.give_back();
+    assert_eq!(reader.buffer.capacity(), 0);
+    writing.await.unwrap().unwrap();
+    assert_eq!(reader.read_some(&mut near).await.unwrap(), 0, "the end");
 }

@@ -1,0 +1,194 @@
+"""What is measured: the servers, each with a database of its own on the machine's database servers."""
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import databases
+from provision import command, node, venv
+from server import release_binary
+from shell import ROOT, Failed, run, scratch, start, stop
+
+HERE = Path(__file__).resolve().parent
+REFERENCE = ROOT / "compat" / "reference"
+NODE = HERE.parent / "node"
+START_S = 60
+
+
+@dataclass(frozen=True)
+class Service:
+    name: str
+    # What its database is: mariadb, postgresql, sqlite.
+    database: str
+    # Given the port: the command, and where it is run.
+    command: Callable
+    redis: bool = True
+
+    @property
+    def is_ours(self):
+        return self.name.startswith("Chatferry")
+
+
+def python():
+    """A Python with the reference and everything that serves it."""
+    requirements = sorted((ROOT / "compat" / "reference").glob("requirements*.txt"))
+    return venv("bench", *requirements, HERE.parent / "requirements.txt")
+
+
+def daphne(port):
+    return (python(), "-m", "daphne", "-v", "0", "-b", "127.0.0.1", "-p", port, "service.asgi:application"), REFERENCE
+
+
+def uvicorn(port):
+    quiet = ("--no-access-log", "--log-level", "warning", "--lifespan", "off")
+    return (python(), "-m", "uvicorn", "--port", port, *quiet, "service.asgi:application"), REFERENCE
+
+
+def granian(port):
+    tool = python().with_name("granian")
+    return (tool, "--interface", "asginl", "--port", port, "--no-log", "service.asgi:application"), REFERENCE
+
+
+def by_hand(port):
+    return (node(NODE), NODE / "server.mjs", port), NODE
+
+
+def chatferry(_):
+    return (release_binary(), "serve"), None
+
+
+SERVICES = [
+    Service("Daphne", "mariadb", daphne),
+    Service("uvicorn", "mariadb", uvicorn),
+    Service("Granian", "mariadb", granian),
+    Service("Node", "mariadb", by_hand),
+    Service("Chatferry", "mariadb", chatferry),
+    Service("Chatferry, PostgreSQL", "postgresql", chatferry),
+    Service("Chatferry, SQLite", "sqlite", chatferry, redis=False),
+]
+
+
+class Machine:
+    """The database servers and the Redis of this run."""
+
+    def __init__(self, servers):
+        """`servers` is an ExitStack, which stops them."""
+        self.servers = servers
+        self.urls, self.filled = {}, {}
+        self.redis = servers.enter_context(redis())
+
+    def server(self, kind):
+        """The URL of a database server of this kind; started when it is first asked for."""
+        if kind not in self.urls:
+            options = {"mariadb": {"innodb_flush_log_at_trx_commit": 1}}.get(kind, {})
+            self.urls[kind] = self.servers.enter_context(getattr(databases, kind)(**options))
+        return self.urls[kind]
+
+    def database(self, service):
+        """The URL of the service's own database, with tables."""
+        url = self.server(service.database)
+        if service.database == "mariadb":
+            name = "bench_" + "".join(letter for letter in service.name.lower() if letter.isalpha())
+            self.fill(url, [f"CREATE DATABASE IF NOT EXISTS {name} CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci"])
+            url = url.rpartition("/")[0] + f"/{name}"
+        elif service.database == "sqlite":
+            url = f"sqlite://{scratch() / 'bench.sqlite3'}"
+        if url not in self.filled:
+            run(release_binary(), "migrate", cwd=scratch(), DATABASE_URL=url)
+            self.filled[url] = {}
+        return url
+
+    def fill(self, url, wanted):
+        """See fill.py."""
+        filling = [python(), HERE / "fill.py", url, json.dumps(wanted)]
+        done = subprocess.run([str(part) for part in filling], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise Failed(f"fill.py: {done.stderr[-3000:]}")
+        return json.loads(done.stdout)
+
+    def groups(self, first, last):
+        """Groups of the channel layer, numbered, each with a member in another process."""
+        parts = urlsplit(self.redis)
+        with socket.create_connection((parts.hostname, parts.port)) as connection, connection.makefile("rb") as answers:
+            for number in range(first, last):
+                line = f"ZADD asgi:group:chat_many-{number} {time.time()} specific.elsewhere!{number}\r\n"
+                connection.sendall(line.encode())
+                answers.readline()
+
+    @contextlib.contextmanager
+    def running(self, service, **settings):
+        """The service, up and answering; stopped at the end."""
+        url, port = self.database(service), databases.free_port()
+        env = {"DATABASE_URL": url, **{f"CHATFERRY__{name}": str(value) for name, value in settings.items()}}
+        if service.redis:
+            env["REDIS_URL"] = self.redis
+        if service.is_ours:
+            env["CHATFERRY__SERVER__BIND"] = f"127.0.0.1:{port}"
+            env["CHATFERRY__SERVER__DRAIN_S"] = "0"
+        what, where = service.command(str(port))
+        log = scratch() / f"{service.name.replace(', ', '-')}-{port}.log"
+        with log.open("wb") as output:
+            process = start(what, where or scratch(), env, stdout=output, stderr=output)
+        server = Server(process, port, url, log)
+        try:
+            server.wait()
+            yield server
+        finally:
+            stop(process)
+
+
+class Server:
+    """A service that runs."""
+
+    def __init__(self, process, port, database, log):
+        self.process, self.port, self.database, self.log = process, port, database, log
+
+    @property
+    def address(self):
+        return f"127.0.0.1:{self.port}"
+
+    def pids(self):
+        """Its process, and those it has started."""
+        return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if session(pid) == self.process.pid]
+
+    def metric(self, name):
+        with urllib.request.urlopen(f"http://{self.address}/metrics", timeout=30) as answer:
+            lines = answer.read().decode().splitlines()
+        return next(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))
+
+    def wait(self):
+        deadline = time.monotonic() + START_S
+        url = f"http://{self.address}/api/chat/users/nobody/conversations/"
+        while time.monotonic() < deadline and self.process.poll() is None:
+            with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5):
+                return
+            time.sleep(0.1)
+        raise Failed(f"{self.process.args[0]} does not start:\n{self.log_end()}")
+
+    def log_end(self):
+        return self.log.read_text(errors="replace")[-3000:]
+
+
+def session(pid):
+    """The session that a process belongs to."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[3])
+    except OSError:
+        return None
+
+
+@contextlib.contextmanager
+def redis():
+    port, home = databases.free_port(), databases.directory()
+    what = (command("redis-server"), "--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", home)
+    with databases.running(home, *what) as server:
+        databases.wait(home, server, lambda: databases.listens(port))
+        yield f"redis://127.0.0.1:{port}/0"

@@ -18,7 +18,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Config, ConfigError, Loaded, example_toml};
+use crate::config::{Config, ConfigError, Loaded, example_toml, memory};
 use crate::http::docs;
 use crate::telemetry;
 
@@ -204,7 +204,8 @@ impl Sources {
     }
 }
 
-/// Reads the file that is named, or the default one if it is there, and everything else.
+/// Reads the file that is named, or the default one if it is there, and everything else, and fits
+/// the defaults to the memory there is.
 fn load(
     file: Option<&Path>,
     env: impl Iterator<Item = (String, String)>,
@@ -222,7 +223,11 @@ fn load(
         }
     };
     let file = text.as_deref().map(|text| (path, text));
-    Ok(Config::load(file, env, flags)?)
+    let loaded = Config::load(file, env, flags)?;
+    Ok(match memory::limit(Path::new("/")) {
+        Some(memory) => loaded.fit_to(memory),
+        None => loaded,
+    })
 }
 
 fn key_and_value(text: &str) -> Result<(String, String), &'static str> {

@@ -16,6 +16,7 @@ pub mod layer;
 pub mod limits;
 pub mod log;
 mod manual;
+pub mod memory;
 pub mod metrics;
 mod network;
 pub mod rest;

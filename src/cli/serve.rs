@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -66,6 +67,11 @@ pub(super) async fn serve<E: Display + 'static>(
         io::stdout(),
         "chatferry {} listens on {address}",
         env!("CARGO_PKG_VERSION")
+    );
+    tracing::info!(
+        workers = Handle::current().metrics().num_workers(),
+        body_memory_mib = config.server.body_memory_mib,
+        "started"
     );
     systemd::ready();
     let tasks = [

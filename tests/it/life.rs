@@ -107,6 +107,35 @@ fn with_socket(listener: &TcpListener, directory: &Directory) -> Command {
 }
 
 #[tokio::test]
+async fn there_are_as_many_workers_as_processors_that_it_may_use() {
+    let directory = Directory::new();
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let allowed = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))
+        .unwrap();
+    let one: String = allowed
+        .trim()
+        .chars()
+        .take_while(char::is_ascii_digit)
+        .collect();
+    let program = chatferry(&directory, &["serve", "--set", "server.bind=127.0.0.1:0"]);
+    let program = program.as_std();
+    let mut command = Command::new("taskset");
+    command
+        .args(["-c", &one])
+        .arg(program.get_program())
+        .args(program.get_args())
+        .env_remove("TOKIO_WORKER_THREADS")
+        .current_dir(directory.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    let mut server = Process::of(command).await;
+    server.logs("started workers=1 ").await;
+}
+
+#[tokio::test]
 async fn nobody_is_turned_away_over_a_restart_with_an_inherited_socket() {
     let directory = Directory::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,0 +1,156 @@
+//! How much memory the process may take, and the default that follows it.
+//!
+//! The number of worker threads needs nothing of the kind: the runtime asks the system how many
+//! processors there are for us, which looks at quotas and affinity.
+
+use std::fs;
+use std::path::Path;
+
+use super::Loaded;
+
+const MIB: u64 = 1024 * 1024;
+
+/// The share of the memory that bodies may take together, where nobody has set it. Each of their
+/// bytes may cost two, and the rest is for sockets and what they wait for.
+const SHARE: u64 = 8;
+
+/// The smallest value that the setting takes.
+const LEAST_MIB: u32 = 8;
+
+/// The least of the memory limits of the control groups the process is in, in bytes, of version 2
+/// and 1; `root` is `/`. None if nobody limits it. Version 1 says so by a number that nothing reaches.
+#[must_use]
+pub fn limit(root: &Path) -> Option<u64> {
+    // A line is `0::/path` for version 2, `N:controllers:/path` for version 1.
+    let groups = fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
+    let limits = groups.lines().flat_map(|line| {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let controllers = parts.next().unwrap_or_default();
+        let path = parts.next().unwrap_or_default().trim_start_matches('/');
+        let (mounted, file) = match controllers {
+            "" => ("sys/fs/cgroup", "memory.max"),
+            _ => ("sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+        };
+        let has_memory = controllers.is_empty() || controllers.split(',').any(|it| it == "memory");
+        // What bounds a group bounds those in it. A container may see its own group as the root, and
+        // be told a path that it does not see.
+        let groups = Path::new(path).ancestors().filter(move |_| has_memory);
+        groups.filter_map(move |group| {
+            let text = fs::read_to_string(root.join(mounted).join(group).join(file)).ok()?;
+            text.trim().parse::<u64>().ok()
+        })
+    });
+    limits.min()
+}
+
+impl Loaded {
+    /// Lowers `server.body_memory_mib` to its share of so many bytes, if it is the default.
+    #[must_use]
+    pub fn fit_to(mut self, memory: u64) -> Self {
+        let share = u32::try_from(memory / MIB / SHARE).unwrap_or(u32::MAX);
+        let (share, default) = (share.max(LEAST_MIB), self.config.server.body_memory_mib);
+        let set = self.effective.iter_mut().find(|set| {
+            set.key == "server.body_memory_mib" && set.origin == "default" && share < default
+        });
+        if let Some(set) = set {
+            self.config.server.body_memory_mib = share;
+            set.value = share.to_string();
+            set.origin = format!("default for {} MiB of memory", memory / MIB);
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::config::Config;
+
+    /// The limit on a machine with these files.
+    fn limit_of(files: &[(&str, &str)]) -> Option<u64> {
+        let root = std::env::temp_dir().join(format!("chatferry-memory-{}", Uuid::new_v4()));
+        for (path, text) in files {
+            let path = root.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let limit = limit(&root);
+        let _ = fs::remove_dir_all(root);
+        limit
+    }
+
+    #[test]
+    fn a_container_is_the_root_of_what_it_sees() {
+        let max = ("sys/fs/cgroup/memory.max", "134217728\n");
+        assert_eq!(
+            limit_of(&[("proc/self/cgroup", "0::/\n"), max]),
+            Some(128 * MIB)
+        );
+        let elsewhere = ("proc/self/cgroup", "0::/../../docker/0a1b\n");
+        assert_eq!(limit_of(&[elsewhere, max]), Some(128 * MIB));
+        let first = [
+            (
+                "proc/self/cgroup",
+                "5:cpu:/docker/0a\n4:memory:/docker/0a\n",
+            ),
+            ("sys/fs/cgroup/memory/memory.limit_in_bytes", "134217728\n"),
+        ];
+        assert_eq!(limit_of(&first), Some(128 * MIB));
+    }
+
+    #[test]
+    fn the_tightest_of_nested_groups_counts() {
+        let files = [
+            ("proc/self/cgroup", "0::/chat.slice/chatferry.service\n"),
+            (
+                "sys/fs/cgroup/chat.slice/chatferry.service/memory.max",
+                "max\n",
+            ),
+            ("sys/fs/cgroup/chat.slice/memory.max", "1073741824\n"),
+        ];
+        assert_eq!(limit_of(&files), Some(1024 * MIB));
+    }
+
+    #[test]
+    fn without_a_limit_there_is_none() {
+        assert_eq!(limit_of(&[]), None);
+        let files = [
+            ("proc/self/cgroup", "3:cpu,cpuacct:/\n0::/\nno line\n"),
+            ("sys/fs/cgroup/memory.max", "max\n"),
+            ("sys/fs/cgroup/memory/memory.limit_in_bytes", "4096\n"),
+        ];
+        assert_eq!(limit_of(&files), None, "memory is in no group of version 1");
+    }
+
+    /// The value and its origin with so much memory.
+    fn body_memory(flags: &[(&str, &str)], memory: u64) -> (u32, String) {
+        let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        let flags: Vec<_> = flags.iter().map(own).collect();
+        let loaded = Config::load(None, std::iter::empty(), &flags).unwrap();
+        let loaded = loaded.fit_to(memory);
+        let set = loaded.find("server.body_memory_mib").unwrap();
+        let value = loaded.config.server.body_memory_mib;
+        assert_eq!(set.value, value.to_string());
+        (value, set.origin)
+    }
+
+    #[test]
+    fn bodies_take_an_eighth_of_what_there_is() {
+        let told = |text: &str| text.to_owned();
+        let small = body_memory(&[], 128 * MIB);
+        assert_eq!(small, (16, told("default for 128 MiB of memory")));
+        assert_eq!(body_memory(&[], MIB).0, LEAST_MIB);
+        for large in [2048 * MIB, u64::MAX] {
+            assert_eq!(body_memory(&[], large), (256, told("default")));
+        }
+    }
+
+    #[test]
+    fn what_somebody_has_set_stays() {
+        let flags = [("server.body_memory_mib", "256")];
+        let set = body_memory(&flags, 128 * MIB);
+        assert_eq!(set, (256, "flag --set".to_owned()));
+    }
+}

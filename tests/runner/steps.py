@@ -70,7 +70,7 @@ def django_app(_):
 
 def deploy(_):
     build(None)
-    for name in ("nginx", "haproxy", "redis-server"):
+    for name in ("nginx", "haproxy", "promtool", "redis-server"):
         command(name)
     tests = ("discover", "--start-directory", "compat/deploy")
     run(python(), "-m", "unittest", *tests, CHATFERRY_BINARY=str(release_binary()))

@@ -19,10 +19,10 @@ use bytes::{Buf, BytesMut};
 use fastwebsockets::{CloseCode, OpCode};
 use tokio::io::{AsyncRead, ReadBuf};
 
+use crate::metrics::{FrameType, Frames};
+
 /// Most bytes of one read. They are on the stack: an idle socket keeps no room for what may come.
 const READ: usize = 8192;
-
-use crate::metrics::{FrameType, Frames};
 
 /// A whole message, or a control frame.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,8 +2,8 @@
 //!
 //! One task for each socket. Reading and writing are awaited side by side and may each be
 //! cancelled at any point: what was read is in the reader's buffer, what was written is known to
-//! the writer. While a request is being performed nothing is read, so a client that sends faster
-//! than the store commits is slowed down by TCP and not by memory.
+//! the writer. While a request is being performed nothing is read but a few more messages, so a
+//! client that sends faster than the store commits is slowed down by TCP and not by memory.
 
 use std::{
     pin::pin,
@@ -72,6 +72,10 @@ pub struct Connection<S> {
     /// When the token or session it was opened with runs out, or the fresh token shown since.
     until: Option<Instant>,
     work: Work,
+    /// What cannot be done beside the work that is under way.
+    held: Option<Box<Action>>,
+    /// Nothing more will come from the peer, or go to it.
+    lost: bool,
     ending: Option<Ending>,
 }
 
@@ -125,6 +129,8 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
             user: admission.user,
             until: admission.until,
             work: Work::default(),
+            held: None,
+            lost: false,
             ending: None,
         }
     }
@@ -156,7 +162,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
                 shut_down(&mut self.read, &mut self.write).await;
                 return self.code();
             }
-            let reading = !self.work.is_under_way() && !self.is_over() && self.has_room();
+            let reading = self.hears() && !self.lost && self.has_room();
             let due = self.due().into();
             if timer.deadline() != due {
                 timer.as_mut().reset(due);
@@ -165,17 +171,21 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
             let action = tokio::select! {
                 outcome = self.work.done(), if self.work.is_under_way() => self.worked(outcome),
                 read = self.reader.read_some(&mut self.read), if reading => match read {
-                    Ok(0) | Err(_) => return self.code(),
+                    Ok(0) | Err(_) => {
+                        self.lost = true;
+                        Action::Wait
+                    }
                     Ok(_) => {
                         self.heartbeat.heard(Instant::now());
                         Action::Wait
                     }
                 },
                 written = self.writer.write_some(&mut self.write), if !self.writer.is_empty() => {
-                    if written.is_err() {
-                        return GONE;
-                    }
                     self.app.metrics.frames_out(&mut self.writer.news);
+                    if written.is_err() {
+                        self.writer = Writer::default();
+                        self.lost = true;
+                    }
                     Action::Wait
                 }
                 fragment = self.history.next(&self.membership, self.app.zone()),
@@ -207,8 +217,8 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
         }
     }
 
-    /// Takes out of the buffer what has arrived whole. Stops at a request: the next message waits
-    /// until that has been performed.
+    /// Takes out of the buffer what has arrived whole, as far as it may be done beside what is under
+    /// way. What a peer has said before it was lost is still done.
     fn read_messages(&mut self) -> Option<u16> {
         let ended = self.take_messages();
         self.app.metrics.frames_in(&mut self.reader.news);
@@ -217,20 +227,40 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
     }
 
     fn take_messages(&mut self) -> Option<u16> {
-        while !self.work.is_under_way() && !self.is_over() {
-            let action = match self.reader.take_message() {
-                Ok(Some(incoming)) => self.session.incoming(incoming),
-                Ok(None) => break,
-                Err(violation) => {
-                    tracing::debug!(%violation, "socket dropped");
-                    self.session.violation(violation)
-                }
+        while self.hears() {
+            let action = match self.held.take() {
+                Some(held) => *held,
+                None => self.next_action()?,
             };
-            if let Some(code) = self.act(action) {
+            let may_join = matches!(&action, Action::Wait)
+                || matches!(&action, Action::Perform(request) if request.text_bytes().is_some());
+            if self.work.is_under_way() && !may_join {
+                self.held = Some(Box::new(action));
+            } else if let Some(code) = self.act(action) {
                 return Some(code);
             }
         }
         None
+    }
+
+    /// Whether the next message may be taken.
+    fn hears(&self) -> bool {
+        let may_begin = match self.held {
+            Some(_) => !self.work.is_under_way(),
+            None => self.work.has_room(),
+        };
+        may_begin && !self.is_over()
+    }
+
+    fn next_action(&mut self) -> Option<Action> {
+        match self.reader.take_message() {
+            Ok(Some(incoming)) => Some(self.session.incoming(incoming)),
+            Ok(None) => self.lost.then_some(Action::End),
+            Err(violation) => {
+                tracing::debug!(%violation, "socket dropped");
+                Some(self.session.violation(violation))
+            }
+        }
     }
 
     /// What the peer asked for has been done, or has failed.
@@ -242,6 +272,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
                 Action::Wait
             }
             Outcome::Renewed(Err(denied)) => self.session.refused(token::refusal(&denied)),
+            Outcome::Refused(why) => self.session.refused(&why),
         }
     }
 
@@ -310,8 +341,9 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
             Action::Write(frame) => self.writer.push(frame),
             Action::Perform(request) => {
                 self.app.metrics.socket_asked(request.asked());
-                if let Some(refusal) = self.refusal(request.action()) {
-                    return self.act(refusal);
+                if let Some(why) = self.refusal(request.action()) {
+                    self.work.refuse(why);
+                    return None;
                 }
                 let caller = self.session.caller().clone();
                 let conversation_id = self.conversation_id;
@@ -321,8 +353,9 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
             // As the handshake that it saves.
             Action::Renew(token) => {
                 self.app.metrics.socket_asked(Asked::Renew);
-                if let Some(refusal) = self.refusal(limits::Action::Request) {
-                    return self.act(refusal);
+                if let Some(why) = self.refusal(limits::Action::Request) {
+                    self.work.refuse(why);
+                    return None;
                 }
                 let user = self.user.clone().unwrap_or_default();
                 self.work.renew(&self.app, user, token);
@@ -335,11 +368,10 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
         None
     }
 
-    /// What to do instead of something that would be past a limit.
-    fn refusal(&self, action: limits::Action) -> Option<Action> {
+    /// What the peer is told instead of something that would be past a limit.
+    fn refusal(&self, action: limits::Action) -> Option<String> {
         let throttled = self.seat.meter().allow(action).err()?;
-        let text = Detail::Throttled(throttled.seconds()).text(self.app.language());
-        Some(self.session.refused(&text))
+        Some(Detail::Throttled(throttled.seconds()).text(self.app.language()))
     }
 
     fn end(&mut self, code: u16, frame: Bytes, answered: bool) {

@@ -22,11 +22,11 @@ pub enum Action {
     Wait,
     /// Write this frame.
     Write(Bytes),
-    /// Do this, and tell the outcome by [`Session::done`]; read nothing more until then, so that
-    /// one client's requests are done in their order, as one consumer of Channels does them.
+    /// Do this, and tell the outcome by [`Session::done`]. One client's requests are done in their
+    /// order, as one consumer of Channels does them.
     Perform(Request),
-    /// See whether this token is good, and let the socket live as long as it; as with a request,
-    /// read nothing more until then.
+    /// See whether this token is good, and let the socket live as long as it; until then nothing
+    /// else is done.
     Renew(Secret),
     /// Write this close frame, then wait a moment for the other side's.
     Close { code: u16, frame: Bytes },

@@ -1,7 +1,18 @@
-//! What a frame of a socket has asked for and is under way: a request to the chat, or a look at a
-//! fresh token.
+//! What the frames of a socket have asked for and is under way: requests to the chat, or a look at
+//! a fresh token.
+//!
+//! What a client asks for is begun in its order and answered in its order. Messages that follow
+//! upon each other need not wait for each other in between: they are handed to the store one after
+//! the other, which keeps their order, and share a commit. Everything else is done alone.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Instant};
+use std::{
+    collections::VecDeque,
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
 
 use tracing::Instrument as _;
 use uuid::Uuid;
@@ -16,6 +27,12 @@ use crate::{
     telemetry::request::RequestId,
 };
 
+/// Most messages of one socket that wait for their commit together.
+const TOGETHER: usize = 16;
+
+/// Text of messages that wait together beside which no further one is begun, in bytes.
+const TOGETHER_BYTES: usize = 64 << 10;
+
 type Performing = dyn Future<Output = Outcome> + Send;
 
 /// What came of it.
@@ -23,18 +40,41 @@ pub enum Outcome {
     Performed(Result<(), ChatError>),
     /// When the fresh token runs out.
     Renewed(Result<Instant, Denied>),
+    /// It was past a limit, and not begun. The text says so.
+    Refused(String),
 }
 
-/// At most one: what a client asks for is done in its order.
+/// In the order in which it was asked for.
 #[derive(Default)]
 pub struct Work {
-    under_way: Option<Pin<Box<Performing>>>,
+    under_way: VecDeque<Piece>,
+    /// Text of the messages under way.
+    bytes: usize,
+}
+
+struct Piece {
+    state: State,
+    /// Text of a message; `None` if it is none, and nothing may be begun beside it.
+    message: Option<usize>,
+}
+
+enum State {
+    Performing(Pin<Box<Performing>>),
+    /// What was asked for before it is not done yet.
+    Done(Outcome),
 }
 
 impl Work {
     #[must_use]
     pub fn is_under_way(&self) -> bool {
-        self.under_way.is_some()
+        !self.under_way.is_empty()
+    }
+
+    /// Whether a message may be begun now.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        let together = self.under_way.back().is_none_or(|it| it.message.is_some());
+        together && self.under_way.len() < TOGETHER && self.bytes < TOGETHER_BYTES
     }
 
     /// Begins a request of `caller` on the socket `id`.
@@ -48,28 +88,59 @@ impl Work {
     ) {
         let app = Arc::clone(app);
         let span = tracing::debug_span!("socket", %id);
+        let message = request.text_bytes();
         let work = async move {
             let done = perform(&app.chat, &caller, conversation_id, request).await;
             Outcome::Performed(done)
         };
-        self.under_way = Some(Box::pin(work.instrument(span)));
+        let work = State::Performing(Box::pin(work.instrument(span)));
+        self.add(work, message);
     }
 
     /// Begins to look at a fresh token, which must be `user`'s.
     pub fn renew(&mut self, app: &Arc<App>, user: Arc<str>, token: Secret) {
         let app = Arc::clone(app);
         let work = async move { Outcome::Renewed(app.auth.renew(&user, &token).await) };
-        self.under_way = Some(Box::pin(work));
+        self.add(State::Performing(Box::pin(work)), None);
     }
 
-    /// What came of it; never comes if nothing is under way. May be cancelled.
+    /// Takes its turn without being begun.
+    pub fn refuse(&mut self, why: String) {
+        self.add(State::Done(Outcome::Refused(why)), Some(0));
+    }
+
+    fn add(&mut self, state: State, message: Option<usize>) {
+        self.bytes += message.unwrap_or_default();
+        self.under_way.push_back(Piece { state, message });
+    }
+
+    /// What came of the first; never comes if nothing is under way. May be cancelled.
     pub async fn done(&mut self) -> Outcome {
-        let outcome = match &mut self.under_way {
-            Some(work) => work.await,
-            None => std::future::pending().await,
-        };
-        self.under_way = None;
-        outcome
+        poll_fn(|cx| self.poll_done(cx)).await
+    }
+
+    fn poll_done(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
+        for Piece { state, .. } in &mut self.under_way {
+            if let State::Performing(work) = state
+                && let Poll::Ready(outcome) = work.as_mut().poll(cx)
+            {
+                *state = State::Done(outcome);
+            }
+        }
+        match self.under_way.pop_front() {
+            Some(Piece {
+                state: State::Done(outcome),
+                message,
+            }) => {
+                self.bytes -= message.unwrap_or_default();
+                Poll::Ready(outcome)
+            }
+            Some(first) => {
+                self.under_way.push_front(first);
+                Poll::Pending
+            }
+            None => Poll::Pending,
+        }
     }
 }
 

@@ -64,6 +64,15 @@ impl Request {
         }
     }
 
+    /// Text of a message, in bytes; `None` if it is something else.
+    #[must_use]
+    pub fn text_bytes(&self) -> Option<usize> {
+        match self {
+            Request::Say { content, .. } => Some(content.len()),
+            Request::MarkRead { .. } | Request::Typing(_) => None,
+        }
+    }
+
     /// What the metrics call it.
     #[must_use]
     pub fn asked(&self) -> Asked {

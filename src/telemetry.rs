@@ -12,7 +12,7 @@ use std::panic;
 
 use tracing::Subscriber;
 use tracing_subscriber::Layer as _;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{FilterExt as _, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::Registry;
@@ -90,8 +90,8 @@ where
         level: handle,
         floods: floods.clone(),
     };
-    let lines = Registry::default().with(lines.with_filter(level));
-    (Box::new(lines.with(floods)), logging)
+    let lines = lines.with_filter(level.and(floods));
+    (Box::new(Registry::default().with(lines)), logging)
 }
 
 #[cfg(test)]

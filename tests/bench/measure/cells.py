@@ -23,6 +23,9 @@ QUICK = Size(seconds=2, idle_sockets=400, history=10_000, rounds=1)
 # Of the conversation in which deliveries are counted.
 MEMBERS, TALKERS = 400, 8
 
+# Messages a second, where it is asked how long one takes.
+RATE = 100
+
 # Messages in a conversation that newcomers read, and that REST reads.
 SHORT = 50
 
@@ -92,7 +95,8 @@ def deliveries(server, _, size):
 
 
 def latency(server, _, size):
-    figures = load("talk", server, conversations=20, members=2, rate=100, seconds=size.seconds)
+    # The hundredth that takes longest are few: it takes more of them for a figure that says something.
+    figures = load("talk", server, conversations=20, members=2, rate=RATE, seconds=3 * size.seconds)
     return Figure(figures["latency"]["p99_ms"], faults(figures))
 
 

@@ -68,7 +68,7 @@ def table(cells, names, results):
 
 def limits(found):
     """What the machine would take at most: name → (unit, Spread, what of ours it is held against, Spread of that)."""
-    lines = [["limit", "", "Chatferry's share"], ["---"] * 3]
+    lines = [["limit", "", "Chatferry beside it"], ["---"] * 3]
     for name, (unit, spread, ours) in found.items():
         share = ours.median / spread.median if ours.values and spread.values else None
         lines.append([f"{name}, {unit}", number(spread.median), "–" if share is None else f"{share:.0%}"])

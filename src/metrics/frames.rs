@@ -10,8 +10,8 @@ pub struct Frames([Count; FrameType::ALL.len()]);
 #[derive(Clone, Copy, Debug, Default)]
 struct Count {
     frames: u32,
-    /// Headers included.
-    bytes: u64,
+    /// Headers included. Far more than is ever noted between two reports.
+    bytes: u32,
 }
 
 impl Frames {
@@ -19,7 +19,8 @@ impl Frames {
     pub fn note(&mut self, kind: FrameType, bytes: usize) {
         if let Some(count) = self.0.get_mut(kind.place()) {
             count.frames = count.frames.saturating_add(1);
-            count.bytes = count.bytes.saturating_add(bytes as u64);
+            let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+            count.bytes = count.bytes.saturating_add(bytes);
         }
     }
 
@@ -30,6 +31,6 @@ impl Frames {
             .iter()
             .zip(counts)
             .filter(|(_, count)| count.frames > 0)
-            .map(|(kind, count)| (*kind, count.frames.into(), count.bytes))
+            .map(|(kind, count)| (*kind, count.frames.into(), count.bytes.into()))
     }
 }

@@ -74,7 +74,7 @@ pub struct Connection<S> {
     work: Work,
     /// What cannot be done beside the work that is under way.
     held: Option<Box<Action>>,
-    /// Nothing more will come from the peer, or go to it.
+    /// Nothing more will come from the peer.
     lost: bool,
     ending: Option<Ending>,
 }
@@ -183,8 +183,8 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
                 written = self.writer.write_some(&mut self.write), if !self.writer.is_empty() => {
                     self.app.metrics.frames_out(&mut self.writer.news);
                     if written.is_err() {
+                        // What it has said before is read to its end.
                         self.writer = Writer::default();
-                        self.lost = true;
                     }
                     Action::Wait
                 }

@@ -1,10 +1,12 @@
 //! What is said on open sockets: who hears it, in which order, and how mistakes are answered.
 
 use serde_json::json;
+use tokio::io::AsyncWriteExt as _;
 
 use crate::support::{
     Server,
     socket::{BINARY, CONTINUATION, TEXT, chat_message, frame, frame_with},
+    until,
 };
 
 #[tokio::test]
@@ -164,6 +166,60 @@ async fn what_one_client_sends_is_done_and_heard_in_its_order() {
         }
     }
     let expected: Vec<_> = (0..200).map(|number| number.to_string()).collect();
+    assert_eq!(server.contents(&id).await, expected);
+}
+
+#[tokio::test]
+async fn messages_that_follow_each_other_are_answered_in_their_order_whatever_becomes_of_each() {
+    let server = Server::start().await;
+    let id = server.conversation().await;
+    let mut socket = server.socket(&id).await;
+    // One of three is refused before it reaches the store, and so told at once if it were not for
+    // those before it.
+    let mut bytes = Vec::new();
+    for number in 0..90 {
+        let sender = "a".repeat(if number % 3 == 1 { 256 } else { 1 });
+        let said =
+            json!({"type": "chat_message", "sender_id": sender, "content": number.to_string()});
+        bytes.extend(frame(TEXT, said.to_string()));
+    }
+    bytes.extend(frame(TEXT, "{"));
+    socket.connection.send(bytes).await;
+    let (mut heard, mut refused) = (Vec::new(), 0);
+    loop {
+        let told = socket.json().await;
+        match told["error"].as_str() {
+            None => heard.push(told["message"]["content"].clone()),
+            Some("Invalid JSON format") => break,
+            Some(error) => {
+                assert_eq!(error, "sender_id must have no more than 255 characters");
+                refused += 1;
+            }
+        }
+    }
+    let accepted = (0..90).filter(|number| number % 3 != 1);
+    let accepted: Vec<_> = accepted.map(|number| number.to_string()).collect();
+    assert_eq!((heard.len(), refused), (60, 30), "before the last answer");
+    assert_eq!(heard, accepted);
+    assert_eq!(server.contents(&id).await, accepted);
+}
+
+#[tokio::test]
+async fn what_a_client_has_said_before_it_hung_up_is_stored() {
+    let server = Server::start().await;
+    let id = server.conversation().await;
+    let mut socket = server.socket(&id).await;
+    let said = (0..100).flat_map(|number| {
+        let said = chat_message(&number.to_string());
+        frame(TEXT, said.to_string())
+    });
+    socket.connection.send(said.collect::<Vec<_>>()).await;
+    socket.connection.io.shutdown().await.unwrap();
+    until("all of it is stored", async || {
+        server.contents(&id).await.len() == 100
+    })
+    .await;
+    let expected: Vec<_> = (0..100).map(|number| number.to_string()).collect();
     assert_eq!(server.contents(&id).await, expected);
 }
 

@@ -12,7 +12,7 @@ use std::panic;
 
 use tracing::Subscriber;
 use tracing_subscriber::Layer as _;
-use tracing_subscriber::filter::{FilterExt as _, Targets};
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::Registry;
@@ -90,8 +90,9 @@ where
         level: handle,
         floods: floods.clone(),
     };
-    let lines = lines.with_filter(level.and(floods));
-    (Box::new(Registry::default().with(lines)), logging)
+    // The level holds for everything: what it leaves out is not even made.
+    let all = Registry::default().with(level).with(lines).with(floods);
+    (Box::new(all), logging)
 }
 
 #[cfg(test)]

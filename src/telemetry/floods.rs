@@ -8,13 +8,11 @@ use std::{
 };
 
 use tracing::{
-    Event, Level, Metadata,
+    Event, Level, Subscriber,
     callsite::Identifier,
     field::{Field, Visit},
-    level_filters::LevelFilter,
-    subscriber::Interest,
 };
-use tracing_subscriber::layer::{Context, Filter};
+use tracing_subscriber::{Layer, layer::Context};
 
 /// Events of one line of the code that are written between two calls of [`Floods::summarise`].
 const MOST: u64 = 20;
@@ -75,22 +73,9 @@ impl Floods {
     }
 }
 
-/// It leaves out events only: spans, and what other filters have no interest in, cost it nothing.
-impl<S> Filter<S> for Floods {
-    fn enabled(&self, _: &Metadata<'_>, _: &Context<'_, S>) -> bool {
-        true
-    }
-
-    fn callsite_enabled(&self, _: &'static Metadata<'static>) -> Interest {
-        Interest::always()
-    }
-
-    fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {
+impl<S: Subscriber> Layer<S> for Floods {
+    fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
         self.admit(event)
-    }
-
-    fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(LevelFilter::TRACE)
     }
 }
 

@@ -63,8 +63,22 @@ impl App {
     /// identity make no sense.
     pub async fn start(config: Config) -> Result<Arc<Self>, StartError> {
         let metrics = Arc::new(Metrics::new());
+        // Before the store, which may have to be waited for.
         let tls = Tls::of(&config.server.tls)?;
         let store = store::open(&config, Arc::clone(&metrics)).await?;
+        App::over(store, tls, config, metrics).await
+    }
+
+    /// Joins the layer and starts the fan-out, over a store that is open.
+    ///
+    /// # Errors
+    /// When the settings of the layer or of identity make no sense.
+    pub async fn over(
+        store: Arc<dyn Store>,
+        tls: Option<Tls>,
+        config: Config,
+        metrics: Arc<Metrics>,
+    ) -> Result<Arc<Self>, StartError> {
         let auth = Auth::open(&config, Arc::clone(&store), Arc::clone(&metrics))?;
         let layer = layer::open(&config, Arc::clone(&metrics)).await?;
         let hub = Arc::new(Hub::new(

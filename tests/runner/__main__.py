@@ -19,6 +19,7 @@ def arguments():
     parser.add_argument("--list", action="store_true", help="name the steps and end")
     parser.add_argument("--minutes", type=float, help="how long fleet is under load, and how long soak takes")
     parser.add_argument("--cycles", type=int, help="connections that footprint opens")
+    parser.add_argument("--update", action="store_true", help="instructions writes the new baseline")
     return parser.parse_args()
 
 
@@ -56,7 +57,7 @@ def main():
     options = arguments()
     if options.list:
         for step in (*STEPS, *EXTRA):
-            say(f"{step.name:<12}{step.what}")
+            say(f"{step.name:<14}{step.what}")
         return 0
     # So that servers and browsers are stopped however this ends.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

@@ -6,8 +6,10 @@ except for the toolchain itself.
 
 import functools
 import hashlib
+import json
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 from shell import KEPT, ROOT, Failed, Skipped, run, succeeds
@@ -28,6 +30,7 @@ PACKAGES = {
     "prometheus": "prometheus",
     "promtool": "prometheus",
     "redis-server": "redis-server",
+    "valgrind": "valgrind",
 }
 KOREAN_FONT = Path("/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc")
 # The reference's pins are Python 3.11's, which is Debian 12's.
@@ -108,6 +111,18 @@ def cargo_tool(name):
         except Failed as error:
             raise Skipped(f"no {name}: {error}") from error
     return tools / "bin" / name
+
+
+@functools.cache
+def bench(name):
+    """The path of a program of tests/bench, built as fast code but not as the release is."""
+    build = (cargo(), "bench", "--locked", "--quiet", "--no-run", "--bench", name, "--message-format=json-render-diagnostics")
+    built = subprocess.run(build, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+    lines = map(json.loads, built.stdout.splitlines())
+    paths = [line["executable"] for line in lines if line.get("executable") and line["target"]["name"] == name]
+    if built.returncode or not paths:
+        raise Failed(f"tests/bench/{name} does not build")
+    return paths[-1]
 
 
 def python():

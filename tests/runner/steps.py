@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import databases
+import instructions
 import neighbours
 from provision import CLIENTS, REQUIREMENTS, cargo, cargo_tool, chromium, command, node, python, venv
 from server import release_binary, running, serving
@@ -205,6 +206,10 @@ def bench_gateway(_):
     measure("gateway", CHATFERRY_TEST_PYTHON=str(python()))
 
 
+def count_instructions(options):
+    instructions.check(options.update)
+
+
 def soak(options):
     build(None)
     minutes = options.minutes or 30
@@ -245,6 +250,7 @@ STEPS = [
 EXTRA = [
     Step("move", "a whole move and back while 200 people chat, behind nginx and HAProxy", move),
     Step("footprint", "size, start and memory, in figures", footprint),
+    Step("instructions", "the instructions of the hot paths, beside their baseline", count_instructions),
     Step("fleet", "a mixed fleet for ten minutes while Redis and processes are killed", fleet),
     Step("commit", "group commit beside inserts by hand, on each kind of database", commit),
     Step("bench_gateway", "what the gateway adds, beside HAProxy", bench_gateway),

@@ -1,26 +1,18 @@
 """The client that loads a server, built and called: see tests/bench/load."""
 
-import functools
 import json
 import subprocess
 
-from provision import cargo
-from shell import ROOT, Failed, environment, start, stop
+from provision import bench
+from shell import Failed, environment, start, stop
 
 # Nothing that it is asked for takes longer than this beside what it is asked to take.
 PATIENCE_S = 300
 
 
-@functools.cache
 def binary():
     """The path of the built client."""
-    build = (cargo(), "build", "--locked", "--release", "--quiet", "--bench", "load", "--message-format=json")
-    built = subprocess.run(build, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
-    lines = map(json.loads, built.stdout.splitlines())
-    paths = [line["executable"] for line in lines if line.get("executable") and line["target"]["name"] == "load"]
-    if built.returncode or not paths:
-        raise Failed("the client of the measurements does not build")
-    return paths[-1]
+    return bench("load")
 
 
 def command(mode, **options):

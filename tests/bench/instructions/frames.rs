@@ -1,0 +1,85 @@
+//! Frames of sockets: read, made, and handed to many.
+
+use std::{hint::black_box, sync::Arc};
+
+use bytes::BytesMut;
+use chatferry::{
+    hub::Hub,
+    layer::{ChannelLayer, memory::MemoryLayer},
+    metrics::Metrics,
+    serializers,
+    ws::{
+        protocol::django::{event_frame, history_frame},
+        queue::{Limits, Queue},
+        reader::Reader,
+        session::{Action, Session},
+        writer::Writer,
+    },
+};
+use tokio::io::sink;
+
+use super::{
+    nowhere::Nowhere,
+    wire,
+    world::{CONVERSATION, alone, chat_message, messages, seoul, told},
+};
+
+const TEXT: u8 = 1;
+const SOCKETS: usize = 100;
+const GROUP: &str = "chat_95031212-7823-4748-bb78-b212d36b6db3";
+
+pub fn read(times: usize) {
+    let frame = wire::masked(TEXT, chat_message().as_bytes());
+    let mut reader = Reader::new(BytesMut::new(), 1 << 20);
+    let mut session = Session::default();
+    for _ in 0..times {
+        reader.buffer.extend_from_slice(&frame);
+        let incoming = reader.take_message().unwrap().unwrap();
+        reader.give_back();
+        let action = black_box(session.incoming(incoming));
+        assert!(matches!(action, Action::Perform(_)));
+    }
+}
+
+pub fn history(times: usize) {
+    let (messages, zone) = (messages(), seoul());
+    for _ in 0..times {
+        black_box(history_frame(&serializers::messages(&messages, &zone)));
+    }
+}
+
+pub fn fan_out(times: usize) {
+    alone(async {
+        let (metrics, zone) = (Arc::new(Metrics::new()), seoul());
+        let layer = Arc::new(MemoryLayer::new());
+        let hub = Arc::new(Hub::new(
+            Arc::clone(&layer) as _,
+            Arc::new(Nowhere::new(Arc::clone(&metrics))),
+            Arc::clone(&metrics),
+            zone.clone(),
+            event_frame,
+        ));
+        let fan_out = Arc::clone(&hub);
+        tokio::spawn(async move { fan_out.run().await });
+        let mut sockets = Vec::new();
+        for _ in 0..SOCKETS {
+            let queue = Arc::new(Queue::new(Limits {
+                frames: 16,
+                bytes: 1 << 20,
+            }));
+            queue.history_is_told();
+            let joining = hub.join(CONVERSATION, GROUP.into(), Arc::clone(&queue));
+            sockets.push((joining.await.unwrap(), queue, Writer::default()));
+        }
+        for number in 0..u32::try_from(times).unwrap() {
+            layer.group_send(GROUP, told(number, &zone)).await.unwrap();
+            for (_, queue, writer) in &mut sockets {
+                queue.filled().await;
+                writer.append(queue.take().unwrap());
+                writer.write_some(&mut sink()).await.unwrap();
+                metrics.frames_out(&mut writer.news);
+                assert!(writer.is_empty());
+            }
+        }
+    });
+}

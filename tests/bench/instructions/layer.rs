@@ -1,0 +1,53 @@
+//! Messages of the channel layer in Redis: written, and read.
+
+use std::hint::black_box;
+
+use chatferry::{
+    config::Serializer,
+    layer::redis::{
+        codec::{Codec, Fields, Route},
+        event::Passthrough,
+    },
+};
+
+use super::world::{seoul, told};
+
+const NOW: u64 = 1_700_000_000;
+const CHANNELS: [&str; 1] =
+    ["specific.0123456789abcdef0123456789abcdef!9503121278234748bb78b212d36b6db3"];
+
+/// As the core layer writes it: to a channel of another process.
+pub fn send(times: usize) {
+    let (codec, event) = (codec(12), told(0, &seoul()));
+    for _ in 0..times {
+        let fields = Fields::new(codec.format, &event).unwrap();
+        black_box(codec.seal(&fields, Route::Each(&CHANNELS), NOW));
+    }
+}
+
+pub fn core(times: usize) {
+    read(times, &codec(12), Route::Each(&CHANNELS));
+}
+
+pub fn pubsub(times: usize) {
+    read(times, &codec(0), Route::Plain);
+}
+
+fn read(times: usize, codec: &Codec, route: Route<'_>) {
+    let fields = Fields::new(codec.format, &told(0, &seoul())).unwrap();
+    let stored = codec.seal(&fields, route, NOW);
+    let passthrough = Passthrough::new(&[]);
+    for _ in 0..times {
+        let message = codec.open(&stored, NOW).unwrap();
+        black_box(passthrough.event(message).unwrap());
+    }
+}
+
+fn codec(prefix_len: usize) -> Codec {
+    Codec {
+        format: Serializer::Msgpack,
+        prefix_len,
+        keys: None,
+        token_life: None,
+    }
+}

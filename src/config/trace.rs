@@ -161,11 +161,9 @@ impl TryFrom<String> for SecretHeaders {
             value.set_sensitive(true);
             Some((name, value))
         };
-        let headers = Pairs::try_from(text)?;
+        let pairs = Pairs::try_from(text).ok();
+        let headers = pairs.and_then(|pairs| pairs.iter().map(header).collect());
         headers
-            .iter()
-            .map(header)
-            .collect::<Option<_>>()
             .map(Self)
             .ok_or("headers as `name=value,name=value`")
     }

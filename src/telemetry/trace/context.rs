@@ -96,8 +96,8 @@ impl TraceId {
         reason = "53 bits of a random number will do"
     )]
     pub fn place(self) -> f64 {
-        let [.., a, b, c, d, e, f, g, h] = self.0;
-        u64::from_be_bytes([a, b, c, d, e, f, g, h]) as f64 / u64::MAX as f64
+        let half = self.0.last_chunk().copied().unwrap_or_default();
+        u64::from_be_bytes(half) as f64 / u64::MAX as f64
     }
 }
 

@@ -81,6 +81,7 @@ impl Begun {
 
 impl Span {
     /// Begins now; `None` if the system has no randomness for an id.
+    #[must_use]
     pub fn begin(outbox: &Arc<Outbox>, begun: Begun, name: &str, kind: Kind) -> Option<Self> {
         let context = Context {
             trace: begun.trace,
@@ -90,7 +91,7 @@ impl Span {
         let is_remote = if begun.is_remote { otlp::IS_REMOTE } else { 0 };
         let record = otlp::Span {
             trace_id: context.trace.0.to_vec(),
-            span_id: context.span.0.to_vec(),
+            id: context.span.0.to_vec(),
             trace_state: begun.state,
             parent_span_id: begun.parent.map(|id| id.0.to_vec()).unwrap_or_default(),
             name: name.to_owned(),

@@ -1,9 +1,9 @@
 //! The log: events as text or JSON lines on standard error, as `log.format` and `log.level` ask.
 //!
 //! What is logged is for the code that logs it; [`request`] tells which request a line is about, and
-//! [`floods`] keeps one fault from filling the log. [`trace`] is beside it: spans, where somebody
-//! collects them. The subscriber is `tracing`'s own global, the
-//! only one there is: whoever embeds the server may have set another, which then stays.
+//! [`floods`] keeps one fault from filling the log. The subscriber is `tracing`'s own global, the
+//! only one there is: whoever embeds the server may have set another, which then stays. [`trace`] is
+//! beside it: spans, where somebody collects them.
 
 mod floods;
 pub mod request;

@@ -7,10 +7,11 @@
 //! - [`exporter`] the queue and the task that empties it, [`collector`] the connection,
 //! - [`otlp`] the messages.
 //!
-//! OpenTelemetry's own crates are not used. What is asked of an exporter here is what their SDK does
-//! not offer: a bound whose drops are counted, one warning for an outage, an end within the drain,
-//! and two servers in one process. What would be left of them are these messages and one POST, for
-//! the price of a gRPC stack. A `tracing` span for each would also be part of every line of the log.
+//! OpenTelemetry's own SDK is not used. What is asked of an exporter here is not its way: drops that
+//! are counted among our metrics, one warning for an outage, an end within the drain, and two servers
+//! in one process with nothing global. What would be left of it are the messages, which the same
+//! crate makes here, and one POST. A `tracing` span for each would also be part of every line of the
+//! log.
 
 mod collector;
 mod context;

@@ -16,6 +16,7 @@ use crate::{
     metrics::Metrics,
     shutdown::Drain,
     store::{self, Store, StoreError},
+    telemetry::trace::{EndpointError, Tracer},
     tls::{Tls, TlsError},
     ws::protocol::django::event_frame,
 };
@@ -38,6 +39,8 @@ pub struct App {
     pub limits: Option<Arc<Limits>>,
     /// `None` if clients are not asked for TLS.
     pub tls: Option<Tls>,
+    /// `None` if nothing is traced.
+    pub tracer: Option<Tracer>,
 }
 
 /// Why a server cannot start.
@@ -53,14 +56,16 @@ pub enum StartError {
     Auth(#[from] SetupError),
     #[error(transparent)]
     Tls(#[from] TlsError),
+    #[error(transparent)]
+    Tracer(#[from] EndpointError),
 }
 
 impl App {
     /// Opens the store, joins the layer, and starts the fan-out.
     ///
     /// # Errors
-    /// When the store or the certificate cannot be used, or the settings of the layer or of
-    /// identity make no sense.
+    /// When the store or the certificate cannot be used, or the settings of the layer, of identity
+    /// or of the collector make no sense.
     pub async fn start(config: Config) -> Result<Arc<Self>, StartError> {
         let metrics = Arc::new(Metrics::new());
         // Before the store, which may have to be waited for.
@@ -96,6 +101,7 @@ impl App {
         );
         let drain = Drain::new(std::time::Duration::from_secs(config.server.drain_s));
         let gateway = Gateway::of(&config, &metrics)?;
+        let tracer = Tracer::open(&config.trace, &metrics)?;
         let limits = Limits::of(&config, Arc::clone(&metrics));
         let bodies = usize::try_from(config.server.body_memory_mib).unwrap_or(usize::MAX);
         let bodies = Semaphore::new(bodies.saturating_mul(1024).min(Semaphore::MAX_PERMITS));
@@ -114,6 +120,7 @@ impl App {
             gateway,
             limits,
             tls,
+            tracer,
         }))
     }
 

@@ -27,6 +27,7 @@ pub mod store;
 #[cfg(test)]
 mod tests;
 pub mod tls;
+pub mod trace;
 pub mod ws;
 
 use std::fmt;
@@ -53,6 +54,7 @@ pub use secret::Secret;
 pub use server::{Bind, Server};
 pub use store::{Database, Store, StoreUrl, TableName, Tables};
 pub use tls::Tls;
+pub use trace::Trace;
 pub use ws::{Origin, Ws};
 
 /// Everything that can be set.
@@ -70,6 +72,7 @@ pub struct Config {
     pub gateway: Gateway,
     pub metrics: Metrics,
     pub log: Log,
+    pub trace: Trace,
 }
 
 /// Settings ready for use, and how they came about.
@@ -113,7 +116,7 @@ impl Config {
             sources::Layer::defaults()?,
             sources::Layer::implied(&env)?,
             file.transpose()?.unwrap_or_default(),
-            sources::Layer::well_known(&env)?,
+            sources::Layer::well_known(&env, &mut warnings)?,
             sources::Layer::environment(&env, &mut warnings)?,
             sources::Layer::flags(flags, &mut warnings)?,
         ])?;
@@ -152,6 +155,7 @@ impl Config {
             gateway: Gateway::read(values)?,
             metrics: Metrics::read(values)?,
             log: Log::read(values)?,
+            trace: Trace::read(values)?,
         })
     }
 

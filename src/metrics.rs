@@ -24,7 +24,7 @@ use process::Process;
 
 pub use family::Held;
 pub use frames::Frames;
-pub use word::{Asked, EventType, FrameType, Outcome, Sender};
+pub use word::{Asked, EventType, FrameType, Outcome, Sender, Word};
 
 /// What a metric is, for dashboards and tests.
 #[derive(Debug)]
@@ -268,6 +268,12 @@ metrics! {
     shadow_mismatches: Labelled<Counter> = "chatferry_shadow_mismatch_total" by "kind";
     /// Not compared because too much waited to be compared, or one side could not be asked.
     shadow_skipped: Counter = "chatferry_shadow_skipped_total";
+
+    /// Spans that the collector of the traces has taken.
+    spans_exported: Counter = "chatferry_trace_spans_exported_total";
+    /// Spans that are lost, by the reason: `no_room` in the queue, or `refused` by the collector.
+    spans_dropped: Labelled<Counter> = "chatferry_trace_spans_dropped_total" by "why"
+        of ["no_room", "refused"];
 
     /// Tasks of the runtime alive now: one for each connection, and a few more.
     tasks: Gauge = "chatferry_tasks";

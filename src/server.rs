@@ -43,7 +43,7 @@ use crate::{
     app::App,
     config::Bind,
     http::{Response, middleware, reply},
-    telemetry::request::RequestId,
+    telemetry::{request::RequestId, trace::Trace},
 };
 
 /// How long a kept-alive connection may be silent between two requests: Daphne's `http_timeout`
@@ -221,14 +221,34 @@ async fn answer(
     mut request: Request<Incoming>,
     id: RequestId,
 ) -> Result<Response, Infallible> {
-    let span = id.span(request.headers());
+    let scheme = if app.tls.is_some() { "https" } else { "http" };
+    let tracer = app.tracer.as_ref();
+    let trace = tracer.and_then(|tracer| tracer.request(&request, scheme));
+    let line = id.span(request.headers(), trace.as_ref());
     request.extensions_mut().insert(id);
     let drain = app.drain.clone();
-    let mut response = middleware::handle(app, request).instrument(span).await;
+    let mut response = match trace {
+        None => middleware::handle(app, request).instrument(line).await,
+        // Elsewhere, so that who is not traced has no room for it.
+        Some(trace) => Box::pin(traced(app, request, trace).instrument(line)).await,
+    };
     if drain.has_begun() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         reply::close(&mut response);
     }
     Ok(response)
+}
+
+/// A request as part of a trace.
+async fn traced(app: Arc<App>, mut request: Request<Incoming>, trace: Trace) -> Response {
+    request.extensions_mut().insert(trace.clone());
+    let answer = middleware::handle(app, request);
+    let Some(span) = trace.span() else {
+        return answer.await;
+    };
+    let response = span.around(answer).await;
+    span.answered(response.status());
+    span.end();
+    response
 }
 
 /// HTTP, to the end of the connection or to its upgrade. The first head has to be there in time.

@@ -1,9 +1,15 @@
 //! Going away without a crowd: the drain tells everything that the process ends, and spreads the
 //! sockets' goodbyes so that their clients do not all come back elsewhere in the same instant.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 
 /// The part of the drain over which sockets are closed; the rest is for their close handshakes
 /// and for requests under way.
@@ -13,6 +19,8 @@ const SPREAD: f64 = 0.6;
 #[derive(Clone, Debug)]
 pub struct Drain {
     begun: watch::Sender<bool>,
+    /// When that was.
+    since: Arc<OnceLock<Instant>>,
     hurried: Arc<Notify>,
     window: Duration,
 }
@@ -23,6 +31,7 @@ impl Drain {
     pub fn new(window: Duration) -> Self {
         Drain {
             begun: watch::Sender::new(false),
+            since: Arc::default(),
             hurried: Arc::default(),
             window,
         }
@@ -30,6 +39,7 @@ impl Drain {
 
     /// Tells everything to end.
     pub fn begin(&self) {
+        self.since.get_or_init(Instant::now);
         self.begun.send_replace(true);
     }
 
@@ -44,6 +54,13 @@ impl Drain {
             () = tokio::time::sleep(self.window) => {}
             () = self.hurried.notified() => {}
         }
+    }
+
+    /// What is left of the drain's window; all of it before the drain has begun.
+    #[must_use]
+    pub fn left(&self) -> Duration {
+        let gone = self.since.get().map(Instant::elapsed);
+        self.window.saturating_sub(gone.unwrap_or_default())
     }
 
     #[must_use]

@@ -2,10 +2,12 @@
 //!
 //! What is logged is for the code that logs it; [`request`] tells which request a line is about, and
 //! [`floods`] keeps one fault from filling the log. The subscriber is `tracing`'s own global, the
-//! only one there is: whoever embeds the server may have set another, which then stays.
+//! only one there is: whoever embeds the server may have set another, which then stays. [`trace`] is
+//! beside it: spans, where somebody collects them.
 
 mod floods;
 pub mod request;
+pub mod trace;
 
 use std::io::{IsTerminal, stderr};
 use std::panic;
@@ -234,7 +236,7 @@ mod tests {
         headers.insert("traceparent", trace.parse().unwrap());
         headers.insert("x-request-id", "abc".parse().unwrap());
         let ask = |headers: &hyper::HeaderMap| {
-            let _within = request::RequestId::new(17, 3).span(headers).entered();
+            let _within = request::RequestId::new(17, 3).span(headers, None).entered();
             tracing::warn!("refused");
         };
         let text = lines_of(&[], |_| ask(&headers));
@@ -246,7 +248,7 @@ mod tests {
         headers.insert("x-request-id", "a\"b".parse().unwrap());
         headers.remove("traceparent");
         let forged = lines_of(&[("log.level", "error")], |_| {
-            let _within = request::RequestId::new(1, 1).span(&headers).entered();
+            let _within = request::RequestId::new(1, 1).span(&headers, None).entered();
             tracing::error!("failed");
         });
         assert!(forged[0].contains("request{id=1.1}"), "{forged:?}");

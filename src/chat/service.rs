@@ -16,6 +16,7 @@ use crate::{
     metrics::Metrics,
     serializers,
     store::{Announce, Of, Store, StoreError, history::History},
+    telemetry::trace::{self, Kind},
     value::Value,
 };
 
@@ -269,6 +270,10 @@ impl Chat {
             message_type = message.message_type,
             "message stored"
         );
+        trace::note(|span| {
+            span.set("message_id", message.id.to_string());
+            span.set("message_type", &*message.message_type);
+        });
         Ok(message)
     }
 
@@ -281,6 +286,7 @@ impl Chat {
             self.require_message(message_id).await?;
             within("user_id", &user_id, USER_ID_MAX)?;
         }
+        trace::note(|span| span.set("message_id", message_id.to_string()));
         let receipt = self.store.mark_read(message_id, user_id).await?;
         let receipt = receipt.ok_or(ChatError::NoMessage)?;
         tracing::debug!(%message_id, user_id = receipt.user_id, "message read");
@@ -304,12 +310,12 @@ impl Chat {
     pub async fn broadcast(&self, conversation_id: Uuid, event: Event) -> Result<(), ChatError> {
         self.metrics.layer_sent();
         let sent = self.layer.group_send(&self.group(conversation_id), event);
-        self.passed_on(sent.await)
+        self.passed_on(sent).await
     }
 
     async fn delivered(&self, outcome: Outcome) -> Result<(), ChatError> {
         match outcome.await {
-            Ok(sent) => self.passed_on(sent.await),
+            Ok(sent) => self.passed_on(sent).await,
             // Stored and not announced: there was nobody to announce it.
             Err(_) => Ok(()),
         }
@@ -317,7 +323,12 @@ impl Chat {
 
     /// An event that only other processes miss is no failure of the request: what had to be stored
     /// is, the sockets here have the event, and the others find messages in the store.
-    fn passed_on(&self, outcome: Result<(), LayerError>) -> Result<(), ChatError> {
+    async fn passed_on(&self, sent: Sent) -> Result<(), ChatError> {
+        let span = trace::step("layer send", Kind::Producer);
+        let outcome = sent.await;
+        if let (Some(span), Err(error)) = (span, &outcome) {
+            span.fail(error.label());
+        }
         match outcome {
             Err(error @ (LayerError::Unavailable(_) | LayerError::Refused(_))) => {
                 tracing::debug!(%error, "other processes did not hear of an event");

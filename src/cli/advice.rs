@@ -18,6 +18,7 @@ pub(super) fn start(error: &StartError, config: &Config) -> String {
         StartError::Gateway(error) => error.to_string(),
         StartError::Auth(error) => error.to_string(),
         StartError::Tls(error) => error.to_string(),
+        StartError::Tracer(error) => error.to_string(),
     }
 }
 

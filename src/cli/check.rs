@@ -9,6 +9,7 @@ use crate::config::{Config, Loaded};
 use crate::layer::{self, LayerError};
 use crate::metrics::Metrics;
 use crate::store;
+use crate::telemetry::trace::Tracer;
 use crate::tls::Tls;
 
 /// Tells every finding. Warnings are errors here: a name nobody knows is a setting that does not
@@ -26,6 +27,8 @@ pub(super) async fn check(loaded: Loaded) -> ExitCode {
     findings.extend(layer.map(|error| advice::layer(&error, &loaded.config)));
     let callers = auth::check(&loaded.config).await;
     findings.extend(callers.err().map(|error| error.to_string()));
+    let tracer = Tracer::open(&loaded.config.trace, &Arc::new(Metrics::new()));
+    findings.extend(tracer.err().map(|error| error.to_string()));
     if findings.is_empty() {
         return super::print("Everything is fine.\n");
     }

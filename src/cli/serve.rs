@@ -3,13 +3,14 @@
 //! The order at the start: open the store, listen, serve; if the database is not up yet, listen
 //! first, so that load balancers can be told, and wait for it. At the end: take no more connections, finish
 //! what was asked, close sockets spread over the drain, leave the layer's groups, commit what is
-//! pending.
+//! pending, hand over the last spans.
 
 mod reload;
 mod systemd;
 
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::ops::RangeInclusive;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +36,10 @@ const LINE: Duration = Duration::from_secs(5);
 
 /// How long the database may take to confirm the last writes.
 const LAST_WRITES: Duration = Duration::from_secs(10);
+
+/// How long the collector of the traces may take for the last spans, from when everything else is
+/// over: what is left of the drain's window, within these bounds.
+const LAST_SPANS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(5);
 
 /// Serves until SIGTERM or SIGINT, then drains. Fails when it cannot start, or when the drain's
 /// window was over while connections were open. `reread` gets the settings anew on SIGHUP; `log`
@@ -209,6 +214,12 @@ async fn keep_up(app: Arc<App>, log: Option<Logging>) {
 async fn end(app: &App, ended: Ended) -> ExitCode {
     app.layer.close().await;
     let written = timeout(LAST_WRITES, app.store.close()).await;
+    if let Some(tracer) = &app.tracer {
+        let left = app.drain.left();
+        tracer
+            .close(left.clamp(*LAST_SPANS.start(), *LAST_SPANS.end()))
+            .await;
+    }
     if written.is_err() {
         return super::failed(&format!(
             "the database did not confirm the last writes within {} s: they may be stored or not, \

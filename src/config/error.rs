@@ -35,6 +35,8 @@ pub enum Warning {
     },
     /// A name of a later version.
     NotYet { name: String, origin: String },
+    /// A variable of OpenTelemetry that asks for what is not spoken here.
+    NotSpoken { name: String, value: String },
 }
 
 impl fmt::Display for Warning {
@@ -55,6 +57,13 @@ impl fmt::Display for Warning {
                 write!(
                     f,
                     "{name} ({origin}) is no setting; `chatferry config --example` lists all"
+                )
+            }
+            Self::NotSpoken { name, value } => {
+                write!(
+                    f,
+                    "{name} is {value}, which is not spoken here, so nothing is traced: set \
+                     trace.endpoint to the collector's HTTP port, as http://collector:4318"
                 )
             }
             Self::NotYet { name, origin } => {

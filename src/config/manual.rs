@@ -79,6 +79,7 @@ impl Config {
         super::Gateway::SECTION,
         super::Metrics::SECTION,
         super::Log::SECTION,
+        super::Trace::SECTION,
     ];
 
     /// Every option in the order of the manual.

@@ -64,20 +64,27 @@ impl Layer {
     }
 
     /// The variables other tools set too. Empty is as good as unset.
-    pub(super) fn well_known(env: &[(String, String)]) -> Result<Self, ConfigError> {
+    pub(super) fn well_known(
+        env: &[(String, String)],
+        warnings: &mut Vec<Warning>,
+    ) -> Result<Self, ConfigError> {
         let mut layer = Self::default();
+        let may_trace = otel_may_trace(env, warnings);
         for (name, value) in env.iter().filter(|(_, value)| !value.is_empty()) {
             let (key, value) = match name.as_str() {
+                "OTEL_EXPORTER_OTLP_ENDPOINT" if !may_trace => continue,
                 "DATABASE_URL" => ("store.url", value.clone()),
                 "REDIS_URL" => ("layer.hosts", value.clone()),
                 "SECRET_KEY" => ("django.secret_key", value.clone()),
                 "PORT" => ("server.bind", any_address(value)?),
-                _ => {
-                    if let Some(key) = well_known_file(name) {
+                _ => match (otel(name), well_known_file(name)) {
+                    (Some(key), _) => (key, value.clone()),
+                    (None, Some(key)) => {
                         layer.set_from_file(key, value, &variable(name))?;
+                        continue;
                     }
-                    continue;
-                }
+                    (None, None) => continue,
+                },
             };
             if let Some(option) = known::find(key) {
                 layer.set(option, typed(option, &value), &variable(name))?;
@@ -191,6 +198,42 @@ fn well_known_file(name: &str) -> Option<&'static str> {
         "SECRET_KEY_FILE" => Some("django.secret_key_file"),
         _ => None,
     }
+}
+
+/// The setting of a variable that OpenTelemetry's own libraries read, Django's among them.
+fn otel(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "OTEL_EXPORTER_OTLP_ENDPOINT" => "trace.endpoint",
+        "OTEL_EXPORTER_OTLP_CERTIFICATE" => "trace.endpoint_ca",
+        "OTEL_EXPORTER_OTLP_HEADERS" => "trace.headers",
+        "OTEL_SERVICE_NAME" => "trace.service_name",
+        "OTEL_RESOURCE_ATTRIBUTES" => "trace.resource_attributes",
+        "OTEL_TRACES_SAMPLER" => "trace.sampler",
+        "OTEL_TRACES_SAMPLER_ARG" => "trace.sampler_arg",
+        "OTEL_BSP_MAX_QUEUE_SIZE" => "trace.queue_spans",
+        _ => return None,
+    })
+}
+
+/// Whether OpenTelemetry's variables let its endpoint be used. That of gRPC, which Python's
+/// libraries default to, would only ever answer with garbage.
+fn otel_may_trace(env: &[(String, String)], warnings: &mut Vec<Warning>) -> bool {
+    let is = |name: &str, value: &str| {
+        let set = env.iter().find(|(set, _)| set == name);
+        set.is_some_and(|(_, set)| set.trim().eq_ignore_ascii_case(value))
+    };
+    if is("OTEL_SDK_DISABLED", "true") || is("OTEL_TRACES_EXPORTER", "none") {
+        return false;
+    }
+    let (endpoint, protocol) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_PROTOCOL");
+    if !is(protocol, "grpc") || env.iter().all(|(set, _)| set != endpoint) {
+        return true;
+    }
+    warnings.push(Warning::NotSpoken {
+        name: protocol.to_owned(),
+        value: "grpc".to_owned(),
+    });
+    false
 }
 
 fn any_address(port: &str) -> Result<String, ConfigError> {

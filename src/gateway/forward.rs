@@ -21,10 +21,16 @@ use super::{
 use crate::{
     app::App,
     django::{handshake, urls::decode_path},
-    http::{Body, Response, reply, router::Route},
+    http::{
+        Body, Response, reply,
+        router::{self, Route},
+    },
     limits::Meter,
     server::Peer,
-    telemetry::request::ACCESS,
+    telemetry::{
+        request::ACCESS,
+        trace::{self, Trace},
+    },
     value::Value,
     ws,
 };
@@ -33,24 +39,37 @@ use crate::{
 pub async fn forward(
     app: &Arc<App>,
     gateway: &Arc<Gateway>,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> Response {
     let began = Instant::now();
     let question = gateway.question(app, &request);
     let route = label(app, &request);
+    let trace = request.extensions().get::<Trace>().cloned();
+    let method = request.method().clone();
+    let headers = request.headers_mut();
+    let call = trace.and_then(|trace| trace.pass_on(method.as_str(), headers));
     let answer = if handshake::wants_upgrade(request.headers()) {
         upgrade(app, gateway, request).await
     } else {
         relay(gateway, request).await
     };
     let response = match answer {
-        Ok(response) => response,
+        Ok(response) => {
+            if let Some(call) = &call {
+                call.answered(response.status());
+            }
+            response
+        }
         Err(failure) => {
+            if let Some(call) = &call {
+                call.fail(failure.label());
+            }
             tracing::warn!(%failure, "a request could not be passed on");
             app.metrics.gateway_failure(failure.label());
             refuse(&failure)
         }
     };
+    drop(call);
     let (status, took) = (response.status().as_u16(), began.elapsed());
     app.metrics.gateway_request(route, status, took);
     tracing::debug!(target: ACCESS, route = "django", status, ?took, "answered");
@@ -58,13 +77,20 @@ pub async fn forward(
     response
 }
 
-/// The name of the route in the metrics.
+/// The name of the route in the metrics; the span of the request is told its template.
 fn label(app: &App, request: &Request<Incoming>) -> &'static str {
+    let path = decode_path(request.uri().path());
     if handshake::wants_upgrade(request.headers()) {
+        if router::socket(&path, &app.config).is_some() {
+            trace::note(|span| span.route(&router::socket_template(&app.config)));
+        }
         return "socket";
     }
-    match Route::of(&decode_path(request.uri().path()), &app.config) {
-        Some(route @ Route::Api(_)) => route.label(),
+    match Route::of(&path, &app.config) {
+        Some(route @ Route::Api(_)) => {
+            trace::note(|span| span.route(&route.template(&app.config)));
+            route.label()
+        }
         _ => "django",
     }
 }

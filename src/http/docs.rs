@@ -83,10 +83,12 @@ mod tests {
                 .replace("{conversation_id}", "95031212-7823-4748-bb78-b212d36b6db3")
                 .replace("{message_id}", "95031212-7823-4748-bb78-b212d36b6db3");
             if router::socket(&path, &config).is_some() {
+                assert_eq!(router::socket_template(&config), template);
                 routes.insert("socket");
                 continue;
             }
             let route = Route::of(&path, &config).unwrap_or_else(|| panic!("{template}"));
+            assert_eq!(route.template(&config), template);
             let allowed = match &route {
                 Route::Api(resource) => resource.allow(),
                 _ => "GET",

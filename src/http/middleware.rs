@@ -39,7 +39,7 @@ use crate::{
         urls::append_slash_location,
     },
     gateway::{self, Question},
-    telemetry::request::ACCESS,
+    telemetry::{request::ACCESS, trace},
     ws,
 };
 
@@ -104,6 +104,9 @@ async fn answer(app: &App, request: &Request) -> (&'static str, Response) {
     }
     let route = Route::of(&request.path, &app.config);
     let label = route.as_ref().map_or("unknown", Route::label);
+    if let Some(route) = &route {
+        trace::note(|span| span.route(&route.template(&app.config)));
+    }
     let answer = match route {
         Some(ref ours) if ours.is_read_only() && !matches!(&*request.method, "GET" | "HEAD") => {
             return (label, reply::read_only());

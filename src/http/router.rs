@@ -69,6 +69,22 @@ impl Route {
         !matches!(self, Route::Api(_))
     }
 
+    /// The path with names for what differs from one request to another, as the API document has
+    /// it.
+    #[must_use]
+    pub fn template(&self, config: &Config) -> String {
+        let prefix = &config.django.url_prefix;
+        match self {
+            Route::Api(resource) => format!("{prefix}{}", resource.template()),
+            Route::Page => prefix.to_string(),
+            Route::Docs => "/docs".to_owned(),
+            Route::OpenApi => "/openapi.json".to_owned(),
+            Route::Healthz => "/healthz".to_owned(),
+            Route::Readyz => "/readyz".to_owned(),
+            Route::Metrics => "/metrics".to_owned(),
+        }
+    }
+
     /// The name of the route in the metrics.
     #[must_use]
     pub fn label(&self) -> &'static str {
@@ -109,6 +125,18 @@ impl Resource {
         }
     }
 
+    /// The part of [`Route::template`] after the prefix.
+    fn template(&self) -> &'static str {
+        match self {
+            Resource::Conversations => "conversations/",
+            Resource::Conversation(_) => "conversations/{conversation_id}/",
+            Resource::ConversationMessages(_) => "conversations/{conversation_id}/messages/",
+            Resource::SendMessage(_) => "conversations/{conversation_id}/messages/send/",
+            Resource::UserConversations(_) => "users/{user_id}/conversations/",
+            Resource::MessageRead(_) => "messages/{message_id}/read/",
+        }
+    }
+
     fn label(&self) -> &'static str {
         match self {
             Resource::Conversations => "conversations",
@@ -128,6 +156,12 @@ pub fn socket(path: &str, config: &Config) -> Option<Uuid> {
         path.strip_prefix(config.django.ws_prefix.as_str())?
             .strip_suffix('/')?,
     )
+}
+
+/// The path of the sockets as [`Route::template`] has those of requests.
+#[must_use]
+pub fn socket_template(config: &Config) -> String {
+    format!("{}{{conversation_id}}/", config.django.ws_prefix)
 }
 
 #[cfg(test)]

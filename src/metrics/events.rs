@@ -274,6 +274,16 @@ impl Metrics {
         self.shadow_skipped.increment(1);
     }
 
+    /// The collector of the traces has taken so many spans.
+    pub fn spans_exported(&self, spans: usize) {
+        self.spans_exported.increment(spans as u64);
+    }
+
+    /// So many spans are lost; `why` is the reason's own word.
+    pub fn spans_dropped(&self, why: &'static str, spans: usize) {
+        self.spans_dropped.with([why]).increment(spans as u64);
+    }
+
     #[expect(clippy::cast_precision_loss, reason = "exact up to 8 PiB")]
     pub(super) fn process(&self, process: &Process) {
         self.process_resident.set(process.resident_bytes as f64);

@@ -35,6 +35,7 @@ use crate::{
     chat::{Conversation, Message, NewMessage, Receipt, receipt::READ},
     django::{auto_now::auto_now, datetime::Timestamp},
     metrics::Metrics,
+    telemetry::trace::{self, Kind, Span},
 };
 
 /// Most writes that share one transaction. Bounds the statement and how long a batch can take.
@@ -94,6 +95,8 @@ struct Item {
     /// When it was handed over.
     since: Instant,
     done: Done,
+    /// From the handing over to the answer, if that is recorded. Ends with `done`, which has it too.
+    span: Option<Span>,
 }
 
 impl Item {
@@ -232,10 +235,31 @@ impl Committer {
     async fn hand_over(&self, draft: Draft, done: Done) -> Result<(), StoreError> {
         let queue = self.queue.read().ok().and_then(|queue| queue.clone());
         let since = Instant::now();
-        let item = Item { draft, since, done };
+        let span = trace::step("commit", Kind::Internal);
+        let done = match span.clone() {
+            None => done,
+            Some(span) => recorded(span, done),
+        };
+        let item = Item {
+            draft,
+            since,
+            done,
+            span,
+        };
         let queue = queue.ok_or(StoreError::Closed)?;
         queue.send(item).await.map_err(|_| StoreError::Closed)
     }
+}
+
+/// Ends the span of a write when its caller is told.
+fn recorded(span: Span, done: Done) -> Done {
+    Box::new(move |write, outcome| {
+        if let Err(error) = &outcome {
+            span.fail(error.label());
+        }
+        span.end();
+        done(write, outcome);
+    })
 }
 
 /// An outcome that does not belong to the write: a defect of the backend, not of the caller.

@@ -5,6 +5,8 @@ use std::fmt;
 use hyper::HeaderMap;
 use tracing::{Span, field::Empty};
 
+use super::trace::{Context, Trace};
+
 /// Target of the lines that tell of every request and every socket, one each at its end.
 pub const ACCESS: &str = "chatferry::access";
 
@@ -29,17 +31,20 @@ impl RequestId {
     }
 
     /// What every line about the request carries: its id, and those that a proxy (`X-Request-Id`)
-    /// and a trace (`traceparent`) have given it, if they are plain.
+    /// and a trace have given it, if they are plain. The trace is ours if there is one, or else that
+    /// of `traceparent`.
     #[must_use]
-    pub fn span(self, headers: &HeaderMap) -> Span {
+    pub fn span(self, headers: &HeaderMap, trace: Option<&Trace>) -> Span {
         let span =
             tracing::error_span!("request", id = %self, request_id = Empty, trace_id = Empty);
-        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-        if let Some(id) = text("x-request-id").filter(|id| is_plain(id)) {
+        let id = headers.get("x-request-id");
+        let id = id.and_then(|value| value.to_str().ok());
+        if let Some(id) = id.filter(|id| is_plain(id)) {
             span.record("request_id", id);
         }
-        if let Some(id) = text("traceparent").and_then(trace_id) {
-            span.record("trace_id", id);
+        let context = trace.map(|trace| *trace.context());
+        if let Some(Context { trace, .. }) = context.or_else(|| Context::of(headers)) {
+            span.record("trace_id", trace.to_string().as_str());
         }
         span
     }
@@ -56,31 +61,9 @@ fn is_plain(id: &str) -> bool {
     !id.is_empty() && id.len() <= ID_MAX && id.bytes().all(plain)
 }
 
-/// The second part of `00-TRACE-PARENT-FLAGS` (W3C Trace Context).
-fn trace_id(header: &str) -> Option<&str> {
-    let id = header.split('-').nth(1)?;
-    let hex = id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    (id.len() == 32 && hex).then_some(id)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_trace_is_known_by_its_id() {
-        let id = "4bf92f3577b34da6a3ce929d0e0e4736";
-        let header = format!("00-{id}-00f067aa0ba902b7-01");
-        assert_eq!(trace_id(&header), Some(id));
-        for wrong in [
-            "",
-            "00",
-            "00-4bf92f35-00f067aa0ba902b7-01",
-            &header.to_uppercase(),
-        ] {
-            assert_eq!(trace_id(wrong), None, "{wrong}");
-        }
-    }
 
     #[test]
     fn an_id_that_could_forge_a_line_is_not_taken() {

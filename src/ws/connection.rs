@@ -39,7 +39,10 @@ use crate::{
     limits::{self, Seat},
     metrics::Asked,
     store::StoreError,
-    telemetry::request::{ACCESS, RequestId},
+    telemetry::{
+        request::{ACCESS, RequestId},
+        trace::Origin,
+    },
 };
 
 /// Answers that may wait to be written besides a whole queue of events.
@@ -48,11 +51,17 @@ const ANSWERS: usize = 64;
 /// What the JSON around a text of `ws.max_message_bytes` may take.
 const ENVELOPE: usize = 256;
 
+/// The handshake: what the socket is called in the log and in traces.
+pub struct Name {
+    pub id: RequestId,
+    /// `None` if nothing is traced.
+    pub origin: Option<Arc<Origin>>,
+}
+
 /// One open socket and everything it holds.
 pub struct Connection<S> {
     app: Arc<App>,
-    /// The handshake: the socket's name in the log.
-    id: RequestId,
+    name: Name,
     conversation_id: Uuid,
     /// What the client may still do; it counts as an open socket until this is dropped.
     seat: Seat,
@@ -84,7 +93,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
     /// first; `history` is what is written first.
     pub fn new(
         app: Arc<App>,
-        id: RequestId,
+        name: Name,
         admission: Admission,
         (conversation_id, membership, queue, seat): (Uuid, Membership, Arc<Queue>, Seat),
         stream: S,
@@ -114,7 +123,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
         let session = Session::new(admission.caller, app.auth.renews());
         Connection {
             app,
-            id,
+            name,
             conversation_id,
             seat,
             membership,
@@ -138,7 +147,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
     /// Serves the socket to its end. By reference: a connection that is an argument would take its
     /// room in the task twice.
     pub async fn run(&mut self) {
-        let (id, conversation_id) = (self.id, self.conversation_id);
+        let (id, conversation_id) = (self.name.id, self.conversation_id);
         let opened = Instant::now();
         self.app.metrics.socket_opened();
         tracing::debug!(target: ACCESS, %id, %conversation_id, "socket opened");
@@ -280,7 +289,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
         if let Err(ChatError::Store(error)) = &outcome
             && !matches!(error, StoreError::Refused(_))
         {
-            let (id, conversation_id) = (self.id, self.conversation_id);
+            let (id, conversation_id) = (self.name.id, self.conversation_id);
             tracing::error!(%id, %conversation_id, %error, "a frame failed");
         }
         self.session.done(outcome)
@@ -348,7 +357,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
                 let caller = self.session.caller().clone();
                 let conversation_id = self.conversation_id;
                 self.work
-                    .begin(&self.app, self.id, caller, conversation_id, request);
+                    .begin(&self.app, &self.name, caller, conversation_id, request);
             }
             // As the handshake that it saves.
             Action::Renew(token) => {

@@ -18,7 +18,7 @@ use tokio::io::{AsyncWriteExt, split};
 use uuid::Uuid;
 
 use super::{
-    connection::Connection,
+    connection::{Connection, Name},
     ending::shut_down,
     history::{First, Rest},
     protocol::django::history_frame,
@@ -44,7 +44,7 @@ use crate::{
     serializers,
     server::Stream,
     store::{Of, history::History},
-    telemetry::request::RequestId,
+    telemetry::trace::{self, Trace},
 };
 
 /// Why a socket is not opened.
@@ -112,6 +112,10 @@ async fn open(app: &Arc<App>, request: &Request<Incoming>) -> Result<Opening, Re
     let mut seat = seat.map_err(Refusal::Throttled)?;
     let path = decode_path(request.uri().path());
     let conversation_id = router::socket(&path, &app.config).ok_or(Refusal::NoRoute)?;
+    trace::note(|span| {
+        span.route(&router::socket_template(&app.config));
+        span.set("conversation_id", conversation_id.to_string());
+    });
     if !origin_is_allowed(app, request) {
         return Err(Refusal::Denied);
     }
@@ -182,9 +186,12 @@ fn origin_is_allowed(app: &App, request: &Request<Incoming>) -> bool {
 }
 
 fn accept(app: Arc<App>, request: &mut Request<Incoming>, opening: Opening) -> Response {
-    let id = request.extensions().get().copied().unwrap_or_default();
+    let name = Name {
+        id: request.extensions().get().copied().unwrap_or_default(),
+        origin: request.extensions().get().map(Trace::origin).map(Arc::new),
+    };
     agree(request, opening.protocol, |upgraded| {
-        serve(app, upgraded, opening, id)
+        serve(app, upgraded, opening, name)
     })
 }
 
@@ -239,9 +246,9 @@ fn serve(
     app: Arc<App>,
     upgraded: OnUpgrade,
     opening: Opening,
-    id: RequestId,
+    name: Name,
 ) -> impl Future<Output = ()> + Send {
-    let beginning = Box::pin(begin(app, upgraded, opening, id));
+    let beginning = Box::pin(begin(app, upgraded, opening, name));
     async move {
         if let Some(mut connection) = beginning.await {
             connection.run().await;
@@ -255,7 +262,7 @@ async fn begin(
     app: Arc<App>,
     upgraded: OnUpgrade,
     opening: Opening,
-    id: RequestId,
+    name: Name,
 ) -> Option<Connection<Stream>> {
     // The client may be gone before it has read our answer.
     let upgraded = upgraded.await.ok()?;
@@ -273,7 +280,7 @@ async fn begin(
     let stream = parts.io.into_inner();
     let received = &parts.read_buf;
     Some(Connection::new(
-        app, id, admission, place, stream, received, history,
+        app, name, admission, place, stream, received, history,
     ))
 }
 

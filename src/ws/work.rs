@@ -17,14 +17,15 @@ use std::{
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use super::protocol::django::Request;
+use super::{connection::Name, protocol::django::Request};
 use crate::{
     app::App,
     auth::{identity::Denied, policy::Caller},
     chat::{Chat, ChatError, NewMessage},
     config::Secret,
+    metrics::Word as _,
     store::Of,
-    telemetry::request::RequestId,
+    telemetry::trace::Span,
 };
 
 /// Most messages of one socket that wait for their commit together.
@@ -77,24 +78,34 @@ impl Work {
         together && self.under_way.len() < TOGETHER && self.bytes < TOGETHER_BYTES
     }
 
-    /// Begins a request of `caller` on the socket `id`.
+    /// Begins a request of `caller` on the socket of this name.
     pub fn begin(
         &mut self,
         app: &Arc<App>,
-        id: RequestId,
+        socket: &Name,
         caller: Caller,
         conversation_id: Uuid,
         request: Request,
     ) {
         let app = Arc::clone(app);
-        let span = tracing::debug_span!("socket", %id);
         let message = request.text_bytes();
+        let line = tracing::debug_span!("socket", id = %socket.id);
+        let span = app
+            .tracer
+            .as_ref()
+            .and_then(|tracer| tracer.frame(socket.origin.as_deref(), request.asked().text()));
         let work = async move {
             let done = perform(&app.chat, &caller, conversation_id, request).await;
             Outcome::Performed(done)
         };
-        let work = State::Performing(Box::pin(work.instrument(span)));
-        self.add(work, message);
+        let work: Pin<Box<Performing>> = match span {
+            None => Box::pin(work.instrument(line)),
+            Some(span) => {
+                span.set("conversation_id", conversation_id.to_string());
+                Box::pin(traced(span, work).instrument(line))
+            }
+        };
+        self.add(State::Performing(work), message);
     }
 
     /// Begins to look at a fresh token, which must be `user`'s.
@@ -142,6 +153,20 @@ impl Work {
             None => Poll::Pending,
         }
     }
+}
+
+/// Work that is recorded.
+async fn traced(span: Span, work: impl Future<Output = Outcome>) -> Outcome {
+    let outcome = span.around(work).await;
+    if let Outcome::Performed(Err(error)) = &outcome {
+        match error {
+            ChatError::Store(error) => span.fail(error.label()),
+            ChatError::Layer(error) => span.fail(error.label()),
+            // The sender's own doing is no error of the server that says so.
+            error => span.set("error.type", error.to_string()),
+        }
+    }
+    outcome
 }
 
 async fn perform(

@@ -39,3 +39,4 @@ mod rest;
 mod store;
 mod talk;
 mod tls;
+mod traces;

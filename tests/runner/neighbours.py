@@ -17,6 +17,7 @@ def found():
     variables = {
         "CHATFERRY_TEST_PYTHON": attempt(python),
         "CHATFERRY_TEST_CHANNELS": attempt(channels),
+        "CHATFERRY_TEST_COLLECTOR": attempt(collector),
         "CHATFERRY_TEST_MYSQLD": attempt(mysql),
     }
     # Whoever has servers of their own to test with has named them already.
@@ -49,6 +50,11 @@ def channels():
     """Pythons with the oldest and the newest channels_redis that are spoken to."""
     files = sorted(ROOT.glob("tests/it/redis/requirements-*.txt"))
     return ":".join(str(venv(f"channels-{file.stem.partition('-')[2]}", file)) for file in files)
+
+
+def collector():
+    """A Python with OpenTelemetry's own classes of its messages."""
+    return venv("collector", ROOT / "tests" / "it" / "traces" / "requirements.txt")
 
 
 def mysql():

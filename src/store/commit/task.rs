@@ -104,7 +104,7 @@ struct Writer<B> {
 }
 
 impl<B: Backend> Writer<B> {
-    async fn round(&mut self, items: impl Iterator<Item = Item>) {
+    async fn round(&mut self, items: impl ExactSizeIterator<Item = Item>) {
         if !self.unsettled.is_empty() && !self.settle().await {
             let away = StoreError::Unavailable("an earlier commit is not confirmed yet".into());
             for Item { draft, done, .. } in items {
@@ -115,9 +115,13 @@ impl<B: Backend> Writer<B> {
             return;
         }
         let mut since = Instant::now();
+        let rows = items.len();
         let batch: Vec<_> = items
             .map(|item| {
                 since = since.min(item.since);
+                if let Some(span) = &item.span {
+                    span.event("batch begins", "rows", rows);
+                }
                 (self.written(item.draft), item.done)
             })
             .collect();

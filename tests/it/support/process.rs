@@ -32,7 +32,7 @@ fn command_of(binary: &Path, directory: &Directory, arguments: &[&str]) -> Comma
     let ours = ["DATABASE_URL", "REDIS_URL", "SECRET_KEY", "PORT"];
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy().to_uppercase();
-        if ours.contains(&&*text) || text.starts_with("CHATFERRY__") {
+        if ours.contains(&&*text) || text.starts_with("CHATFERRY__") || text.starts_with("OTEL_") {
             command.env_remove(name);
         }
     }

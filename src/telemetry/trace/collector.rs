@@ -1,0 +1,249 @@
+//! The connection to the collector: one, kept, by HTTP/1.1, plain or by TLS. Redirections are not
+//! followed.
+
+use std::{io, path::Path, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{
+    Request, StatusCode, Uri,
+    body::Incoming,
+    client::conn::http1::{self, SendRequest},
+    header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT},
+};
+use hyper_util::rt::TokioIo;
+use prost::Message as _;
+use rustls::{
+    ClientConfig,
+    crypto::ring,
+    pki_types::{InvalidDnsNameError, ServerName, pem},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
+
+use super::otlp::{ExportResponse, PartialSuccess};
+use crate::tls::roots;
+
+/// Longest that all of one request may take, as with OpenTelemetry's own exporters.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Most bytes of an answer, which has a number and a sentence.
+const ANSWER_MAX: usize = 64 * 1024;
+
+type Sender = SendRequest<Full<Bytes>>;
+
+/// Why it is not known how to reach the collector.
+#[derive(Debug, thiserror::Error)]
+pub enum EndpointError {
+    #[error("trace.endpoint: {0}")]
+    Name(#[from] InvalidDnsNameError),
+    #[error("trace.endpoint_ca {file}: {error}")]
+    File { file: String, error: pem::Error },
+    #[error("trace.endpoint has TLS, and there is no authority to believe: set trace.endpoint_ca")]
+    Nobody,
+    #[error("trace.endpoint: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+/// Why spans were not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    #[error("cannot connect: {0}")]
+    Connect(#[from] io::Error),
+    #[error("the connection broke: {0}")]
+    Broken(#[from] hyper::Error),
+    #[error("the address cannot be asked: {0}")]
+    Request(#[from] hyper::http::Error),
+    #[error("no answer within {} s", PATIENCE.as_secs())]
+    Late,
+    #[error("the answer is {status}")]
+    Status {
+        status: StatusCode,
+        retry_after: Option<Duration>,
+    },
+}
+
+impl Failure {
+    /// Whether the same spans may be taken later (OTLP specification, "Failures").
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Failure::Connect(_) | Failure::Broken(_) | Failure::Late => true,
+            Failure::Request(_) => false,
+            Failure::Status { status, .. } => matches!(status.as_u16(), 429 | 502 | 503 | 504),
+        }
+    }
+
+    /// How long the collector wants to be left alone, if it says.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Failure::Status { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+}
+
+/// The way to one collector.
+pub struct Collector {
+    uri: Uri,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+    /// Where the last request went, if it went well.
+    open: Option<Sender>,
+}
+
+impl Collector {
+    /// Nobody is asked yet. `authorities` is a PEM file in place of the system's.
+    ///
+    /// # Errors
+    /// See [`EndpointError`].
+    pub fn new(
+        uri: Uri,
+        authorities: Option<&Path>,
+        headers: Vec<(HeaderName, HeaderValue)>,
+    ) -> Result<Self, EndpointError> {
+        let tls = match uri.scheme_str() {
+            Some("https") => {
+                let name = ServerName::try_from(host(&uri).to_owned())?;
+                Some((connector(authorities)?, name))
+            }
+            _ => None,
+        };
+        Ok(Collector {
+            uri,
+            headers,
+            tls,
+            open: None,
+        })
+    }
+
+    /// Sends spans; how many of them the collector does not want. May be cancelled.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub async fn post(&mut self, spans: Bytes) -> Result<usize, Failure> {
+        let kept = self.open.take();
+        timeout(PATIENCE, self.ask(kept, spans))
+            .await
+            .unwrap_or(Err(Failure::Late))
+    }
+
+    async fn ask(&mut self, kept: Option<Sender>, spans: Bytes) -> Result<usize, Failure> {
+        if let Some(mut kept) = kept
+            && kept.ready().await.is_ok()
+            && let Ok(response) = kept.send_request(self.request(spans.clone())?).await
+        {
+            return self.answered(response, kept).await;
+        }
+        // There was none, or it had been closed meanwhile.
+        let mut fresh = self.connect().await?;
+        let response = fresh.send_request(self.request(spans)?).await?;
+        self.answered(response, fresh).await
+    }
+
+    fn request(&self, spans: Bytes) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
+        let authority = self.uri.authority().map_or("", |at| at.as_str());
+        let target = self.uri.path_and_query().map_or("/", |to| to.as_str());
+        let mut request = Request::post(target)
+            .header(HOST, authority)
+            .header(USER_AGENT, concat!("chatferry/", env!("CARGO_PKG_VERSION")))
+            .header(CONTENT_TYPE, "application/x-protobuf")
+            .body(Full::new(spans))?;
+        for (name, value) in &self.headers {
+            request.headers_mut().insert(name, value.clone());
+        }
+        Ok(request)
+    }
+
+    async fn answered(
+        &mut self,
+        response: hyper::Response<Incoming>,
+        sender: Sender,
+    ) -> Result<usize, Failure> {
+        let (head, body) = response.into_parts();
+        if !head.status.is_success() {
+            let seconds = head.headers.get(RETRY_AFTER);
+            let seconds = seconds.and_then(|value| value.to_str().ok()?.parse().ok());
+            return Err(Failure::Status {
+                status: head.status,
+                retry_after: seconds.map(Duration::from_secs),
+            });
+        }
+        // Whoever answers 200 with nonsense has taken them all the same.
+        let Ok(body) = Limited::new(body, ANSWER_MAX).collect().await else {
+            return Ok(0);
+        };
+        self.open = Some(sender);
+        Ok(rejected(&body.to_bytes()))
+    }
+
+    async fn connect(&self) -> Result<Sender, Failure> {
+        let port = match (self.uri.port_u16(), &self.tls) {
+            (Some(port), _) => port,
+            (None, Some(_)) => 443,
+            (None, None) => 80,
+        };
+        let stream = TcpStream::connect((host(&self.uri), port)).await?;
+        match &self.tls {
+            Some((tls, name)) => speak(tls.connect(name.clone(), stream).await?).await,
+            None => speak(stream).await,
+        }
+    }
+}
+
+/// The connection lives as long as its sender.
+async fn speak<S>(stream: S) -> Result<Sender, Failure>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    Ok(sender)
+}
+
+/// An IPv6 address has brackets in a URL only.
+fn host(uri: &Uri) -> &str {
+    let host = uri.host().unwrap_or_default();
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
+fn connector(authorities: Option<&Path>) -> Result<TlsConnector, EndpointError> {
+    let roots = roots(authorities).map_err(|error| EndpointError::File {
+        file: authorities.map_or_else(String::new, |file| file.display().to_string()),
+        error,
+    })?;
+    if roots.is_empty() {
+        return Err(EndpointError::Nobody);
+    }
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config).into())
+}
+
+/// How many spans an answer says it does not want.
+fn rejected(answer: &[u8]) -> usize {
+    let Some(PartialSuccess {
+        rejected_spans,
+        error_message,
+    }) = ExportResponse::decode(answer)
+        .unwrap_or_default()
+        .partial_success
+    else {
+        return 0;
+    };
+    if rejected_spans > 0 || !error_message.is_empty() {
+        tracing::warn!(
+            rejected_spans,
+            error_message,
+            "the collector of the traces complains"
+        );
+    }
+    usize::try_from(rejected_spans).unwrap_or_default()
+}

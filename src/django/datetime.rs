@@ -6,11 +6,11 @@
 
 mod read;
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 
 use read::Reader;
+
+use crate::clock::since_1970;
 
 const MICROS: i64 = 1_000_000;
 const DAY_S: i64 = 86_400;
@@ -23,9 +23,7 @@ impl Timestamp {
     /// The system's clock.
     #[must_use]
     pub fn now() -> Self {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        let micros = since.map_or(0, |elapsed| elapsed.as_micros());
-        Timestamp(i64::try_from(micros).unwrap_or(i64::MAX))
+        Timestamp(i64::try_from(since_1970().as_micros()).unwrap_or(i64::MAX))
     }
 
     #[must_use]

@@ -36,7 +36,7 @@ use tokio::{
 use self::{keeper::Keeper, sender::Job};
 use super::{
     capacity::Capacities,
-    clock::{self, Clock},
+    clock::Clock,
     codec::{Fields, Route},
     inbox::Inbox,
     keeper::start,
@@ -48,6 +48,7 @@ use super::{
 };
 use crate::{
     chat::Event,
+    clock::since_1970,
     layer::{ChannelLayer, Departure, LayerError, Received, Sent},
     metrics::Metrics,
 };
@@ -154,7 +155,7 @@ impl Core {
 
     fn life(&self) -> Life {
         Life {
-            now: clock::seconds(),
+            now: since_1970().as_secs(),
             expiry: self.settings.expiry,
             group_expiry: self.settings.group_expiry,
         }
@@ -279,7 +280,10 @@ impl ChannelLayer for CoreLayer {
             key: &queue_key(&core.settings.prefix, queue),
             score: core.clock.score(),
             capacity: core.settings.capacities.of(channel),
-            bytes: core.inbox.codec.seal(&fields, route, clock::seconds()),
+            bytes: core
+                .inbox
+                .codec
+                .seal(&fields, route, since_1970().as_secs()),
         };
         // Where Python reads, which is not where Python would send.
         let host = core.host_of(queue)?;

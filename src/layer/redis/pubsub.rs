@@ -24,7 +24,6 @@ use tokio::{
 
 use self::{echo::Echoes, keeper::Keeper, sender::Job};
 use super::{
-    clock,
     codec::{Fields, Route},
     inbox::Inbox,
     keeper::start,
@@ -34,6 +33,7 @@ use super::{
 };
 use crate::{
     chat::Event,
+    clock::since_1970,
     layer::{ChannelLayer, LayerError, Received, Sent},
 };
 
@@ -139,7 +139,7 @@ impl Inner {
         let bytes = self
             .inbox
             .codec
-            .seal(&fields, Route::Plain, clock::seconds());
+            .seal(&fields, Route::Plain, since_1970().as_secs());
         let host = self.host_of(&channel)?;
         let echo = to_group.then(|| host.state().echoes.expect(&channel, &bytes));
         let (done, outcome) = oneshot::channel();

@@ -24,8 +24,9 @@ settings! {
         /// included; then it is closed.
         header_timeout_s: u64 = 10 in 1..=3600,
         /// MiB that the bodies of requests may take together while they are read and answered; one
-        /// that would take more gets a 503. Those of up to 64 KiB are always read. Where a control
-        /// group limits the memory, as in a container, the default is an eighth of that if it is less.
+        /// that finds no room gets a 503, one larger than all of it a 413. Those of up to 64 KiB are
+        /// always read. Where a control group limits the memory, as in a container, the default is
+        /// an eighth of that if it is less.
         body_memory_mib: u32 = 256 in 8..=1_000_000,
         /// Seconds from SIGTERM to the last WebSocket closed with code 1012, for the clients to come
         /// back spread over that time. 0 closes them all at once.

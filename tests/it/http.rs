@@ -107,14 +107,14 @@ async fn who_expects_to_be_told_to_continue_is_told() {
 
 #[tokio::test]
 async fn a_body_that_is_announced_as_too_large_is_refused_before_it_comes() {
-    let server = Server::start().await;
-    let mut connection = server.connect().await;
-    let bytes = create(
-        &format!("Content-Length: {}\r\n", 64 * 1024 * 1024 + 1),
-        "{",
-    );
-    assert_eq!(connection.ask(bytes).await.status, 413);
-    connection.closed().await;
+    for (memory_mib, limit_mib) in [("256", 64), ("8", 8)] {
+        let server = Server::with(&[("server.body_memory_mib", memory_mib)]).await;
+        let mut connection = server.connect().await;
+        let length = limit_mib * 1024 * 1024 + 1;
+        let bytes = create(&format!("Content-Length: {length}\r\n"), "{");
+        assert_eq!(connection.ask(bytes).await.status, 413);
+        connection.closed().await;
+    }
 }
 
 #[tokio::test]

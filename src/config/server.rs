@@ -18,7 +18,8 @@ settings! {
         /// Let several processes listen on the same port (`SO_REUSEPORT`): the system spreads new
         /// connections over them, so that a new version can start before the old one drains.
         reuse_port: bool = false,
-        /// Connections open at once; one more gets a 503 and is counted.
+        /// Connections open at once; one more gets a 503 and is counted. What asks for `/healthz`,
+        /// `/readyz` or `/metrics` is answered all the same: the process is well, and full.
         max_connections: usize = 100000 in 1..=10_000_000,
         /// Seconds from accepting a connection to the end of its request head, the TLS handshake
         /// included; then it is closed.

@@ -107,7 +107,7 @@ async fn answer(app: &App, request: &Request) -> (&'static str, Response) {
             return (label, reply::read_only());
         }
         Some(Route::Healthz) => return (label, ops::healthz()),
-        Some(Route::Readyz) => return (label, ops::readyz(app).await),
+        Some(Route::Readyz) => return (label, ops::readyz(app, true).await),
         Some(Route::Metrics) => return (label, ops::metrics(app)),
         _ if !host::is_valid(&request.values(&HOST)) => {
             Answer::new(AnsweredBy::Outside, reply::bad_host())

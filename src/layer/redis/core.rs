@@ -69,7 +69,7 @@ pub struct Settings {
 /// The layer; closing it ends its tasks.
 pub struct CoreLayer {
     core: Arc<Core>,
-    tasks: Mutex<Vec<JoinHandle<()>>>,
+    tasks: Vec<JoinHandle<()>>,
 }
 
 struct Core {
@@ -140,10 +140,7 @@ impl CoreLayer {
             let (core, host) = (Arc::clone(&core), Arc::clone(host));
             tasks.push(tokio::spawn(sender::run(core, host, queue)));
         }
-        CoreLayer {
-            core,
-            tasks: Mutex::new(tasks),
-        }
+        CoreLayer { core, tasks }
     }
 }
 
@@ -317,11 +314,7 @@ impl ChannelLayer for CoreLayer {
             return;
         }
         self.core.inbox.close();
-        let tasks = {
-            let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::take(&mut *tasks)
-        };
-        for task in tasks {
+        for task in &self.tasks {
             task.abort();
         }
         let goodbyes = self

@@ -40,7 +40,7 @@ use crate::{
 /// The layer; closing it ends its tasks.
 pub struct PubSubLayer {
     inner: Arc<Inner>,
-    tasks: Mutex<Vec<JoinHandle<()>>>,
+    tasks: Vec<JoinHandle<()>>,
 }
 
 struct Inner {
@@ -110,10 +110,7 @@ impl PubSubLayer {
             let (inner, host) = (Arc::clone(&inner), Arc::clone(host));
             tasks.push(tokio::spawn(sender::run(inner, host, queue)));
         }
-        PubSubLayer {
-            inner,
-            tasks: Mutex::new(tasks),
-        }
+        PubSubLayer { inner, tasks }
     }
 }
 
@@ -258,12 +255,8 @@ impl ChannelLayer for PubSubLayer {
 
     async fn close(&self) {
         self.inner.inbox.close();
-        let tasks = {
-            let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::take(&mut *tasks)
-        };
         // With the connections go the subscriptions: nothing stays behind in Redis.
-        for task in tasks {
+        for task in &self.tasks {
             task.abort();
         }
         for host in &self.inner.hosts {

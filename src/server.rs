@@ -164,6 +164,7 @@ impl Server {
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
             return self.full.meet(socket);
         };
+        let socket = socket.with_patience(app.config.ws.patience());
         let open = app.metrics.connection_accepted();
         let number = self.accepted.fetch_add(1, Ordering::Relaxed) + 1;
         tokio::spawn(serve(app, socket, Place { permit, open }, number));

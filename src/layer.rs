@@ -5,8 +5,8 @@
 //! conversation that has a socket in this process, however many sockets there are, and fans out
 //! in memory ([`crate::hub`]); a peer sees an ordinary member of the group.
 //!
-//! [`memory`] serves a single process, [`redis`] many, Django's among them. The layer is a hint and the store is the truth: what is
-//! broadcast has been committed before.
+//! [`memory`] serves a single process, [`redis`] many, Django's among them. The layer is a hint and
+//! the store is the truth: what is broadcast has been committed before.
 
 pub mod memory;
 pub mod redis;

@@ -48,7 +48,6 @@ fn nothing_set_is_the_embedded_default() {
         config.store.url.sqlite_file(),
         Some(Path::new("chat.sqlite3"))
     );
-    assert!(config.store.is_embedded_default());
     assert_eq!(config.store.tables, Tables::default());
     assert_eq!(config.django.group_pattern.group("x"), "chat_x");
     assert_eq!(config.layer.backend, Backend::Memory);

@@ -1,5 +1,5 @@
-//! An answer before it has headers: a status and a value, a listing, or a page. What Django adds to every
-//! answer of a kind is added here.
+//! An answer before it has headers: a status and a value, a listing, or a page. What Django adds to
+//! every answer of a kind is added here.
 
 use bytes::Bytes;
 use hyper::{

@@ -194,7 +194,7 @@ fn octal_escape(escape: &str) -> Option<(char, &str)> {
 mod tests {
     use super::*;
 
-    const NOW: i64 = 1_795_168_215; // 2026-11-20 09:50:15 UTC
+    const NOW: u64 = 1_795_168_215; // 2026-11-20 09:50:15 UTC
 
     fn effect_of(header: &str, answered_by: AnsweredBy, known: bool) -> CookieEffect {
         let cookies = Cookies::parse(&[header.as_bytes()], "sessionid");

@@ -6,6 +6,13 @@ use std::path::Path;
 
 use super::*;
 
+impl Config {
+    /// The settings of a test anywhere: these, and else the defaults.
+    pub(crate) fn of(flags: &[(&str, &str)]) -> Self {
+        load("", &[], flags).unwrap().config
+    }
+}
+
 /// Loads from texts: a file, variables, flags.
 fn load(file: &str, env: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Loaded, ConfigError> {
     let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());

@@ -8,7 +8,7 @@ RUN cargo build --release --locked \
     && compat/deploy/image/layout target/release/chatferry /image
 
 FROM scratch
-COPY --from=build /image/root/ /
+COPY --from=build /image/system/ /
 COPY --from=build --chown=10001:10001 /image/user/ /
 USER 10001:10001
 # For the SQLite file of the embedded default. With another database nothing is ever written, and

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
-
 use crate::{
     auth::{Auth, SetupError},
     chat::Chat,
     config::Config,
     django::{datetime::Zone, drf::Language},
     gateway::{Gateway, TrustError},
+    http::extract::Bodies,
     hub::Hub,
     layer::{self, ChannelLayer, LayerError},
     limits::Limits,
@@ -31,8 +30,7 @@ pub struct App {
     pub layer: Arc<dyn ChannelLayer>,
     pub metrics: Arc<Metrics>,
     pub drain: Drain,
-    /// Room for large bodies, a permit for each KiB.
-    pub bodies: Arc<Semaphore>,
+    pub bodies: Bodies,
     /// `None` if nothing is passed on to Django.
     pub gateway: Option<Arc<Gateway>>,
     /// `None` if nothing is limited.
@@ -103,8 +101,7 @@ impl App {
         let gateway = Gateway::of(&config, &metrics)?;
         let tracer = Tracer::open(&config.trace, &metrics)?;
         let limits = Limits::of(&config, Arc::clone(&metrics));
-        let bodies = usize::try_from(config.server.body_memory_mib).unwrap_or(usize::MAX);
-        let bodies = Semaphore::new(bodies.saturating_mul(1024).min(Semaphore::MAX_PERMITS));
+        let bodies = Bodies::new(config.server.body_memory_mib);
         let fan_out = Arc::clone(&hub);
         tokio::spawn(async move { fan_out.run().await });
         Ok(Arc::new(App {
@@ -116,7 +113,7 @@ impl App {
             layer,
             metrics,
             drain,
-            bodies: Arc::new(bodies),
+            bodies,
             gateway,
             limits,
             tls,

@@ -5,7 +5,8 @@
 //! queue; a queue that overflows costs its own socket and nobody else.
 //!
 //! Nothing stored is shown twice or left out: a socket is not told live of a message that stands in
-//! its history (nor in a page of it that is read later), and after a gap in the layer `repair` reads again what was said meanwhile.
+//! its history (nor in a page of it that is read later), and after a gap in the layer `repair`
+//! reads again what was said meanwhile.
 
 mod repair;
 mod room;

@@ -5,18 +5,19 @@
 //! conversation that has a socket in this process, however many sockets there are, and fans out
 //! in memory ([`crate::hub`]); a peer sees an ordinary member of the group.
 //!
-//! [`memory`] serves a single process, [`redis`] many, Django's among them. The layer is a hint and the store is the truth: what is
-//! broadcast has been committed before.
+//! [`memory`] serves a single process, [`redis`] many, Django's among them. The layer is a hint and
+//! the store is the truth: what is broadcast has been committed before.
 
 pub mod memory;
 pub mod redis;
 
-use std::{future::Future, pin::Pin, sync::Arc, time::SystemTime};
+use std::{future::Future, pin::Pin, sync::Arc};
 
 use async_trait::async_trait;
 
 use crate::{
     chat::Event,
+    clock::since_1970,
     config::{Backend, Config},
     django::datetime::Timestamp,
     metrics::{Metrics, Sender},
@@ -107,20 +108,15 @@ impl Departure {
     /// Of an event that this process sends now.
     #[must_use]
     pub fn now() -> Self {
-        let (by, at) = (Sender::Own, unix_seconds());
+        let (by, at) = (Sender::Own, since_1970().as_secs_f64());
         Departure { by, at }
     }
 
     /// Seconds since then by our own clock; the sender's may be ahead of it.
     #[must_use]
     pub fn age_s(self) -> f64 {
-        unix_seconds() - self.at
+        since_1970().as_secs_f64() - self.at
     }
-}
-
-fn unix_seconds() -> f64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.unwrap_or_default().as_secs_f64()
 }
 
 /// Why the layer could not do as asked.

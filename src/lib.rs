@@ -15,7 +15,7 @@
 //! | [`gateway`] | what is not served here is passed to Django; rollout and shadow |
 //! | [`serializers`] | the fields that clients see, in their order |
 //! | [`django`] | every inherited oddity, one named place each |
-//! | [`value`] | data whose shape the sender chose |
+//! | [`value`], [`clock`] | data whose shape the sender chose; the time |
 //! | [`app`], [`server`], [`tls`], [`shutdown`] | the parts wired together, listening, and going away |
 //! | [`config`], [`cli`], [`telemetry`], [`metrics`] | what an operator sets and sees |
 //!
@@ -29,6 +29,7 @@ pub mod app;
 pub mod auth;
 pub mod chat;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod django;
 pub mod gateway;

@@ -22,6 +22,8 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use family::{Each, Labelled, Metric};
 use process::Process;
 
+use crate::clock::since_1970;
+
 pub use family::Held;
 pub use frames::Frames;
 pub use word::{Asked, EventType, FrameType, Outcome, Sender, Word};
@@ -310,7 +312,8 @@ impl Metrics {
             });
         let metrics = Self::register(builder.build_recorder());
         metrics.build_info.with([env!("CARGO_PKG_VERSION")]).set(1);
-        metrics.process_start.set(process::now());
+        // A process makes its metrics as one of the first things it does.
+        metrics.process_start.set(since_1970().as_secs_f64());
         metrics
     }
 

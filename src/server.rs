@@ -1,8 +1,11 @@
 //! Accepts, limits, and ends: the frame around every connection. [`Listener`] is the socket it
-//! listens on, [`waiting`] what is answered there before there is anything to serve, and [`scrape`]
-//! the other address that `/metrics` may have.
+//! listens on, [`waiting`] what is answered there before there is anything to serve, [`full`] what
+//! is answered when there is no place left, and [`scrape`] the other address that `/metrics` may
+//! have.
 
+mod brief;
 mod door;
+mod full;
 mod listener;
 mod peer;
 mod proxy;
@@ -24,14 +27,14 @@ use std::{
 use hyper::{Request, StatusCode, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    io::AsyncWriteExt,
     sync::Semaphore,
-    time::{Instant, sleep, sleep_until, timeout, timeout_at},
+    time::{Instant, sleep, sleep_until, timeout_at},
 };
 use tracing::Instrument as _;
 
 use self::{
     door::{Unwelcome, welcome},
+    full::Full,
     stream::Place,
 };
 pub use self::{
@@ -61,15 +64,13 @@ const LAST_WORD: Duration = Duration::from_secs(1);
 /// How long to wait after the system would not give us another connection.
 const PAUSE: Duration = Duration::from_millis(50);
 
-const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n\
-    Connection: close\r\nContent-Length: 0\r\n\r\n";
-
 /// A server that listens.
 pub struct Server {
     app: Arc<App>,
     listener: Listener,
     /// One permit for each connection that may be open.
     permits: Arc<Semaphore>,
+    full: Full,
     /// Numbers the connections for the log.
     accepted: AtomicU64,
 }
@@ -99,6 +100,7 @@ impl Server {
     pub fn new(app: Arc<App>, listener: Listener) -> Self {
         let permits = Arc::new(Semaphore::new(app.config.server.max_connections));
         Server {
+            full: Full::new(Arc::clone(&app)),
             app,
             listener,
             permits,
@@ -157,18 +159,12 @@ impl Server {
         }
     }
 
-    fn start(&self, mut socket: Socket) {
+    fn start(&self, socket: Socket) {
         let app = Arc::clone(&self.app);
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
-            app.metrics.connection_refused();
-            // Whoever expects TLS would not understand.
-            if app.tls.is_none() {
-                tokio::spawn(async move {
-                    let _ = timeout(PAUSE * 20, socket.write_all(FULL)).await;
-                });
-            }
-            return;
+            return self.full.meet(socket);
         };
+        let socket = socket.with_patience(app.config.ws.patience());
         let open = app.metrics.connection_accepted();
         let number = self.accepted.fetch_add(1, Ordering::Relaxed) + 1;
         tokio::spawn(serve(app, socket, Place { permit, open }, number));

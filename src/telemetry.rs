@@ -123,14 +123,7 @@ mod tests {
     }
 
     fn log(flags: &[(&str, &str)]) -> Log {
-        let flags: Vec<_> = flags
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect();
-        Config::load(None, std::iter::empty(), &flags)
-            .unwrap()
-            .config
-            .log
+        Config::of(flags).log
     }
 
     /// The lines logged with these settings.

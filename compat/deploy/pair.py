@@ -8,17 +8,21 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
-from contextlib import closing
 from pathlib import Path
-from sqlite3 import connect
 from urllib.parse import urlsplit
 
-from fronts import HERE
+from fronts import HERE, program
 from servers import REFERENCE, clean_environment, free_port, launch, migrate_reference
 from socket_client import SocketClient
+from tables import rows_of
 from wire import Stream, upgrade_bytes
 
 ROOT = HERE.parent.parent
+sys.path.append(str(ROOT / "tests" / "runner"))
+
+import services  # noqa: E402
+from shell import Skipped  # noqa: E402
+
 # Nothing is expected to take as long: it ends a test that failed, on a machine that is busy.
 PATIENCE_S = 60
 
@@ -34,6 +38,29 @@ def directory(case):
     made = tempfile.TemporaryDirectory(prefix="chatferry-deploy-")
     case.addCleanup(made.cleanup)
     return Path(made.name)
+
+
+def needed(case, name):
+    """The path of a program, without which the test is skipped."""
+    found = program(name)
+    if not found:
+        case.skipTest(f"{name} is not installed")
+    return found
+
+
+def redis(case):
+    """The URL of an empty Redis, which is gone with the test."""
+    needed(case, "redis-server")
+    return case.enterContext(services.redis())
+
+
+def mariadb(case):
+    """The URL of an empty database, which is gone with the test."""
+    needed(case, "mariadbd")
+    try:
+        return case.enterContext(services.mariadb())
+    except Skipped as reason:
+        case.skipTest(str(reason))
 
 
 class Pair:
@@ -94,8 +121,7 @@ class Pair:
 
     def stored(self):
         """Contents of all messages."""
-        with closing(connect(self.database)) as database:
-            return sorted(content for (content,) in database.execute("SELECT content FROM messages"))
+        return sorted(content for (content,) in rows_of(self.database, "SELECT content FROM messages", []))
 
 
 def ask(url, body=None, method=None):

@@ -10,9 +10,8 @@ import re
 import unittest
 import urllib.request
 
-import services
-from fronts import Haproxy, Nginx, program
-from pair import PATIENCE_S, Pair, ask, directory, open_socket
+from fronts import Haproxy, Nginx
+from pair import PATIENCE_S, Pair, ask, directory, needed, open_socket, redis
 from wire import TEXT, frame_bytes
 
 # So many that some are on either side of any share.
@@ -26,8 +25,7 @@ class Move:
     front = None
 
     def setUp(self):
-        if not program(self.front.program):
-            self.skipTest(f"{self.front.program} is not installed")
+        needed(self, self.front.program)
         self.pair = Pair(self)
         proxy = directory(self)
         self.proxy = self.front(proxy, *self.pair.ports()).start()
@@ -167,8 +165,8 @@ async_to_sync(get_channel_layer().group_send)("chat_{id}", event)
 """
 
     def setUp(self):
-        services.needed(self, "nginx")
-        self.pair = Pair(self, REDIS_URL=services.redis(self))
+        needed(self, "nginx")
+        self.pair = Pair(self, REDIS_URL=redis(self))
         self.proxy = Nginx(directory(self), *self.pair.ports()).start()
         self.addCleanup(self.proxy.stop)
 

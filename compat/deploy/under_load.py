@@ -26,12 +26,11 @@ import subprocess
 import time
 import unittest
 import urllib.request
-from urllib.parse import urlsplit
 
-import services
 from fronts import HaproxyGateway, NginxGateway
-from pair import ROOT, Pair, ask, directory, open_socket
+from pair import ROOT, Pair, ask, directory, mariadb, needed, open_socket, redis
 from servers import REFERENCE
+from tables import rows_of
 from wire import TEXT, frame_bytes
 
 CLIENTS = ROOT / "tests" / "clients"
@@ -104,7 +103,7 @@ class People:
 
     def __init__(self, case, url, conversations, each):
         self.process = subprocess.Popen(
-            [services.needed(case, "node"), "reconnecting.mjs"],
+            [needed(case, "node"), "reconnecting.mjs"],
             cwd=CLIENTS,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -131,13 +130,11 @@ class Move:
     messages = 60
 
     def setUp(self):
-        services.needed(self, self.front.program)
+        needed(self, self.front.program)
         if not (CLIENTS / "node_modules" / "reconnecting-websocket").exists():
             self.skipTest("no Node packages: npm ci in tests/clients")
-        self.database = services.mariadb(self)
-        self.pair = Gateway(
-            self, DATABASE_URL=self.database, REDIS_URL=services.redis(self), REDIS_CAPACITY=str(CAPACITY)
-        )
+        self.database = mariadb(self)
+        self.pair = Gateway(self, DATABASE_URL=self.database, REDIS_URL=redis(self), REDIS_CAPACITY=str(CAPACITY))
         self.proxy = self.front(directory(self), *self.pair.ports()).start()
         self.addCleanup(self.proxy.stop)
         self.api = f"{self.proxy.url}/api/chat/conversations/"
@@ -251,12 +248,7 @@ class Move:
 
     def stored(self):
         """Conversations and contents of all rows."""
-        database = services.connect(self, urlsplit(self.database).port, database="chat")
-        with database.cursor() as cursor:
-            cursor.execute("SELECT conversation_id, content FROM messages")
-            rows = cursor.fetchall()
-        database.close()
-        return sorted((str(id), content) for id, content in rows)
+        return sorted(map(tuple, rows_of(self.database, "SELECT conversation_id, content FROM messages", [])))
 
     def unstored(self, expected):
         """For a failure: what is missing, and how sockets have ended."""

@@ -13,11 +13,9 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{
-    SetupError,
-    identity::{Identity, unix_seconds},
-};
+use super::{SetupError, identity::Identity};
 use crate::{
+    clock::since_1970,
     config::{self, Config, Secret, SessionEngine},
     django::{
         pystr::str_of,
@@ -133,7 +131,7 @@ impl Sessions {
     fn in_cookie(&self, cookie: &str) -> Option<(Value, u64)> {
         let signed = signing::loads(cookie, COOKIE_SESSION, self.keys()).ok()?;
         let until = signed.at.saturating_add(self.settings.cookie_age_s);
-        (until > unix_seconds()).then_some((signed.value, until))
+        (until > since_1970().as_secs()).then_some((signed.value, until))
     }
 
     /// The id, in the chat, of the user of a session.
@@ -170,7 +168,7 @@ impl Sessions {
     fn remembered(&self, place: &[u8; 32]) -> Option<Found> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let Seen { at, found } = seen.get(place)?;
-        let is_over = matches!(found, Found::Known(known) if known.until <= unix_seconds());
+        let is_over = matches!(found, Found::Known(known) if known.until <= since_1970().as_secs());
         (at.elapsed() < self.patience() && !is_over).then(|| found.clone())
     }
 

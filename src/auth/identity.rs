@@ -1,9 +1,6 @@
 //! Who is asking: where a request shows it, and what comes of it.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::Duration};
 
 use hyper::{
     HeaderMap,
@@ -13,6 +10,7 @@ use hyper::{
 };
 
 use crate::{
+    clock::since_1970,
     config::Origin,
     django::{cookies, header::meta_value},
 };
@@ -37,7 +35,7 @@ impl Identity {
     /// How long it is still good for.
     #[must_use]
     pub fn remaining(&self) -> Duration {
-        Duration::from_secs(self.until.saturating_sub(unix_seconds()))
+        Duration::from_secs(self.until.saturating_sub(since_1970().as_secs()))
     }
 }
 
@@ -172,13 +170,6 @@ impl Credentials<'_> {
         let values = self.headers.get_all(name).iter();
         values.map(HeaderValue::as_bytes).collect()
     }
-}
-
-/// The time in seconds since 1970.
-#[must_use]
-pub fn unix_seconds() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.unwrap_or_default().as_secs()
 }
 
 #[cfg(test)]

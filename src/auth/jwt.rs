@@ -13,11 +13,12 @@ use serde_json::{Map, Value};
 
 use super::{
     SetupError,
-    identity::{Credentials, Denied, Identity, Token, unix_seconds},
+    identity::{Credentials, Denied, Identity, Token},
     jwks::Jwks,
 };
 use crate::{
     chat::USER_ID_MAX,
+    clock::since_1970,
     config::{self, Algorithm as Listed},
     metrics::Metrics,
     tls,
@@ -170,7 +171,7 @@ impl Jwt {
         let until = until.ok_or_else(|| bad("no time to run out at"))?;
         let until = until.saturating_add(self.settings.leeway_s);
         // The crate takes it for good in that very second, when its socket has been closed.
-        if until <= unix_seconds() {
+        if until <= since_1970().as_secs() {
             return Err(Denied::ExpiredToken);
         }
         Ok(Identity {

@@ -133,9 +133,7 @@ mod tests {
 
     /// The settings of a server that listens there.
     fn server(bind: &Bind) -> Server {
-        let flags = [("server.bind".to_owned(), bind.to_string())];
-        let loaded = Config::load(None, std::iter::empty(), &flags).unwrap();
-        loaded.config.server
+        Config::of(&[("server.bind", &bind.to_string())]).server
     }
 
     /// Answers one connection with `answer` once the whole request is in.

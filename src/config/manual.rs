@@ -60,7 +60,7 @@ fn meaning(option: &OptionDoc) -> String {
 
 impl Config {
     /// Every section in the order of the manual.
-    pub const SECTIONS: &[Section] = &[
+    const SECTIONS: &[Section] = &[
         super::Server::SECTION,
         super::Tls::SECTION,
         super::Store::SECTION,

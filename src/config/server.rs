@@ -18,14 +18,16 @@ settings! {
         /// Let several processes listen on the same port (`SO_REUSEPORT`): the system spreads new
         /// connections over them, so that a new version can start before the old one drains.
         reuse_port: bool = false,
-        /// Connections open at once; one more gets a 503 and is counted.
+        /// Connections open at once; one more gets a 503 and is counted. What asks for `/healthz`,
+        /// `/readyz` or `/metrics` is answered all the same: the process is well, and full.
         max_connections: usize = 100000 in 1..=10_000_000,
         /// Seconds from accepting a connection to the end of its request head, the TLS handshake
         /// included; then it is closed.
         header_timeout_s: u64 = 10 in 1..=3600,
         /// MiB that the bodies of requests may take together while they are read and answered; one
-        /// that would take more gets a 503. Those of up to 64 KiB are always read. Where a control
-        /// group limits the memory, as in a container, the default is an eighth of that if it is less.
+        /// that finds no room gets a 503, one larger than all of it a 413. Those of up to 64 KiB are
+        /// always read. Where a control group limits the memory, as in a container, the default is
+        /// an eighth of that if it is less.
         body_memory_mib: u32 = 256 in 8..=1_000_000,
         /// Seconds from SIGTERM to the last WebSocket closed with code 1012, for the clients to come
         /// back spread over that time. 0 closes them all at once.

@@ -32,14 +32,6 @@ settings! {
     with { tables: Tables }
 }
 
-impl Store {
-    /// Whether it is the file that nobody asked for: it may be made, tables and all, at first start.
-    #[must_use]
-    pub fn is_embedded_default(&self) -> bool {
-        self.url.expose() == "sqlite://chat.sqlite3"
-    }
-}
-
 settings! {
     /// The names of Django's tables, for an app whose models have another `db_table`.
     /// Letters, digits and `_`, at most 63.

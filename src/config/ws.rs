@@ -1,6 +1,6 @@
 //! `[ws]`: limits and timing of the WebSockets.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use serde::Deserialize;
 
@@ -21,10 +21,21 @@ settings! {
         /// Seconds without a frame before the server pings; Daphne's own default.
         ping_interval_s: u64 = 20 in 1..=3600,
         /// Seconds without an answer to a ping before the socket is dropped; Daphne's own default.
+        /// Any client, of REST and of Django's sockets too, is dropped when it takes nothing of
+        /// what it is sent for both times together.
         ping_timeout_s: u64 = 30 in 1..=3600,
         /// Origins a browser may connect from: `https://chat.example`, or `same` for the host it
         /// asked for. Empty allows any.
         allowed_origins: Vec<Origin> = [],
+    }
+}
+
+impl Ws {
+    /// How long a client is kept that gives no sign of life: nothing is heard of it, or it takes
+    /// nothing of what it is sent.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        Duration::from_secs(self.ping_interval_s + self.ping_timeout_s)
     }
 }
 

@@ -14,7 +14,7 @@ use super::pystr::strip_str;
 const MIN_SESSION_KEY: usize = 8;
 const CSRF_TOKEN_LEN: usize = 32;
 /// A year less a day, in seconds.
-const CSRF_MAX_AGE_S: i64 = 31_449_600;
+const CSRF_MAX_AGE_S: u64 = 31_449_600;
 /// What follows the name of a session's cookie to delete it.
 const DELETED: &str =
     "=\"\"; expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0; Path=/; SameSite=Lax";
@@ -91,7 +91,7 @@ pub fn effect(
     cookies: &Cookies<'_>,
     answered_by: AnsweredBy,
     session_known: bool,
-    now: i64,
+    now: u64,
     random: &mut dyn FnMut() -> [u8; 32],
 ) -> CookieEffect {
     let in_view = answered_by == AnsweredBy::View;
@@ -130,14 +130,15 @@ fn new_token(random: &mut dyn FnMut() -> [u8; 32]) -> String {
     token
 }
 
-fn csrf_cookie(token: &str, now: i64) -> String {
+fn csrf_cookie(token: &str, now: u64) -> String {
     let expires = http_date(now.saturating_add(CSRF_MAX_AGE_S));
     format!("csrftoken={token}; expires={expires}; Max-Age={CSRF_MAX_AGE_S}; Path=/; SameSite=Lax")
 }
 
 /// `Fri, 19 Nov 2027 09:50:15 GMT`.
-fn http_date(unix_seconds: i64) -> String {
-    let time = jiff::Timestamp::from_second(unix_seconds).unwrap_or(jiff::Timestamp::MAX);
+fn http_date(unix_seconds: u64) -> String {
+    let seconds = i64::try_from(unix_seconds).unwrap_or(i64::MAX);
+    let time = jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX);
     let mut out = String::new();
     let _infallible = write!(out, "{}", time.strftime("%a, %d %b %Y %H:%M:%S GMT"));
     out
@@ -193,7 +194,7 @@ fn octal_escape(escape: &str) -> Option<(char, &str)> {
 mod tests {
     use super::*;
 
-    const NOW: i64 = 1_795_168_215; // 2026-11-20 09:50:15 UTC
+    const NOW: u64 = 1_795_168_215; // 2026-11-20 09:50:15 UTC
 
     fn effect_of(header: &str, answered_by: AnsweredBy, known: bool) -> CookieEffect {
         let cookies = Cookies::parse(&[header.as_bytes()], "sessionid");

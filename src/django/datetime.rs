@@ -1,16 +1,16 @@
-//! Points in time as the original stored, sent and logged them.
+//! Points in time as the original stored and sent them.
 //!
-//! Stands in for Python's `datetime.isoformat`, for `DateTimeField` of Django REST framework (the
-//! wire), and for Django's adaptation of datetimes to `SQLite` (the tables). Other databases have a
-//! type of their own for datetimes, and convert in their store.
+//! Stands in for `DateTimeField` of Django REST framework (the wire), and for Django's adaptation of
+//! datetimes to `SQLite` (the tables). Other databases have a type of their own for datetimes, and
+//! convert in their store.
 
 mod read;
-
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 
 use read::Reader;
+
+use crate::clock::since_1970;
 
 const MICROS: i64 = 1_000_000;
 const DAY_S: i64 = 86_400;
@@ -23,9 +23,7 @@ impl Timestamp {
     /// The system's clock.
     #[must_use]
     pub fn now() -> Self {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        let micros = since.map_or(0, |elapsed| elapsed.as_micros());
-        Timestamp(i64::try_from(micros).unwrap_or(i64::MAX))
+        Timestamp(i64::try_from(since_1970().as_micros()).unwrap_or(i64::MAX))
     }
 
     #[must_use]
@@ -80,39 +78,21 @@ pub fn in_range(t: Timestamp, zone: &Zone) -> bool {
     (1..=9999).contains(&Civil::of(t).year) && (1..=9999).contains(&Civil::of(local(t, zone)).year)
 }
 
-/// A datetime of the REST and WebSocket messages: see [`write_wire`].
+/// A datetime of the REST and WebSocket messages: `2026-11-20T17:54:04.849273+09:00`, without the
+/// fraction if it is zero, seconds in the offset if it has any, `Z` if it is zero. Only for times
+/// that are [`in_range`]. Tests: `the_wire_has_six_digits_or_no_fraction_at_all`,
+/// `historic_offsets_apply`, `an_offset_of_zero_is_z`.
 #[must_use]
 pub fn to_wire(t: Timestamp, zone: &Zone) -> String {
-    text(|out| write_wire(out, t, zone))
-}
-
-/// Appends `2026-11-20T17:54:04.849273+09:00`: no fraction if it is zero, seconds in the offset if
-/// it has any, `Z` if it is zero. Only for times that are [`in_range`]. Tests:
-/// `the_wire_has_six_digits_or_no_fraction_at_all`, `historic_offsets_apply`,
-/// `an_offset_of_zero_is_z_on_the_wire_only`.
-pub fn write_wire(out: &mut Vec<u8>, t: Timestamp, zone: &Zone) {
-    let offset_s = zone.offset_s(t);
-    write_civil(out, local(t, zone), b'T');
-    if offset_s == 0 {
-        out.push(b'Z');
-    } else {
-        write_offset(out, offset_s);
-    }
-}
-
-/// Python's `datetime.isoformat` in UTC, which keeps the `+00:00`: `created_at` of the event log.
-#[must_use]
-pub fn to_iso_utc(t: Timestamp) -> String {
     text(|out| {
-        write_civil(out, t, b'T');
-        write_offset(out, 0);
+        let offset_s = zone.offset_s(t);
+        write_civil(out, local(t, zone), b'T');
+        if offset_s == 0 {
+            out.push(b'Z');
+        } else {
+            write_offset(out, offset_s);
+        }
     })
-}
-
-/// Python's `datetime.now().isoformat()`, without an offset: `timestamp` of the event log.
-#[must_use]
-pub fn to_iso_local(t: Timestamp, zone: &Zone) -> String {
-    text(|out| write_civil(out, local(t, zone), b'T'))
 }
 
 /// What Django stores in a datetime column of `SQLite`: `2026-11-20 08:54:04.849273`, in UTC, without
@@ -275,11 +255,9 @@ mod tests {
     }
 
     #[test]
-    fn an_offset_of_zero_is_z_on_the_wire_only() {
+    fn an_offset_of_zero_is_z() {
         let t = at("2026-11-20 08:54:04.849273");
         assert_eq!(to_wire(t, &Zone::utc()), "2026-11-20T08:54:04.849273Z");
-        assert_eq!(to_iso_utc(t), "2026-11-20T08:54:04.849273+00:00");
-        assert_eq!(to_iso_local(t, &seoul()), "2026-11-20T17:54:04.849273");
     }
 
     #[test]

@@ -10,9 +10,6 @@ pub const NOT_FOUND: &str = "\n<!doctype html>\n<html lang=\"en\">\n<head>\n  <t
 /// A request Django finds suspicious (bad `Host`, too many form fields), 400.
 pub const BAD_REQUEST: &str = "\n<!doctype html>\n<html lang=\"en\">\n<head>\n  <title>Bad Request (400)</title>\n</head>\n<body>\n  <h1>Bad Request (400)</h1><p></p>\n</body>\n</html>\n";
 
-/// An exception nobody caught, 500.
-pub const SERVER_ERROR: &str = "\n<!doctype html>\n<html lang=\"en\">\n<head>\n  <title>Server Error (500)</title>\n</head>\n<body>\n  <h1>Server Error (500)</h1><p></p>\n</body>\n</html>\n";
-
 /// An answer of the API for somebody who looks at it in a browser. Everything is escaped.
 #[must_use]
 pub fn readable_page(name: &str, description: &str, status: &str, json_pretty: &str) -> String {
@@ -59,7 +56,6 @@ mod tests {
     fn the_error_pages_are_as_long_as_djangos() {
         assert_eq!(NOT_FOUND.len(), 179);
         assert_eq!(BAD_REQUEST.len(), 143);
-        assert_eq!(SERVER_ERROR.len(), 145);
     }
 
     #[test]

@@ -25,14 +25,14 @@ pub fn str_of(value: &Value) -> Text {
 ///
 /// Takes a stack frame for each level of nesting, which whoever made the value has bounded.
 #[must_use]
-pub fn repr_of(value: &Value) -> String {
+fn repr_of(value: &Value) -> String {
     let mut out = String::new();
     repr_into(&mut out, value);
     out
 }
 
 /// Appends `repr(value)`.
-pub fn repr_into(out: &mut String, value: &Value) {
+fn repr_into(out: &mut String, value: &Value) {
     match value {
         Value::Null => out.push_str("None"),
         Value::Bool(true) => out.push_str("True"),
@@ -109,7 +109,7 @@ pub fn decimal_digit(c: char) -> Option<u32> {
 
 /// `repr(float)`: `inf`, `-inf` and `nan`, else as [`write_float`].
 #[must_use]
-pub fn float_repr(float: f64) -> String {
+fn float_repr(float: f64) -> String {
     if float.is_nan() {
         return "nan".to_owned();
     }

@@ -6,16 +6,10 @@ const LOW: &str = "95031212-7823-4748-bb78-b212d36b0000";
 const HIGH: &str = "95031212-7823-4748-bb78-b212d36bffff";
 
 fn side(percent: u8, path: &str, upgrade: bool) -> Side {
-    let flags = [
-        (
-            "gateway.upstream".to_owned(),
-            "http://127.0.0.1:1".to_owned(),
-        ),
-        ("gateway.rollout_percent".to_owned(), percent.to_string()),
-    ];
-    let config = Config::load(None, std::iter::empty(), &flags)
-        .unwrap()
-        .config;
+    let config = Config::of(&[
+        ("gateway.upstream", "http://127.0.0.1:1"),
+        ("gateway.rollout_percent", &percent.to_string()),
+    ]);
     let gateway = Gateway::of(&config, &Arc::default()).unwrap().unwrap();
     let mut headers = HeaderMap::new();
     if upgrade {
@@ -81,6 +75,6 @@ fn what_is_not_the_chat_is_django_s_and_what_operators_ask_is_ours() {
 
 #[test]
 fn without_an_upstream_there_is_no_gateway() {
-    let config = Config::load(None, std::iter::empty(), &[]).unwrap().config;
+    let config = Config::of(&[]);
     assert!(Gateway::of(&config, &Arc::default()).unwrap().is_none());
 }

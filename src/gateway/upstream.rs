@@ -26,7 +26,7 @@ use super::{
 use crate::{
     config::Upstream as Address,
     metrics::Metrics,
-    server::{Io, Socket, Stream},
+    server::{Io, Stream},
 };
 
 /// How long an unused connection is kept: less than the 5 s after which Uvicorn, the most impatient
@@ -269,14 +269,14 @@ impl Upstream {
             Address::Tcp(address) | Address::Tls(address) => address,
             Address::Unix(path) => {
                 let stream = UnixStream::connect(path).await?;
-                return Ok(Io::Plain(Socket::Unix(stream)));
+                return Ok(Io::Plain(stream.into()));
             }
         };
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         Ok(match &self.tls {
-            Some(tls) => Io::Tls(Box::new(tls.over(Socket::Tcp(stream)).await?)),
-            None => Io::Plain(Socket::Tcp(stream)),
+            Some(tls) => Io::Tls(Box::new(tls.over(stream.into()).await?)),
+            None => Io::Plain(stream.into()),
         })
     }
 

@@ -126,10 +126,7 @@ mod tests {
     use super::*;
 
     fn config(allowed: &str) -> Config {
-        let flags = [("cors.allowed_origins".to_owned(), allowed.to_owned())];
-        Config::load(None, std::iter::empty(), &flags)
-            .unwrap()
-            .config
+        Config::of(&[("cors.allowed_origins", allowed)])
     }
 
     fn request(method: &str, path: &str, headers: &[(&'static str, &'static str)]) -> Request<()> {

@@ -47,16 +47,6 @@ mod tests {
     /// The methods of each path.
     type Paths = BTreeMap<String, BTreeSet<String>>;
 
-    fn config(flags: &[(&str, &str)]) -> Config {
-        let flags: Vec<_> = flags
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect();
-        Config::load(None, std::iter::empty(), &flags)
-            .unwrap()
-            .config
-    }
-
     fn documented(config: &Config) -> Paths {
         let document: Value = serde_json::from_str(&document(config)).unwrap();
         let methods = |item: &Value| {
@@ -75,7 +65,7 @@ mod tests {
 
     #[test]
     fn every_route_is_in_the_document_with_its_methods_and_nothing_else_is() {
-        let config = config(&[]);
+        let config = Config::of(&[]);
         let mut routes = BTreeSet::new();
         for (template, methods) in documented(&config) {
             let path = template
@@ -120,7 +110,7 @@ mod tests {
 
     #[test]
     fn what_identity_and_limits_may_answer_is_in_the_document() {
-        let document: Value = serde_json::from_str(&document(&config(&[]))).unwrap();
+        let document: Value = serde_json::from_str(&document(&Config::of(&[]))).unwrap();
         for (path, item) in document["paths"].as_object().unwrap() {
             let operation = item.as_object().unwrap().iter();
             let operation = operation.filter(|(name, _)| *name != "parameters");
@@ -140,7 +130,7 @@ mod tests {
 
     #[test]
     fn the_paths_are_those_of_the_settings() {
-        let config = config(&[
+        let config = Config::of(&[
             ("django.url_prefix", "/talk/"),
             ("django.ws_prefix", "/live/"),
         ]);

@@ -49,12 +49,49 @@ pub struct Request {
 /// Permits for the KiB of a large body.
 type Room = Option<OwnedSemaphorePermit>;
 
+/// The memory that bodies may take together. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Bodies {
+    /// A permit for each KiB of the large ones.
+    room: Arc<Semaphore>,
+    /// Most bytes of one body.
+    max: usize,
+}
+
+impl Bodies {
+    /// Of `server.body_memory_mib`.
+    #[must_use]
+    pub fn new(mib: u32) -> Self {
+        let kib = usize::try_from(mib)
+            .unwrap_or(usize::MAX)
+            .saturating_mul(1024);
+        Bodies {
+            room: Arc::new(Semaphore::new(kib.min(Semaphore::MAX_PERMITS))),
+            max: kib.saturating_mul(1024).min(BODY_MAX),
+        }
+    }
+
+    /// Makes `room` enough for so many bytes.
+    fn grow(&self, room: &mut Room, size: usize) -> Result<(), Unreadable> {
+        let held = room.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let more = size.div_ceil(1024).saturating_sub(held);
+        let more = u32::try_from(more).map_err(|_| Unreadable::NoRoom)?;
+        let more = Arc::clone(&self.room).try_acquire_many_owned(more);
+        let more = more.map_err(|_| Unreadable::NoRoom)?;
+        match room {
+            Some(room) => room.merge(more),
+            None => *room = Some(more),
+        }
+        Ok(())
+    }
+}
+
 /// Why a request cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unreadable {
     /// Bytes in the path or query that are not ASCII: Twisted's bare 400.
     Target,
-    /// The body has more than 64 MiB: 413.
+    /// The body has more than 64 MiB, or than all bodies may take together: 413.
     TooLarge,
     /// The body came too slowly: 408.
     TooSlow,
@@ -65,15 +102,11 @@ pub enum Unreadable {
 }
 
 impl Request {
-    /// Reads the body; `bodies` has a permit for each KiB that large ones may take together.
+    /// Reads the body.
     ///
     /// # Errors
     /// See [`Unreadable`].
-    pub async fn read(
-        head: Parts,
-        body: Incoming,
-        bodies: &Arc<Semaphore>,
-    ) -> Result<Self, Unreadable> {
+    pub async fn read(head: Parts, body: Incoming, bodies: &Bodies) -> Result<Self, Unreadable> {
         let mut request = Request::without_body(head)?;
         (request.body, request.room) = read_body(body, bodies).await?;
         Ok(request)
@@ -126,12 +159,12 @@ impl Request {
     }
 }
 
-async fn read_body<B>(mut body: B, bodies: &Arc<Semaphore>) -> Result<(Bytes, Room), Unreadable>
+async fn read_body<B>(mut body: B, bodies: &Bodies) -> Result<(Bytes, Room), Unreadable>
 where
     B: Body<Data = Bytes> + Unpin,
 {
     // What says that it is too large need not come first.
-    if body.size_hint().lower() > u64::try_from(BODY_MAX).unwrap_or(u64::MAX) {
+    if body.size_hint().lower() > u64::try_from(bodies.max).unwrap_or(u64::MAX) {
         return Err(Unreadable::TooLarge);
     }
     let (mut whole, mut room) = (BytesMut::new(), None);
@@ -146,28 +179,14 @@ where
             continue;
         };
         let size = whole.len() + data.len();
-        if size > BODY_MAX {
+        if size > bodies.max {
             return Err(Unreadable::TooLarge);
         }
         if size > SMALL {
-            grow(&mut room, size, bodies)?;
+            bodies.grow(&mut room, size)?;
         }
         whole.extend_from_slice(&data);
     }
-}
-
-/// Makes `room` enough for so many bytes.
-fn grow(room: &mut Room, size: usize, bodies: &Arc<Semaphore>) -> Result<(), Unreadable> {
-    let held = room.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-    let more = size.div_ceil(1024).saturating_sub(held);
-    let more = u32::try_from(more).map_err(|_| Unreadable::NoRoom)?;
-    let more = Arc::clone(bodies).try_acquire_many_owned(more);
-    let more = more.map_err(|_| Unreadable::NoRoom)?;
-    match room {
-        Some(room) => room.merge(more),
-        None => *room = Some(more),
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -203,35 +222,45 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_body_that_stops_coming_is_not_waited_for_long() {
         let began = tokio::time::Instant::now();
-        let read = read_body(Stalled(Some(Bytes::from_static(b"{"))), &room(1)).await;
+        let read = read_body(Stalled(Some(Bytes::from_static(b"{"))), &Bodies::new(8)).await;
         assert_eq!(read.unwrap_err(), Unreadable::TooSlow);
         assert_eq!(began.elapsed(), BODY_PATIENCE);
     }
 
     #[tokio::test]
     async fn a_body_of_unknown_size_is_read_up_to_the_limit() {
-        let body = Stalled(Some(Bytes::from(vec![0; BODY_MAX + 1])));
-        let read = read_body(body, &room(BODY_MAX)).await;
+        let (small, large) = (Bodies::new(8), Bodies::new(256));
+        for (bodies, max) in [(&small, 8 * MIB), (&large, BODY_MAX)] {
+            let body = Stalled(Some(Bytes::from(vec![0; max + 1])));
+            let read = read_body(body, bodies).await;
+            assert_eq!(read.unwrap_err(), Unreadable::TooLarge);
+        }
+        let (bytes, _) = read_body(body(8 * MIB), &small).await.unwrap();
+        assert_eq!(bytes.len(), 8 * MIB);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_can_never_fit_is_too_large_before_it_is_read() {
+        let bodies = Bodies::new(8);
+        let read = read_body(body(8 * MIB + 1), &bodies).await;
         assert_eq!(read.unwrap_err(), Unreadable::TooLarge);
-        let whole = http_body_util::Full::new(Bytes::from_static(b"{}"));
-        let (bytes, held) = read_body(whole, &room(0)).await.unwrap();
-        assert_eq!(bytes, "{}");
-        assert!(held.is_none());
+        assert!(read_body(body(8 * MIB), &bodies).await.is_ok());
     }
 
     #[tokio::test]
     async fn large_bodies_share_what_room_there_is_and_small_ones_need_none() {
-        let of = |size: usize| http_body_util::Full::new(Bytes::from(vec![b' '; size]));
-        let bodies = room(3 * SMALL);
-        let (_, one) = read_body(of(2 * SMALL), &bodies).await.unwrap();
-        let refused = read_body(of(2 * SMALL), &bodies).await;
+        let bodies = Bodies::new(8);
+        let (_, one) = read_body(body(5 * MIB), &bodies).await.unwrap();
+        let refused = read_body(body(5 * MIB), &bodies).await;
         assert_eq!(refused.unwrap_err(), Unreadable::NoRoom);
-        assert!(read_body(of(SMALL), &bodies).await.unwrap().1.is_none());
+        assert!(read_body(body(SMALL), &bodies).await.unwrap().1.is_none());
         drop(one);
-        assert!(read_body(of(2 * SMALL), &bodies).await.is_ok());
+        assert!(read_body(body(5 * MIB), &bodies).await.is_ok());
     }
 
-    fn room(bytes: usize) -> Arc<Semaphore> {
-        Arc::new(Semaphore::new(bytes / 1024))
+    const MIB: usize = 1024 * 1024;
+
+    fn body(size: usize) -> http_body_util::Full<Bytes> {
+        http_body_util::Full::new(Bytes::from(vec![b' '; size]))
     }
 }

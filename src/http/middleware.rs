@@ -1,10 +1,7 @@
 //! The order in which a request is looked at: Daphne, then Django's middleware, then REST
 //! framework, then the view. An earlier refusal wins over a later one.
 
-use std::{
-    sync::Arc,
-    time::{Instant, SystemTime},
-};
+use std::{sync::Arc, time::Instant};
 
 use hyper::{
     HeaderMap, Method, StatusCode,
@@ -27,6 +24,7 @@ use crate::{
         Admission,
         identity::{Credentials, Denied},
     },
+    clock::since_1970,
     django::{
         basic_auth,
         body::{self, Entry},
@@ -112,7 +110,7 @@ async fn answer(app: &App, request: &Request) -> (&'static str, Response) {
             return (label, reply::read_only());
         }
         Some(Route::Healthz) => return (label, ops::healthz()),
-        Some(Route::Readyz) => return (label, ops::readyz(app).await),
+        Some(Route::Readyz) => return (label, ops::readyz(app, true).await),
         Some(Route::Metrics) => return (label, ops::metrics(app)),
         _ if !host::is_valid(&request.values(&HOST)) => {
             Answer::new(AnsweredBy::Outside, reply::bad_host())
@@ -241,7 +239,8 @@ async fn with_cookies(app: &App, request: &Request, answer: Answer) -> Response 
         }
         _ => true,
     };
-    let effect = cookies::effect(&sent, answered_by, known, unix_seconds(), &mut random_bytes);
+    let now = since_1970().as_secs();
+    let effect = cookies::effect(&sent, answered_by, known, now, &mut random_bytes);
     let headers = response.headers_mut();
     for cookie in &effect.set_cookie {
         if let Ok(value) = HeaderValue::from_str(cookie) {
@@ -260,13 +259,6 @@ fn vary_on_cookie(headers: &mut HeaderMap) {
         _ => "Cookie",
     };
     headers.insert(VARY, HeaderValue::from_static(vary));
-}
-
-fn unix_seconds() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// Bytes for a CSRF token. Nothing is protected by it here, so a system without randomness to

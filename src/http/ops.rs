@@ -19,25 +19,22 @@ pub fn healthz() -> Response {
     status(StatusCode::OK, &[("status", "ok")])
 }
 
-/// Whether requests would be served now: 503 names what keeps them from it.
-pub async fn readyz(app: &App) -> Response {
+/// Whether requests would be served now: 503 names what keeps them from it. `has_place` is whether
+/// there is a connection left for them.
+pub async fn readyz(app: &App, has_place: bool) -> Response {
     let store = tokio::time::timeout(PATIENCE, app.store.ping()).await;
     let layer = tokio::time::timeout(PATIENCE, app.layer.ping()).await;
     let slow = || "no answer within 2 s".to_owned();
     let store = store.map_or_else(|_| Err(slow()), |answer| answer.map_err(|e| e.to_string()));
     let layer = layer.map_or_else(|_| Err(slow()), |answer| answer.map_err(|e| e.to_string()));
     let draining = app.drain.has_begun();
-    let ready = store.is_ok() && layer.is_ok() && !draining;
+    let well = store.is_ok() && layer.is_ok();
     let word = |part: &Result<(), String>| part.clone().err().unwrap_or_else(|| "ok".into());
-    let overall = match (ready, draining) {
-        (true, _) => "ok",
-        (false, true) => "draining",
-        (false, false) => "unavailable",
-    };
-    let code = if ready {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
+    let (code, overall) = match (draining, well, has_place) {
+        (true, ..) => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+        (_, false, _) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        (.., false) => (StatusCode::SERVICE_UNAVAILABLE, "full"),
+        _ => (StatusCode::OK, "ok"),
     };
     status(
         code,

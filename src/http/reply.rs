@@ -1,5 +1,5 @@
-//! An answer before it has headers: a status and a value, a listing, or a page. What Django adds to every
-//! answer of a kind is added here.
+//! An answer before it has headers: a status and a value, a listing, or a page. What Django adds to
+//! every answer of a kind is added here.
 
 use bytes::Bytes;
 use hyper::{
@@ -284,7 +284,8 @@ pub fn bare(status: StatusCode) -> Response {
     response
 }
 
-/// For a request whose body would take more memory than there is left for bodies.
+/// For a request for which there is no room now: its body would take more memory than is left for
+/// bodies, or too many connections are open.
 #[must_use]
 pub fn no_room() -> Response {
     let mut response = bare(StatusCode::SERVICE_UNAVAILABLE);

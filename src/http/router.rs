@@ -171,12 +171,8 @@ mod tests {
 
     const ID: &str = "95031212-7823-4748-bb78-b212d36b6db3";
 
-    fn config() -> Config {
-        Config::load(None, std::iter::empty(), &[]).unwrap().config
-    }
-
     fn route(path: &str) -> Option<Route> {
-        Route::of(&path.replace("ID", ID), &config())
+        Route::of(&path.replace("ID", ID), &Config::of(&[]))
     }
 
     #[test]
@@ -205,7 +201,7 @@ mod tests {
 
     #[test]
     fn metrics_with_an_address_of_their_own_are_not_here() {
-        let mut config = config();
+        let mut config = Config::of(&[]);
         assert_eq!(Route::of("/metrics", &config), Some(Route::Metrics));
         config.metrics.bind = Some(Bind::any(9000));
         assert_eq!(Route::of("/metrics", &config), None);
@@ -231,13 +227,13 @@ mod tests {
 
     #[test]
     fn a_socket_is_found_by_its_exact_path() {
-        assert!(socket(&format!("/ws/chat/{ID}/"), &config()).is_some());
+        assert!(socket(&format!("/ws/chat/{ID}/"), &Config::of(&[])).is_some());
         for path in [
             format!("/ws/chat/{ID}"),
             format!("/ws/chat/{ID}/x/"),
             "/ws/chat//".into(),
         ] {
-            assert_eq!(socket(&path, &config()), None, "{path}");
+            assert_eq!(socket(&path, &Config::of(&[])), None, "{path}");
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::{
 
 /// How long it is remembered that a message has been delivered: longer than the layer can keep an
 /// event on its way, so that nothing is shown twice.
-pub const MEMORY: Duration = Duration::from_secs(90);
+const MEMORY: Duration = Duration::from_secs(90);
 
 /// Most deliveries that are remembered. Past it a repair shows some messages again rather than
 /// taking more memory.

@@ -29,10 +29,7 @@ impl World {
         let directory = std::env::temp_dir().join(format!("chatferry-hub-{}", Uuid::new_v4()));
         std::fs::create_dir(&directory).unwrap();
         let url = format!("sqlite://{}/chat.sqlite3", directory.display());
-        let flags = [("store.url".to_owned(), url)];
-        let config = Config::load(None, std::iter::empty(), &flags)
-            .unwrap()
-            .config;
+        let config = Config::of(&[("store.url", &url)]);
         let metrics = Arc::new(Metrics::new());
         let store = store::open(&config, Arc::clone(&metrics)).await.unwrap();
         let layer = Arc::new(MemoryLayer::new());

@@ -57,6 +57,25 @@ impl MemoryLayer {
         self.members(group).len()
     }
 
+    /// Hands an event to one channel. What it returns ends when the event has been taken, and with
+    /// an error always: the other half is dropped, not used.
+    fn put(
+        &self,
+        local: String,
+        event: &Arc<Event>,
+        sent: Departure,
+    ) -> Result<oneshot::Receiver<()>, LayerError> {
+        let (taken, waiting) = oneshot::channel();
+        let delivery = Delivery {
+            local,
+            event: Arc::clone(event),
+            sent,
+            _taken: taken,
+        };
+        self.inbox.send(delivery).map_err(|_| LayerError::Closed)?;
+        Ok(waiting)
+    }
+
     fn members(&self, group: &str) -> Vec<String> {
         let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
         let members = groups.get(group).into_iter().flatten();
@@ -103,24 +122,10 @@ impl ChannelLayer for MemoryLayer {
 
     fn group_send(&self, group: &str, event: Event) -> Sent {
         let (event, sent) = (Arc::new(event), Departure::now());
-        let mut untaken = Vec::new();
-        for local in self.members(group) {
-            let (taken, waiting) = oneshot::channel();
-            let event = Arc::clone(&event);
-            let delivery = Delivery {
-                local,
-                event,
-                sent,
-                _taken: taken,
-            };
-            if self.inbox.send(delivery).is_err() {
-                return Box::pin(async { Err(LayerError::Closed) });
-            }
-            untaken.push(waiting);
-        }
+        let members = self.members(group).into_iter();
+        let untaken: Result<Vec<_>, _> = members.map(|it| self.put(it, &event, sent)).collect();
         Box::pin(async move {
-            for waiting in untaken {
-                // It ends with an error always: the other half is dropped, not used.
+            for waiting in untaken? {
                 let _ = waiting.await;
             }
             Ok(())
@@ -145,15 +150,11 @@ impl ChannelLayer for MemoryLayer {
     }
 
     async fn send(&self, channel: &str, event: Event) -> Result<(), LayerError> {
-        let (taken, waiting) = oneshot::channel();
-        let (local, event) = (local(channel).to_owned(), Arc::new(event));
-        let delivery = Delivery {
-            local,
-            event,
-            sent: Departure::now(),
-            _taken: taken,
-        };
-        self.inbox.send(delivery).map_err(|_| LayerError::Closed)?;
+        let waiting = self.put(
+            local(channel).to_owned(),
+            &Arc::new(event),
+            Departure::now(),
+        )?;
         let _ = waiting.await;
         Ok(())
     }

@@ -10,12 +10,7 @@ fn limits(flags: &[(&str, &str)]) -> Option<Arc<Limits>> {
 /// Those of a server that knows its callers, or does not.
 fn limits_with(identity: &str, flags: &[(&str, &str)]) -> Option<Arc<Limits>> {
     let flags = [&[("auth.identity", identity)], flags].concat();
-    let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
-    let flags: Vec<_> = flags.iter().map(own).collect();
-    let config = Config::load(None, std::iter::empty(), &flags)
-        .unwrap()
-        .config;
-    Limits::of(&config, Arc::new(Metrics::new()))
+    Limits::of(&Config::of(&flags), Arc::new(Metrics::new()))
 }
 
 fn at(limits: &Arc<Limits>, address: &str) -> Meter {

@@ -2,7 +2,7 @@
 //! `/proc` nothing is known, and the numbers stay 0.
 
 use std::fs;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// Clock ticks in a second of `/proc`: Linux shows user space this many on every machine.
 const TICKS: u64 = 100;
@@ -29,12 +29,6 @@ impl Process {
             max_fds: max_fds(&text("limits")),
         }
     }
-}
-
-/// Unix seconds of now: the start of a process that asks as one of the first things it does.
-pub fn now() -> f64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.unwrap_or_default().as_secs_f64()
 }
 
 /// The number behind `name` in `/proc/self/status`.

@@ -102,9 +102,9 @@ impl Listener {
                 let (stream, _) = listener.accept().await?;
                 // Chat frames are small and must not wait for each other.
                 stream.set_nodelay(true)?;
-                Ok(Socket::Tcp(stream))
+                Ok(stream.into())
             }
-            Listener::Unix(listener) => Ok(Socket::Unix(listener.accept().await?.0)),
+            Listener::Unix(listener) => Ok(listener.accept().await?.0.into()),
         }
     }
 }

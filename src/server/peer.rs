@@ -59,10 +59,7 @@ mod tests {
     /// The client seen behind `peer`, where `10.0.0.0/8` and `fd00::/8` are trusted.
     fn client(peer: Option<&str>, lists: &[&'static str]) -> String {
         let trusted = ("server.trusted_proxies", "10.0.0.0/8,fd00::/8");
-        let flags = [(trusted.0.to_owned(), trusted.1.to_owned())];
-        let config = Config::load(None, std::iter::empty(), &flags)
-            .unwrap()
-            .config;
+        let config = Config::of(&[trusted]);
         let mut headers = HeaderMap::new();
         for list in lists {
             headers.append(FORWARDED_FOR, HeaderValue::from_static(list));

@@ -1,26 +1,63 @@
 //! What is under a connection: a socket of whichever kind, TLS over it or not, and its place among
 //! the connections that may be open.
+//!
+//! A client that reads nothing of what it is sent must not hold what stands behind its answer: a
+//! body, a page of the store, a connection to Django. So a write that makes no progress fails after
+//! a while, and with it the connection.
 
 use std::{
     io,
     net::IpAddr,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
     sync::OwnedSemaphorePermit,
+    time::{Sleep, sleep},
 };
 use tokio_rustls::TlsStream;
 
 use crate::metrics::Held;
 
-/// The kinds of sockets a server listens on.
-pub enum Socket {
+/// A socket of the system's, of either kind that a server listens on.
+pub struct Socket {
+    kind: Kind,
+    /// `None` if the other end may take as long as it likes.
+    patience: Option<Patience>,
+}
+
+enum Kind {
     Tcp(TcpStream),
     Unix(UnixStream),
+}
+
+/// For how long the other end may take nothing of what is written to it.
+struct Patience {
+    limit: Duration,
+    /// Since it last took something; none while it takes everything.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Patience {
+    /// What has become of a write: an error once the other end has taken nothing for too long.
+    fn bound(
+        &mut self,
+        written: Poll<io::Result<usize>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.timer = None;
+            return written;
+        }
+        let limit = self.limit;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
+        let late = || Err(io::ErrorKind::TimedOut.into());
+        timer.as_mut().poll(cx).map(|()| late())
+    }
 }
 
 /// A socket as it is, or with TLS over it.
@@ -42,13 +79,49 @@ pub struct Place {
     pub open: Held,
 }
 
+impl From<TcpStream> for Socket {
+    fn from(socket: TcpStream) -> Self {
+        Socket {
+            kind: Kind::Tcp(socket),
+            patience: None,
+        }
+    }
+}
+
+impl From<UnixStream> for Socket {
+    fn from(socket: UnixStream) -> Self {
+        Socket {
+            kind: Kind::Unix(socket),
+            patience: None,
+        }
+    }
+}
+
 impl Socket {
+    /// Fails writes when the other end has taken nothing for as long as `limit`.
+    #[must_use]
+    pub fn with_patience(self, limit: Duration) -> Self {
+        let patience = Some(Patience { limit, timer: None });
+        Socket { patience, ..self }
+    }
+
+    fn bound(
+        &mut self,
+        written: Poll<io::Result<usize>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.patience {
+            Some(patience) => patience.bound(written, cx),
+            None => written,
+        }
+    }
+
     /// Who is at the other end; nobody has an address over a Unix socket.
     #[must_use]
     pub fn peer(&self) -> Option<IpAddr> {
-        match self {
-            Socket::Tcp(socket) => socket.peer_addr().ok().map(|it| it.ip().to_canonical()),
-            Socket::Unix(_) => None,
+        match &self.kind {
+            Kind::Tcp(socket) => socket.peer_addr().ok().map(|it| it.ip().to_canonical()),
+            Kind::Unix(_) => None,
         }
     }
 }
@@ -105,6 +178,98 @@ macro_rules! passes_on {
     };
 }
 
-passes_on!(Socket: Socket::Tcp(socket) => socket, Socket::Unix(socket) => socket);
+passes_on!(Kind: Kind::Tcp(socket) => socket, Kind::Unix(socket) => socket);
 passes_on!(Io: Io::Plain(socket) => socket, Io::Tls(tls) => tls);
 passes_on!(Stream: Stream { io, .. } => io);
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().kind).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.kind).poll_write(cx, bytes);
+        self.bound(written, cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.kind).poll_write_vectored(cx, slices);
+        self.bound(written, cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.kind).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.kind).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::{
+        io::AsyncWriteExt,
+        time::{Instant, timeout},
+    };
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(50);
+
+    /// More than the system keeps for anybody who does not read.
+    const MUCH: usize = 64 * 1024 * 1024;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_nothing_for_too_long_is_not_waited_for() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let mut socket = Socket::from(ours).with_patience(LIMIT);
+        let began = Instant::now();
+        let written = socket.write_all(&vec![0; MUCH]).await;
+        assert_eq!(written.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(began.elapsed().as_secs(), LIMIT.as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_a_little_now_and_then_is_waited_for() {
+        let mut patience = Patience {
+            limit: LIMIT,
+            timer: None,
+        };
+        for _ in 0..3 {
+            let waiting = timeout(LIMIT / 2, run_out(&mut patience)).await;
+            assert!(waiting.is_err());
+            let taken = poll_fn(|cx| patience.bound(Poll::Ready(Ok(1)), cx));
+            assert_eq!(taken.await.unwrap(), 1);
+        }
+        let anew = Instant::now();
+        run_out(&mut patience).await;
+        assert_eq!(anew.elapsed().as_secs(), LIMIT.as_secs());
+    }
+
+    /// Waits while nothing is taken.
+    async fn run_out(patience: &mut Patience) {
+        let failed = poll_fn(|cx| patience.bound(Poll::Pending, cx)).await;
+        assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+}

@@ -151,18 +151,35 @@ pub fn compare(
     findings
 }
 
-/// Fails if tables are missing that are not ours to make.
+/// The statements of `script`, a line each, that make the `missing` tables, their constraints and
+/// their indexes.
 ///
 /// # Errors
-/// [`StoreError::Schema`]: those with names of their own are Django's.
-pub fn may_be_made(missing: &[&str], tables: &Tables) -> Result<(), StoreError> {
+/// [`StoreError::Schema`]: tables with names of their own are not ours to make but Django's.
+pub fn statements<'a>(
+    script: &'a str,
+    missing: &[&str],
+    tables: &Tables,
+) -> Result<Vec<&'a str>, StoreError> {
     match missing.first() {
         Some(first) if *tables != Tables::default() => Err(StoreError::Schema(format!(
             "table {first} is missing, and tables with names of their own are made by Django: run \
              `manage.py migrate` first"
         ))),
-        _ => Ok(()),
+        _ => Ok(script
+            .lines()
+            .filter(|line| missing.iter().any(|table| is_about(line, table)))
+            .collect()),
     }
+}
+
+fn is_about(statement: &str, table: &str) -> bool {
+    ['"', '`'].into_iter().any(|quote| {
+        let name = format!("{quote}{table}{quote}");
+        statement.starts_with(&format!("CREATE TABLE {name} "))
+            || statement.starts_with(&format!("ALTER TABLE {name} "))
+            || statement.contains(&format!(" ON {name} "))
+    })
 }
 
 /// Lets nobody start on tables that cannot be used.
@@ -175,4 +192,24 @@ pub fn require(findings: &[Finding]) -> Result<(), StoreError> {
     }
     let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
     Err(StoreError::Schema(lines.join("\n")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_statement_belongs_to_one_table() {
+        for script in [
+            include_str!("../../migrations/mysql/0001_chat.sql"),
+            include_str!("../../migrations/postgres/0001_chat.sql"),
+            include_str!("../../migrations/sqlite/0001_chat.sql"),
+        ] {
+            for line in script.lines() {
+                let names = ["conversations", "messages", "delivery_receipts"];
+                let about = names.iter().filter(|name| is_about(line, name)).count();
+                assert_eq!(about, 1, "{line}");
+            }
+        }
+    }
 }

@@ -8,7 +8,7 @@
 use std::{
     pin::pin,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use bytes::{Bytes, BytesMut};
@@ -33,6 +33,7 @@ use crate::{
     app::App,
     auth::Admission,
     chat::ChatError,
+    clock::since_1970,
     django::drf::Detail,
     gateway::{Side, rollout::Moved},
     hub::Membership,
@@ -300,7 +301,8 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
         if self.until.is_some_and(|until| until <= now) {
             return self.session.close(Reason::Expired);
         }
-        self.session.beat(&self.heartbeat.beat(now, unix_nanos()))
+        let unix_nanos = u64::try_from(since_1970().as_nanos()).unwrap_or(u64::MAX);
+        self.session.beat(&self.heartbeat.beat(now, unix_nanos))
     }
 
     fn take_events(&mut self) -> Action {
@@ -415,11 +417,4 @@ async fn to_end(moved: &mut Option<Moved>) {
         Some(moved) => moved.await,
         None => std::future::pending().await,
     }
-}
-
-fn unix_nanos() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }

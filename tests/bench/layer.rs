@@ -21,11 +21,12 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use chatferry::{
     chat::Event,
+    clock::since_1970,
     config::Config,
     layer::{
         ChannelLayer, Received,
@@ -193,10 +194,7 @@ async fn layer(url: &str) -> Arc<dyn ChannelLayer> {
 }
 
 fn now_ns() -> i128 {
-    let since = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap();
-    i128::try_from(since.as_nanos()).unwrap()
+    i128::try_from(since_1970().as_nanos()).unwrap()
 }
 
 /// Prints the rate, and p50 and p99 of the latency in milliseconds.

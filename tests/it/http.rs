@@ -107,14 +107,14 @@ async fn who_expects_to_be_told_to_continue_is_told() {
 
 #[tokio::test]
 async fn a_body_that_is_announced_as_too_large_is_refused_before_it_comes() {
-    let server = Server::start().await;
-    let mut connection = server.connect().await;
-    let bytes = create(
-        &format!("Content-Length: {}\r\n", 64 * 1024 * 1024 + 1),
-        "{",
-    );
-    assert_eq!(connection.ask(bytes).await.status, 413);
-    connection.closed().await;
+    for (memory_mib, limit_mib) in [("256", 64), ("8", 8)] {
+        let server = Server::with(&[("server.body_memory_mib", memory_mib)]).await;
+        let mut connection = server.connect().await;
+        let length = limit_mib * 1024 * 1024 + 1;
+        let bytes = create(&format!("Content-Length: {length}\r\n"), "{");
+        assert_eq!(connection.ask(bytes).await.status, 413);
+        connection.closed().await;
+    }
 }
 
 #[tokio::test]
@@ -302,33 +302,6 @@ async fn a_client_that_breaks_off_disturbs_nobody() {
         server.metric("chatferry_connections_open").await <= 1.0
     })
     .await;
-}
-
-#[tokio::test]
-async fn one_connection_too_many_is_told_to_come_back() {
-    let server = Server::with(&[("server.max_connections", "2")]).await;
-    let mut first = server.connect().await;
-    let second = server.connect().await;
-    let healthz = request("GET", "/healthz", &[], None);
-    assert_eq!(first.ask(&healthz).await.status, 200);
-    let mut third = server.connect().await;
-    let answer = third.answer().await;
-    assert_eq!(
-        (answer.status, answer.header("retry-after")),
-        (503, Some("1"))
-    );
-    third.closed().await;
-    drop(second);
-    until("a place", async || {
-        server.connect().await.ask(&healthz).await.status == 200
-    })
-    .await;
-    let metrics = first.ask(request("GET", "/metrics", &[], None)).await;
-    assert!(
-        !metrics
-            .text()
-            .contains("chatferry_connections_refused_total 0\n")
-    );
 }
 
 #[tokio::test]

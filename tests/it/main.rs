@@ -21,6 +21,7 @@ mod cli;
 mod drain;
 mod errors;
 mod frames;
+mod full;
 mod gateway;
 mod handshake;
 mod history;

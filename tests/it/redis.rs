@@ -1,10 +1,11 @@
 //! The channel layer on real Redis servers: what stands in Redis, what happens when it goes away,
 //! and that live Python processes and ours hear each other.
 //!
-//! Each test starts the servers it needs from an installed `redis-server`. `CHATFERRY_TEST_CHANNELS`
-//! names Pythons with `channels_redis`, separated by colons; `tests/run` makes one for each
-//! `requirements-*.txt` here. What is missing is said, and its tests are skipped. Which statement of the wire
-//! contract is shown by which test stands in `src/layer/README.md`.
+//! Each test starts the servers it needs from an installed `redis-server`.
+//! `CHATFERRY_TEST_CHANNELS` names Pythons with `channels_redis`, separated by colons; `tests/run`
+//! makes one for each `requirements-*.txt` here. What is missing is said, and its tests are
+//! skipped. Which statement of the wire contract is shown by which test stands in
+//! `src/layer/README.md`.
 
 mod audience;
 mod beside;

@@ -19,7 +19,7 @@ import websockets
 from channels_redis.core import RedisChannelLayer
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path += [str(ROOT / "compat" / "kit"), str(ROOT / "compat" / "deploy")]
+sys.path.append(str(ROOT / "tests" / "runner"))
 
 import services
 from servers import REFERENCE, clean_environment, free_port, launch, migrate_reference
@@ -33,18 +33,16 @@ PAUSE_S = 0.2
 
 
 class Servers:
-    """Django, Redis and the three, until the test case ends."""
+    """Django, Redis and the three, for as long as `stack` is open."""
 
-    def __init__(self, case, binary):
-        made = tempfile.TemporaryDirectory(prefix="chatferry-prometheus-")
-        case.addCleanup(made.cleanup)
-        self.directory = Path(made.name)
-        self.redis = services.redis(case)
+    def __init__(self, stack, binary):
+        self.directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chatferry-prometheus-")))
+        self.redis = stack.enter_context(services.redis())
         database = self.directory / "chat.sqlite3"
         self.shared = {"DATABASE_URL": f"sqlite://{database}", "REDIS_URL": self.redis}
         migrate_reference(self.shared["DATABASE_URL"])
         daphne = [sys.executable, "-m", "daphne", "-b", "127.0.0.1", "-p"]
-        self.django = self.launch(case, "django", [*daphne, "PORT", "service.asgi:application"], self.shared, REFERENCE)
+        self.django = self.launch(stack, "django", [*daphne, "PORT", "service.asgi:application"], self.shared, REFERENCE)
         serve = [str(binary), "serve"]
         gateway = {"GATEWAY__UPSTREAM": self.django.url, "GATEWAY__SHADOW_PERCENT": "100"}
         self.metrics = f"127.0.0.1:{free_port()}"
@@ -57,19 +55,19 @@ class Servers:
             "AUTH__JWT__ALGORITHMS": "HS256",
             "LIMITS__USER__MESSAGES": "2/s",
         }
-        self.chat = self.launch(case, "chat", serve, self.shared | ours(chat))
-        self.astray = self.launch(case, "astray", serve, self.shared | ours(astray))
+        self.chat = self.launch(stack, "chat", serve, self.shared | ours(chat))
+        self.astray = self.launch(stack, "astray", serve, self.shared | ours(astray))
         alone = {"DATABASE_URL": f"sqlite://{self.directory / 'guarded.sqlite3'}"}
-        self.guarded = self.launch(case, "guarded", serve, alone | ours(guarded))
+        self.guarded = self.launch(stack, "guarded", serve, alone | ours(guarded))
         for server in (self.django, self.chat, self.astray):
             server.wait_until_it_answers()
 
-    def launch(self, case, name, command, settings, home=None):
+    def launch(self, stack, name, command, settings, home=None):
         port = free_port()
         environment = clean_environment(CHATFERRY__SERVER__BIND=f"127.0.0.1:{port}", **settings)
         command = [str(port) if part == "PORT" else part for part in command]
         server = launch(name, command, environment, home or self.directory, port, None, self.directory / f"{name}.log")
-        case.addCleanup(server.stop)
+        stack.callback(server.stop)
         return server
 
     def targets(self):

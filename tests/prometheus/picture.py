@@ -7,7 +7,6 @@ import contextlib
 import shutil
 import sys
 import time
-import types
 from pathlib import Path
 
 import matplotlib
@@ -58,11 +57,10 @@ def total(points):
 def main(binary, file, minutes="3"):
     seconds = int(float(minutes) * 60)
     with contextlib.ExitStack() as stack:
-        case = types.SimpleNamespace(addCleanup=stack.callback)
-        servers = Servers(case, Path(binary).resolve())
+        servers = Servers(stack, Path(binary).resolve())
         stack.enter_context(Load(servers))
         program = shutil.which("prometheus")
-        prometheus = Prometheus(case, program, servers.directory, servers.targets())
+        prometheus = Prometheus(stack, program, servers.directory, servers.targets())
         # Before that there is no rate yet.
         time.sleep(seconds + BEGIN_S)
         shown = [panel for panel in panels("overview.json") if panel.title not in ("Running for", "Version")]

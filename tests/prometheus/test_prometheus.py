@@ -1,10 +1,10 @@
 """The metrics of servers in use, as a real Prometheus takes them, and every question that dashboards and alerts ask."""
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
-import types
 import unittest
 import urllib.request
 from pathlib import Path
@@ -27,11 +27,11 @@ class Watched(unittest.TestCase):
     def setUpClass(cls):
         for name in ("prometheus", "promtool", "redis-server"):
             tool(name)
-        case = types.SimpleNamespace(addCleanup=cls.addClassCleanup)
-        cls.servers = Servers(case, Path(os.environ["CHATFERRY_BINARY"]).resolve())
+        stack = cls.enterClassContext(contextlib.ExitStack())
+        cls.servers = Servers(stack, Path(os.environ["CHATFERRY_BINARY"]).resolve())
         cls.load = cls.enterClassContext(Load(cls.servers))
         program = tool("prometheus")
-        cls.prometheus = Prometheus(case, program, cls.servers.directory, cls.servers.targets())
+        cls.prometheus = Prometheus(stack, program, cls.servers.directory, cls.servers.targets())
 
     def tearDown(self):
         if self.load.failure:

@@ -56,9 +56,9 @@ def filled_in(expression):
 
 
 class Prometheus:
-    """Scrapes `targets`, addresses by their names, every second until the test case ends."""
+    """Scrapes `targets`, addresses by their names, every second for as long as `stack` is open."""
 
-    def __init__(self, case, program, directory, targets):
+    def __init__(self, stack, program, directory, targets):
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         settings = {
@@ -81,8 +81,8 @@ class Prometheus:
             self.process = subprocess.Popen(
                 [*command, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log
             )
-        case.addCleanup(self.process.wait)
-        case.addCleanup(self.process.terminate)
+        stack.callback(self.process.wait)
+        stack.callback(self.process.terminate)
         until("Prometheus to answer", lambda: self.get("/-/ready") is not None, self.log_end)
 
     def get(self, path, **query):

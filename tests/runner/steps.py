@@ -4,9 +4,9 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import databases
 import instructions
 import neighbours
+import services
 from provision import CLIENTS, REQUIREMENTS, cargo, cargo_tool, chromium, command, node, python, venv
 from server import release_binary, running, serving
 from shell import KEPT, ROOT, Skipped, run, run_counting, scratch, succeeds
@@ -94,7 +94,7 @@ def compat_databases(_):
     build(None)
     playing = (python(), "compat/kit/side_by_side.py", "--binary", release_binary())
     skipped = 0
-    for serving_one in databases.KINDS:
+    for serving_one in services.DATABASES:
         try:
             with serving_one() as url:
                 print(f"on {serving_one.__name__}", flush=True)
@@ -191,7 +191,7 @@ def fleet(options, minutes=10):
 def commit(_):
     urls, skipped = [], 0
     with contextlib.ExitStack() as servers:
-        for serving_one in databases.KINDS:
+        for serving_one in services.DATABASES:
             try:
                 urls.append(servers.enter_context(serving_one()))
             except Skipped as reason:

@@ -1,10 +1,9 @@
 //! The clock of scores: Unix seconds as a double, as Python's `time.time()`, but never twice the
 //! same and never backwards, so that what one process sends is read in its order.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::SystemTime,
-};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::clock::since_1970;
 
 /// One for each layer.
 #[derive(Debug, Default)]
@@ -16,7 +15,7 @@ pub struct Clock {
 impl Clock {
     /// The next score.
     pub fn score(&self) -> f64 {
-        let now = unix().as_secs_f64().to_bits();
+        let now = since_1970().as_secs_f64().to_bits();
         let mut next = now;
         // The closure never declines.
         let _ = self
@@ -27,18 +26,6 @@ impl Clock {
             });
         f64::from_bits(next)
     }
-}
-
-/// Whole seconds since 1970.
-#[must_use]
-pub fn seconds() -> u64 {
-    unix().as_secs()
-}
-
-fn unix() -> std::time::Duration {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ use tokio::{
 use self::{keeper::Keeper, sender::Job};
 use super::{
     capacity::Capacities,
-    clock::{self, Clock},
+    clock::Clock,
     codec::{Fields, Route},
     inbox::Inbox,
     keeper::start,
@@ -48,6 +48,7 @@ use super::{
 };
 use crate::{
     chat::Event,
+    clock::since_1970,
     layer::{ChannelLayer, Departure, LayerError, Received, Sent},
     metrics::Metrics,
 };
@@ -68,7 +69,7 @@ pub struct Settings {
 /// The layer; closing it ends its tasks.
 pub struct CoreLayer {
     core: Arc<Core>,
-    tasks: Mutex<Vec<JoinHandle<()>>>,
+    tasks: Vec<JoinHandle<()>>,
 }
 
 struct Core {
@@ -139,10 +140,7 @@ impl CoreLayer {
             let (core, host) = (Arc::clone(&core), Arc::clone(host));
             tasks.push(tokio::spawn(sender::run(core, host, queue)));
         }
-        CoreLayer {
-            core,
-            tasks: Mutex::new(tasks),
-        }
+        CoreLayer { core, tasks }
     }
 }
 
@@ -154,7 +152,7 @@ impl Core {
 
     fn life(&self) -> Life {
         Life {
-            now: clock::seconds(),
+            now: since_1970().as_secs(),
             expiry: self.settings.expiry,
             group_expiry: self.settings.group_expiry,
         }
@@ -279,7 +277,10 @@ impl ChannelLayer for CoreLayer {
             key: &queue_key(&core.settings.prefix, queue),
             score: core.clock.score(),
             capacity: core.settings.capacities.of(channel),
-            bytes: core.inbox.codec.seal(&fields, route, clock::seconds()),
+            bytes: core
+                .inbox
+                .codec
+                .seal(&fields, route, since_1970().as_secs()),
         };
         // Where Python reads, which is not where Python would send.
         let host = core.host_of(queue)?;
@@ -313,11 +314,7 @@ impl ChannelLayer for CoreLayer {
             return;
         }
         self.core.inbox.close();
-        let tasks = {
-            let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::take(&mut *tasks)
-        };
-        for task in tasks {
+        for task in &self.tasks {
             task.abort();
         }
         let goodbyes = self

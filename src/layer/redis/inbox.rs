@@ -16,12 +16,12 @@ use tokio::{
 };
 
 use super::{
-    clock,
     codec::{Codec, Message},
     event::{Passthrough, Strange},
 };
 use crate::{
     chat::Event,
+    clock::since_1970,
     django::datetime::Timestamp,
     layer::{Departure, Received},
     metrics::Metrics,
@@ -131,7 +131,7 @@ impl Inbox {
 
     /// The message in stored bytes, counted and skipped if it is none.
     pub fn read(&self, stored: &[u8]) -> Option<Message> {
-        match self.codec.open(stored, clock::seconds()) {
+        match self.codec.open(stored, since_1970().as_secs()) {
             Ok(message) => Some(message),
             Err(error) => {
                 tracing::debug!(%error, "a message of the channel layer cannot be read");

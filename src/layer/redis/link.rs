@@ -155,26 +155,24 @@ impl Link {
         live.clone().ok_or_else(none)
     }
 
-    /// What an error means for the caller, and for the connection.
+    /// What an error means for the caller; the connection is taken down if it means that it is
+    /// gone.
     fn failed(&self, live: &Live, error: &RedisError) -> LayerError {
-        let failure = self.taken_down(live, error);
+        let failure = if means_gone(error) {
+            self.forget(live);
+            live.gone.notify_one();
+            LayerError::Unavailable(format!("{}: {error}", self.address))
+        } else {
+            LayerError::Refused(error.to_string())
+        };
         self.metrics.redis_error(failure.label());
         failure
     }
 
-    fn taken_down(&self, live: &Live, error: &RedisError) -> LayerError {
-        if !means_gone(error) {
-            return LayerError::Refused(error.to_string());
-        }
+    /// From now on there is no connection, unless there is another one already.
+    fn forget(&self, live: &Live) {
         let mut current = self.live.write().unwrap_or_else(PoisonError::into_inner);
-        if current
-            .as_ref()
-            .is_some_and(|now| Arc::ptr_eq(&now.gone, &live.gone))
-        {
-            *current = None;
-        }
-        live.gone.notify_one();
-        LayerError::Unavailable(format!("{}: {error}", self.address))
+        current.take_if(|now| Arc::ptr_eq(&now.gone, &live.gone));
     }
 
     async fn answer(&self, live: &mut Live, command: &Cmd) -> Result<Value, RedisError> {

@@ -24,7 +24,6 @@ use tokio::{
 
 use self::{echo::Echoes, keeper::Keeper, sender::Job};
 use super::{
-    clock,
     codec::{Fields, Route},
     inbox::Inbox,
     keeper::start,
@@ -34,13 +33,14 @@ use super::{
 };
 use crate::{
     chat::Event,
+    clock::since_1970,
     layer::{ChannelLayer, LayerError, Received, Sent},
 };
 
 /// The layer; closing it ends its tasks.
 pub struct PubSubLayer {
     inner: Arc<Inner>,
-    tasks: Mutex<Vec<JoinHandle<()>>>,
+    tasks: Vec<JoinHandle<()>>,
 }
 
 struct Inner {
@@ -110,10 +110,7 @@ impl PubSubLayer {
             let (inner, host) = (Arc::clone(&inner), Arc::clone(host));
             tasks.push(tokio::spawn(sender::run(inner, host, queue)));
         }
-        PubSubLayer {
-            inner,
-            tasks: Mutex::new(tasks),
-        }
+        PubSubLayer { inner, tasks }
     }
 }
 
@@ -139,7 +136,7 @@ impl Inner {
         let bytes = self
             .inbox
             .codec
-            .seal(&fields, Route::Plain, clock::seconds());
+            .seal(&fields, Route::Plain, since_1970().as_secs());
         let host = self.host_of(&channel)?;
         let echo = to_group.then(|| host.state().echoes.expect(&channel, &bytes));
         let (done, outcome) = oneshot::channel();
@@ -258,12 +255,8 @@ impl ChannelLayer for PubSubLayer {
 
     async fn close(&self) {
         self.inner.inbox.close();
-        let tasks = {
-            let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::take(&mut *tasks)
-        };
         // With the connections go the subscriptions: nothing stays behind in Redis.
-        for task in tasks {
+        for task in &self.tasks {
             task.abort();
         }
         for host in &self.inner.hosts {

@@ -104,11 +104,10 @@ async fn pending(conn: &mut Conn, tables: &Tables) -> Result<Vec<String>, StoreE
     if missing.is_empty() {
         return Ok(Vec::new());
     }
-    schema::may_be_made(&missing, tables)?;
+    let making = schema::statements(CHAT, &missing, tables)?;
     let uuid = uuid_type(conn, tables).await?;
-    let mut statements: Vec<String> = CHAT
-        .lines()
-        .filter(|line| missing.iter().any(|table| makes(line, table)))
+    let mut statements: Vec<String> = making
+        .into_iter()
         .map(|line| line.trim_end_matches(';').replace("char(32)", uuid))
         .collect();
     statements.push(DJANGO_MIGRATIONS.to_owned());
@@ -119,10 +118,6 @@ async fn pending(conn: &mut Conn, tables: &Tables) -> Result<Vec<String>, StoreE
         query::time(Timestamp::now())
     ));
     Ok(statements)
-}
-
-fn makes(statement: &str, table: &str) -> bool {
-    statement.starts_with(&format!("CREATE TABLE `{table}` "))
 }
 
 /// What an id is in tables still to be made: what it is in those that are there, else what

@@ -127,12 +127,8 @@ fn pending(db: &Connection, tables: &Tables) -> Result<Vec<String>, StoreError> 
     if missing.is_empty() {
         return Ok(Vec::new());
     }
-    schema::may_be_made(&missing, tables)?;
-    let mut statements: Vec<String> = CHAT
-        .lines()
-        .filter(|line| missing.iter().any(|table| is_about(line, table)))
-        .map(str::to_owned)
-        .collect();
+    let making = schema::statements(CHAT, &missing, tables)?;
+    let mut statements: Vec<String> = making.into_iter().map(str::to_owned).collect();
     statements.push(DJANGO_MIGRATIONS.to_owned());
     statements.push(format!(
         "INSERT INTO \"django_migrations\" (\"app\", \"name\", \"applied\") \
@@ -141,12 +137,6 @@ fn pending(db: &Connection, tables: &Tables) -> Result<Vec<String>, StoreError> 
         to_sqlite(Timestamp::now())
     ));
     Ok(statements)
-}
-
-/// Whether a statement makes `table` or one of its indexes.
-fn is_about(statement: &str, table: &str) -> bool {
-    statement.starts_with(&format!("CREATE TABLE \"{table}\" "))
-        || statement.contains(&format!(" ON \"{table}\" "))
 }
 
 fn columns_of(db: &Connection, table: &str) -> rusqlite::Result<Vec<LiveColumn>> {

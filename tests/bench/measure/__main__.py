@@ -20,7 +20,7 @@ import plot  # noqa: E402
 import shell  # noqa: E402
 from cells import CELLS, FULL, MEMBERS, QUICK, RATE, TALKERS, Figure, fixtures  # noqa: E402
 from provision import cargo  # noqa: E402
-from services import SERVICES, Machine, python  # noqa: E402
+from measured import SERVICES, Machine, python  # noqa: E402
 from shell import KEPT, ROOT, Failed, Skipped  # noqa: E402
 from table import Spread, limits, number, table  # noqa: E402
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import plot
 from load import command, load
-from services import SERVICES
+from measured import SERVICES
 from shell import Failed, start, stop
 from table import number
 

@@ -1,7 +1,7 @@
 """18,000 idle sockets in one process: what they take of memory and, while they are pinged, of a core."""
 
 from load import load
-from services import SERVICES
+from measured import SERVICES
 
 SOCKETS = 18_000
 OURS = next(service for service in SERVICES if service.name == "Chatferry, SQLite")

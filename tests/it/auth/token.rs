@@ -1,8 +1,7 @@
 //! Tokens signed here, by another hand than the one that reads them.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
+use chatferry::clock::since_1970;
 use ring::{
     hmac,
     rand::SystemRandom,
@@ -134,8 +133,7 @@ fn curve(algorithm: &'static EcdsaSigningAlgorithm) -> EcdsaKeyPair {
 
 /// The time in seconds since 1970.
 pub fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.unwrap().as_secs()
+    since_1970().as_secs()
 }
 
 /// The claims of a user whose token is good for an hour.

@@ -38,6 +38,17 @@ async fn differs(server: &Server, kind: &str) {
     .await;
 }
 
+/// Says something in a new conversation, and waits until what was heard of it has been counted as
+/// different.
+async fn a_message_differs(server: &Server) -> String {
+    let id = server.conversation().await;
+    let mut socket = server.socket(&id).await;
+    socket.say("hello").await;
+    socket.json().await;
+    differs(server, "message").await;
+    id
+}
+
 /// Everything a client does, on one conversation.
 async fn chat(server: &Server, id: &str) {
     let mut alice = server.socket(id).await;
@@ -138,11 +149,7 @@ async fn a_renamed_field_is_noticed_on_sockets_and_by_rest() {
         return;
     };
     let server = django.gateway(&ALL_SHADOWED).await;
-    let id = server.conversation().await;
-    let mut socket = server.socket(&id).await;
-    socket.say("hello").await;
-    socket.json().await;
-    differs(&server, "message").await;
+    let id = a_message_differs(&server).await;
     let _again: Socket = server.socket(&id).await;
     server.get(&format!("/api/chat/conversations/{id}/")).await;
     differs(&server, "json").await;
@@ -159,11 +166,7 @@ async fn another_datetime_format_is_noticed() {
         return;
     };
     let server = django.gateway(&ALL_SHADOWED).await;
-    let id = server.conversation().await;
-    let mut socket = server.socket(&id).await;
-    socket.say("hello").await;
-    socket.json().await;
-    differs(&server, "message").await;
+    a_message_differs(&server).await;
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::Notify;
+use tokio::{io::AsyncWriteExt, sync::Notify};
 
 use super::upstream::{Call, Upstream};
 use crate::support::{
@@ -104,6 +104,26 @@ async fn a_client_that_drops_its_socket_ends_the_upstream_s() {
     until("the socket to be counted", async || open().await > 0.5).await;
     drop(client);
     until("the socket to be gone", async || open().await < 0.5).await;
+}
+
+#[tokio::test]
+async fn a_client_that_reads_nothing_does_not_hold_the_upstream_s_socket() {
+    let upstream = Upstream::start(|mut call: Call| async move {
+        call.head().await.unwrap();
+        call.write(format!("{SWITCH}\r\n")).await;
+        let mut frame = vec![0x82, 126, 0xea, 0x60];
+        frame.resize(60_004, b'x');
+        while call.stream.write_all(&frame).await.is_ok() {}
+    })
+    .await;
+    let impatient = [("ws.ping_interval_s", "1"), ("ws.ping_timeout_s", "1")];
+    let server = upstream.gateway(&impatient).await;
+    let mut client = server.connect().await;
+    client.push(handshake("/ws/other/", "")).await;
+    let open = async || server.metric("chatferry_gateway_ws_open").await;
+    until("the socket to be counted", async || open().await > 0.5).await;
+    until("the socket to be gone", async || open().await < 0.5).await;
+    drop(client);
 }
 
 #[tokio::test]

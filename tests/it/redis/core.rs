@@ -1,8 +1,11 @@
 //! What the core layer leaves in Redis, key by key.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use chatferry::layer::{LayerError, redis::shard::shard};
+use chatferry::{
+    clock::since_1970,
+    layer::{LayerError, redis::shard::shard},
+};
 
 use super::{
     instance::Redis,
@@ -10,8 +13,7 @@ use super::{
 };
 
 fn now() -> f64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.unwrap().as_secs_f64()
+    since_1970().as_secs_f64()
 }
 
 async fn score(redis: &Redis, key: &str, member: &str) -> f64 {

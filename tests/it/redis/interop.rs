@@ -121,7 +121,8 @@ async fn encrypted_messages_work_both_ways_and_keys_rotate() {
                 &[(keys, &format!("{OLD_KEY},{KEY}"))],
             )
             .await;
-            // The order of our keys decides: with the old one first, a Python without the new one reads us.
+            // The order of our keys decides: with the old one first, a Python without the new one
+            // reads us.
             meet(
                 python,
                 kind,

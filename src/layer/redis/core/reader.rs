@@ -12,10 +12,11 @@ use redis::{Cmd, Value, aio::MultiplexedConnection, cmd};
 
 use super::{Core, Host, local_of, queue_key};
 use crate::{
+    clock::since_1970,
     django::datetime::Timestamp,
     layer::{
         Departure, LayerError,
-        redis::{clock, codec::Message, inbox::Taken, keeper::Seen, link::means_gone},
+        redis::{codec::Message, inbox::Taken, keeper::Seen, link::means_gone},
     },
     metrics::Sender,
 };
@@ -125,7 +126,7 @@ impl Core {
     /// late than never, and the sender's clock may be wrong.
     #[expect(clippy::cast_precision_loss, reason = "Unix seconds")]
     fn note_age(&self, score: f64) {
-        let oldest = clock::seconds().saturating_sub(self.settings.expiry);
+        let oldest = since_1970().as_secs().saturating_sub(self.settings.expiry);
         if score <= oldest as f64 {
             self.metrics.layer_late();
         }

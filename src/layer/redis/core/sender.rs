@@ -18,13 +18,15 @@ use super::{
     Core, Host,
     audience::{Audiences, Target},
 };
-use crate::layer::{
-    LayerError,
-    redis::{
-        clock,
-        codec::{Fields, Route},
-        names::group_key,
-        script::{Added, Entry, Group},
+use crate::{
+    clock::since_1970,
+    layer::{
+        LayerError,
+        redis::{
+            codec::{Fields, Route},
+            names::group_key,
+            script::{Added, Entry, Group},
+        },
     },
 };
 
@@ -114,7 +116,7 @@ impl Core {
             })
             .collect();
         let mut additions = Additions::default();
-        let now = clock::seconds();
+        let now = since_1970().as_secs();
         for (place, job) in batch.iter().enumerate() {
             let group = groups.binary_search(&job.group.as_str()).ok();
             let targets = audiences.targets(&job.group).iter();
@@ -136,7 +138,7 @@ impl Core {
         outcomes: &mut [Result<(), LayerError>],
     ) {
         let mut hosts: HashMap<usize, Additions<'_>> = HashMap::new();
-        let now = clock::seconds();
+        let now = since_1970().as_secs();
         for (place, job) in batch.iter().enumerate() {
             let has_changed = changed.contains(job.group.as_str());
             let targets = audiences.targets(&job.group).iter();

@@ -12,15 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import databases
-from provision import command, node, venv
+import services
+from provision import node, venv
 from server import release_binary
-from shell import ROOT, Failed, run, scratch, start, stop
+from servers import REFERENCE, StartError, clean_environment, free_port, launch
+from shell import Failed, run, scratch
 
 HERE = Path(__file__).resolve().parent
-REFERENCE = ROOT / "compat" / "reference"
 NODE = HERE.parent / "node"
-START_S = 60
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Service:
 
 def python():
     """A Python with the reference and everything that serves it."""
-    requirements = sorted((ROOT / "compat" / "reference").glob("requirements*.txt"))
+    requirements = sorted(REFERENCE.glob("requirements*.txt"))
     return venv("bench", *requirements, HERE.parent / "requirements.txt")
 
 
@@ -83,14 +82,14 @@ class Machine:
         """`servers` is an ExitStack, which stops them."""
         self.servers = servers
         self.urls, self.filled = {}, {}
-        self.redis = servers.enter_context(redis())
+        self.redis = servers.enter_context(services.redis())
 
     def server(self, kind):
         """The URL of a database server of this kind; started when it is first asked for."""
         if kind not in self.urls:
             # All that is measured fits into the pool: what is compared are servers, and not how full their tables are.
             options = {"mariadb": {"innodb_flush_log_at_trx_commit": 1, "innodb_buffer_pool_size": "1G"}}.get(kind, {})
-            self.urls[kind] = self.servers.enter_context(getattr(databases, kind)(**options))
+            self.urls[kind] = self.servers.enter_context(getattr(services, kind)(**options))
         return self.urls[kind]
 
     def database(self, service):
@@ -127,7 +126,7 @@ class Machine:
     @contextlib.contextmanager
     def running(self, service, **settings):
         """The service, up and answering; stopped at the end."""
-        url, port = self.database(service), databases.free_port()
+        url, port = self.database(service), free_port()
         env = {"DATABASE_URL": url, **{f"CHATFERRY__{name}": str(value) for name, value in settings.items()}}
         if service.redis:
             env["REDIS_URL"] = self.redis
@@ -136,21 +135,23 @@ class Machine:
             env["CHATFERRY__SERVER__DRAIN_S"] = "0"
         what, where = service.command(str(port))
         log = scratch() / f"{service.name.replace(', ', '-')}-{port}.log"
-        with log.open("wb") as output:
-            process = start(what, where or scratch(), env, stdout=output, stderr=output)
-        server = Server(process, port, url, log)
+        what = [str(part) for part in what]
+        server = launch(service.name, what, clean_environment(**env), where or scratch(), port, url, log)
         try:
-            server.wait()
-            yield server
+            server.wait_until_it_answers()
+            yield Running(port, server.process.pid)
+        except StartError as error:
+            raise Failed(str(error)) from error
         finally:
-            stop(process)
+            server.stop()
 
 
-class Server:
+@dataclass(frozen=True)
+class Running:
     """A service that runs."""
 
-    def __init__(self, process, port, database, log):
-        self.process, self.port, self.database, self.log = process, port, database, log
+    port: int
+    pid: int
 
     @property
     def address(self):
@@ -158,24 +159,12 @@ class Server:
 
     def pids(self):
         """Its process, and those it has started."""
-        return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if session(pid) == self.process.pid]
+        return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if session(pid) == self.pid]
 
     def metric(self, name):
         with urllib.request.urlopen(f"http://{self.address}/metrics", timeout=30) as answer:
             lines = answer.read().decode().splitlines()
         return next(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))
-
-    def wait(self):
-        deadline = time.monotonic() + START_S
-        url = f"http://{self.address}/api/chat/users/nobody/conversations/"
-        while time.monotonic() < deadline and self.process.poll() is None:
-            with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5):
-                return
-            time.sleep(0.1)
-        raise Failed(f"{self.process.args[0]} does not start:\n{self.log_end()}")
-
-    def log_end(self):
-        return self.log.read_text(errors="replace")[-3000:]
 
 
 def session(pid):
@@ -184,12 +173,3 @@ def session(pid):
         return int(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[3])
     except OSError:
         return None
-
-
-@contextlib.contextmanager
-def redis():
-    port, home = databases.free_port(), databases.directory()
-    what = (command("redis-server"), "--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", home)
-    with databases.running(home, *what) as server:
-        databases.wait(home, server, lambda: databases.listens(port))
-        yield f"redis://127.0.0.1:{port}/0"

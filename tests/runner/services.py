@@ -1,6 +1,7 @@
-"""Database servers of this run's own: on free ports, their files in its scratch directory, with one empty database.
+"""Database servers and Redis of this run's own: on free ports, with files in its scratch directory, and empty.
 
-Each gives the URL that the reference and Chatferry both understand, and is stopped at the end.
+Each gives the URL that the reference and Chatferry both understand, and is stopped at the end. Processes of Django and
+Chatferry themselves are started by the kit (compat/kit/servers.py), whose modules are on the path once this is imported.
 """
 
 import contextlib
@@ -9,12 +10,17 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 
 import neighbours
-from shell import Failed, scratch, start, stop, succeeds
+from shell import ROOT, Failed, scratch, start, stop, succeeds
+
+sys.path.append(str(ROOT / "compat" / "kit"))
+
+from servers import free_port, tied  # noqa: E402
 
 START_S = 120
 MYSQL_DATABASE = "CREATE DATABASE IF NOT EXISTS chat CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;\n"
@@ -75,17 +81,19 @@ def postgresql():
         yield f"postgres://chat@127.0.0.1:{port}/chat"
 
 
-KINDS = (sqlite, mariadb, mysql, postgresql)
+DATABASES = (sqlite, mariadb, mysql, postgresql)
+
+
+@contextlib.contextmanager
+def redis():
+    program, port, home = neighbours.redis(), free_port(), directory()
+    with running(home, program, "--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", home) as server:
+        wait(home, server, lambda: listens(port))
+        yield f"redis://127.0.0.1:{port}"
 
 
 def directory():
-    return Path(tempfile.mkdtemp(prefix="database-", dir=scratch()))
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    return Path(tempfile.mkdtemp(prefix="service-", dir=scratch()))
 
 
 def listens(port):
@@ -107,7 +115,7 @@ def prepare(home, *command):
 @contextlib.contextmanager
 def running(home, *command):
     with (home / "log").open("ab") as log:
-        process = start(command, home, stdout=log, stderr=log)
+        process = start(tied(command), home, stdout=log, stderr=log)
     try:
         yield process
     finally:

@@ -1,5 +1,6 @@
 """MariaDB and Redis of a test's own, on free ports and gone with it."""
 
+import socket
 import subprocess
 import time
 
@@ -15,7 +16,15 @@ def redis(case):
     port = free_port()
     command = [needed(case, "redis-server"), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir"]
     run(case, [*command, str(directory(case))])
-    return f"redis://127.0.0.1:{port}"
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), START_TIMEOUT_S).close()
+            return f"redis://127.0.0.1:{port}"
+        except ConnectionRefusedError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 def mariadb(case):

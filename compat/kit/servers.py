@@ -35,7 +35,7 @@ class Server:
         deadline = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
-                with urllib.request.urlopen(f"{self.url}/api/chat/users/nobody/conversations/", timeout=2):
+                with urllib.request.urlopen(f"{self.url}/api/chat/users/nobody/conversations/", timeout=START_TIMEOUT_S):
                     return
             except (urllib.error.URLError, OSError):
                 time.sleep(0.05)

@@ -6,6 +6,7 @@ Each gives the URL that the reference and Chatferry both understand, and is stop
 import contextlib
 import getpass
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -83,9 +84,12 @@ def directory():
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """One that the kernel gives to no outgoing connection before the server is there to take it."""
+    for port in random.sample(range(10_000, 32_000), 1000):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise Failed("no port is free")
 
 
 def listens(port):

@@ -156,6 +156,8 @@ async fn everybody_is_served_while_a_thousand_hostile_connections_hold_theirs() 
         };
         kind.push(connection);
     }
+    // The other one may have been silent for too long.
+    let mut rest = server.connect().await;
     let open = "chatferry_connections_open";
     until("all to be there", async || {
         metric(&mut rest, open).await >= HOSTILE as f64
@@ -203,6 +205,8 @@ async fn everybody_is_served_while_a_thousand_tls_handshakes_do_not_end() {
         connection.send([22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3]).await;
         slow.push(connection);
     }
+    // The other one may have been silent for too long.
+    let mut rest = connect().await;
     until("all to be there", async || {
         metric(&mut rest, "chatferry_connections_open").await >= HOSTILE as f64
     })
@@ -235,8 +239,7 @@ const GREEDY: usize = 30;
 async fn growth(greed: impl AsyncFn(&Process, &str) -> Connection) -> u64 {
     let directory = Directory::new();
     let server = Process::start(&directory, &PATIENT).await;
-    let mut rest = server.connect().await;
-    let id = conversation(&mut rest).await;
+    let id = conversation(&mut server.connect().await).await;
     let resident = server.resident_kib();
     let mut held = Vec::new();
     for _ in 0..GREEDY {
@@ -247,7 +250,7 @@ async fn growth(greed: impl AsyncFn(&Process, &str) -> Connection) -> u64 {
     for _ in 0..20 {
         tokio::time::sleep(Duration::from_millis(100)).await;
         grown = grown.max(server.resident_kib().saturating_sub(resident));
-        conversation(&mut rest).await;
+        conversation(&mut server.connect().await).await;
     }
     grown / GREEDY as u64
 }

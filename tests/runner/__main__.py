@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import shell
 from shell import Failed, Skipped
-from steps import EXTRA, STEPS
+from steps import EXTRA, STEPS, build_ahead
 
 
 def arguments():
@@ -88,9 +88,11 @@ def main():
     # So that servers and browsers are stopped however this ends.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     signal.signal(signal.SIGHUP, lambda *_: sys.exit(129))
-    results = {}
+    results, steps = {}, chosen(options)
     try:
-        for step in chosen(options):
+        if {"clippy", "build"} <= {step.name for step in steps}:
+            build_ahead()
+        for step in steps:
             results[step.name] = run(step, options)
     except KeyboardInterrupt:
         say("\ninterrupted")

@@ -3,13 +3,14 @@
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from subprocess import DEVNULL
 
 import databases
 import libtest
 import neighbours
 from provision import CLIENTS, REQUIREMENTS, cargo, cargo_tool, chromium, command, node, python, venv
 from server import release_binary, running, serving
-from shell import KEPT, ROOT, Failed, Skipped, run, run_reading, scratch, succeeds
+from shell import KEPT, ROOT, Failed, Skipped, run, run_reading, scratch, start, succeeds
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,20 @@ def cargo_test(options, *arguments):
     return run_reading(cargo(), "test", "--locked", "--no-fail-fast", *arguments, **found)
 
 
+BUILD = ("build", "--locked", "--release", "--quiet")
+
+
 def build(_):
-    run(cargo(), "build", "--locked", "--release", "--quiet")
+    run(cargo(), *BUILD)
+
+
+def build_ahead():
+    """Begins `build` beside the steps before it, which leave a processor idle at times, as does its linking.
+
+    Cargo lets `build` wait until this is done, and then tells what went wrong.
+    """
+    with contextlib.suppress(Failed):
+        start([cargo(), *BUILD], stdout=DEVNULL, stderr=DEVNULL)
 
 
 def kit(_):
@@ -246,8 +259,9 @@ STEPS = [
     Step("deny", "licences, sources and versions of the crates", deny),
     Step("advisories", "no crate has a known hole", advisories),
     Step("machete", "no crate is there for nothing", machete),
-    Step("test", "unit tests, and the server in a process over TCP", test, quick=True, live=True, again=failed_tests),
+    # Before any test, which must not take turns with it.
     Step("build", "the release binary", build),
+    Step("test", "unit tests, and the server in a process over TCP", test, quick=True, live=True, again=failed_tests),
     Step("kit", "the tools of the comparison themselves", kit),
     Step("django_app", "settings read from Django, and what would differ", django_app, live=True),
     Step("deploy", "moves behind nginx and HAProxy with the samples", deploy, live=True),

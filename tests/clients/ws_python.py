@@ -2,8 +2,8 @@
 
 BASE_URL   the server (default http://127.0.0.1:8000)
 CLIENTS    how many talk at once (default 200)
-SLOW=1     also run the slow-consumer check; the server must have been started with small queues
-           (CHATFERRY__WS__QUEUE_MESSAGES=16, CHATFERRY__WS__QUEUE_BYTES=65536)
+SLOW=1     also run the slow-consumer check; the server must have been started with a small queue
+           (CHATFERRY__WS__QUEUE_BYTES=65536)
 
 Closes with `N passed, N failed`; exits non-zero on a failure.
 """

@@ -195,7 +195,7 @@ def ws_protocol(_):
 def ws_slow(_):
     build(None)
     # Who does not read answers no pings.
-    with serving(WS__QUEUE_MESSAGES="16", WS__QUEUE_BYTES="65536", WS__PING_INTERVAL_S="3600") as address:
+    with serving(WS__QUEUE_BYTES="65536", WS__PING_INTERVAL_S="3600") as address:
         run(python(), "ws_python.py", cwd=CLIENTS, BASE_URL=address, SLOW="1", CLIENTS="20")
 
 

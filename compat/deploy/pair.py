@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from fronts import HERE, program
-from servers import REFERENCE, clean_environment, free_port, launch, migrate_reference
+from servers import PATIENT, REFERENCE, clean_environment, free_port, launch, migrate_reference
 from socket_client import SocketClient
 from tables import rows_of
 from wire import Stream, upgrade_bytes
@@ -87,7 +87,7 @@ class Pair:
 
     def start_django(self, port, home=REFERENCE):
         listen = ("-b", "127.0.0.1", "-p", str(port))
-        command = [sys.executable, "-m", "daphne", *self.daphne, *listen, "service.asgi:application"]
+        command = [sys.executable, "-m", "daphne", *PATIENT, *self.daphne, *listen, "service.asgi:application"]
         environment = clean_environment(**self.shared)
         log = self.directory / "django.log"
         return launch("the reference", command, environment, home, port, self.database, log)

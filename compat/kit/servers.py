@@ -15,6 +15,8 @@ from pathlib import Path
 
 REFERENCE = Path(__file__).resolve().parent.parent / "reference"
 START_TIMEOUT_S = 120
+#: Otherwise Daphne refuses a handshake that takes five seconds, as on a busy machine.
+PATIENT = ("--websocket_connect_timeout", "120")
 
 
 class StartError(Exception):
@@ -35,7 +37,7 @@ class Server:
         deadline = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
-                with urllib.request.urlopen(f"{self.url}/api/chat/users/nobody/conversations/", timeout=2):
+                with urllib.request.urlopen(f"{self.url}/api/chat/users/nobody/conversations/", timeout=START_TIMEOUT_S):
                     return
             except (urllib.error.URLError, OSError):
                 time.sleep(0.05)
@@ -119,7 +121,7 @@ def migrate_reference(database, python=sys.executable):
 def start_reference(directory, database, language="en-us", python=sys.executable):
     port = free_port()
     environment = clean_environment(DATABASE_URL=url_of(database), DJANGO_LANGUAGE=language)
-    command = [python, "-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "service.asgi:application"]
+    command = [python, "-m", "daphne", *PATIENT, "-b", "127.0.0.1", "-p", str(port), "service.asgi:application"]
     return launch("the reference", command, environment, REFERENCE, port, database, directory / "reference.log")
 
 

@@ -127,7 +127,7 @@ class Session:
                 await asyncio.sleep(0.05 if len(pieces) > 1 else 0)
             method = pieces[0].split(" ")[0]
             for _ in range(args.get("responses", 1)):
-                response = await asyncio.wait_for(stream.read_response(method), args.get("timeout", 5.0))
+                response = await asyncio.wait_for(stream.read_response(method), self.timeout)
                 answers.append(self.describe(response, method))
                 if response.closed:
                     break

@@ -15,7 +15,6 @@ import json
 import os
 import random
 import re
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -28,7 +27,10 @@ from pathlib import Path
 import redis
 import websockets
 
-REFERENCE = Path(__file__).resolve().parents[2] / "compat" / "reference"
+sys.path.append(str(Path(__file__).resolve().parents[2] / "compat" / "kit"))
+
+from servers import REFERENCE, free_port
+
 CONVERSATIONS = 4
 SOCKETS = 3  # of each process in each conversation
 PAUSE_S = 0.05  # between two messages
@@ -39,15 +41,6 @@ PATIENCE_S = 90  # for whatever must come true at the end
 EXCUSED = re.compile(
     r"(redis\.exceptions\.)?(Connection\w*|Timeout|BusyLoading)Error\b|.*database is locked|.*\bDisconnected\b"
 )
-
-
-def free_port():
-    """A port that the kernel gives to no outgoing connection: its server is away at times."""
-    while True:
-        port = random.randrange(10_000, 32_000)
-        with socket.socket() as listener, contextlib.suppress(OSError):
-            listener.bind(("127.0.0.1", port))
-            return port
 
 
 async def until(holds):
@@ -99,7 +92,7 @@ class Client:
             try:
                 url = f"ws://127.0.0.1:{self.server.port}/ws/chat/{self.conversation}/"
                 kills = self.server.kills
-                async with websockets.connect(url, max_size=None, max_queue=None, open_timeout=60) as live:
+                async with websockets.connect(url, max_size=None, max_queue=None, open_timeout=60, ping_interval=None) as live:
                     await self.read(live)
                     self.note_end(live, kills)
             except (OSError, websockets.WebSocketException, TimeoutError, EOFError):

@@ -131,11 +131,11 @@ async fn a_head_that_does_not_come_in_time_costs_the_connection() {
 
 #[tokio::test]
 async fn who_has_been_answered_may_be_silent_for_longer_than_a_head_may_take() {
-    let server = Server::with(&[("server.header_timeout_s", "5")]).await;
+    let server = Server::with(&[("server.header_timeout_s", "10")]).await;
     let mut connection = server.connect().await;
     let healthz = request("GET", "/healthz", &[], None);
     assert_eq!(connection.ask(&healthz).await.status, 200);
-    tokio::time::sleep(Duration::from_secs(6)).await;
+    tokio::time::sleep(Duration::from_secs(11)).await;
     assert_eq!(connection.ask(&healthz).await.status, 200);
 }
 
@@ -292,6 +292,8 @@ async fn an_address_with_scheme_and_host_is_no_path() {
 async fn a_client_that_breaks_off_disturbs_nobody() {
     let server = Server::start().await;
     let mut neighbour = server.connect().await;
+    let healthz = request("GET", "/healthz", &[], None);
+    assert_eq!(neighbour.ask(healthz).await.status, 200);
     for _ in 0..20 {
         let mut rude = server.connect().await;
         rude.send(create("Content-Length: 1000\r\n", "{\"partici"))

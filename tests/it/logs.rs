@@ -111,12 +111,15 @@ async fn sighup_changes_the_level_at_once_and_names_what_takes_a_restart() {
     let changed = "[log]\nlevel = \"info,chatferry::access=debug\"\n[ws]\nhistory_limit = 5\n";
     std::fs::write(&file, changed).unwrap();
     server.signal("HUP").await;
+    let mut text = String::new();
+    // The level is in force before all that is told of the reload.
     until("the level to change", async || {
         conversation(&mut rest).await;
-        log(&directory).contains("answered method=POST route=\"conversations\"")
+        text = log(&directory);
+        text.contains("answered method=POST route=\"conversations\"")
+            && text.contains("takes a restart")
     })
     .await;
-    let text = log(&directory);
     assert!(
         text.contains("log.level = \"info,chatferry::access=debug\" (file"),
         "{text}"

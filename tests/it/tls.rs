@@ -171,8 +171,15 @@ async fn a_handshake_that_does_not_end_is_ended() {
     silent.closed().await;
     slow.closed().await;
     assert_eq!(failures(&server, "late"), 2.0);
-    let mut idle = server.connect_securely().await;
-    idle.closed().await;
+    let connector = client(&server.directory.path().join("cert.pem"), &[&TLS13], &[]);
+    until("a handshake in time, and the end", async || {
+        let Ok(idle) = shake(&connector, server.address).await else {
+            return false;
+        };
+        Connection::over(idle).closed().await;
+        true
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -55,13 +55,14 @@ class Watched(unittest.TestCase):
     def test_every_panel_has_an_answer(self):
         asked = [(panel, expr) for board in boards() for panel in panels(board) for expr, _ in panel.targets]
         self.assertGreater(len(asked), 50)
-        waiting = []
+        waiting = list(asked)
 
-        def all_are_answered():
-            waiting[:] = [(panel.board, panel.title, expr) for panel, expr in asked if not self.prometheus.values(expr)]
+        def all_were_answered():
+            waiting[:] = [(panel, expr) for panel, expr in waiting if not self.prometheus.values(expr)]
             return not waiting
 
-        until("answers", all_are_answered, lambda: "\n" + "\n".join(map(str, waiting)))
+        told = lambda: "\n".join(f"{panel.board}, {panel.title}: {expr}" for panel, expr in waiting)
+        until("answers", all_were_answered, told)
         for panel, expr in asked:
             self.known(f"{panel.board}: {panel.title}", expr)
         print(f"{len(asked)} questions of {len(boards())} dashboards, all answered", file=sys.stderr)

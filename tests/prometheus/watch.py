@@ -98,7 +98,9 @@ class Prometheus:
             return None
 
     def data(self, path, **query):
-        return json.loads(self.get(path, **query))["data"]
+        texts = []
+        until(f"an answer of {path}", lambda: texts.append(self.get(path, **query)) or texts[-1], self.log_end)
+        return json.loads(texts[-1])["data"]
 
     def series(self):
         """The names of everything that was scraped."""

@@ -4,10 +4,11 @@ import argparse
 import signal
 import sys
 import time
+from dataclasses import dataclass
 
 import shell
 from shell import Failed, Skipped
-from steps import EXTRA, STEPS
+from steps import EXTRA, STEPS, build_ahead
 
 
 def arguments():
@@ -15,7 +16,8 @@ def arguments():
     parser.add_argument("extra", nargs="?", choices=[step.name for step in EXTRA], help="a measurement of its own")
     parser.add_argument("--only", nargs="+", metavar="STEP", choices=[step.name for step in STEPS], help="these steps")
     parser.add_argument("--quick", action="store_true", help="only what needs nothing but cargo and is soon done")
-    parser.add_argument("--long", action="store_true", help="test writes 10,000 messages on every kind of database, not on one")
+    parser.add_argument("--long", action="store_true", help="test writes 10,000 messages on every database, not on one")
+    parser.add_argument("--again", action="store_true", help="a second try for a step with live servers that failed")
     parser.add_argument("--list", action="store_true", help="name the steps and end")
     parser.add_argument("--minutes", type=float, help="how long fleet is under load, and how long soak takes")
     parser.add_argument("--cycles", type=int, help="connections that footprint opens")
@@ -35,22 +37,47 @@ def say(text):
     print(text, flush=True)
 
 
+@dataclass
+class Result:
+    outcome: str
+    # How many parts of it were skipped.
+    parts: int = 0
+    seconds: float = 0.0
+    # Why it failed, or failed at first.
+    why: tuple = ()
+    second_try: bool = False
+
+
 def run(step, options):
-    """The outcome of one step in a word, how many parts of it were skipped, how long it took, and why it failed."""
     say(f"\n=== {step.name}: {step.what}")
-    began, parts, why = time.monotonic(), 0, ()
+    began = time.monotonic()
+    result, failure = attempt(step.run, options)
+    if failure and options.again and step.live:
+        say(f"=== {step.name}: a second try")
+        again = (lambda options: step.again(options, failure)) if step.again else step.run
+        second, _ = attempt(again, options)
+        outcome = "passed" if second.outcome == "passed" else "failed"
+        result = Result(outcome, second.parts, why=result.why + second.why, second_try=True)
+    result.seconds = time.monotonic() - began
+    skipped = f", {result.parts} parts of it skipped" * bool(result.parts)
+    say(f"--- {step.name} {in_words(result)} after {result.seconds:.1f} s{skipped}")
+    return result
+
+
+def attempt(what, options):
+    """The result, and the failure if it is one."""
     try:
-        parts = step.run(options) or 0
-        outcome = "passed"
+        return Result("passed", parts=what(options) or 0), None
     except Skipped as reason:
         say(f"skipped: {reason}")
-        outcome = "skipped"
+        return Result("skipped"), None
     except Failed as reason:
         say(f"FAILED: {reason}")
-        outcome, why = "failed", (reason, *reason.details)
-    seconds = time.monotonic() - began
-    say(f"--- {step.name} {outcome} after {seconds:.1f} s" + (f", {parts} parts of it skipped" if parts else ""))
-    return outcome, parts, seconds, why
+        return Result("failed", why=(reason, *reason.details)), reason
+
+
+def in_words(result):
+    return result.outcome + " at the second try" * result.second_try
 
 
 def main():
@@ -62,9 +89,11 @@ def main():
     # So that servers and browsers are stopped however this ends.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     signal.signal(signal.SIGHUP, lambda *_: sys.exit(129))
-    results = {}
+    results, steps = {}, chosen(options)
     try:
-        for step in chosen(options):
+        if {"clippy", "build"} <= {step.name for step in steps}:
+            build_ahead()
+        for step in steps:
             results[step.name] = run(step, options)
     except KeyboardInterrupt:
         say("\ninterrupted")
@@ -76,20 +105,24 @@ def main():
 
 def summary(results):
     """Tells what became of each step; returns the exit code."""
-    for name, (_, _, _, why) in results.items():
-        if why:
+    for name, result in results.items():
+        if result.why:
             # Once more: a log may be cut off, and its end is what is read.
-            say(f"\n=== why {name} failed")
-            say("\n".join(str(line) for line in why))
+            say(f"\n=== why {name} failed" + " at first" * (result.outcome != "failed"))
+            say("\n".join(str(line) for line in result.why))
     say("\n=== summary")
-    for name, (outcome, parts, seconds, _) in results.items():
-        say(f"{outcome if outcome != 'failed' else 'FAILED':<8} {seconds:7.1f} s  {name}" + f" ({parts} skipped)" * bool(parts))
-    outcomes = [outcome for outcome, *_ in results.values()]
-    passed, failed = outcomes.count("passed"), [name for name, result in results.items() if result[0] == "failed"]
-    skipped = outcomes.count("skipped") + sum(parts for _, parts, *_ in results.values())
+    for name, result in results.items():
+        word = "FAILED" if result.outcome == "failed" else result.outcome
+        notes = [f"{result.parts} skipped"] * bool(result.parts) + [f"{in_words(result)}: why is above"] * result.second_try
+        say(f"{word:<8} {result.seconds:7.1f} s  {name}" + f" ({', '.join(notes)})" * bool(notes))
+    passed = [name for name, result in results.items() if result.outcome == "passed"]
+    failed = [name for name, result in results.items() if result.outcome == "failed"]
+    second = [name for name in passed if results[name].second_try]
+    skipped = sum((result.outcome == "skipped") + result.parts for result in results.values())
     if failed:
         say(f"FAILED: {', '.join(failed)}")
-    say(f"{passed} passed, {len(failed)} failed, {skipped} skipped")
+    count = f"{len(passed)} passed, {len(failed)} failed, {skipped} skipped"
+    say(count + f"; {len(second)} passed at the second try: {', '.join(second)}" * bool(second))
     return 1 if failed or not passed else 0
 
 

@@ -43,7 +43,7 @@ def running(**settings):
         print(f"the server's log ends with:\n{log_end(log)}", flush=True)
         raise
     finally:
-        code = stop(process)
+        code = stop(process, START_S)
     if code != 0:
         raise Failed(f"the server ended with exit code {code}:\n{log_end(log)}")
     if "panicked" in log.read_text(errors="replace"):

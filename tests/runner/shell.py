@@ -19,11 +19,12 @@ _running = []
 
 
 class Failed(Exception):
-    """A step did not hold. `details` are the lines of output that tell why."""
+    """A step did not hold. `output` are the lines that its command printed, `details` those of them that tell why."""
 
-    def __init__(self, text, details=()):
+    def __init__(self, text, output=()):
         super().__init__(text)
-        self.details = details
+        self.output = output
+        self.details = failures(output) if output else []
 
 
 class Skipped(Exception):
@@ -98,13 +99,12 @@ def run(*command, cwd=ROOT, timeout_s=1800, **env):
     _run(command, cwd, timeout_s, env)
 
 
-def run_counting(*command, **env):
-    """Like run, for as long as it takes; returns how many lines say that something was skipped."""
-    return sum(line.startswith("skipped:") for line in _run(command, ROOT, None, env))
+def run_reading(*command, **env):
+    """Like run, for as long as it takes; returns the lines that the command printed."""
+    return _run(command, ROOT, None, env)
 
 
 def _run(command, cwd, timeout_s, env):
-    """The lines that the command printed."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "encoding": "utf-8", "errors": "replace"}
     process = start(command, cwd, env, **pipes)
     # Its end ends the output too.
@@ -122,7 +122,7 @@ def _run(command, cwd, timeout_s, env):
             clock.cancel()
         stop(process)
     if code != 0:
-        raise Failed(f"`{' '.join(str(part) for part in command)}`: exit code {code}", failures(lines))
+        raise Failed(f"`{' '.join(str(part) for part in command)}`: exit code {code}", lines)
     return lines
 
 

@@ -1,13 +1,13 @@
 // Headless Chromium: windows of people who chat. Each window keeps what it complained about and which hosts it asked.
 import { chromium } from 'playwright-core';
-import { BASE_URL, PATIENCE_MS } from './checks.mjs';
+import { BASE_URL, PATIENCE_MS, until } from './checks.mjs';
 
 const FLAGS = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
   '--disable-component-update', '--disable-sync'];
 export const DESKTOP = { viewport: { width: 1200, height: 800 } };
 export const PHONE = { viewport: { width: 360, height: 740 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true };
 
-export const launch = () => chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: FLAGS });
+export const launch = () => chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: FLAGS, timeout: PATIENCE_MS });
 
 export class Window {
   static all = [];
@@ -51,6 +51,14 @@ export class Window {
     await this.text.fill(content);
     await this.text.press('Enter');
   }
+  // Waits until this window shows that the writer types. It does so for seconds only, which a busy machine may look away for.
+  async seesTyping(writer, name) {
+    await until(`${name} to be typing`, async () => {
+      if (await this.typing(name).isVisible()) return true;
+      await writer.text.dispatchEvent('input');
+    });
+  }
+  typing(name) { return this.page.getByText(`${name} is typing…`); }
   // What the log shows: the texts of all messages, from top to bottom.
   shown() { return this.page.locator('#messages .message .text').allTextContents(); }
   close() { return this.context.close(); }

@@ -42,6 +42,7 @@ export default async function access(browser) {
 
   await check('every stop of the Tab key has a name, a visible focus and a place inside the window', async () => {
     const [one, two] = [person('alice'), person('bob')], window = await Window.open(browser, { me: one, peer: two }), { page } = window;
+    await window.conversation(two).waitFor();
     const stops = [];
     for (let i = 0; i < 30; i++) {
       if (i === 0) await page.locator('#skip').focus(); else await page.keyboard.press('Tab');
@@ -101,7 +102,7 @@ export default async function access(browser) {
     await alice.conversation(two).click();
     await alice.message('old').waitFor();
     const bob = await Window.open(browser, { me: two, peer: one });
-    await alice.page.waitForTimeout(800);
+    await alice.page.locator('#log[aria-live="polite"]').waitFor();
     await bob.say('new');
     await alice.message('new').waitFor();
     assert.deepEqual(await alice.page.evaluate(() => window.heard), ['new']);
@@ -133,7 +134,7 @@ export default async function access(browser) {
     const alice = await Window.open(browser, { me: one, peer: two, reducedMotion: 'reduce' });
     const bob = await Window.open(browser, { me: two, peer: one });
     await bob.text.pressSequentially('hm');
-    await alice.page.getByText(`${two} is typing…`).waitFor();
+    await alice.seesTyping(bob, two);
     assert.equal(await alice.page.evaluate(() => document.getAnimations().length), 0);
     await Promise.all([alice.close(), bob.close()]);
   });

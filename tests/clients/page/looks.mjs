@@ -74,7 +74,7 @@ export default async function looks(browser) {
     await bob.say('I will be there');
     await alice.page.getByText(`Read by ${two}`).waitFor({ state: 'attached' });
     await bob.text.pressSequentially('on ti');
-    await alice.page.getByText(`${two} is typing…`).waitFor();
+    await alice.seesTyping(bob, two);
     await picture(alice, 'talk');
     assert.deepEqual(await alice.page.evaluate(measureLayout), []);
     alice.expectTrouble = true;

@@ -65,14 +65,14 @@ export default async function talk(browser) {
   await check('typing shows on the other side only, and goes away when the writer stops or sends', async () => {
     const { one, alice, openBob } = await pair(), bob = await openBob();
     await alice.text.pressSequentially('half a sent');
-    await bob.page.getByText(`${one} is typing…`).waitFor();
+    await bob.seesTyping(alice, one);
     assert.equal(await alice.page.locator('#typing').textContent(), '');
-    await bob.page.getByText(`${one} is typing…`).waitFor({ state: 'detached' });
+    await bob.typing(one).waitFor({ state: 'detached' });
     await alice.text.pressSequentially('ence');
-    await bob.page.getByText(`${one} is typing…`).waitFor();
+    await bob.seesTyping(alice, one);
     await alice.text.press('Enter');
     await bob.message('half a sentence').waitFor();
-    await bob.page.getByText(`${one} is typing…`).waitFor({ state: 'detached', timeout: 3_000 });
+    assert.equal(await bob.typing(one).count(), 0);
     await Promise.all([alice.close(), bob.close()]);
   });
 
@@ -189,6 +189,7 @@ export default async function talk(browser) {
     await alice.say('shorter');
     await until('it is stored', async () => (await listMessages(id))[0]?.content === 'shorter');
     await alice.page.getByRole('button', { name: 'Discard' }).click();
+    await until('it is gone', async () => await alice.page.locator('.failed').count() === 0);
     assert.deepEqual(await alice.shown(), ['shorter']);
     await alice.close();
   });

@@ -337,7 +337,7 @@ async fn a_socket_is_closed_when_its_token_runs_out() {
     let leeway = [("auth.jwt.leeway_s", "0")];
     let server = Server::with(&[&BY_SECRET[..], &leeway].concat()).await;
     let id = made(&server).await;
-    let ends = now() + 8;
+    let ends = now() + 20;
     let token = Key::secret().token(&json!({"sub": "alice", "exp": ends}));
     let path = format!("{}?token={token}", path_of(&id));
     let socket = Socket::try_open(server.connect().await, &path, "").await;

@@ -49,7 +49,7 @@ async fn a_socket_lives_as_long_as_the_last_good_token_it_was_shown() {
     until("the first token to run out", async || now() > ends + 1).await;
     socket.works().await;
     // And it may be made shorter again.
-    let ends = now() + 3;
+    let ends = now() + SHORT;
     let last = Key::secret().token(&json!({"sub": "alice", "exp": ends}));
     socket.send(&auth(last)).await;
     assert_eq!(socket.close_code().await, 4401, "nothing is answered");

@@ -18,6 +18,9 @@ use crate::support::{
     soon, until,
 };
 
+/// Otherwise it refuses a handshake that takes five seconds, as many at once do on a busy machine.
+pub const DAPHNE_IS_PATIENT: [&str; 2] = ["--websocket_connect_timeout", "120"];
+
 /// A running reference.
 pub struct Django {
     /// Killed with the test.
@@ -122,7 +125,9 @@ impl Django {
         let socket = self.socket();
         let _ = std::fs::remove_file(&socket);
         let address = socket.display().to_string();
-        let daphne = ["-m", "daphne", "-u", &address, "service.asgi:application"];
+        let mut daphne = vec!["-m", "daphne", "-u", &address];
+        daphne.extend(DAPHNE_IS_PATIENT);
+        daphne.push("service.asgi:application");
         self.daphne = Some(self.command(&daphne).spawn().unwrap());
         until("Daphne to listen", async || {
             tokio::net::UnixStream::connect(&socket).await.is_ok()

@@ -235,10 +235,17 @@ async fn a_kept_connection_that_died_costs_a_read_nothing() {
     assert_eq!(server.get("/").await.text(), "first");
     assert_eq!(server.get("/").await.text(), "first");
     assert_eq!(upstream.accepted(), 2);
-    // What may have been done must not be done twice.
-    let body = serde_json::json!({});
-    assert_eq!(server.post("/", body).await.status, 502);
-    assert_eq!(upstream.accepted(), 2);
+    // What may have been done must not be done twice. On a busy machine the connection may have
+    // rested for too long to be used.
+    until("a kept connection to be used", async || {
+        assert_eq!(server.get("/").await.text(), "first");
+        let before = upstream.accepted();
+        let status = server.post("/", serde_json::json!({})).await.status;
+        let was_kept = upstream.accepted() == before;
+        assert_eq!(status, if was_kept { 502 } else { 200 });
+        was_kept
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -415,6 +422,6 @@ async fn the_metrics_tell_what_was_passed_on() {
         ("shadow_percent", 7.0),
     ] {
         let metric = format!("chatferry_gateway_{metric}");
-        assert_eq!(server.metric(&metric).await, value, "{metric}");
+        until(&metric, async || server.metric(&metric).await == value).await;
     }
 }

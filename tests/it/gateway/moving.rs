@@ -47,22 +47,29 @@ struct Client {
 }
 
 impl Client {
-    /// A new socket; what its history shows is seen.
+    /// A new socket; what its history shows is seen. One that moves on before it has been told its
+    /// history is no socket yet.
     async fn open(&mut self) -> Socket {
         let path = path_of(&self.report.conversation);
-        let mut socket = soon("a socket", async {
+        let (socket, history) = soon("a socket", async {
             loop {
                 let connection = Connection::to(self.address).await;
-                match Socket::try_open(connection, &path, "").await {
-                    Ok(socket) => return socket,
-                    Err(_) => sleep(Duration::from_millis(50)).await,
+                if let Ok(mut socket) = Socket::try_open(connection, &path, "").await
+                    && let Some(frame) = socket.next().await
+                    && frame.opcode == TEXT
+                {
+                    let history: serde_json::Value =
+                        serde_json::from_slice(&frame.payload).unwrap();
+                    assert_eq!(history["type"], "conversation_history", "{history}");
+                    return (socket, history);
                 }
+                sleep(Duration::from_millis(50)).await;
             }
         })
         .await;
         self.report.sockets += 1;
-        let history = socket.history().await;
-        let contents = history
+        let messages = history["messages"].as_array().unwrap();
+        let contents = messages
             .iter()
             .map(|message| message["content"].as_str().unwrap());
         self.report.seen.extend(contents.map(str::to_owned));

@@ -8,7 +8,7 @@ use crate::support::{
     Answer, Server,
     faults::{assert_unavailable, goes_on},
     races::{at_once, say_at_once},
-    request, soon,
+    request, soon, until,
 };
 
 /// A text that cannot be compressed.
@@ -68,6 +68,12 @@ async fn without_a_free_connection_everybody_hears_so_and_with_one_all_goes_on()
     let gone =
         format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{name}'");
     database.run(&gone).await;
+    // They are told to end, and have a place until they do.
+    let left = format!("SELECT count(*) FROM pg_stat_activity WHERE usename = '{name}'");
+    until("their end", async || {
+        database.value::<i64>(&left).await == 0
+    })
+    .await;
     let mut others = Vec::new();
     while let Ok(other) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await {
         tokio::spawn(other.1);

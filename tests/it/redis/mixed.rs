@@ -7,6 +7,7 @@ use serde_json::json;
 use tokio::process::{Child, Command};
 
 use super::instance::{Redis, subscribed};
+use crate::gateway::django::DAPHNE_IS_PATIENT;
 use crate::support::{
     Connection, Directory, Port, Server, Socket,
     neighbours::{python, reference},
@@ -34,6 +35,7 @@ impl Django {
                 "-p",
                 &address.port().to_string(),
             ])
+            .args(DAPHNE_IS_PATIENT)
             .arg("service.asgi:application")
             .current_dir(reference())
             .env(

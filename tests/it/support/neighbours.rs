@@ -12,7 +12,7 @@ use std::{
 use tokio::{process::Command, time::timeout};
 
 /// How long a `manage.py` may take that writes thousands of rows.
-const DJANGO: Duration = Duration::from_secs(300);
+const DJANGO: Duration = Duration::from_secs(900);
 
 /// Says why a test is not run, past the test runner's capture.
 pub fn skip(why: &str) {

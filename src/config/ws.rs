@@ -14,8 +14,9 @@ settings! {
         max_message_bytes: usize = 1048576 in 1..=268_435_456,
         /// Newest messages sent when a client connects. 0 sends all, as the original does.
         history_limit: usize = 0 in 0..=1_000_000,
-        /// Messages that wait for one slow client; past it the socket is closed with 1013.
-        queue_messages: usize = 256 in 1..=1_000_000,
+        /// Messages that wait for one slow client; past it the socket is closed with 1013. Up to 512
+        /// that share a commit come at once, also to a client that is not slow.
+        queue_messages: usize = 1024 in 1..=1_000_000,
         /// Bytes that wait for one slow client; past it the socket is closed with 1013.
         queue_bytes: usize = 1048576 in 1024..=1_073_741_824,
         /// Seconds without a frame before the server pings; Daphne's own default.

@@ -248,7 +248,7 @@ async fn config_shows_where_each_setting_comes_from() {
         ("history_limit = 5", "chatferry.toml"),
         ("pool_size = 3", "flag --set"),
         ("url = ", "environment CHATFERRY__STORE__URL"),
-        ("queue_messages = 256", "default"),
+        ("queue_messages = 1024", "default"),
     ] {
         let found = shown.stdout.lines().find(|shown| shown.starts_with(line));
         assert!(

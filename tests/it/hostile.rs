@@ -248,8 +248,6 @@ async fn growth(greed: impl AsyncFn(&Process, &str) -> Connection) -> u64 {
     for _ in 0..GREEDY {
         held.push(greed(&server, &id).await);
     }
-    // On a slow machine the first one has been silent for so long that it was closed.
-    let mut rest = server.connect().await;
     // All of it has been read once nothing is left in the kernel; a moment shows what that costs.
     let mut grown = 0;
     for _ in 0..20 {

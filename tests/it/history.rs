@@ -276,7 +276,8 @@ async fn a_client_too_slow_for_what_is_said_during_its_history_is_closed_with_10
 
 #[tokio::test]
 async fn a_drain_does_not_wait_for_the_end_of_a_long_history() {
-    let server = Server::with(&[PATIENT]).await;
+    // Its turn comes at once, and not when the history may have ended.
+    let server = Server::with(&[PATIENT, ("server.drain_s", "0")]).await;
     let id = server.conversation().await;
     fill(&server.directory, &id, MUCH, &long());
     let mut slow = Socket::open(Connection::narrow(server.address).await, &id).await;

@@ -280,6 +280,7 @@ STEPS = [
     Step("ws_protocol", "Autobahn's cases, by Python's websockets", ws_protocol, live=True),
     Step("ws_slow", "a slow client among quick ones, with small queues", ws_slow, live=True),
     Step("fleet", "a mixed fleet while Redis and processes are killed", lambda options: fleet(options, 0.75), live=True),
+    Step("instructions", "the hot paths take no more instructions than they did", count_instructions, live=True),
     Step("footprint", "size, start and memory are within their limits", lambda options: footprint(options, 30_000), live=True),
 ]
 EXTRA = [

@@ -44,14 +44,14 @@ type Go = fn(usize);
 /// that need one are gone more often.
 const PATHS: [(&str, usize, Go); 11] = [
     ("frame", 1000, frames::read),
-    ("socket", 2000, server::talk),
+    ("socket", 4000, server::talk),
     ("fan_out", 500, frames::fan_out),
     ("history", 50, frames::history),
     ("layer_send", 1000, layer::send),
     ("layer_core", 1000, layer::core),
     ("layer_pubsub", 1000, layer::pubsub),
-    ("commit", 20, commit::committer),
-    ("batch", 20, commit::sqlite),
+    ("commit", 200, commit::committer),
+    ("batch", 60, commit::sqlite),
     ("list", 200, server::list),
     ("send", 2000, server::send),
 ];

@@ -36,7 +36,11 @@ impl fmt::Debug for Frame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let begin = &self.payload[..self.payload.len().min(200)];
         let (opcode, size) = (self.opcode, self.payload.len());
-        write!(f, "frame {opcode} of {size} bytes: {}", begin.escape_ascii())
+        write!(
+            f,
+            "frame {opcode} of {size} bytes: {}",
+            begin.escape_ascii()
+        )
     }
 }
 

@@ -82,8 +82,6 @@ pub struct Connection<S> {
     /// When the token or session it was opened with runs out, or the fresh token shown since.
     until: Option<Instant>,
     work: Work,
-    /// What cannot be done beside the work that is under way.
-    held: Option<Box<Action>>,
     /// Nothing more will come from the peer.
     lost: bool,
     ending: Option<Ending>,
@@ -139,7 +137,6 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
             user: admission.user,
             until: admission.until,
             work: Work::default(),
-            held: None,
             lost: false,
             ending: None,
         }
@@ -238,15 +235,13 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
 
     fn take_messages(&mut self) -> Option<u16> {
         while self.hears() {
-            let action = match self.held.take() {
-                Some(held) => *held,
+            let action = match self.work.take_held() {
+                Some(held) => held,
                 None => self.next_action()?,
             };
-            let may_join = matches!(&action, Action::Wait)
-                || matches!(&action, Action::Perform(request) if request.text_bytes().is_some());
-            if self.work.is_under_way() && !may_join {
-                self.held = Some(Box::new(action));
-            } else if let Some(code) = self.act(action) {
+            if let Some(action) = self.work.admit(action)
+                && let Some(code) = self.act(action)
+            {
                 return Some(code);
             }
         }
@@ -255,11 +250,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
 
     /// Whether the next message may be taken.
     fn hears(&self) -> bool {
-        let may_begin = match self.held {
-            Some(_) => !self.work.is_under_way(),
-            None => self.work.has_room(),
-        };
-        may_begin && !self.is_over()
+        self.work.hears() && !self.is_over()
     }
 
     fn next_action(&mut self) -> Option<Action> {

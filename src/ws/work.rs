@@ -3,7 +3,8 @@
 //!
 //! What a client asks for is begun in its order and answered in its order. Messages that follow
 //! upon each other need not wait for each other in between: they are handed to the store one after
-//! the other, which keeps their order, and share a commit. Everything else is done alone.
+//! the other, which keeps their order, and share a commit. Everything else is done alone: what comes
+//! beside work that is under way is held until that is done, and nothing more is read meanwhile.
 
 use std::{
     collections::VecDeque,
@@ -17,7 +18,7 @@ use std::{
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use super::{connection::Name, protocol::django::Request};
+use super::{connection::Name, protocol::django::Request, session::Action};
 use crate::{
     app::App,
     auth::{identity::Denied, policy::Caller},
@@ -51,12 +52,20 @@ pub struct Work {
     under_way: VecDeque<Piece>,
     /// Text of the messages under way.
     bytes: usize,
+    /// What cannot be done beside the work that is under way.
+    held: Option<Box<Action>>,
 }
 
 struct Piece {
     state: State,
     /// Text of a message; `None` if it is none, and nothing may be begun beside it.
     message: Option<usize>,
+}
+
+impl Piece {
+    fn is_done(&self) -> bool {
+        matches!(self.state, State::Done(_))
+    }
 }
 
 enum State {
@@ -71,9 +80,36 @@ impl Work {
         !self.under_way.is_empty()
     }
 
-    /// Whether a message may be begun now.
+    /// Whether what the client said next may be taken now.
     #[must_use]
-    pub fn has_room(&self) -> bool {
+    pub fn hears(&self) -> bool {
+        match self.held {
+            Some(_) => !self.is_under_way(),
+            None => self.has_room(),
+        }
+    }
+
+    /// Gives back what may be done now. What must wait until nothing is under way is held.
+    pub fn admit(&mut self, action: Action) -> Option<Action> {
+        let may_join = match &action {
+            Action::Wait => true,
+            Action::Perform(request) => request.text_bytes().is_some(),
+            _ => false,
+        };
+        if self.is_under_way() && !may_join {
+            self.held = Some(Box::new(action));
+            return None;
+        }
+        Some(action)
+    }
+
+    /// What was held, whose turn it is.
+    pub fn take_held(&mut self) -> Option<Action> {
+        self.held.take().map(|held| *held)
+    }
+
+    /// Whether a message may be begun now.
+    fn has_room(&self) -> bool {
         let together = self.under_way.back().is_none_or(|it| it.message.is_some());
         together && self.under_way.len() < TOGETHER && self.bytes < TOGETHER_BYTES
     }
@@ -138,20 +174,16 @@ impl Work {
                 *state = State::Done(outcome);
             }
         }
-        match self.under_way.pop_front() {
-            Some(Piece {
+        if self.under_way.front().is_some_and(Piece::is_done)
+            && let Some(Piece {
                 state: State::Done(outcome),
                 message,
-            }) => {
-                self.bytes -= message.unwrap_or_default();
-                Poll::Ready(outcome)
-            }
-            Some(first) => {
-                self.under_way.push_front(first);
-                Poll::Pending
-            }
-            None => Poll::Pending,
+            }) = self.under_way.pop_front()
+        {
+            self.bytes -= message.unwrap_or_default();
+            return Poll::Ready(outcome);
         }
+        Poll::Pending
     }
 }
 

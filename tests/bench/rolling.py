@@ -12,7 +12,6 @@ import collections
 import json
 import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -23,6 +22,10 @@ from pathlib import Path
 
 import websockets
 
+sys.path.append(str(Path(__file__).resolve().parents[2] / "compat" / "kit"))
+
+from servers import free_port
+
 IN_EACH = 10  # sockets of one conversation
 PAUSE_S = 2.0  # between two messages of one
 RESTARTS = 2
@@ -30,12 +33,6 @@ DRAIN_S = 20
 SETTLED_S = 120  # longest that the last messages may take
 # Of all that come back, not more than this share in any second; an even spread over 12 s is 0.08.
 CROWD = 0.4
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 class Person:

@@ -11,7 +11,7 @@ use self::collector::Collector;
 use crate::{
     gateway::upstream::Upstream,
     support::{
-        Directory, PATIENCE, Port, Process, Server, Socket,
+        Connection, Directory, PATIENCE, Port, Process, Server, Socket,
         certificate::{acceptor, certify},
         process::{chatferry, run},
         request, skip,
@@ -44,10 +44,15 @@ fn id_is_of(span: &Value, size: usize, field: &str) -> bool {
     id.len() == size && id.bytes().any(|digit| digit != b'0')
 }
 
+async fn asks_for_docs(connection: &mut Connection) {
+    let answer = connection.ask(request("GET", "/docs", &[], None)).await;
+    assert_eq!(answer.status, 200);
+}
+
 /// Asks for something that nobody else asks for: whatever was over before it, the collector has got
 /// before it, as one task sends all in their order.
 async fn marked(server: &Server, collector: &mut Collector) -> Value {
-    server.get("/docs").await;
+    asks_for_docs(&mut server.connect().await).await;
     collector.span("SERVER", "GET /docs").await
 }
 
@@ -485,7 +490,7 @@ async fn spans_wait_for_a_collector_that_is_away() {
         ("trace.queue_spans", "50"),
     ];
     let server = Server::with(&flags).await;
-    server.get("/docs").await;
+    asks_for_docs(&mut server.connect().await).await;
     chat_until_spans_are_dropped(&server).await;
     let Some(mut collector) = Collector::on(port.number).await else {
         return;
@@ -509,7 +514,7 @@ async fn spans_that_the_collector_refuses_are_counted_and_given_up() {
     let collector = Upstream::answering(refusing).await;
     let server = Server::with(&[("trace.endpoint", &collector.url())]).await;
     for round in 1..=2 {
-        server.get("/docs").await;
+        asks_for_docs(&mut server.connect().await).await;
         let refused = "chatferry_trace_spans_dropped_total{why=\"refused\"}";
         until("a refused span", async || {
             server.metric(refused).await >= f64::from(round)
@@ -540,13 +545,7 @@ async fn the_last_spans_arrive_when_the_process_ends_and_the_log_tells_the_trace
         .env("OTEL_EXPORTER_OTLP_HEADERS", "api-key=a%20b");
     let server = Process::of(command).await;
     let mut connection = server.connect().await;
-    assert_eq!(
-        connection
-            .ask(request("GET", "/docs", &[], None))
-            .await
-            .status,
-        200
-    );
+    asks_for_docs(&mut connection).await;
     server.signal("TERM").await;
     drop(connection);
     let (code, log) = server.ended().await;
@@ -569,23 +568,11 @@ async fn an_outage_is_one_line_and_does_not_keep_the_process_from_ending() {
     let endpoint = format!("trace.endpoint=http://127.0.0.1:{}", nobody.number);
     let mut server = Process::start(&directory, &[&endpoint]).await;
     let mut connection = server.connect().await;
-    assert_eq!(
-        connection
-            .ask(request("GET", "/docs", &[], None))
-            .await
-            .status,
-        200
-    );
+    asks_for_docs(&mut connection).await;
     server
         .logs("the collector of the traces does not take spans")
         .await;
-    assert_eq!(
-        connection
-            .ask(request("GET", "/docs", &[], None))
-            .await
-            .status,
-        200
-    );
+    asks_for_docs(&mut connection).await;
     server.signal("TERM").await;
     drop(connection);
     let (code, log) = server.ended().await;
@@ -621,7 +608,7 @@ async fn a_collector_with_tls_is_believed_by_its_authority() {
         ("trace.endpoint_ca", &authority),
     ];
     let server = Server::with(&flags).await;
-    server.get("/docs").await;
+    asks_for_docs(&mut server.connect().await).await;
     let head = soon("spans by TLS", heads.recv()).await.unwrap();
     assert!(head.starts_with("POST /v1/traces HTTP/1.1\r\n"), "{head}");
 }

@@ -286,7 +286,6 @@ STEPS = [
 EXTRA = [
     Step("move", "a whole move and back while 200 people chat, behind nginx and HAProxy", move),
     Step("footprint", "size, start and memory, in figures", footprint),
-    Step("instructions", "the instructions of the hot paths, beside their baseline", count_instructions),
     Step("fleet", "a mixed fleet for ten minutes while Redis and processes are killed", fleet),
     Step("commit", "group commit beside inserts by hand, on each kind of database", commit),
     Step("bench_gateway", "what the gateway adds, beside HAProxy", bench_gateway),

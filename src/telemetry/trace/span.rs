@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Instant, SystemTime},
+    time::Instant,
 };
 
 use hyper::StatusCode;
@@ -12,7 +12,7 @@ use super::{
     context::{Context, SpanId, TraceId},
     otlp::{self, Code, Kind, Value, attribute},
 };
-use crate::metrics::Metrics;
+use crate::{clock::since_1970, metrics::Metrics};
 
 task_local! {
     /// The span that the running task is in, where anything is recorded.
@@ -241,6 +241,5 @@ pub fn note(tell: impl FnOnce(&Span)) {
 
 /// Nanoseconds since 1970.
 pub fn now() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    u64::try_from(since.unwrap_or_default().as_nanos()).unwrap_or(u64::MAX)
+    u64::try_from(since_1970().as_nanos()).unwrap_or(u64::MAX)
 }

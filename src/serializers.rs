@@ -7,11 +7,11 @@ use crate::{
     value::{Text, Value},
 };
 
-fn map<const N: usize>(fields: [(&str, Value); N]) -> Value {
+fn map<const N: usize>(fields: [(&'static str, Value); N]) -> Value {
     Value::Map(
         fields
             .into_iter()
-            .map(|(name, value)| (Text::from(name), value))
+            .map(|(name, value)| (Text::fixed(name), value))
             .collect(),
     )
 }

@@ -6,6 +6,8 @@
 //! echoing it. How such a value is read and written is for [`crate::django`]; this file only
 //! stores it.
 
+use std::borrow::Cow;
+
 /// A value as Python's `json.loads` would build it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
@@ -64,7 +66,8 @@ impl From<bool> for Value {
 /// which JSON escapes (`"\ud800"`) can make and no encoding can carry.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Text {
-    Utf8(String),
+    /// Borrowed are the names of fields, which every message has.
+    Utf8(Cow<'static, str>),
     /// All code points of a text that UTF-8 cannot hold.
     Surrogates(Box<[u32]>),
 }
@@ -74,9 +77,15 @@ impl Text {
     #[must_use]
     pub fn from_code_points(points: &[u32]) -> Self {
         match points.iter().map(|&p| char::from_u32(p)).collect() {
-            Some(utf8) => Text::Utf8(utf8),
+            Some(utf8) => Text::Utf8(Cow::Owned(utf8)),
             None => Text::Surrogates(points.into()),
         }
+    }
+
+    /// A text of the program's own.
+    #[must_use]
+    pub const fn fixed(text: &'static str) -> Self {
+        Text::Utf8(Cow::Borrowed(text))
     }
 
     #[must_use]
@@ -104,13 +113,13 @@ impl Text {
 
 impl From<&str> for Text {
     fn from(text: &str) -> Self {
-        Text::Utf8(text.to_owned())
+        Text::Utf8(Cow::Owned(text.to_owned()))
     }
 }
 
 impl From<String> for Text {
     fn from(text: String) -> Self {
-        Text::Utf8(text)
+        Text::Utf8(Cow::Owned(text))
     }
 }
 

@@ -137,7 +137,7 @@ impl Sessions {
     /// The id, in the chat, of the user of a session.
     async fn user(&self, store: &dyn Store, session: &Value) -> Result<Option<String>, StoreError> {
         let text = |key| match session.get(key).map(str_of) {
-            Some(Text::Utf8(text)) if !text.is_empty() => Some(text),
+            Some(Text::Utf8(text)) if !text.is_empty() => Some(text.into_owned()),
             _ => None,
         };
         let (Some(id), Some(_), Some(hash)) = (

@@ -17,7 +17,7 @@ use unicode14::{DECIMAL_ZEROS, PRINTABLE_FLIPS};
 pub fn str_of(value: &Value) -> Text {
     match value {
         Value::Str(text) => text.clone(),
-        other => Text::Utf8(repr_of(other)),
+        other => repr_of(other).into(),
     }
 }
 

@@ -75,7 +75,7 @@ fn storable(entry: Entry<'_>, language: Language) -> Result<String, Vec<String>>
         errors.push(texts::max_length(MAX_ID, language));
     }
     match text {
-        Text::Utf8(id) if errors.is_empty() => return Ok(id),
+        Text::Utf8(id) if errors.is_empty() => return Ok(id.into_owned()),
         Text::Utf8(_) => {}
         Text::Surrogates(points) => errors.extend(first_surrogate(&points)),
     }

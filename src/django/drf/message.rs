@@ -99,7 +99,7 @@ fn clean(text: Text, max_length: Option<usize>, language: Language) -> Checked<S
         errors.push(texts::nul_character(language).to_owned());
     }
     match text {
-        Text::Utf8(text) if errors.is_empty() => return Ok(text),
+        Text::Utf8(text) if errors.is_empty() => return Ok(text.into_owned()),
         Text::Utf8(_) => {}
         Text::Surrogates(points) => errors.extend(first_surrogate(&points)),
     }
@@ -123,7 +123,7 @@ fn message_type(data: &Data, language: Language) -> Checked<String> {
         Some(entry) => entry.to_text(),
     };
     match value {
-        Text::Utf8(value) if MESSAGE_TYPES.contains(&value.as_str()) => Ok(value),
+        Text::Utf8(value) if MESSAGE_TYPES.contains(&&*value) => Ok(value.into_owned()),
         Text::Utf8(value) => Err(vec![texts::not_a_choice(&value, language)]),
         Text::Surrogates(points) => Err(first_surrogate(&points).into_iter().collect()),
     }

@@ -77,7 +77,7 @@ impl TextBuilder {
     pub(super) fn finish(mut self, last: &str) -> Text {
         self.push_plain(last);
         if self.points.is_empty() {
-            return Text::Utf8(self.utf8);
+            return self.utf8.into();
         }
         Text::Surrogates(self.points.into())
     }

@@ -155,7 +155,7 @@ impl Message {
 /// The names of a route, which is a string or a list of strings.
 fn names(route: Item) -> Option<Vec<String>> {
     let name = |value| match value {
-        Value::Str(Text::Utf8(name)) => Some(name),
+        Value::Str(Text::Utf8(name)) => Some(name.into_owned()),
         _ => None,
     };
     match route {

@@ -55,7 +55,7 @@ impl Request {
             Request::MarkRead { user_id, .. } => Some(user_id.into()),
             Request::Typing(Event::TypingStatus { user_id, .. }) => match user_id {
                 Value::Str(_) | Value::Int(_) => match str_of(user_id) {
-                    Text::Utf8(id) => Some(id.into()),
+                    Text::Utf8(id) => Some(id.into_owned().into()),
                     Text::Surrogates(_) => None,
                 },
                 _ => None,
@@ -221,7 +221,7 @@ fn take<const N: usize>(data: Value, names: [&str; N]) -> [Option<Value>; N] {
 /// `str(value)` as the original stores it.
 fn text(field: &'static str, value: &Value) -> Result<String, Rejection> {
     match str_of(value) {
-        Text::Utf8(text) => Ok(text),
+        Text::Utf8(text) => Ok(text.into_owned()),
         Text::Surrogates(_) => Err(Surrogates(field)),
     }
 }

@@ -44,7 +44,7 @@ impl Item {
             return Item::Map(members);
         }
         let value = |(key, item)| match (key, item) {
-            (Key::Text(key), Item::Plain(value)) => Some((Text::Utf8(key), value)),
+            (Key::Text(key), Item::Plain(value)) => Some((Text::from(key), value)),
             _ => None,
         };
         Item::Plain(Value::Map(members.into_iter().filter_map(value).collect()))
@@ -77,7 +77,7 @@ impl Item {
                 members
                     .into_iter()
                     .filter_map(|(key, item)| match key {
-                        Key::Text(key) => Some((Text::Utf8(key), item)),
+                        Key::Text(key) => Some((Text::from(key), item)),
                         Key::Bytes(_) => None,
                     })
                     .collect(),

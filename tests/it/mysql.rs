@@ -54,6 +54,7 @@ on_both! {
         a_mark_raises_a_receipt_that_is_there_and_keeps_its_id_and_time,
         what_belongs_to_a_deleted_row_is_not_found_and_never_an_error,
         a_long_history_comes_whole_and_in_order,
+        no_page_of_a_history_walks_through_those_before_it,
         long_messages_make_short_pages,
         nothing_is_read_without_an_index_of_djangos;
     races:

@@ -1,7 +1,8 @@
-"""What a message costs when there is more of something: CPU time of Chatferry's process, by /proc.
+"""What a message costs when there is more of something: CPU time of Chatferry, MariaDB and Redis together, by /proc.
 
-CPU time depends on the machine but hardly on what else runs on it, and the points of one curve are compared with each
-other only. A curve grows faster than its work if the last point costs GROWS times what the cheapest before it does.
+A query that walks through more than it shows costs the database and not its client. CPU time depends on the machine but
+hardly on what else runs on it, and the points of one curve are compared with each other only. A curve grows faster than
+its work if the last point costs GROWS times what the cheapest before it does.
 """
 
 import contextlib
@@ -60,7 +61,7 @@ def conversations(machine, seconds, quick):
         machine.groups(there, count)
         there = count
         with machine.running(OURS, **SETTINGS) as server:
-            figures = load("talk", server, conversations=open_ones, rate=RATE, seconds=seconds)
+            figures = load("talk", server, machine.pids(), conversations=open_ones, rate=RATE, seconds=seconds)
             yield count, micros(figures, figures["messages"])
 
 
@@ -69,7 +70,7 @@ def sockets(machine, seconds, quick):
     for count in sizes(quick, 100, 1000, 5000, MOST):
         with machine.running(OURS, **SETTINGS) as server:
             talking = {"conversations": 10, "members": 2, "rate": RATE}
-            figures = load("talk", server, **talking, others=count, seconds=seconds)
+            figures = load("talk", server, machine.pids(), **talking, others=count, seconds=seconds)
             yield count, micros(figures, figures["messages"])
     if not quick:
         yield 40_000, over_processes(machine, seconds)
@@ -86,7 +87,7 @@ def over_processes(machine, seconds):
             stack.callback(stop, process)
             until_open(server, share)
         talking = {"conversations": 10, "members": 2, "rate": RATE}
-        figures = load("talk", servers[0], **talking, others=share, seconds=seconds)
+        figures = load("talk", servers[0], machine.pids(), **talking, others=share, seconds=seconds)
         return micros(figures, figures["messages"])
 
 
@@ -103,7 +104,7 @@ def members(machine, seconds, quick):
     for count in sizes(quick, 2, 10, 100, 1000, 5000):
         rate = max(4, min(RATE, 20_000 // count))
         with machine.running(OURS, **SETTINGS) as server:
-            figures = load("talk", server, members=count, rate=rate, seconds=seconds)
+            figures = load("talk", server, machine.pids(), members=count, rate=rate, seconds=seconds)
             yield count, micros(figures, figures["deliveries"])
 
 
@@ -111,7 +112,7 @@ def saying(machine, seconds, quick):
     """So many messages in the conversation that is talked in."""
     for count, number_of in histories(machine, quick):
         with machine.running(OURS, **SETTINGS) as server:
-            figures = load("talk", server, conversation=number_of, members=2, rate=RATE, seconds=seconds)
+            figures = load("talk", server, machine.pids(), conversation=number_of, members=2, rate=RATE, seconds=seconds)
             yield count, micros(figures, figures["messages"])
 
 
@@ -122,10 +123,10 @@ def joining(machine, seconds, quick):
             continue
         with machine.running(OURS, **SETTINGS) as server:
             if count <= 10_000:
-                figures = load("come", server, conversation=number_of, history=count, at_once=2, seconds=seconds)
+                figures = load("come", server, machine.pids(), conversation=number_of, history=count, at_once=2, seconds=seconds)
                 yield count, micros(figures, figures["answers"] * count)
             else:
-                figures = load("history", server, conversation=number_of)
+                figures = load("history", server, machine.pids(), conversation=number_of)
                 yield count, micros(figures, figures["messages"])
 
 

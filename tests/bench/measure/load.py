@@ -20,9 +20,12 @@ def command(mode, **options):
     return [binary(), mode, *pairs]
 
 
-def load(mode, server, **options):
-    """The figures that one call of the client prints. The server's memory and CPU time are among them."""
-    pids = ",".join(map(str, server.pids()))
+def load(mode, server, beside=(), **options):
+    """The figures that one call of the client prints. Memory and CPU time of the server are among them.
+
+    What the processes `beside` it take is added to the server's own.
+    """
+    pids = ",".join(map(str, [*server.pids(), *beside]))
     process = start(
         command(mode, to=server.address, pids=pids, **options), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -19,6 +19,8 @@ from servers import REFERENCE, StartError, clean_environment, free_port, launch
 from shell import Failed, run, scratch
 
 HERE = Path(__file__).resolve().parent
+# What Chatferry and the others keep their things in, by the names of their programs.
+SERVERS = ("mariadbd", "redis-server")
 NODE = HERE.parent / "node"
 
 
@@ -114,6 +116,11 @@ class Machine:
             raise Failed(f"fill.py: {done.stderr[-3000:]}")
         return json.loads(done.stdout)
 
+    def pids(self):
+        """The processes of the database servers and of Redis."""
+        ours = {(name, os.getpid()) for name in SERVERS}
+        return [pid for pid in every_pid() if stat(pid)[:2] in ours]
+
     def groups(self, first, last):
         """Groups of the channel layer, numbered, each with a member in another process."""
         parts = urlsplit(self.redis)
@@ -159,7 +166,7 @@ class Running:
 
     def pids(self):
         """Its process, and those it has started."""
-        return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if session(pid) == self.pid]
+        return [pid for pid in every_pid() if stat(pid)[2] == self.pid]
 
     def metric(self, name):
         with urllib.request.urlopen(f"http://{self.address}/metrics", timeout=30) as answer:
@@ -167,9 +174,16 @@ class Running:
         return next(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))
 
 
-def session(pid):
-    """The session that a process belongs to."""
+def every_pid():
+    return map(int, filter(str.isdigit, os.listdir("/proc")))
+
+
+def stat(pid):
+    """The name of a process, its parent and its session."""
     try:
-        return int(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[3])
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
     except OSError:
-        return None
+        return "", 0, 0
+    name, _, rest = text.partition("(")[2].rpartition(")")
+    _, parent, _, session, *_ = rest.split()
+    return name, int(parent), int(session)

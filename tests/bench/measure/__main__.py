@@ -41,7 +41,7 @@ def arguments():
     parser.add_argument("--rounds", type=int, help="how often everything is measured, in turn")
     parser.add_argument("--minutes", type=float, default=40, help="no round is begun after so long")
     parser.add_argument("--only", nargs="+", metavar="SERVER", help="servers whose names contain one of these")
-    parser.add_argument("--update", action="store_true", help="write the results into the README")
+    parser.add_argument("--update", action="store_true", help="write the results into the README, or its picture of the curves")
     return parser.parse_args()
 
 

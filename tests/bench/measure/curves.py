@@ -9,6 +9,7 @@ import contextlib
 import subprocess
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import plot
 from load import command, load
@@ -17,6 +18,8 @@ from shell import Failed, start, stop
 from table import number
 
 GROWS = 2.0
+# The README's picture.
+SHOWN = Path(__file__).resolve().parent.parent / "curves.svg"
 OURS = next(service for service in SERVICES if service.name == "Chatferry")
 # Messages a second: far from what it can do, so that batches are what they are.
 RATE = 300
@@ -142,7 +145,7 @@ def histories(machine, quick):
 
 CURVES = {
     "CPU of a message, µs, with so many conversations": conversations,
-    "CPU of a message, µs, with so many sockets (40 000 over three processes)": sockets,
+    "CPU of a message, µs, with so many sockets (40 000 of them in three processes)": sockets,
     "CPU of a delivery, µs, with so many members": members,
     # Before the next, which makes these histories longer.
     "CPU of a message told to a newcomer, µs, in a history of so many": joining,
@@ -167,6 +170,9 @@ def measure(machine, options, directory):
             drawn.append(curve)
         if curve.grows:
             print(f"GROWS: the last point costs more than {GROWS} times the cheapest", flush=True)
-    (directory / "curves.svg").write_text(plot.curves(drawn), encoding="utf-8")
+    picture = plot.curves(drawn)
+    (directory / "curves.svg").write_text(picture, encoding="utf-8")
     print(f"\n{directory / 'curves.svg'}")
+    if options.update and not broken:
+        SHOWN.write_text(picture, encoding="utf-8")
     return 1 if broken else 0

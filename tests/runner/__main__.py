@@ -13,7 +13,8 @@ from steps import EXTRA, STEPS, build_ahead
 
 def arguments():
     parser = argparse.ArgumentParser(prog="tests/run", description="Checks everything there is to check.")
-    parser.add_argument("extra", nargs="?", choices=[step.name for step in EXTRA], help="a measurement of its own")
+    every = dict.fromkeys(step.name for step in (*EXTRA, *STEPS))
+    parser.add_argument("one", nargs="?", choices=every, metavar="STEP", help="a measurement of its own, or one step")
     parser.add_argument("--only", nargs="+", metavar="STEP", choices=[step.name for step in STEPS], help="these steps")
     parser.add_argument("--quick", action="store_true", help="only what needs nothing but cargo and is soon done")
     parser.add_argument("--long", action="store_true", help="test writes 10,000 messages on every database, not on one")
@@ -26,8 +27,8 @@ def arguments():
 
 
 def chosen(options):
-    if options.extra:
-        return [step for step in EXTRA if step.name == options.extra]
+    if options.one:
+        return [next(step for step in (*EXTRA, *STEPS) if step.name == options.one)]
     if options.only:
         return [step for step in STEPS if step.name in options.only]
     return [step for step in STEPS if step.quick or not options.quick]

@@ -1,125 +1,106 @@
-"""Runs the steps, one after the other, and tells what became of each. Called by tests/run."""
+"""Runs the steps of a set, and says what became of each. Called by tests/run."""
 
 import argparse
-import signal
 import sys
 import time
-from dataclasses import dataclass
 
 import shell
-from shell import Failed, Skipped
-from steps import EXTRA, STEPS, build_ahead
+import timings
+from cache import InUse
+from lanes import Lanes, say
+from provision import CACHE
+from steps import STEPS
+
+NAMES = [step.name for step in STEPS]
 
 
 def arguments():
     parser = argparse.ArgumentParser(prog="tests/run", description="Checks everything there is to check.")
-    every = dict.fromkeys(step.name for step in (*EXTRA, *STEPS))
-    parser.add_argument("one", nargs="?", choices=every, metavar="STEP", help="a measurement of its own, or one step")
-    parser.add_argument("--only", nargs="+", metavar="STEP", choices=[step.name for step in STEPS], help="these steps")
+    parser.add_argument("one", nargs="?", choices=["full", *NAMES], metavar="full | STEP", help="the full set, or one step")
+    parser.add_argument("--only", nargs="+", metavar="STEP", choices=NAMES, help="these steps, as the gate runs them")
     parser.add_argument("--quick", action="store_true", help="only what needs nothing but cargo and is soon done")
-    parser.add_argument("--long", action="store_true", help="test writes 10,000 messages on every database, not on one")
     parser.add_argument("--again", action="store_true", help="a second try for a step with live servers that failed")
-    parser.add_argument("--list", action="store_true", help="name the steps and end")
+    parser.add_argument("--list", action="store_true", help="print lane and set of each step, and end")
+    parser.add_argument("--profile", action="store_true", help="print where the last runs spent their time, and end")
+    parser.add_argument("--clean", action="store_true", help="empty the cache of packages and tools, and end")
     parser.add_argument("--minutes", type=float, help="how long fleet is under load, and how long soak takes")
     parser.add_argument("--cycles", type=int, help="connections that footprint opens")
     parser.add_argument("--update", action="store_true", help="instructions writes the new baseline")
-    return parser.parse_args()
+    options = parser.parse_args()
+    # Steps that are scaled run in their full length.
+    options.full = options.one is not None
+    return options
 
 
 def chosen(options):
-    if options.one:
-        return [next(step for step in (*EXTRA, *STEPS) if step.name == options.one)]
-    if options.only:
-        return [step for step in STEPS if step.name in options.only]
-    return [step for step in STEPS if step.quick or not options.quick]
+    """The name of the set that runs, and its steps."""
+    if options.one == "full":
+        return "full", [step for step in STEPS if step.set != "named"]
+    if options.one or options.only:
+        names = options.only or [options.one]
+        return "some", [step for step in STEPS if step.name in names]
+    if options.quick:
+        return "quick", [step for step in STEPS if step.quick]
+    return "gate", [step for step in STEPS if step.set == "gate"]
 
 
-def say(text):
-    print(text, flush=True)
-
-
-@dataclass
-class Result:
-    outcome: str
-    # How many parts of it were skipped.
-    parts: int = 0
-    seconds: float = 0.0
-    # Why it failed, or failed at first.
-    why: tuple = ()
-    second_try: bool = False
-
-
-def run(step, options):
-    say(f"\n=== {step.name}: {step.what}")
-    began = time.monotonic()
-    result, failure = attempt(step.run, options)
-    if failure and options.again and step.live:
-        say(f"=== {step.name}: a second try")
-        again = (lambda options: step.again(options, failure)) if step.again else step.run
-        second, _ = attempt(again, options)
-        outcome = "passed" if second.outcome == "passed" else "failed"
-        result = Result(outcome, second.parts, why=result.why + second.why, second_try=True)
-    result.seconds = time.monotonic() - began
-    skipped = f", {result.parts} parts of it skipped" * bool(result.parts)
-    say(f"--- {step.name} {in_words(result)} after {result.seconds:.1f} s{skipped}")
-    return result
-
-
-def attempt(what, options):
-    """The result, and the failure if it is one."""
-    try:
-        return Result("passed", parts=what(options) or 0), None
-    except Skipped as reason:
-        say(f"skipped: {reason}")
-        return Result("skipped"), None
-    except Failed as reason:
-        say(f"FAILED: {reason}")
-        return Result("failed", why=(reason, *reason.details)), reason
-
-
-def in_words(result):
-    return result.outcome + " at the second try" * result.second_try
+def listing():
+    lines = [f"{'step':<14}{'lane':<9}{'set':<14}"]
+    for step in STEPS:
+        sets = f"{step.set}, scaled" if step.is_scaled else step.set
+        lines.append(f"{step.name:<14}{step.lane:<9}{sets:<14}{step.what}")
+    return "\n".join(lines)
 
 
 def main():
     options = arguments()
-    if options.list:
-        for step in (*STEPS, *EXTRA):
-            say(f"{step.name:<14}{step.what}")
+    if options.list or options.profile:
+        say(listing() if options.list else timings.profile())
         return 0
-    # So that servers and browsers are stopped however this ends.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    signal.signal(signal.SIGHUP, lambda *_: sys.exit(129))
-    results, steps = {}, chosen(options)
+    if options.clean:
+        return clean()
+    shell.end_on_signals()
+    CACHE.use()
+    name, steps = chosen(options)
+    start, began = timings.Start.now(), time.monotonic()
+    run = Lanes(steps, options)
     try:
-        if {"clippy", "build"} <= {step.name for step in steps}:
-            build_ahead()
-        for step in steps:
-            results[step.name] = run(step, options)
+        run.run()
     except KeyboardInterrupt:
         say("\ninterrupted")
         return 130
     finally:
-        shell.stop_everything()
-    return summary(results)
+        table = timings.write(name, start, run.results, time.monotonic() - began)
+    return summary({step.name: run.results[step] for step in steps}, table)
 
 
-def summary(results):
-    """Tells what became of each step; returns the exit code."""
+def clean():
+    try:
+        CACHE.clean()
+    except InUse as reason:
+        say(str(reason))
+        return 1
+    return 0
+
+
+def summary(results, table):
+    """Prints what became of each step; returns the exit code."""
     for name, result in results.items():
         if result.why:
             # Once more: a log may be cut off, and its end is what is read.
             say(f"\n=== why {name} failed" + " at first" * (result.outcome != "failed"))
-            say("\n".join(str(line) for line in result.why))
+            say("\n".join(result.why))
     say("\n=== summary")
     for name, result in results.items():
         word = "FAILED" if result.outcome == "failed" else result.outcome
-        notes = [f"{result.parts} skipped"] * bool(result.parts) + [f"{in_words(result)}: why is above"] * result.second_try
-        say(f"{word:<8} {result.seconds:7.1f} s  {name}" + f" ({', '.join(notes)})" * bool(notes))
+        parts = [f"{result.skipped_parts} skipped"] * bool(result.skipped_parts)
+        tries = [f"{result.in_words()}: {result.why[0]}" for _ in range(result.second_try)]
+        say(f"{word:<8} {result.seconds:7.1f} s  {name}" + f" ({', '.join(parts + tries)})" * bool(parts + tries))
     passed = [name for name, result in results.items() if result.outcome == "passed"]
     failed = [name for name, result in results.items() if result.outcome == "failed"]
     second = [name for name in passed if results[name].second_try]
-    skipped = sum((result.outcome == "skipped") + result.parts for result in results.values())
+    skipped = sum((result.outcome == "skipped") + result.skipped_parts for result in results.values())
+    say(f"{timings.STEPS.relative_to(shell.ROOT)}: {timings.line(table)}")
     if failed:
         say(f"FAILED: {', '.join(failed)}")
     count = f"{len(passed)} passed, {len(failed)} failed, {skipped} skipped"

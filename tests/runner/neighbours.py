@@ -6,8 +6,8 @@ What cannot be had is left out here; the tests that need it then say that they a
 import os
 from pathlib import Path
 
-from provision import command, debian, python, venv
-from shell import KEPT, ROOT, Failed, Skipped, run
+from provision import command, debian, mysql, python, venv
+from shell import ROOT, Skipped
 
 
 def found():
@@ -55,14 +55,3 @@ def channels():
 def collector():
     """A Python with OpenTelemetry's own classes of its messages."""
     return venv("collector", ROOT / "tests" / "it" / "traces" / "requirements.txt")
-
-
-def mysql():
-    """A MySQL server, which Debian has in its unstable section only."""
-    directory = KEPT / "mysql"
-    if not (directory / "mysqld").exists():
-        try:
-            run(ROOT / "tests" / "services" / "mysql", directory)
-        except Failed as error:
-            raise Skipped(f"no MySQL: {error}") from error
-    return directory / "mysqld"

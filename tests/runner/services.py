@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import neighbours
+import provision
 from shell import ROOT, Failed, scratch, start, stop, succeeds
 
 sys.path.append(str(ROOT / "compat" / "kit"))
@@ -43,7 +44,7 @@ def mariadb(**variables):
 
 @contextlib.contextmanager
 def mysql():
-    program, home = neighbours.mysql(), directory()
+    program, home = provision.mysql(), directory()
     own = mysql_options(home)
     prepare(home, program, *own, "--initialize-insecure")
     with mysqld(home, program, *own) as url:

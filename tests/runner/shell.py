@@ -1,21 +1,29 @@
 """Commands and servers in sessions of their own, so that all they started can be stopped with them."""
 
 import atexit
+import contextlib
 import functools
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-# What is installed for the tests and may be kept from run to run.
+# What the tests write and people may read: logs, pictures, steps.json.
 KEPT = ROOT / "target" / "tests"
+# How far commands that compute stand back for others, as in `nice`: they get a third of what others get.
+BEHIND = 5
 
 _running = []
+_spent = {}
+_stands_back = []
 
 
 class Failed(Exception):
@@ -49,6 +57,37 @@ def environment(**settings):
     return {**kept, **ours, **settings}
 
 
+def stand_back():
+    """Lets everything that this process starts from now on take what others leave of the processors."""
+    os.nice(BEHIND)
+    _stands_back.append(True)
+
+
+@contextlib.contextmanager
+def spending(kind):
+    """Books the time that the block takes, and the processor time of commands that end in it, as `kind`.
+
+    Blocks do not nest, and one process has one at a time.
+    """
+    began, busy = time.monotonic(), cpu_seconds()
+    try:
+        yield
+    finally:
+        seconds, cpu = _spent.get(kind, (0, 0))
+        _spent[kind] = seconds + time.monotonic() - began, cpu + cpu_seconds() - busy
+
+
+def spent():
+    """Kind → seconds and processor seconds that `spending` booked."""
+    return dict(_spent)
+
+
+def cpu_seconds():
+    """Processor seconds of all commands that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def start(command, cwd=ROOT, env=None, **pipes):
     """Starts a command in a session of its own. Its environment is the caller's, and `env`."""
     process = subprocess.Popen(
@@ -59,6 +98,10 @@ def start(command, cwd=ROOT, env=None, **pipes):
         start_new_session=True,
         **pipes,
     )
+    if _stands_back:
+        # Linux may share the processors between sessions first, and between the processes of one only then.
+        with contextlib.suppress(OSError):
+            Path(f"/proc/{process.pid}/autogroup").write_text(str(BEHIND), encoding="ascii")
     _running.append(process)
     return process
 
@@ -89,6 +132,23 @@ def _signal(process, number):
 def stop_everything():
     for process in list(_running):
         stop(process)
+
+
+def forget(process):
+    """Leaves a process that has ended out of `stop_everything`."""
+    _running.remove(process)
+
+
+def end_on_signals():
+    """Ends this process on SIGTERM and SIGHUP as an error would, so that servers and browsers are stopped."""
+
+    def end(number, _):
+        # A second one must not end the stopping.
+        signal.signal(number, signal.SIG_IGN)
+        sys.exit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, end)
 
 
 def run(*command, cwd=ROOT, timeout_s=1800, **env):

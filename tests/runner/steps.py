@@ -1,25 +1,44 @@
-"""The steps in their order: what costs little and fails often comes first."""
+"""The steps, and in which set and lane each of them runs.
+
+Of the steps that may start, lanes.py starts the first in this order: what costs little and fails often, then what
+others need, then what takes long.
+"""
 
 import contextlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from subprocess import DEVNULL
+from pathlib import Path
 
 import instructions
 import libtest
 import neighbours
+import provision
 import services
 from provision import CLIENTS, REQUIREMENTS, cargo, cargo_tool, chromium, command, node, python, venv
 from server import release_binary, running, serving
-from shell import KEPT, ROOT, Failed, Skipped, run, run_reading, scratch, start, succeeds
+from shell import KEPT, ROOT, Failed, Skipped, run, run_reading, scratch, spending, succeeds
 
 
 @dataclass(frozen=True)
 class Step:
     name: str
     what: str
-    # Given the options; returns how many parts of it were skipped, if any.
+    # Given the options, and as `options.passed` the names of the steps that have passed; returns how many parts of it
+    # were skipped, if any.
     run: Callable
+    # `compute`: it is as fast as the processors are. `wait`: servers, browsers and clocks take part.
+    lane: str
+    # Steps that must have ended before, if they are among those that run.
+    needs: tuple = ()
+    # What only one step at a time can use: cargo locks the directory of a profile while it builds.
+    uses: tuple = ()
+    # It measures the machine: nothing runs beside it.
+    alone: bool = False
+    # `gate`: `tests/run` runs it. `full`: only `tests/run full` does. `named`: only who names it.
+    set: str = "gate"
+    # It takes long by nature: the gate runs it in small, `tests/run full` and `tests/run NAME` in its full length.
+    is_scaled: bool = False
     quick: bool = False
     # Browsers, servers or processes take part, which a busy machine can make fail: with --again it has a second try.
     live: bool = False
@@ -27,16 +46,45 @@ class Step:
     again: Callable | None = None
 
 
+def scaled(options, small, full):
+    """How much of something a step does that `is_scaled`."""
+    return full if options.full else small
+
+
+def install(_):
+    """Asks for everything that other steps will need, while the processors compile. What is missing is their matter."""
+    for ask in (
+        provision.all_of_debian,
+        lambda: cargo_tool("cargo-deny"),
+        python,
+        node,
+        neighbours.channels,
+        neighbours.collector,
+        schemathesis,
+        provision.mysql,
+    ):
+        neighbours.attempt(ask)
+
+
+def runner(_):
+    run("python3", "-m", "unittest", "discover", "--start-directory", "tests/runner")
+
+
 def fmt(_):
     run(cargo(), "fmt", "--check")
 
 
+def compile_with_cargo(*arguments, **env):
+    with spending("compiling"):
+        run(cargo(), *arguments, **env)
+
+
 def clippy(_):
-    run(cargo(), "clippy", "--locked", "--all-targets", "--", "-D", "warnings")
+    compile_with_cargo("clippy", "--locked", "--all-targets", "--", "-D", "warnings")
 
 
 def doc(_):
-    run(cargo(), "doc", "--locked", "--no-deps", "--document-private-items", RUSTDOCFLAGS="-D warnings")
+    compile_with_cargo("doc", "--locked", "--no-deps", "--document-private-items", RUSTDOCFLAGS="-D warnings")
 
 
 def deny(_):
@@ -50,8 +98,20 @@ def advisories(_):
     run(tool, "--locked", "check", "--hide-inclusion-graph", "--disable-fetch", "advisories")
 
 
-def machete(_):
-    run(cargo_tool("cargo-machete"), ROOT)
+def unused(_):
+    """Holds Cargo.toml to what the code uses, and to every file of the package."""
+    shear = (cargo_tool("cargo-shear"), "--locked")
+    run(*shear, "--deny-warnings", ROOT)
+    # Most of its files are those of the package around it: here, files that it does not use are in order.
+    run(*shear, ROOT / "tests" / "fuzz")
+
+
+TEST = ("test", "--locked", "--no-fail-fast")
+
+
+def test_build(options):
+    if "test_build" not in options.passed:
+        compile_with_cargo(*TEST, "--no-run", "--quiet")
 
 
 def test(options):
@@ -69,63 +129,62 @@ def failed_tests(options, first):
     return libtest.skipped(first.output)
 
 
-def cargo_test(options, *arguments):
+def cargo_test(options, *arguments, **env):
     """The lines that cargo printed."""
+    test_build(options)
     found = {} if options.quick else neighbours.found()
-    if options.long:
-        found["CHATFERRY_TEST_LONG"] = "1"
-    return run_reading(cargo(), "test", "--locked", "--no-fail-fast", *arguments, **found)
+    return run_reading(cargo(), *TEST, *arguments, **found, **env)
 
 
-BUILD = ("build", "--locked", "--release", "--quiet")
+def messages(options):
+    return libtest.skipped(cargo_test(options, "--test", "it", "--", "write_together", CHATFERRY_TEST_LONG="1"))
 
 
-def build(_):
-    run(cargo(), *BUILD)
+def fuzz(_):
+    """Mutations by the hundred thousand, in code as fast as may be with every assertion."""
+    fast = ("--config", "profile.dev.package.chatferry.opt-level=2", "--locked", "--test", "fuzz")
+    compile_with_cargo("test", *fast, "--no-run", "--quiet")
+    run_reading(cargo(), "test", *fast, FUZZ_INPUTS=os.environ.get("FUZZ_INPUTS", "200000"))
 
 
-def build_ahead():
-    """Begins `build` beside the steps before it, which leave a processor idle at times, as does its linking.
-
-    Cargo lets `build` wait until this is done, and then tells what went wrong.
-    """
-    with contextlib.suppress(Failed):
-        start([cargo(), *BUILD], stdout=DEVNULL, stderr=DEVNULL)
+def build(options):
+    if "build" not in options.passed:
+        compile_with_cargo("build", "--locked", "--release", "--quiet")
 
 
 def kit(_):
     run(python(), "-m", "unittest", "discover", "--start-directory", "compat/kit", "--pattern", "test_*.py")
 
 
-def django_app(_):
-    build(None)
+def django_app(options):
+    build(options)
     tests = "compat/chatferry_compat/tests"
     run(python(), "-m", "unittest", "discover", "--start-directory", tests, CHATFERRY_BINARY=str(release_binary()))
 
 
-def deploy(_):
-    build(None)
+def deploy(options):
+    build(options)
     for name in ("nginx", "haproxy", "promtool", "redis-server"):
         command(name)
     tests = ("discover", "--start-directory", "compat/deploy")
     run(python(), "-m", "unittest", *tests, CHATFERRY_BINARY=str(release_binary()))
 
 
-def move(_):
-    build(None)
+def move(options):
+    build(options)
     for name in ("nginx", "haproxy", "redis-server", "mariadbd", "my_print_defaults"):
         command(name)
     node()
     run(python(), "compat/deploy/under_load.py", CHATFERRY_BINARY=str(release_binary()))
 
 
-def compat(_):
-    build(None)
+def compat(options):
+    build(options)
     run(python(), "compat/kit/side_by_side.py", "--binary", release_binary())
 
 
-def compat_databases(_):
-    build(None)
+def compat_databases(options):
+    build(options)
     playing = (python(), "compat/kit/side_by_side.py", "--binary", release_binary())
     skipped = 0
     for serving_one in services.DATABASES:
@@ -139,18 +198,21 @@ def compat_databases(_):
     return skipped
 
 
-def openapi(_):
-    build(None)
+def openapi(options):
+    build(options)
     home = ROOT / "tests" / "openapi"
-    tool = venv("openapi", home / "requirements.txt").with_name("schemathesis")
     with serving() as address:
         # Here it leaves its notes, and waits for no slow answer for ever.
         checks = ("--config-file", home / "schemathesis.toml", "run", f"{address}/openapi.json", "--request-timeout", "20")
-        run(tool, *checks, cwd=scratch(), timeout_s=600)
+        run(schemathesis(), *checks, cwd=scratch(), timeout_s=600)
 
 
-def prometheus(_):
-    build(None)
+def schemathesis():
+    return venv("openapi", ROOT / "tests" / "openapi" / "requirements.txt").with_name("schemathesis")
+
+
+def prometheus(options):
+    build(options)
     for name in ("prometheus", "promtool", "redis-server"):
         command(name)
     tests = ("discover", "--start-directory", "tests/prometheus")
@@ -158,7 +220,7 @@ def prometheus(_):
 
 
 def picture(options):
-    build(None)
+    build(options)
     for name in ("prometheus", "redis-server"):
         command(name)
     drawing = ROOT / "tests" / "prometheus"
@@ -166,8 +228,8 @@ def picture(options):
     run(drawer, drawing / "picture.py", release_binary(), ROOT / "grafana" / "overview.png", options.minutes or 3)
 
 
-def page(_):
-    build(None)
+def page(options):
+    build(options)
     pictures = KEPT / "screenshots"
     pictures.mkdir(parents=True, exist_ok=True)
     settings = {"CHROMIUM": chromium(), "SCREENSHOTS": str(pictures)}
@@ -175,55 +237,58 @@ def page(_):
         run(node(), "page.mjs", cwd=CLIENTS, BASE_URL=address, **settings)
 
 
-def ws_node(_):
-    build(None)
+def ws_node(options):
+    build(options)
     with serving() as address:
         run(node(), "ws_node.mjs", cwd=CLIENTS, BASE_URL=address)
 
 
-def ws_python(_):
-    build(None)
+def ws_python(options):
+    build(options)
     with serving() as address:
         run(python(), "ws_python.py", cwd=CLIENTS, BASE_URL=address)
 
 
-def ws_protocol(_):
-    build(None)
+def ws_protocol(options):
+    build(options)
     with serving(WS__MAX_MESSAGE_BYTES="20000000") as address:
         run(python(), "ws_protocol.py", cwd=CLIENTS, BASE_URL=address)
 
 
-def ws_slow(_):
-    build(None)
+def ws_slow(options):
+    build(options)
     # Who does not read answers no pings.
     with serving(WS__QUEUE_BYTES="65536", WS__PING_INTERVAL_S="3600") as address:
         run(python(), "ws_python.py", cwd=CLIENTS, BASE_URL=address, SLOW="1", CLIENTS="20")
 
 
-def measure(bench, *arguments, **env):
+def measure(options, bench, *arguments, **env):
     """Runs a measurement of the release binary.
 
     The client is debug code: it is not what is measured, and the tests have built most of it.
     """
-    build(None)
-    client = ("bench", "--locked", "--quiet", "--profile", "dev", "--bench", bench, "--")
-    run(cargo(), *client, "--binary", release_binary(), *arguments, **env)
+    build(options)
+    client = ("bench", "--locked", "--quiet", "--profile", "dev", "--bench", bench)
+    compile_with_cargo(*client, "--no-run")
+    run(cargo(), *client, "--", "--binary", release_binary(), *arguments, **env)
 
 
-def footprint(options, cycles=100_000):
-    measure("footprint", "--cycles", str(options.cycles or cycles))
+def footprint(options):
+    measure(options, "footprint", "--cycles", str(options.cycles or scaled(options, 30_000, 100_000)))
 
 
-def fleet(options, minutes=10):
-    build(None)
+def fleet(options):
+    build(options)
     command("redis-server")
+    minutes = options.minutes or scaled(options, 0.75, 10)
     # Both fleets take turns with everything else that runs; the end of each may wait for what must come.
-    limit_s = 60 * (options.minutes or minutes) + 900
-    run(python(), "tests/bench/fleet.py", release_binary(), str(options.minutes or minutes), timeout_s=limit_s)
+    run(python(), "tests/bench/fleet.py", release_binary(), str(minutes), timeout_s=60 * minutes + 900)
 
 
 def commit(_):
     urls, skipped = [], 0
+    bench = ("bench", "--locked", "--quiet", "--bench", "commit")
+    compile_with_cargo(*bench, "--no-run")
     with contextlib.ExitStack() as servers:
         for serving_one in services.DATABASES:
             try:
@@ -231,65 +296,98 @@ def commit(_):
             except Skipped as reason:
                 print(f"skipped: {reason}", flush=True)
                 skipped += 1
-        run(cargo(), "bench", "--locked", "--quiet", "--bench", "commit", "--", *urls)
+        run(cargo(), *bench, "--", *urls)
     return skipped
 
 
-def bench_gateway(_):
+def bench_gateway(options):
     command("haproxy")
-    measure("gateway", CHATFERRY_TEST_PYTHON=str(python()))
+    measure(options, "gateway", CHATFERRY_TEST_PYTHON=str(python()))
 
 
 def count_instructions(options):
+    with spending("compiling"):
+        provision.bench("instructions")
     instructions.check(options.update)
 
 
 def soak(options):
-    build(None)
-    minutes = options.minutes or 30
+    build(options)
+    minutes = options.minutes or scaled(options, 1, 30)
     with running(WS__HISTORY_LIMIT="50", STORE__POOL_SIZE="4") as (address, pid):
         run(python(), "tests/bench/soak.py", address, pid, minutes, KEPT, timeout_s=minutes * 60 + 600)
 
 
-def rolling(_):
-    build(None)
+def rolling(options):
+    build(options)
     command("redis-server")
-    run(python(), "tests/bench/rolling.py", release_binary())
+    run(python(), "tests/bench/rolling.py", release_binary(), scaled(options, 60, 500))
 
+
+def compute(name, what, run, **more):
+    return Step(name, what, run, "compute", **more)
+
+
+def wait(name, what, run, **more):
+    return Step(name, what, run, "wait", **more)
+
+
+def live(name, what, run, **more):
+    """A step that starts the release binary, or more servers than that."""
+    return wait(name, what, run, needs=("install", "build"), live=True, **more)
+
+
+# What only one of cargo's builds at a time can use.
+DEBUG, RELEASE = ("target/debug",), ("target/release",)
 
 STEPS = [
-    Step("fmt", "the code is formatted", fmt, quick=True),
-    Step("clippy", "no lint has anything to say", clippy, quick=True),
-    Step("doc", "the documentation builds, and its links lead somewhere", doc),
-    Step("deny", "licences, sources and versions of the crates", deny),
-    Step("advisories", "no crate has a known hole", advisories),
-    Step("machete", "no crate is there for nothing", machete),
-    # Before any test, which must not take turns with it.
-    Step("build", "the release binary", build),
-    Step("test", "unit tests, and the server in a process over TCP", test, quick=True, live=True, again=failed_tests),
-    Step("kit", "the tools of the comparison themselves", kit),
-    Step("django_app", "settings read from Django, and what would differ", django_app, live=True),
-    Step("deploy", "moves behind nginx and HAProxy with the samples", deploy, live=True),
-    Step("compat", "side by side with a live Django", compat, live=True),
-    Step("databases", "side by side on one database, of each kind", compat_databases, live=True),
-    Step("openapi", "the API document and the answers agree", openapi, live=True),
-    Step("prometheus", "a Prometheus asks all that dashboards and alerts ask", prometheus, live=True),
-    Step("page", "people in Chromium use the chat page", page, live=True),
-    Step("ws_node", "Node's ws, and raw sockets", ws_node, live=True),
-    Step("ws_python", "Python's websockets, 200 at once", ws_python, live=True),
-    Step("ws_protocol", "Autobahn's cases, by Python's websockets", ws_protocol, live=True),
-    Step("ws_slow", "a slow client among quick ones, with small queues", ws_slow, live=True),
-    Step("fleet", "a mixed fleet while Redis and processes are killed", lambda options: fleet(options, 0.75), live=True),
-    Step("instructions", "the hot paths take no more instructions than they did", count_instructions, live=True),
-    Step("footprint", "size, start and memory are within their limits", lambda options: footprint(options, 30_000), live=True),
-]
-EXTRA = [
-    Step("move", "a whole move and back while 200 people chat, behind nginx and HAProxy", move),
-    Step("footprint", "size, start and memory, in figures", footprint),
-    Step("fleet", "a mixed fleet for ten minutes while Redis and processes are killed", fleet),
-    Step("commit", "group commit beside inserts by hand, on each kind of database", commit),
-    Step("bench_gateway", "what the gateway adds, beside HAProxy", bench_gateway),
-    Step("soak", "memory, files and tasks stay what they are, into target/tests/soak.svg", soak),
-    Step("rolling", "rolling restarts under 500 chatting sockets", rolling),
-    Step("picture", "grafana/overview.png anew, from servers in use", picture),
+    compute("fmt", "the code is formatted", fmt, quick=True),
+    compute("build", "the release binary", build, uses=RELEASE),
+    compute("clippy", "no lint has anything to say", clippy, uses=DEBUG, quick=True),
+    wait("install", "packages and tools that the steps need", install),
+    wait("runner", "the runner of these steps", runner, quick=True),
+    compute("test_build", "the tests compile", test_build, uses=DEBUG, quick=True),
+    wait("deny", "licences, sources and versions of the crates", deny),
+    wait("advisories", "no crate has a known hole", advisories),
+    wait("unused", "no crate and no file is there for nothing", unused),
+    wait("kit", "the tools of the comparison themselves", kit, needs=("install",)),
+    wait(
+        "test",
+        "unit tests, and the server in a process over TCP",
+        test,
+        needs=("install", "test_build"),
+        quick=True,
+        live=True,
+        again=failed_tests,
+    ),
+    compute("doc", "the documentation builds, and its links lead somewhere", doc, needs=("test_build",), uses=DEBUG),
+    compute(
+        "instructions",
+        "the hot paths take no more instructions than they did",
+        count_instructions,
+        needs=("install", "build"),
+        uses=RELEASE,
+        live=True,
+    ),
+    live("deploy", "moves behind nginx and HAProxy with the samples", deploy),
+    live("databases", "side by side on one database, of each kind", compat_databases),
+    live("fleet", "a mixed fleet while Redis and processes are killed", fleet, is_scaled=True),
+    live("prometheus", "a Prometheus asks all that dashboards and alerts ask", prometheus),
+    live("compat", "side by side with a live Django", compat),
+    live("page", "people in Chromium use the chat page", page),
+    live("django_app", "settings read from Django, and what would differ", django_app),
+    live("soak", "memory, files and tasks stay what they are, into target/tests/soak.svg", soak, is_scaled=True),
+    live("rolling", "rolling restarts under chatting sockets", rolling, is_scaled=True),
+    live("ws_protocol", "Autobahn's cases, by Python's websockets", ws_protocol),
+    live("ws_python", "Python's websockets, 200 at once", ws_python),
+    live("ws_slow", "a slow client among quick ones, with small queues", ws_slow),
+    live("ws_node", "Node's ws, and raw sockets", ws_node),
+    live("openapi", "the API document and the answers agree", openapi),
+    live("messages", "Django and Chatferry write 10,000 messages on every kind of database", messages, set="full"),
+    live("move", "a whole move and back while 200 people chat, behind nginx and HAProxy", move, set="full"),
+    compute("fuzz", "every target of the fuzzer stands far more inputs", fuzz, needs=("test",), uses=DEBUG, set="full"),
+    live("footprint", "size, start and memory are within their limits", footprint, is_scaled=True, alone=True),
+    live("commit", "group commit beside inserts by hand, on each kind of database", commit, alone=True, set="full"),
+    live("bench_gateway", "what the gateway adds, beside HAProxy", bench_gateway, alone=True, set="full"),
+    live("picture", "grafana/overview.png anew, from servers in use", picture, set="named"),
 ]

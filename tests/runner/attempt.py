@@ -55,7 +55,7 @@ def obey(order):
     steps = importlib.import_module(order.module).STEPS
     step = next(step for step in steps if step.name == order.step)
     options = argparse.Namespace(**order.options, passed=order.passed)
-    if step.lane == "compute":
+    if step.lane == "compute" and not step.is_urgent:
         shell.stand_back()
     result, failure = attempt(step.run, options)
     if failure and options.again and step.live:

@@ -17,7 +17,7 @@ from services import tied
 from shell import KEPT
 
 # How many steps run side by side in each lane. Those that compute stand back for those that wait.
-WIDTHS = {"compute": 2, "wait": 2}
+WIDTHS = {"compute": 2, "wait": 3}
 LOGS = KEPT / "logs"
 # Longest that a step may take to stop all that it started.
 STOP_S = 60
@@ -97,7 +97,8 @@ class Lanes:
             run.process.terminate()
         for run in self.running.values():
             run.stop()
-            say(f"\n=== {run.step.name}: {run.step.what}\n{run.output()}".rstrip())
+            if not self.is_shown_live:
+                say(f"\n=== {run.step.name}: {run.step.what}\n{run.output()}".rstrip())
             say(f"--- {run.step.name} was stopped")
         self.running.clear()
 
@@ -127,7 +128,8 @@ class Run:
         try:
             result = Result(**json.loads(self.file.read_text(encoding="utf-8")))
         except FileNotFoundError:
-            result = Result("failed", why=[f"its process ended with {self.process.returncode}", *self.output().splitlines()[-20:]])
+            end = f"its process ended with {self.process.returncode}"
+            result = Result("failed", why=[end, *self.output().splitlines()[-20:]])
         self.file.unlink(missing_ok=True)
         result.began_s, result.seconds = self.began_s, time.monotonic() - self.began
         result.cpu_seconds = used.ru_utime + used.ru_stime

@@ -143,20 +143,31 @@ def python():
 
 @functools.cache
 def venv(name, *requirements):
-    """The Python of a virtual environment with these requirements."""
+    """The Python of a virtual environment with these requirements, and without pip."""
+
+    def make(base, home):
+        wanted = [part for file in requirements for part in ("-r", file)]
+        pip = environment("pip", [], make_pip).with_name("pip")
+        with spending("installing"):
+            run(base, "-m", "venv", "--without-pip", home)
+            run(pip, "--python", home / "bin" / "python", "install", "--quiet", "--disable-pip-version-check", *wanted)
+
+    return environment(name, [file.read_bytes() for file in sorted(requirements)], make)
+
+
+def make_pip(base, home):
+    # Seconds of a processor each time, so all environments share it.
+    with spending("installing"):
+        run(base, "-m", "venv", home)
+
+
+def environment(name, texts, make):
+    """The Python of a virtual environment of Python's installation here and these texts."""
     base = next((found for name in PYTHONS if (found := shutil.which(name))), None)
     version = subprocess.run([base, "-c", "import sys; print(sys.version)"], capture_output=True, check=False).stdout
-    key = (os.path.realpath(base).encode(), version, *(file.read_bytes() for file in sorted(requirements)))
-
-    def make(home):
-        able = able_to_build(base)
-        wanted = [part for file in requirements for part in ("-r", file)]
-        with spending("installing"):
-            run(able, "-m", "venv", home)
-            run(home / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", *wanted)
-
     try:
-        return CACHE.entry(name, key, make) / "bin" / "python"
+        key = (os.path.realpath(base).encode(), version, *texts)
+        return CACHE.entry(name, key, lambda home: make(able_to_build(base), home)) / "bin" / "python"
     except Failed as error:
         raise Skipped(f"no Python packages: {error}") from error
 

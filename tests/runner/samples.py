@@ -1,6 +1,7 @@
 """Steps for test_lanes.py: `python3 samples.py NAME ...` runs some of them."""
 
 import argparse
+import signal
 import sys
 import time
 
@@ -71,4 +72,6 @@ def lanes(names, again=False):
 
 if __name__ == "__main__":
     shell.end_on_signals()
+    # Shells let what they start in the background ignore it, and their children too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     lanes(sys.argv[1:]).run()

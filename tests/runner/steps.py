@@ -33,6 +33,8 @@ class Step:
     needs: tuple = ()
     # What only one step at a time can use: cargo locks the directory of a profile while it builds.
     uses: tuple = ()
+    # Many wait for it: though it computes, it does not stand back for others.
+    is_urgent: bool = False
     # It measures the machine: nothing runs beside it.
     alone: bool = False
     # `gate`: `tests/run` runs it. `full`: only `tests/run full` does. `named`: only who names it.
@@ -49,6 +51,10 @@ class Step:
 def scaled(options, small, full):
     """How much of something a step does that `is_scaled`."""
     return full if options.full else small
+
+
+def toolchain(_):
+    run(cargo(), "--version")
 
 
 def install(_):
@@ -324,8 +330,8 @@ def rolling(options):
     run(python(), "tests/bench/rolling.py", release_binary(), scaled(options, 60, 500))
 
 
-def compute(name, what, run, **more):
-    return Step(name, what, run, "compute", **more)
+def compute(name, what, run, needs=("toolchain",), **more):
+    return Step(name, what, run, "compute", needs=needs, **more)
 
 
 def wait(name, what, run, **more):
@@ -341,11 +347,14 @@ def live(name, what, run, **more):
 DEBUG, RELEASE = ("target/debug",), ("target/release",)
 
 STEPS = [
+    wait("toolchain", "cargo, and what it links with", toolchain, quick=True),
     compute("fmt", "the code is formatted", fmt, quick=True),
-    compute("build", "the release binary", build, uses=RELEASE),
+    compute("build", "the release binary", build, uses=RELEASE, is_urgent=True),
     compute("clippy", "no lint has anything to say", clippy, uses=DEBUG, quick=True),
-    wait("install", "packages and tools that the steps need", install),
+    wait("install", "packages and tools that the steps need", install, needs=("toolchain",)),
     wait("runner", "the runner of these steps", runner, quick=True),
+    # Before the tests compile: cargo would let them wait for its lock, though they are built.
+    compute("doc", "the documentation builds, and its links lead somewhere", doc, uses=DEBUG),
     compute("test_build", "the tests compile", test_build, uses=DEBUG, quick=True),
     wait("deny", "licences, sources and versions of the crates", deny),
     wait("advisories", "no crate has a known hole", advisories),
@@ -360,7 +369,6 @@ STEPS = [
         live=True,
         again=failed_tests,
     ),
-    compute("doc", "the documentation builds, and its links lead somewhere", doc, needs=("test_build",), uses=DEBUG),
     compute(
         "instructions",
         "the hot paths take no more instructions than they did",

@@ -98,7 +98,7 @@ class CacheTest(unittest.TestCase):
 
     def test_two_runs_at_once_make_an_entry_once(self):
         makers = [self.maker() for _ in range(2)]
-        printed = [maker.communicate(timeout=60)[0] for maker in makers]
+        printed = [maker.communicate(timeout=300)[0] for maker in makers]
         self.assertEqual(printed, ["whole\n", "whole\n"])
         self.assertEqual((self.directory / "made").read_text(), "made\n")
 

@@ -86,7 +86,7 @@ class LanesTest(unittest.TestCase):
         while not process.stdout.readline().startswith("--- idle passed"):
             self.assertIsNone(process.poll())
         process.send_signal(number)
-        rest = process.communicate(timeout=60)[0]
+        rest = process.communicate(timeout=300)[0]
         self.assertIn("--- for_ever was stopped", rest)
         server = int(re.search(r"server (\d+)", rest)[1])
         self.assertRaises(ProcessLookupError, os.kill, server, 0)

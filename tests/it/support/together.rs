@@ -38,7 +38,7 @@ for row in DeliveryReceipt.objects.select_related('message'):
 ";
 
 /// Messages of both sides together where a part of [`MANY`] will do: on every kind of database but
-/// one. All of them with `CHATFERRY_TEST_LONG` in the environment, as `tests/run --long` has it.
+/// one. All of them with `CHATFERRY_TEST_LONG` in the environment, as `tests/run messages` has it.
 pub fn fewer() -> usize {
     if std::env::var_os("CHATFERRY_TEST_LONG").is_some() {
         MANY

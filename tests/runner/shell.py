@@ -23,7 +23,6 @@ BEHIND = 5
 
 _running = []
 _spent = {}
-_stands_back = []
 
 
 class Failed(Exception):
@@ -41,8 +40,13 @@ class Skipped(Exception):
 
 @functools.cache
 def scratch():
-    """The directory for everything temporary of this run, removed at its end."""
-    directory = Path(tempfile.mkdtemp(prefix="chatferry-tests-"))
+    """The directory for everything temporary of this process, removed at its end.
+
+    Those of the steps are in that of the run, under short names: the path of a Unix socket has 107 bytes at most.
+    """
+    prefix = "chatferry-tests-"
+    is_step = Path(tempfile.gettempdir()).name.startswith(prefix)
+    directory = Path(tempfile.mkdtemp(prefix="" if is_step else prefix))
     # Database servers work in it under accounts of their own.
     directory.chmod(0o755)
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
@@ -60,7 +64,6 @@ def environment(**settings):
 def stand_back():
     """Lets everything that this process starts from now on take what others leave of the processors."""
     os.nice(BEHIND)
-    _stands_back.append(True)
 
 
 @contextlib.contextmanager
@@ -98,10 +101,10 @@ def start(command, cwd=ROOT, env=None, **pipes):
         start_new_session=True,
         **pipes,
     )
-    if _stands_back:
+    if (behind := os.nice(0)) > 0:
         # Linux may share the processors between sessions first, and between the processes of one only then.
         with contextlib.suppress(OSError):
-            Path(f"/proc/{process.pid}/autogroup").write_text(str(BEHIND), encoding="ascii")
+            Path(f"/proc/{process.pid}/autogroup").write_text(str(behind), encoding="ascii")
     _running.append(process)
     return process
 

@@ -1,7 +1,7 @@
 //! The end of a process: what it promised is kept, its clients are told, and its exit code says
 //! how it went.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::{
     Connection, Directory, Process, Server, Socket, request,
@@ -10,28 +10,14 @@ use crate::support::{
 };
 use chatferry::server::Ended;
 
-/// A conversation made by a server process.
-async fn conversation(server: &Process) -> String {
-    let body = json!({"participant1_id": "alice", "participant2_id": "bob"});
-    let create = request("POST", "/api/chat/conversations/", &[], Some(&body));
-    let made: Value = server.connect().await.ask(create).await.json();
-    made["id"].as_str().unwrap().to_owned()
-}
-
-async fn socket(server: &Process, conversation: &str) -> Socket {
-    let mut socket = Socket::open(server.connect().await, conversation).await;
-    socket.history().await;
-    socket
-}
-
 #[tokio::test]
 async fn a_terminated_process_closes_its_sockets_with_1012_and_exits_with_0() {
     let directory = Directory::new();
     let server = Process::start(&directory, &["server.drain_s=30"]).await;
-    let id = conversation(&server).await;
+    let id = server.conversation().await;
     let mut sockets = Vec::new();
     for _ in 0..8 {
-        sockets.push(socket(&server, &id).await);
+        sockets.push(server.socket(&id).await);
     }
     let mut idle = server.connect().await;
     idle.ask(request("GET", "/healthz", &[], None)).await;
@@ -49,8 +35,8 @@ async fn a_terminated_process_closes_its_sockets_with_1012_and_exits_with_0() {
 async fn everything_that_was_acknowledged_before_the_end_is_in_the_file() {
     let directory = Directory::new();
     let server = Process::start(&directory, &["server.drain_s=5"]).await;
-    let id = conversation(&server).await;
-    let mut socket = socket(&server, &id).await;
+    let id = server.conversation().await;
+    let mut socket = server.socket(&id).await;
     let mut heard: i64 = 0;
     for number in 0..200 {
         let message = chat_message(&number.to_string()).to_string();
@@ -82,8 +68,8 @@ async fn everything_that_was_acknowledged_before_the_end_is_in_the_file() {
 async fn what_was_acknowledged_survives_a_kill() {
     let directory = Directory::new();
     let server = Process::start(&directory, &[]).await;
-    let id = conversation(&server).await;
-    let mut socket = socket(&server, &id).await;
+    let id = server.conversation().await;
+    let mut socket = server.socket(&id).await;
     for number in 0..50 {
         socket.say(&number.to_string()).await;
         assert_eq!(socket.heard().await, number.to_string());
@@ -99,10 +85,10 @@ async fn what_was_acknowledged_survives_a_kill() {
 async fn a_second_signal_ends_the_drain_at_once() {
     let directory = Directory::new();
     let server = Process::start(&directory, &["server.drain_s=300"]).await;
-    let id = conversation(&server).await;
+    let id = server.conversation().await;
     let mut sockets = Vec::new();
     for _ in 0..3 {
-        sockets.push(socket(&server, &id).await);
+        sockets.push(server.socket(&id).await);
     }
     server.signal("INT").await;
     until("the listener to be gone", async || {

@@ -1,9 +1,8 @@
 //! The WebSocket protocol itself: pings, closes, limits, and peers that break its rules.
 
-use std::time::{Duration, Instant};
+use std::{pin::pin, time::Duration};
 
-use serde_json::json;
-use tokio::{io::AsyncWriteExt, time::sleep};
+use tokio::{io::AsyncWriteExt, time::timeout};
 
 use crate::support::{
     Connection, Directory, Process, Server, Socket,
@@ -125,14 +124,10 @@ async fn a_message_past_the_limit_is_refused_with_1009_and_one_within_is_not() {
 async fn a_frame_that_announces_exabytes_costs_no_memory() {
     let directory = Directory::new();
     let server = Process::start(&directory, &[]).await;
-    let body = json!({"participant1_id": "a", "participant2_id": "b"});
-    let create = crate::support::request("POST", "/api/chat/conversations/", &[], Some(&body));
-    let made = server.connect().await.ask(create).await.json();
-    let id = made["id"].as_str().unwrap();
+    let id = server.conversation().await;
     let (before, files) = (server.resident_kib(), server.open_files());
     for length in [1_u64 << 62, 1 << 40, 1 << 31, (1 << 63) - 1] {
-        let mut socket = Socket::open(server.connect().await, id).await;
-        socket.history().await;
+        let mut socket = server.socket(&id).await;
         let mut bytes = vec![0x81, 0xff];
         bytes.extend(length.to_be_bytes());
         bytes.extend([0; 4]);
@@ -186,21 +181,27 @@ async fn a_slow_client_is_closed_with_1013_and_its_neighbour_hears_everything() 
         server.metric("chatferry_ws_dropped_events_total").await >= 1.0
     })
     .await;
+    // It reads nothing for longer than anybody else has for the close frame, and says meanwhile that
+    // it lives.
+    let mut silent = server.socket(&id).await;
+    silent
+        .connection
+        .push(&frame(TEXT, "x".repeat(2 << 20))[..14])
+        .await;
+    assert_eq!(silent.close_code().await, 1009);
+    let mut given_up = pin!(silent.ended());
+    while timeout(Duration::from_millis(500), &mut given_up)
+        .await
+        .is_err()
+    {
+        slow.connection.send(frame(PING, "")).await;
+    }
     let mut told = 0;
-    // Longer than anybody else has for the close frame, and shorter than a slow one has.
-    let late = Instant::now() + Duration::from_secs(8);
     let code = loop {
         let next = slow.frame().await;
         match next.opcode {
             CLOSE => break next.close_code(),
-            TEXT => {
-                told += 1;
-                // It says meanwhile that it lives.
-                slow.connection.send(frame(PING, "")).await;
-                if Instant::now() < late {
-                    sleep(Duration::from_millis(500)).await;
-                }
-            }
+            TEXT => told += 1,
             opcode => assert_eq!(opcode, PONG),
         }
     };
@@ -241,21 +242,21 @@ async fn sockets_that_vanish_are_forgotten() {
 #[tokio::test]
 async fn who_reads_no_answers_is_not_read_any_further() {
     const ENOUGH: usize = 64 * 1024 * 1024;
-    let never = [("ws.ping_interval_s", "3600")];
-    let server = Server::with(&never).await;
+    let directory = Directory::new();
+    let server = Process::start(&directory, &["ws.ping_interval_s=3600"]).await;
     let id = server.conversation().await;
     let mut socket = server.socket(&id).await;
     let ping = frame(PING, [b'x'; 125]);
     let pings = ping.repeat(500);
     let mut sent = 0;
     // What the kernel and the server hold is a few megabytes; the last write may be half done.
-    while let Ok(written) = tokio::time::timeout(
-        Duration::from_secs(2),
-        socket.connection.io.write(&pings[sent % pings.len()..]),
-    )
-    .await
-    {
-        sent += written.unwrap();
+    loop {
+        tokio::select! {
+            written = socket.connection.io.write(&pings[sent % pings.len()..]) => {
+                sent += written.unwrap();
+            }
+            () = server.rests() => break,
+        }
         assert!(
             sent < ENOUGH,
             "the server takes everything and keeps the answers"

@@ -359,16 +359,12 @@ async fn a_hundred_thousand_messages_go_to_slow_clients_in_little_memory() {
     const ROOM_KIB: u64 = 8 * 1024;
     let directory = Directory::new();
     let server = Process::start(&directory, &["ws.ping_interval_s=3600"]).await;
-    let body = json!({"participant1_id": "alice", "participant2_id": "bob"});
-    let create = request("POST", "/api/chat/conversations/", &[], Some(&body));
-    let made: serde_json::Value = server.connect().await.ask(create).await.json();
-    let id = made["id"].as_str().unwrap();
+    let id = &server.conversation().await;
     fill(&directory, id, PAGE_MESSAGES, "x");
     let get = request("GET", &list(id), &[], None);
     for _ in 0..20 {
         assert_eq!(server.connect().await.ask(&get).await.status, 200);
-        let mut socket = Socket::open(server.connect().await, id).await;
-        socket.history().await;
+        server.socket(id).await;
     }
     directory
         .open()

@@ -11,7 +11,6 @@ use crate::{
     support::{
         Connection, Directory, Process, Server, Socket,
         certificate::certify_by_authority,
-        http::id_of,
         request, skip,
         socket::{CONTINUATION, PING, TEXT, chat_message, frame, frame_with, handshake, path_of},
         until,
@@ -42,24 +41,6 @@ async fn enough_files() -> bool {
     let raised = Command::new("sh").args(["-c", &command]).status().await;
     let enough = raised.is_ok_and(|status| status.success());
     enough && hard.parse().is_ok_and(|hard: usize| hard >= 8 * HOSTILE)
-}
-
-async fn conversation(connection: &mut Connection) -> String {
-    conversation_of(connection, "alice").await
-}
-
-async fn conversation_of(connection: &mut Connection, name: &str) -> String {
-    let body = json!({"participant1_id": name, "participant2_id": "bob"});
-    let create = request("POST", "/api/chat/conversations/", &[], Some(&body));
-    id_of(&connection.ask(create).await.json())
-}
-
-/// A metric of a server that is a process.
-async fn metric(connection: &mut Connection, name: &str) -> f64 {
-    let answer = connection.ask(request("GET", "/metrics", &[], None)).await;
-    let mut lines = answer.text().lines();
-    let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
-    value.unwrap_or_default()
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {
@@ -139,14 +120,13 @@ async fn everybody_is_served_while_a_thousand_hostile_connections_hold_theirs() 
     let directory = Directory::new();
     let server = Process::start(&directory, &PATIENT).await;
     let mut rest = server.connect().await;
-    let id = conversation(&mut rest).await;
-    let mut socket = Socket::open(server.connect().await, &id).await;
-    socket.history().await;
+    let id = rest.conversation().await;
+    let mut socket = server.socket(&id).await;
     let before = served(&mut rest, &mut socket, &id).await;
     let resident = server.resident_kib();
 
     let (mut slow, mut silent, mut feeding) = (Vec::new(), Vec::new(), Vec::new());
-    let theirs = conversation_of(&mut rest, "mallory").await;
+    let theirs = rest.conversation_of("mallory", "bob").await;
     for number in 0..HOSTILE {
         let connection = harm(number, &server, &theirs).await;
         let kind = if number % 4 < 2 {
@@ -164,19 +144,18 @@ async fn everybody_is_served_while_a_thousand_hostile_connections_hold_theirs() 
     let mut rest = server.connect().await;
     let open = "chatferry_connections_open";
     until("all to be there", async || {
-        metric(&mut rest, open).await >= HOSTILE as f64
+        rest.metric(open).await >= HOSTILE as f64
     })
     .await;
     let during = served(&mut rest, &mut socket, &id).await;
     compare("a thousand", before, during);
 
-    let mut another = Socket::open(server.connect().await, &id).await;
-    another.history().await;
+    let mut another = server.socket(&id).await;
     another.works().await;
     let each = server.resident_kib().saturating_sub(resident) / 1000;
     println!("{each} KiB for each");
     assert!(each <= AVERAGE_KIB, "{each} KiB for each");
-    assert!(metric(&mut rest, open).await >= silent.len() as f64);
+    assert!(rest.metric(open).await >= silent.len() as f64);
     feeding.iter().for_each(JoinHandle::abort);
 }
 
@@ -195,7 +174,7 @@ async fn everybody_is_served_while_a_thousand_tls_handshakes_do_not_end() {
     let connector = client(&directory.path().join("ca.pem"), &[&TLS13], &[]);
     let connect = async || Connection::over(shake(&connector, server.address).await.unwrap());
     let mut rest = connect().await;
-    let id = conversation(&mut rest).await;
+    let id = rest.conversation().await;
     let mut socket = Socket::open(connect().await, &id).await;
     socket.history().await;
     let before = served(&mut rest, &mut socket, &id).await;
@@ -211,7 +190,7 @@ async fn everybody_is_served_while_a_thousand_tls_handshakes_do_not_end() {
     // The other one may have been silent for too long.
     let mut rest = connect().await;
     until("all to be there", async || {
-        metric(&mut rest, "chatferry_connections_open").await >= HOSTILE as f64
+        rest.metric("chatferry_connections_open").await >= HOSTILE as f64
     })
     .await;
     let during = served(&mut rest, &mut socket, &id).await;
@@ -242,20 +221,20 @@ const GREEDY: usize = 30;
 async fn growth(greed: impl AsyncFn(&Process, &str) -> Connection) -> u64 {
     let directory = Directory::new();
     let server = Process::start(&directory, &PATIENT).await;
-    let id = conversation(&mut server.connect().await).await;
+    let id = server.conversation().await;
     let resident = server.resident_kib();
     let mut held = Vec::new();
     for _ in 0..GREEDY {
         held.push(greed(&server, &id).await);
     }
-    // All of it has been read once nothing is left in the kernel; a moment shows what that costs.
-    let mut grown = 0;
+    // All that it takes has been read; others cost it no more.
+    server.rests().await;
+    let mut most = server.resident_kib();
     for _ in 0..20 {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        grown = grown.max(server.resident_kib().saturating_sub(resident));
-        conversation(&mut server.connect().await).await;
+        server.conversation().await;
+        most = most.max(server.resident_kib());
     }
-    grown / GREEDY as u64
+    most.saturating_sub(resident) / GREEDY as u64
 }
 
 #[tokio::test]
@@ -311,17 +290,14 @@ async fn who_reads_nothing_holds_no_more_than_the_readme_says() {
         // Each in a conversation of its own, so that no frame is shared.
         let mut connection = server.connect().await;
         let name = uuid::Uuid::new_v4().to_string();
-        let id = conversation_of(&mut connection, &name).await;
+        let id = connection.conversation_of(&name, "bob").await;
         let mut socket = Socket::open(connection, &id).await;
         socket.connection.push(message.repeat(2)).await;
         // More than the kernel takes and the queue holds; it is closed, or not read any further.
         for _ in 0..100 {
-            let sending = socket.connection.push(&typing);
-            if tokio::time::timeout(Duration::from_secs(1), sending)
-                .await
-                .is_err()
-            {
-                break;
+            tokio::select! {
+                () = socket.connection.push(&typing) => {}
+                () = server.rests() => break,
             }
         }
         socket.connection
@@ -336,7 +312,7 @@ async fn json_of_tiny_values_takes_no_more_than_the_readme_says() {
     let directory = Directory::new();
     let server = Process::start(&directory, &PATIENT).await;
     let mut rest = server.connect().await;
-    let id = conversation(&mut rest).await;
+    let id = rest.conversation().await;
     let before = server.peak_kib();
     for value in [r#"{"a":0}"#, "[0]", "[]", "[[]]", r#"{"a":{}}"#] {
         // As many as are read, whatever they hold, and then one too many.

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::{net::UnixStream, process::Command, task::JoinSet};
 
 use crate::support::{
@@ -276,10 +276,7 @@ async fn a_rolling_restart_on_one_port_loses_nothing() {
     let directory = Directory::new();
     let settings = ["server.reuse_port=true", "server.drain_s=10"];
     let old = Process::start(&directory, &settings).await;
-    let create = json!({"participant1_id": "alice", "participant2_id": "bob"});
-    let create = request("POST", "/api/chat/conversations/", &[], Some(&create));
-    let made = old.connect().await.ask(create).await.json();
-    let id = made["id"].as_str().unwrap().to_owned();
+    let id = old.conversation().await;
     let enough = Arc::new(AtomicBool::new(false));
     let mut talkers = JoinSet::new();
     for name in 0..TALKERS {

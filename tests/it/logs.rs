@@ -4,7 +4,7 @@ use std::{fs::File, process::Stdio};
 
 use serde_json::{Value, json};
 
-use crate::support::{Connection, Directory, Process, Socket, process::chatferry, request, until};
+use crate::support::{Directory, Process, Socket, process::chatferry, request, until};
 
 /// A server that logs to a file.
 async fn logging(directory: &Directory, settings: &[&str]) -> Process {
@@ -21,20 +21,13 @@ fn log(directory: &Directory) -> String {
     std::fs::read_to_string(directory.path().join("log")).unwrap()
 }
 
-async fn conversation(connection: &mut Connection) -> String {
-    let body = json!({"participant1_id": "alice", "participant2_id": "bob"});
-    let create = request("POST", "/api/chat/conversations/", &[], Some(&body));
-    let made = connection.ask(create).await.json();
-    made["id"].as_str().unwrap().to_owned()
-}
-
 #[tokio::test]
 async fn an_event_is_one_line_with_its_ids_and_never_what_was_said() {
     let directory = Directory::new();
     let settings = ["log.level=info,chatferry=debug", "log.format=json"];
     let server = logging(&directory, &settings).await;
     let mut rest = server.connect().await;
-    let id = conversation(&mut rest).await;
+    let id = rest.conversation().await;
     let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let headers = [("traceparent", trace), ("X-Request-Id", "req-1")];
     let path = format!("/api/chat/conversations/{id}/messages/send/");
@@ -105,7 +98,7 @@ async fn sighup_changes_the_level_at_once_and_names_what_takes_a_restart() {
     std::fs::write(&file, "[log]\nlevel = \"info\"\n").unwrap();
     let server = logging(&directory, &[]).await;
     let mut rest = server.connect().await;
-    conversation(&mut rest).await;
+    rest.conversation().await;
     assert!(!log(&directory).contains("answered"));
 
     let changed = "[log]\nlevel = \"info,chatferry::access=debug\"\n[ws]\nhistory_limit = 5\n";
@@ -114,7 +107,7 @@ async fn sighup_changes_the_level_at_once_and_names_what_takes_a_restart() {
     let mut text = String::new();
     // The level is in force before all that is told of the reload.
     until("the level to change", async || {
-        conversation(&mut rest).await;
+        rest.conversation().await;
         text = log(&directory);
         text.contains("answered method=POST route=\"conversations\"")
             && text.contains("takes a restart")
@@ -144,7 +137,7 @@ async fn sighup_changes_the_level_at_once_and_names_what_takes_a_restart() {
     })
     .await;
     let lines = log(&directory).lines().count();
-    conversation(&mut rest).await;
+    rest.conversation().await;
     assert_eq!(log(&directory).lines().count(), lines, "quiet again");
     server.signal("TERM").await;
     drop(rest);

@@ -1,16 +1,13 @@
 //! The SQLite file as others know it: made by Django, locked, taken away and given back.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use chatferry::app::App;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Directory, Process, Server, Socket,
-    database::Place,
-    request,
-    server::config,
-    together::{fewer, write_together},
+    Directory, Process, Server, Socket, database::Place, request, server::config,
+    together::write_together,
 };
 
 const TABLES: &str = include_str!("../../migrations/sqlite/0001_chat.sql");
@@ -108,7 +105,7 @@ async fn migrate_makes_djangos_tables_and_django_then_finds_nothing_to_do() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn django_and_chatferry_write_together_and_both_see_every_row() {
     let directory = Directory::new();
-    write_together(&Place::on(&directory), fewer()).await;
+    write_together(&Place::on(&directory)).await;
 }
 
 #[tokio::test]
@@ -166,7 +163,8 @@ async fn while_another_process_writes_a_write_waits_and_then_succeeds() {
     socket.say("patience").await;
     let read = format!("/api/chat/conversations/{id}/messages/");
     assert_eq!(server.get(&read).await.text(), "[]", "readers do not wait");
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    // The write has been asked for, and is not done.
+    socket.is_open().await;
     assert_eq!(server.get(&read).await.text(), "[]");
     db.execute_batch("COMMIT").unwrap();
     assert_eq!(socket.heard().await, "patience");

@@ -3,10 +3,11 @@
 //! The server listens on a free port with an SQLite file of its own, in the test's own process
 //! ([`server`]) or as the real binary ([`process`]). The clients ([`http`], [`socket`]) write
 //! bytes to TCP, so that a test can send what no library would. What the databases have in common
-//! is in [`database`], [`faults`], [`races`], [`rows`], [`together`] and [`proxy`]; [`neighbours`]
-//! and [`certificate`] are what else must be there.
+//! is in [`database`], [`faults`], [`races`], [`rows`], [`together`] and [`proxy`]; [`neighbours`],
+//! [`child`], [`shared`] and [`certificate`] are what else must be there.
 
 pub mod certificate;
+pub mod child;
 pub mod database;
 pub mod directory;
 pub mod faults;
@@ -17,6 +18,7 @@ pub mod proxy;
 pub mod races;
 pub mod rows;
 pub mod server;
+pub mod shared;
 pub mod socket;
 pub mod together;
 
@@ -29,6 +31,7 @@ pub use self::{
     process::Process,
     proxy::Proxy,
     server::Server,
+    shared::Shared,
     socket::Socket,
 };
 

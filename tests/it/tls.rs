@@ -8,7 +8,6 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, pem::PemObject},
     version::{TLS12, TLS13},
 };
-use serde_json::json;
 use tokio::{
     io::AsyncReadExt,
     net::{TcpStream, UnixStream},
@@ -16,7 +15,8 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::support::{
-    Connection, Directory, Process, Server, Socket, certificate, id_of,
+    Connection, Directory, Process, Server, Socket, certificate,
+    http::value_of,
     neighbours::skip,
     process::{chatferry, run},
     request,
@@ -96,9 +96,7 @@ async fn secured(connection: Connection, trusted: &Path) -> Connection {
 
 /// A new conversation, and a socket of it whose history has been read.
 async fn conversation_over(mut connection: Connection) -> (String, Socket) {
-    let pair = json!({"participant1_id": "alice", "participant2_id": "bob"});
-    let made = request("POST", "/api/chat/conversations/", &[], Some(&pair));
-    let id = id_of(&connection.ask(made).await.json());
+    let id = connection.conversation().await;
     let mut socket = Socket::open(connection, &id).await;
     socket.history().await;
     (id, socket)
@@ -106,10 +104,7 @@ async fn conversation_over(mut connection: Connection) -> (String, Socket) {
 
 /// The value of a series, which is not asked for in the clear.
 fn metric(server: &Server, series: &str) -> f64 {
-    let text = server.app.metrics.render();
-    let series = format!("{series} ");
-    let value = text.lines().find_map(|line| line.strip_prefix(&series));
-    value.map_or(0.0, |value| value.parse().unwrap())
+    value_of(&server.app.metrics.render(), series)
 }
 
 fn failures(server: &Server, kind: &str) -> f64 {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
 use crate::support::{
-    Directory, Server, Socket,
+    Directory, Server, Shared, Socket,
     neighbours::{python, reference},
     request,
     socket::path_of,
@@ -29,6 +29,8 @@ pub struct Django {
     /// The environment, without the caller's.
     env: Vec<(String, String)>,
     pub directory: Arc<Directory>,
+    /// Where its tables were copied from; kept for the tests after this one.
+    migrated: Option<Arc<Django>>,
 }
 
 fn copy_of(from: &Path, to: &Path) {
@@ -62,6 +64,25 @@ impl Django {
 
     /// The reference with its tables made, and nobody serving it.
     pub async fn prepared(changes: &[(&str, &str, &str)], env: &[(&str, &str)]) -> Option<Self> {
+        static MIGRATED: Shared<Django> = Shared::new();
+        let mut django = Django::without_tables(changes, env)?;
+        if env.iter().any(|(name, _)| *name == "DATABASE_URL") {
+            django.migrate().await;
+            return Some(django);
+        }
+        let migrated = MIGRATED.get(async || {
+            let django = Django::without_tables(&[], &[])?;
+            django.migrate().await;
+            Some(django)
+        });
+        let migrated = migrated.await?;
+        let tables = migrated.directory.database();
+        std::fs::copy(tables, django.directory.database()).unwrap();
+        django.migrated = Some(migrated);
+        Some(django)
+    }
+
+    fn without_tables(changes: &[(&str, &str, &str)], env: &[(&str, &str)]) -> Option<Self> {
         let python = python()?;
         let directory = Arc::new(Directory::new());
         let home = directory.path().join("reference");
@@ -80,16 +101,19 @@ impl Django {
         ];
         let env = ours.iter().chain(env);
         let env = env.map(|(n, v)| (n.to_string(), v.to_string())).collect();
-        let django = Django {
+        Some(Django {
             daphne: None,
             python,
             env,
             directory,
-        };
+            migrated: None,
+        })
+    }
+
+    async fn migrate(&self) {
         let migrate = ["manage.py", "migrate", "--verbosity", "0"];
-        let migrated = django.command(&migrate).status().await.unwrap();
+        let migrated = self.command(&migrate).status().await.unwrap();
         assert!(migrated.success(), "the reference migrates");
-        Some(django)
     }
 
     fn command(&self, arguments: &[&str]) -> Command {

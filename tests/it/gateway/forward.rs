@@ -373,23 +373,25 @@ async fn an_answer_that_ends_with_its_connection_is_whole() {
 
 #[tokio::test]
 async fn a_client_that_leaves_takes_its_request_with_it() {
-    let (gone, mut ends) = mpsc::unbounded_channel();
+    let (tell, mut told) = mpsc::unbounded_channel();
     let upstream = Upstream::start(move |mut call: Call| {
-        let gone = gone.clone();
+        let tell = tell.clone();
         async move {
             call.head().await;
+            tell.send("it is here").unwrap();
             while call.more().await {}
-            gone.send(()).unwrap();
+            tell.send("it is gone").unwrap();
         }
     })
     .await;
     let server = upstream.gateway(&[]).await;
     let mut client = server.connect().await;
     client.send(request("GET", "/slow", &[], None)).await;
-    until("the request to arrive", async || upstream.accepted() == 1).await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    let here = soon("the request", told.recv()).await;
+    assert_eq!(here, Some("it is here"));
     drop(client);
-    soon("the end of the request", ends.recv()).await.unwrap();
+    let gone = soon("the end of the request", told.recv()).await;
+    assert_eq!(gone, Some("it is gone"));
 }
 
 #[tokio::test]

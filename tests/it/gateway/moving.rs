@@ -4,6 +4,10 @@
 use std::{
     collections::{HashMap, HashSet},
     net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -43,6 +47,8 @@ struct Report {
 struct Client {
     address: SocketAddr,
     name: String,
+    /// How many of its texts it has seen.
+    through: Arc<AtomicUsize>,
     report: Report,
 }
 
@@ -140,6 +146,7 @@ impl Client {
             number += 1;
             let text = format!("{} {number}", self.name);
             self.say(&mut socket, &mut live, &text).await;
+            self.through.fetch_add(1, Ordering::Relaxed);
             sleep(Duration::from_millis(40)).await;
         }
         let (mine, theirs) = (format!("{} ends", self.name), format!("{other} ends"));
@@ -147,6 +154,17 @@ impl Client {
         while !self.see(&mut socket, &mut live, &theirs).await {}
         self.report
     }
+}
+
+/// Waits until every client has said a few things more, and has seen them.
+async fn all_go_on(through: &[Arc<AtomicUsize>]) {
+    let count = |one: &Arc<AtomicUsize>| one.load(Ordering::Relaxed);
+    let before: Vec<_> = through.iter().map(count).collect();
+    until("everybody to go on", async || {
+        let mut both = through.iter().map(count).zip(&before);
+        both.all(|(now, before)| now >= before + 3)
+    })
+    .await;
 }
 
 /// The texts of a conversation, as they are in the table.
@@ -185,13 +203,14 @@ async fn everything_said_during_a_move_is_stored_once_and_seen_by_everybody() {
         ])
         .await;
     let (stop, stopped) = watch::channel(false);
-    let mut clients = Vec::new();
+    let (mut clients, mut through) = (Vec::new(), Vec::new());
     for number in 0..CONVERSATIONS {
         let id = server.conversation_of("alice", &number.to_string()).await;
         for (name, other) in [("alice", "bob"), ("bob", "alice")] {
             let client = Client {
                 address: server.address,
                 name: name.to_owned(),
+                through: Arc::default(),
                 report: Report {
                     conversation: id.clone(),
                     said: Vec::new(),
@@ -200,17 +219,18 @@ async fn everything_said_during_a_move_is_stored_once_and_seen_by_everybody() {
                     sockets: 0,
                 },
             };
+            through.push(Arc::clone(&client.through));
             clients.push(tokio::spawn(client.talk(stopped.clone(), other.to_owned())));
         }
     }
     for percent in [0, 10, 50, 100] {
         move_to(&server, percent);
-        sleep(Duration::from_millis(1500)).await;
+        all_go_on(&through).await;
     }
     let passed = async || server.metric("chatferry_gateway_ws_open").await;
     until("Django to be alone", async || passed().await < 0.5).await;
     django.stop().await;
-    sleep(Duration::from_secs(1)).await;
+    all_go_on(&through).await;
     django.run().await;
     move_to(&server, 0);
     until("everybody to be with Django", async || {

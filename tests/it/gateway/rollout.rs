@@ -1,7 +1,5 @@
 //! A share of the conversations here, the rest with Django; and what a change does.
 
-use std::time::Duration;
-
 use super::upstream::{Call, Upstream};
 use crate::support::{
     Connection, Directory, Process, Server, Socket, request,
@@ -118,12 +116,18 @@ async fn sockets_that_move_are_closed_with_1012_and_the_others_stay() {
 async fn sockets_may_also_be_left_where_they_are() {
     let upstream = django().await;
     let server = upstream.gateway(&[("server.drain_s", "0")]).await;
-    let (_, there) = conversations(&server).await;
-    let mut socket = server.socket(&there[0]).await;
+    let (here, there) = conversations(&server).await;
+    let mut socket = server.socket(&here[0]).await;
     reload(&server, 0, OnChange::Leave);
-    tokio::time::sleep(Duration::from_millis(200)).await;
     socket.works().await;
-    assert!(!is_here(&server, &there[0]).await, "new ones move at once");
+    assert!(!is_here(&server, &here[0]).await, "new ones move at once");
+    // Once another socket has been closed by a change, this one would have been by the change
+    // before it.
+    reload(&server, 100, OnChange::Drain);
+    let mut moves = server.socket(&there[0]).await;
+    reload(&server, 50, OnChange::Drain);
+    assert_eq!(moves.close_code().await, 1012);
+    socket.works().await;
 }
 
 #[tokio::test]

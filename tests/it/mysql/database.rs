@@ -41,7 +41,8 @@ impl Database {
 
     /// With Chatferry's tables, on a server that the test may stop.
     pub async fn mortal(on: Flavour, options: &[&str]) -> Option<Self> {
-        let database = Database::on(Instance::private(on, options).await?).await;
+        let instance = Instance::private(on, options).await?;
+        let database = Database::on(Arc::new(instance)).await;
         database.migrate().await.unwrap();
         Some(database)
     }

@@ -1,11 +1,11 @@
 //! The server goes away, comes back, or will not write: nothing acknowledged is lost, nothing is
 //! written twice, and nobody has to be restarted.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use chatferry::app::App;
 use mysql_async::prelude::Queryable;
-use tokio::{task::spawn_blocking, time::sleep};
+use tokio::task::spawn_blocking;
 
 use super::{
     database::Database,
@@ -177,16 +177,12 @@ pub async fn crashes_under_load_lose_nothing_acknowledged_and_write_nothing_twic
     let senders = Senders::start(database.server().await).await;
     for _ in 0..20 {
         database.kill_all().await;
-        sleep(Duration::from_millis(20)).await;
+        senders.go_on().await;
     }
     for signal in ["KILL", "TERM", "KILL"] {
-        sleep(Duration::from_millis(500)).await;
-        apart(&database, move |instance| {
-            instance.stop(signal);
-            std::thread::sleep(Duration::from_millis(300));
-            instance.start();
-        })
-        .await;
+        apart(&database, move |instance| instance.stop(signal)).await;
+        senders.are_refused().await;
+        apart(&database, Instance::start).await;
         senders.go_on().await;
     }
     senders.lost_nothing().await;

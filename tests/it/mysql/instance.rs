@@ -1,19 +1,24 @@
 //! A MariaDB or MySQL server: a private one, or the one the environment names.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
-        Arc, Weak,
+        Arc,
         atomic::{AtomicU32, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use mysql_async::{Conn, Opts, prelude::Queryable};
-use tokio::{runtime, sync::Mutex};
+use tokio::{runtime, task::spawn_blocking};
 
-use crate::support::{Directory, PATIENCE, Port, certificate::certify, skip};
+use crate::support::{
+    Directory, PATIENCE, Port, Shared,
+    certificate::certify,
+    child::{end, freeze, signal},
+    skip,
+};
 
 /// Whose server it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,40 +41,63 @@ pub struct Instance {
 }
 
 struct Private {
+    flavour: Flavour,
     program: PathBuf,
     directory: Directory,
     port: Port,
     options: std::sync::Mutex<Vec<String>>,
     server: std::sync::Mutex<Option<Child>>,
+    /// Kept for the tests after this one.
+    _initial: Arc<Initial>,
+}
+
+/// The data directory of a server that has never run, to be copied.
+struct Initial {
+    directory: Directory,
+}
+
+/// Its name, in each directory that has one.
+const DATA: &str = "data";
+
+/// What makes a server begin quickly and write little: small logs, which reach the disk when they
+/// may. The machine does not crash, only the server.
+fn lean(flavour: Flavour) -> &'static [&'static str] {
+    match flavour {
+        Flavour::MariaDb => &[
+            "--innodb-log-file-size=16M",
+            "--innodb-flush-log-at-trx-commit=2",
+        ],
+        Flavour::MySql => &[
+            "--innodb-redo-log-capacity=16M",
+            "--innodb-flush-log-at-trx-commit=2",
+            "--skip-log-bin",
+            "--performance-schema=OFF",
+        ],
+    }
 }
 
 impl Instance {
     /// The server that tests share which do it no harm; it ends with the last of them.
     pub async fn shared(flavour: Flavour) -> Option<Arc<Self>> {
-        static MARIADB: Mutex<Weak<Instance>> = Mutex::const_new(Weak::new());
-        static MYSQL: Mutex<Weak<Instance>> = Mutex::const_new(Weak::new());
+        static MARIADB: Shared<Instance> = Shared::new();
+        static MYSQL: Shared<Instance> = Shared::new();
         let (shared, variable) = match flavour {
             Flavour::MariaDb => (&MARIADB, "CHATFERRY_TEST_MARIADB"),
             Flavour::MySql => (&MYSQL, "CHATFERRY_TEST_MYSQL"),
         };
-        let mut shared = shared.lock().await;
-        if let Some(instance) = shared.upgrade() {
-            return Some(instance);
-        }
-        let instance = match std::env::var(variable) {
-            Ok(location) => Arc::new(Instance {
+        let make = async || match std::env::var(variable) {
+            Ok(location) => Some(Instance {
                 location: location.trim_end_matches('/').to_owned(),
                 private: None,
                 databases: AtomicU32::new(0),
             }),
-            Err(_) => Instance::private(flavour, &[]).await?,
+            Err(_) => Instance::private(flavour, &[]).await,
         };
-        *shared = Arc::downgrade(&instance);
-        Some(instance)
+        shared.get(make).await
     }
 
     /// A server of the test's own, which it may stop, started with these options more.
-    pub async fn private(flavour: Flavour, options: &[&str]) -> Option<Arc<Self>> {
+    pub async fn private(flavour: Flavour, options: &[&str]) -> Option<Self> {
         let Some(program) = program(flavour) else {
             skip(match flavour {
                 Flavour::MariaDb => "no MariaDB",
@@ -78,22 +106,24 @@ impl Instance {
             return None;
         };
         let options = options.iter().map(|option| (*option).to_owned()).collect();
-        let instance =
-            tokio::task::spawn_blocking(move || Instance::initialized(flavour, program, options));
-        Some(Arc::new(instance.await.unwrap()))
+        let initial = Initial::shared(flavour, &program).await?;
+        let instance = spawn_blocking(move || Instance::of(flavour, initial, program, options));
+        Some(instance.await.unwrap())
     }
 
-    fn initialized(flavour: Flavour, program: PathBuf, options: Vec<String>) -> Self {
+    fn of(flavour: Flavour, initial: Arc<Initial>, program: PathBuf, options: Vec<String>) -> Self {
         let directory = Directory::new();
         certify(directory.path());
+        initial.directory.copy(DATA, directory.path());
         let private = Private {
+            flavour,
             program,
             directory,
             port: Port::claim(),
             options: std::sync::Mutex::new(options),
             server: std::sync::Mutex::new(None),
+            _initial: initial,
         };
-        private.initialize(flavour);
         let instance = Instance {
             location: format!("mysql://root@127.0.0.1:{}", private.port.number),
             private: Some(private),
@@ -142,10 +172,10 @@ impl Instance {
     }
 
     /// Ends the server with a signal: `TERM` is a proper end, `KILL` a crash.
-    pub fn stop(&self, signal: &str) {
+    pub fn stop(&self, name: &str) {
         let server = self.ours().server.lock().unwrap().take();
         if let Some(server) = server {
-            end(server, signal);
+            end(server, name);
         }
     }
 
@@ -160,19 +190,12 @@ impl Instance {
     /// Stops the server where it stands. Returns when none of its threads runs any more: what is
     /// asked from then on is not heard.
     pub fn freeze(&self) {
-        let server = self.ours().server.lock().unwrap();
-        let server = server.as_ref().unwrap();
-        kill(server, "STOP");
-        let deadline = Instant::now() + PATIENCE;
-        while !all_stopped(server) {
-            assert!(Instant::now() < deadline, "the server does not stop");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        freeze(self.ours().process());
     }
 
     /// Lets it go on.
     pub fn thaw(&self) {
-        kill(self.ours().server.lock().unwrap().as_ref().unwrap(), "CONT");
+        signal(self.ours().process(), "CONT");
     }
 
     /// The socket and the certificate of a private server.
@@ -186,13 +209,26 @@ impl Instance {
     }
 }
 
-impl Private {
-    fn data(&self) -> PathBuf {
-        self.directory.path().join("data")
+impl Initial {
+    /// That of a server of this kind.
+    async fn shared(flavour: Flavour, program: &Path) -> Option<Arc<Self>> {
+        static MARIADB: Shared<Initial> = Shared::new();
+        static MYSQL: Shared<Initial> = Shared::new();
+        let shared = match flavour {
+            Flavour::MariaDb => &MARIADB,
+            Flavour::MySql => &MYSQL,
+        };
+        let program = program.to_owned();
+        let make = async || {
+            let made = spawn_blocking(move || Initial::new(flavour, &program));
+            Some(made.await.unwrap())
+        };
+        shared.get(make).await
     }
 
-    fn initialize(&self, flavour: Flavour) {
-        let data = format!("--datadir={}", self.data().display());
+    fn new(flavour: Flavour, program: &Path) -> Self {
+        let directory = Directory::new();
+        let data = format!("--datadir={}", directory.path().join(DATA).display());
         let mut command = match flavour {
             Flavour::MariaDb => {
                 let mut command = Command::new("mariadb-install-db");
@@ -201,15 +237,22 @@ impl Private {
                 command
             }
             Flavour::MySql => {
-                let mut command = Command::new(&self.program);
+                let mut command = Command::new(program);
                 command.args(["--no-defaults", "--initialize-insecure"]);
                 command
             }
         };
-        command.arg(data).arg("--user=root");
-        command.env("TMPDIR", self.directory.path());
+        command.arg(data).arg("--user=root").args(lean(flavour));
+        command.env("TMPDIR", directory.path());
         let output = command.output().unwrap();
         assert!(output.status.success(), "{output:?}");
+        Initial { directory }
+    }
+}
+
+impl Private {
+    fn process(&self) -> u32 {
+        self.server.lock().unwrap().as_ref().unwrap().id()
     }
 
     fn serving(&self) -> Command {
@@ -232,6 +275,7 @@ impl Private {
                 "--character-set-server=utf8mb4",
                 "--collation-server=utf8mb4_unicode_ci",
             ])
+            .args(lean(self.flavour))
             .args(&*self.options.lock().unwrap())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -266,27 +310,6 @@ fn answers(location: &str) -> bool {
         .build()
         .unwrap();
     runtime.block_on(async { connect(location).await.is_ok() })
-}
-
-fn kill(server: &Child, signal: &str) {
-    let _ = Command::new("kill")
-        .args([&format!("-{signal}"), &server.id().to_string()])
-        .status();
-}
-
-/// Whether every thread is in the state `T`, which stands behind the name in parentheses.
-fn all_stopped(server: &Child) -> bool {
-    let threads = std::fs::read_dir(format!("/proc/{}/task", server.id())).unwrap();
-    threads.flatten().all(|thread| {
-        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
-        stat.rsplit_once(')')
-            .is_none_or(|(_, rest)| rest.starts_with(" T"))
-    })
-}
-
-fn end(mut server: Child, signal: &str) {
-    kill(&server, signal);
-    let _ = server.wait();
 }
 
 fn program(flavour: Flavour) -> Option<PathBuf> {

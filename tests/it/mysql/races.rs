@@ -3,7 +3,7 @@
 use super::{database::Database, instance::Flavour};
 use crate::support::{
     races::{mark_at_once, open_pairs},
-    together::{MANY, fewer, write_together},
+    together::write_together,
 };
 
 pub async fn a_pair_opened_from_both_sides_on_two_servers_at_once_is_one_conversation(on: Flavour) {
@@ -39,10 +39,6 @@ pub async fn read_marks_at_once_on_two_servers_make_one_receipt_each_and_no_erro
 
 pub async fn django_and_chatferry_write_together_and_both_see_every_row(on: Flavour) {
     if let Some(database) = Database::empty(on).await {
-        let messages = match on {
-            Flavour::MariaDb => MANY,
-            Flavour::MySql => fewer(),
-        };
-        write_together(&database, messages).await;
+        write_together(&database).await;
     }
 }

@@ -4,15 +4,19 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::{
-        Arc, Weak,
+        Arc,
         atomic::{AtomicU32, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use tokio::sync::Mutex;
+use tokio::task::spawn_blocking;
 
-use crate::support::{Directory, PATIENCE, Port, skip};
+use crate::support::{
+    Directory, PATIENCE, Port, Shared,
+    child::{end, freeze, signal},
+    skip,
+};
 
 /// A server that databases can be made on.
 pub struct Cluster {
@@ -28,65 +32,63 @@ struct Private {
     directory: Directory,
     port: Port,
     server: std::sync::Mutex<Option<Child>>,
+    /// Kept for the tests after this one.
+    _initial: Arc<Initial>,
 }
+
+/// The data directory of a server that has never run, to be copied.
+struct Initial {
+    directory: Directory,
+}
+
+/// Its name, in each directory that has one.
+const DATA: &str = "data";
 
 impl Cluster {
     /// The server that tests share which do it no harm; it ends with the last of them.
     pub async fn shared() -> Option<Arc<Self>> {
-        static SHARED: Mutex<Weak<Cluster>> = Mutex::const_new(Weak::new());
-        let mut shared = SHARED.lock().await;
-        if let Some(cluster) = shared.upgrade() {
-            return Some(cluster);
-        }
-        let cluster = match std::env::var("CHATFERRY_TEST_POSTGRES") {
-            Ok(location) => Arc::new(Cluster {
+        static SHARED: Shared<Cluster> = Shared::new();
+        let make = async || match std::env::var("CHATFERRY_TEST_POSTGRES") {
+            Ok(location) => Some(Cluster {
                 location: location.trim_end_matches('/').to_owned(),
                 private: None,
                 databases: AtomicU32::new(0),
             }),
-            Err(_) => Cluster::private().await?,
+            Err(_) => Cluster::private().await,
         };
-        *shared = Arc::downgrade(&cluster);
-        Some(cluster)
+        SHARED.get(make).await
     }
 
     /// A server of the test's own, which it may stop.
-    pub async fn private() -> Option<Arc<Self>> {
+    pub async fn private() -> Option<Self> {
         Cluster::prepared(|_| ()).await
     }
 
     /// A server that lets in nobody without TLS over TCP. Its certificate is for `localhost`.
-    pub async fn secure() -> Option<Arc<Self>> {
+    pub async fn secure() -> Option<Self> {
         Cluster::prepared(Private::secure).await
     }
 
-    async fn prepared(prepare: fn(&Private)) -> Option<Arc<Self>> {
+    async fn prepared(prepare: fn(&Private)) -> Option<Self> {
         let Some(bin) = programs() else {
             skip("no PostgreSQL");
             return None;
         };
-        let cluster = tokio::task::spawn_blocking(move || Cluster::initialized(bin, prepare));
-        Some(Arc::new(cluster.await.unwrap()))
+        let initial = Initial::shared(&bin).await?;
+        let cluster = spawn_blocking(move || Cluster::of(initial, bin, prepare));
+        Some(cluster.await.unwrap())
     }
 
-    fn initialized(bin: PathBuf, prepare: fn(&Private)) -> Self {
-        let directory = Directory::new();
-        if let Some((user, group)) = account() {
-            std::os::unix::fs::chown(directory.path(), Some(user), Some(group)).unwrap();
-        }
+    fn of(initial: Arc<Initial>, bin: PathBuf, prepare: fn(&Private)) -> Self {
+        let directory = directory();
+        initial.directory.copy(DATA, directory.path());
         let private = Private {
             bin,
             directory,
             port: Port::claim(),
             server: std::sync::Mutex::new(None),
+            _initial: initial,
         };
-        let data = private.data();
-        private.run("initdb", |initdb| {
-            initdb
-                .args(["-N", "-U", "chat", "-A", "trust", "-E", "UTF8"])
-                .args(["--no-locale", "-D"])
-                .arg(&data)
-        });
         prepare(&private);
         let cluster = Cluster {
             location: format!("postgres://chat@127.0.0.1:{}", private.port.number),
@@ -116,6 +118,9 @@ impl Cluster {
                 "listen_addresses=127.0.0.1",
                 "-c",
                 "max_connections=500",
+                // The machine does not crash, only the server.
+                "-c",
+                "fsync=off",
             ]);
         let mut child = postgres.spawn().unwrap();
         let deadline = Instant::now() + PATIENCE;
@@ -128,17 +133,24 @@ impl Cluster {
     }
 
     /// Ends the server with a signal: `INT` cuts everybody off, `QUIT` is a crash.
-    pub fn stop(&self, signal: &str) {
+    pub fn stop(&self, name: &str) {
         let server = self.ours().server.lock().unwrap().take();
         if let Some(server) = server {
-            end(server, signal);
+            end(server, name);
         }
     }
 
-    /// Sends every process of the server a signal that it survives: `STOP` and `CONT`.
-    pub fn signal(&self, signal: &str) {
+    /// Stops every process of the server where it stands, the first of them first: it starts no
+    /// more then.
+    pub fn freeze(&self) {
+        freeze(self.ours().process());
+        self.ours().processes().into_iter().for_each(freeze);
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
         for process in self.ours().processes() {
-            kill(process, signal);
+            signal(process, "CONT");
         }
     }
 
@@ -167,39 +179,78 @@ impl Cluster {
     }
 }
 
-impl Private {
-    fn data(&self) -> PathBuf {
-        self.directory.path().join("data")
+impl Initial {
+    async fn shared(bin: &Path) -> Option<Arc<Self>> {
+        static SHARED: Shared<Initial> = Shared::new();
+        let initdb = bin.join("initdb");
+        let make = async || {
+            let made = spawn_blocking(move || Initial::new(&initdb));
+            Some(made.await.unwrap())
+        };
+        SHARED.get(make).await
     }
 
-    /// A program of PostgreSQL's; it refuses to be run by root.
+    fn new(initdb: &Path) -> Self {
+        let directory = directory();
+        let status = as_account(initdb, &directory)
+            .args(["-N", "-U", "chat", "-A", "trust", "-E", "UTF8"])
+            .args(["--no-locale", "-D", DATA])
+            .status();
+        assert!(status.unwrap().success());
+        Initial { directory }
+    }
+}
+
+/// A directory that PostgreSQL may write to.
+fn directory() -> Directory {
+    let directory = Directory::new();
+    if let Some((user, group)) = account() {
+        std::os::unix::fs::chown(directory.path(), Some(user), Some(group)).unwrap();
+    }
+    directory
+}
+
+/// A program of PostgreSQL's in a directory; it refuses to be run by root.
+fn as_account(program: &Path, directory: &Directory) -> Command {
+    let mut command = match account() {
+        Some((user, group)) => {
+            let mut command = Command::new("setpriv");
+            command
+                .args([format!("--reuid={user}"), format!("--regid={group}")])
+                .arg("--clear-groups")
+                .arg(program);
+            command
+        }
+        None => Command::new(program),
+    };
+    command
+        .current_dir(directory.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command
+}
+
+impl Private {
+    fn data(&self) -> PathBuf {
+        self.directory.path().join(DATA)
+    }
+
     fn command(&self, program: &str) -> Command {
         self.as_account(&self.bin.join(program))
     }
 
     fn as_account(&self, program: &Path) -> Command {
-        let mut command = match account() {
-            Some((user, group)) => {
-                let mut command = Command::new("setpriv");
-                command
-                    .args([format!("--reuid={user}"), format!("--regid={group}")])
-                    .arg("--clear-groups")
-                    .arg(program);
-                command
-            }
-            None => Command::new(program),
-        };
-        command
-            .current_dir(self.directory.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        command
+        as_account(program, &self.directory)
+    }
+
+    fn process(&self) -> u32 {
+        self.server.lock().unwrap().as_ref().unwrap().id()
     }
 
     /// The one that was started, and one for each connection and each duty.
     fn processes(&self) -> Vec<u32> {
-        let first = self.server.lock().unwrap().as_ref().map(Child::id).unwrap();
+        let first = self.process();
         let children = format!("/proc/{first}/task/{first}/children");
         let children = std::fs::read_to_string(children).unwrap();
         let children = children.split_whitespace().map(|id| id.parse().unwrap());
@@ -239,12 +290,6 @@ impl Private {
         std::fs::write(settings, "ssl = on\n").unwrap();
     }
 
-    fn run(&self, program: &str, arguments: impl FnOnce(&mut Command) -> &mut Command) {
-        let mut command = self.command(program);
-        let status = arguments(&mut command).status().unwrap();
-        assert!(status.success(), "{program}: {status}");
-    }
-
     fn answers(&self) -> bool {
         let mut command = self.command("pg_isready");
         let port = self.port.number.to_string();
@@ -261,17 +306,6 @@ impl Drop for Private {
             end(server, "QUIT");
         }
     }
-}
-
-fn kill(process: u32, signal: &str) {
-    let _ = Command::new("kill")
-        .args([&format!("-{signal}"), &process.to_string()])
-        .status();
-}
-
-fn end(mut server: Child, signal: &str) {
-    kill(server.id(), signal);
-    let _ = server.wait();
 }
 
 /// Where PostgreSQL's programs are: on the path, or where Debian puts them.

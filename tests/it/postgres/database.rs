@@ -38,14 +38,14 @@ impl Database {
 
     /// With Chatferry's tables, on a server that the test may stop.
     pub async fn mortal() -> Option<Self> {
-        let database = Database::on(Cluster::private().await?).await;
+        let database = Database::on(Arc::new(Cluster::private().await?)).await;
         database.migrate().await.unwrap();
         Some(database)
     }
 
     /// With Chatferry's tables, on a server that wants TLS. `url` is the way by its socket.
     pub async fn secure() -> Option<Self> {
-        let cluster = Cluster::secure().await?;
+        let cluster = Arc::new(Cluster::secure().await?);
         let (port, directory) = cluster.place();
         let url = format!(
             "postgres://chat@/postgres?host={}&port={port}",

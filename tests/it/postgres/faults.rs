@@ -1,9 +1,9 @@
 //! The server goes away, comes back, or will not write: nothing acknowledged is lost, nothing is
 //! written twice, and nobody has to be restarted.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use tokio::{task::spawn_blocking, time::sleep};
+use tokio::task::spawn_blocking;
 
 use super::database::Database;
 use crate::support::{
@@ -136,16 +136,13 @@ async fn crashes_under_load_lose_nothing_acknowledged_and_write_nothing_twice() 
         return;
     };
     let senders = Senders::start(database.server().await).await;
+    senders.go_on().await;
     for signal in ["QUIT", "INT", "QUIT"] {
-        sleep(Duration::from_millis(700)).await;
         let cluster = Arc::clone(&database.cluster);
-        spawn_blocking(move || {
-            cluster.stop(signal);
-            std::thread::sleep(Duration::from_millis(300));
-            cluster.start();
-        })
-        .await
-        .unwrap();
+        spawn_blocking(move || cluster.stop(signal)).await.unwrap();
+        senders.are_refused().await;
+        let cluster = Arc::clone(&database.cluster);
+        spawn_blocking(move || cluster.start()).await.unwrap();
         senders.go_on().await;
     }
     senders.lost_nothing().await;

@@ -4,7 +4,7 @@
 use super::database::Database;
 use crate::support::{
     races::{mark_at_once, open_pairs, say_at_once},
-    together::{fewer, write_together},
+    together::write_together,
 };
 
 #[tokio::test]
@@ -69,6 +69,6 @@ async fn read_marks_at_once_on_two_servers_make_one_receipt_each_and_no_error() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn django_and_chatferry_write_together_and_both_see_every_row() {
     if let Some(database) = Database::empty().await {
-        write_together(&database, fewer()).await;
+        write_together(&database).await;
     }
 }

@@ -1,7 +1,5 @@
 //! Whom an event is sent to, when the group was sent to before.
 
-use std::time::Duration;
-
 use chatferry::layer::LayerError;
 
 use super::{
@@ -78,7 +76,7 @@ async fn whoever_left_since_the_last_event_gets_none() {
     leaving.leave("g", "a").await;
     send(&sender, "g", 2).await;
     assert_eq!(staying.next().await.1, number(2));
-    leaving.is_quiet_for(Duration::from_millis(200)).await;
+    leaving.got_no_more(&sender).await;
     // The same group by other names, for one process: its queue holds one entry for both.
     staying.join("g", "b").await;
     send(&sender, "g", 3).await;

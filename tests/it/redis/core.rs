@@ -1,7 +1,5 @@
 //! What the core layer leaves in Redis, key by key.
 
-use std::time::Duration;
-
 use chatferry::{
     clock::since_1970,
     layer::{LayerError, redis::shard::shard},
@@ -241,7 +239,7 @@ async fn events_arrive_in_the_order_of_the_calls_whoever_awaits_them() {
 
 #[tokio::test]
 async fn an_event_reaches_its_own_process_once_and_not_by_redis() {
-    let Some((_redis, [layer])) = layers(&[]).await else {
+    let Some((_redis, [layer, other])) = layers(&[]).await else {
         return;
     };
     layer.join("g", "a").await;
@@ -251,7 +249,7 @@ async fn an_event_reaches_its_own_process_once_and_not_by_redis() {
     got.sort();
     assert_eq!(got, ["a", "b"]);
     sent.await.unwrap();
-    layer.is_quiet_for(Duration::from_millis(200)).await;
+    layer.got_no_more(&other).await;
 }
 
 #[tokio::test]
@@ -299,12 +297,15 @@ async fn hosts_in_another_order_do_not_meet() {
     let Some(mut servers) = Redis::several(2).await else {
         return;
     };
-    let one = Layer::on(&servers, &[]).await;
+    let [one, like_one] = [
+        Layer::on(&servers, &[]).await,
+        Layer::on(&servers, &[]).await,
+    ];
     servers.reverse();
     let other = Layer::on(&servers, &[]).await;
     one.join("room_1", "a").await;
     other.layer.group_send("room_1", counted(1)).await.unwrap();
-    one.is_quiet_for(Duration::from_millis(300)).await;
+    one.got_no_more(&like_one).await;
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::instance::Redis;
-use crate::support::{Directory, Process, Server, Socket, process::run, request, soon, until};
+use crate::support::{Directory, Process, Server, process::run, soon, until};
 
 /// A server on this Redis whose database others may share.
 async fn server(redis: &Redis, directory: &Arc<Directory>, backend: &str) -> Server {
@@ -173,12 +173,8 @@ async fn an_unknown_type_is_logged_once_however_often_it_comes() {
     let hosts = format!("layer.hosts={}", redis.url());
     let settings = ["layer.backend=redis", &*hosts, "server.drain_s=1"];
     let log = log_of(&settings, async |process, directory| {
-        let names = json!({"participant1_id": "alice", "participant2_id": "bob"});
-        let create = request("POST", "/api/chat/conversations/", &[], Some(&names));
-        let created = process.connect().await.ask(create).await.json();
-        let id = created["id"].as_str().unwrap();
-        let mut socket = Socket::open(process.connect().await, id).await;
-        socket.history().await;
+        let id = process.conversation().await;
+        let mut socket = process.socket(&id).await;
         let group = format!("chat_{id}");
         let typing = r#"{"type": "typing.status", "is_typing": 1, "user_id": 2}"#;
         let unknown = r#"{"type": "nobody.knows"}"#;

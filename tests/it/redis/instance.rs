@@ -5,7 +5,11 @@ use std::{
     sync::Mutex,
 };
 
-use crate::support::{Directory, Port, skip, until};
+use crate::support::{
+    Directory, Port,
+    child::{freeze, signal},
+    skip, until,
+};
 
 /// Killed at the end of the test.
 pub struct Redis {
@@ -83,14 +87,18 @@ impl Redis {
         }
     }
 
-    /// Sends the server a signal by its name, as `STOP`.
-    pub fn signal(&self, name: &str) {
-        let process = self.process.lock().unwrap();
-        let pid = process.as_ref().unwrap().id().to_string();
-        let status = Command::new("kill")
-            .args([&format!("-{name}"), &pid])
-            .status();
-        assert!(status.unwrap().success());
+    /// Stops the server where it stands.
+    pub fn freeze(&self) {
+        freeze(self.process());
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        signal(self.process(), "CONT");
+    }
+
+    fn process(&self) -> u32 {
+        self.process.lock().unwrap().as_ref().unwrap().id()
     }
 
     pub async fn restart(&self) {

@@ -1,8 +1,9 @@
 //! What a layer outlives: long memberships, a flushed or restarted Redis, cut connections.
 
-use std::time::Duration;
-
-use chatferry::layer::{LayerError, Received};
+use chatferry::{
+    clock::since_1970,
+    layer::{LayerError, Received},
+};
 
 use super::{
     instance::Redis,
@@ -19,16 +20,23 @@ async fn members(redis: &Redis, group: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn a_member_outlives_group_expiry() {
-    let settings = [("layer.group_expiry", "12")];
-    let Some((_redis, [one, other])) = layers(&settings).await else {
+    let settings = [("layer.group_expiry", "9")];
+    let Some((redis, [one, other])) = layers(&settings).await else {
         return;
     };
     one.join("g", "a").await;
-    for n in 0..3 {
-        tokio::time::sleep(Duration::from_secs(6)).await;
+    // Another joins after it and is never renewed.
+    let now = since_1970().as_secs_f64();
+    let join = format!("ZADD asgi:group:g {now} specific.other!x");
+    let _: i64 = redis.ask(&join).await;
+    let mut n = 0;
+    until("the other membership to expire", async || {
+        n += 1;
         other.layer.group_send("g", counted(n)).await.unwrap();
         assert_eq!(one.next().await.1, number(n));
-    }
+        members(&redis, "g").await == [one.layer.channel("a")]
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -125,7 +133,7 @@ async fn a_redis_that_only_stops_is_noticed_and_local_channels_are_served_once()
             return;
         };
         layer.join("g", "a").await;
-        redis.signal("STOP");
+        redis.freeze();
         let mut heard = Vec::new();
         for n in 0..5 {
             let (sent, next) = tokio::join!(layer.layer.group_send("g", counted(n)), layer.next());
@@ -135,9 +143,10 @@ async fn a_redis_that_only_stops_is_noticed_and_local_channels_are_served_once()
             );
             heard.push(next.1);
         }
-        redis.signal("CONT");
+        redis.thaw();
         layer.gap().await;
-        layer.is_quiet_for(Duration::from_millis(500)).await;
+        let other = Layer::at(&redis.url(), &[("layer.backend", backend)]).await;
+        layer.got_no_more(&other).await;
         let all: Vec<String> = (0..5).map(number).collect();
         assert_eq!(heard, all, "{backend}");
     }

@@ -144,11 +144,11 @@ impl Peer {
             .unwrap()
     }
 
-    pub async fn is_quiet(&mut self, channel: &str) {
-        let heard = self
-            .ask(json!({"do": "heard", "channel": channel, "seconds": 0.2}))
-            .await;
-        assert_eq!(heard, Err("TimeoutError".to_owned()));
+    /// Sends that consumer a last message, which must be what it is told next.
+    pub async fn was_told_no_more(&mut self, channel: &str) {
+        let last = json!({"type": "the.last"});
+        self.send(channel, last.clone()).await.unwrap();
+        assert_eq!(self.heard(channel).await, last);
     }
 
     pub async fn group_send(&mut self, group: &str, message: Value) {

@@ -4,7 +4,6 @@ use std::{
     collections::HashMap,
     path::Path,
     process::{Command, Stdio},
-    time::Duration,
 };
 
 use super::{
@@ -49,11 +48,14 @@ async fn two_databases_of_the_core_layer_do_not_meet() {
     let Some(redis) = Redis::start().await else {
         return;
     };
-    let one = Layer::at(&format!("redis://127.0.0.1:{}/1", redis.port.number), &[]).await;
-    let other = Layer::at(&format!("redis://127.0.0.1:{}/2", redis.port.number), &[]).await;
+    let on = async |database: u8| {
+        let url = format!("redis://127.0.0.1:{}/{database}", redis.port.number);
+        Layer::at(&url, &[]).await
+    };
+    let [one, like_one, other] = [on(1).await, on(1).await, on(2).await];
     one.join("g", "a").await;
     other.layer.group_send("g", counted(1)).await.unwrap();
-    one.is_quiet_for(Duration::from_millis(200)).await;
+    one.got_no_more(&like_one).await;
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Layers of Chatferry on the servers of a test.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use chatferry::{
     chat::Event,
@@ -14,7 +14,7 @@ use chatferry::{
 };
 
 use super::instance::Redis;
-use crate::support::{server::load, soon};
+use crate::support::{http::value_of, server::load, soon};
 
 /// One process' view of the layer.
 pub struct Layer {
@@ -92,19 +92,16 @@ impl Layer {
         (local, serde_json::from_str(&json).unwrap())
     }
 
-    /// Fails if there is an event within this time.
-    pub async fn is_quiet_for(&self, time: Duration) {
-        let next = async {
-            loop {
-                match self.layer.receive().await {
-                    Some(Received::Event { local, event, .. }) => return (local, json(&event)),
-                    Some(_) => {}
-                    None => std::future::pending().await,
-                }
-            }
-        };
-        let next = tokio::time::timeout(time, next).await;
-        assert!(next.is_err(), "{next:?}");
+    /// Joins a group of its own and waits for an event that `sender` sends there: all that `sender`
+    /// or Redis had for this layer before would have come before it.
+    pub async fn got_no_more(&self, sender: &Layer) {
+        self.join("the_last", "last").await;
+        sender
+            .layer
+            .group_send("the_last", counted(999))
+            .await
+            .unwrap();
+        assert_eq!(self.next().await, ("last".to_owned(), number(999)));
     }
 
     /// Waits for the notice that events may have been missed.
@@ -121,11 +118,7 @@ impl Layer {
 
     /// The value of a counter.
     pub fn metric(&self, name: &str) -> f64 {
-        let text = self.metrics.render();
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix(&format!("{name} ")));
-        line.map_or(0.0, |value| value.parse().unwrap())
+        value_of(&self.metrics.render(), name)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{
     io::ErrorKind,
     path::{Path, PathBuf},
+    process::Command,
     sync::atomic::{AtomicU32, Ordering},
 };
 
@@ -29,6 +30,13 @@ impl Directory {
 
     pub fn path(&self) -> &Path {
         &self.0
+    }
+
+    /// Copies a directory of this one, with the owners of its files, to another place.
+    pub fn copy(&self, name: &str, to: &Path) {
+        let mut copying = Command::new("cp");
+        let copied = copying.arg("-a").arg(self.0.join(name)).arg(to).status();
+        assert!(copied.unwrap().success(), "{name} is copied");
     }
 
     /// The file that servers of this directory work on.

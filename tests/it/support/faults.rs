@@ -5,7 +5,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -52,11 +52,12 @@ pub async fn unconfirmed_commits(server: &Server, proxy: &Proxy, count: impl Asy
     let mut socket = server.socket(&id).await;
     socket.works().await;
     for number in 0..3 {
-        proxy.lose_answers();
         let content = format!("unconfirmed {number}");
-        socket.say(&content).await;
-        assert_eq!(socket.heard().await, content);
         let rows = format!("messages WHERE content = '{content}'");
+        let held = proxy.hold();
+        socket.say(&content).await;
+        held.lose_that_of(async || count(&rows).await > 0).await;
+        assert_eq!(socket.heard().await, content);
         assert_eq!(count(&rows).await, 1);
     }
     // Receipts and conversations as well.
@@ -64,50 +65,86 @@ pub async fn unconfirmed_commits(server: &Server, proxy: &Proxy, count: impl Asy
     let messages = server.get(&list).await.json();
     let message = messages[0]["id"].as_str().unwrap();
     let read = format!("/api/chat/messages/{message}/read/");
-    proxy.lose_answers();
-    let marked = server.put(&read, json!({"user_id": "bob"})).await;
-    assert_eq!(marked.status, 200);
-    proxy.lose_answers();
+    let reader = json!({"user_id": "bob"});
+    let marked = answered_late(proxy, server.put(&read, reader), async || {
+        count("delivery_receipts").await > 0
+    });
+    assert_eq!(marked.await.status, 200);
+    assert_eq!(count("delivery_receipts").await, 1);
     let pair = json!({"participant1_id": "new", "participant2_id": "pair"});
-    let made = server.post("/api/chat/conversations/", pair).await;
-    assert_eq!(made.status, 201);
+    let made = server.post("/api/chat/conversations/", pair);
+    let made = answered_late(proxy, made, async || count("conversations").await > 1);
+    assert_eq!(made.await.status, 201);
     assert_eq!(count("conversations").await, 2);
 }
+
+/// The answer to a request of whose commit the database's answer is lost.
+async fn answered_late(
+    proxy: &Proxy,
+    request: impl Future<Output = Answer>,
+    committed: impl AsyncFnMut() -> bool,
+) -> Answer {
+    let held = proxy.hold();
+    let (answer, ()) = tokio::join!(request, held.lose_that_of(committed));
+    answer
+}
+
+const SENDERS: usize = 20;
 
 /// People who send to one conversation without a pause, and remember what was acknowledged.
 pub struct Senders {
     server: Arc<Server>,
     conversation: String,
-    stop: Arc<AtomicBool>,
+    counts: Arc<Counts>,
     sending: Vec<JoinHandle<Vec<String>>>,
+}
+
+/// How the senders fare.
+#[derive(Default)]
+struct Counts {
+    stored: AtomicUsize,
+    refused: AtomicUsize,
+    stop: AtomicBool,
 }
 
 impl Senders {
     pub async fn start(server: Server) -> Self {
-        const SENDERS: usize = 20;
-        let (server, stop) = (Arc::new(server), Arc::new(AtomicBool::new(false)));
+        let (server, counts) = (Arc::new(server), Arc::<Counts>::default());
         let conversation = server.conversation().await;
         let one = |sender| {
-            let (server, stop) = (Arc::clone(&server), Arc::clone(&stop));
-            tokio::spawn(send_until(server, conversation.clone(), sender, stop))
+            let (server, counts) = (Arc::clone(&server), Arc::clone(&counts));
+            tokio::spawn(send(server, conversation.clone(), sender, counts))
         };
         let sending = (0..SENDERS).map(one).collect();
         Senders {
             server,
             conversation,
-            stop,
+            counts,
             sending,
         }
     }
 
-    /// Waits until the server stores something again.
+    /// Waits until they have stored some more.
     pub async fn go_on(&self) {
-        goes_on(&self.server, &self.conversation, "back").await;
+        let enough = self.counts.stored.load(Ordering::Relaxed) + 2 * SENDERS;
+        until("more to be stored", async || {
+            self.counts.stored.load(Ordering::Relaxed) >= enough
+        })
+        .await;
+    }
+
+    /// Waits until some more of them have been refused.
+    pub async fn are_refused(&self) {
+        let enough = self.counts.refused.load(Ordering::Relaxed) + SENDERS / 2;
+        until("refusals", async || {
+            self.counts.refused.load(Ordering::Relaxed) >= enough
+        })
+        .await;
     }
 
     /// Stops them and looks: everything acknowledged is there, and nothing twice.
     pub async fn lost_nothing(self) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.counts.stop.store(true, Ordering::Relaxed);
         let mut acknowledged = Vec::new();
         for sending in self.sending {
             acknowledged.extend(soon("a sender", sending).await.unwrap());
@@ -116,7 +153,6 @@ impl Senders {
         for content in self.server.contents(&self.conversation).await {
             *found.entry(content).or_default() += 1;
         }
-        found.remove("back");
         assert!(!acknowledged.is_empty());
         for content in &acknowledged {
             assert!(found.contains_key(content), "{content} was acknowledged");
@@ -126,23 +162,25 @@ impl Senders {
     }
 }
 
-async fn send_until(
+async fn send(
     server: Arc<Server>,
     conversation: String,
     sender: usize,
-    stop: Arc<AtomicBool>,
+    counts: Arc<Counts>,
 ) -> Vec<String> {
     let mut acknowledged = Vec::new();
     for number in 0.. {
-        if stop.load(Ordering::Relaxed) {
+        if counts.stop.load(Ordering::Relaxed) {
             break;
         }
         let content = format!("{sender}-{number}");
         let answer = server.message(&conversation, "alice", &content).await;
         if answer.status == 201 {
             acknowledged.push(content);
+            counts.stored.fetch_add(1, Ordering::Relaxed);
         } else {
             assert_unavailable(&answer);
+            counts.refused.fetch_add(1, Ordering::Relaxed);
             sleep(Duration::from_millis(20)).await;
         }
     }

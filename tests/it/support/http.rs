@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, net::SocketAddr};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
@@ -51,6 +51,13 @@ impl Answer {
 /// The id of what an answer or a frame shows.
 pub fn id_of(value: &Value) -> String {
     value["id"].as_str().unwrap().to_owned()
+}
+
+/// The value of a series in the text of the metrics; 0 if it is not there.
+pub fn value_of(metrics: &str, series: &str) -> f64 {
+    let mut lines = metrics.lines();
+    let value = lines.find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    value.map_or(0.0, |value| value.parse().unwrap())
 }
 
 /// The bytes of a request with an optional JSON body.
@@ -224,5 +231,22 @@ impl Connection {
     pub async fn ask(&mut self, bytes: impl AsRef<[u8]>) -> Answer {
         self.send(bytes).await;
         self.answer().await
+    }
+
+    /// The id of the conversation of alice and bob, which is made if it is not there.
+    pub async fn conversation(&mut self) -> String {
+        self.conversation_of("alice", "bob").await
+    }
+
+    pub async fn conversation_of(&mut self, one: &str, two: &str) -> String {
+        let body = json!({"participant1_id": one, "participant2_id": two});
+        let create = request("POST", "/api/chat/conversations/", &[], Some(&body));
+        id_of(&self.ask(create).await.json())
+    }
+
+    /// The value of a series of the metrics.
+    pub async fn metric(&mut self, series: &str) -> f64 {
+        let answer = self.ask(request("GET", "/metrics", &[], None)).await;
+        value_of(answer.text(), series)
     }
 }

@@ -7,7 +7,7 @@ use tokio::{
     process::{Child, ChildStderr, Command},
 };
 
-use super::{Connection, Directory, soon};
+use super::{Connection, Directory, Socket, soon, until};
 
 /// The binary that was built with the tests.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_chatferry");
@@ -108,6 +108,18 @@ impl Process {
         Connection::to(self.address).await
     }
 
+    /// The id of the conversation of alice and bob, which is made if it is not there.
+    pub async fn conversation(&self) -> String {
+        self.connect().await.conversation().await
+    }
+
+    /// A socket whose history has been read.
+    pub async fn socket(&self, conversation: &str) -> Socket {
+        let mut socket = Socket::open(self.connect().await, conversation).await;
+        socket.history().await;
+        socket
+    }
+
     /// Sends a signal by its name, as `TERM`.
     pub async fn signal(&self, name: &str) {
         let command = format!("kill -{name} {}", self.child.id().unwrap());
@@ -147,6 +159,37 @@ impl Process {
     pub fn open_files(&self) -> usize {
         let path = format!("/proc/{}/fd", self.child.id().unwrap());
         std::fs::read_dir(path).unwrap().count()
+    }
+
+    /// Waits until it has done everything it can do: none of its threads runs, is to run, or has
+    /// run between two looks.
+    pub async fn rests(&self) {
+        let mut before = None;
+        until("the server to rest", async || {
+            let now = self.switches();
+            let rests = now.is_some() && now == before;
+            before = now;
+            rests
+        })
+        .await;
+    }
+
+    /// How often its threads have gone to sleep; `None` while one of them is awake.
+    fn switches(&self) -> Option<u64> {
+        let threads = format!("/proc/{}/task", self.child.id().unwrap());
+        let mut switches = 0;
+        for thread in std::fs::read_dir(threads).unwrap().flatten() {
+            let status = std::fs::read_to_string(thread.path().join("status")).ok()?;
+            let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name));
+            if !field("State:")?.trim().starts_with('S') {
+                return None;
+            }
+            switches += field("voluntary_ctxt_switches:")?
+                .trim()
+                .parse::<u64>()
+                .ok()?;
+        }
+        Some(switches)
     }
 
     /// Resident memory in KiB.

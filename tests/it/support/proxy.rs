@@ -1,18 +1,39 @@
-//! A way to the database that can be cut: what was sent arrives, what is answered does not.
+//! A way to the database that can be cut just behind a commit: what was sent arrives, and its answer
+//! does not.
 
 use std::sync::Arc;
 
 use tokio::{
-    io::{AsyncWriteExt, copy},
-    net::{TcpListener, TcpStream, tcp::OwnedReadHalf},
-    sync::watch,
-    time::{Duration, sleep},
+    io::{AsyncReadExt, AsyncWriteExt, copy},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::{
+        mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+        oneshot, watch,
+    },
 };
+
+use super::soon;
 
 /// Passes connections on to a server.
 pub struct Proxy {
     pub location: String,
-    deaf: Arc<watch::Sender<bool>>,
+    /// Where each answer waits to be judged; none while all are passed on.
+    judge: Arc<watch::Sender<Option<UnboundedSender<Answered>>>>,
+}
+
+/// An answer of the server that has not been passed on.
+struct Answered {
+    /// Whether it is passed on. Otherwise its connection breaks.
+    verdict: oneshot::Sender<bool>,
+}
+
+/// The answers of all connections, from a moment on, one after the other.
+pub struct Held<'a> {
+    proxy: &'a Proxy,
+    answers: UnboundedReceiver<Answered>,
 }
 
 impl Proxy {
@@ -22,45 +43,81 @@ impl Proxy {
         let server = server.to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let location = format!("{user}@{}", listener.local_addr().unwrap());
-        let deaf = Arc::new(watch::Sender::new(false));
-        let cut = Arc::clone(&deaf);
+        let judge = Arc::new(watch::Sender::new(None));
+        let judging = Arc::clone(&judge);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let server = TcpStream::connect(&server).await.unwrap();
-                tokio::spawn(pass(client, server, cut.subscribe()));
+                tokio::spawn(pass(client, server, judging.subscribe()));
             }
         });
-        Proxy { location, deaf }
+        Proxy { location, judge }
     }
 
-    /// From now on the connections that are open pass on what is asked, lose the answer, and break
-    /// a moment later. New ones work.
-    pub fn lose_answers(&self) {
-        self.deaf.send_replace(true);
-        self.deaf.send_replace(false);
-    }
-}
-
-async fn pass(client: TcpStream, server: TcpStream, mut deaf: watch::Receiver<bool>) {
-    deaf.mark_unchanged();
-    let (from_client, mut to_client) = client.into_split();
-    let (from_server, to_server) = server.into_split();
-    let asking = tokio::spawn(forward(from_client, to_server));
-    tokio::select! {
-        () = answer(from_server, &mut to_client) => {}
-        _ = deaf.changed() => {
-            // Long enough for a commit; the answer is not read.
-            sleep(Duration::from_millis(700)).await;
+    /// Holds every answer from now on, until one is lost.
+    pub fn hold(&self) -> Held<'_> {
+        let (judge, answers) = unbounded_channel();
+        self.judge.send_replace(Some(judge));
+        Held {
+            proxy: self,
+            answers,
         }
     }
-    asking.abort();
-    let _ = to_client.shutdown().await;
 }
 
-async fn forward(mut from: OwnedReadHalf, mut to: tokio::net::tcp::OwnedWriteHalf) {
-    let _ = copy(&mut from, &mut to).await;
+impl Held<'_> {
+    /// Passes answers on until `committed` holds, and loses the one that says so: its connection
+    /// breaks, and all others work.
+    pub async fn lose_that_of(mut self, mut committed: impl AsyncFnMut() -> bool) {
+        loop {
+            let answered = soon("an answer", self.answers.recv()).await.unwrap();
+            let is_lost = committed().await;
+            if is_lost {
+                self.proxy.judge.send_replace(None);
+            }
+            // Its client may have given up.
+            let _ = answered.verdict.send(!is_lost);
+            if is_lost {
+                return;
+            }
+        }
+    }
 }
 
-async fn answer(mut from: OwnedReadHalf, to: &mut tokio::net::tcp::OwnedWriteHalf) {
-    let _ = copy(&mut from, to).await;
+async fn pass(
+    client: TcpStream,
+    server: TcpStream,
+    judge: watch::Receiver<Option<UnboundedSender<Answered>>>,
+) {
+    let (mut from_client, to_client) = client.into_split();
+    let (from_server, mut to_server) = server.into_split();
+    // Either end ends both.
+    tokio::select! {
+        _ = copy(&mut from_client, &mut to_server) => {}
+        () = answer(from_server, to_client, judge) => {}
+    }
+}
+
+/// Passes on the answers of the server, those that are held once they have been judged.
+async fn answer(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    judge: watch::Receiver<Option<UnboundedSender<Answered>>>,
+) {
+    let mut bytes = Vec::new();
+    while let Ok(1..) = from.read_buf(&mut bytes).await {
+        let holding = judge.borrow().clone();
+        if let Some(holding) = holding {
+            let (verdict, judged) = oneshot::channel();
+            // If nobody judges any more, they are passed on.
+            let _ = holding.send(Answered { verdict });
+            if !judged.await.unwrap_or(true) {
+                return;
+            }
+        }
+        if to.write_all(&bytes).await.is_err() {
+            return;
+        }
+        bytes.clear();
+    }
 }

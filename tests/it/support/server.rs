@@ -10,7 +10,7 @@ use chatferry::{
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use super::{Answer, Connection, Directory, Socket, http::id_of, request, soon};
+use super::{Answer, Connection, Directory, Socket, request, soon};
 
 /// A server on a free port. It ends with the test.
 pub struct Server {
@@ -97,9 +97,7 @@ impl Server {
     }
 
     pub async fn conversation_of(&self, one: &str, two: &str) -> String {
-        let body = json!({"participant1_id": one, "participant2_id": two});
-        let answer = self.post("/api/chat/conversations/", body).await;
-        id_of(&answer.json())
+        self.connect().await.conversation_of(one, two).await
     }
 
     /// Sends a message by REST.
@@ -139,14 +137,9 @@ impl Server {
             .collect()
     }
 
-    /// The value of a metric without labels.
+    /// The value of a series of the metrics.
     pub async fn metric(&self, name: &str) -> f64 {
-        let text = self.get("/metrics").await;
-        let value = text.text().lines().find_map(|line| {
-            let rest = line.strip_prefix(name)?;
-            rest.strip_prefix(' ')?.parse().ok()
-        });
-        value.unwrap_or_default()
+        self.connect().await.metric(name).await
     }
 
     /// Drains the server and waits for its end.

@@ -8,10 +8,13 @@ use std::{
 
 use serde_json::json;
 
-use super::{Server, database::Place, id_of, neighbours::manage};
+use super::{Server, database::Place, id_of, neighbours::manage, until};
 
 /// Messages of both sides together.
-pub const MANY: usize = 10_000;
+const MANY: usize = 10_000;
+
+/// The same where it is enough to see that it works.
+const FEW: usize = 800;
 
 const DJANGOS: usize = 2;
 const SENDERS: usize = 20;
@@ -37,18 +40,13 @@ for row in DeliveryReceipt.objects.select_related('message'):
     print('receipt', row.id, row.message.id, row.user_id, row.status, sep='|')
 ";
 
-/// Messages of both sides together where a part of [`MANY`] will do: on every kind of database but
-/// one. All of them with `CHATFERRY_TEST_LONG` in the environment, as `tests/run messages` has it.
-pub fn fewer() -> usize {
-    if std::env::var_os("CHATFERRY_TEST_LONG").is_some() {
-        MANY
-    } else {
-        MANY / 5
-    }
-}
-
-/// So many messages, and a receipt for every tenth, in a database without any table.
-pub async fn write_together(database: &Place, messages: usize) {
+/// Messages, and a receipt for every tenth, in a database without any table: [`MANY`] with
+/// `CHATFERRY_TEST_LONG` in the environment, [`FEW`] without.
+pub async fn write_together(database: &Place) {
+    let messages = match std::env::var_os("CHATFERRY_TEST_LONG") {
+        Some(_) => MANY,
+        None => FEW,
+    };
     let each = messages / 2;
     if database.manage(&["migrate"]).await.is_none() {
         return;
@@ -69,6 +67,12 @@ pub async fn write_together(database: &Place, messages: usize) {
             manage(&url, &["shell", "-c", &script]).await.unwrap();
         }));
     }
+    // Python takes its time to begin.
+    until("every Django to write", async || {
+        let contents = server.contents(&conversations[0]).await;
+        (0..DJANGOS).all(|django| contents.contains(&format!("django{django} 0")))
+    })
+    .await;
     let mut senders = Vec::new();
     for sender in 0..SENDERS {
         let (server, conversations) = (Arc::clone(&server), conversations.clone());

@@ -122,6 +122,11 @@ impl Reply {
                 tracing::warn!(why, "a request was refused by the database");
                 Reply::detail(&Detail::ParseError(REFUSED.to_owned()), language)
             }
+            // Without a time to try again: it might be stored twice.
+            ChatError::Store(StoreError::Unknown(_)) => {
+                tracing::error!(%error, "a request failed");
+                Reply::not_now("It is not known whether this was stored.")
+            }
             ChatError::Store(_) | ChatError::Layer(_) => {
                 tracing::error!(%error, "a request failed");
                 Reply::unavailable()
@@ -148,12 +153,16 @@ impl Reply {
     }
 
     fn unavailable() -> Self {
-        let text = "The service is not available, try again.";
-        let body = Value::Map(vec![("detail".into(), text.into())]);
         Reply {
             retry_after_s: Some(RETRY_S),
-            ..Reply::new(StatusCode::SERVICE_UNAVAILABLE, body)
+            ..Reply::not_now("The service is not available, try again.")
         }
+    }
+
+    /// 503 with this text.
+    fn not_now(text: &str) -> Self {
+        let body = Value::Map(vec![("detail".into(), text.into())]);
+        Reply::new(StatusCode::SERVICE_UNAVAILABLE, body)
     }
 
     /// The answer in the form that was negotiated, with what REST framework puts on every answer.

@@ -278,6 +278,7 @@ async fn a_secret_is_told_nowhere() {
         let url = format!("store.url={address}");
         let settings = [
             &*url,
+            "store.wait_s=1",
             "layer.backend=redis",
             "layer.hosts=redis://:hush@127.0.0.1:1/0,rediss://u:hush@127.0.0.1:1/0",
             "layer.symmetric_encryption_keys=hush,hush-too",

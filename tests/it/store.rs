@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     Directory, Process, Server, Socket, database::Place, request, server::config,
-    together::write_together,
+    together::write_together, until,
 };
 
 const TABLES: &str = include_str!("../../migrations/sqlite/0001_chat.sql");
@@ -163,8 +163,8 @@ async fn while_another_process_writes_a_write_waits_and_then_succeeds() {
     socket.say("patience").await;
     let read = format!("/api/chat/conversations/{id}/messages/");
     assert_eq!(server.get(&read).await.text(), "[]", "readers do not wait");
-    // The write has been asked for, and is not done.
-    socket.is_open().await;
+    let asked = "chatferry_ws_requests_total{type=\"chat_message\"}";
+    until("the write", async || server.metric(asked).await > 0.5).await;
     assert_eq!(server.get(&read).await.text(), "[]");
     db.execute_batch("COMMIT").unwrap();
     assert_eq!(socket.heard().await, "patience");

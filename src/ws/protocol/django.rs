@@ -341,6 +341,10 @@ pub fn failure_frame(error: &ChatError) -> Option<Bytes> {
         ChatError::NoConversation | ChatError::NoMessage => None,
         ChatError::TooLong { .. } | ChatError::NotYou => Some(error_frame(&error.to_string())),
         ChatError::Store(StoreError::Refused(_)) => Some(error_frame(REFUSED)),
+        // Said again, it might be stored twice.
+        ChatError::Store(StoreError::Unknown(_)) => Some(error_frame(
+            "It is not known whether the message was stored",
+        )),
         ChatError::Store(_) => Some(error_frame("The message could not be stored, try again")),
         ChatError::Layer(_) => Some(error_frame("The message could not be passed on")),
     }

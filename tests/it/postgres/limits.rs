@@ -7,10 +7,10 @@ use tokio::task::spawn_blocking;
 
 use super::database::Database;
 use crate::support::{
-    Answer, Server,
+    Server,
     faults::{assert_unavailable, goes_on},
     races::{at_once, say_at_once},
-    request, soon, until,
+    request, until,
 };
 
 /// A text that cannot be compressed.
@@ -127,23 +127,23 @@ async fn a_frozen_server_costs_a_503_and_is_used_again_when_it_thaws() {
     let Some(database) = Database::mortal().await else {
         return;
     };
-    let server = Arc::new(database.server().await);
+    let server = database.server().await;
     let id = server.conversation().await;
-    server.stored(&id, "alice", "before").await;
+    let mut socket = server.socket(&id).await;
+    socket.works().await;
     let cluster = Arc::clone(&database.cluster);
     spawn_blocking(move || cluster.freeze()).await.unwrap();
+    // On its way when nobody answers: what becomes of it is told when it is known.
+    socket.say("frozen").await;
     let list = format!("/api/chat/conversations/{id}/messages/");
-    assert_unavailable(&server.get(&list).await);
-    // What became of this one nobody can know before the server is back.
-    let sending = {
-        let (server, id) = (Arc::clone(&server), id.clone());
-        tokio::spawn(async move { server.message(&id, "alice", "frozen").await })
-    };
-    assert_unavailable(&server.get(&list).await);
+    let (listed, ready) = tokio::join!(server.get(&list), server.get("/readyz"));
+    assert_unavailable(&listed);
+    assert_eq!(ready.status, 503);
     database.cluster.thaw();
-    let sent: Answer = soon("the answer", sending).await.unwrap();
-    goes_on(&server, &id, "after").await;
-    assert_eq!(sent.status, 201, "{}", sent.text());
-    let said = ["before", "frozen", "after"];
+    assert_eq!(socket.heard().await, "frozen");
+    goes_on(&server, &id, "thawed").await;
+    socket.works().await;
+    assert_eq!(server.get("/readyz").await.status, 200);
+    let said = ["still here", "frozen", "thawed", "still here"];
     assert_eq!(server.contents(&id).await, said);
 }

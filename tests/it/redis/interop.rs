@@ -83,11 +83,11 @@ async fn meet(python: &Path, kind: &str, hosts: usize, theirs: Value, ours: &[(&
         sent.await.unwrap();
         for channel in [&one, &two] {
             assert_eq!(peer.heard(channel).await, everything(), "{kind} {hosts}");
-            peer.was_told_no_more(channel).await;
+            peer.was_told_no_more(channel, &layer).await;
         }
         layer.layer.send(&one, counted(n)).await.unwrap();
         assert_eq!(peer.heard(&one).await, json!({"type": "count.up", "n": n}));
-        peer.was_told_no_more(&two).await;
+        peer.was_told_no_more(&two, &layer).await;
     }
 }
 

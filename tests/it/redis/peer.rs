@@ -11,7 +11,10 @@ use tokio::{
     process::{Child, ChildStdin, ChildStdout, Command},
 };
 
-use super::{instance::Redis, world::Layer};
+use super::{
+    instance::Redis,
+    world::{Layer, counted},
+};
 use crate::support::{skip, soon};
 
 /// The Pythons of the environment, and the version of `channels_redis` that each has.
@@ -145,10 +148,9 @@ impl Peer {
     }
 
     /// Sends that consumer a last message, which must be what it is told next.
-    pub async fn was_told_no_more(&mut self, channel: &str) {
-        let last = json!({"type": "the.last"});
-        self.send(channel, last.clone()).await.unwrap();
-        assert_eq!(self.heard(channel).await, last);
+    pub async fn was_told_no_more(&mut self, channel: &str, sender: &Layer) {
+        sender.layer.send(channel, counted(999)).await.unwrap();
+        assert_eq!(self.heard(channel).await["n"], 999);
     }
 
     pub async fn group_send(&mut self, group: &str, message: Value) {

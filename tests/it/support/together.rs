@@ -8,12 +8,12 @@ use std::{
 
 use serde_json::json;
 
-use super::{Server, database::Place, id_of, neighbours::manage, until};
+use super::{Server, database::Place, id_of, long_or_short, neighbours::manage, until};
 
-/// Messages of both sides together.
+/// Messages of both sides together, in a long run.
 const MANY: usize = 10_000;
 
-/// The same where it is enough to see that it works.
+/// The same in a short one.
 const FEW: usize = 800;
 
 const DJANGOS: usize = 2;
@@ -40,13 +40,9 @@ for row in DeliveryReceipt.objects.select_related('message'):
     print('receipt', row.id, row.message.id, row.user_id, row.status, sep='|')
 ";
 
-/// Messages, and a receipt for every tenth, in a database without any table: [`MANY`] with
-/// `CHATFERRY_TEST_LONG` in the environment, [`FEW`] without.
+/// Messages, and a receipt for every tenth, in a database without any table.
 pub async fn write_together(database: &Place) {
-    let messages = match std::env::var_os("CHATFERRY_TEST_LONG") {
-        Some(_) => MANY,
-        None => FEW,
-    };
+    let messages = long_or_short(MANY, FEW);
     let each = messages / 2;
     if database.manage(&["migrate"]).await.is_none() {
         return;

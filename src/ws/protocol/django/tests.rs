@@ -115,3 +115,16 @@ fn an_empty_history_is_a_frame_too() {
         r#"{"type": "conversation_history", "messages": []}"#
     );
 }
+
+#[test]
+fn a_message_of_unknown_fate_is_not_asked_for_again() {
+    let told = |error: StoreError| {
+        let frame = failure_frame(&ChatError::Store(error)).unwrap();
+        payload(&frame).to_owned()
+    };
+    let away = told(StoreError::Unavailable("away".into()));
+    assert!(away.contains("could not be stored, try again"), "{away}");
+    let unknown = told(StoreError::Unknown("gone".into()));
+    assert!(unknown.contains("not known whether"), "{unknown}");
+    assert!(!unknown.contains("again"), "{unknown}");
+}

@@ -39,8 +39,8 @@ pub use self::{
 /// many run at once, on machines that are busy with other things too.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The size of a test: `long` with `CHATFERRY_TEST_LONG` in the environment, as `tests/run --long` has
-/// it.
+/// The size of a test: `long` with `CHATFERRY_TEST_LONG` in the environment, as `tests/run messages`
+/// has it.
 pub fn long_or_short(long: usize, short: usize) -> usize {
     match std::env::var_os("CHATFERRY_TEST_LONG") {
         Some(_) => long,

@@ -181,7 +181,8 @@ def move(options):
     for name in ("nginx", "haproxy", "redis-server", "mariadbd", "my_print_defaults"):
         command(name)
     node()
-    run(python(), "compat/deploy/under_load.py", CHATFERRY_BINARY=str(release_binary()))
+    small = scaled(options, ("--small",), ())
+    run(python(), "compat/deploy/under_load.py", *small, CHATFERRY_BINARY=str(release_binary()))
 
 
 def compat(options):
@@ -191,17 +192,22 @@ def compat(options):
 
 def compat_databases(options):
     build(options)
-    playing = (python(), "compat/kit/side_by_side.py", "--binary", release_binary())
-    skipped = 0
+    with contextlib.ExitStack() as servers:
+        urls, skipped = every_database(servers)
+        run(python(), "compat/kit/side_by_side.py", "--binary", release_binary(), "--database-url", *urls)
+    return skipped
+
+
+def every_database(servers):
+    """The URL of a server of each kind, stopped with `servers`; and how many kinds cannot be had."""
+    urls, skipped = [], 0
     for serving_one in services.DATABASES:
         try:
-            with serving_one() as url:
-                print(f"on {serving_one.__name__}", flush=True)
-                run(*playing, "--database-url", url)
+            urls.append(servers.enter_context(serving_one()))
         except Skipped as reason:
             print(f"skipped: {reason}", flush=True)
             skipped += 1
-    return skipped
+    return urls, skipped
 
 
 def openapi(options):
@@ -286,22 +292,16 @@ def footprint(options):
 def fleet(options):
     build(options)
     command("redis-server")
-    minutes = options.minutes or scaled(options, 0.75, 10)
+    minutes = options.minutes or scaled(options, 0, 10)
     # Both fleets take turns with everything else that runs; the end of each may wait for what must come.
     run(python(), "tests/bench/fleet.py", release_binary(), str(minutes), timeout_s=60 * minutes + 900)
 
 
 def commit(_):
-    urls, skipped = [], 0
     bench = ("bench", "--locked", "--quiet", "--bench", "commit")
     compile_with_cargo(*bench, "--no-run")
     with contextlib.ExitStack() as servers:
-        for serving_one in services.DATABASES:
-            try:
-                urls.append(servers.enter_context(serving_one()))
-            except Skipped as reason:
-                print(f"skipped: {reason}", flush=True)
-                skipped += 1
+        urls, skipped = every_database(servers)
         run(cargo(), *bench, "--", *urls)
     return skipped
 
@@ -381,6 +381,7 @@ STEPS = [
     live("databases", "side by side on one database, of each kind", compat_databases),
     live("fleet", "a mixed fleet while Redis and processes are killed", fleet, is_scaled=True),
     live("prometheus", "a Prometheus asks all that dashboards and alerts ask", prometheus),
+    live("move", "a whole move and back while people chat, behind nginx and HAProxy", move, is_scaled=True),
     live("compat", "side by side with a live Django", compat),
     live("page", "people in Chromium use the chat page", page),
     live("django_app", "settings read from Django, and what would differ", django_app),
@@ -392,7 +393,6 @@ STEPS = [
     live("ws_node", "Node's ws, and raw sockets", ws_node),
     live("openapi", "the API document and the answers agree", openapi),
     live("messages", "Django and Chatferry write 10,000 messages on every kind of database", messages, set="full"),
-    live("move", "a whole move and back while 200 people chat, behind nginx and HAProxy", move, set="full"),
     compute("fuzz", "every target of the fuzzer stands far more inputs", fuzz, needs=("test",), uses=DEBUG, set="full"),
     live("footprint", "size, start and memory are within their limits", footprint, is_scaled=True, alone=True),
     live("commit", "group commit beside inserts by hand, on each kind of database", commit, alone=True, set="full"),

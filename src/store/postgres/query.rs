@@ -268,8 +268,19 @@ pub async fn messages(
 }
 
 fn page(rows: &[Row], is_full: bool) -> Result<Page, StoreError> {
-    let messages: Result<_, _> = rows.iter().map(message_row).collect();
-    Ok(Page::new(messages?, is_full))
+    let (mut messages, mut unreadable) = (Vec::with_capacity(rows.len()), Vec::new());
+    for row in rows {
+        match message_row(row) {
+            Ok(message) => messages.push(message),
+            Err(error) => {
+                let id: Option<Uuid> = row.try_get(0).ok();
+                let id = id.unwrap_or_default();
+                let error = format!("the message {id} is unreadable: {error}");
+                unreadable.push(StoreError::Schema(error));
+            }
+        }
+    }
+    Ok(Page::new(messages, is_full, unreadable))
 }
 
 fn bound(place: &Place) -> Result<(Time, Uuid), StoreError> {
@@ -321,6 +332,25 @@ pub async fn spoken_in(
         .iter()
         .map(|row| row.try_get(0))
         .collect::<Result<_, _>>()?)
+}
+
+/// Conversation and id of the messages that were made between two times in some conversations.
+pub async fn stored_between(
+    pool: &Pool,
+    tables: &Tables,
+    conversations: &[Uuid],
+    (since, until): (Timestamp, Timestamp),
+    most: usize,
+) -> Result<Vec<(Uuid, Uuid)>, StoreError> {
+    let sql = format!(
+        "SELECT conversation_id, id FROM \"{}\" WHERE conversation_id = ANY($1) \
+         AND created_at >= $2 AND created_at < $3 AND NOT is_deleted LIMIT {most}",
+        tables.messages
+    );
+    let values: [&(dyn ToSql + Sync); 3] = [&conversations, &Time(since), &Time(until)];
+    let rows = pool.query(&sql, &values).await?;
+    let pair = |row: &Row| Ok((row.try_get(0)?, row.try_get(1)?));
+    Ok(rows.iter().map(pair).collect::<Result<_, Error>>()?)
 }
 
 pub async fn message_exists(pool: &Pool, tables: &Tables, id: Uuid) -> Result<bool, StoreError> {

@@ -149,6 +149,11 @@ impl Server {
         value.unwrap_or_default()
     }
 
+    /// Waits for the server to end by itself.
+    pub async fn ended(self) -> Ended {
+        self.serving.await.unwrap()
+    }
+
     /// Drains the server and waits for its end.
     pub async fn drained(self) -> Ended {
         self.app.drain.begin();

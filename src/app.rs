@@ -91,8 +91,8 @@ impl App {
         vital.include(store.committer().vital());
         vital.include(&layer.vital());
         // A process that is alone sends itself all that there is.
-        let sweep_s = config.layer.sweep_s;
-        let sweeps = sweep_s > 0 && config.layer.backend != Backend::Memory;
+        let every = std::time::Duration::from_secs(config.layer.sweep_s);
+        let sweeps = !every.is_zero() && config.layer.backend != Backend::Memory;
         let hub = Arc::new(Hub::new(
             Arc::clone(&layer),
             Arc::clone(&store),
@@ -114,7 +114,7 @@ impl App {
         let tracer = Tracer::open(&config.trace, &metrics)?;
         let limits = Limits::of(&config, Arc::clone(&metrics));
         let bodies = Bodies::new(config.server.body_memory_mib);
-        hub.start(std::time::Duration::from_secs(sweep_s)).await?;
+        hub.start(every).await?;
         Ok(Arc::new(App {
             config,
             auth,

@@ -89,7 +89,6 @@ impl Vital {
     }
 
     #[cfg(debug_assertions)]
-    #[expect(clippy::panic, reason = "a test asks for it, in a build for tests")]
     fn provocable(
         &self,
         name: &'static str,

@@ -287,14 +287,18 @@ impl Room {
     /// Lets events wait: memberships are about to be restored.
     pub fn await_gap(&self, open: impl FnOnce() -> metrics::Held) {
         let mut state = self.state();
-        let hold = state.hold.get_or_insert_with(|| Hold::new(open()));
+        let hold = state
+            .hold
+            .get_or_insert_with(|| Box::new(Hold::new(open())));
         hold.awaits_gap = true;
     }
 
     /// Lets events wait until the store has been read since then.
     pub fn miss(&self, since: Timestamp, open: impl FnOnce() -> metrics::Held) {
         let mut state = self.state();
-        let hold = state.hold.get_or_insert_with(|| Hold::new(open()));
+        let hold = state
+            .hold
+            .get_or_insert_with(|| Box::new(Hold::new(open())));
         hold.awaits_gap = false;
         hold.since = Some(hold.since.map_or(since, |known| known.min(since)));
     }
@@ -383,8 +387,8 @@ impl Room {
 }
 
 impl Hold {
-    fn new(open: metrics::Held) -> Box<Self> {
-        Box::new(Hold {
+    fn new(open: metrics::Held) -> Self {
+        Hold {
             awaits_gap: false,
             since: None,
             is_taken: false,
@@ -392,7 +396,7 @@ impl Hold {
             let_go: None,
             began: Instant::now(),
             _open: open,
-        })
+        }
     }
 
     fn wait(&mut self, told: Told) {

@@ -235,7 +235,7 @@ pub async fn newest_messages(
     let params: Params<'_> = &[&conversation_id, &signed(limit)];
     let (mut rows, is_cut) = pool.some_rows(&sql, params, PAGE_BYTES).await?;
     rows.reverse();
-    page(&rows, is_cut || rows.len() == limit)
+    Ok(page(&rows, is_cut || rows.len() == limit))
 }
 
 /// The page of messages that are not deleted and lie between two places.
@@ -264,10 +264,10 @@ pub async fn messages(
         &limit,
     ];
     let (rows, is_cut) = pool.some_rows(&sql, params, PAGE_BYTES).await?;
-    page(&rows, is_cut || rows.len() == PAGE_MESSAGES)
+    Ok(page(&rows, is_cut || rows.len() == PAGE_MESSAGES))
 }
 
-fn page(rows: &[Row], is_full: bool) -> Result<Page, StoreError> {
+fn page(rows: &[Row], is_full: bool) -> Page {
     let (mut messages, mut unreadable) = (Vec::with_capacity(rows.len()), Vec::new());
     for row in rows {
         match message_row(row) {
@@ -280,7 +280,7 @@ fn page(rows: &[Row], is_full: bool) -> Result<Page, StoreError> {
             }
         }
     }
-    Ok(Page::new(messages, is_full, unreadable))
+    Page::new(messages, is_full, unreadable)
 }
 
 fn bound(place: &Place) -> Result<(Time, Uuid), StoreError> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     auth::{Auth, SetupError},
     chat::Chat,
-    config::Config,
+    config::{Backend, Config},
     django::{datetime::Zone, drf::Language},
     gateway::{Gateway, TrustError},
     http::extract::Bodies,
@@ -17,6 +17,7 @@ use crate::{
     store::{self, Store, StoreError},
     telemetry::trace::{EndpointError, Tracer},
     tls::{Tls, TlsError},
+    vital::Vital,
     ws::protocol::django::event_frame,
 };
 
@@ -30,6 +31,8 @@ pub struct App {
     pub layer: Arc<dyn ChannelLayer>,
     pub metrics: Arc<Metrics>,
     pub drain: Drain,
+    /// The tasks that the process cannot do without.
+    pub vital: Vital,
     pub bodies: Bodies,
     /// `None` if nothing is passed on to Django.
     pub gateway: Option<Arc<Gateway>>,
@@ -84,17 +87,26 @@ impl App {
     ) -> Result<Arc<Self>, StartError> {
         let auth = Auth::open(&config, Arc::clone(&store), Arc::clone(&metrics))?;
         let layer = layer::open(&config, Arc::clone(&metrics)).await?;
+        let vital = Vital::default();
+        vital.include(store.committer().vital());
+        vital.include(&layer.vital());
+        // A process that is alone sends itself all that there is.
+        let every = std::time::Duration::from_secs(config.layer.sweep_s);
+        let sweeps = !every.is_zero() && config.layer.backend != Backend::Memory;
         let hub = Arc::new(Hub::new(
             Arc::clone(&layer),
             Arc::clone(&store),
             Arc::clone(&metrics),
             config.django.time_zone.zone().clone(),
             event_frame,
+            sweeps,
+            vital.clone(),
         ));
         let chat = Chat::new(
             &config,
             Arc::clone(&store),
             Arc::clone(&layer),
+            Arc::clone(hub.unannounced()),
             Arc::clone(&metrics),
         );
         let drain = Drain::new(std::time::Duration::from_secs(config.server.drain_s));
@@ -102,8 +114,7 @@ impl App {
         let tracer = Tracer::open(&config.trace, &metrics)?;
         let limits = Limits::of(&config, Arc::clone(&metrics));
         let bodies = Bodies::new(config.server.body_memory_mib);
-        let fan_out = Arc::clone(&hub);
-        tokio::spawn(async move { fan_out.run().await });
+        hub.start(every).await?;
         Ok(Arc::new(App {
             config,
             auth,
@@ -113,6 +124,7 @@ impl App {
             layer,
             metrics,
             drain,
+            vital,
             bodies,
             gateway,
             limits,

@@ -5,11 +5,14 @@
 //! queue; a queue that overflows costs its own socket and nobody else.
 //!
 //! Nothing stored is shown twice or left out: a socket is not told live of a message that stands in
-//! its history (nor in a page of it that is read later), and after a gap in the layer `repair`
-//! reads again what was said meanwhile.
+//! its history (nor in a page of it that is read later), after a gap in the layer `repair` reads
+//! again what was said meanwhile, and `sweep` finds what no event came for. `shown` is the memory of
+//! what the sockets have been shown.
 
 mod repair;
 mod room;
+mod shown;
+mod sweep;
 
 use std::{
     collections::HashMap,
@@ -17,18 +20,25 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
+use tokio::sync::Notify;
 use uuid::Uuid;
 
-use self::room::{Delivery, Member, Room};
+use self::room::{Delivery, Member, Room, Told};
 use crate::{
     chat::{Event, Message},
-    django::datetime::Zone,
-    layer::{ChannelLayer, LayerError, Received},
+    django::datetime::{Timestamp, Zone},
+    layer::{
+        CONTROL, ChannelLayer, LayerError, Received,
+        control::{Control, is_control},
+        unannounced::Unannounced,
+    },
     metrics::{EventType, Metrics},
     store::Store,
+    vital::Vital,
     ws::queue::Queue,
 };
 
@@ -48,6 +58,12 @@ pub struct Hub {
     away: AtomicBool,
     /// Conversations with at least one socket here. Held for moments only.
     rooms: Mutex<HashMap<Uuid, Arc<Room>>>,
+    /// Told when conversations have missed something.
+    missed: Notify,
+    /// Whether conversations are compared with the store.
+    sweeps: bool,
+    unannounced: Arc<Unannounced>,
+    vital: Vital,
 }
 
 /// A socket's place in a conversation; dropping it leaves.
@@ -87,6 +103,8 @@ impl Hub {
         metrics: Arc<Metrics>,
         zone: Zone,
         encode: Encode,
+        sweeps: bool,
+        vital: Vital,
     ) -> Self {
         Hub {
             layer,
@@ -97,7 +115,35 @@ impl Hub {
             next_member: AtomicU64::new(0),
             away: AtomicBool::new(false),
             rooms: Mutex::default(),
+            missed: Notify::new(),
+            sweeps,
+            unannounced: Arc::new(Unannounced::new(sweeps)),
+            vital,
         }
+    }
+
+    /// Where messages are noted that are stored without an event, on purpose.
+    #[must_use]
+    pub fn unannounced(&self) -> &Arc<Unannounced> {
+        &self.unannounced
+    }
+
+    /// Joins the group of Chatferry's processes, and starts what this process cannot do without.
+    /// Conversations are compared with the store `every` so often; never if that is 0.
+    ///
+    /// # Errors
+    /// When the layer does not take the process as a member.
+    pub async fn start(self: &Arc<Self>, every: Duration) -> Result<(), LayerError> {
+        self.layer.join_control().await?;
+        let hub = Arc::clone(self);
+        self.vital.spawn("delivery", async move { hub.run().await });
+        self.vital.spawn("repairs", Arc::clone(self).repair());
+        if self.sweeps {
+            self.vital.spawn("sweep", Arc::clone(self).sweep(every));
+            self.vital
+                .spawn("unannounced", Arc::clone(self).tell_unannounced());
+        }
+        Ok(())
     }
 
     /// Adds a socket's queue to a conversation. When this returns, the socket misses nothing that
@@ -164,38 +210,64 @@ impl Hub {
     pub async fn run(&self) {
         while let Some(received) = self.layer.receive().await {
             match received {
-                Received::Event { local, event, sent } => {
+                Received::Event { local, event, .. } if local == CONTROL => self.order(&event),
+                Received::Event { event, .. } if is_control(&event) => {}
+                Received::Event {
+                    local,
+                    event,
+                    sent,
+                    resent,
+                } => {
                     self.metrics.layer_received();
                     let room = Uuid::try_parse(&local).ok().and_then(|id| self.room(id));
                     if let Some(room) = room
-                        && self.deliver(&room, &event)
+                        && self.deliver(&room, &event, resent)
                         && let Some(sent) = sent
                     {
                         self.metrics.layer_lag(sent.by, sent.age_s());
                     }
                 }
                 Received::Away => self.away.store(true, Ordering::Relaxed),
+                Received::Returning => self.await_gap(),
                 Received::Gap { since } => {
                     self.metrics.layer_gap();
-                    self.repair(since).await;
+                    self.gap(since);
                     self.away.store(false, Ordering::Relaxed);
                 }
             }
         }
     }
 
+    /// Does what another process of Chatferry says.
+    fn order(&self, event: &Event) {
+        match Control::read(event) {
+            Some(Control::ReadAgain(notice)) => self.read_again(&notice),
+            Some(Control::Unannounced(ids)) => self.unannounced.hear(ids),
+            None => {}
+        }
+    }
+
     /// Whether there was a socket to deliver to.
-    fn deliver(&self, room: &Room, event: &Event) -> bool {
-        let away = self.away.load(Ordering::Relaxed);
-        let delivery = room.deliver(room::message_id(event), &(self.encode)(event), away);
+    fn deliver(&self, room: &Room, event: &Event, resent: Option<Timestamp>) -> bool {
+        let told = Told::new(event, (self.encode)(event), resent);
+        let delivery = room.deliver(told, self.keeps());
+        self.count(event_type(event), delivery);
+        delivery.sockets > 0
+    }
+
+    fn count(&self, kind: EventType, delivery: Delivery) {
         let Delivery {
             sockets,
             longest,
             overflowed,
         } = delivery;
-        self.metrics.delivered(event_type(event), sockets, longest);
+        self.metrics.delivered(kind, sockets, longest);
         self.metrics.slow_consumers(overflowed);
-        sockets > 0
+    }
+
+    /// Whether nothing that was shown may be forgotten: a gap is open.
+    fn keeps(&self) -> bool {
+        self.away.load(Ordering::Relaxed)
     }
 
     /// The channel of this process for a conversation. Its local name is the conversation's id,
@@ -206,6 +278,12 @@ impl Hub {
 
     fn room(&self, conversation_id: Uuid) -> Option<Arc<Room>> {
         self.rooms().get(&conversation_id).map(Arc::clone)
+    }
+
+    fn all_rooms(&self) -> Vec<(Uuid, Arc<Room>)> {
+        let rooms = self.rooms();
+        let all = rooms.iter().map(|(id, room)| (*id, Arc::clone(room)));
+        all.collect()
     }
 
     fn rooms(&self) -> MutexGuard<'_, HashMap<Uuid, Arc<Room>>> {

@@ -8,20 +8,27 @@
 //! [`memory`] serves a single process, [`redis`] many, Django's among them. The layer is a hint and
 //! the store is the truth: what is broadcast has been committed before.
 
+pub mod control;
 pub mod memory;
 pub mod redis;
+pub mod unannounced;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use async_trait::async_trait;
 
+use self::control::Control;
 use crate::{
     chat::Event,
     clock::since_1970,
     config::{Backend, Config},
     django::datetime::Timestamp,
     metrics::{Metrics, Sender},
+    vital::Vital,
 };
+
+/// The group of Chatferry's own processes. It exists on every host of the layer.
+pub const CONTROL: &str = "chatferry-control";
 
 /// The outcome of a send, to be awaited.
 pub type Sent = Pin<Box<dyn Future<Output = Result<(), LayerError>> + Send>>;
@@ -54,6 +61,16 @@ pub trait ChannelLayer: Send + Sync {
     /// # Errors
     /// [`LayerError::Full`] if the channel holds as much as it may: nothing was sent.
     async fn send(&self, channel: &str, event: Event) -> Result<(), LayerError>;
+
+    /// Makes the channel called [`CONTROL`] of this process a member of the group of that name, on
+    /// every host.
+    async fn join_control(&self) -> Result<(), LayerError>;
+
+    /// Says something to the other Chatferry processes, by any host that is there.
+    fn send_control(&self, control: &Control) -> Sent;
+
+    /// The tasks of the layer.
+    fn vital(&self) -> Vital;
 
     /// Fails unless the layer works now.
     async fn ping(&self) -> Result<(), LayerError>;
@@ -88,9 +105,14 @@ pub enum Received {
         event: Arc<Event>,
         /// If the layer tells.
         sent: Option<Departure>,
+        /// When it was first sent, if it is sent again: it may have been heard before.
+        resent: Option<Timestamp>,
     },
     /// The layer cannot be reached. A gap follows when it can again.
     Away,
+    /// Memberships are about to be restored: what comes from now on is newer than what was missed,
+    /// and a gap follows.
+    Returning,
     /// Events may have been lost between `since` and now; from now on none are. The store knows
     /// what was said meanwhile.
     Gap { since: Timestamp },
@@ -125,11 +147,11 @@ pub enum LayerError {
     /// The layer has been closed: the process is going away.
     #[error("the channel layer is closed")]
     Closed,
-    /// The layer does not answer. Our own channels have the event all the same; others learn of it
-    /// from the store.
+    /// The layer does not answer. Our own channels have the event all the same; it is owed to the
+    /// others, and sent when it can be.
     #[error("the channel layer is not available: {0}")]
     Unavailable(String),
-    /// The layer answered that it will not.
+    /// The layer answered that it will not. It is asked again.
     #[error("the channel layer refused: {0}")]
     Refused(String),
     /// The channel holds as much as it may.

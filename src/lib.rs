@@ -16,6 +16,7 @@
 //! | [`serializers`] | the fields that clients see, in their order |
 //! | [`django`] | every inherited oddity, one named place each |
 //! | [`value`], [`clock`] | data whose shape the sender chose; the time |
+//! | [`vital`] | tasks that the process cannot do without |
 //! | [`app`], [`server`], [`tls`], [`shutdown`] | the parts wired together, listening, and going away |
 //! | [`config`], [`cli`], [`telemetry`], [`metrics`] | what an operator sets and sees |
 //!
@@ -45,4 +46,5 @@ pub mod store;
 pub mod telemetry;
 pub mod tls;
 pub mod value;
+pub mod vital;
 pub mod ws;

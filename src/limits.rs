@@ -65,8 +65,9 @@ pub struct Throttled {
     wait: Duration,
 }
 
-/// Asking whether the process lives costs nothing and is not refused.
-const FREE: &str = "/healthz";
+/// Probes and Prometheus are not refused: a load balancer that shares an address with clients would
+/// take the process for dead.
+const FREE: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
 /// When there will be room for another open socket is for the client to know.
 const UNTIL_A_SOCKET_ENDS: Duration = Duration::from_secs(10);
@@ -175,7 +176,7 @@ impl Limits {
         let peer = request.extensions().get::<Peer>().copied();
         let client = peer.and_then(|peer| peer.client(request.headers(), settings));
         let meter = Meter::new(self, client);
-        if request.uri().path() != FREE {
+        if !FREE.contains(&request.uri().path()) {
             meter.allow(Action::Request)?;
         }
         request.extensions_mut().insert(meter);

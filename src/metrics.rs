@@ -188,6 +188,17 @@ metrics! {
     delivered: Each<Counter, EventType> = "chatferry_events_delivered_total" by "type";
     /// Messages that no event had told of, found in the store after a gap and delivered then.
     messages_repaired: Counter = "chatferry_messages_repaired_total";
+    /// Messages that no event came for and no gap explains, found by comparing with the store: this
+    /// should not happen. A sender died, or Django stored them without an event.
+    messages_unheard: Counter = "chatferry_messages_unheard_total";
+    /// Comparisons with the store that found too many messages to compare them all.
+    sweeps_cut: Counter = "chatferry_sweeps_cut_short_total";
+    /// Conversations whose events wait for a repair now.
+    repairs_open: Gauge = "chatferry_repairs_open";
+    /// Repairs that could not be done: the store could not be read, or the gap was too long.
+    repairs_given_up: Counter = "chatferry_repairs_given_up_total";
+    /// Rows that could not be read and were passed over by a repair; the log names them.
+    rows_unreadable: Counter = "chatferry_rows_unreadable_total";
 
     /// Rows written by one commit.
     commit_rows: Histogram = "chatferry_commit_rows" in ROWS;
@@ -228,6 +239,13 @@ metrics! {
     /// Events the channel layer did not take to other processes, by kind.
     layer_errors: Labelled<Counter> = "chatferry_layer_errors_total" by "kind"
         of ["unavailable", "refused"];
+    /// Events that wait to be sent to other processes, as a Redis host did not take them.
+    layer_owed: Gauge = "chatferry_layer_owed_events";
+    /// Events sent again to other processes, as a Redis host had not taken or not confirmed them.
+    layer_resent: Counter = "chatferry_layer_resent_total";
+    /// Events that waited for too long, or were too many, and are not sent any more: Chatferry
+    /// processes read them from the store, members in Python processes miss them.
+    layer_given_up: Counter = "chatferry_layer_given_up_total";
     /// Times that events may have been missed, and the store was read again.
     layer_gaps: Counter = "chatferry_layer_gaps_total";
     /// Redis hosts of the channel layer.

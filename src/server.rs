@@ -82,6 +82,8 @@ pub enum Ended {
     Drained,
     /// The drain's window was over while this many connections were open.
     Abandoned(usize),
+    /// The task of this name has panicked, without which nothing may go on.
+    Failed(&'static str),
 }
 
 impl Server {
@@ -128,6 +130,7 @@ impl Server {
         tokio::select! {
             never = self.accept_all() => match never {},
             () = drain.begun() => {}
+            name = self.app.vital.failure() => return Ended::Failed(name),
         }
         let Server {
             app,
@@ -139,6 +142,7 @@ impl Server {
         let all = u32::try_from(app.config.server.max_connections).unwrap_or(u32::MAX);
         tokio::select! {
             _ = permits.acquire_many(all) => Ended::Drained,
+            name = app.vital.failure() => Ended::Failed(name),
             () = drain.over() => Ended::Abandoned(
                 app.config.server.max_connections.saturating_sub(permits.available_permits()),
             ),

@@ -103,6 +103,15 @@ pub trait Store: Send + Sync {
         since: Timestamp,
     ) -> Result<Vec<Uuid>, StoreError>;
 
+    /// The messages that some conversations got between two times (the second excluded) and that are
+    /// not deleted, as far as they are no more than `most`: conversation and message.
+    async fn stored_between(
+        &self,
+        conversations: &[Uuid],
+        between: (Timestamp, Timestamp),
+        most: usize,
+    ) -> Result<Vec<(Uuid, Uuid)>, StoreError>;
+
     async fn message_exists(&self, id: Uuid) -> Result<bool, StoreError>;
 
     /// Gives the message its id and times, and stores it; `None` and nothing stored if its
@@ -206,6 +215,18 @@ pub enum StoreError {
 pub const REFUSED: &str = "The database cannot store these values.";
 
 impl StoreError {
+    /// Whether the same may be done later.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            StoreError::Unavailable(_)
+                | StoreError::Denied(_)
+                | StoreError::Conflict(_)
+                | StoreError::Unknown(_)
+        )
+    }
+
     /// The value of the `kind` label in the metrics.
     #[must_use]
     pub fn label(&self) -> &'static str {

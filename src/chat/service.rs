@@ -12,7 +12,7 @@ use crate::{
     auth::policy::Caller,
     config::{Config, GroupPattern},
     django::datetime::Zone,
-    layer::{ChannelLayer, LayerError, Sent},
+    layer::{ChannelLayer, LayerError, Sent, unannounced::Unannounced},
     metrics::Metrics,
     serializers,
     store::{Announce, Of, Store, StoreError, history::History},
@@ -24,6 +24,7 @@ use crate::{
 pub struct Chat {
     store: Arc<dyn Store>,
     layer: Arc<dyn ChannelLayer>,
+    unannounced: Arc<Unannounced>,
     metrics: Arc<Metrics>,
     /// Zone of the times in what clients see.
     zone: Zone,
@@ -47,7 +48,7 @@ pub enum ChatError {
     TooLong { field: &'static str, max: usize },
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Whatever had to be stored has been; the other processes did not hear of it.
+    /// Whatever had to be stored has been; the event cannot be sent.
     #[error(transparent)]
     Layer(#[from] LayerError),
 }
@@ -57,11 +58,13 @@ impl Chat {
         config: &Config,
         store: Arc<dyn Store>,
         layer: Arc<dyn ChannelLayer>,
+        unannounced: Arc<Unannounced>,
         metrics: Arc<Metrics>,
     ) -> Self {
         Chat {
             store,
             layer,
+            unannounced,
             metrics,
             zone: config.django.time_zone.zone().clone(),
             group_pattern: config.django.group_pattern.clone(),
@@ -220,7 +223,9 @@ impl Chat {
     /// [`ChatError::NoConversation`], or [`ChatError::TooLong`] for a text the table cannot hold.
     pub async fn send(&self, new: NewMessage) -> Result<Message, ChatError> {
         if !self.broadcast_rest {
-            return self.store(new, Box::new(|_| {})).await;
+            let unannounced = Arc::clone(&self.unannounced);
+            let announce = Box::new(move |message: &Message| unannounced.note(message.id));
+            return self.store(new, announce).await;
         }
         let shown_type = new.message_type.as_str().into();
         let (announce, sent) = self.announce(new.conversation_id, shown_type);
@@ -321,8 +326,8 @@ impl Chat {
         }
     }
 
-    /// An event that only other processes miss is no failure of the request: what had to be stored
-    /// is, the sockets here have the event, and the others find messages in the store.
+    /// An event that other processes do not have yet is no failure of the request: what had to be
+    /// stored is, the sockets here have the event, and the layer owes it to the others.
     async fn passed_on(&self, sent: Sent) -> Result<(), ChatError> {
         let span = trace::step("layer send", Kind::Producer);
         let outcome = sent.await;
@@ -331,7 +336,7 @@ impl Chat {
         }
         match outcome {
             Err(error @ (LayerError::Unavailable(_) | LayerError::Refused(_))) => {
-                tracing::debug!(%error, "other processes did not hear of an event");
+                tracing::debug!(%error, "other processes do not have an event yet");
                 self.metrics.layer_error(error.label());
                 Ok(())
             }

@@ -232,6 +232,9 @@ async fn end(app: &App, ended: Ended) -> ExitCode {
             tracing::info!("drained");
             ExitCode::SUCCESS
         }
+        Ended::Failed(task) => super::failed(&format!(
+            "the task `{task}` has panicked; the process ends, and is to be started again"
+        )),
         Ended::Abandoned(open) => super::failed(&format!(
             "{open} connections were still open when server.drain_s was over"
         )),

@@ -28,7 +28,12 @@ pub async fn readyz(app: &App, has_place: bool) -> Response {
     let store = store.map_or_else(|_| Err(slow()), |answer| answer.map_err(|e| e.to_string()));
     let layer = layer.map_or_else(|_| Err(slow()), |answer| answer.map_err(|e| e.to_string()));
     let draining = app.drain.has_begun();
-    let well = store.is_ok() && layer.is_ok();
+    let repairs = app.hub.behind().map_or(Ok(()), Err);
+    let panicked = |name| format!("{name} has panicked");
+    let tasks = app.vital.failed().map(panicked).map_or(Ok(()), Err);
+    let well = [&store, &layer, &repairs, &tasks]
+        .iter()
+        .all(|part| part.is_ok());
     let word = |part: &Result<(), String>| part.clone().err().unwrap_or_else(|| "ok".into());
     let (code, overall) = match (draining, well, has_place) {
         (true, ..) => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
@@ -42,6 +47,8 @@ pub async fn readyz(app: &App, has_place: bool) -> Response {
             ("status", overall),
             ("store", &word(&store)),
             ("layer", &word(&layer)),
+            ("repairs", &word(&repairs)),
+            ("tasks", &word(&tasks)),
         ],
     )
 }

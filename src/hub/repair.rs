@@ -1,23 +1,47 @@
-//! After a gap in the layer: the store is the truth, and tells what was said meanwhile.
+//! After a gap: the store is the truth, and tells what was said meanwhile.
 //!
 //! The layer tells when events may have been lost (Redis restarted, failed over or was flushed,
-//! connections were killed, an inbox overran) and since when. Every conversation with sockets here
-//! in which something was said is then read again from a little before that time, page by page, and
-//! what was not delivered yet is, once and in the order of the history.
+//! connections were killed, an inbox overran) and since when; another process tells when it could
+//! not send events and does not keep them any longer. Conversations with sockets here in which
+//! something was said are then read again from a little before that time, page by page, and what was
+//! not shown yet is, once and in the order of the history.
 //!
-//! What can still be missed: typing and read marks, which are not messages. A lost typing mark is
-//! stale anyway; read marks can be asked of nobody, as the original has no way to list them. A
+//! **Order.** From before memberships are restored a conversation lets its events wait, and shows
+//! them when it has been read: what was missed comes before what is newer. Each waits for its own
+//! repair only.
+//!
+//! **Failures.** Only what can pass is tried again. A row that cannot be read costs itself: it is
+//! counted and named in the log. A repair that cannot be done at all is given up with an error in
+//! the log; what waited is shown then. How many wait is a metric, and `/readyz` tells of those that
+//! do not end.
+//!
+//! **Memory.** What was shown is remembered for a while (`shown`). If a repair would have to reach
+//! back further, nobody knows what its sockets have seen: they are closed, and find everything in the
+//! history when they come back.
+//!
+//! What can still be missed: typing, which is stale in seconds, and read marks that no sender could
+//! keep until they were sent; they can be asked of nobody, as the original has no way to list them. A
 //! message that was sent by REST during the gap is shown too, although the original never
 //! broadcasts those: nothing in the store tells the two apart, and showing it is the lesser harm.
 
-use std::time::Duration;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use tokio::{sync::Semaphore, time::sleep};
 use uuid::Uuid;
 
-use super::{Hub, room::Room};
+use super::{
+    Hub,
+    room::{Delivery, Next, Room},
+    shown::before,
+};
 use crate::{
-    chat::Event,
+    chat::{Event, Message},
     django::datetime::Timestamp,
+    layer::control::Notice,
+    metrics::EventType,
     serializers,
     store::{StoreError, history::Pages},
 };
@@ -26,61 +50,230 @@ use crate::{
 const MARGIN: Duration = Duration::from_secs(10);
 
 /// Conversations of which one query tells whether anything was said in them.
-const TOGETHER: usize = 200;
+pub(super) const TOGETHER: usize = 200;
+
+/// Conversations that are read at once.
+const AT_ONCE: usize = 8;
 
 /// How long to wait before a store that did not answer is asked again.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// The least time between two looks at all conversations: gaps may follow each other closely.
+const BETWEEN: Duration = Duration::from_millis(200);
+
+/// A conversation that waits for its repair for longer makes the process not ready.
+const TOO_LONG: Duration = Duration::from_secs(60);
+
 impl Hub {
-    /// Delivers what was stored since `since` and has not been delivered. Events that come in
-    /// meanwhile wait, so that the order holds.
-    pub(super) async fn repair(&self, since: Timestamp) {
-        let margin = i64::try_from(MARGIN.as_micros()).unwrap_or(i64::MAX);
-        let since = Timestamp::from_micros(since.micros().saturating_sub(margin));
-        let live: Vec<Uuid> = self.rooms().keys().copied().collect();
+    /// Memberships are about to be restored.
+    pub(super) fn await_gap(&self) {
+        for (_, room) in self.all_rooms() {
+            room.await_gap(|| self.metrics.repair_open());
+        }
+    }
+
+    /// Events may have been missed since then.
+    pub(super) fn gap(&self, since: Timestamp) {
+        for (_, room) in self.all_rooms() {
+            room.miss(since, || self.metrics.repair_open());
+        }
+        self.missed.notify_one();
+    }
+
+    /// Another process could not send events to the conversation of this group, or to any.
+    pub(super) fn read_again(&self, notice: &Notice) {
         tracing::info!(
-            conversations = live.len(),
-            "repairing a gap in the channel layer"
+            group = notice.group,
+            "another process could not send events"
         );
-        for conversations in live.chunks(TOGETHER) {
-            self.repair_some(conversations, since).await;
-        }
-    }
-
-    async fn repair_some(&self, conversations: &[Uuid], since: Timestamp) {
-        let spoken_in = loop {
-            match self.store.spoken_in(conversations, since).await {
-                Ok(found) => break found,
-                Err(error) => wait(&error).await,
-            }
-        };
-        for conversation_id in spoken_in {
-            if let Some(room) = self.room(conversation_id) {
-                let pages = Pages::since(&self.store, conversation_id, since);
-                self.repair_room(&room, pages).await;
+        for (_, room) in self.all_rooms() {
+            if notice
+                .group
+                .as_ref()
+                .is_none_or(|group| *group == room.group)
+            {
+                // What a sweep has compared is shown.
+                let since = if self.sweeps {
+                    room.swept().max(notice.since)
+                } else {
+                    notice.since
+                };
+                room.miss(since, || self.metrics.repair_open());
             }
         }
+        self.missed.notify_one();
     }
 
-    async fn repair_room(&self, room: &Room, mut pages: Pages) {
+    /// Why this process does not keep up, if a repair does not end.
+    #[must_use]
+    pub fn behind(&self) -> Option<String> {
+        let held = self.all_rooms().into_iter();
+        let waits: Vec<Duration> = held.filter_map(|(_, room)| room.held_for()).collect();
+        let longest = waits.iter().max()?;
+        (*longest > TOO_LONG).then(|| {
+            let (count, seconds) = (waits.len(), longest.as_secs());
+            format!("{count} conversations wait for their repair, for {seconds} s by now")
+        })
+    }
+
+    /// Repairs what is missed, until the process ends.
+    pub async fn repair(self: Arc<Self>) {
+        let places = Arc::new(Semaphore::new(AT_ONCE));
         loop {
-            match pages.next().await {
-                Ok(Some(messages)) => {
-                    for message in messages {
-                        let body = serializers::message(&message, &self.zone);
-                        if self.deliver(room, &Event::ChatMessage { message: body }) {
-                            self.metrics.message_repaired();
+            self.missed.notified().await;
+            let began = Instant::now();
+            while !self.look(&places).await {
+                sleep(PAUSE).await;
+            }
+            sleep(BETWEEN.saturating_sub(began.elapsed())).await;
+        }
+    }
+
+    /// Begins the repairs of all conversations that have missed something. Returns whether the
+    /// store could tell of all.
+    async fn look(self: &Arc<Self>, places: &Arc<Semaphore>) -> bool {
+        let mut missing = Vec::new();
+        for (id, room) in self.all_rooms() {
+            if let Some(since) = room.take_over() {
+                missing.push((id, room, since));
+            }
+        }
+        if !missing.is_empty() {
+            tracing::info!(conversations = missing.len(), "repairing a gap");
+        }
+        let mut complete = true;
+        for some in missing.chunks(TOGETHER) {
+            let ids: Vec<Uuid> = some.iter().map(|(id, ..)| *id).collect();
+            let since = some.iter().map(|(.., since)| *since).min();
+            let Some(since) = since else { continue };
+            match self.store.spoken_in(&ids, before(since, MARGIN)).await {
+                Ok(spoken_in) => {
+                    for (id, room, since) in some {
+                        if spoken_in.contains(id) {
+                            self.begin_repair(*id, room, *since, places);
+                        } else {
+                            self.go_on(room);
                         }
                     }
                 }
-                Ok(None) => return,
-                Err(error) => wait(&error).await,
+                Err(error) if error.may_pass() => {
+                    tracing::warn!(%error, "a repair waits for the store");
+                    for (_, room, since) in some {
+                        room.let_be(*since);
+                    }
+                    complete = false;
+                }
+                Err(error) => {
+                    for (id, room, _) in some {
+                        self.cannot_repair(*id, room, &error);
+                    }
+                }
+            }
+        }
+        complete
+    }
+
+    /// Nothing is to be read: unless there is another gap by now, the conversation goes on.
+    fn go_on(&self, room: &Room) {
+        match room.next(self.keeps()) {
+            Next::Done(delivery) => self.count(EventType::ChatMessage, delivery),
+            Next::Read(since) => {
+                room.let_be(since);
+                self.missed.notify_one();
             }
         }
     }
-}
 
-async fn wait(error: &StoreError) {
-    tracing::warn!(%error, "the repair waits for the store");
-    tokio::time::sleep(PAUSE).await;
+    fn begin_repair(
+        self: &Arc<Self>,
+        id: Uuid,
+        room: &Arc<Room>,
+        since: Timestamp,
+        places: &Arc<Semaphore>,
+    ) {
+        let (hub, room, places) = (Arc::clone(self), Arc::clone(room), Arc::clone(places));
+        self.vital.spawn("repair", async move {
+            // It is never closed.
+            let _place = places.acquire_owned().await;
+            hub.repair_room(id, &room, since).await;
+        });
+    }
+
+    async fn repair_room(&self, id: Uuid, room: &Room, mut since: Timestamp) {
+        loop {
+            if let Err(error) = self.read_missed(id, room, before(since, MARGIN)).await {
+                return self.cannot_repair(id, room, &error);
+            }
+            match room.next(self.keeps()) {
+                Next::Done(delivery) => return self.count(EventType::ChatMessage, delivery),
+                Next::Read(again) => since = again,
+            }
+        }
+    }
+
+    async fn read_missed(&self, id: Uuid, room: &Room, since: Timestamp) -> Result<(), StoreError> {
+        if room.remembers(since) {
+            let pages = Pages::since(&self.store, id, since);
+            return self.show_missed(room, pages, None).await.map(|_| ());
+        }
+        tracing::warn!(
+            conversation_id = %id,
+            "a gap reaches too far back: the sockets of the conversation are closed"
+        );
+        self.metrics.repair_given_up();
+        room.give_up();
+        Ok(())
+    }
+
+    /// Shows what was not shown yet; `until` leaves out what is newer. Returns how many messages
+    /// that were.
+    pub(super) async fn show_missed(
+        &self,
+        room: &Room,
+        pages: Pages,
+        until: Option<Timestamp>,
+    ) -> Result<usize, StoreError> {
+        let mut pages = pages.readable();
+        let mut shown = 0;
+        loop {
+            match pages.next().await {
+                Ok(Some(messages)) => {
+                    let old = |message: &&Message| until.is_none_or(|at| message.created_at < at);
+                    for message in messages.iter().filter(old) {
+                        if until.is_some() && self.unannounced.contains(message.id) {
+                            continue;
+                        }
+                        shown += usize::from(self.show_stored(room, message));
+                    }
+                }
+                Ok(None) => {
+                    self.metrics.rows_unreadable(pages.unreadable());
+                    return Ok(shown);
+                }
+                Err(error) if error.may_pass() => {
+                    tracing::warn!(%error, "a repair waits for the store");
+                    sleep(PAUSE).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn show_stored(&self, room: &Room, message: &Message) -> bool {
+        let body = serializers::message(message, &self.zone);
+        let frame = (self.encode)(&Event::ChatMessage { message: body });
+        let delivery = room.deliver_stored(message, &frame, self.keeps());
+        let was_missed = delivery != Delivery::default();
+        if was_missed {
+            self.count(EventType::ChatMessage, delivery);
+            self.metrics.message_repaired();
+        }
+        was_missed
+    }
+
+    fn cannot_repair(&self, id: Uuid, room: &Room, error: &StoreError) {
+        tracing::error!(conversation_id = %id, %error, "a gap cannot be repaired");
+        self.metrics.repair_given_up();
+        self.go_on(room);
+    }
 }

@@ -1,7 +1,9 @@
-//! One conversation with sockets in this process: who is in it, and what they have been told.
+//! One conversation with sockets in this process: who is in it, what they have been shown, and what
+//! waits while it is repaired.
 
 use std::{
     collections::{HashSet, VecDeque},
+    hash::{DefaultHasher, Hash, Hasher},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -9,24 +11,25 @@ use std::{
 use bytes::Bytes;
 use uuid::Uuid;
 
+use super::shown::{By, Key, MEMORY, Shown, before};
 use crate::{
     chat::{Event, Message},
     django::datetime::Timestamp,
+    metrics,
     value::Value,
     ws::queue::{Overflow, Queue},
 };
 
-/// How long it is remembered that a message has been delivered: longer than the layer can keep an
-/// event on its way, so that nothing is shown twice.
-const MEMORY: Duration = Duration::from_secs(90);
-
-/// Most deliveries that are remembered. Past it a repair shows some messages again rather than
-/// taking more memory.
-const REMEMBERED: usize = 100_000;
-
 /// At least so many of the newest messages of a history are known to have been shown: many more
 /// than a layer and its inbox keep on their way.
 const SEEN: usize = 4096;
+
+/// Most events that wait in one conversation. Past it the oldest message is let go, which the store
+/// has, and the store is read once more.
+const HELD: usize = 1000;
+
+/// How long a conversation counts as lively after an event.
+const LIVELY: Duration = Duration::from_secs(60);
 
 /// A conversation with sockets in this process.
 pub struct Room {
@@ -38,16 +41,23 @@ pub struct Room {
     state: Mutex<State>,
 }
 
-#[derive(Default)]
 struct State {
     members: Vec<Member>,
-    delivered: Delivered,
+    shown: Shown,
+    /// While memberships are restored or what was missed is read, nothing newer is shown.
+    hold: Option<Box<Hold>>,
+    /// Up to when what is stored is known to have been shown.
+    swept: Timestamp,
+    /// When an event came last.
+    heard: Instant,
 }
 
 /// A socket in a room.
 pub struct Member {
     number: u64,
     queue: Arc<Queue>,
+    /// What was stored long before is in its history.
+    since: Timestamp,
     /// `None` for most: nothing was said just before they came.
     seen: Option<Box<Seen>>,
 }
@@ -56,20 +66,24 @@ pub struct Member {
 #[derive(Default)]
 struct Seen {
     /// At most [`SEEN`].
-    young: HashSet<Uuid>,
-    old: HashSet<Uuid>,
+    young: HashSet<Key>,
+    old: HashSet<Key>,
 }
 
 impl Seen {
-    fn note(&mut self, id: Uuid) {
+    fn note(&mut self, key: Key) {
         if self.young.len() == SEEN {
             self.old = std::mem::take(&mut self.young);
         }
-        self.young.insert(id);
+        self.young.insert(key);
     }
 
-    fn contains(&self, id: &Uuid) -> bool {
-        self.young.contains(id) || self.old.contains(id)
+    fn contains(&self, key: Key) -> bool {
+        self.young.contains(&key) || self.old.contains(&key)
+    }
+
+    fn remove(&mut self, key: Key) -> bool {
+        self.young.remove(&key) || self.old.remove(&key)
     }
 }
 
@@ -78,13 +92,68 @@ impl Member {
         Member {
             number,
             queue,
+            since: before(Timestamp::now(), MEMORY),
             seen: None,
         }
     }
 
-    fn has_seen(&self, id: &Uuid) -> bool {
-        self.seen.as_ref().is_some_and(|seen| seen.contains(id))
+    fn has_seen(&self, key: Key) -> bool {
+        self.seen.as_ref().is_some_and(|seen| seen.contains(key))
     }
+
+    /// Whether its history showed this message, whose event comes now and will not come again.
+    fn had_seen(&mut self, key: Key) -> bool {
+        self.seen.as_mut().is_some_and(|seen| seen.remove(key))
+    }
+}
+
+/// What waits for a repair.
+struct Hold {
+    /// The layer will tell since when events may have been missed.
+    awaits_gap: bool,
+    /// Since when the store is to be read; `None` while that is done.
+    since: Option<Timestamp>,
+    /// Somebody reads, or is about to.
+    is_taken: bool,
+    events: VecDeque<Told>,
+    /// An event was let go, which was told at this time.
+    let_go: Option<Timestamp>,
+    began: Instant,
+    _open: metrics::Held,
+}
+
+/// An event as it came.
+pub struct Told {
+    key: Option<Key>,
+    /// The message that it tells of.
+    message: Option<Uuid>,
+    frame: Bytes,
+    /// When it was first sent, if it is sent again.
+    resent: Option<Timestamp>,
+}
+
+impl Told {
+    pub fn new(event: &Event, frame: Bytes, resent: Option<Timestamp>) -> Self {
+        let message = message_id(event);
+        let key = match event {
+            Event::ChatMessage { .. } => message.map(|id| id.as_u128()),
+            Event::MessageRead { .. } => Some(key_of(&frame)),
+            Event::TypingStatus { .. } | Event::Other(_) => None,
+        };
+        Told {
+            key,
+            message,
+            frame,
+            resent,
+        }
+    }
+}
+
+/// What stands for an event without an id: no message has the version that this makes.
+fn key_of(frame: &[u8]) -> Key {
+    let mut hasher = DefaultHasher::new();
+    frame.hash(&mut hasher);
+    u128::from(hasher.finish())
 }
 
 /// What became of a frame.
@@ -98,31 +167,33 @@ pub struct Delivery {
     pub overflowed: usize,
 }
 
-/// Messages delivered lately, the oldest first.
-#[derive(Default)]
-struct Delivered {
-    order: VecDeque<(Instant, Uuid)>,
-    ids: HashSet<Uuid>,
+impl Delivery {
+    fn push(&mut self, queue: &Queue, frame: &Bytes, message: Option<Uuid>) {
+        match queue.push(frame.clone(), message) {
+            // It overflowed before, and will be closed.
+            Ok(0) => {}
+            Ok(waiting) => {
+                self.sockets += 1;
+                self.longest = self.longest.max(waiting);
+            }
+            Err(Overflow) => self.overflowed += 1,
+        }
+    }
+
+    fn add(&mut self, other: Delivery) {
+        self.sockets += other.sockets;
+        self.longest = self.longest.max(other.longest);
+        self.overflowed += other.overflowed;
+    }
 }
 
-impl Delivered {
-    /// Notes a delivery, and forgets old ones unless told to `keep` them; `false` if it was noted
-    /// before.
-    fn note(&mut self, id: Uuid, now: Instant, keep: bool) -> bool {
-        while let Some(&(at, old)) = self.order.front() {
-            let is_recent = keep || now.duration_since(at) < MEMORY;
-            if is_recent && self.order.len() < REMEMBERED {
-                break;
-            }
-            self.order.pop_front();
-            self.ids.remove(&old);
-        }
-        let is_new = self.ids.insert(id);
-        if is_new {
-            self.order.push_back((now, id));
-        }
-        is_new
-    }
+/// What the reader of a room that is repaired does next.
+#[derive(Debug, PartialEq)]
+pub enum Next {
+    /// Reads the store since then.
+    Read(Timestamp),
+    /// Nothing: what waited has been shown, or will be when the layer has told of the gap.
+    Done(Delivery),
 }
 
 impl Room {
@@ -130,7 +201,13 @@ impl Room {
         Room {
             group,
             joined: tokio::sync::Mutex::new(false),
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                members: Vec::new(),
+                shown: Shown::default(),
+                hold: None,
+                swept: Timestamp::now(),
+                heard: Instant::now(),
+            }),
         }
     }
 
@@ -154,45 +231,213 @@ impl Room {
     }
 
     /// Notes what a socket is shown by its history, the oldest first, so that it is not told of it
-    /// live as well: neither again later (only what is recent can come again), nor when it already
-    /// waits in its queue.
+    /// live as well: neither again later (only what is recent and has not come yet can come), nor
+    /// when it already waits in its queue.
     pub fn is_shown(&self, number: u64, messages: &[Message]) {
-        let memory = i64::try_from(MEMORY.as_micros()).unwrap_or(i64::MAX);
-        let recent = Timestamp::from_micros(Timestamp::now().micros().saturating_sub(memory));
         let mut state = self.state();
-        let Some(member) = state.members.iter_mut().find(|m| m.number == number) else {
+        let State { members, shown, .. } = &mut *state;
+        let Some(member) = members.iter_mut().find(|m| m.number == number) else {
             return;
         };
         for message in messages {
-            if message.created_at >= recent {
-                member.seen.get_or_insert_default().note(message.id);
+            let key = message.id.as_u128();
+            if message.created_at >= member.since && shown.by(key) != Some(By::Event) {
+                member.seen.get_or_insert_default().note(key);
             }
         }
         let ids = || messages.iter().map(|message| message.id).collect();
         member.queue.withdraw(ids);
     }
 
-    /// Queues a frame for every member, a message only once and for those that have not seen it.
-    /// While a gap is open (`keep`) nothing is forgotten.
-    pub fn deliver(&self, message: Option<Uuid>, frame: &Bytes, keep: bool) -> Delivery {
+    /// Queues an event for every member, or lets it wait for the repair. While a gap is open
+    /// (`keep`) nothing that was shown is forgotten.
+    pub fn deliver(&self, told: Told, keep: bool) -> Delivery {
+        let mut state = self.state();
+        state.heard = Instant::now();
+        match &mut state.hold {
+            // A typing mark has no place in any order, and is stale soon.
+            Some(hold) if told.key.is_some() => {
+                hold.wait(told);
+                Delivery::default()
+            }
+            _ => state.show(&told, keep),
+        }
+    }
+
+    /// Queues a stored message for every member that has not seen it.
+    pub fn deliver_stored(&self, message: &Message, frame: &Bytes, keep: bool) -> Delivery {
         let mut delivery = Delivery::default();
         let mut state = self.state();
-        let State { members, delivered } = &mut *state;
-        if message.is_some_and(|id| !delivered.note(id, Instant::now(), keep)) {
+        let State { members, shown, .. } = &mut *state;
+        let key = message.id.as_u128();
+        if shown.by(key).is_some() {
             return delivery;
         }
         for member in members {
-            if message.is_some_and(|id| member.has_seen(&id)) {
-                continue;
+            if message.created_at >= member.since && !member.has_seen(key) {
+                delivery.push(&member.queue, frame, Some(message.id));
             }
-            match member.queue.push(frame.clone(), message) {
-                // It overflowed before, and will be closed.
-                Ok(0) => {}
-                Ok(waiting) => {
-                    delivery.sockets += 1;
-                    delivery.longest = delivery.longest.max(waiting);
+        }
+        if delivery != Delivery::default() {
+            shown.note(key, By::Store, keep);
+        }
+        delivery
+    }
+
+    /// Lets events wait: memberships are about to be restored.
+    pub fn await_gap(&self, open: impl FnOnce() -> metrics::Held) {
+        let mut state = self.state();
+        let hold = state
+            .hold
+            .get_or_insert_with(|| Box::new(Hold::new(open())));
+        hold.awaits_gap = true;
+    }
+
+    /// Lets events wait until the store has been read since then.
+    pub fn miss(&self, since: Timestamp, open: impl FnOnce() -> metrics::Held) {
+        let mut state = self.state();
+        let hold = state
+            .hold
+            .get_or_insert_with(|| Box::new(Hold::new(open())));
+        hold.awaits_gap = false;
+        hold.since = Some(hold.since.map_or(since, |known| known.min(since)));
+    }
+
+    /// Since when the store is to be read, if that is to be done and nobody does it. The caller does
+    /// it from now on.
+    pub fn take_over(&self) -> Option<Timestamp> {
+        let mut state = self.state();
+        let hold = state.hold.as_mut().filter(|hold| !hold.is_taken)?;
+        let since = hold.since.take()?;
+        hold.is_taken = true;
+        Some(since)
+    }
+
+    /// Whoever has taken the room over does not read it now: that is still to be done.
+    pub fn let_be(&self, since: Timestamp) {
+        if let Some(hold) = &mut self.state().hold {
+            hold.is_taken = false;
+            hold.since = Some(hold.since.map_or(since, |known| known.min(since)));
+        }
+    }
+
+    /// What there is to be read, for whoever has taken the room over; if nothing is left, shows what
+    /// has waited.
+    pub fn next(&self, keep: bool) -> Next {
+        let mut state = self.state();
+        let mut delivery = Delivery::default();
+        let Some(hold) = &mut state.hold else {
+            return Next::Done(delivery);
+        };
+        if let Some(since) = hold.since.take().or(hold.let_go.take()) {
+            return Next::Read(since);
+        }
+        if hold.awaits_gap {
+            hold.is_taken = false;
+            return Next::Done(delivery);
+        }
+        let waited = state.hold.take();
+        for told in waited.into_iter().flat_map(|hold| hold.events) {
+            delivery.add(state.show(&told, keep));
+        }
+        Next::Done(delivery)
+    }
+
+    /// How long events have waited here.
+    pub fn held_for(&self) -> Option<Duration> {
+        let state = self.state();
+        state.hold.as_ref().map(|hold| hold.began.elapsed())
+    }
+
+    /// Whether it is remembered what was shown since then.
+    pub fn remembers(&self, since: Timestamp) -> bool {
+        self.state().shown.is_whole_since(since)
+    }
+
+    /// Ends the sockets, whose clients find everything in the history when they come back.
+    pub fn give_up(&self) {
+        for member in &self.state().members {
+            member.queue.give_up();
+        }
+    }
+
+    /// Up to when what is stored has been shown.
+    pub fn swept(&self) -> Timestamp {
+        self.state().swept
+    }
+
+    /// Whether something was said lately.
+    pub fn is_lively(&self) -> bool {
+        self.state().heard.elapsed() < LIVELY
+    }
+
+    /// What is stored up to then has been shown.
+    pub fn is_swept(&self, until: Timestamp) {
+        let mut state = self.state();
+        state.swept = state.swept.max(until);
+    }
+
+    /// Whether every member has been shown this message, or is too young to be.
+    pub fn has_shown(&self, id: Uuid) -> bool {
+        let key = id.as_u128();
+        let state = self.state();
+        let seen = |member: &Member| member.has_seen(key);
+        state.shown.by(key).is_some() || state.members.iter().all(seen)
+    }
+}
+
+impl Hold {
+    fn new(open: metrics::Held) -> Self {
+        Hold {
+            awaits_gap: false,
+            since: None,
+            is_taken: false,
+            events: VecDeque::new(),
+            let_go: None,
+            began: Instant::now(),
+            _open: open,
+        }
+    }
+
+    fn wait(&mut self, told: Told) {
+        if self.events.len() == HELD {
+            let oldest = self.events.pop_front();
+            if oldest.is_some_and(|told| told.message.is_some()) {
+                self.let_go.get_or_insert_with(Timestamp::now);
+            }
+        }
+        self.events.push_back(told);
+    }
+}
+
+impl State {
+    fn show(&mut self, told: &Told, keep: bool) -> Delivery {
+        let Told {
+            key,
+            message,
+            frame,
+            resent,
+        } = told;
+        let mut delivery = Delivery::default();
+        let State { members, shown, .. } = self;
+        if let Some(key) = *key {
+            match shown.by(key) {
+                Some(_) if resent.is_some() => return delivery,
+                // It was late: the store has shown it.
+                Some(By::Store) => {
+                    shown.note(key, By::Event, keep);
+                    return delivery;
                 }
-                Err(Overflow) => delivery.overflowed += 1,
+                _ => shown.note(key, By::Event, keep),
+            }
+        }
+        for member in members {
+            let is_known = message.is_some_and(|id| {
+                let too_old = resent.is_some_and(|since| since < member.since);
+                too_old || member.had_seen(id.as_u128())
+            });
+            if !is_known {
+                delivery.push(&member.queue, frame, *message);
             }
         }
         delivery
@@ -200,7 +445,7 @@ impl Room {
 }
 
 /// The id of the message that an event tells of.
-pub fn message_id(event: &Event) -> Option<Uuid> {
+fn message_id(event: &Event) -> Option<Uuid> {
     let Event::ChatMessage { message } = event else {
         return None;
     };

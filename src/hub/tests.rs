@@ -3,9 +3,9 @@ use crate::{
     chat::{Message, NewMessage},
     config::Config,
     django::datetime::Timestamp,
-    layer::memory::MemoryLayer,
+    layer::{control::Notice, memory::MemoryLayer},
     serializers,
-    store::{self, history::History},
+    store::{self, StoreError, history::History},
     value::Value,
     ws::queue::Limits,
 };
@@ -39,6 +39,8 @@ impl World {
             metrics,
             Zone::utc(),
             |event| Bytes::from(format!("{event:?}")),
+            true,
+            Vital::default(),
         ));
         World {
             hub,
@@ -75,10 +77,41 @@ impl World {
     }
 
     fn deliver(&self, message: &Message) {
+        self.hear(message, None);
+    }
+
+    /// An event tells of this message, perhaps again.
+    fn hear(&self, message: &Message, resent: Option<Timestamp>) {
         let body = serializers::message(message, &Zone::utc());
         let room = self.hub.room(message.conversation_id).unwrap();
-        self.hub
-            .deliver(&room, &Event::ChatMessage { message: body });
+        let event = Event::ChatMessage { message: body };
+        self.hub.deliver(&room, &event, resent);
+    }
+
+    /// A socket in a conversation.
+    async fn join(&self, here: Uuid) -> (Membership, Arc<Queue>) {
+        let queue = queue();
+        let joined = self.hub.join(here, here.to_string(), Arc::clone(&queue));
+        (joined.await.unwrap(), queue)
+    }
+
+    /// Repairs run from now on.
+    fn repairs(&self) {
+        tokio::spawn(Arc::clone(&self.hub).repair());
+    }
+
+    /// Waits until nothing waits for a repair.
+    async fn repaired(&self) {
+        let held = |(_, room): (Uuid, Arc<Room>)| room.held_for().is_some();
+        while self.hub.all_rooms().into_iter().any(held) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Changes the database behind the store's back.
+    fn spoil(&self, sql: &str) {
+        let db = rusqlite::Connection::open(self.directory.join("chat.sqlite3")).unwrap();
+        assert_eq!(db.execute(sql, []).unwrap(), 1);
     }
 }
 
@@ -160,7 +193,7 @@ async fn a_full_queue_costs_only_its_own_socket() {
         .unwrap();
     let room = world.hub.room(here).unwrap();
     for _ in 0..6 {
-        world.hub.deliver(&room, &typing("x"));
+        world.hub.deliver(&room, &typing("x"), None);
         assert_eq!(quick.take().unwrap().len(), 1);
     }
     assert!(slow.take().is_err());
@@ -248,9 +281,202 @@ async fn a_gap_is_repaired_once_and_in_order() {
         .unwrap();
     membership.is_shown(&world.history(here).await);
     world.store(here, "lost two").await;
-    world.hub.repair(before).await;
-    world.hub.repair(before).await;
+    world.repairs();
+    for _ in 0..2 {
+        world.hub.gap(before);
+        world.repaired().await;
+    }
     let contents = ["heard", "lost one", "lost two"];
     assert_eq!(told(&old, &contents), contents);
     assert_eq!(told(&joined_later, &contents), ["lost two"]);
+}
+
+#[tokio::test]
+async fn three_events_with_one_id_are_three_frames() {
+    let world = World::new().await;
+    let here = world.conversation().await;
+    let (_socket, queue) = world.join(here).await;
+    let mut message = world.store(here, "first").await;
+    world.deliver(&message);
+    for content in ["edited", "again"] {
+        message.content = content.into();
+        world.deliver(&message);
+    }
+    let contents = ["first", "edited", "again"];
+    assert_eq!(told(&queue, &contents), contents);
+}
+
+#[tokio::test]
+async fn what_the_store_has_shown_is_passed_over_once_and_its_edits_are_shown() {
+    let world = World::new().await;
+    let here = world.conversation().await;
+    let (_socket, queue) = world.join(here).await;
+    let before = Timestamp::now();
+    let mut message = world.store(here, "first").await;
+    world.repairs();
+    world.hub.gap(before);
+    world.repaired().await;
+    world.deliver(&message);
+    message.content = "edited".into();
+    world.deliver(&message);
+    assert_eq!(told(&queue, &["first", "edited"]), ["first", "edited"]);
+
+    let (newcomer, queue) = world.join(here).await;
+    let mut late = world.store(here, "late").await;
+    newcomer.is_shown(&world.history(here).await);
+    world.deliver(&late);
+    late.content = "corrected".into();
+    world.deliver(&late);
+    assert_eq!(told(&queue, &["late", "corrected"]), ["corrected"]);
+}
+
+#[tokio::test]
+async fn what_is_sent_again_is_shown_to_those_who_have_not_seen_it() {
+    let world = World::new().await;
+    let here = world.conversation().await;
+    let (_old, old) = world.join(here).await;
+    let (heard, missed) = (
+        world.store(here, "heard").await,
+        world.store(here, "missed").await,
+    );
+    world.deliver(&heard);
+    let (newcomer, new) = world.join(here).await;
+    newcomer.is_shown(&world.history(here).await);
+    for _ in 0..2 {
+        world.hear(&heard, Some(heard.created_at));
+        world.hear(&missed, Some(missed.created_at));
+    }
+    let contents = ["heard", "missed"];
+    assert_eq!(told(&old, &contents), contents);
+    assert_eq!(told(&new, &contents), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_read_mark_that_is_sent_again_is_shown_once() {
+    let world = World::new().await;
+    let here = world.conversation().await;
+    let (_socket, queue) = world.join(here).await;
+    let room = world.hub.room(here).unwrap();
+    let read = |id: &str| Event::MessageRead {
+        message_id: id.into(),
+        user_id: "bob".into(),
+    };
+    let now = Timestamp::now();
+    for (id, resent) in [
+        ("one", None),
+        ("one", Some(now)),
+        ("two", Some(now)),
+        ("two", Some(now)),
+    ] {
+        world.hub.deliver(&room, &read(id), resent);
+    }
+    assert_eq!(told(&queue, &["one", "two"]), ["one", "two"]);
+}
+
+#[tokio::test]
+async fn what_comes_while_memberships_are_restored_waits_for_what_was_missed() {
+    let world = World::new().await;
+    let (here, elsewhere) = (world.conversation().await, world.conversation().await);
+    let (_socket, queue) = world.join(here).await;
+    let (_other, other) = world.join(elsewhere).await;
+    let before = Timestamp::now();
+    world.store(here, "missed").await;
+    world.hub.await_gap();
+    let newer = world.store(here, "newer").await;
+    world.deliver(&newer);
+    assert!(queue.take().unwrap().is_empty());
+    let aside = world.store(elsewhere, "aside").await;
+    world.deliver(&aside);
+    world.repairs();
+    world.hub.gap(before);
+    world.repaired().await;
+    let contents = ["missed", "newer", "aside"];
+    assert_eq!(told(&queue, &contents), ["missed", "newer"]);
+    assert_eq!(told(&other, &contents), ["aside"]);
+    world.deliver(&world.store(here, "live").await);
+    assert_eq!(told(&queue, &["live"]), ["live"]);
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_costs_itself() {
+    let world = World::new().await;
+    let (here, elsewhere) = (world.conversation().await, world.conversation().await);
+    let (_socket, queue) = world.join(here).await;
+    let (_other, other) = world.join(elsewhere).await;
+    let before = Timestamp::now();
+    world.store(here, "one").await;
+    let bad = world.store(here, "unreadable").await;
+    world.store(here, "two").await;
+    world.store(elsewhere, "aside").await;
+    let id = bad.id.simple();
+    world.spoil(&format!(
+        "UPDATE messages SET updated_at = 'not a date' WHERE id = '{id}'"
+    ));
+    world.repairs();
+    world.hub.gap(before);
+    world.repaired().await;
+    let contents = ["one", "unreadable", "two", "aside"];
+    assert_eq!(told(&queue, &contents), ["one", "two"]);
+    assert_eq!(told(&other, &contents), ["aside"]);
+    let metrics = world.hub.metrics.render();
+    assert!(
+        metrics.contains("chatferry_rows_unreadable_total 1"),
+        "{metrics}"
+    );
+    let history = History::read(&world.store, here, None).await;
+    assert!(matches!(history, Err(StoreError::Schema(_))), "{history:?}");
+    world.deliver(&world.store(here, "live").await);
+    assert_eq!(told(&queue, &["live"]), ["live"]);
+}
+
+#[tokio::test]
+async fn a_message_that_no_event_came_for_is_found() {
+    let world = World::new().await;
+    let here = world.conversation().await;
+    let (_socket, queue) = world.join(here).await;
+    let heard = world.store(here, "heard").await;
+    world.deliver(&heard);
+    world.store(here, "missed").await;
+    let quiet = world.store(here, "quiet").await;
+    world.hub.unannounced().note(quiet.id);
+    let contents = ["heard", "missed", "quiet"];
+    let now = Timestamp::now();
+    world.hub.sweep_once(0, now).await;
+    assert_eq!(told(&queue, &contents), ["heard"], "it may still come");
+    let later = Timestamp::from_micros(now.micros() + 20_000_000);
+    for _ in 0..2 {
+        world.hub.sweep_once(0, later).await;
+    }
+    assert_eq!(told(&queue, &contents), ["missed"]);
+    let metrics = world.hub.metrics.render();
+    assert!(
+        metrics.contains("chatferry_messages_unheard_total 1"),
+        "{metrics}"
+    );
+}
+
+#[tokio::test]
+async fn another_process_can_ask_for_a_conversation_to_be_read_again() {
+    let world = World::new().await;
+    let (here, elsewhere) = (world.conversation().await, world.conversation().await);
+    let (_socket, queue) = world.join(here).await;
+    let (_other, other) = world.join(elsewhere).await;
+    let since = Timestamp::now();
+    world.store(here, "missed").await;
+    world.store(elsewhere, "aside").await;
+    world.repairs();
+    let group = Some(here.to_string());
+    world
+        .hub
+        .order(&Control::ReadAgain(Notice { group, since }).event());
+    world.repaired().await;
+    let contents = ["missed", "aside"];
+    assert_eq!(told(&queue, &contents), ["missed"]);
+    assert_eq!(told(&other, &contents), [""; 0]);
+    world
+        .hub
+        .order(&Control::ReadAgain(Notice { group: None, since }).event());
+    world.repaired().await;
+    assert_eq!(told(&queue, &contents), [""; 0]);
+    assert_eq!(told(&other, &contents), ["aside"]);
 }

@@ -14,8 +14,8 @@ use std::{
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{ChannelLayer, Departure, LayerError, Received, Sent};
-use crate::chat::Event;
+use super::{ChannelLayer, Departure, LayerError, Received, Sent, control::Control};
+use crate::{chat::Event, vital::Vital};
 
 /// The prefix that Channels gives the name of a channel only one process reads.
 const LOCAL_PREFIX: &str = "specific!";
@@ -144,6 +144,7 @@ impl ChannelLayer for MemoryLayer {
                     local: next.local,
                     event: next.event,
                     sent: Some(next.sent),
+                    resent: None,
                 })
             }
         }
@@ -157,6 +158,20 @@ impl ChannelLayer for MemoryLayer {
         )?;
         let _ = waiting.await;
         Ok(())
+    }
+
+    /// There is no other process.
+    async fn join_control(&self) -> Result<(), LayerError> {
+        Ok(())
+    }
+
+    fn send_control(&self, _: &Control) -> Sent {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// There is none.
+    fn vital(&self) -> Vital {
+        Vital::default()
     }
 
     async fn ping(&self) -> Result<(), LayerError> {

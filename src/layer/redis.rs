@@ -9,11 +9,12 @@
 //! | [`names`], [`shard`] | keys, and the host they are on |
 //! | [`address`], `link`, `keeper` | connections, opened again whenever they fail |
 //! | [`script`] | what one send does in Redis |
+//! | `debts`, `ledger` | what could not be sent, until it is |
 //! | `inbox`, `members` | what comes in, what we are members of |
 //!
-//! Both layers outlive Redis: sockets stay, local members are served, memberships are restored
-//! when it is back, and a [`Received::Gap`](super::Received::Gap) tells that something may have
-//! been missed meanwhile. What keeps a message from being read or sent is counted and logged, and
+//! Both layers outlive Redis: sockets stay, local members are served, what could not be sent is sent
+//! when it is back, memberships are restored, and a [`Received::Gap`](super::Received::Gap) tells
+//! that something may have been missed meanwhile. What keeps a message from being read or sent is counted and logged, and
 //! ends no task.
 
 pub mod address;
@@ -23,9 +24,11 @@ mod clock;
 pub mod codec;
 pub mod core;
 pub mod crypto;
+mod debts;
 pub mod event;
 mod inbox;
 mod keeper;
+mod ledger;
 mod link;
 mod members;
 pub mod names;

@@ -83,6 +83,31 @@ impl Metrics {
         }
     }
 
+    /// Events of a conversation wait for a repair for as long as the result lives.
+    pub fn repair_open(&self) -> Held {
+        Held::new(&self.repairs_open)
+    }
+
+    /// A repair could not be done.
+    pub fn repair_given_up(&self) {
+        self.repairs_given_up.increment(1);
+    }
+
+    /// A repair passed over so many rows.
+    pub fn rows_unreadable(&self, rows: usize) {
+        self.rows_unreadable.increment(rows as u64);
+    }
+
+    /// So many messages were found that no event came for.
+    pub fn messages_unheard(&self, messages: usize) {
+        self.messages_unheard.increment(messages as u64);
+    }
+
+    /// There were too many messages to compare them all.
+    pub fn sweep_cut_short(&self) {
+        self.sweeps_cut.increment(1);
+    }
+
     /// A message was delivered that only the store knew of.
     pub fn message_repaired(&self) {
         self.messages_repaired.increment(1);
@@ -176,6 +201,25 @@ impl Metrics {
     /// Events may have been missed; the store is read again.
     pub fn layer_gap(&self) {
         self.layer_gaps.increment(1);
+    }
+
+    /// So many events wait to be sent, and so many did before.
+    pub fn layer_owed(&self, before: usize, now: usize) {
+        if now >= before {
+            self.layer_owed.increment(small(now - before));
+        } else {
+            self.layer_owed.decrement(small(before - now));
+        }
+    }
+
+    /// So many events are sent again.
+    pub fn layer_resent(&self, events: usize) {
+        self.layer_resent.increment(events as u64);
+    }
+
+    /// So many events are not sent any more.
+    pub fn layer_given_up(&self, events: usize) {
+        self.layer_given_up.increment(events as u64);
     }
 
     /// There are so many Redis hosts.

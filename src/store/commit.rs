@@ -36,6 +36,7 @@ use crate::{
     django::{auto_now::auto_now, datetime::Timestamp},
     metrics::Metrics,
     telemetry::trace::{self, Kind, Span},
+    vital::Vital,
 };
 
 /// Most writes that share one transaction. Bounds the statement and how long a batch can take.
@@ -122,15 +123,19 @@ pub struct Committer {
     /// Taken away by [`Committer::close`], which ends the task.
     queue: RwLock<Option<mpsc::Sender<Item>>>,
     task: Mutex<Option<JoinHandle<()>>>,
+    vital: Vital,
 }
 
 impl Committer {
     /// Starts the committer of `backend`.
     pub fn start(backend: impl Backend, metrics: Arc<Metrics>) -> Self {
         let (queue, items) = mpsc::channel(QUEUE);
+        let vital = Vital::default();
+        let task = vital.spawn("committer", task::run(backend, items, metrics));
         Committer {
             queue: RwLock::new(Some(queue)),
-            task: Mutex::new(Some(tokio::spawn(task::run(backend, items, metrics)))),
+            task: Mutex::new(Some(task)),
+            vital,
         }
     }
 
@@ -146,6 +151,11 @@ impl Committer {
         });
         self.hand_over(Draft::Ready(write), done).await?;
         outcome.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// The task that writes.
+    pub fn vital(&self) -> &Vital {
+        &self.vital
     }
 
     /// Hands a message over and waits for its commit; `None` if its conversation is gone. Once

@@ -61,16 +61,27 @@ pub struct Page {
     pub last: Option<Place>,
     /// It ended because nothing more fits it; there may be more.
     pub is_full: bool,
+    /// Rows among them that cannot be read, and why.
+    pub unreadable: Vec<StoreError>,
 }
 
 impl Page {
     /// A page of a database that compares times and ids.
     #[must_use]
-    pub fn new(messages: Vec<Message>, is_full: bool) -> Self {
+    pub fn new(messages: Vec<Message>, is_full: bool, unreadable: Vec<StoreError>) -> Self {
         Page {
             last: messages.last().map(Place::of),
             messages,
             is_full,
+            unreadable,
+        }
+    }
+
+    /// The page, unless a row of it cannot be read.
+    fn whole(mut self) -> Result<Self, StoreError> {
+        match self.unreadable.pop() {
+            Some(error) => Err(error),
+            None => Ok(self),
         }
     }
 }
@@ -97,6 +108,7 @@ impl History {
         let Some(newest) = store.newest_messages(conversation_id, wanted).await? else {
             return Ok(None);
         };
+        let newest = newest.whole()?;
         if !newest.is_full || limit == Some(newest.messages.len()) {
             return Ok(Some(History::Short(newest.messages)));
         }
@@ -110,6 +122,7 @@ impl History {
             after,
             until: newest.last,
             is_over: false,
+            unreadable: None,
         })))
     }
 
@@ -132,6 +145,8 @@ pub struct Pages {
     after: Option<Place>,
     until: Option<Place>,
     is_over: bool,
+    /// How many rows could not be read, if they are passed over.
+    unreadable: Option<usize>,
 }
 
 impl Pages {
@@ -148,7 +163,21 @@ impl Pages {
             }),
             until: None,
             is_over: false,
+            unreadable: None,
         }
+    }
+
+    /// The same without rows that cannot be read, which are named in the log.
+    #[must_use]
+    pub fn readable(mut self) -> Self {
+        self.unreadable = Some(0);
+        self
+    }
+
+    /// How many rows have been passed over.
+    #[must_use]
+    pub fn unreadable(&self) -> usize {
+        self.unreadable.unwrap_or_default()
     }
 
     /// When the newest message was made, if that is known.
@@ -163,15 +192,32 @@ impl Pages {
     /// # Errors
     /// When the store cannot be read.
     pub async fn next(&mut self) -> Result<Option<Vec<Message>>, StoreError> {
-        if self.is_over {
-            return Ok(None);
+        while !self.is_over {
+            let messages = self.read().await?;
+            if !messages.is_empty() {
+                return Ok(Some(messages));
+            }
         }
+        Ok(None)
+    }
+
+    async fn read(&mut self) -> Result<Vec<Message>, StoreError> {
         let (after, until) = (self.after.clone(), self.until.clone());
         let page = self.store.messages(self.conversation_id, after, until);
-        let page = page.await?;
-        self.is_over = !page.is_full || page.last == self.until;
+        let mut page = page.await?;
+        match &mut self.unreadable {
+            None => page = page.whole()?,
+            Some(count) => {
+                *count += page.unreadable.len();
+                for error in &page.unreadable {
+                    let conversation_id = self.conversation_id;
+                    tracing::error!(%conversation_id, %error, "a message is passed over");
+                }
+            }
+        }
+        self.is_over = !page.is_full || page.last == self.until || page.last.is_none();
         self.after = page.last;
-        Ok(Some(page.messages).filter(|messages| !messages.is_empty()))
+        Ok(page.messages)
     }
 
     /// All of it at once.

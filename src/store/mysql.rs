@@ -95,12 +95,21 @@ impl MysqlStore {
         Ok(conversations)
     }
 
-    /// The messages up to what fits a page, in the order of the query.
-    async fn page(&self, sql: &str, limit: usize) -> Result<(Vec<Message>, bool), StoreError> {
-        let (rows, is_cut) = self.pool.some_rows(sql, PAGE_BYTES).await?;
+    /// The messages up to what fits a page, in the order of the query or the other way round.
+    async fn page(&self, sql: &str, limit: usize, reversed: bool) -> Result<Page, StoreError> {
+        let (mut rows, is_cut) = self.pool.some_rows(sql, PAGE_BYTES).await?;
         let is_full = is_cut || rows.len() == limit;
-        let messages: Result<_, _> = rows.into_iter().map(query::message_row).collect();
-        Ok((messages?, is_full))
+        if reversed {
+            rows.reverse();
+        }
+        let (mut messages, mut unreadable) = (Vec::with_capacity(rows.len()), Vec::new());
+        for row in rows {
+            match query::message_row(row) {
+                Ok(message) => messages.push(message),
+                Err(error) => unreadable.push(error),
+            }
+        }
+        Ok(Page::new(messages, is_full, unreadable))
     }
 
     async fn exists(&self, sql: &str) -> Result<bool, StoreError> {
@@ -155,9 +164,7 @@ impl Store for MysqlStore {
         }
         let limit = limit.min(PAGE_MESSAGES);
         let sql = query::newest_messages(&self.tables, conversation_id, limit);
-        let (mut messages, is_full) = self.page(&sql, limit).await?;
-        messages.reverse();
-        Ok(Some(Page::new(messages, is_full)))
+        self.page(&sql, limit, true).await.map(Some)
     }
 
     async fn messages(
@@ -168,8 +175,7 @@ impl Store for MysqlStore {
     ) -> Result<Page, StoreError> {
         let between = (after.as_ref(), until.as_ref());
         let sql = query::messages(&self.tables, conversation_id, between, PAGE_MESSAGES);
-        let (messages, is_full) = self.page(&sql, PAGE_MESSAGES).await?;
-        Ok(Page::new(messages, is_full))
+        self.page(&sql, PAGE_MESSAGES, false).await
     }
 
     async fn place(
@@ -190,6 +196,21 @@ impl Store for MysqlStore {
         let sql = query::spoken_in(&self.tables, conversations, since);
         let rows = self.pool.rows(&sql).await?.into_iter();
         rows.map(|row| query::Columns::from(row).id()).collect()
+    }
+
+    async fn stored_between(
+        &self,
+        conversations: &[Uuid],
+        between: (Timestamp, Timestamp),
+        most: usize,
+    ) -> Result<Vec<(Uuid, Uuid)>, StoreError> {
+        let sql = query::stored_between(&self.tables, conversations, between, most);
+        let rows = self.pool.rows(&sql).await?.into_iter();
+        let pair = |row| {
+            let mut columns = query::Columns::from(row);
+            Ok((columns.id()?, columns.id()?))
+        };
+        rows.map(pair).collect()
     }
 
     async fn message_exists(&self, id: Uuid) -> Result<bool, StoreError> {

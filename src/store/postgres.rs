@@ -163,6 +163,15 @@ impl Store for PostgresStore {
         query::spoken_in(&self.readers, &self.tables, conversations, since).await
     }
 
+    async fn stored_between(
+        &self,
+        conversations: &[Uuid],
+        between: (Timestamp, Timestamp),
+        most: usize,
+    ) -> Result<Vec<(Uuid, Uuid)>, StoreError> {
+        query::stored_between(&self.readers, &self.tables, conversations, between, most).await
+    }
+
     async fn message_exists(&self, id: Uuid) -> Result<bool, StoreError> {
         query::message_exists(&self.readers, &self.tables, id).await
     }

@@ -160,6 +160,18 @@ impl Store for SqliteStore {
             .await
     }
 
+    async fn stored_between(
+        &self,
+        conversations: &[Uuid],
+        between: (Timestamp, Timestamp),
+        most: usize,
+    ) -> Result<Vec<(Uuid, Uuid)>, StoreError> {
+        let (tables, conversations) = (Arc::clone(&self.tables), conversations.to_vec());
+        self.readers
+            .read(move |db| query::stored_between(db, &tables, &conversations, between, most))
+            .await
+    }
+
     async fn message_exists(&self, id: Uuid) -> Result<bool, StoreError> {
         let tables = Arc::clone(&self.tables);
         self.readers

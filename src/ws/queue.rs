@@ -97,6 +97,15 @@ impl Queue {
         }
     }
 
+    /// Overflows: nobody knows what the socket has seen, and it finds everything when it comes back.
+    pub fn give_up(&self) {
+        *self.state() = State {
+            overflowed: true,
+            ..State::default()
+        };
+        self.filled.notify_one();
+    }
+
     /// Waits until there is something to take, or the queue has overflowed.
     pub async fn filled(&self) {
         self.filled.notified().await;

@@ -33,6 +33,7 @@ mod logs;
 mod metrics;
 mod mysql;
 mod postgres;
+mod probes;
 mod protocol;
 mod races;
 mod redis;
@@ -41,3 +42,5 @@ mod store;
 mod talk;
 mod tls;
 mod traces;
+#[cfg(debug_assertions)]
+mod vital;

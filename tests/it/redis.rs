@@ -9,15 +9,19 @@
 
 mod audience;
 mod beside;
+mod cable;
 mod core;
 mod fleet;
 pub mod instance;
 mod interop;
 mod lifetime;
 mod mixed;
+mod owed;
+mod partition;
 mod peer;
 mod pubsub;
 mod queues;
+mod shown;
 mod statements;
 mod transport;
 mod world;

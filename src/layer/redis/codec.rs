@@ -17,11 +17,17 @@ use item::Item;
 use super::crypto::{InvalidToken, Keys};
 use crate::{
     config::Serializer,
+    django::{datetime::Timestamp, json::MAX_DEPTH},
     value::{Text, Value},
 };
 
 /// The entry of the map that says which channels of the process a message is for.
 pub const ROUTE: &str = "__asgi_channel__";
+
+/// The entry of the map that marks an event which is sent again, as it could not be sent or may not
+/// have arrived: when it was first sent, in Unix microseconds. Only Chatferry reads it. The handlers
+/// of a Python consumer take their own fields and ignore all others.
+pub const RESENT: &str = "chatferry_resent";
 
 /// Both layers write this; what differs is set here.
 pub struct Codec {
@@ -49,6 +55,8 @@ pub enum Route<'a> {
 pub struct Message {
     /// The full names of the channels it is for; `None` if it does not say.
     pub route: Option<Vec<String>>,
+    /// When it was first sent; `None` unless it is sent again.
+    pub resent: Option<Timestamp>,
     /// Everything else, in the sender's order. Keys that are bytes are left out.
     pub fields: Vec<(Text, Item)>,
 }
@@ -85,8 +93,9 @@ pub enum Unsendable {
     Route,
 }
 
-/// Levels of nesting we send. Python's C decoder takes 1,024, the one in plain Python far fewer.
-pub const MAX_SENT_DEPTH: usize = 100;
+/// Levels of nesting we send: all that a client can say, as the original does. Python's C decoder
+/// takes 1,024; the one in plain Python takes fewer, and fails at such an event of the original too.
+pub const MAX_SENT_DEPTH: usize = MAX_DEPTH;
 
 impl Codec {
     /// The bytes to be stored: `fields` with its route, made at `now` (Unix seconds).
@@ -148,7 +157,20 @@ impl Message {
         let mut fields = item.into_members().ok_or(Undecodable::NotAMap)?;
         let place = fields.iter().position(|(key, _)| key == ROUTE);
         let route = place.and_then(|place| names(fields.remove(place).1));
-        Ok(Message { route, fields })
+        let place = fields.iter().position(|(key, _)| key == RESENT);
+        let resent = place.and_then(|place| micros(&fields.remove(place).1));
+        Ok(Message {
+            route,
+            resent,
+            fields,
+        })
+    }
+}
+
+fn micros(item: &Item) -> Option<Timestamp> {
+    match item {
+        Item::Plain(Value::Int(micros)) => i64::try_from(*micros).ok().map(Timestamp::from_micros),
+        _ => None,
     }
 }
 

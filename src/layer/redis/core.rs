@@ -10,14 +10,16 @@
 //! - Sweep, count, add and renew are one script for all queues on a host.
 //! - Memberships are renewed, looked after, restored on a host that came back, and ended at the
 //!   end. [`Received::Gap`] tells when events may have been missed.
+//! - What could not be sent is owed and sent again, once.
 //! - Events of one group go out in the order of the calls, all that has gathered in one write; and
 //!   in one round trip where the group has the members it had last time.
 //!
 //! `keeper` restores what we are members of; `reader` empties our queue; `sender` fills
-//! those of others, which `audience` knows.
+//! those of others, which `audience` knows, and `pay` does so later where that was not possible.
 
 mod audience;
 mod keeper;
+mod pay;
 mod reader;
 mod sender;
 
@@ -38,6 +40,7 @@ use super::{
     capacity::Capacities,
     clock::Clock,
     codec::{Fields, Route},
+    debts::Item,
     inbox::Inbox,
     keeper::start,
     link::Link,
@@ -49,8 +52,10 @@ use super::{
 use crate::{
     chat::Event,
     clock::since_1970,
-    layer::{ChannelLayer, Departure, LayerError, Received, Sent},
+    django::datetime::Timestamp,
+    layer::{CONTROL, ChannelLayer, Departure, LayerError, Received, Sent, control::Control},
     metrics::Metrics,
+    vital::Vital,
 };
 
 /// How long the goodbyes of a layer that is closed may take.
@@ -70,6 +75,7 @@ pub struct Settings {
 pub struct CoreLayer {
     core: Arc<Core>,
     tasks: Vec<JoinHandle<()>>,
+    vital: Vital,
 }
 
 struct Core {
@@ -131,16 +137,17 @@ impl CoreLayer {
             clock: Clock::default(),
             metrics,
         });
+        let vital = Vital::default();
         let keepers = core.hosts.iter().map(|host| {
             let (core, host) = (Arc::clone(&core), Arc::clone(host));
-            start(Keeper { core, host })
+            start(Keeper { core, host }, &vital)
         });
         let mut tasks = join_all(keepers).await;
         for (host, queue) in core.hosts.iter().zip(queues) {
             let (core, host) = (Arc::clone(&core), Arc::clone(host));
-            tasks.push(tokio::spawn(sender::run(core, host, queue)));
+            tasks.push(vital.spawn("sender", sender::run(core, host, queue)));
         }
-        CoreLayer { core, tasks }
+        CoreLayer { core, tasks, vital }
     }
 }
 
@@ -162,26 +169,40 @@ impl Core {
     /// others. Nothing is waited for.
     fn begin(&self, group: &str, event: Event) -> Result<Sent, LayerError> {
         check_group(group)?;
+        let host = self.host_of(group)?;
+        let locals = host.members().locals(group);
+        self.begin_at(host, group, locals, event)
+    }
+
+    fn begin_at(
+        &self,
+        host: &Host,
+        group: &str,
+        locals: Vec<String>,
+        event: Event,
+    ) -> Result<Sent, LayerError> {
         if self.inbox.is_closed() {
             return Err(LayerError::Closed);
         }
         let fields = Fields::new(self.inbox.codec.format, &event)?;
-        let host = self.host_of(group)?;
+        let keeps = !matches!(event, Event::TypingStatus { .. });
         let event = Arc::new(event);
-        let locals = host.members().locals(group);
         let sent = Some(Departure::now());
         let taken: Vec<_> = locals
             .into_iter()
-            .map(|local| self.inbox.put(local, Arc::clone(&event), sent))
+            .map(|local| self.inbox.put(local, Arc::clone(&event), sent, None))
             .collect();
         let (done, outcome) = oneshot::channel();
-        let (group, score) = (group.to_owned(), self.clock.score());
-        let job = Job {
-            group,
+        let score = self.clock.score();
+        let item = Item {
+            group: group.to_owned(),
             fields,
             score,
-            done,
+            since: instant_of(score),
+            keeps,
+            notice: None,
         };
+        let job = Job { item, done };
         host.jobs.send(job).map_err(|_| LayerError::Closed)?;
         Ok(Box::pin(async move {
             let outcome = outcome.await.unwrap_or(Err(LayerError::Closed));
@@ -192,12 +213,25 @@ impl Core {
         }))
     }
 
+    /// The key of the note that the task which sends to the groups of host `from` leaves on each host.
+    fn note(&self, from: usize) -> String {
+        let process = self.queue.trim_start_matches("specific.");
+        let process = process.trim_end_matches('!');
+        format!("{}:chatferry:{process}:{from}", self.settings.prefix)
+    }
+
     fn count(&self, added: &Added) {
         self.metrics.layer_expired(added.swept);
         for _ in &added.full {
             self.metrics.layer_dropped();
         }
     }
+}
+
+/// The time that a score stands for.
+#[expect(clippy::cast_possible_truncation, reason = "microseconds of this age")]
+fn instant_of(score: f64) -> Timestamp {
+    Timestamp::from_micros((score * 1e6) as i64)
 }
 
 #[async_trait]
@@ -284,7 +318,7 @@ impl ChannelLayer for CoreLayer {
         };
         // Where Python reads, which is not where Python would send.
         let host = core.host_of(queue)?;
-        let added = host.link.add(&[], &[entry], core.life()).await?;
+        let added = host.link.add(&[], &[entry], core.life(), None).await?;
         core.count(&added);
         if added.full.is_empty() {
             Ok(())
@@ -293,8 +327,41 @@ impl ChannelLayer for CoreLayer {
         }
     }
 
+    async fn join_control(&self) -> Result<(), LayerError> {
+        let core = &self.core;
+        let channel = self.channel(CONTROL);
+        for host in &core.hosts {
+            host.members().add(CONTROL, CONTROL);
+            match core
+                .join(host, &[(CONTROL.to_owned(), channel.clone())])
+                .await
+            {
+                Ok(()) => host.members().told(CONTROL, CONTROL),
+                // The keeper makes up for it.
+                Err(LayerError::Unavailable(_) | LayerError::Refused(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn send_control(&self, control: &Control) -> Sent {
+        let core = &self.core;
+        let mut up = core.hosts.iter().filter(|host| host.link.is_up());
+        let host = up.next().or(core.hosts.first());
+        let begun = match host {
+            Some(host) => core.begin_at(host, CONTROL, Vec::new(), control.event()),
+            None => Err(LayerError::Closed),
+        };
+        begun.unwrap_or_else(|error| Box::pin(std::future::ready(Err(error))))
+    }
+
     async fn receive(&self) -> Option<Received> {
         self.core.inbox.receive().await
+    }
+
+    fn vital(&self) -> Vital {
+        self.vital.clone()
     }
 
     async fn ping(&self) -> Result<(), LayerError> {

@@ -12,6 +12,7 @@ use std::{
 use super::codec::{Message, item::Item};
 use crate::{
     chat::Event,
+    layer::control,
     value::{Text, Value},
 };
 
@@ -109,7 +110,9 @@ impl Passthrough {
                 user_id: take(&mut fields, "user_id")?,
                 is_typing: take(&mut fields, "is_typing")?,
             }),
-            other if self.lists(other) => whole(fields).map(Event::Other),
+            other if other == control::HANDLER || self.lists(other) => {
+                whole(fields).map(Event::Other)
+            }
             _ => Err(Strange::UnknownType(kind)),
         }
     }
@@ -148,6 +151,7 @@ mod tests {
         let item = Item::Plain(loads(json, Constants::Allow).unwrap());
         Message {
             route: None,
+            resent: None,
             fields: item.into_members().unwrap(),
         }
     }

@@ -7,13 +7,9 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
-use tokio::{
-    sync::{mpsc, oneshot, watch},
-    time::Instant,
-};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     codec::{Codec, Message},
@@ -27,10 +23,6 @@ use crate::{
     metrics::Metrics,
 };
 
-/// Two gaps found while everything is up are at least this far apart: each makes every live
-/// conversation be read from the store.
-const BETWEEN_GAPS: Duration = Duration::from_secs(1);
-
 /// The receiving end of a layer.
 pub struct Inbox {
     sender: mpsc::UnboundedSender<Waiting>,
@@ -39,9 +31,8 @@ pub struct Inbox {
     closed: watch::Sender<bool>,
     pub codec: Codec,
     passthrough: Passthrough,
-    /// Hosts that are away, and since when events may have been missed. Held for moments only.
-    away: Mutex<BTreeMap<usize, Timestamp>>,
-    found: watch::Sender<Found>,
+    /// Hosts that are away. Held for moments only.
+    away: Mutex<BTreeMap<usize, Away>>,
     metrics: Arc<Metrics>,
 }
 
@@ -54,12 +45,13 @@ struct Waiting {
 /// Resolves when what was put in has been taken.
 pub type Taken = oneshot::Receiver<()>;
 
-/// A gap found while everything is up. One notice is enough for several, but it must come after
-/// all of them.
-#[derive(Clone, Copy, Debug, Default)]
-struct Found {
-    gap: Option<Timestamp>,
-    told: Option<Instant>,
+/// A host that cannot be reached.
+#[derive(Clone, Copy, Debug)]
+struct Away {
+    /// Since when events may have been missed.
+    since: Timestamp,
+    /// Whether memberships are being restored there.
+    returning: bool,
 }
 
 impl Inbox {
@@ -73,32 +65,57 @@ impl Inbox {
             codec,
             passthrough,
             away: Mutex::default(),
-            found: watch::Sender::new(Found::default()),
             metrics,
         }
     }
 
     /// Hands an event to the channel called `local`. What is put in is taken in that order;
     /// waiting for the result keeps whoever puts from outrunning the hub.
-    pub fn put(&self, local: String, event: Arc<Event>, sent: Option<Departure>) -> Taken {
-        self.push(Received::Event { local, event, sent })
+    pub fn put(
+        &self,
+        local: String,
+        event: Arc<Event>,
+        sent: Option<Departure>,
+        resent: Option<Timestamp>,
+    ) -> Taken {
+        self.push(Received::Event {
+            local,
+            event,
+            sent,
+            resent,
+        })
     }
 
     /// A host cannot be reached; events may have been missed since `since`.
     pub fn lost(&self, host: usize, since: Timestamp) {
         let mut away = self.away();
-        if let Some(known) = away.get_mut(&host) {
-            *known = since.min(*known);
-        } else {
-            away.insert(host, since);
+        let Some(known) = away.get_mut(&host) else {
+            let returning = false;
+            away.insert(host, Away { since, returning });
             self.push(Received::Away);
+            return;
+        };
+        known.since = since.min(known.since);
+        if std::mem::replace(&mut known.returning, false) {
+            // It did not come back after all: what waits for it must not wait any longer.
+            let since = known.since;
+            self.push(Received::Gap { since });
+            self.push(Received::Away);
+        }
+    }
+
+    /// Memberships are about to be restored on a host that was lost.
+    pub fn returning(&self, host: usize) {
+        if let Some(away) = self.away().get_mut(&host) {
+            away.returning = true;
+            self.push(Received::Returning);
         }
     }
 
     /// A host that was lost is back, and all is as it was there.
     pub fn back(&self, host: usize) {
         let mut away = self.away();
-        let Some(since) = away.remove(&host) else {
+        let Some(Away { since, .. }) = away.remove(&host) else {
             return;
         };
         self.push(Received::Gap { since });
@@ -107,15 +124,13 @@ impl Inbox {
         }
     }
 
-    /// Events may have been missed although every host is there. Does not wait: whoever found it
-    /// has to go on reading.
+    /// Events may have been missed although every host is there: between what was put in before and
+    /// what is put in after.
     pub fn gap(&self, since: Timestamp) {
-        self.found.send_modify(|found| {
-            found.gap = Some(found.gap.map_or(since, |gap| gap.min(since)));
-        });
+        self.push(Received::Gap { since });
     }
 
-    fn away(&self) -> MutexGuard<'_, BTreeMap<usize, Timestamp>> {
+    fn away(&self) -> MutexGuard<'_, BTreeMap<usize, Away>> {
         self.away.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -173,31 +188,11 @@ impl Inbox {
     pub async fn receive(&self) -> Option<Received> {
         let mut waiting = self.waiting.lock().await;
         let mut closed = self.closed.subscribe();
-        let mut found = self.found.subscribe();
-        loop {
-            let Found { gap, told } = *found.borrow_and_update();
-            let due = gap.map(|_| told.map_or_else(Instant::now, |told| told + BETWEEN_GAPS));
-            tokio::select! {
-                biased;
-                _ = closed.wait_for(|closed| *closed) => return None,
-                () = reached(due) => {
-                    if let Some(since) = self.take_gap() {
-                        return Some(Received::Gap { since });
-                    }
-                }
-                next = waiting.recv() => return next.map(|waiting| waiting.received),
-                _ = found.changed() => {}
-            }
+        tokio::select! {
+            biased;
+            _ = closed.wait_for(|closed| *closed) => None,
+            next = waiting.recv() => next.map(|waiting| waiting.received),
         }
-    }
-
-    fn take_gap(&self) -> Option<Timestamp> {
-        let mut gap = None;
-        self.found.send_modify(|found| {
-            gap = found.gap.take();
-            found.told = Some(Instant::now());
-        });
-        gap
     }
 
     pub fn close(&self) {
@@ -210,9 +205,46 @@ impl Inbox {
     }
 }
 
-async fn reached(due: Option<Instant>) {
-    match due {
-        Some(due) => tokio::time::sleep_until(due).await,
-        None => std::future::pending().await,
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Serializer;
+
+    async fn said(inbox: &Inbox, count: usize) -> Vec<&'static str> {
+        let mut said = Vec::new();
+        for _ in 0..count {
+            said.push(match inbox.receive().await {
+                Some(Received::Event { .. }) => "event",
+                Some(Received::Away) => "away",
+                Some(Received::Returning) => "returning",
+                Some(Received::Gap { .. }) => "gap",
+                None => "closed",
+            });
+        }
+        said
+    }
+
+    #[tokio::test]
+    async fn a_host_that_does_not_come_back_after_all_lets_go_of_what_waited_for_it() {
+        let codec = Codec {
+            format: Serializer::Msgpack,
+            prefix_len: 0,
+            keys: None,
+            token_life: None,
+        };
+        let inbox = Inbox::new(codec, Passthrough::new(&[]), Arc::new(Metrics::new()));
+        let since = Timestamp::now();
+        inbox.returning(0);
+        inbox.back(0);
+        inbox.lost(0, since);
+        inbox.lost(0, since);
+        inbox.returning(0);
+        inbox.lost(0, since);
+        inbox.returning(0);
+        inbox.back(0);
+        let all = ["away", "returning", "gap", "away", "returning", "gap"];
+        assert_eq!(said(&inbox, all.len()).await, all);
+        inbox.close();
+        assert_eq!(said(&inbox, 1).await, ["closed"]);
     }
 }

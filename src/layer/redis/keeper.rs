@@ -2,7 +2,8 @@
 //!
 //! Both layers have two connections to each host, one for commands and one that messages come by.
 //! Whatever happens to one of them, both are opened again: it is simpler, and a host that failed
-//! one has mostly failed the other.
+//! one has mostly failed the other. The inbox is told before memberships are restored, so that what
+//! comes by them waits for what was missed.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -16,7 +17,7 @@ use tokio::{
 };
 
 use super::{backoff::Backoff, inbox::Inbox, link::Link};
-use crate::{django::datetime::Timestamp, layer::LayerError, metrics::Outcome};
+use crate::{django::datetime::Timestamp, layer::LayerError, metrics::Outcome, vital::Vital};
 
 /// How long the start of the process waits for a host.
 const START: Duration = Duration::from_secs(3);
@@ -68,9 +69,9 @@ pub trait Kept: Send + Sync + 'static {
 
 /// Keeps a host until the task is aborted; returns when it has tried to connect once, or after
 /// [`START`].
-pub async fn start(kept: impl Kept) -> JoinHandle<()> {
+pub async fn start(kept: impl Kept, vital: &Vital) -> JoinHandle<()> {
     let (tried, first) = oneshot::channel();
-    let keeper = tokio::spawn(keep(kept, tried));
+    let keeper = vital.spawn("keeper", keep(kept, tried));
     let _ = timeout(START, first).await;
     keeper
 }

@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 
 use super::{
     address::Address,
-    script::{self, Added, Entry, Group, Life},
+    script::{self, Added, Entry, Group, Life, Once},
 };
 use crate::{layer::LayerError, metrics::Metrics};
 
@@ -37,7 +37,7 @@ pub struct Link {
 #[derive(Clone)]
 struct Live {
     connection: MultiplexedConnection,
-    /// The server's name for the script; none on the pub/sub layer, which has no script.
+    /// The server's name for the script, if it let us load it.
     script: Option<Arc<str>>,
     /// Told when this connection was taken down by a failed command.
     gone: Arc<Notify>,
@@ -119,8 +119,7 @@ impl Link {
             .try_for_each(|answer| accepted(answer).map(|_| ()))
     }
 
-    /// Puts entries into their queues, in their order, but for those of groups that have changed;
-    /// with the script's text if the server has forgotten its name.
+    /// Puts entries into their queues, in their order, but for those of groups that have changed.
     ///
     /// # Errors
     /// As [`run`](Self::run).
@@ -129,20 +128,39 @@ impl Link {
         groups: &[Group<'_>],
         entries: &[Entry<'_>],
         lifetime: Life,
+        once: Option<&Once>,
     ) -> Result<Added, LayerError> {
+        let call = |name: Option<&str>| script::call(name, groups, entries, lifetime, once);
+        self.evaluate(call).await.map(script::added)
+    }
+
+    /// The answer of a script that is made by `call`: by its name, or with its text if the server
+    /// has forgotten it.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub async fn evaluate(&self, call: impl Fn(Option<&str>) -> Cmd) -> Result<Value, LayerError> {
         let mut live = self.live()?;
-        let call = script::call(live.script.as_deref(), groups, entries, lifetime);
-        let mut reply = self.answer(&mut live, &call).await;
+        let named = call(live.script.as_deref());
+        let mut reply = self.answer(&mut live, &named).await;
         let forgotten = ErrorKind::Server(ServerErrorKind::NoScript);
         if reply.as_ref().is_err_and(|error| error.kind() == forgotten) {
             // The text makes the server remember it again under the same name.
-            let text = script::call(None, groups, entries, lifetime);
-            reply = self.answer(&mut live, &text).await;
+            reply = self.answer(&mut live, &call(None)).await;
         }
-        match reply {
-            Ok(reply) => Ok(script::added(reply)),
-            Err(error) => Err(self.failed(&live, &error)),
-        }
+        reply.map_err(|error| self.failed(&live, &error))
+    }
+
+    /// Whether there is a connection now.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.live().is_ok()
+    }
+
+    /// Whether scripts may be run; without, a call cannot be numbered.
+    #[must_use]
+    pub fn has_script(&self) -> bool {
+        self.live().is_ok_and(|live| live.script.is_some())
     }
 
     fn set(&self, to: Option<Live>) {

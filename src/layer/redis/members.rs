@@ -94,13 +94,16 @@ impl Members {
         self.groups.iter().flat_map(pairs).collect()
     }
 
-    /// A membership Redis has been told of; which one does not matter.
+    /// Memberships Redis has been told of, at most `most` from the place `skip` on.
     #[must_use]
-    pub fn sample(&self) -> Option<(String, String)> {
-        self.groups.iter().find_map(|(group, members)| {
-            let member = members.iter().find(|member| member.told)?;
-            Some((group.clone(), member.local.clone()))
-        })
+    pub fn samples(&self, skip: usize, most: usize) -> Vec<(String, String)> {
+        let told = self.groups.iter().flat_map(|(group, members)| {
+            let told = members.iter().filter(|member| member.told);
+            told.map(move |member| (group, &member.local))
+        });
+        let some = told.skip(skip).take(most);
+        some.map(|(group, local)| (group.clone(), local.clone()))
+            .collect()
     }
 }
 
@@ -125,10 +128,11 @@ mod tests {
     fn only_what_redis_was_told_can_be_missed_there() {
         let mut members = Members::default();
         members.add("g", "a");
-        assert_eq!(members.sample(), None);
+        assert!(members.samples(0, 9).is_empty());
         assert!(!members.is_told("g"));
         members.told("g", "a");
-        assert_eq!(members.sample(), Some(("g".to_owned(), "a".to_owned())));
+        assert_eq!(members.samples(0, 9), [("g".to_owned(), "a".to_owned())]);
+        assert!(members.samples(1, 9).is_empty());
     }
 
     #[test]

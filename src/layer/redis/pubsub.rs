@@ -12,6 +12,7 @@ mod sender;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -20,11 +21,13 @@ use redis::aio::PubSubSink;
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
+    time::timeout,
 };
 
 use self::{echo::Echoes, keeper::Keeper, sender::Job};
 use super::{
     codec::{Fields, Route},
+    debts::Item,
     inbox::Inbox,
     keeper::start,
     link::{Link, RESPONSE, means_gone},
@@ -34,13 +37,19 @@ use super::{
 use crate::{
     chat::Event,
     clock::since_1970,
-    layer::{ChannelLayer, LayerError, Received, Sent},
+    django::datetime::Timestamp,
+    layer::{CONTROL, ChannelLayer, LayerError, Received, Sent, control::Control},
+    vital::Vital,
 };
+
+/// How long the goodbyes of a layer that is closed may take.
+const GOODBYE: Duration = Duration::from_secs(2);
 
 /// The layer; closing it ends its tasks.
 pub struct PubSubLayer {
     inner: Arc<Inner>,
     tasks: Vec<JoinHandle<()>>,
+    vital: Vital,
 }
 
 struct Inner {
@@ -75,6 +84,34 @@ impl Host {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Makes a channel of ours a member of the group with this Redis channel.
+    async fn join(&self, name: String, local: &str) -> Result<(), LayerError> {
+        let sink = {
+            let mut state = self.state();
+            let members = state.groups.entry(name.clone()).or_default();
+            if !members.iter().any(|member| member == local) {
+                members.push(local.to_owned());
+            }
+            // Subscribing again is harmless, and the caller may only go on when it is confirmed.
+            state.sink.clone()
+        };
+        let Some(mut sink) = sink else {
+            // The keeper subscribes when the host is back, and tells of the gap.
+            return Ok(());
+        };
+        match confirmed(sink.subscribe(&name)).await {
+            Err(LayerError::Unavailable(_)) => {
+                self.link.fail();
+                Ok(())
+            }
+            Err(error) => {
+                self.state().leave(&name, local);
+                Err(error)
+            }
+            Ok(()) => Ok(()),
+        }
+    }
 }
 
 impl PubSubLayer {
@@ -101,16 +138,21 @@ impl PubSubLayer {
             hosts,
             inbox,
         });
+        let vital = Vital::default();
         let keepers = inner.hosts.iter().map(|host| {
             let (inner, host) = (Arc::clone(&inner), Arc::clone(host));
-            start(Keeper { inner, host })
+            start(Keeper { inner, host }, &vital)
         });
         let mut tasks = join_all(keepers).await;
         for (host, queue) in inner.hosts.iter().zip(queues) {
             let (inner, host) = (Arc::clone(&inner), Arc::clone(host));
-            tasks.push(tokio::spawn(sender::run(inner, host, queue)));
+            tasks.push(vital.spawn("sender", sender::run(inner, host, queue)));
         }
-        PubSubLayer { inner, tasks }
+        PubSubLayer {
+            inner,
+            tasks,
+            vital,
+        }
     }
 }
 
@@ -127,8 +169,25 @@ impl Inner {
         Some(local.strip_prefix('!').unwrap_or(local))
     }
 
+    /// The key of the note that the task which publishes leaves on a host.
+    fn note(&self) -> String {
+        let process = self.own.rsplit('.').next().unwrap_or_default();
+        format!("{}:chatferry:{process}", self.prefix)
+    }
+
     /// Hands an event to the task that publishes it. Nothing is waited for.
     fn begin(&self, channel: String, event: Event, to_group: bool) -> Result<Sent, LayerError> {
+        let host = self.host_of(&channel)?;
+        self.begin_at(host, channel, event, to_group)
+    }
+
+    fn begin_at(
+        &self,
+        host: &Host,
+        channel: String,
+        event: Event,
+        to_group: bool,
+    ) -> Result<Sent, LayerError> {
         if self.inbox.is_closed() {
             return Err(LayerError::Closed);
         }
@@ -137,12 +196,20 @@ impl Inner {
             .inbox
             .codec
             .seal(&fields, Route::Plain, since_1970().as_secs());
-        let host = self.host_of(&channel)?;
         let echo = to_group.then(|| host.state().echoes.expect(&channel, &bytes));
         let (done, outcome) = oneshot::channel();
+        let item = Item {
+            group: channel,
+            fields,
+            score: 0.0,
+            since: Timestamp::now(),
+            // A direct message is nobody's but its sender's to repeat.
+            keeps: to_group && !matches!(event, Event::TypingStatus { .. }),
+            notice: None,
+        };
         let event = Arc::new(event);
         let job = Job {
-            channel,
+            item,
             bytes,
             event,
             echo,
@@ -177,30 +244,7 @@ impl ChannelLayer for PubSubLayer {
         let local = self.inner.local(channel).ok_or_else(foreign)?;
         let name = group_channel(&self.inner.prefix, group);
         let host = self.inner.host_of(&name)?;
-        let sink = {
-            let mut state = host.state();
-            let members = state.groups.entry(name.clone()).or_default();
-            if !members.iter().any(|member| member == local) {
-                members.push(local.to_owned());
-            }
-            // Subscribing again is harmless, and the caller may only go on when it is confirmed.
-            state.sink.clone()
-        };
-        let Some(mut sink) = sink else {
-            // The keeper subscribes when the host is back, and tells of the gap.
-            return Ok(());
-        };
-        match confirmed(sink.subscribe(&name)).await {
-            Err(LayerError::Unavailable(_)) => {
-                host.link.fail();
-                Ok(())
-            }
-            Err(error) => {
-                host.state().leave(&name, local);
-                Err(error)
-            }
-            Ok(()) => Ok(()),
-        }
+        host.join(name, local).await
     }
 
     async fn group_discard(&self, group: &str, channel: &str) -> Result<(), LayerError> {
@@ -237,8 +281,32 @@ impl ChannelLayer for PubSubLayer {
         self.inner.begin(channel.to_owned(), event, false)?.await
     }
 
+    async fn join_control(&self) -> Result<(), LayerError> {
+        for host in &self.inner.hosts {
+            let name = group_channel(&self.inner.prefix, CONTROL);
+            host.join(name, CONTROL).await?;
+        }
+        Ok(())
+    }
+
+    fn send_control(&self, control: &Control) -> Sent {
+        let inner = &self.inner;
+        let mut up = inner.hosts.iter().filter(|host| host.link.is_up());
+        let host = up.next().or(inner.hosts.first());
+        let name = group_channel(&inner.prefix, CONTROL);
+        let begun = match host {
+            Some(host) => inner.begin_at(host, name, control.event(), true),
+            None => Err(LayerError::Closed),
+        };
+        begun.unwrap_or_else(|error| Box::pin(std::future::ready(Err(error))))
+    }
+
     async fn receive(&self) -> Option<Received> {
         self.inner.inbox.receive().await
+    }
+
+    fn vital(&self) -> Vital {
+        self.vital.clone()
     }
 
     async fn ping(&self) -> Result<(), LayerError> {
@@ -255,10 +323,14 @@ impl ChannelLayer for PubSubLayer {
 
     async fn close(&self) {
         self.inner.inbox.close();
-        // With the connections go the subscriptions: nothing stays behind in Redis.
         for task in &self.tasks {
             task.abort();
         }
+        let mut goodbye = redis::pipe();
+        goodbye.cmd("DEL").arg(self.inner.note());
+        let goodbyes = self.inner.hosts.iter().map(|host| host.link.run(&goodbye));
+        let _ = timeout(GOODBYE, join_all(goodbyes)).await;
+        // With the connections go the subscriptions: nothing stays behind in Redis.
         for host in &self.inner.hosts {
             host.link.take_down();
             host.state().sink = None;

@@ -149,6 +149,23 @@ pub fn spoken_in(tables: &Tables, of: &[Uuid], since: Timestamp) -> String {
     )
 }
 
+/// Conversation and id of the messages that were made between two times in some conversations.
+pub fn stored_between(
+    tables: &Tables,
+    of: &[Uuid],
+    (since, until): (Timestamp, Timestamp),
+    most: usize,
+) -> String {
+    format!(
+        "SELECT conversation_id, id FROM `{}` WHERE conversation_id IN ({}) \
+         AND created_at >= {} AND created_at < {} AND NOT is_deleted LIMIT {most}",
+        tables.messages,
+        ids(of.iter().copied()),
+        time(since),
+        time(until)
+    )
+}
+
 pub fn message_exists(tables: &Tables, of: Uuid) -> String {
     format!("SELECT 1 FROM `{}` WHERE id = {}", tables.messages, id(of))
 }
@@ -230,8 +247,14 @@ pub fn conversation_row(row: Row) -> Result<Conversation, StoreError> {
 /// When the row is not what [`all_messages`], [`newest_messages`] or [`messages`] ask for.
 pub fn message_row(row: Row) -> Result<Message, StoreError> {
     let mut columns = Columns::from(row);
+    let id = columns.id()?;
+    let named = |error| StoreError::Schema(format!("the message {id} is unreadable: {error}"));
+    message_of(id, columns).map_err(named)
+}
+
+fn message_of(id: Uuid, mut columns: Columns) -> Result<Message, StoreError> {
     Ok(Message {
-        id: columns.id()?,
+        id,
         conversation_id: columns.id()?,
         sender_id: columns.take()?,
         content: columns.take()?,

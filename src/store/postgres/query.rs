@@ -235,7 +235,7 @@ pub async fn newest_messages(
     let params: Params<'_> = &[&conversation_id, &signed(limit)];
     let (mut rows, is_cut) = pool.some_rows(&sql, params, PAGE_BYTES).await?;
     rows.reverse();
-    page(&rows, is_cut || rows.len() == limit)
+    Ok(page(&rows, is_cut || rows.len() == limit))
 }
 
 /// The page of messages that are not deleted and lie between two places.
@@ -264,12 +264,23 @@ pub async fn messages(
         &limit,
     ];
     let (rows, is_cut) = pool.some_rows(&sql, params, PAGE_BYTES).await?;
-    page(&rows, is_cut || rows.len() == PAGE_MESSAGES)
+    Ok(page(&rows, is_cut || rows.len() == PAGE_MESSAGES))
 }
 
-fn page(rows: &[Row], is_full: bool) -> Result<Page, StoreError> {
-    let messages: Result<_, _> = rows.iter().map(message_row).collect();
-    Ok(Page::new(messages?, is_full))
+fn page(rows: &[Row], is_full: bool) -> Page {
+    let (mut messages, mut unreadable) = (Vec::with_capacity(rows.len()), Vec::new());
+    for row in rows {
+        match message_row(row) {
+            Ok(message) => messages.push(message),
+            Err(error) => {
+                let id: Option<Uuid> = row.try_get(0).ok();
+                let id = id.unwrap_or_default();
+                let error = format!("the message {id} is unreadable: {error}");
+                unreadable.push(StoreError::Schema(error));
+            }
+        }
+    }
+    Page::new(messages, is_full, unreadable)
 }
 
 fn bound(place: &Place) -> Result<(Time, Uuid), StoreError> {
@@ -321,6 +332,25 @@ pub async fn spoken_in(
         .iter()
         .map(|row| row.try_get(0))
         .collect::<Result<_, _>>()?)
+}
+
+/// Conversation and id of the messages that were made between two times in some conversations.
+pub async fn stored_between(
+    pool: &Pool,
+    tables: &Tables,
+    conversations: &[Uuid],
+    (since, until): (Timestamp, Timestamp),
+    most: usize,
+) -> Result<Vec<(Uuid, Uuid)>, StoreError> {
+    let sql = format!(
+        "SELECT conversation_id, id FROM \"{}\" WHERE conversation_id = ANY($1) \
+         AND created_at >= $2 AND created_at < $3 AND NOT is_deleted LIMIT {most}",
+        tables.messages
+    );
+    let values: [&(dyn ToSql + Sync); 3] = [&conversations, &Time(since), &Time(until)];
+    let rows = pool.query(&sql, &values).await?;
+    let pair = |row: &Row| Ok((row.try_get(0)?, row.try_get(1)?));
+    Ok(rows.iter().map(pair).collect::<Result<_, Error>>()?)
 }
 
 pub async fn message_exists(pool: &Pool, tables: &Tables, id: Uuid) -> Result<bool, StoreError> {

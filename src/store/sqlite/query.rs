@@ -10,7 +10,10 @@ use crate::{
         datetime::{Timestamp, from_sqlite, to_sqlite},
         uuid::hex32,
     },
-    store::history::{PAGE_BYTES, PAGE_MESSAGES, Page, Place},
+    store::{
+        StoreError,
+        history::{PAGE_BYTES, PAGE_MESSAGES, Page, Place},
+    },
 };
 
 const CONVERSATION: &str =
@@ -198,9 +201,16 @@ pub fn newest(
     let limit = limit.min(PAGE_MESSAGES);
     let mut rows = db.prepare_cached(&sql)?;
     let found = rows.query(params![hex32(&conversation_id), signed(limit)])?;
-    let (mut found, is_full) = gather(found, limit)?;
-    found.reverse();
-    Ok(page(found, is_full))
+    let mut newest = None;
+    let mut page = gather(found, limit, |row| {
+        if newest.is_none() {
+            newest = Some(place_at(row, [5, 8])?);
+        }
+        Ok(())
+    })?;
+    page.messages.reverse();
+    page.last = newest;
+    Ok(page)
 }
 
 /// The page of messages that are not deleted and lie between two places.
@@ -231,30 +241,41 @@ pub fn messages(
         until_row,
         signed(PAGE_MESSAGES)
     ])?;
-    let (found, is_full) = gather(found, PAGE_MESSAGES)?;
-    Ok(page(found, is_full))
+    let mut last = None;
+    let mut page = gather(found, PAGE_MESSAGES, |row| {
+        last = Some(place_at(row, [5, 8])?);
+        Ok(())
+    })?;
+    page.last = last;
+    Ok(page)
 }
 
-/// The rows up to what fits a page, and whether it is full.
-fn gather(mut rows: Rows<'_>, limit: usize) -> rusqlite::Result<(Vec<(Message, Place)>, bool)> {
-    let (mut found, mut bytes) = (Vec::new(), 0);
+/// The rows up to what fits a page, in the order of the query; each is shown to `see` first.
+fn gather(
+    mut rows: Rows<'_>,
+    limit: usize,
+    mut see: impl FnMut(&Row<'_>) -> rusqlite::Result<()>,
+) -> rusqlite::Result<Page> {
+    let (mut page, mut bytes) = (Page::default(), 0);
     while let Some(row) = rows.next()? {
-        let message = message_row(row)?;
-        bytes += message.content.len();
-        found.push((message, place_at(row, [5, 8])?));
-        if found.len() == limit || bytes >= PAGE_BYTES {
-            return Ok((found, true));
+        see(row)?;
+        match message_row(row) {
+            Ok(message) => {
+                bytes += message.content.len();
+                page.messages.push(message);
+            }
+            Err(error) => {
+                let id: String = row.get(0).unwrap_or_default();
+                let error = format!("the message {id} is unreadable: {error}");
+                page.unreadable.push(StoreError::Schema(error));
+            }
+        }
+        if page.messages.len() + page.unreadable.len() == limit || bytes >= PAGE_BYTES {
+            page.is_full = true;
+            break;
         }
     }
-    Ok((found, false))
-}
-
-fn page(found: Vec<(Message, Place)>, is_full: bool) -> Page {
-    Page {
-        last: found.last().map(|(_, place)| place.clone()),
-        messages: found.into_iter().map(|(message, _)| message).collect(),
-        is_full,
-    }
+    Ok(page)
 }
 
 fn numbered(place: Place) -> (String, i64) {
@@ -310,6 +331,28 @@ pub fn spoken_in(
     let values = rusqlite::params_from_iter(keys.chain([to_sqlite(since)]));
     db.prepare(&sql)?
         .query_map(values, |row| uuid_at(row, 0))?
+        .collect()
+}
+
+pub fn stored_between(
+    db: &Connection,
+    tables: &Tables,
+    conversations: &[Uuid],
+    (since, until): (Timestamp, Timestamp),
+    most: usize,
+) -> rusqlite::Result<Vec<(Uuid, Uuid)>> {
+    let places = vec!["?"; conversations.len()].join(", ");
+    let sql = format!(
+        "SELECT conversation_id, id FROM \"{}\" WHERE conversation_id IN ({places}) \
+         AND created_at >= ? AND created_at < ? AND NOT is_deleted LIMIT {most}",
+        tables.messages
+    );
+    let keys = conversations.iter().map(hex32);
+    let values = keys.chain([to_sqlite(since), to_sqlite(until)]);
+    db.prepare(&sql)?
+        .query_map(rusqlite::params_from_iter(values), |row| {
+            Ok((uuid_at(row, 0)?, uuid_at(row, 1)?))
+        })?
         .collect()
 }
 

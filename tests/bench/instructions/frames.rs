@@ -8,6 +8,7 @@ use chatferry::{
     layer::{ChannelLayer, memory::MemoryLayer},
     metrics::Metrics,
     serializers,
+    vital::Vital,
     ws::{
         protocol::django::{event_frame, history_frame},
         queue::{Limits, Queue},
@@ -58,6 +59,8 @@ pub fn fan_out(times: usize) {
             Arc::clone(&metrics),
             zone.clone(),
             event_frame,
+            false,
+            Vital::default(),
         ));
         let fan_out = Arc::clone(&hub);
         tokio::spawn(async move { fan_out.run().await });

@@ -54,7 +54,11 @@ impl Store for Nowhere {
 
     async fn newest_messages(&self, _: Uuid, limit: usize) -> Result<Option<Page>, StoreError> {
         let older = self.history.len().saturating_sub(limit);
-        Ok(Some(Page::new(self.history[older..].to_vec(), false)))
+        Ok(Some(Page::new(
+            self.history[older..].to_vec(),
+            false,
+            Vec::new(),
+        )))
     }
 
     async fn conversation_of_pair(
@@ -87,6 +91,15 @@ impl Store for Nowhere {
     }
 
     async fn spoken_in(&self, _: &[Uuid], _: Timestamp) -> Result<Vec<Uuid>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn stored_between(
+        &self,
+        _: &[Uuid],
+        _: (Timestamp, Timestamp),
+        _: usize,
+    ) -> Result<Vec<(Uuid, Uuid)>, StoreError> {
         Err(StoreError::Closed)
     }
 

@@ -6,6 +6,7 @@ use super::{
     instance::Redis,
     world::{Layer, counted, layers, number},
 };
+use crate::support::until;
 
 async fn send(layer: &Layer, group: &str, n: usize) {
     layer.layer.group_send(group, counted(n)).await.unwrap();
@@ -106,6 +107,10 @@ async fn a_group_that_redis_cannot_read_fails_alone() {
         assert_eq!(reader.next().await.1, number(n));
     }
     let _: i64 = redis.ask("DEL asgi:group:h").await;
+    until("the debts to be paid", async || {
+        sender.metric("chatferry_layer_owed_events") == 0.0
+    })
+    .await;
     reader.join("h", "b").await;
     send(&sender, "h", 9).await;
     assert_eq!(reader.next().await, ("b".to_owned(), number(9)));

@@ -207,6 +207,10 @@ async fn one_host_of_three_that_is_away_stops_only_its_own_groups() {
     servers[1].run().await;
     one.gap().await;
     other.gap().await;
+    // What was refused comes now, before anything newer.
+    for _ in 0..refused {
+        assert_eq!(one.next().await.1, number(1));
+    }
     for group in &groups {
         other.layer.group_send(group, counted(2)).await.unwrap();
         assert_eq!(one.next().await.1, number(2));

@@ -142,6 +142,11 @@ impl Server {
         self.connect().await.metric(name).await
     }
 
+    /// Waits for the server to end by itself.
+    pub async fn ended(self) -> Ended {
+        self.serving.await.unwrap()
+    }
+
     /// Drains the server and waits for its end.
     pub async fn drained(self) -> Ended {
         self.app.drain.begin();

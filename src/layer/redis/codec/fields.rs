@@ -1,10 +1,13 @@
 //! The fields of an event, written once for all the queues it goes to.
 
-use super::{MAX_SENT_DEPTH, ROUTE, Route, Unsendable, msgpack};
+use super::{MAX_SENT_DEPTH, RESENT, ROUTE, Route, Unsendable, msgpack};
 use crate::{
     chat::Event,
     config::Serializer,
-    django::json::{write_ascii, write_ascii_str},
+    django::{
+        datetime::Timestamp,
+        json::{write_ascii, write_ascii_str},
+    },
     value::{Text, Value},
 };
 
@@ -22,10 +25,12 @@ const RUNS_SOMETHING_ELSE: &[&str] = &[
 ];
 
 /// The members of a message's map but for its route, in one of the two formats.
+#[derive(Clone)]
 pub struct Fields {
     format: Serializer,
     count: usize,
     bytes: Vec<u8>,
+    is_marked: bool,
 }
 
 impl Fields {
@@ -36,6 +41,7 @@ impl Fields {
             format,
             count: 0,
             bytes: Vec::with_capacity(256),
+            is_marked: false,
         };
         match event {
             Event::ChatMessage { message } => {
@@ -58,6 +64,21 @@ impl Fields {
             Event::Other(body) => fields.other(body)?,
         }
         Ok(fields)
+    }
+
+    /// Marks an event that is sent again, once.
+    pub fn mark(&mut self, first_sent: Timestamp) {
+        if std::mem::replace(&mut self.is_marked, true) {
+            return;
+        }
+        // A number of 64 bits is never refused.
+        let _ = self.member(RESENT, &Value::Int(first_sent.micros().into()));
+    }
+
+    /// Bytes of the fields.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.bytes.len()
     }
 
     /// An event of Django code's own making, as it is.

@@ -166,12 +166,14 @@ fn nothing_is_sent_that_would_kill_a_python_consumer() {
         assert_eq!(sendable("[1]", format), Err(Unsendable::NotAMap));
         let routed = r#"{"type": "a", "__asgi_channel__": "x"}"#;
         assert_eq!(sendable(routed, format), Err(Unsendable::Route));
-        let deep = format!(
-            r#"{{"type": "a", "n": {}1{}}}"#,
-            "[".repeat(100),
-            "]".repeat(100)
-        );
-        assert_eq!(sendable(&deep, format), Err(Unsendable::TooDeep));
+        let deep = |depth| (1..depth).fold(Value::Null, |inner, _| Value::List(vec![inner]));
+        let typing = |is_typing| Event::TypingStatus {
+            user_id: "a".into(),
+            is_typing,
+        };
+        assert!(Fields::new(format, &typing(deep(MAX_SENT_DEPTH))).is_ok());
+        let deeper = Fields::new(format, &typing(deep(MAX_SENT_DEPTH + 1)));
+        assert_eq!(deeper.err(), Some(Unsendable::TooDeep));
         assert_eq!(
             sendable(r#"{"type": "chat.message", "n": [[1]]}"#, format),
             Ok(())

@@ -3,13 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use redis::{Pipeline, Value, aio::MultiplexedConnection};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{Core, Host, reader};
 use crate::{
     django::datetime::Timestamp,
     layer::{
-        LayerError,
+        CONTROL, LayerError,
         redis::{
             inbox::Inbox,
             keeper::{Kept, Seen},
@@ -20,8 +20,19 @@ use crate::{
     },
 };
 
-/// How often one of our memberships is looked up: the longest that a flush goes unnoticed.
+/// How often some of our memberships are looked up: the longest that a flush goes unnoticed.
 const LOOK: Duration = Duration::from_secs(2);
+
+/// Memberships looked up each time, in turn: with no more than that each is known to stand after
+/// [`LOOK`].
+const LOOKED_UP: usize = 200;
+
+/// Seconds after which a process of Chatferry that has not shown up counts as gone. One that lives
+/// is back after [`LOOK`].
+const SHOWN_UP: f64 = 60.0;
+
+/// The least time between two restorations, each of which makes conversations be read again.
+const BETWEEN: Duration = Duration::from_secs(1);
 
 /// The longest between two renewals of all memberships, however long they last: other processes
 /// may have a shorter `group_expiry` than ours, and sweep by it.
@@ -60,6 +71,7 @@ impl Kept for Keeper {
         // A server that does not let us load scripts may let us run them.
         let script = loaded.ok().map(Arc::from);
         link.set_up(commands, script);
+        self.core.inbox.returning(self.host.number);
         self.core.restore(&self.host).await?;
         Ok(incoming)
     }
@@ -77,11 +89,19 @@ impl Core {
         let renew = RENEW.min(Duration::from_secs(self.settings.group_expiry) / 3);
         let mut renewed = Instant::now();
         let mut well = Timestamp::now();
+        let mut turn = 0;
+        let mut restored_at = None;
         loop {
             let found = tokio::select! {
-                () = sleep(LOOK.min(renew)) => self.is_still_member(host).await,
+                () = sleep(LOOK.min(renew)) => self.is_still_member(host, &mut turn).await,
                 () = host.missing.notified() => Ok(false),
             };
+            if let Ok(false) = found {
+                if let Some(last) = restored_at {
+                    sleep_until(last + BETWEEN).await;
+                }
+                restored_at = Some(Instant::now());
+            }
             let restored = match found {
                 Ok(true) if renewed.elapsed() < renew => {
                     well = Timestamp::now();
@@ -90,8 +110,12 @@ impl Core {
                 Ok(true) => self.restore(host).await,
                 Ok(false) => {
                     tracing::warn!(host = %host.link.address, "memberships were lost: restoring");
+                    self.inbox.lost(host.number, well);
+                    self.inbox.returning(host.number);
                     let restored = self.restore(host).await;
-                    self.inbox.gap(well);
+                    if !matches!(restored, Err(LayerError::Unavailable(_))) {
+                        self.inbox.back(host.number);
+                    }
                     restored
                 }
                 Err(error) => Err(error),
@@ -107,20 +131,50 @@ impl Core {
         }
     }
 
-    /// Looks one membership up; the server is asked in any case, to see that it is there.
-    async fn is_still_member(&self, host: &Host) -> Result<bool, LayerError> {
-        let sample = host.members().sample();
+    /// Looks some memberships up, from the place `turn` on; the server is asked in any case, to see
+    /// that it is there.
+    async fn is_still_member(&self, host: &Host, turn: &mut usize) -> Result<bool, LayerError> {
+        let samples = host.members().samples(*turn, LOOKED_UP);
+        *turn = if samples.len() < LOOKED_UP {
+            0
+        } else {
+            *turn + LOOKED_UP
+        };
         let mut look = redis::pipe();
-        let Some((group, local)) = sample else {
+        if samples.is_empty() {
             look.cmd("PING");
             return host.link.run(&look).await.map(|()| true);
-        };
-        look.cmd("ZSCORE")
-            .arg(group_key(&self.settings.prefix, &group))
-            .arg(format!("{}{local}", self.queue));
-        let gone = matches!(host.link.ask(&look).await?.first(), Some(Value::Nil));
+        }
+        for (group, local) in &samples {
+            look.cmd("ZSCORE")
+                .arg(group_key(&self.settings.prefix, group))
+                .arg(format!("{}{local}", self.queue));
+        }
+        if host.members().contains(CONTROL, CONTROL) {
+            self.show_up(&mut look);
+        }
+        let answers = host.link.ask(&look).await?;
+        let gone = answers.iter().zip(&samples);
+        let mut gone = gone.filter(|(answer, _)| matches!(answer, Value::Nil));
         // It may have ended while we were asking.
-        Ok(!(gone && host.members().contains(&group, &local)))
+        let is_missed = gone.any(|(_, (group, local))| host.members().contains(group, local));
+        Ok(!is_missed)
+    }
+
+    /// Stays in the group of Chatferry's processes, and takes out those that have not done so for a
+    /// while: what is said there is not kept for the dead.
+    fn show_up(&self, look: &mut Pipeline) {
+        let key = group_key(&self.settings.prefix, CONTROL);
+        let score = self.clock.score();
+        look.cmd("ZADD")
+            .arg(&key)
+            .arg(score.to_string())
+            .arg(format!("{}{CONTROL}", self.queue));
+        look.cmd("ZREMRANGEBYSCORE")
+            .arg(&key)
+            .arg(0)
+            .arg((score - SHOWN_UP).to_string());
+        look.cmd("EXPIRE").arg(&key).arg(self.settings.group_expiry);
     }
 
     /// Tells Redis every membership, and what has ended since it was last there.
@@ -198,6 +252,9 @@ impl Core {
         commands
             .cmd("DEL")
             .arg(queue_key(&self.settings.prefix, &self.queue));
+        for from in 0..self.hosts.len() {
+            commands.cmd("DEL").arg(self.note(from));
+        }
         let _ = run(host, &commands).await;
         host.link.take_down();
     }

@@ -113,12 +113,13 @@ impl Core {
             return Vec::new();
         }
         self.note_age(score);
+        let resent = message.resent;
         let Some(event) = self.inbox.event(message) else {
             return Vec::new();
         };
         let by = Sender::Others;
         let sent = Some(Departure { by, at: score });
-        let put = |local| self.inbox.put(local, Arc::clone(&event), sent);
+        let put = |local| self.inbox.put(local, Arc::clone(&event), sent, resent);
         locals.into_iter().map(put).collect()
     }
 

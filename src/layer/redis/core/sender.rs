@@ -5,9 +5,13 @@
 //! sees at the same time whether the groups have the members they had; only what that leaves,
 //! groups that have changed and queues on other hosts, takes a second round. So a crowd costs
 //! Redis little more than a lone event, and a lone event takes one round trip.
+//!
+//! What a host does not take is owed to it: see [`ledger`](crate::layer::redis::ledger), and
+//! [`pay`](super::pay). There is a lane of debts for each host that queues are on, as one that is
+//! away must not keep the members on others from hearing.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -23,177 +27,411 @@ use crate::{
     layer::{
         LayerError,
         redis::{
-            codec::{Fields, Route},
+            codec::Route,
+            debts::{Debts, Item, Placed},
             names::group_key,
-            script::{Added, Entry, Group},
+            script::{Added, Entry, Group, Once},
         },
     },
 };
 
 /// Most events sent together.
-const BATCH: usize = 256;
+pub(super) const BATCH: usize = 256;
 
-/// An event on its way to one group.
+/// How often groups that have changed meanwhile are asked for anew before their events wait.
+const ROUNDS: usize = 4;
+
+/// An event that a caller hands over.
 pub(super) struct Job {
-    pub group: String,
-    pub fields: Fields,
-    /// Taken when the event came, and never the same twice: the order in the queues.
-    pub score: f64,
-    pub done: oneshot::Sender<Result<(), LayerError>>,
+    pub item: Item,
+    pub done: oneshot::Sender<Outcome>,
 }
 
-/// The entries for one host, and for each the place of its job.
-#[derive(Default)]
-struct Additions<'a> {
-    entries: Vec<Entry<'a>>,
-    places: Vec<usize>,
+pub(super) type Outcome = Result<(), LayerError>;
+
+/// The sending task of one host.
+pub(super) struct Sender {
+    pub(super) core: Arc<Core>,
+    pub(super) host: Arc<Host>,
+    pub(super) audiences: Audiences,
+    pub(super) debts: Debts,
+    /// Of the last call.
+    number: u64,
+    /// The last place in the order that was taken for a debt: what came before it was paid and is
+    /// sent after it must not overtake it in the queues.
+    floor: f64,
 }
 
 /// Ends when the layer is closed.
 pub(super) async fn run(core: Arc<Core>, host: Arc<Host>, mut jobs: mpsc::UnboundedReceiver<Job>) {
-    let mut audiences = Audiences::default();
+    let mut sender = Sender {
+        debts: Debts::new(Arc::clone(&core.metrics)),
+        core,
+        host,
+        audiences: Audiences::default(),
+        number: 0,
+        floor: 0.0,
+    };
     let mut gathered = Vec::new();
-    while jobs.recv_many(&mut gathered, BATCH).await > 0 {
-        let batch = std::mem::take(&mut gathered);
-        audiences.bound();
-        let outcomes = core.send_batch(&host, &batch, &mut audiences).await;
-        for (job, outcome) in batch.into_iter().zip(outcomes) {
-            // A caller that has gone away no longer cares.
-            let _ = job.done.send(outcome);
+    loop {
+        tokio::select! {
+            taken = jobs.recv_many(&mut gathered, BATCH) => {
+                if taken == 0 {
+                    return;
+                }
+                sender.send(std::mem::take(&mut gathered)).await;
+            }
+            () = sender.debts.due() => sender.pay().await,
         }
     }
 }
 
-impl Core {
-    /// One outcome for each job.
-    async fn send_batch(
-        &self,
-        host: &Host,
-        batch: &[Job],
-        audiences: &mut Audiences,
-    ) -> Vec<Result<(), LayerError>> {
-        let mut groups: Vec<&str> = batch.iter().map(|job| job.group.as_str()).collect();
-        groups.sort_unstable();
-        groups.dedup();
-        let added = match self.send_known(host, batch, &groups, audiences).await {
-            Ok(added) => added,
-            Err(error) => return vec![Err(error); batch.len()],
-        };
-        self.count(&added);
-        let mut outcomes = vec![Ok(()); batch.len()];
-        let mut changed = HashSet::new();
-        for group in added.changed {
-            let Some(name) = groups.get(group.group) else {
+impl Sender {
+    async fn send(&mut self, jobs: Vec<Job>) {
+        self.audiences.bound();
+        let (mut items, waiting): (Vec<Item>, Vec<_>) =
+            jobs.into_iter().map(|job| (job.item, job.done)).unzip();
+        self.keep_order(&mut items);
+        let mut outcomes = Outcomes(vec![Ok(()); items.len()]);
+        let items = items.into_iter().enumerate().collect();
+        let items = self.queue_behind(items, &mut outcomes);
+        let sent = self.send_home(items, None, &mut outcomes).await;
+        self.send_elsewhere(sent, &mut outcomes).await;
+        for (done, outcome) in waiting.into_iter().zip(outcomes.0) {
+            // A caller that has gone away no longer cares.
+            let _ = done.send(outcome);
+        }
+    }
+
+    fn keep_order(&mut self, items: &mut [Item]) {
+        if items.first().is_none_or(|first| first.score > self.floor) {
+            return;
+        }
+        for item in items {
+            item.score = self.core.clock.score();
+            self.floor = item.score;
+        }
+    }
+
+    /// The places that were taken for debts.
+    pub(super) fn place(&mut self, debts: &[Placed]) {
+        if let Some((_, last)) = debts.last() {
+            self.floor = self.floor.max(last.score);
+        }
+    }
+
+    /// Leaves those that may be sent now.
+    fn queue_behind(&mut self, items: Vec<Placed>, outcomes: &mut Outcomes) -> Vec<Placed> {
+        let home = self.host.number;
+        if self.debts.are_none(home) {
+            return items;
+        }
+        let mut free = Vec::with_capacity(items.len());
+        for (place, item) in items {
+            if let Some(error) = self.debts.block(home, &item.group) {
+                outcomes.failed(place, &error);
+                self.debts.owe(home, item);
+            } else {
+                free.push((place, item));
+            }
+        }
+        free
+    }
+
+    /// Puts events into the queues on the groups' own host. Returns those that are through there;
+    /// the others are owed. `number` is that of a call that is repeated with the same events.
+    pub(super) async fn send_home(
+        &mut self,
+        items: Vec<Placed>,
+        mut number: Option<u64>,
+        outcomes: &mut Outcomes,
+    ) -> Vec<Placed> {
+        let home = self.host.number;
+        let (mut open, mut through) = (items, Vec::new());
+        for _ in 0..ROUNDS {
+            if open.is_empty() {
+                return through;
+            }
+            let is_repeated = number.is_some();
+            let number = number.take().unwrap_or_else(|| self.next_number());
+            let sent = {
+                let groups = groups_of(&open);
+                let sent = self.send_known(&open, &groups, number, is_repeated).await;
+                sent.map(|added| self.learn_all(&groups, added))
+            };
+            let (again, refused) = match sent {
+                Ok(changed) => changed,
+                Err(error) => {
+                    outcomes.all_failed(&open, &error);
+                    self.debts.failed(home, number, open, &error);
+                    return through;
+                }
+            };
+            if again.is_empty() && refused.is_empty() {
+                through.append(&mut open);
+                return through;
+            }
+            let mut next = Vec::new();
+            let mut owed: BTreeMap<String, Vec<Placed>> = BTreeMap::new();
+            for (place, item) in open {
+                if let Some(error) = refused.get(&item.group) {
+                    outcomes.failed(place, error);
+                    let group = item.group.clone();
+                    owed.entry(group).or_default().push((place, item));
+                } else if again.contains(&item.group) {
+                    next.push((place, item));
+                } else {
+                    through.push((place, item));
+                }
+            }
+            for (group, items) in owed {
+                if let Some(error) = refused.get(&group) {
+                    self.debts.refused(home, items, error);
+                }
+            }
+            open = next;
+        }
+        let error = LayerError::Unavailable("the group changes all the time".into());
+        outcomes.all_failed(&open, &error);
+        self.debts.refused(home, open, &error);
+        through
+    }
+
+    /// Takes over what Redis says of groups that have changed. Returns those to whose queues here
+    /// their events still have to be sent, and those that cannot be read.
+    fn learn_all(
+        &mut self,
+        groups: &[&str],
+        added: Added,
+    ) -> (HashSet<String>, HashMap<String, LayerError>) {
+        self.note(&added);
+        let (mut again, mut refused) = (HashSet::new(), HashMap::new());
+        // It was executed, but its answer did not come: these groups are asked for anew.
+        for place in added.before.into_iter().flatten() {
+            again.extend(groups.get(place).map(|group| (*group).to_owned()));
+        }
+        for changed in added.changed {
+            let Some(group) = groups.get(changed.group) else {
                 continue;
             };
-            changed.insert(*name);
-            if let Err(error) = self.learn(host, audiences, name, group) {
-                let jobs = batch.iter().zip(&mut outcomes);
-                for (_, outcome) in jobs.filter(|(job, _)| job.group == *name) {
-                    *outcome = Err(error.clone());
+            let learned = self
+                .core
+                .learn(&self.host, &mut self.audiences, group, changed);
+            match learned {
+                Ok(()) => {
+                    let mut targets = self.audiences.targets(group).iter();
+                    if targets.any(|target| target.host == self.host.number) {
+                        again.insert((*group).to_owned());
+                    }
+                }
+                Err(error) => {
+                    refused.insert((*group).to_owned(), error);
                 }
             }
         }
-        self.send_rest(host, batch, audiences, &changed, &mut outcomes)
-            .await;
-        outcomes
+        (again, refused)
     }
 
     /// Puts what is for queues on the groups' own host there, if the groups are still as we know
     /// them.
     async fn send_known(
         &self,
-        host: &Host,
-        batch: &[Job],
+        items: &[Placed],
         groups: &[&str],
-        audiences: &Audiences,
+        number: u64,
+        is_repeated: bool,
     ) -> Result<Added, LayerError> {
         let asked: Vec<Group<'_>> = groups
             .iter()
             .map(|group| Group {
-                key: group_key(&self.settings.prefix, group),
-                digest: audiences.digest(group),
+                key: group_key(&self.core.settings.prefix, group),
+                digest: self.audiences.digest(group),
             })
             .collect();
-        let mut additions = Additions::default();
+        let mut entries = Vec::new();
         let now = since_1970().as_secs();
-        for (place, job) in batch.iter().enumerate() {
-            let group = groups.binary_search(&job.group.as_str()).ok();
-            let targets = audiences.targets(&job.group).iter();
-            for target in targets.filter(|target| target.host == host.number) {
-                self.put(&mut additions, (place, job), target, group, now);
+        for (_, item) in items {
+            if is_repeated && !item.keeps {
+                continue;
+            }
+            let group = groups.binary_search(&item.group.as_str()).ok();
+            let targets = self.audiences.targets(&item.group).iter();
+            for target in targets.filter(|target| target.host == self.host.number) {
+                self.core.put(&mut entries, item, target, group, now);
             }
         }
-        let link = &host.link;
-        link.add(&asked, &additions.entries, self.life()).await
+        let once = self.core.once(self.host.number, number);
+        let link = &self.host.link;
+        link.add(&asked, &entries, self.core.life(), Some(&once))
+            .await
     }
 
-    /// Sends what is left: to groups that have `changed` and are known anew, and to other hosts.
-    async fn send_rest(
-        &self,
-        host: &Host,
-        batch: &[Job],
-        audiences: &Audiences,
-        changed: &HashSet<&str>,
-        outcomes: &mut [Result<(), LayerError>],
-    ) {
-        let mut hosts: HashMap<usize, Additions<'_>> = HashMap::new();
-        let now = since_1970().as_secs();
-        for (place, job) in batch.iter().enumerate() {
-            let has_changed = changed.contains(job.group.as_str());
-            let targets = audiences.targets(&job.group).iter();
-            for target in targets.filter(|target| has_changed || target.host != host.number) {
-                let additions = hosts.entry(target.host).or_default();
-                self.put(additions, (place, job), target, None, now);
+    /// Puts events into the queues that are on other hosts than their groups.
+    pub(super) async fn send_elsewhere(&mut self, items: Vec<Placed>, outcomes: &mut Outcomes) {
+        if self.core.hosts.len() < 2 {
+            return;
+        }
+        let mut hosts: BTreeMap<usize, HashSet<usize>> = BTreeMap::new();
+        let mut behind: Vec<(usize, usize)> = Vec::new();
+        for (place, item) in &items {
+            for target in self.audiences.targets(&item.group) {
+                let there = (target.host, *place);
+                if target.host == self.host.number || behind.last() == Some(&there) {
+                    continue;
+                }
+                if self.debts.block(target.host, &item.group).is_some() {
+                    behind.retain(|known| *known != there);
+                    behind.push(there);
+                } else {
+                    hosts.entry(target.host).or_default().insert(*place);
+                }
             }
         }
-        let adding = hosts.into_iter().map(|(at, additions)| async move {
-            let added = match self.hosts.get(at) {
-                Some(host) => host.link.add(&[], &additions.entries, self.life()).await,
-                None => Err(LayerError::Closed),
-            };
-            (added, additions.places)
+        let numbers: Vec<_> = hosts.iter().map(|_| self.next_number()).collect();
+        let sending = hosts.iter().zip(&numbers).map(|((at, places), number)| {
+            let chosen = items.iter().filter(|(place, _)| places.contains(place));
+            self.add_at(*at, *number, chosen, false)
         });
-        for (added, places) in join_all(adding).await {
-            self.settle(added, &places, outcomes);
+        let sent = join_all(sending).await;
+        for (((at, places), number), added) in hosts.into_iter().zip(numbers).zip(sent) {
+            if let Err(error) = added {
+                let failed: Vec<Placed> = items
+                    .iter()
+                    .filter(|(place, _)| places.contains(place))
+                    .map(copy)
+                    .collect();
+                outcomes.all_failed(&failed, &error);
+                self.debts.failed(at, number, failed, &error);
+            }
+        }
+        for (at, place) in behind {
+            for (_, item) in items.iter().filter(|(it, _)| *it == place).map(copy) {
+                if let Some(error) = self.debts.block(at, &item.group) {
+                    outcomes.failed(place, &error);
+                }
+                self.debts.owe(at, item);
+            }
         }
     }
 
-    /// Adds the entry of one job, which is the `place`th, for one queue.
+    /// Puts events into the queues of their groups that are on one host, whatever the groups are by
+    /// now.
+    pub(super) async fn add_at<'a>(
+        &'a self,
+        at: usize,
+        number: u64,
+        items: impl Iterator<Item = &'a Placed>,
+        is_repeated: bool,
+    ) -> Result<(), LayerError> {
+        let mut entries = Vec::new();
+        let now = since_1970().as_secs();
+        for (_, item) in items.filter(|(_, item)| item.keeps || !is_repeated) {
+            let targets = self.audiences.targets(&item.group).iter();
+            for target in targets.filter(|target| target.host == at) {
+                self.core.put(&mut entries, item, target, None, now);
+            }
+        }
+        let host = self.core.hosts.get(at).ok_or(LayerError::Closed)?;
+        let once = self.core.once(self.host.number, number);
+        let life = self.core.life();
+        let added = host.link.add(&[], &entries, life, Some(&once));
+        self.core.count(&added.await?);
+        Ok(())
+    }
+
+    fn note(&mut self, added: &Added) {
+        self.core.count(added);
+        if !added.full.is_empty() {
+            self.debts.full();
+        }
+    }
+
+    pub(super) fn next_number(&mut self) -> u64 {
+        self.number += 1;
+        self.number
+    }
+
+    /// Learns who is in the groups of these events now.
+    pub(super) async fn learn_anew(&mut self, items: &[Placed]) -> Result<(), LayerError> {
+        let groups = groups_of(items);
+        let asked: Vec<Group<'_>> = groups
+            .iter()
+            .map(|group| Group {
+                key: group_key(&self.core.settings.prefix, group),
+                digest: self.audiences.digest(group),
+            })
+            .collect();
+        let life = self.core.life();
+        let added = self.host.link.add(&asked, &[], life, None).await?;
+        self.learn_all(&groups, added);
+        Ok(())
+    }
+}
+
+fn copy((place, item): &Placed) -> Placed {
+    let item = Item {
+        group: item.group.clone(),
+        fields: item.fields.clone(),
+        score: item.score,
+        since: item.since,
+        keeps: item.keeps,
+        notice: item.notice.clone(),
+    };
+    (*place, item)
+}
+
+/// The groups of these events, in order.
+fn groups_of(items: &[Placed]) -> Vec<&str> {
+    let mut groups: Vec<&str> = items.iter().map(|(_, item)| &*item.group).collect();
+    groups.sort_unstable();
+    groups.dedup();
+    groups
+}
+
+/// What callers are answered, by the places of their events. Nobody waits for what is sent again.
+#[derive(Default)]
+pub(super) struct Outcomes(pub Vec<Outcome>);
+
+impl Outcomes {
+    fn failed(&mut self, place: usize, error: &LayerError) {
+        if let Some(outcome) = self.0.get_mut(place) {
+            *outcome = Err(error.clone());
+        }
+    }
+
+    fn all_failed(&mut self, items: &[Placed], error: &LayerError) {
+        for (place, _) in items {
+            self.failed(*place, error);
+        }
+    }
+}
+
+impl Core {
+    /// Adds the entry of one item for one queue.
     fn put<'a>(
         &self,
-        additions: &mut Additions<'a>,
-        (place, job): (usize, &Job),
+        entries: &mut Vec<Entry<'a>>,
+        item: &Item,
         target: &'a Target,
         group: Option<usize>,
         now: u64,
     ) {
         let names: Vec<&str> = target.names.iter().map(String::as_str).collect();
-        additions.entries.push(Entry {
+        entries.push(Entry {
             group,
             key: &target.key,
-            score: job.score,
+            score: item.score,
             capacity: target.capacity,
-            bytes: self.inbox.codec.seal(&job.fields, Route::Each(&names), now),
+            bytes: self
+                .inbox
+                .codec
+                .seal(&item.fields, Route::Each(&names), now),
         });
-        additions.places.push(place);
     }
 
-    /// What one host's answer means for the jobs. A full queue is none of the sender's failures.
-    fn settle(
-        &self,
-        added: Result<Added, LayerError>,
-        places: &[usize],
-        outcomes: &mut [Result<(), LayerError>],
-    ) {
-        let error = match added {
-            Ok(added) => return self.count(&added),
-            Err(error) => error,
-        };
-        for place in places {
-            if let Some(outcome) = outcomes.get_mut(*place) {
-                *outcome = Err(error.clone());
-            }
-        }
+    /// A call of the task that sends to the groups of host `from`.
+    fn once(&self, from: usize, number: u64) -> Once {
+        let note = self.note(from);
+        Once { note, number }
     }
 }

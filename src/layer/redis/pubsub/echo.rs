@@ -54,6 +54,29 @@ impl Echoes {
         self.next
     }
 
+    /// Notes events that have been delivered from here and are about to be published again; returns
+    /// their numbers.
+    pub fn expect_known<'a>(
+        &mut self,
+        messages: impl Iterator<Item = (&'a str, &'a [u8])>,
+    ) -> Vec<u64> {
+        let expect = |(channel, bytes): (&str, &[u8])| {
+            let number = self.expect(channel, bytes);
+            if let Some(echo) = self.open.back_mut() {
+                echo.state = State::Delivered;
+            }
+            number
+        };
+        messages.map(expect).collect()
+    }
+
+    /// These have not been heard by anybody, and will not come back.
+    pub fn drop_known(&mut self, numbers: &[u64]) {
+        if !numbers.is_empty() {
+            self.open.retain(|echo| !numbers.contains(&echo.number));
+        }
+    }
+
     /// Something came by the subscription. Returns whether it has been delivered from here.
     pub fn is_known(&mut self, channel: &str, bytes: &[u8]) -> bool {
         let place = self.open.iter().position(|echo| {

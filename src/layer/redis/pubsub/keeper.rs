@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use futures_util::{StreamExt, future::join_all};
 use redis::{
     Msg, Value,
-    aio::{PubSubSink, PubSubStream},
+    aio::{ConnectionLike, MultiplexedConnection, PubSubSink, PubSubStream},
 };
 use tokio::time::sleep;
 
@@ -19,6 +19,7 @@ use crate::{
             inbox::Inbox,
             keeper::{Kept, Seen},
             link::{Link, RESPONSE},
+            script::{self, Once},
         },
     },
 };
@@ -57,7 +58,7 @@ impl Kept for Keeper {
     async fn serve(&self, (sink, stream): Self::Incoming, seen: &Seen) -> LayerError {
         tokio::select! {
             error = self.inner.read(&self.host, stream) => error,
-            error = look_after(&self.host, sink, seen) => error,
+            error = look_after(&self.host, &self.inner.own, sink, seen) => error,
         }
     }
 
@@ -74,12 +75,12 @@ impl Inner {
         &self,
         host: &Host,
     ) -> Result<(PubSubSink, PubSubStream), LayerError> {
-        let commands = host.link.address.connect(RESPONSE).await?;
+        let mut commands = host.link.address.connect(RESPONSE).await?;
+        let script = self.load(host, &mut commands).await;
         let (mut sink, stream) = host.link.address.subscribe().await?.split();
-        let is_home = std::ptr::eq(self.host_of(&self.own)?, host);
-        if is_home {
-            confirmed(sink.subscribe(&self.own)).await?;
-        }
+        self.inbox.returning(host.number);
+        confirmed(sink.subscribe(&self.own)).await?;
+        is_heard(&self.own, &mut commands).await?;
         // From here on whoever joins subscribes on this connection; who has joined is in the map.
         let names: Vec<String> = {
             let mut state = host.state();
@@ -101,8 +102,33 @@ impl Inner {
             })
             .await?;
         }
-        host.link.set_up(commands, None);
+        host.link.set_up(commands, script);
         Ok((sink, stream))
+    }
+
+    /// The server's name for the script that publishes, if it lets us run scripts.
+    async fn load(&self, host: &Host, commands: &mut MultiplexedConnection) -> Option<Arc<str>> {
+        let once = Once {
+            note: self.note(),
+            number: 0,
+        };
+        let loaded = script::load_publish().query_async::<String>(commands).await;
+        let tried = match &loaded {
+            Ok(name) => {
+                let nothing = std::iter::empty();
+                let call = script::publish(Some(name), &once, nothing);
+                call.query_async::<Value>(commands).await.map(|_| ())
+            }
+            Err(error) => Err(error.clone()),
+        };
+        if let Err(error) = tried {
+            tracing::warn!(
+                host = %host.link.address, %error,
+                "no script may be run: an event whose publishing is not confirmed may come twice"
+            );
+            return None;
+        }
+        loaded.ok().map(Arc::from)
     }
 
     async fn read(&self, host: &Host, mut stream: PubSubStream) -> LayerError {
@@ -129,11 +155,13 @@ impl Inner {
         if locals.is_empty() {
             return self.inbox.unroutable();
         }
+        let resent = message.resent;
         let Some(event) = self.inbox.event(message) else {
             return;
         };
         for local in locals {
-            let _ = self.inbox.put(local, Arc::clone(&event), None).await;
+            let event = Arc::clone(&event);
+            let _ = self.inbox.put(local, event, None, resent).await;
         }
     }
 }
@@ -154,14 +182,49 @@ where
     join_all(changes).await.into_iter().collect()
 }
 
+/// Fails unless what these commands publish is heard by everybody: the server is a master, and the
+/// one that we are subscribed at, where `own` is our channel. After a failover either may be no
+/// longer so, and no connection need be cut.
+async fn is_heard(own: &str, commands: &mut impl ConnectionLike) -> Result<(), LayerError> {
+    let mut look = redis::pipe();
+    look.cmd("ROLE");
+    look.cmd("PUBSUB").arg("NUMSUB").arg(own);
+    let count = look.len();
+    let answers = commands.req_packed_commands(&look, 0, count).await;
+    let answers = answers.map_err(|error| LayerError::Unavailable(error.to_string()))?;
+    heard(&answers)
+}
+
+/// What the answers of [`is_heard`] say; a server that does not let us ask is believed.
+fn heard(answers: &[Value]) -> Result<(), LayerError> {
+    let part = |answer: Option<&Value>, place: usize| match answer {
+        Some(Value::Array(parts)) => parts.get(place).cloned(),
+        _ => None,
+    };
+    let role = part(answers.first(), 0).map(redis::from_redis_value::<String>);
+    if let Some(Ok(role)) = role
+        && role != "master"
+    {
+        let why = format!("the server is a {role}, and no master");
+        return Err(LayerError::Unavailable(why));
+    }
+    if let Some(Value::Int(0)) = part(answers.get(1), 1) {
+        let why = "we are subscribed at another server".to_owned();
+        return Err(LayerError::Unavailable(why));
+    }
+    Ok(())
+}
+
 /// Asks both connections for a sign of life: neither would notice a server that just stops.
-async fn look_after(host: &Host, mut sink: PubSubSink, seen: &Seen) -> LayerError {
+async fn look_after(host: &Host, own: &str, mut sink: PubSubSink, seen: &Seen) -> LayerError {
     loop {
         sleep(LOOK).await;
         let now = Timestamp::now();
-        let mut ping = redis::pipe();
-        ping.cmd("PING");
-        let commands = host.link.run(&ping).await;
+        let mut look = redis::pipe();
+        look.cmd("ROLE");
+        look.cmd("PUBSUB").arg("NUMSUB").arg(own);
+        let commands = host.link.ask(&look).await;
+        let commands = commands.and_then(|answers| heard(&answers));
         let subscription = confirmed(async { sink.ping::<Value>().await.map(|_| ()) }).await;
         for answer in [commands, subscription] {
             match answer {

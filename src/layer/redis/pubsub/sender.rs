@@ -1,4 +1,8 @@
 //! Publishes on one host, in the order the events came, all that has gathered in one write.
+//!
+//! What the host does not take is owed to it: see [`ledger`](crate::layer::redis::ledger). An event
+//! of our own is delivered from here at once when it is owed, and passed over when it comes back in
+//! the end.
 
 use std::sync::Arc;
 
@@ -8,20 +12,39 @@ use tokio::sync::{mpsc, oneshot};
 use super::{Host, Inner, echo::Heard};
 use crate::{
     chat::Event,
-    layer::{LayerError, redis::link::accepted},
+    clock::since_1970,
+    layer::{
+        LayerError,
+        redis::{
+            codec::Route,
+            debts::{Debts, Due, Item, Placed, Unsettled, Wire},
+            link::accepted,
+            names::group_channel,
+            script::{self, Once},
+        },
+    },
 };
 
 /// Most events published together.
 const BATCH: usize = 256;
 
-/// An event on its way.
+/// An event that a caller hands over.
 pub(super) struct Job {
-    pub channel: String,
+    pub item: Item,
     pub bytes: Vec<u8>,
     pub event: Arc<Event>,
     /// Its number among the events that may come back; none if we do not listen there.
     pub echo: Option<u64>,
     pub done: oneshot::Sender<Result<(), LayerError>>,
+}
+
+/// The publishing task of one host.
+struct Sender {
+    inner: Arc<Inner>,
+    host: Arc<Host>,
+    debts: Debts,
+    /// Of the last call.
+    number: u64,
 }
 
 /// Ends when the layer is closed.
@@ -30,52 +53,184 @@ pub(super) async fn run(
     host: Arc<Host>,
     mut jobs: mpsc::UnboundedReceiver<Job>,
 ) {
+    let mut sender = Sender {
+        debts: Debts::new(Arc::clone(&host.link.metrics)),
+        inner,
+        host,
+        number: 0,
+    };
     let mut gathered = Vec::new();
-    while jobs.recv_many(&mut gathered, BATCH).await > 0 {
-        let mut commands = redis::pipe();
-        for job in &gathered {
-            commands.cmd("PUBLISH").arg(&job.channel).arg(&job.bytes);
+    loop {
+        tokio::select! {
+            taken = jobs.recv_many(&mut gathered, BATCH) => {
+                if taken == 0 {
+                    return;
+                }
+                let batch = sender.queue_behind(std::mem::take(&mut gathered)).await;
+                sender.send(batch).await;
+            }
+            () = sender.debts.due() => sender.pay().await,
         }
-        match host.link.ask(&commands).await {
+    }
+}
+
+impl Sender {
+    /// Leaves those that may be published now.
+    async fn queue_behind(&mut self, jobs: Vec<Job>) -> Vec<Job> {
+        let here = self.host.number;
+        if self.debts.are_none(here) {
+            return jobs;
+        }
+        let mut free = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            if let Some(error) = self.debts.block(here, &job.item.group) {
+                let answer = (Heard::No, Err(error));
+                let item = self.inner.settle(&self.host, job, answer).await;
+                self.debts.owe(here, item);
+            } else {
+                free.push(job);
+            }
+        }
+        free
+    }
+
+    async fn send(&mut self, batch: Vec<Job>) {
+        if batch.is_empty() {
+            return;
+        }
+        self.number += 1;
+        let messages = batch.iter().map(|job| (&*job.item.group, &*job.bytes));
+        let answers = self.publish(self.number, messages).await;
+        match answers {
             Ok(answers) => {
-                for (job, answer) in gathered.drain(..).zip(answers) {
-                    inner.settle(&host, job, accepted(answer)).await;
+                let mut answers = answers.into_iter();
+                for job in batch {
+                    let answer = accepted(answers.next().unwrap_or(Value::Nil));
+                    let refused = answer.as_ref().err().cloned();
+                    let heard = match answer {
+                        Ok(Value::Int(1..)) => Heard::Yes,
+                        // Nobody, not even ourselves, listens: our subscription is on its way, or
+                        // gone.
+                        _ => Heard::No,
+                    };
+                    let answer = (heard, answer);
+                    let item = self.inner.settle(&self.host, job, answer).await;
+                    if let Some(error) = refused {
+                        let here = self.host.number;
+                        self.debts.refused(here, vec![(0, item)], &error);
+                    }
                 }
             }
             Err(error) => {
-                for job in gathered.drain(..) {
-                    inner.settle(&host, job, Err(error.clone())).await;
+                let heard = match error {
+                    LayerError::Unavailable(_) => Heard::Unknown,
+                    _ => Heard::No,
+                };
+                let mut items = Vec::with_capacity(batch.len());
+                for (place, job) in batch.into_iter().enumerate() {
+                    let failed = (heard, Err(error.clone()));
+                    items.push((place, self.inner.settle(&self.host, job, failed).await));
                 }
+                self.debts
+                    .failed(self.host.number, self.number, items, &error);
             }
         }
+    }
+
+    /// How many heard each message; nothing if this call was executed before.
+    async fn publish<'a>(
+        &self,
+        number: u64,
+        messages: impl Iterator<Item = (&'a str, &'a [u8])> + Clone,
+    ) -> Result<Vec<Value>, LayerError> {
+        let link = &self.host.link;
+        if link.is_up() && !link.has_script() {
+            let mut commands = redis::pipe();
+            for (channel, bytes) in messages {
+                commands.cmd("PUBLISH").arg(channel).arg(bytes);
+            }
+            return link.ask(&commands).await;
+        }
+        let once = Once {
+            note: self.inner.note(),
+            number,
+        };
+        let answer = link.evaluate(|name| script::publish(name, &once, messages.clone()));
+        Ok(match answer.await? {
+            Value::Array(heard) => heard,
+            _ => Vec::new(),
+        })
+    }
+
+    /// Publishes a batch of what is owed.
+    async fn pay(&mut self) {
+        let wire = Wire {
+            format: self.inner.inbox.codec.format,
+            group_prefix: group_channel(&self.inner.prefix, ""),
+        };
+        let link = &self.host.link;
+        let due = self.debts.take(|_| link.is_up(), || 0.0, &wire);
+        let Some((_, due)) = due else { return };
+        let (items, number) = match due {
+            Due::Repeat(Unsettled { number, items }) => (items, number),
+            Due::Again(items) => {
+                self.number += 1;
+                (items, self.number)
+            }
+        };
+        let kept = items.into_iter().filter(|(_, item)| item.keeps);
+        let items: Vec<Placed> = kept.collect();
+        let now = since_1970().as_secs();
+        let codec = &self.inner.inbox.codec;
+        let seal = |(_, item): &Placed| codec.seal(&item.fields, Route::Plain, now);
+        let bytes: Vec<Vec<u8>> = items.iter().map(seal).collect();
+        let messages = items.iter().zip(&bytes);
+        let messages = messages.map(|((_, item), bytes)| (&*item.group, &**bytes));
+        // They were delivered from here when they became a debt.
+        let expected = self.host.state().echoes.expect_known(messages.clone());
+        let answers = self.publish(number, messages).await;
+        match answers {
+            Ok(answers) => {
+                let heard = |(place, _): &(usize, &u64)| {
+                    let answer = answers.get(*place);
+                    matches!(answer, Some(Value::Int(1..)))
+                };
+                let silent = expected.iter().enumerate().filter(|it| !heard(it));
+                let silent: Vec<u64> = silent.map(|(_, echo)| *echo).collect();
+                self.host.state().echoes.drop_known(&silent);
+            }
+            Err(error) => self.debts.failed(self.host.number, number, items, &error),
+        }
+        self.debts.tried();
     }
 }
 
 impl Inner {
     /// Makes sure that our own channels have the event: by the subscription if anybody heard it,
-    /// or else from here.
-    async fn settle(&self, host: &Host, job: Job, answer: Result<Value, LayerError>) {
-        // Nobody, not even ourselves, listens: our subscription is on its way, or gone.
-        let heard = match answer {
-            Ok(Value::Int(1..)) => Heard::Yes,
-            Err(LayerError::Unavailable(_)) => Heard::Unknown,
-            _ => Heard::No,
-        };
+    /// or else from here. Returns what is owed if it could not be published.
+    async fn settle(
+        &self,
+        host: &Host,
+        job: Job,
+        (heard, answer): (Heard, Result<Value, LayerError>),
+    ) -> Item {
         let locals = {
             let mut state = host.state();
             let missing = job
                 .echo
                 .is_some_and(|echo| state.echoes.settle(echo, heard));
             if missing {
-                state.locals(&job.channel)
+                state.locals(&job.item.group)
             } else {
                 Vec::new()
             }
         };
         for local in locals {
-            let _ = self.inbox.put(local, Arc::clone(&job.event), None).await;
+            let event = Arc::clone(&job.event);
+            let _ = self.inbox.put(local, event, None, None).await;
         }
         // A caller that has gone away no longer cares.
         let _ = job.done.send(answer.map(|_| ()));
+        job.item
     }
 }

@@ -1,0 +1,104 @@
+//! Messages that were stored without an event, on purpose: nobody has missed them.
+//!
+//! Whoever compares what was shown with what is stored asks here. The process that stores such a
+//! message notes it, and tells the others within a second, many at a time.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::{sync::Notify, time::sleep};
+use uuid::Uuid;
+
+/// How long a message is remembered: longer than it can be compared.
+const MEMORY: Duration = Duration::from_secs(90);
+
+/// Most messages that are remembered.
+const REMEMBERED: usize = 100_000;
+
+/// How long messages are gathered before others are told.
+const GATHER: Duration = Duration::from_secs(1);
+
+/// The memory of one process.
+#[derive(Default)]
+pub struct Unannounced {
+    /// Whether anybody asks; without, nothing is noted.
+    is_wanted: bool,
+    /// Held for moments only.
+    noted: Mutex<Noted>,
+    /// Told when others are to be told.
+    news: Notify,
+}
+
+#[derive(Default)]
+struct Noted {
+    /// The oldest first.
+    order: VecDeque<(Instant, Uuid)>,
+    ids: HashSet<Uuid>,
+    /// Ours, which others have not been told.
+    untold: Vec<Uuid>,
+}
+
+impl Noted {
+    fn note(&mut self, id: Uuid) {
+        let now = Instant::now();
+        while let Some(&(at, old)) = self.order.front() {
+            if now.duration_since(at) < MEMORY && self.order.len() < REMEMBERED {
+                break;
+            }
+            self.order.pop_front();
+            self.ids.remove(&old);
+        }
+        if self.ids.insert(id) {
+            self.order.push_back((now, id));
+        }
+    }
+}
+
+impl Unannounced {
+    #[must_use]
+    pub fn new(is_wanted: bool) -> Self {
+        Unannounced {
+            is_wanted,
+            ..Unannounced::default()
+        }
+    }
+
+    /// Notes a message that this process has stored without an event.
+    pub fn note(&self, id: Uuid) {
+        if !self.is_wanted {
+            return;
+        }
+        let mut noted = self.noted();
+        noted.note(id);
+        noted.untold.push(id);
+        drop(noted);
+        self.news.notify_one();
+    }
+
+    /// Notes messages of another process.
+    pub fn hear(&self, ids: Vec<Uuid>) {
+        let mut noted = self.noted();
+        for id in ids {
+            noted.note(id);
+        }
+    }
+
+    #[must_use]
+    pub fn contains(&self, id: Uuid) -> bool {
+        self.noted().ids.contains(&id)
+    }
+
+    /// Waits for messages that others have not been told of, and gathers some.
+    pub async fn untold(&self) -> Vec<Uuid> {
+        self.news.notified().await;
+        sleep(GATHER).await;
+        std::mem::take(&mut self.noted().untold)
+    }
+
+    fn noted(&self) -> MutexGuard<'_, Noted> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,264 @@
+//! Whole servers, one of which is cut from Redis: every socket of both sees every stored message
+//! once, each sender's in order.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::{Value, json};
+use tokio::{
+    io::AsyncReadExt,
+    time::{Instant, sleep, timeout},
+};
+
+use super::{cable::Cable, instance::Redis};
+use crate::support::{Connection, Directory, Server, Socket, soon, until};
+
+const BACKENDS: [&str; 2] = ["redis", "redis_pubsub"];
+
+/// Two servers on one database; the second one's link can be cut.
+struct Fleet {
+    redis: Redis,
+    cable: Cable,
+    servers: [Server; 2],
+    id: String,
+}
+
+impl Fleet {
+    async fn start(backend: &str, more: &[(&str, &str)]) -> Option<Self> {
+        let redis = Redis::start().await?;
+        let cable = Cable::to(&redis).await;
+        let directory = Arc::new(Directory::new());
+        let (near, far) = (redis.url(), cable.url());
+        let mut servers = Vec::new();
+        for url in [&near, &far] {
+            let mut flags = vec![("layer.backend", backend), ("layer.hosts", &**url)];
+            flags.extend(more);
+            servers.push(Server::on(Arc::clone(&directory), &flags).await);
+        }
+        let servers: [Server; 2] = servers.try_into().ok()?;
+        let id = servers[0].conversation().await;
+        Some(Fleet {
+            redis,
+            cable,
+            servers,
+            id,
+        })
+    }
+
+    async fn ready(&self) {
+        for server in &self.servers {
+            until("readiness", async || {
+                server.get("/readyz").await.status == 200
+            })
+            .await;
+        }
+    }
+
+    /// Everybody sends, something happens meanwhile, and in the end every socket must have seen all
+    /// that is stored, once and in the order of each sender.
+    async fn talks_through(&self, weather: impl AsyncFnOnce(&Self)) {
+        let mut tasks = Vec::new();
+        let over = Arc::new(tokio::sync::watch::Sender::new(false));
+        let mut sockets = Vec::new();
+        for server in self.servers.iter().chain(&self.servers) {
+            sockets.push(server.socket(&self.id).await);
+        }
+        for (place, socket) in sockets.into_iter().enumerate() {
+            let name = (place < 2).then(|| format!("s{place}"));
+            tasks.push(tokio::spawn(talk(socket, name, over.subscribe())));
+        }
+        sleep(Duration::from_millis(500)).await;
+        weather(self).await;
+        sleep(Duration::from_secs(1)).await;
+        over.send_replace(true);
+        // The last word of each sender tells a listener that it has seen all.
+        for task in tasks {
+            let seen = soon("a listener", task).await.unwrap();
+            let stored = self.servers[0].contents(&self.id).await;
+            let mut missing: Vec<&String> = stored.iter().filter(|it| !seen.contains(it)).collect();
+            missing.truncate(5);
+            assert!(
+                missing.is_empty(),
+                "missing {missing:?} of {}",
+                stored.len()
+            );
+            assert_eq!(seen.len(), stored.len(), "some were seen twice");
+            for sender in ["s0", "s1"] {
+                let numbers: Vec<usize> =
+                    seen.iter().filter_map(|text| count(text, sender)).collect();
+                assert!(numbers.is_sorted(), "{sender}: {numbers:?}");
+            }
+        }
+    }
+}
+
+fn count(text: &str, sender: &str) -> Option<usize> {
+    text.strip_prefix(sender)?.strip_prefix(':')?.parse().ok()
+}
+
+/// Sends numbered messages until the talk is over, and collects what is shown until the last word
+/// of each sender has come.
+async fn talk(
+    mut socket: Socket,
+    name: Option<String>,
+    over: tokio::sync::watch::Receiver<bool>,
+) -> Vec<String> {
+    let (mut seen, mut last_words, mut n) = (Vec::new(), 0, 0);
+    let mut next = Instant::now();
+    let mut said_goodbye = name.is_none();
+    while last_words < 2 {
+        if let Some(name) = &name
+            && !said_goodbye
+            && Instant::now() >= next
+        {
+            said_goodbye = *over.borrow();
+            let content = if said_goodbye {
+                format!("{name} says goodbye")
+            } else {
+                format!("{name}:{n}")
+            };
+            let message = json!({"type": "chat_message", "sender_id": name, "content": content});
+            socket.send(&message).await;
+            n += 1;
+            next = Instant::now() + Duration::from_millis(25);
+        }
+        let Connection { io, buffer } = &mut socket.connection;
+        if buffer.is_empty() {
+            // A frame that has begun is read to its end below.
+            let begun = timeout(Duration::from_millis(10), io.read_buf(buffer)).await;
+            match begun {
+                Ok(read) => assert!(read.unwrap() > 0, "the socket was closed"),
+                Err(_) => continue,
+            }
+        }
+        let shown = socket.json().await;
+        if shown["type"] == "chat_message" {
+            let content = shown["message"]["content"].as_str().unwrap().to_owned();
+            last_words += usize::from(content.ends_with("goodbye"));
+            seen.push(content);
+        }
+    }
+    seen
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_is_cut_from_redis_leaves_no_socket_without_a_message() {
+    for backend in BACKENDS {
+        let Some(fleet) = Fleet::start(backend, &[]).await else {
+            return;
+        };
+        fleet
+            .talks_through(async |fleet| {
+                for _ in 0..2 {
+                    fleet.cable.cut();
+                    sleep(Duration::from_secs(2)).await;
+                    fleet.cable.mend();
+                    fleet.ready().await;
+                }
+            })
+            .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_that_is_half_open_leaves_no_socket_without_a_message() {
+    for backend in BACKENDS {
+        let Some(fleet) = Fleet::start(backend, &[]).await else {
+            return;
+        };
+        fleet
+            .talks_through(async |fleet| {
+                fleet.cable.freeze();
+                sleep(Duration::from_secs(2)).await;
+                fleet.cable.cut();
+                sleep(Duration::from_millis(500)).await;
+                fleet.cable.mend();
+                fleet.ready().await;
+            })
+            .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_comes_back_empty_leaves_no_socket_without_a_message() {
+    for backend in BACKENDS {
+        let Some(fleet) = Fleet::start(backend, &[]).await else {
+            return;
+        };
+        fleet
+            .talks_through(async |fleet| {
+                fleet.redis.kill();
+                sleep(Duration::from_secs(1)).await;
+                fleet.redis.run().await;
+                fleet.ready().await;
+            })
+            .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flush_leaves_every_sender_in_order() {
+    let Some(fleet) = Fleet::start("redis", &[]).await else {
+        return;
+    };
+    fleet
+        .talks_through(async |fleet| {
+            for _ in 0..3 {
+                let _: () = fleet.redis.ask("FLUSHALL").await;
+                sleep(Duration::from_secs(3)).await;
+            }
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_read_mark_is_shown_late_rather_than_never() {
+    for backend in BACKENDS {
+        let Some(fleet) = Fleet::start(backend, &[]).await else {
+            return;
+        };
+        let [near, far] = &fleet.servers;
+        let message = near.stored(&fleet.id, "alice", "hello").await;
+        let (mut here, mut there) = (near.socket(&fleet.id).await, far.socket(&fleet.id).await);
+        fleet.cable.cut();
+        until("the cut", async || far.get("/readyz").await.status == 503).await;
+        let read = json!({"type": "mark_as_read", "message_id": message["id"], "user_id": "bob"});
+        there.send(&read).await;
+        assert_eq!(there.json().await["type"], "message_read");
+        fleet.cable.mend();
+        let late: Value = soon("the mark", here.json()).await;
+        assert_eq!(late["type"], "message_read");
+        assert_eq!(late["message_id"], message["id"]);
+        here.works().await;
+    }
+}
+
+#[tokio::test]
+async fn what_nobody_told_of_is_found_in_the_store_and_rest_messages_are_not() {
+    let Some(fleet) = Fleet::start("redis", &[("layer.sweep_s", "1")]).await else {
+        return;
+    };
+    let [near, far] = &fleet.servers;
+    let mut socket = near.socket(&fleet.id).await;
+    // By REST, on either server: the original does not broadcast these.
+    near.stored(&fleet.id, "alice", "quiet here").await;
+    far.stored(&fleet.id, "alice", "quiet there").await;
+    // As a process that died before it could send.
+    let database = near.directory.database();
+    let id = uuid::Uuid::parse_str(&fleet.id)
+        .unwrap()
+        .simple()
+        .to_string();
+    let sql = format!(
+        "INSERT INTO messages (id, conversation_id, sender_id, content, message_type, created_at, \
+         updated_at, is_deleted) SELECT '{}', '{id}', 'alice', 'unheard', 'text', created_at, \
+         updated_at, 0 FROM messages WHERE content = 'quiet there'",
+        uuid::Uuid::new_v4().simple()
+    );
+    rusqlite::Connection::open(database)
+        .unwrap()
+        .execute(&sql, [])
+        .unwrap();
+    assert_eq!(soon("the sweep", socket.heard()).await, "unheard");
+    assert_eq!(near.metric("chatferry_messages_unheard_total").await, 1.0);
+    socket.works().await;
+}

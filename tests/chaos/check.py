@@ -41,16 +41,19 @@ def judge(run):
     verdict = Verdict()
     rows = {row["id"]: row for row in run.messages}
     stored_once(run, rows, verdict)
+    of = defaultdict(list)
+    for row in run.messages:
+        of[row["conversation_id"]].append(row)
     for connection in run.connections:
         if connection.history is not None:
             genuine(run, rows, connection, (*connection.history, *connection.live), verdict)
             doubled(connection, verdict)
             in_order(run, rows, connection, verdict)
+            missed(run, of[connection.conversation], connection, verdict)
             complete_history(run, rows, connection, connection.asked_at, connection.history, verdict)
     for listing in run.listings:
         genuine(run, rows, listing, listing.messages, verdict)
         complete_history(run, rows, listing, listing.since, listing.messages, verdict)
-    missed(run, rows, verdict)
     receipts(run, verdict)
     typing(run, verdict)
     verdict.add("shut", "sockets that could not be opened again on a fleet that is well", run.shut)
@@ -104,21 +107,21 @@ def in_order(run, rows, connection, verdict):
         sent = run.sent.get(shown.key)
         if sent is None:
             continue
-        sender = shown.key.partition("/")[0]
-        before = newest.get(sent.by)
-        later = latest.get(sender)
+        before, later = newest.get(sent.by), latest.get(sent.sender)
         overtaken = None
         if before and before.number > sent.number:
             overtaken = before
         elif later and later.by != sent.by and sent.shown_at is not None and sent.shown_at < later.at:
             overtaken = later
-        if overtaken and not by_clock(run, rows, shown, overtaken):
+        if overtaken and run.is_late_for_good(sent):
+            verdict.figures["shown late, as only the tables knew of it"] += 1
+        elif overtaken and not by_clock(run, rows, shown, overtaken):
             way = "in the history" if shown.id in history else f"at {shown.at:.2f} s"
             found.append(f"{sent.told()} {way} after {overtaken.told()}")
         if not before or before.number < sent.number:
             newest[sent.by] = sent
         if not later or later.at < sent.at:
-            latest[sender] = sent
+            latest[sent.sender] = sent
     verdict.add("out of order on Django" if connection.django else "out of order", connection, found)
 
 
@@ -143,25 +146,41 @@ def complete_history(run, rows, where, since, messages, verdict):
     verdict.add("lacking in a history", where, known)
 
 
-def missed(run, rows, verdict):
-    """A socket that was open at the end has seen every message of its conversation, but what no socket is owed."""
-    of = defaultdict(list)
-    for row in rows.values():
-        of[row["conversation_id"]].append(row)
-    for connection in run.connections:
-        if not connection.lasted:
+def missed(run, rows, connection, verdict):
+    """A socket that was open at the end has seen every message of its conversation, but what no socket is owed.
+
+    One that was closed before has not passed over any: it has seen none that is later, and of the same sender.
+    """
+    seen = {m.id for m in (*connection.history, *connection.live)}
+    newest, latest = latest_shown(run, connection)
+    kinds = defaultdict(list)
+    for row in rows:
+        sent = run.sent.get(record.key_of(row["content"]))
+        if row["id"] in seen or not sent:
             continue
-        seen = {m.id for m in (*connection.history, *connection.live)}
-        kinds = defaultdict(list)
-        for row in of[connection.conversation]:
-            sent = run.sent.get(record.key_of(row["content"]))
-            if row["id"] not in seen and sent:
-                kinds[kind_of_miss(connection, sent)].append(sent.told())
-        for kind, found in kinds.items():
-            if kind.startswith("missed"):
-                verdict.add(kind, connection, sorted(found))
-            else:
-                verdict.figures[kind] += len(found)
+        if connection.lasted:
+            kinds[kind_of_miss(connection, sent)].append(sent.told())
+        elif not connection.django and not run.is_late_for_good(sent):
+            before, later = newest.get(sent.by), latest.get(sent.sender)
+            if before and before.number > sent.number:
+                kinds["passed over"].append(f"{sent.told()} before {before.told()}")
+            elif later and later.by != sent.by and sent.shown_at is not None and sent.shown_at < later.at:
+                kinds["passed over"].append(f"{sent.told()} before {later.told()}")
+    for kind, found in kinds.items():
+        if kind.startswith(("missed", "passed")):
+            verdict.add(kind, connection, sorted(found))
+        else:
+            verdict.figures[kind] += len(found)
+
+
+def latest_shown(run, connection):
+    """Of what a connection has shown: the last of each connection of a sender, and the last of each sender."""
+    newest, latest = {}, {}
+    for shown in (*connection.history, *connection.live):
+        if sent := run.sent.get(shown.key):
+            newest[sent.by] = max(sent, newest.get(sent.by, sent), key=lambda one: one.number)
+            latest[sent.sender] = max(sent, latest.get(sent.sender, sent), key=lambda one: one.at)
+    return newest, latest
 
 
 def kind_of_miss(connection, sent):

@@ -190,6 +190,7 @@ async def database_lock(fleet, _fault):
 async def process_kill(fleet, fault):
     process = fleet.processes[fault.target]
     process.kill()
+    fleet.ended(process.name)
     try:
         yield
     finally:
@@ -217,6 +218,7 @@ async def process_drain(fleet, fault):
             await asyncio.sleep(0.1)
         else:
             fleet.complain(f"{process.name} does not end within {DRAIN_S} s of SIGTERM")
+        fleet.ended(process.name)
         if process.exit_code() not in (0, None):
             fleet.complain(f"{process.name} ended with {process.exit_code()} on SIGTERM")
         yield

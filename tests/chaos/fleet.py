@@ -25,6 +25,8 @@ class Fleet:
         self.began = time.monotonic()
         self.complaints = []
         self.events = (directory / "events.jsonl").open("w", encoding="utf-8")
+        #: When processes ended, which the checker reads too.
+        self.ends = (directory / "ends.jsonl").open("w", encoding="utf-8")
         self.database = databases.KINDS[plan.database](directory)
         self.redis = redises.Group(plan, directory)
         self.ports = {server: free_port() for server in plan.servers}
@@ -114,6 +116,10 @@ class Fleet:
         self.events.write(json.dumps({"t": round(self.now(), 2), "e": event, "text": text}) + "\n")
         self.events.flush()
 
+    def ended(self, server):
+        self.ends.write(json.dumps({"t": round(self.now(), 4), "server": server}) + "\n")
+        self.ends.flush()
+
     def complain(self, text):
         self.note("complaint", text)
         self.complaints.append(text)
@@ -124,6 +130,7 @@ class Fleet:
             await asyncio.sleep(0.2)
             for process in self.processes.values():
                 if process.up and process.exit_code() is not None:
+                    self.ended(process.name)
                     self.complain(f"{process.name} ended by itself with {process.exit_code()}: {process.log_end()[-300:]}")
                     process.start()
 
@@ -141,6 +148,7 @@ class Fleet:
         self.redis.end()
         self.database.end()
         self.events.close()
+        self.ends.close()
 
 
 async def status(port, path):

@@ -29,6 +29,12 @@ class Sent:
     #: When anybody saw it first: shown by a socket, in a history or list, or in an answer of REST.
     shown_at: float | None = None
     shown_by: str = ""
+    #: When first on a connection to each server.
+    shown_on: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def sender(self):
+        return self.key.partition("/")[0]
 
     def told(self):
         way = "by REST" if self.rest else f"on connection {self.by[1]} of {self.by[0]}"
@@ -92,6 +98,7 @@ class Listing:
     """An answer to GET messages/."""
 
     client: str
+    server: str
     conversation: str
     since: float
     at: float
@@ -115,6 +122,16 @@ class Record:
     errors: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     messages: list[dict] = field(default_factory=list)
     receipts: list[dict] = field(default_factory=list)
+    #: Server, and the times at which its process ended.
+    ends: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+    def is_late_for_good(self, sent):
+        """Whether nobody can be held to when the message is shown: Django tells of it once or never, or its process
+        ended before anybody elsewhere was shown it, and only the tables knew of it then."""
+        if on_django(sent.server):
+            return True
+        end = next((end for end in self.ends[sent.server] if end > sent.at), None)
+        return end is not None and not any(at < end for server, at in sent.shown_on.items() if server != sent.server)
 
 
 def key_of(content):
@@ -131,6 +148,9 @@ def read(directory):
         for row in map(json.loads, lines):
             into = record.messages if row["table"] == "messages" else record.receipts
             into.append({name: bare(value) if name.endswith("id") and name not in ("sender_id", "user_id") else value for name, value in row.items()})
+    for line in (directory / "ends.jsonl").read_text().splitlines():
+        end = json.loads(line)
+        record.ends[end["server"]].append(end["t"])
     note_first_shown(record)
     return record
 
@@ -140,7 +160,7 @@ class Reader:
 
     def __init__(self, record):
         self.record = record
-        self.client = self.conversation = None
+        self.client = self.conversation = self.asked = None
         self.connection = None
 
     def take(self, events):
@@ -214,11 +234,11 @@ class Reader:
             self.record.marks[event["user"]].done_at = event["t"]
 
     def on_asking(self, event):
-        pass
+        self.asked = event["server"]
 
     def on_listed(self, event):
         conversation, messages = bare(event["conversation"]), shown_of(event["t"], event["messages"])
-        self.record.listings.append(Listing(self.client, conversation, event["since"], event["t"], messages))
+        self.record.listings.append(Listing(self.client, self.asked, conversation, event["since"], event["t"], messages))
 
 
 def shown_of(at, messages):
@@ -226,16 +246,18 @@ def shown_of(at, messages):
 
 
 def note_first_shown(record):
-    def note(key, at, by):
-        sent = record.sent.get(key)
-        if sent and (sent.shown_at is None or at < sent.shown_at):
-            sent.shown_at, sent.shown_by = at, by
+    def note(key, at, by, server=""):
+        if sent := record.sent.get(key):
+            if sent.shown_at is None or at < sent.shown_at:
+                sent.shown_at, sent.shown_by = at, by
+            sent.shown_on[server] = min(at, sent.shown_on.get(server, at))
 
     for connection in record.connections:
         for shown in (*(connection.history or ()), *connection.live):
-            note(shown.key, shown.at, connection.client)
+            note(shown.key, shown.at, connection.client, connection.server)
     for listing in record.listings:
         for shown in listing.messages:
-            note(shown.key, shown.at, listing.client)
+            note(shown.key, shown.at, listing.client, listing.server)
     for _, key, client, at in record.acknowledged:
-        note(key, at, client)
+        # By the process it was sent to.
+        note(key, at, client, record.sent[key].server)

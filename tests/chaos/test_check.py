@@ -20,7 +20,7 @@ class Story:
 
     def __init__(self):
         self.logs = {"s0": [], "s1": []}
-        self.rows = []
+        self.rows, self.ends = [], []
         self.time = 0.0
         for place, name in enumerate(self.logs):
             self.logs[name].append({"e": "client", "client": name, "kind": "socket", "conversation": CONVERSATION})
@@ -60,6 +60,7 @@ class Story:
             for name, events in self.logs.items():
                 write(Path(directory) / f"client-{name}.jsonl", events)
             write(Path(directory) / "tables.jsonl", self.rows)
+            write(Path(directory) / "ends.jsonl", self.ends)
             return check.judge(record.read(Path(directory))).counts()
 
 
@@ -164,6 +165,44 @@ class Checker(unittest.TestCase):
             self.story.show("s0", number=number, n=2)
             self.story.show("s1", number=number)
         self.finds()
+
+    def close(self, client):
+        self.story.note(client, "close", n=1, code=1006, reason="")
+        self.story.note(client, "connect", n=2, server="chatferry-1")
+
+    def test_a_message_passed_over_by_a_socket_that_is_closed_by_now(self):
+        self.story.say(1, "s0")
+        self.story.say(2, "s0", "s1")
+        self.close("s1")
+        self.story.note("s1", "history", n=2, messages=in_history(1, 2))
+        self.finds(passed_over=1)
+
+    def test_the_last_messages_before_a_socket_is_closed_are_not_passed_over(self):
+        self.story.say(1, "s0", "s1")
+        self.story.say(2, "s0")
+        self.close("s1")
+        self.story.note("s1", "history", n=2, messages=in_history(1, 2))
+        self.finds()
+
+    def end_a_process_that_only_the_tables_heard(self, *clients):
+        self.story.say(1, *clients)
+        self.story.ends.append({"t": self.story.time, "server": "chatferry-0"})
+        self.story.note("s0", "close", n=1, code=1006, reason="")
+        self.story.note("s0", "connect", n=2, server="chatferry-1")
+        self.story.note("s0", "history", n=2, messages=in_history(1))
+        self.story.send(2, n=2)
+        self.story.store(2)
+        self.story.show("s0", number=2, n=2)
+        self.story.show("s1", number=2)
+
+    def test_what_only_the_tables_knew_when_a_process_ended_may_be_late(self):
+        self.end_a_process_that_only_the_tables_heard("s0")
+        self.story.show("s1", number=1)
+        self.finds()
+
+    def test_but_it_is_owed(self):
+        self.end_a_process_that_only_the_tables_heard("s0")
+        self.finds(missed=1)
 
     def test_a_message_shown_and_not_stored(self):
         self.story.send(1)

@@ -145,7 +145,7 @@ def in_process(options, seed):
         out, err = process.communicate(timeout=options.seconds + options.settle_s + SPARE_S)
         return json.loads(out.splitlines()[-1])
     except (subprocess.TimeoutExpired, ValueError, IndexError) as error:
-        said = err[-1500:] if isinstance(error, (ValueError, IndexError)) else str(error)
+        said = "\n".join(err.splitlines()[-4:]) if isinstance(error, (ValueError, IndexError)) else str(error)
         return {"seed": seed, "failed": f"seed {seed}: the run broke: {said}"}
     finally:
         shell.stop(process)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import databases
 import redises
+import shell
 from links import Link
 from processes import Process
 from servers import PATIENT, REFERENCE, free_port, migrate_reference
@@ -81,17 +82,21 @@ class Fleet:
         await asyncio.gather(self.database.start(), self.redis.start())
         for link in self.links.values():
             await link.open()
-        # The first Chatferry makes the tables.
+        await asyncio.to_thread(self.migrate)
         for server in self.plan.chatferries:
             self.processes[server].start()
             await self.is_ready(server, "/readyz")
-        if self.plan.djangos:
-            url = self.database.url(self.database.port)
-            await asyncio.to_thread(migrate_reference, url)
         for server in self.plan.djangos:
             self.processes[server].start()
         for server in self.plan.djangos:
             await self.is_ready(server, "/api/chat/users/nobody/conversations/")
+
+    def migrate(self):
+        """Makes the tables: by Chatferry, and Django's notes about them."""
+        url = self.database.url(self.database.port)
+        shell.run(self.binary, "migrate", cwd=self.directory, DATABASE_URL=url)
+        if self.plan.djangos:
+            migrate_reference(url)
 
     async def is_ready(self, server, path):
         for _ in range(10 * START_S):

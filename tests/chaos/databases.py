@@ -22,6 +22,8 @@ from servers import free_port
 
 #: Of the file system of a server's files, and of an SQLite file.
 SERVER_SIZE, FILE_SIZE = "600m", "200m"
+#: Bytes that a full file system takes yet.
+SLACK = 1 << 16
 #: Clients are not administrators, who may write to a read-only server.
 ACCOUNT = "".join(
     f"CREATE USER IF NOT EXISTS 'chat'@'{host}' IDENTIFIED BY '';\nGRANT ALL ON chat.* TO 'chat'@'{host}';\n"
@@ -38,23 +40,27 @@ class Disk:
     """A directory that can be full."""
 
     def __init__(self, directory, size):
-        self.directory = Path(directory)
+        self.directory, self.size = Path(directory), size
         self.directory.mkdir(parents=True)
-        command = ("mount", "-t", "tmpfs", "-o", f"size={size},mode=0755", "chaos", self.directory)
-        self.mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
+        self.mounted = self._mount(f"size={size},mode=0755")
+
+    def _mount(self, options):
+        command = ("mount", "-t", "tmpfs", "-o", options, "chaos", self.directory)
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
     @contextlib.contextmanager
     def full(self):
+        """Makes the file system as small as what is in it: nothing needs to be written for that."""
         if not self.mounted:
             raise Unable("no file system may be mounted")
-        filler = self.directory / "filler"
+        now = os.statvfs(self.directory)
+        used = (now.f_blocks - now.f_bfree) * now.f_frsize
+        if not self._mount(f"remount,size={used + SLACK}"):
+            raise Unable("the file system cannot be made smaller")
         try:
-            with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
-                while True:
-                    file.write(bytes(1 << 16))
             yield
         finally:
-            filler.unlink()
+            self._mount(f"remount,size={self.size}")
 
     def remove(self):
         if self.mounted:

@@ -43,7 +43,7 @@ def arguments():
     parser.add_argument("--database", choices=plans.DATABASES)
     parser.add_argument("--redis", choices=plans.REDISES)
     parser.add_argument("--django", action=argparse.BooleanOptionalAction, help="two Django processes beside")
-    parser.add_argument("--only", nargs="+", metavar="KIND", help="faults whose names begin so")
+    parser.add_argument("--only", nargs="+", metavar="KIND", help="faults whose names begin so; link.cut@:redis holds for their targets too")
     parser.add_argument("--sabotage", choices=sabotage.KINDS, help="no faults, but servers that lie")
     parser.add_argument("--calm", action="store_true", help="no faults")
     parser.add_argument("--plan", action="store_true", help="print the plan and end")

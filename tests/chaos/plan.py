@@ -126,13 +126,14 @@ def make(seed, seconds, backend=None, database=None, redis=None, django=None, on
 
 
 def faults(plan, rng, only):
-    kinds = [kind for kind in KINDS if possible(kind, plan) and (not only or any(kind.startswith(o) for o in only))]
+    allowed = {kind: allowed_targets(kind, plan, only) for kind in KINDS if possible(kind, plan)}
+    kinds = [kind for kind, found in allowed.items() if found]
     weights = [KINDS[kind].weight for kind in kinds]
     planned, free_from, at = [], {}, QUIET_S + rng.uniform(0, 1)
     while kinds:
         kind = rng.choices(kinds, weights)[0]
         lasts = rng.uniform(*KINDS[kind].lasts_s)
-        target, detail = rng.choice(targets(kind, plan)), details(kind, rng)
+        target, detail = rng.choice(allowed[kind]), details(kind, rng)
         # Alone, or while this one lasts.
         overlaps = rng.random() < 0.4
         after = at + (rng.uniform(0.1, max(lasts, 0.5)) if overlaps else lasts + rng.uniform(0.5, 4))
@@ -145,6 +146,15 @@ def faults(plan, rng, only):
             free_from[subject] = at + lasts + 1.5
         at = after
     return planned
+
+
+def allowed_targets(kind, plan, only):
+    """`only` are beginnings of kinds; after an `@` follows what the target must hold, as in `link.cut@:redis`."""
+    found = targets(kind, plan)
+    if not only:
+        return found
+    wanted = [part for start, _, part in (one.partition("@") for one in only) if kind.startswith(start)]
+    return [target for target in found if any(part in target for part in wanted)]
 
 
 def possible(kind, plan):

@@ -34,7 +34,7 @@ def arguments():
     parser.add_argument("--binary", type=Path, required=True)
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--seed", type=int)
-    which.add_argument("--seeds", help="FIRST-LAST: each a run of its own")
+    which.add_argument("--seeds", type=seeds, help="FIRST-LAST or one,two,three: each a run of its own")
     parser.add_argument("--jobs", type=int, default=2, help="runs side by side")
     parser.add_argument("--seconds", type=float, default=40, help="in which faults are made")
     parser.add_argument("--rate", type=float, default=60, help="messages in a second, all clients together")
@@ -50,8 +50,15 @@ def arguments():
     parser.add_argument("--keep", type=Path, help="directory for logs and tables; without it those of failed runs are kept")
     parser.add_argument("--json", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.keep and options.keep.exists() and any(options.keep.iterdir()):
+        parser.error(f"{options.keep} is not empty")
     options.calm = options.calm or bool(options.sabotage)
     return options
+
+
+def seeds(text):
+    first, dash, last = text.partition("-")
+    return list(range(int(first), int(last) + 1)) if dash else [int(seed) for seed in text.split(",")]
 
 
 def say(text):
@@ -110,11 +117,10 @@ def outcome(verdict):
 
 def many(options):
     """Each seed in a process of its own. Prints one line for each, then sums."""
-    first, _, last = options.seeds.partition("-")
-    seeds, began = range(int(first), int(last or first) + 1), time.monotonic()
+    began = time.monotonic()
     with ThreadPoolExecutor(options.jobs) as pool:
         verdicts = []
-        for verdict in pool.map(lambda seed: in_process(options, seed), seeds):
+        for verdict in pool.map(lambda seed: in_process(options, seed), options.seeds):
             say(verdict.get("failed") or outcome(verdict))
             verdicts.append(verdict)
     good = [verdict for verdict in verdicts if "failed" not in verdict]

@@ -234,14 +234,14 @@ def typing(run, verdict):
 
 def figures(run, verdict):
     opened = [connection for connection in run.connections if connection.history is not None]
-    verdict.figures |= {
+    verdict.figures.update({
         "sent": len(run.sent),
         "stored": len(run.messages),
         "receipts": len(run.receipts),
         "connections": len(opened),
         "open at the end": sum(connection.lasted for connection in opened),
         "frames": sum(len(connection.live) for connection in opened),
-    }
+    })
     for text, count in run.errors.items():
         verdict.figures[f"error: {text}"] += count
 

@@ -30,6 +30,8 @@ FILLERS = ("", "", "", "", " 안녕하세요 😀", " \\\"quoted\\\"\n", " " + "
 #: Share of what sockets do that marks a message as read, and that types.
 MARKS, TYPES = 0.10, 0.05
 BACKOFF_S = (0.1, 2.0)
+#: A browser is patient; what hangs is let go by its link in the end.
+OPEN_S = 60
 REST_TIMEOUT_S = 10
 #: Recent messages that may be marked as read.
 RECENT = 20
@@ -107,7 +109,7 @@ class Socket(Speaker):
         url = f"ws://127.0.0.1:{self.ports[self.server]}/ws/chat/{self.conversation}/"
         options = {"max_size": None, "max_queue": None, "ping_interval": None, "compression": None}
         try:
-            async with websockets.connect(url, open_timeout=10, close_timeout=1, **options) as socket:
+            async with websockets.connect(url, open_timeout=OPEN_S, close_timeout=1, **options) as socket:
                 async for text in socket:
                     self.take(n, json.loads(text))
                     if self.seen is not None and not opened:

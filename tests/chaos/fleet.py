@@ -23,7 +23,7 @@ class Fleet:
 
     def __init__(self, plan, binary, directory):
         self.plan, self.binary, self.directory = plan, Path(binary).resolve(), directory
-        self.began = time.monotonic()
+        self.began, self.plan_from_s = time.monotonic(), 0
         self.complaints = []
         self.events = (directory / "events.jsonl").open("w", encoding="utf-8")
         #: When processes ended, which the checker reads too.
@@ -108,14 +108,19 @@ class Fleet:
         raise RuntimeError(f"{server} does not start: {self.processes[server].log_end()}")
 
     def begin(self):
-        """The clock of the plan starts."""
+        """The clock of all logs starts."""
         self.began = time.monotonic()
+
+    def ready(self):
+        """The clock of the plan starts: its faults are made on sockets that are open."""
+        self.plan_from_s = self.now()
 
     def now(self):
         return time.monotonic() - self.began
 
     async def at(self, seconds):
-        await asyncio.sleep(max(0, seconds - self.now()))
+        """Waits for a time of the plan."""
+        await asyncio.sleep(max(0, self.plan_from_s + seconds - self.now()))
 
     def note(self, event, text):
         self.events.write(json.dumps({"t": round(self.now(), 2), "e": event, "text": text}) + "\n")

@@ -28,7 +28,9 @@ class Verdict:
         """One violation: `found` are texts, one for each message or receipt that is concerned."""
         if found := list(found):
             more = [f"and {len(found) - EVIDENCE} more"] if len(found) > EVIDENCE else []
-            self.violations.append({"kind": kind, "count": len(found), "subject": str(subject), "evidence": found[:EVIDENCE] + more})
+            self.violations.append(
+                {"kind": kind, "count": len(found), "subject": str(subject), "evidence": found[:EVIDENCE] + more}
+            )
 
     def counts(self):
         counts = Counter()
@@ -65,20 +67,37 @@ def stored_once(run, rows, verdict):
     by_key = defaultdict(list)
     for row in rows.values():
         by_key[record.key_of(row["content"])].append(row)
-    verdict.add("stored twice", "messages", (f"{key}: rows {[row['id'] for row in found]}" for key, found in by_key.items() if len(found) > 1))
-    verdict.add("invented", "rows that nobody sent", (told(row) for key, found in by_key.items() if key not in run.sent for row in found))
+    verdict.add(
+        "stored twice",
+        "messages",
+        (f"{key}: rows {[row['id'] for row in found]}" for key, found in by_key.items() if len(found) > 1),
+    )
+    verdict.add(
+        "invented",
+        "rows that no client sent",
+        (describe(row) for key, found in by_key.items() if key not in run.sent for row in found),
+    )
     strayed = ((run.sent[key], row) for key, found in by_key.items() if key in run.sent for row in found)
-    wrong = (f"{sent.told()}: {told(row)}" for sent, row in strayed if row["conversation_id"] != sent.conversation)
+    wrong = (
+        f"{sent.describe()}: {describe(row)}" for sent, row in strayed if row["conversation_id"] != sent.conversation
+    )
     verdict.add("stored elsewhere", "rows in another conversation than they were sent to", wrong)
-    lost = (f"{key} ({number}), 201 to {client} at {at:.2f} s" for number, key, client, at in run.acknowledged if number not in rows)
+    lost = (
+        f"{key} ({number}), 201 to {client} at {at:.2f} s"
+        for number, key, client, at in run.acknowledged
+        if number not in rows
+    )
     verdict.add("acknowledged and not stored", "answers of REST", lost)
 
 
 def genuine(run, rows, where, messages, verdict):
-    """What is shown is stored, in this conversation, with this content."""
+    """Compares each message shown with its row: id, conversation, sender and content."""
     for kind, differs in (
         ("shown and not stored", lambda row, _: row is None),
-        ("shown otherwise than stored", lambda row, m: row and (row["content"], row["sender_id"]) != (m.content, m.sender)),
+        (
+            "shown otherwise than stored",
+            lambda row, m: row and (row["content"], row["sender_id"]) != (m.content, m.sender),
+        ),
         ("shown elsewhere", lambda row, _: row and row["conversation_id"] != where.conversation),
     ):
         found = (f"{m.key} ({m.id}) at {m.at:.2f} s" for m in messages if differs(rows.get(m.id), m))
@@ -98,7 +117,7 @@ def doubled(connection, verdict):
 def in_order(run, rows, connection, verdict):
     """Of two messages of one sender, the first comes first.
 
-    Which one is first nobody can doubt: both were sent on one connection, or one was seen before the other was sent.
+    The first is known: both were sent on one connection, or one was seen before the other was sent.
     """
     history = {m.id for m in connection.history}
     stream = [*connection.history, *(m for m in connection.live if m.id not in history)]
@@ -117,7 +136,7 @@ def in_order(run, rows, connection, verdict):
             verdict.figures["shown late, as only the tables knew of it"] += 1
         elif overtaken and not by_clock(run, rows, shown, overtaken):
             way = "in the history" if shown.id in history else f"at {shown.at:.2f} s"
-            found.append(f"{sent.told()} {way} after {overtaken.told()}")
+            found.append(f"{sent.describe()} {way} after {overtaken.describe()}")
         if not before or before.number < sent.number:
             newest[sent.by] = sent
         if not later or later.at < sent.at:
@@ -126,7 +145,7 @@ def in_order(run, rows, connection, verdict):
 
 
 def by_clock(run, rows, shown, overtaken):
-    """Whether the table itself has the two the other way round: the clocks of two processes differed.
+    """Holds if the table itself has the two the other way round: the clocks of two processes differed.
 
     On one connection no clock is an excuse.
     """
@@ -142,7 +161,7 @@ def complete_history(run, rows, where, since, messages, verdict):
     have = {m.id for m in messages}
     found = (row for row in rows.values() if row["conversation_id"] == where.conversation and row["id"] not in have)
     lacking = (run.sent.get(record.key_of(row["content"])) for row in found)
-    known = (sent.told() for sent in lacking if sent and sent.shown_at is not None and sent.shown_at < since)
+    known = (sent.describe() for sent in lacking if sent and sent.shown_at is not None and sent.shown_at < since)
     verdict.add("lacking in a history", where, known)
 
 
@@ -159,13 +178,13 @@ def missed(run, rows, connection, verdict):
         if row["id"] in seen or not sent:
             continue
         if connection.lasted:
-            kinds[kind_of_miss(connection, sent)].append(sent.told())
+            kinds[kind_of_miss(connection, sent)].append(sent.describe())
         elif not connection.django and not run.is_late_for_good(sent):
             before, later = newest.get(sent.by), latest.get(sent.sender)
             if before and before.number > sent.number:
-                kinds["passed over"].append(f"{sent.told()} before {before.told()}")
+                kinds["passed over"].append(f"{sent.describe()} before {before.describe()}")
             elif later and later.by != sent.by and sent.shown_at is not None and sent.shown_at < later.at:
-                kinds["passed over"].append(f"{sent.told()} before {later.told()}")
+                kinds["passed over"].append(f"{sent.describe()} before {later.describe()}")
     for kind, found in kinds.items():
         if kind.startswith(("missed", "passed")):
             verdict.add(kind, connection, sorted(found))
@@ -196,21 +215,37 @@ def receipts(run, verdict):
     stored = Counter((row["message_id"], row["user_id"]) for row in run.receipts)
     verdict.add("receipt stored twice", "rows", (f"{key}: {count}" for key, count in stored.items() if count > 1))
     invented = (str(key) for key in stored if key[1] not in run.marks or run.marks[key[1]].message != key[0])
-    verdict.add("receipt invented", "rows that nobody asked for", invented)
-    lost = (f"{m.user}, done at {m.done_at:.2f} s" for m in run.marks.values() if m.done_at is not None and (m.message, m.user) not in stored)
+    verdict.add("receipt invented", "rows that no client asked for", invented)
+    lost = (
+        f"{m.user}, done at {m.done_at:.2f} s"
+        for m in run.marks.values()
+        if m.done_at is not None and (m.message, m.user) not in stored
+    )
     verdict.add("receipt shown and not stored", "marks", lost)
     lasted = {(connection.client, connection.n) for connection in run.connections if connection.lasted}
     # Those whose process has lived on, and can be held to it.
-    owed = [m for m in run.marks.values() if m.by in lasted and m.done_at is not None and m.conversation and not record.on_django(m.server)]
+    owed = [
+        m
+        for m in run.marks.values()
+        if m.by in lasted and m.done_at is not None and m.conversation and not record.on_django(m.server)
+    ]
     for connection in run.connections:
         where = " on Django" if connection.django else ""
         shown = Counter((message, user) for _, message, user in connection.reads)
-        verdict.add(f"receipt doubled{where}", connection, (f"{key}: {count} times" for key, count in shown.items() if count > 1))
+        verdict.add(
+            f"receipt doubled{where}",
+            connection,
+            (f"{key}: {count} times" for key, count in shown.items() if count > 1),
+        )
         verdict.add("receipt shown and not stored", connection, (f"{key}" for key in shown if key not in stored))
         verdict.add(f"receipt out of order{where}", connection, overtaken_receipts(run, connection))
         if connection.lasted and not connection.django:
             due = (m for m in owed if m.conversation == connection.conversation and m.at > connection.history_at)
-            verdict.add("receipt missed", connection, (f"{m.user}, marked at {m.at:.2f} s on {m.server}" for m in due if (m.message, m.user) not in shown))
+            verdict.add(
+                "receipt missed",
+                connection,
+                (f"{m.user}, marked at {m.at:.2f} s on {m.server}" for m in due if (m.message, m.user) not in shown),
+            )
 
 
 def overtaken_receipts(run, connection):
@@ -234,19 +269,21 @@ def typing(run, verdict):
 
 def figures(run, verdict):
     opened = [connection for connection in run.connections if connection.history is not None]
-    verdict.figures.update({
-        "sent": len(run.sent),
-        "stored": len(run.messages),
-        "receipts": len(run.receipts),
-        "connections": len(opened),
-        "open at the end": sum(connection.lasted for connection in opened),
-        "frames": sum(len(connection.live) for connection in opened),
-    })
+    verdict.figures.update(
+        {
+            "sent": len(run.sent),
+            "stored": len(run.messages),
+            "receipts": len(run.receipts),
+            "connections": len(opened),
+            "open at the end": sum(connection.lasted for connection in opened),
+            "frames": sum(len(connection.live) for connection in opened),
+        }
+    )
     for text, count in run.errors.items():
         verdict.figures[f"error: {text}"] += count
 
 
-def told(row):
+def describe(row):
     return f"{record.key_of(row['content'])} ({row['id']}, sender {row['sender_id']}, created at {row['created_at']})"
 
 
@@ -257,7 +294,12 @@ def main():
     options = parser.parse_args()
     verdict = judge(record.read(options.directory))
     if options.json:
-        print(json.dumps({"violations": verdict.violations, "counts": verdict.counts(), "figures": dict(verdict.figures)}, ensure_ascii=False))
+        print(
+            json.dumps(
+                {"violations": verdict.violations, "counts": verdict.counts(), "figures": dict(verdict.figures)},
+                ensure_ascii=False,
+            )
+        )
     else:
         for violation in verdict.violations:
             print(f"{violation['kind']} ({violation['count']}): {violation['subject']}")

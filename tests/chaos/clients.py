@@ -26,7 +26,7 @@ import httpx
 import websockets
 
 #: Of messages: most are short.
-FILLERS = ("", "", "", "", " 안녕하세요 😀", " \\\"quoted\\\"\n", " " + "x" * 200, " " + "긴" * 3000)
+FILLERS = ("", "", "", "", " 안녕하세요 😀", ' \\"quoted\\"\n', " " + "x" * 200, " " + "긴" * 3000)
 #: Share of what sockets do that marks a message as read, and that types.
 MARKS, TYPES = 0.10, 0.05
 BACKOFF_S = (0.1, 2.0)
@@ -102,7 +102,7 @@ class Socket(Speaker):
             backoff = min(2 * backoff, BACKOFF_S[1])
 
     async def connect(self):
-        """Whether the history came before it ended."""
+        """Returns true if the history came before the connection ended."""
         n, opened = self.connection, False
         self.server = self.other() if self.rng.random() < 0.1 else self.home
         self.log.note("connect", n=n, server=self.server)

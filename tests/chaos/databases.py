@@ -225,7 +225,9 @@ class Postgres(Server):
         options = ("-N", "-U", "chat", "-A", "trust", "-E", "UTF8", "--no-locale")
         services.prepare(home, *cls.account(), cls.programs() / "initdb", *options, home / "data")
         single = (cls.programs() / "postgres", "--single", "-D", home / "data", "postgres")
-        made = subprocess.run((*cls.account(), *single), input="CREATE DATABASE chat\n", text=True, capture_output=True, check=False)
+        made = subprocess.run(
+            (*cls.account(), *single), input="CREATE DATABASE chat\n", text=True, capture_output=True, check=False
+        )
         if made.returncode:
             raise shell.Failed(f"no database could be made: {made.stderr[-2000:]}")
 
@@ -233,7 +235,17 @@ class Postgres(Server):
         if self.account():
             shutil.chown(self.home, "postgres", "postgres")
         options = ("-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200", "-c", "shared_buffers=32MB")
-        return (*self.account(), self.programs() / "postgres", "-D", self.home / "data", "-p", str(self.port), "-k", self.home, *options)
+        return (
+            *self.account(),
+            self.programs() / "postgres",
+            "-D",
+            self.home / "data",
+            "-p",
+            str(self.port),
+            "-k",
+            self.home,
+            *options,
+        )
 
     @contextlib.asynccontextmanager
     async def is_read_only(self):
@@ -246,7 +258,9 @@ class Postgres(Server):
 
     async def make_read_only(self, on):
         """For new sessions, and the old ones end."""
-        others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'chat' AND pid <> pg_backend_pid()"
+        others = (
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'chat' AND pid <> pg_backend_pid()"
+        )
         for sql in ("SET default_transaction_read_only = off", others):
             await asyncio.to_thread(self.alter, f"ALTER DATABASE chat SET default_transaction_read_only = {on}", sql)
 

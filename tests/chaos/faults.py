@@ -1,11 +1,11 @@
 """Makes the faults of a plan on a fleet, and heals them. Each kind is one function, a context manager: the fault lasts
-as long as its body. What it makes is told by the plan's words alone."""
+as long as its body. Only the words of the plan decide what it makes."""
 
 import asyncio
 import contextlib
-import os
 import random
 import resource
+from pathlib import Path
 
 import redis
 from databases import Unable
@@ -244,7 +244,7 @@ async def process_files(fleet, fault):
     """It may open no further file."""
     pid = fleet.processes[fault.target].pid
     try:
-        open_now = len(os.listdir(f"/proc/{pid}/fd"))
+        open_now = len(list(Path(f"/proc/{pid}/fd").iterdir()))
         soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (open_now, hard))
     except OSError as error:

@@ -61,6 +61,8 @@ class Fleet:
         settings = {
             "SERVER__BIND": f"127.0.0.1:{self.ports[server]}",
             "SERVER__DRAIN_S": str(DRAIN_S),
+            # One that is started while the database is away must not give up.
+            "STORE__WAIT_S": "600",
             "LAYER__BACKEND": self.plan.backend,
             "LAYER__HOSTS": ",".join(hosts),
             # So that what came by REST is held to the same as the rest.
@@ -141,7 +143,9 @@ class Fleet:
             for process in self.processes.values():
                 if process.up and process.exit_code() is not None:
                     self.ended(process.name)
-                    self.complain(f"{process.name} ended by itself with {process.exit_code()}: {process.log_end()[-300:]}")
+                    self.complain(
+                        f"{process.name} ended by itself with {process.exit_code()}: {process.log_end()[-300:]}"
+                    )
                     process.start()
 
     def read_logs(self):

@@ -58,7 +58,7 @@ class Fault:
     lasts_s: float
     kind: str
     target: str = ""
-    #: What else the kind needs to know: a direction, seconds.
+    #: A direction or seconds, for kinds that need one.
     detail: str | float = ""
 
     def __str__(self):
@@ -90,7 +90,9 @@ class Plan:
 
     @property
     def redis_hosts(self):
-        return {"one": ["redis"], "three": ["redis-0", "redis-1", "redis-2"], "sentinel": ["redis-0", "redis-1"]}[self.redis]
+        return {"one": ["redis"], "three": ["redis-0", "redis-1", "redis-2"], "sentinel": ["redis-0", "redis-1"]}[
+            self.redis
+        ]
 
     @property
     def links(self):

@@ -1,5 +1,6 @@
 """Operating system processes of a run: started, stopped for a while, killed and started again."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -63,23 +64,20 @@ class Process:
 
     def _signal(self, number):
         for pid in family(self._process.pid):
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
-            except ProcessLookupError:
-                pass
 
 
 def family(pid):
     """The process and all it has started: those of PostgreSQL have sessions of their own."""
     found, parents = [pid], {}
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                # After the name, which may hold anything in brackets: the state, then the parent.
-                fields = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            parents.setdefault(int(fields[1]), []).append(int(entry))
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            # After the name, which may hold anything in brackets: the state, then the parent.
+            fields = file.read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        parents.setdefault(int(fields[1]), []).append(int(file.parent.name))
     for one in found:
         found += parents.get(one, [])
     return found

@@ -1,4 +1,4 @@
-"""What the checker reads: the clients' logs and the tables, and nothing else. See clients.py for the events."""
+"""The input of the checker: the clients' logs, the tables, and when processes ended. See clients.py for the events."""
 
 import json
 from collections import defaultdict
@@ -36,9 +36,13 @@ class Sent:
     def sender(self):
         return self.key.partition("/")[0]
 
-    def told(self):
+    def describe(self):
         way = "by REST" if self.rest else f"on connection {self.by[1]} of {self.by[0]}"
-        shown = f", first shown at {self.shown_at:.2f} s by {self.shown_by}" if self.shown_at is not None else ", shown to nobody"
+        shown = (
+            f", first shown at {self.shown_at:.2f} s by {self.shown_by}"
+            if self.shown_at is not None
+            else ", never shown"
+        )
         return f"{self.key} (sent at {self.at:.2f} s {way} to {self.server}{shown})"
 
 
@@ -126,8 +130,8 @@ class Record:
     ends: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     def is_late_for_good(self, sent):
-        """Whether nobody can be held to when the message is shown: Django tells of it once or never, or its process
-        ended before anybody elsewhere was shown it, and only the tables knew of it then."""
+        """Holds if the message may be shown at any time: Django broadcasts once or never, and a process that ended
+        before any other had shown the message leaves it in the tables alone."""
         if on_django(sent.server):
             return True
         end = next((end for end in self.ends[sent.server] if end > sent.at), None)
@@ -147,7 +151,12 @@ def read(directory):
     with (directory / "tables.jsonl").open(encoding="utf-8") as lines:
         for row in map(json.loads, lines):
             into = record.messages if row["table"] == "messages" else record.receipts
-            into.append({name: bare(value) if name.endswith("id") and name not in ("sender_id", "user_id") else value for name, value in row.items()})
+            into.append(
+                {
+                    name: bare(value) if name.endswith("id") and name not in ("sender_id", "user_id") else value
+                    for name, value in row.items()
+                }
+            )
     for line in (directory / "ends.jsonl").read_text().splitlines():
         end = json.loads(line)
         record.ends[end["server"]].append(end["t"])
@@ -197,7 +206,9 @@ class Reader:
     def on_sent(self, event):
         key = f"{event['sender']}/{event['number']}"
         by = (self.client, event["n"])
-        self.record.sent[key] = Sent(key, event["t"], self.connection.server, self.conversation, by, False, event["number"])
+        self.record.sent[key] = Sent(
+            key, event["t"], self.connection.server, self.conversation, by, False, event["number"]
+        )
 
     def on_marked(self, event):
         server, by = self.connection.server, (self.client, event["n"])
@@ -223,7 +234,9 @@ class Reader:
 
     def on_posted(self, event):
         if event["status"] == 201:
-            self.record.acknowledged.append((bare(event["id"]), f"{self.client}/{event['number']}", self.client, event["t"]))
+            self.record.acknowledged.append(
+                (bare(event["id"]), f"{self.client}/{event['number']}", self.client, event["t"])
+            )
 
     def on_putting(self, event):
         mark = Mark(event["user"], event["t"], bare(event["message"]), event["server"], None, (self.client, 0))
@@ -238,7 +251,9 @@ class Reader:
 
     def on_listed(self, event):
         conversation, messages = bare(event["conversation"]), shown_of(event["t"], event["messages"])
-        self.record.listings.append(Listing(self.client, self.asked, conversation, event["since"], event["t"], messages))
+        self.record.listings.append(
+            Listing(self.client, self.asked, conversation, event["since"], event["t"], messages)
+        )
 
 
 def shown_of(at, messages):

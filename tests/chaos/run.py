@@ -36,15 +36,15 @@ async def run(plan, binary, directory, options):
     fleet = Fleet(plan, binary, directory)
     try:
         await fleet.start()
-        told = await play(fleet, options)
+        outcome = await play(fleet, options)
         fleet.read_logs()
     finally:
         await fleet.end()
-    return check(directory) | told | {"complaints": fleet.complaints}
+    return check(directory) | outcome | {"complaints": fleet.complaints}
 
 
 async def play(fleet, options):
-    """What the run tells beside the checker."""
+    """Plays the plan; returns the facts that the checker does not have."""
     plan = fleet.plan
     conversations = await make_conversations(fleet)
     if options.sabotage:
@@ -106,7 +106,9 @@ def make_clients(fleet, conversations, rate):
     """Sockets and REST clients, and their logs. `rate` is that of messages in a second, all together."""
     plan, logs = fleet.plan, []
     ports = {server: fleet.links[f"clients:{server}"].port for server in plan.servers}
-    homes = [(server, conversation) for server in plan.servers for conversation in conversations for _ in range(SOCKETS)]
+    homes = [
+        (server, conversation) for server in plan.servers for conversation in conversations for _ in range(SOCKETS)
+    ]
 
     def log(name):
         logs.append(clients.Log(fleet.directory, name, fleet.began))
@@ -122,7 +124,9 @@ def make_clients(fleet, conversations, rate):
         for place, (server, conversation) in enumerate(homes)
     ]
     rests = [
-        clients.Rest(f"r{place}", conversations, server, ports[server], rest_pause_s, log(f"r{place}"), rng(f"r{place}"))
+        clients.Rest(
+            f"r{place}", conversations, server, ports[server], rest_pause_s, log(f"r{place}"), rng(f"r{place}")
+        )
         for place, server in enumerate(plan.servers)
     ]
     return sockets, rests, logs
@@ -168,7 +172,9 @@ async def write_tables(fleet):
         for table, columns in TABLES.items():
             names = columns.split(", ")
             for row in await asyncio.to_thread(fleet.database.rows, f"SELECT {columns} FROM {table}"):
-                file.write(json.dumps({"table": table, **dict(zip(names, row, strict=True))}, ensure_ascii=False) + "\n")
+                file.write(
+                    json.dumps({"table": table, **dict(zip(names, row, strict=True))}, ensure_ascii=False) + "\n"
+                )
 
 
 def check(directory):

@@ -6,7 +6,7 @@ on the WebSocket frames, and in the tables. Nothing of it is in any server.
 | drop | a message is not shown to one socket |
 | double | a message is shown twice to one socket |
 | swap | two messages of one sender are shown to one socket in the wrong order |
-| silent | a message is stored and shown to nobody |
+| silent | a message is stored and never shown |
 | forge | a message is shown and not stored |
 """
 
@@ -33,7 +33,7 @@ class Sabotage:
     def __init__(self, kind, fleet):
         self.kind, self.fleet = kind, fleet
         self.seen = 0
-        #: Contents of messages that nobody is shown, although a server may find them in the tables.
+        #: Contents of messages that no socket is shown, although a server may find them in the tables.
         self.silent = set()
 
     def connection(self):
@@ -81,7 +81,16 @@ class Connection:
     def store(self, said):
         now = datetime.now(UTC).replace(tzinfo=None).isoformat(" ")
         self.act.silent.add(said["content"])
-        values = (uuid.uuid4().hex, uuid.UUID(self.conversation).hex, said["sender_id"], said["content"], "text", now, now, False)
+        values = (
+            uuid.uuid4().hex,
+            uuid.UUID(self.conversation).hex,
+            said["sender_id"],
+            said["content"],
+            "text",
+            now,
+            now,
+            False,
+        )
         columns = "id, conversation_id, sender_id, content, message_type, created_at, updated_at, is_deleted"
         self.act.fleet.database.rows(f"INSERT INTO messages ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", *values)
 

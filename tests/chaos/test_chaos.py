@@ -23,7 +23,19 @@ FOUND = {
 
 def verdict(*sabotage):
     command = (sys.executable, CHAOS, "--binary", os.environ["CHATFERRY_BINARY"], "--seed", "1", "--calm", "--json")
-    setting = ("--database", "sqlite", "--redis", "one", "--backend", "redis", "--no-django", "--seconds", "4", "--settle-s", "6")
+    setting = (
+        "--database",
+        "sqlite",
+        "--redis",
+        "one",
+        "--backend",
+        "redis",
+        "--no-django",
+        "--seconds",
+        "4",
+        "--settle-s",
+        "6",
+    )
     done = subprocess.run((*command, *setting, *sabotage), capture_output=True, text=True, check=False)
     if done.returncode not in (0, 1) or not done.stdout:
         raise AssertionError(f"the run broke: {done.stderr[-3000:]}")

@@ -35,10 +35,16 @@ class Story:
         self.note(client, "sent", n=n, sender=client, number=number)
 
     def store(self, number, sender="s0"):
-        self.rows.append({
-            "table": "messages", "id": identity(sender, number), "conversation_id": CONVERSATION.replace("-", ""),
-            "sender_id": sender, "content": f"{sender}/{number} text", "created_at": f"2026-01-01 00:00:{self.time:09.3f}",
-        })
+        self.rows.append(
+            {
+                "table": "messages",
+                "id": identity(sender, number),
+                "conversation_id": CONVERSATION.replace("-", ""),
+                "sender_id": sender,
+                "content": f"{sender}/{number} text",
+                "created_at": f"2026-01-01 00:00:{self.time:09.3f}",
+            }
+        )
 
     def show(self, *clients, number, sender="s0", n=1):
         for client in clients:
@@ -107,7 +113,7 @@ class Checker(unittest.TestCase):
         self.story.say(1, "s0")
         self.finds(missed=1)
 
-    def test_a_message_stored_and_shown_to_nobody(self):
+    def test_a_message_stored_and_never_shown(self):
         self.story.say(1)
         self.finds(missed=2)
 
@@ -214,7 +220,7 @@ class Checker(unittest.TestCase):
         self.story.rows.append({**self.story.rows[0], "id": "b" * 32})
         self.finds(stored_twice=1, missed=2)
 
-    def test_a_message_nobody_sent(self):
+    def test_a_message_that_no_client_sent(self):
         self.story.store(9)
         self.story.show("s0", "s1", number=9)
         self.finds(invented=1)
@@ -232,7 +238,10 @@ class Checker(unittest.TestCase):
 
     def test_a_socket_that_stays_shut(self):
         self.story.note("s1", "close", n=1, code=1006, reason="")
-        self.story.end = lambda: [self.story.note("s0", "end", n=1, open=True), self.story.note("s1", "end", n=1, open=False)]
+        self.story.end = lambda: [
+            self.story.note("s0", "end", n=1, open=True),
+            self.story.note("s1", "end", n=1, open=False),
+        ]
         self.finds(shut=1)
 
     def mark(self, *clients):
@@ -242,7 +251,9 @@ class Checker(unittest.TestCase):
             self.story.note(client, "read", n=1, message=identity("s0", 1), user="s0/r1")
 
     def keep_receipt(self):
-        self.story.rows.append({"table": "delivery_receipts", "message_id": identity("s0", 1), "user_id": "s0/r1", "status": "read"})
+        self.story.rows.append(
+            {"table": "delivery_receipts", "message_id": identity("s0", 1), "user_id": "s0/r1", "status": "read"}
+        )
 
     def test_receipts_that_are_well(self):
         self.mark("s0", "s1")
@@ -266,7 +277,7 @@ class Checker(unittest.TestCase):
 
 
 class Django(unittest.TestCase):
-    """What a socket on Django is held to: at most once live, in order, nothing invented; it may miss."""
+    """A socket on Django is held to this: at most once live, in order, nothing invented; it may miss."""
 
     def setUp(self):
         self.story = Story()

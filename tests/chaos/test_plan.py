@@ -36,7 +36,9 @@ class Plans(unittest.TestCase):
             for before, after in zip(planned, planned[1:], strict=False):
                 if after.at_s < before.at_s + before.lasts_s:
                     together += 1
-                    self.assertNotEqual((before.kind.partition(".")[0], before.target), (after.kind.partition(".")[0], after.target))
+                    self.assertNotEqual(
+                        (before.kind.partition(".")[0], before.target), (after.kind.partition(".")[0], after.target)
+                    )
         self.assertGreater(together, 20)
 
 

@@ -1,0 +1,184 @@
+"""One run: a fleet, its clients, the faults of a plan, a quiet time in which everything must come right, and the tables
+written down for the checker (check.py)."""
+
+import asyncio
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import clients
+import faults
+import httpx
+import sabotage
+from fleet import Fleet
+
+CONVERSATIONS = 3
+#: On each process in each conversation.
+SOCKETS = 2
+#: The fleet is well again and clients still talk.
+TALK_AFTER_S = 3
+#: For all sockets to open at first, on a busy machine.
+OPEN_S = 120
+#: Nothing more may come that would come a second time.
+STILL_S = 3
+CHECKER = Path(__file__).with_name("check.py")
+TABLES = {
+    "messages": "id, conversation_id, sender_id, content, created_at",
+    "delivery_receipts": "message_id, user_id, status",
+}
+
+
+async def run(plan, binary, directory, options):
+    """Runs it in an empty directory; returns the verdict, see check.py, with complaints of the fleet."""
+    (directory / "plan.json").write_text(plan.text() + "\n")
+    fleet = Fleet(plan, binary, directory)
+    try:
+        await fleet.start()
+        outcome = await play(fleet, options)
+        fleet.read_logs()
+    finally:
+        await fleet.end()
+    return check(directory) | outcome | {"complaints": fleet.complaints}
+
+
+async def play(fleet, options):
+    """Plays the plan; returns the facts that the checker does not have."""
+    plan = fleet.plan
+    conversations = await make_conversations(fleet)
+    if options.sabotage:
+        sabotage.begin(options.sabotage, fleet)
+    fleet.begin()
+    sockets, rests, logs = make_clients(fleet, conversations, options.rate)
+    tasks = [asyncio.create_task(client.run()) for client in (*sockets, *rests)]
+    tasks.append(asyncio.create_task(fleet.watch()))
+    try:
+        await failing(tasks, all_open(sockets))
+        fleet.ready()
+        await asyncio.gather(*(faults.inject(fleet, fault) for fault in plan.faults), fleet.at(plan.seconds))
+        fleet.note("quiet", "")
+        await failing(tasks, asyncio.sleep(TALK_AFTER_S))
+        for client in (*sockets, *rests):
+            client.speaks = False
+        settled_s = await failing(tasks, settle(fleet, sockets, rests, options.settle_s))
+        fleet.note("end", f"settled after {settled_s} s" if settled_s is not None else "not settled")
+        for client in (*sockets, *rests):
+            client.finish()
+        await write_tables(fleet)
+        return {"settled_s": settled_s}
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for log in logs:
+            log.close()
+
+
+async def all_open(sockets):
+    for _ in range(10 * OPEN_S):
+        if all(socket.seen is not None for socket in sockets):
+            return
+        await asyncio.sleep(0.1)
+    raise RuntimeError("the sockets do not open")
+
+
+async def failing(tasks, work):
+    """The outcome of `work`. Raises what ended one of the tasks, none of which ends."""
+    work = asyncio.ensure_future(work)
+    done, _ = await asyncio.wait((work, *tasks), return_when=asyncio.FIRST_COMPLETED)
+    for task in done - {work}:
+        task.result()
+    return await work
+
+
+async def make_conversations(fleet):
+    base = f"http://127.0.0.1:{fleet.ports[fleet.plan.chatferries[0]]}/api/chat"
+    made = []
+    async with httpx.AsyncClient(timeout=30) as http:
+        for number in range(CONVERSATIONS):
+            body = {"participant1_id": "a", "participant2_id": f"b{number}"}
+            made.append((await http.post(f"{base}/conversations/", json=body)).json()["id"])
+    return made
+
+
+def make_clients(fleet, conversations, rate):
+    """Sockets and REST clients, and their logs. `rate` is that of messages in a second, all together."""
+    plan, logs = fleet.plan, []
+    ports = {server: fleet.links[f"clients:{server}"].port for server in plan.servers}
+    homes = [
+        (server, conversation) for server in plan.servers for conversation in conversations for _ in range(SOCKETS)
+    ]
+
+    def log(name):
+        logs.append(clients.Log(fleet.directory, name, fleet.began))
+        return logs[-1]
+
+    def rng(name):
+        return random.Random(f"{plan.seed} {name}")
+
+    # REST clients say a tenth.
+    pause_s, rest_pause_s = len(homes) / (0.9 * rate), len(plan.servers) / (0.1 * rate)
+    sockets = [
+        clients.Socket(f"s{place}", conversation, server, ports, pause_s, log(f"s{place}"), rng(f"s{place}"))
+        for place, (server, conversation) in enumerate(homes)
+    ]
+    rests = [
+        clients.Rest(
+            f"r{place}", conversations, server, ports[server], rest_pause_s, log(f"r{place}"), rng(f"r{place}")
+        )
+        for place, server in enumerate(plan.servers)
+    ]
+    return sockets, rests, logs
+
+
+async def settle(fleet, sockets, rests, bound_s):
+    """Waits until every socket on Chatferry has seen every message, and a little longer; how long that took.
+
+    None if that does not come true within the bound.
+    """
+    ours = [socket for socket in sockets if socket.home in fleet.plan.chatferries]
+    # No socket is owed what they send.
+    unheard = {rest.name for rest in rests if rest.server in fleet.plan.djangos}
+    quiet_from = fleet.now()
+    still_since, before = None, None
+    while fleet.now() - quiet_from < bound_s:
+        await asyncio.sleep(0.5)
+        rows = await asyncio.to_thread(fleet.database.rows, "SELECT id, conversation_id, sender_id FROM messages")
+        stored = {}
+        for message_id, conversation, sender in rows:
+            if sender not in unheard:
+                stored.setdefault(bare(conversation), set()).add(bare(message_id))
+        complete = all(
+            socket.seen is not None and stored.get(bare(socket.conversation), set()) <= set(map(bare, socket.seen))
+            for socket in ours
+        )
+        back = all(socket.seen is not None for socket in sockets) and not any(rest.busy for rest in rests)
+        if not (complete and back and len(rows) == before):
+            still_since, before = None, len(rows)
+        elif still_since is None:
+            still_since = fleet.now()
+        elif fleet.now() - still_since >= STILL_S:
+            return round(still_since - quiet_from, 1)
+    return None
+
+
+def bare(text):
+    return text.replace("-", "")
+
+
+async def write_tables(fleet):
+    with (fleet.directory / "tables.jsonl").open("w", encoding="utf-8") as file:
+        for table, columns in TABLES.items():
+            names = columns.split(", ")
+            for row in await asyncio.to_thread(fleet.database.rows, f"SELECT {columns} FROM {table}"):
+                file.write(
+                    json.dumps({"table": table, **dict(zip(names, row, strict=True))}, ensure_ascii=False) + "\n"
+                )
+
+
+def check(directory):
+    done = subprocess.run((sys.executable, CHECKER, directory, "--json"), capture_output=True, text=True, check=False)
+    if done.returncode not in (0, 1):
+        raise RuntimeError(f"the checker failed: {done.stderr[-3000:]}")
+    return json.loads(done.stdout)

@@ -1,0 +1,46 @@
+"""Plans are the same for the same seed, reach every kind of fault, and never fail one thing twice at once."""
+
+import sys
+import unittest
+from pathlib import Path
+
+HERE = Path(__file__).resolve()
+sys.path += [str(HERE.parent), str(HERE.parents[1] / "runner"), str(HERE.parents[2] / "compat" / "kit")]
+
+import faults
+import plan
+
+
+class Plans(unittest.TestCase):
+    def test_a_seed_decides_everything(self):
+        self.assertEqual(plan.make(11, 40).text(), plan.make(11, 40).text())
+        self.assertNotEqual(plan.make(11, 40).text(), plan.make(12, 40).text())
+
+    def test_an_option_changes_nothing_else_of_the_setting(self):
+        free, bound = plan.make(11, 40), plan.make(11, 40, backend="redis")
+        self.assertEqual((free.database, free.redis, free.django), (bound.database, bound.redis, bound.django))
+
+    def test_two_hundred_seeds_reach_every_kind_layer_database_and_redis(self):
+        plans = [plan.make(seed, 40) for seed in range(1, 201)]
+        self.assertEqual({fault.kind for one in plans for fault in one.faults}, set(plan.KINDS))
+        settings = {(one.backend, one.database, one.redis) for one in plans}
+        self.assertEqual(len(settings), len(plan.BACKENDS) * len(plan.DATABASES) * len(plan.REDISES))
+
+    def test_every_kind_can_be_made(self):
+        self.assertEqual(set(faults.KINDS), set(plan.KINDS))
+
+    def test_nothing_fails_twice_at_once_but_different_things_do(self):
+        together = 0
+        for seed in range(1, 50):
+            planned = plan.make(seed, 40).faults
+            for before, after in zip(planned, planned[1:], strict=False):
+                if after.at_s < before.at_s + before.lasts_s:
+                    together += 1
+                    self.assertNotEqual(
+                        (before.kind.partition(".")[0], before.target), (after.kind.partition(".")[0], after.target)
+                    )
+        self.assertGreater(together, 20)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -15,7 +15,7 @@ from servers import PATIENT, REFERENCE, free_port, migrate_reference
 
 START_S = 120
 DRAIN_S = 2
-FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
+FAKETIME = next(iter(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")), None)
 
 
 class Fleet:
@@ -69,7 +69,7 @@ class Fleet:
             "REST__BROADCAST": "true",
         }
         environment = {f"CHATFERRY__{name}": value for name, value in settings.items()} | {"DATABASE_URL": database}
-        if self.plan.steps_clocks and FAKETIME.exists():
+        if self.plan.steps_clocks and FAKETIME:
             self.clocks[server].write_text("+0\n")
             environment |= {
                 "LD_PRELOAD": str(FAKETIME),

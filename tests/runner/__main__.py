@@ -26,7 +26,9 @@ def arguments():
     parser.add_argument("--minutes", type=float, help="how long fleet is under load, and how long soak takes")
     parser.add_argument("--cycles", type=int, help="connections that footprint opens")
     parser.add_argument("--update", action="store_true", help="instructions writes the new baseline")
-    options = parser.parse_args()
+    options, options.arguments = parser.parse_known_args()
+    if options.arguments and options.one != "chaos":
+        parser.error(f"unknown: {' '.join(options.arguments)}")
     # Steps that are scaled run in their full length.
     options.full = options.one is not None
     return options

@@ -20,6 +20,7 @@ CACHE = Cache(user_directory())
 PACKAGES = {
     "cc": "build-essential",
     "chromium": "chromium",
+    "faketime": "faketime",
     "haproxy": "haproxy",
     # The server without the service, which is started and stopped by the tests.
     "mariadbd": "mariadb-server-core",

@@ -317,6 +317,27 @@ def count_instructions(options):
     instructions.check(options.update)
 
 
+# Both layers, one Redis and a Sentinel's, and four databases.
+CHAOS_GATE = ("--seeds", "24,102,122,191", "--seconds", "15", "--jobs", "2")
+CHAOS_FULL = ("--seeds", "1-200", "--seconds", "40", "--jobs", "4")
+
+
+def chaos(options):
+    build(options)
+    for name in ("faketime", "redis-server"):
+        command(name)
+    for ask in (neighbours.mysql, neighbours.mariadb, neighbours.postgresql):
+        neighbours.attempt(ask)
+    seeds = options.arguments or scaled(options, CHAOS_GATE, CHAOS_FULL)
+    run(python(), "tests/chaos", "--binary", release_binary(), *seeds, timeout_s=scaled(options, 1800, 6 * 3600))
+
+
+def chaos_checker(options):
+    build(options)
+    tests = ("discover", "--start-directory", "tests/chaos")
+    run(python(), "-m", "unittest", *tests, CHATFERRY_BINARY=str(release_binary()))
+
+
 def soak(options):
     build(options)
     minutes = options.minutes or scaled(options, 1, 30)
@@ -380,6 +401,8 @@ STEPS = [
     live("deploy", "moves behind nginx and HAProxy with the samples", deploy),
     live("databases", "side by side on one database, of each kind", compat_databases),
     live("fleet", "a mixed fleet while Redis and processes are killed", fleet, is_scaled=True),
+    live("chaos", "nothing stored is missed, by anybody, in order, under faults by seed", chaos, is_scaled=True),
+    live("chaos_checker", "the checker of the chaos run finds servers that lie", chaos_checker),
     live("prometheus", "a Prometheus asks all that dashboards and alerts ask", prometheus),
     live("move", "a whole move and back while people chat, behind nginx and HAProxy", move, is_scaled=True),
     live("compat", "side by side with a live Django", compat),

@@ -41,16 +41,15 @@ pub async fn readyz(app: &App, has_place: bool) -> Response {
         (.., false) => (StatusCode::SERVICE_UNAVAILABLE, "full"),
         _ => (StatusCode::OK, "ok"),
     };
-    status(
-        code,
-        &[
-            ("status", overall),
-            ("store", &word(&store)),
-            ("layer", &word(&layer)),
-            ("repairs", &word(&repairs)),
-            ("tasks", &word(&tasks)),
-        ],
-    )
+    let (store, layer) = (word(&store), word(&layer));
+    let mut fields = vec![("status", overall), ("store", &*store), ("layer", &*layer)];
+    // What is wrong of itself is named only then.
+    for (name, part) in [("repairs", &repairs), ("tasks", &tasks)] {
+        if let Err(why) = part {
+            fields.push((name, why));
+        }
+    }
+    status(code, &fields)
 }
 
 /// What `/readyz` says of a process that is still starting.

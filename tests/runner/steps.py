@@ -142,8 +142,12 @@ def cargo_test(options, *arguments, **env):
     return run_reading(cargo(), *TEST, *arguments, **found, **env)
 
 
+#: Tests that do more with `CHATFERRY_TEST_LONG` in the environment.
+LONG_TESTS = ("write_together", "a_long_history_goes", "no_broadcast_is_lost")
+
+
 def messages(options):
-    return libtest.skipped(cargo_test(options, "--test", "it", "--", "write_together", CHATFERRY_TEST_LONG="1"))
+    return libtest.skipped(cargo_test(options, "--test", "it", "--", *LONG_TESTS, CHATFERRY_TEST_LONG="1"))
 
 
 def fuzz(_):

@@ -20,7 +20,9 @@ use super::{
     mixed::Django,
     peer::{Peer, pythons},
 };
-use crate::support::{Connection, Directory, PATIENCE, Server, Socket, socket::CLOSE, soon, until};
+use crate::support::{
+    Connection, Directory, PATIENCE, Server, Socket, long_or_short, socket::CLOSE, soon, until,
+};
 
 const SOCKETS: usize = 10;
 

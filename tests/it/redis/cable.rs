@@ -9,6 +9,7 @@ use tokio::{
 };
 
 use super::instance::Redis;
+use crate::support::soon;
 
 /// What becomes of the connections that are open, by their number.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,6 +23,8 @@ struct State {
     /// Those before this one pass on what is asked, and lose the answers.
     deaf: u64,
     opened: u64,
+    /// Directions of connections whose bytes wait.
+    waiting: usize,
 }
 
 /// Passes connections on to a Redis. It ends with the test.
@@ -52,8 +55,9 @@ impl Cable {
                 });
                 let (from_client, to_client) = client.into_split();
                 let (from_server, to_server) = server.into_split();
-                let state = shared.subscribe();
-                tokio::spawn(pass(from_client, to_server, number, state.clone(), false));
+                let state = Arc::clone(&shared);
+                tokio::spawn(pass(from_client, to_server, number, state, false));
+                let state = Arc::clone(&shared);
                 tokio::spawn(pass(from_server, to_client, number, state, true));
             }
         });
@@ -82,9 +86,12 @@ impl Cable {
         self.state.send_modify(|state| state.frozen = state.opened);
     }
 
-    /// What was held comes through.
-    pub fn thaw(&self) {
+    /// Lets through what was held, and waits until it has been.
+    pub async fn thaw(&self) {
         self.state.send_modify(|state| state.frozen = 0);
+        let mut state = self.state.subscribe();
+        let passed = state.wait_for(|state| state.waiting == 0);
+        soon("the held bytes", passed).await.unwrap();
     }
 
     /// Redis does what it is asked on the connections that are open, and its answers are lost.
@@ -97,9 +104,10 @@ async fn pass(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     number: u64,
-    mut state: watch::Receiver<State>,
+    shared: Arc<watch::Sender<State>>,
     answers: bool,
 ) {
+    let mut state = shared.subscribe();
     let mut bytes = vec![0; 1 << 16];
     loop {
         let read = tokio::select! {
@@ -108,6 +116,8 @@ async fn pass(
         };
         let Ok(read @ 1..) = read else { break };
         let held = |state: &State| number < state.frozen && number >= state.cut;
+        let is_held = held(&shared.borrow());
+        let _waits = is_held.then(|| Waits::new(&shared));
         let now = state
             .wait_for(|state| !held(state))
             .await
@@ -124,4 +134,20 @@ async fn pass(
         }
     }
     let _ = to.shutdown().await;
+}
+
+/// Counts as waiting until it is dropped.
+struct Waits<'a>(&'a watch::Sender<State>);
+
+impl<'a> Waits<'a> {
+    fn new(state: &'a watch::Sender<State>) -> Self {
+        state.send_modify(|state| state.waiting += 1);
+        Waits(state)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|state| state.waiting -= 1);
+    }
 }

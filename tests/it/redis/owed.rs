@@ -1,7 +1,7 @@
 //! What a process could not pass on, it passes on later: once, in order, before anything newer, and
 //! to every member.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use chatferry::layer::{CONTROL, LayerError, Received};
 use serde_json::json;
@@ -62,15 +62,20 @@ impl Pair {
         for n in numbers {
             assert_eq!(self.other.next().await.1, number(n));
         }
-        self.other.is_quiet_for(Duration::from_millis(300)).await;
+        self.owes_nothing().await;
+        self.other.got_no_more(&self.one).await;
     }
 
     async fn owes_nothing(&self) {
-        until("the debts to be paid", async || {
-            self.one.metric("chatferry_layer_owed_events") == 0.0
-        })
-        .await;
+        owes_nothing(&self.one).await;
     }
+}
+
+async fn owes_nothing(layer: &Layer) {
+    until("the debts to be paid", async || {
+        layer.metric("chatferry_layer_owed_events") == 0.0
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -84,15 +89,13 @@ async fn what_a_cut_link_kept_back_comes_in_order_before_what_is_newer() {
             for n in 0..5 {
                 pair.owes(round + n).await;
             }
-            pair.other.is_quiet_for(Duration::from_millis(100)).await;
             pair.cable.mend();
             for n in 5..10 {
                 pair.sends(round + n).await;
             }
             pair.hears(round..round + 10).await;
-            pair.owes_nothing().await;
         }
-        pair.one.is_quiet_for(Duration::from_millis(300)).await;
+        pair.one.got_no_more(&pair.other).await;
     }
 }
 
@@ -129,9 +132,8 @@ async fn a_link_that_only_stops_loses_and_doubles_nothing() {
         }
         pair.hears(0..6).await;
         // The bytes that were held up arrive in the end.
-        pair.cable.thaw();
-        pair.other.is_quiet_for(Duration::from_secs(1)).await;
-        pair.owes_nothing().await;
+        pair.cable.thaw().await;
+        pair.hears(6..6).await;
     }
 }
 
@@ -146,7 +148,6 @@ async fn an_event_whose_answer_was_lost_is_not_sent_twice() {
         pair.owes(1).await;
         pair.sends(2).await;
         pair.hears(0..3).await;
-        pair.owes_nothing().await;
     }
 }
 
@@ -261,7 +262,8 @@ async fn with_three_hosts_one_that_is_cut_off_is_owed_its_own_only() {
         for (group, heard) in groups.iter().zip(heard) {
             assert_eq!(heard, want, "{group}");
         }
-        other.is_quiet_for(Duration::from_millis(300)).await;
+        owes_nothing(&one).await;
+        other.got_no_more(&one).await;
     }
 }
 
@@ -303,7 +305,8 @@ async fn python_hears(python: &Path, kind: &str, backend: &str) {
     }
     numbers.dedup();
     assert_eq!(numbers, [0, 1, 2, 3], "{kind}");
-    peer.is_quiet(&channel).await;
+    owes_nothing(&one).await;
+    peer.was_told_no_more(&channel, &one).await;
 }
 
 #[tokio::test]

@@ -97,7 +97,7 @@ async fn two_consumers_of_one_process_share_one_entry() {
         }
         for channel in &channels {
             assert_eq!(peer.heard(channel).await, count(1));
-            peer.was_told_no_more(channel, &layer).await;
+            peer.was_told_no_more(channel, layer).await;
         }
     }
 }
@@ -237,6 +237,6 @@ async fn a_python_that_is_full_makes_our_sends_full() {
         for n in 0..100 {
             assert_eq!(peer.heard(idle).await["n"], n);
         }
-        peer.was_told_no_more(idle, &layer).await;
+        peer.was_told_no_more(idle, layer).await;
     }
 }

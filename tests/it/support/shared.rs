@@ -18,8 +18,8 @@ impl<T> Shared<T> {
         if let Some(there) = shared.upgrade() {
             return Some(there);
         }
-        let made = Arc::new(make().await?);
-        *shared = Arc::downgrade(&made);
-        Some(made)
+        let new = Arc::new(make().await?);
+        *shared = Arc::downgrade(&new);
+        Some(new)
     }
 }

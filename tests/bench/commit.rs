@@ -2,8 +2,9 @@
 //! each message and against a loop of multi-row inserts written for the purpose, on the same
 //! database in the same run; and what a lone sender waits.
 //!
-//! `cargo bench --bench commit -- URL …` works in databases that may be filled, one after the other
-//! (`mysql://…`, `postgres://…`, `sqlite://FILE`); their tables are made if they are missing.
+//! `cargo run --release -p chatferry-bench --bin commit -- URL …` works in databases that may be
+//! filled, one after the other (`mysql://…`, `postgres://…`, `sqlite://FILE`); their tables are made
+//! if they are missing.
 //! `tests/run commit` gives it one of each kind. Rates depend on the machine. What is held is the
 //! aim: with 200 at once, 90 % of the loop. Less is told, and the exit code is 1.
 
@@ -35,12 +36,9 @@ const ROUNDS: usize = 7;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    // Cargo adds flags of its own.
-    let urls: Vec<_> = std::env::args().skip(1).collect();
-    let urls = urls.iter().filter(|arg| !arg.starts_with('-'));
     let mut worst = f64::INFINITY;
-    for url in urls {
-        worst = worst.min(measure(url).await);
+    for url in std::env::args().skip(1) {
+        worst = worst.min(measure(&url).await);
     }
     if worst.is_infinite() {
         println!("skipped: no database; give URLs, mysql://user:pw@host:port/db");

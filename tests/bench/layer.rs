@@ -2,10 +2,10 @@
 //! Redis in the same run: events per second at full speed, latency at a tenth of that, and the CPU
 //! time Redis spends on each event. All four directions are measured.
 //!
-//! `cargo bench --bench layer -- redis://host:port/0 PYTHON` needs a Redis that may be filled and a
-//! Python with `channels_redis`. Rates depend on the machine. What is held is the aim: 30 times
-//! Python's own rate, p99 under 2 ms at a tenth of the peak, and no more of Redis' CPU per event than
-//! Python takes. Less is told, and the exit code is 1.
+//! `cargo run --release -p chatferry-bench --bin layer -- redis://host:port/0 PYTHON` needs a Redis
+//! that may be filled and a Python with `channels_redis`. Rates depend on the machine. What is held
+//! is the aim: 30 times Python's own rate, p99 under 2 ms at a tenth of the peak, and no more of
+//! Redis' CPU per event than Python takes. Less is told, and the exit code is 1.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,7 +16,8 @@
 )]
 
 use std::{
-    process::{ExitCode, Stdio},
+    io::{BufRead, BufReader},
+    process::{Child, ChildStdout, Command, ExitCode, Stdio},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -35,10 +36,7 @@ use chatferry::{
     metrics::Metrics,
     value::Value,
 };
-use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
-    process::{Child, Command},
-};
+use tokio::{task::spawn_blocking, time::timeout};
 
 const GROUP: &str = "bench";
 /// Calls of `group_send` at once, on either side.
@@ -47,6 +45,16 @@ const SENDERS: usize = 64;
 const CAPACITY: usize = 1_000_000;
 const RUST: usize = 150_000;
 const PYTHON: usize = 6_000;
+
+/// A process that sends or receives, killed with its owner.
+struct Role(Child);
+
+impl Drop for Role {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
 
 /// What one run gave.
 struct Figures {
@@ -118,20 +126,22 @@ async fn compare(url: &str, python: &str) -> ExitCode {
 async fn run(url: &str, python: &str, way: (bool, bool), count: usize, rate: f64) -> Figures {
     let (from, to) = way;
     let mut receiver = role(to, python, &["receive", url, &count.to_string()]);
-    let mut lines = BufReader::new(receiver.stdout.take().unwrap()).lines();
-    assert_eq!(lines.next_line().await.unwrap().as_deref(), Some("ready"));
+    let mut output = BufReader::new(receiver.0.stdout.take().unwrap());
+    assert_eq!(line(&mut output), "ready");
     let before = redis_cpu(url).await;
     let arguments = ["send", url, &count.to_string(), &rate.to_string()];
     let mut sender = role(from, python, &arguments);
-    sender.wait().await.unwrap();
-    let line = tokio::time::timeout(Duration::from_secs(120), lines.next_line()).await;
-    let line = line.unwrap().unwrap().unwrap();
-    let figures: Vec<f64> = line
+    sender.0.wait().unwrap();
+    let last = spawn_blocking(move || line(&mut output));
+    let last = timeout(Duration::from_secs(120), last).await;
+    let figures: Vec<f64> = last
+        .unwrap()
+        .unwrap()
         .split(' ')
         .map(|figure| figure.parse().unwrap())
         .collect();
     let spent = redis_cpu(url).await - before;
-    receiver.wait().await.unwrap();
+    receiver.0.wait().unwrap();
     Figures {
         rate: figures[0],
         p50: figures[1],
@@ -140,19 +150,22 @@ async fn run(url: &str, python: &str, way: (bool, bool), count: usize, rate: f64
     }
 }
 
-fn role(is_rust: bool, python: &str, arguments: &[&str]) -> Child {
+fn line(output: &mut BufReader<ChildStdout>) -> String {
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    line.trim_end().to_owned()
+}
+
+fn role(is_rust: bool, python: &str, arguments: &[&str]) -> Role {
     let mut command = if is_rust {
         Command::new(std::env::current_exe().unwrap())
     } else {
         let mut command = Command::new(python);
-        command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bench/layer.py"));
+        command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/layer.py"));
         command
     };
-    command
-        .args(arguments)
-        .stdout(Stdio::piped())
-        .kill_on_drop(true);
-    command.spawn().unwrap()
+    command.args(arguments).stdout(Stdio::piped());
+    Role(command.spawn().unwrap())
 }
 
 /// Seconds of CPU that Redis has used so far.
@@ -201,7 +214,7 @@ fn now_ns() -> i128 {
 async fn receive(url: &str, count: usize) {
     let layer = layer(url).await;
     layer.group_add(GROUP, &layer.channel("a")).await.unwrap();
-    say("ready").await;
+    println!("ready");
     let mut latencies = Vec::with_capacity(count);
     let (mut first, mut last) = (0, 0);
     while latencies.len() < count {
@@ -225,18 +238,7 @@ async fn receive(url: &str, count: usize) {
     latencies.sort_unstable();
     let ms = |place: usize| latencies[place] as f64 / 1e6;
     let rate = count as f64 / ((last - first) as f64 / 1e9);
-    say(&format!(
-        "{rate} {} {}",
-        ms(count / 2),
-        ms(count * 99 / 100)
-    ))
-    .await;
-}
-
-async fn say(line: &str) {
-    let mut out = tokio::io::stdout();
-    out.write_all(format!("{line}\n").as_bytes()).await.unwrap();
-    out.flush().await.unwrap();
+    println!("{rate} {} {}", ms(count / 2), ms(count * 99 / 100));
 }
 
 async fn send(url: &str, count: usize, rate: f64) {

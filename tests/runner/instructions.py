@@ -1,7 +1,7 @@
 """Holds the hot paths to the instructions that they took when their baseline was written.
 
-Counts do not depend on how fast or busy the machine is. Each path of tests/bench/instructions is gone N times and
-2 N times under valgrind's callgrind; the difference is what N cost, without the start and the end of the program.
+Counts do not depend on how fast or busy the machine is. Each path of tests/bench/instructions is gone under valgrind's
+callgrind, which counts what all threads do while the program is in one function: neither its start nor its end.
 Compilers and processors differ in what they make of the same code: the baseline says which ones it was counted with,
 and on others there is nothing to hold the counts to.
 """
@@ -9,7 +9,6 @@ and on others there is nothing to hold the counts to.
 import json
 import platform
 import re
-import statistics
 import subprocess
 from pathlib import Path
 
@@ -17,12 +16,12 @@ from provision import bench, cargo, command
 from shell import KEPT, ROOT, Failed, Skipped, start, stop
 
 BASELINE = ROOT / "tests" / "bench" / "instructions.json"
+# The function whose instructions are counted, as callgrind names it.
+COUNTED = "instructions::counted"
 # What callgrind found, for callgrind_annotate.
 PROFILES = KEPT / "instructions"
 # A path may take this part more than its baseline.
 GROWTH = 0.05
-# A server also does what its clock tells it to: counts of paths that go through one differ by up to 2 % from their median.
-BASELINE_COUNTS = 3
 HOW_TO_UPDATE = f"`tests/run instructions --update`, and commit {BASELINE.relative_to(ROOT)}"
 # No path takes longer under valgrind, however slow the machine.
 PATIENCE_S = 600
@@ -34,9 +33,7 @@ def check(update=False):
         raise Skipped(f"there is no baseline; {HOW_TO_UPDATE}")
     baseline = json.loads(BASELINE.read_text(encoding="utf-8")) if BASELINE.exists() else {}
     before = baseline.get("instructions", {})
-    counted = [counts() for _ in range(BASELINE_COUNTS if update else 1)]
-    medians = {name: round(statistics.median(each[name] for each in counted)) for name in counted[0]}
-    found = {"counted_with": counted_with(), "instructions": medians}
+    found = {"counted_with": counted_with(), "instructions": counts()}
     print(table(before, found["instructions"]), flush=True)
     if update:
         BASELINE.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
@@ -53,18 +50,17 @@ def counts():
     program, valgrind = bench("instructions"), command("valgrind")
     PROFILES.mkdir(parents=True, exist_ok=True)
     listed = subprocess.run([program], capture_output=True, text=True, check=True).stdout
-    found = {}
-    for name, times in map(str.split, listed.splitlines()):
-        once, twice = (count(valgrind, program, name, n) for n in (int(times), 2 * int(times)))
-        found[name] = round((twice - once) / int(times))
-    return found
+    return {name: round(count(valgrind, program, name) / int(times)) for name, times in map(str.split, listed.splitlines())}
 
 
-def count(valgrind, program, name, times):
-    """The instructions of a program that goes a path so many times, all its threads together."""
-    profile = PROFILES / f"{name}.callgrind"
+def count(valgrind, program, name):
+    """The instructions of the counted function and of all threads meanwhile."""
+    profile = profile_of(name)
+    profile.unlink(missing_ok=True)
+    counting = ("--tool=callgrind", "--fair-sched=yes", f"--zero-before={COUNTED}", f"--dump-after={COUNTED}")
+    # Callgrind adds a number to the file of each dump but the last, at the end of the program.
     process = start(
-        [valgrind, "--tool=callgrind", f"--callgrind-out-file={profile}", program, name, times],
+        [valgrind, *counting, f"--callgrind-out-file={profile.with_suffix('')}", program, name],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -72,13 +68,16 @@ def count(valgrind, program, name, times):
     try:
         told, _ = process.communicate(timeout=PATIENCE_S)
     except subprocess.TimeoutExpired:
-        raise Failed(f"`{name} {times}` did not end under valgrind") from None
+        raise Failed(f"`{name}` did not end under valgrind") from None
     finally:
         stop(process)
-    collected = re.search(r"Collected : (\d+)", told)
-    if process.returncode or not collected:
-        raise Failed(f"`{name} {times}` under valgrind: {told.strip()[-1000:]}")
-    return int(collected[1])
+    if process.returncode or not profile.exists():
+        raise Failed(f"`{name}` under valgrind: {told.strip()[-1000:]}")
+    return int(re.search(r"^totals: (\d+)", profile.read_text(encoding="utf-8"), re.MULTILINE)[1])
+
+
+def profile_of(name):
+    return PROFILES / f"{name}.callgrind.1"
 
 
 def counted_with():
@@ -117,8 +116,7 @@ def complaints(before, found):
     lines += [f"{name} has no baseline" for name in found if name not in before]
     lines += [f"{name} has a baseline and is no path any more" for name in before if name not in found]
     if grown:
-        profile = (PROFILES / f"{grown[0]}.callgrind").relative_to(ROOT)
-        lines.append(f"Where they are spent: `callgrind_annotate {profile}`")
+        lines.append(f"Where they are spent: `callgrind_annotate {profile_of(grown[0]).relative_to(ROOT)}`")
     if lines:
         lines.append(f"If it must be so: {HOW_TO_UPDATE}")
     return lines

@@ -127,8 +127,9 @@ def cargo_tool(name):
 
 @functools.cache
 def bench(name):
-    """The path of a program of tests/bench, built as fast code but not as the release is."""
-    build = (cargo(), "bench", "--locked", "--quiet", "--no-run", "--bench", name, "--message-format=json-render-diagnostics")
+    """The path of a program of the package tests/bench, built as the release is and from the same parts."""
+    program = ("--package", "chatferry-bench", "--bin", name)
+    build = (cargo(), "build", "--locked", "--quiet", "--release", *program, "--message-format=json-render-diagnostics")
     built = subprocess.run(build, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
     lines = map(json.loads, built.stdout.splitlines())
     paths = [line["executable"] for line in lines if line.get("executable") and line["target"]["name"] == name]

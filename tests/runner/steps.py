@@ -15,7 +15,7 @@ import libtest
 import neighbours
 import provision
 import services
-from provision import CLIENTS, REQUIREMENTS, cargo, cargo_tool, chromium, command, node, python, venv
+from provision import CLIENTS, REQUIREMENTS, bench, cargo, cargo_tool, chromium, command, node, python, venv
 from server import release_binary, running, serving
 from shell import KEPT, ROOT, Failed, Skipped, run, run_reading, scratch, spending, succeeds
 
@@ -77,7 +77,7 @@ def runner(_):
 
 
 def fmt(_):
-    run(cargo(), "fmt", "--check")
+    run(cargo(), "fmt", "--all", "--check")
 
 
 def compile_with_cargo(*arguments, **env):
@@ -86,7 +86,7 @@ def compile_with_cargo(*arguments, **env):
 
 
 def clippy(_):
-    compile_with_cargo("clippy", "--locked", "--all-targets", "--", "-D", "warnings")
+    compile_with_cargo("clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings")
 
 
 def doc(_):
@@ -302,11 +302,11 @@ def fleet(options):
 
 
 def commit(_):
-    bench = ("bench", "--locked", "--quiet", "--bench", "commit")
-    compile_with_cargo(*bench, "--no-run")
+    with spending("compiling"):
+        program = bench("commit")
     with contextlib.ExitStack() as servers:
         urls, skipped = every_database(servers)
-        run(cargo(), *bench, "--", *urls)
+        run(program, *urls)
     return skipped
 
 
@@ -317,7 +317,7 @@ def bench_gateway(options):
 
 def count_instructions(options):
     with spending("compiling"):
-        provision.bench("instructions")
+        bench("instructions")
     instructions.check(options.update)
 
 

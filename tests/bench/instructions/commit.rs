@@ -10,33 +10,35 @@ use futures_util::future::join_all;
 use uuid::Uuid;
 
 use super::{
+    Go,
     nowhere::Nowhere,
-    world::{CONVERSATION, Directory, alone, config, new_message},
+    world::{CONVERSATION, Directory, config, new_message, one_thread},
 };
 
 const ROWS: usize = 100;
 
-pub fn committer(times: usize) {
-    alone(async {
-        let store = Nowhere::new(Arc::new(Metrics::new()));
-        batches(&store, CONVERSATION, times).await;
-    });
+pub fn committer() -> Go {
+    let runtime = one_thread();
+    let store = runtime.block_on(async { Nowhere::new(Arc::new(Metrics::new())) });
+    Box::new(move |times| runtime.block_on(batches(&store, CONVERSATION, times)))
 }
 
-pub fn sqlite(times: usize) {
-    let directory = Directory::new();
+pub fn sqlite() -> Go {
+    let (runtime, directory) = (one_thread(), Directory::new());
     let file = directory.path().join("chat.sqlite3");
     let config = config(&[("store.url", format!("sqlite://{}", file.display()))]);
-    alone(async {
-        let store = store::open(&config, Arc::new(Metrics::new()))
-            .await
-            .unwrap();
-        let pair = ("alice".to_owned(), "bob".to_owned());
-        let made = store.get_or_create_conversation(pair.0, pair.1).await;
-        let (conversation, _) = made.unwrap();
-        batches(&*store, conversation.id, times).await;
-        store.close().await;
+    let (store, conversation) = runtime.block_on(async {
+        let store = store::open(&config, Arc::new(Metrics::new()));
+        let store = store.await.unwrap();
+        let made = store.get_or_create_conversation("alice".to_owned(), "bob".to_owned());
+        let (conversation, _) = made.await.unwrap();
+        (store, conversation.id)
     });
+    Box::new(move |times| {
+        // Until the end, when it is removed.
+        let _ = &directory;
+        runtime.block_on(batches(&*store, conversation, times));
+    })
 }
 
 async fn batches(store: &dyn Store, conversation_id: Uuid, times: usize) {

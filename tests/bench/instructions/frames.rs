@@ -20,39 +20,46 @@ use chatferry::{
 use tokio::io::sink;
 
 use super::{
+    Go,
     nowhere::Nowhere,
     wire,
-    world::{CONVERSATION, alone, chat_message, messages, seoul, told},
+    world::{CONVERSATION, chat_message, messages, one_thread, seoul, told},
 };
 
 const TEXT: u8 = 1;
 const SOCKETS: usize = 100;
 const GROUP: &str = "chat_95031212-7823-4748-bb78-b212d36b6db3";
 
-pub fn read(times: usize) {
+pub fn read() -> Go {
     let frame = wire::masked(TEXT, chat_message().as_bytes());
     let mut reader = Reader::new(BytesMut::new(), 1 << 20);
     let mut session = Session::default();
-    for _ in 0..times {
-        reader.buffer.extend_from_slice(&frame);
-        let incoming = reader.take_message().unwrap().unwrap();
-        reader.give_back();
-        let action = black_box(session.incoming(incoming));
-        assert!(matches!(action, Action::Perform(_)));
-    }
+    Box::new(move |times| {
+        for _ in 0..times {
+            reader.buffer.extend_from_slice(&frame);
+            let incoming = reader.take_message().unwrap().unwrap();
+            reader.give_back();
+            let action = black_box(session.incoming(incoming));
+            assert!(matches!(action, Action::Perform(_)));
+        }
+    })
 }
 
-pub fn history(times: usize) {
+pub fn history() -> Go {
     let (messages, zone) = (messages(), seoul());
-    for _ in 0..times {
-        black_box(history_frame(&serializers::messages(&messages, &zone)));
-    }
+    Box::new(move |times| {
+        for _ in 0..times {
+            black_box(history_frame(&serializers::messages(&messages, &zone)));
+        }
+    })
 }
 
-pub fn fan_out(times: usize) {
-    alone(async {
-        let (metrics, zone) = (Arc::new(Metrics::new()), seoul());
-        let layer = Arc::new(MemoryLayer::new());
+pub fn fan_out() -> Go {
+    let (runtime, zone) = (one_thread(), seoul());
+    let metrics = Arc::new(Metrics::new());
+    let layer = Arc::new(MemoryLayer::new());
+    let mut sockets = Vec::new();
+    runtime.block_on(async {
         let hub = Arc::new(Hub::new(
             Arc::clone(&layer) as _,
             Arc::new(Nowhere::new(Arc::clone(&metrics))),
@@ -64,7 +71,6 @@ pub fn fan_out(times: usize) {
         ));
         let fan_out = Arc::clone(&hub);
         tokio::spawn(async move { fan_out.run().await });
-        let mut sockets = Vec::new();
         for _ in 0..SOCKETS {
             let queue = Arc::new(Queue::new(Limits {
                 frames: 16,
@@ -74,15 +80,21 @@ pub fn fan_out(times: usize) {
             let joining = hub.join(CONVERSATION, GROUP.into(), Arc::clone(&queue));
             sockets.push((joining.await.unwrap(), queue, Writer::default()));
         }
-        for number in 0..u32::try_from(times).unwrap() {
-            layer.group_send(GROUP, told(number, &zone)).await.unwrap();
-            for (_, queue, writer) in &mut sockets {
-                queue.filled().await;
-                writer.append(queue.take().unwrap());
-                writer.write_some(&mut sink()).await.unwrap();
-                metrics.frames_out(&mut writer.news);
-                assert!(writer.is_empty());
-            }
-        }
     });
+    // Each message is delivered once.
+    let mut numbers = 0..;
+    Box::new(move |times| {
+        runtime.block_on(async {
+            for number in numbers.by_ref().take(times) {
+                layer.group_send(GROUP, told(number, &zone)).await.unwrap();
+                for (_, queue, writer) in &mut sockets {
+                    queue.filled().await;
+                    writer.append(queue.take().unwrap());
+                    writer.write_some(&mut sink()).await.unwrap();
+                    metrics.frames_out(&mut writer.news);
+                    assert!(writer.is_empty());
+                }
+            }
+        });
+    })
 }

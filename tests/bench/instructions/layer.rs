@@ -10,37 +10,44 @@ use chatferry::{
     },
 };
 
-use super::world::{seoul, told};
+use super::{
+    Go,
+    world::{seoul, told},
+};
 
 const NOW: u64 = 1_700_000_000;
 const CHANNELS: [&str; 1] =
     ["specific.0123456789abcdef0123456789abcdef!9503121278234748bb78b212d36b6db3"];
 
 /// As the core layer writes it: to a channel of another process.
-pub fn send(times: usize) {
+pub fn send() -> Go {
     let (codec, event) = (codec(12), told(0, &seoul()));
-    for _ in 0..times {
-        let fields = Fields::new(codec.format, &event).unwrap();
-        black_box(codec.seal(&fields, Route::Each(&CHANNELS), NOW));
-    }
+    Box::new(move |times| {
+        for _ in 0..times {
+            let fields = Fields::new(codec.format, &event).unwrap();
+            black_box(codec.seal(&fields, Route::Each(&CHANNELS), NOW));
+        }
+    })
 }
 
-pub fn core(times: usize) {
-    read(times, &codec(12), Route::Each(&CHANNELS));
+pub fn core() -> Go {
+    read(codec(12), Route::Each(&CHANNELS))
 }
 
-pub fn pubsub(times: usize) {
-    read(times, &codec(0), Route::Plain);
+pub fn pubsub() -> Go {
+    read(codec(0), Route::Plain)
 }
 
-fn read(times: usize, codec: &Codec, route: Route<'_>) {
+fn read(codec: Codec, route: Route<'_>) -> Go {
     let fields = Fields::new(codec.format, &told(0, &seoul())).unwrap();
     let stored = codec.seal(&fields, route, NOW);
     let passthrough = Passthrough::new(&[]);
-    for _ in 0..times {
-        let message = codec.open(&stored, NOW).unwrap();
-        black_box(passthrough.event(message).unwrap());
-    }
+    Box::new(move |times| {
+        for _ in 0..times {
+            let message = codec.open(&stored, NOW).unwrap();
+            black_box(passthrough.event(message).unwrap());
+        }
+    })
 }
 
 fn codec(prefix_len: usize) -> Codec {

@@ -6,12 +6,14 @@ use chatferry::{app::App, metrics::Metrics, server::Server};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::UnixStream,
+    runtime::Runtime,
 };
 
 use super::{
+    Go,
     nowhere::Nowhere,
     wire,
-    world::{CONVERSATION, Directory, alone, body, chat_message, config},
+    world::{CONVERSATION, Directory, body, chat_message, config, one_thread},
 };
 
 const TEXT: u8 = 1;
@@ -19,27 +21,38 @@ const TEXT: u8 = 1;
 /// How a text begins that is longer than 125 bytes.
 const FRAME: &[u8] = b"\x81\x7e";
 
-pub fn talk(times: usize) {
-    let directory = Directory::new();
-    alone(async {
-        let mut client = Client::of_a_server(&directory).await;
+/// What is awaited: how an answer begins, and its size once enough of it is there.
+#[derive(Clone, Copy)]
+struct Answer {
+    begin: &'static [u8],
+    size: fn(&[u8]) -> Option<usize>,
+}
+
+const EVENT: Answer = Answer {
+    begin: FRAME,
+    size: frame_size,
+};
+
+pub fn talk() -> Go {
+    let runtime = one_thread();
+    let client = runtime.block_on(async {
+        let mut client = Client::of_a_server().await;
         let handshake = wire::handshake(&CONVERSATION.to_string());
-        client.ask(&handshake, b"HTTP/1.1 101", answer_size).await;
+        client.ask(&handshake, http(b"HTTP/1.1 101")).await;
         // Its history comes unasked.
-        client.ask(&[], FRAME, frame_size).await;
-        let said = wire::masked(TEXT, chat_message().as_bytes());
-        for _ in 0..times {
-            client.ask(&said, FRAME, frame_size).await;
-        }
+        client.ask(&[], EVENT).await;
+        client
     });
+    let said = wire::masked(TEXT, chat_message().as_bytes());
+    again(runtime, client, said, EVENT)
 }
 
-pub fn list(times: usize) {
+pub fn list() -> Go {
     let path = format!("/api/chat/conversations/{CONVERSATION}/messages/");
-    ask(&wire::get(&path), b"HTTP/1.1 200", times);
+    ask(wire::get(&path), b"HTTP/1.1 200")
 }
 
-pub fn send(times: usize) {
+pub fn send() -> Go {
     let body = body();
     let request = format!(
         "POST /api/chat/conversations/{CONVERSATION}/messages/send/ HTTP/1.1\r\n\
@@ -47,28 +60,42 @@ pub fn send(times: usize) {
          Content-Length: {}\r\n\r\n{body}",
         body.len()
     );
-    ask(request.as_bytes(), b"HTTP/1.1 201", times);
+    ask(request.into_bytes(), b"HTTP/1.1 201")
+}
+
+fn ask(request: Vec<u8>, begin: &'static [u8]) -> Go {
+    let runtime = one_thread();
+    let client = runtime.block_on(Client::of_a_server());
+    again(runtime, client, request, http(begin))
 }
 
 /// Asks the same again and again, on one connection.
-fn ask(request: &[u8], begin: &[u8], times: usize) {
-    let directory = Directory::new();
-    alone(async {
-        let mut client = Client::of_a_server(&directory).await;
-        for _ in 0..times {
-            client.ask(request, begin, answer_size).await;
-        }
-    });
+fn again(runtime: Runtime, mut client: Client, bytes: Vec<u8>, answer: Answer) -> Go {
+    Box::new(move |times| {
+        runtime.block_on(async {
+            for _ in 0..times {
+                client.ask(&bytes, answer).await;
+            }
+        });
+    })
+}
+
+fn http(begin: &'static [u8]) -> Answer {
+    let size = answer_size;
+    Answer { begin, size }
 }
 
 struct Client {
     stream: UnixStream,
     received: Vec<u8>,
+    /// With the server's socket.
+    _directory: Directory,
 }
 
 impl Client {
     /// Starts a server without a database, and connects to it.
-    async fn of_a_server(directory: &Directory) -> Self {
+    async fn of_a_server() -> Self {
+        let directory = Directory::new();
         let socket = directory.path().join("socket");
         let config = config(&[
             ("server.bind", format!("unix:{}", socket.display())),
@@ -83,15 +110,18 @@ impl Client {
         Client {
             stream: UnixStream::connect(socket).await.unwrap(),
             received: Vec::with_capacity(1 << 16),
+            _directory: directory,
         }
     }
 
-    /// Sends, and waits for one answer to its end. Its size is known once enough of it is there.
-    async fn ask(&mut self, bytes: &[u8], begin: &[u8], size: fn(&[u8]) -> Option<usize>) {
+    /// Sends, and waits for one answer to its end.
+    async fn ask(&mut self, bytes: &[u8], answer: Answer) {
         self.stream.write_all(bytes).await.unwrap();
         loop {
-            if let Some(size) = size(&self.received).filter(|size| *size <= self.received.len()) {
-                assert!(self.received.starts_with(begin), "{:?}", self.received);
+            let size = (answer.size)(&self.received);
+            if let Some(size) = size.filter(|size| *size <= self.received.len()) {
+                let begins = self.received.starts_with(answer.begin);
+                assert!(begins, "{:?}", self.received);
                 self.received.drain(..size);
                 return;
             }

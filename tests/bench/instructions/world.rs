@@ -1,9 +1,6 @@
 //! What the paths have in common: one thread, settings, a directory, and what is said.
 
-use std::{
-    future::Future,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use chatferry::{
     chat::{Event, Message, NewMessage},
@@ -11,7 +8,7 @@ use chatferry::{
     django::datetime::{Timestamp, Zone},
     serializers,
 };
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 use uuid::Uuid;
 
 pub const CONVERSATION: Uuid = Uuid::from_u128(0x9503_1212_7823_4748_bb78_b212_d36b_6db3);
@@ -21,10 +18,10 @@ const CONTENT: &str = "Nothing much, and you? 안녕하세요, shall we meet at 
 /// In 2023, with microseconds: each message a second later than the one before.
 const FIRST_MESSAGE: i64 = 1_700_000_000_123_456;
 
-/// Runs everything on this thread, whose tasks then take turns in the same way each time.
-pub fn alone<T>(work: impl Future<Output = T>) -> T {
+/// Makes a runtime without threads: tasks take turns in the same way each time.
+pub fn one_thread() -> Runtime {
     let runtime = Builder::new_current_thread().enable_all().build();
-    runtime.unwrap().block_on(work)
+    runtime.unwrap()
 }
 
 /// The defaults, with these settings.

@@ -143,7 +143,7 @@ def cargo_test(options, *arguments, **env):
 
 
 #: Tests that do more with `CHATFERRY_TEST_LONG` in the environment.
-LONG_TESTS = ("write_together", "a_long_history_goes", "no_broadcast_is_lost")
+LONG_TESTS = ("write_together", "a_long_history_goes", "no_broadcast_is_lost", "no_shape_of_a_request")
 
 
 def messages(options):

@@ -100,7 +100,8 @@ fn mask(payload: &mut [u8]) {
         eight.copy_from_slice(&masked.to_ne_bytes());
     }
     let rest = eights.into_remainder().iter_mut();
-    rest.zip(MASK).for_each(|(byte, mask)| *byte ^= mask);
+    rest.zip(MASK.iter().cycle())
+        .for_each(|(byte, mask)| *byte ^= mask);
 }
 
 impl Socket {

@@ -1,6 +1,6 @@
 //! Layers of Chatferry on the servers of a test.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use chatferry::{
     chat::Event,
@@ -102,6 +102,21 @@ impl Layer {
             .await
             .unwrap();
         assert_eq!(self.next().await, ("last".to_owned(), number(999)));
+    }
+
+    /// Hears nothing for so long: late events have no last one that could be waited for.
+    pub async fn is_quiet_for(&self, time: Duration) {
+        let next = async {
+            loop {
+                match self.layer.receive().await {
+                    Some(Received::Event { local, event, .. }) => return (local, json(&event)),
+                    Some(_) => {}
+                    None => std::future::pending().await,
+                }
+            }
+        };
+        let next = tokio::time::timeout(time, next).await;
+        assert!(next.is_err(), "{next:?}");
     }
 
     /// Waits for the notice that events may have been missed.

@@ -281,11 +281,12 @@ def template(name, initialise):
     kept = shell.KEPT / "chaos" / name
     if not kept.exists():
         kept.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=kept.parent))
+        # PostgreSQL works in it under an account of its own, which may not get into the clone.
+        fresh = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=shell.scratch()))
         fresh.chmod(0o755)
         initialise(fresh)
         (fresh / "log").unlink(missing_ok=True)
         # Another run may have been first.
         with contextlib.suppress(OSError):
-            fresh.rename(kept)
+            shutil.move(fresh, kept)
     return kept

@@ -41,8 +41,10 @@ use std::{hint::black_box, process::ExitCode};
 /// Goes a path so many times. What it needs has been made.
 type Go = Box<dyn FnMut(usize)>;
 
-/// Every path, how often it is gone while it is counted, and what makes it ready.
-const PATHS: [(&str, usize, fn() -> Go); 11] = [
+/// A name, how often the path is gone while it is counted, and what makes it ready.
+type Path = (&'static str, usize, fn() -> Go);
+
+const PATHS: [Path; 11] = [
     ("frame", 1000, frames::read),
     ("socket", 500, server::talk),
     ("fan_out", 100, frames::fan_out),

@@ -1,4 +1,4 @@
-// Runs checks one after another and closes with `N passed, N failed`. A check is a sentence and an async function that throws.
+// Runs checks, several at a time, and closes with `N passed, N failed`. A check is a sentence and an async function that throws.
 import assert from 'node:assert/strict';
 
 export { assert };
@@ -7,18 +7,33 @@ export const BASE_URL = (process.env.BASE_URL ?? 'http://127.0.0.1:8000').replac
 const LONGEST_MS = 300_000;
 export const PATIENCE_MS = 60_000;
 
+const declared = [];
 let passed = 0;
 let failed = 0;
 
-export async function check(sentence, work) {
+// Declares a check. Those of one run share the server and the machine, so each has people and conversations of its own.
+export function check(sentence, work) {
+  declared.push({ sentence, work });
+}
+
+// Runs what has been declared since the last run, `atOnce` checks at a time, in the order of their declaration.
+export async function runChecks(atOnce) {
+  const worker = async () => {
+    while (declared.length > 0) await attempt(declared.shift());
+  };
+  await Promise.all(Array.from({ length: atOnce }, worker));
+}
+
+async function attempt({ sentence, work }) {
   let timer;
+  const began = Date.now();
   const tooLong = new Promise((_, reject) => {
     timer = setTimeout(() => reject(new Error(`no end after ${LONGEST_MS / 1000} s`)), LONGEST_MS);
   });
   try {
     await Promise.race([work(), tooLong]);
     passed += 1;
-    console.log(`ok    ${sentence}`);
+    console.log(`ok    ${sentence} (${((Date.now() - began) / 1000).toFixed(1)} s)`);
   } catch (error) {
     failed += 1;
     const why = String(error.stack ?? error).split('\n').slice(0, 14).map((line) => `      ${line.slice(0, 200)}`);

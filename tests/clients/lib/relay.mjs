@@ -3,6 +3,7 @@ import net from 'node:net';
 
 export class Relay {
   #pairs = new Set();
+  refused = 0; // connections, since it was made
   #state = 'whole'; // whole, cut (refuses and drops), frozen (carries nothing either way), deaf (carries only to the server)
 
   static async to(target) {
@@ -15,7 +16,10 @@ export class Relay {
   }
 
   #join(client, address) {
-    if (this.#state === 'cut') return client.destroy();
+    if (this.#state === 'cut') {
+      this.refused += 1;
+      return client.destroy();
+    }
     const server = net.connect(address);
     const pair = { client, server };
     this.#pairs.add(pair);

@@ -5,8 +5,8 @@ import { Window, PHONE } from '../lib/browser.mjs';
 
 const CONTROLS = new Set(['button', 'link', 'textbox', 'searchbox', 'checkbox', 'combobox']);
 
-export default async function access(browser) {
-  await check('from the first visit to a sent message and back, with the keyboard alone', async () => {
+export default function access(browser) {
+  check('from the first visit to a sent message and back, with the keyboard alone', async () => {
     const [one, two, three] = [person('alice'), person('bob'), person('carol')];
     await sendMessage(await createConversation(one, three), three, 'hi');
     const { page, ...window } = await Window.open(browser), keys = page.keyboard;
@@ -40,7 +40,7 @@ export default async function access(browser) {
     await window.context.close();
   });
 
-  await check('every stop of the Tab key has a name, a visible focus and a place inside the window', async () => {
+  check('every stop of the Tab key has a name, a visible focus and a place inside the window', async () => {
     const [one, two] = [person('alice'), person('bob')], window = await Window.open(browser, { me: one, peer: two }), { page } = window;
     await window.conversation(two).waitFor();
     const stops = [];
@@ -59,7 +59,7 @@ export default async function access(browser) {
     await window.close();
   });
 
-  await check('every control has a name, in every view', async () => {
+  check('every control has a name, in every view', async () => {
     const [one, two] = [person('alice'), person('bob')];
     await sendMessage(await createConversation(one, two), two, 'hello https://example.com/');
     for (const options of [{}, { me: one }, { me: one, peer: two }, { me: one, peer: two, ...PHONE }]) {
@@ -72,7 +72,7 @@ export default async function access(browser) {
     }
   });
 
-  await check('the landmarks, the log and each message read well', async () => {
+  check('the landmarks, the log and each message read well', async () => {
     const [one, two] = [person('alice'), person('bob')], id = await createConversation(one, two);
     await sendMessage(id, two, 'How are you?');
     await sendMessage(id, one, 'Well, thanks');
@@ -86,7 +86,7 @@ export default async function access(browser) {
     await window.close();
   });
 
-  await check('news is announced, the history is not', async () => {
+  check('news is announced, the history is not', async () => {
     const [one, two] = [person('alice'), person('bob')], id = await createConversation(one, two);
     await sendMessage(id, two, 'old');
     const alice = await Window.open(browser, { me: one });
@@ -110,7 +110,7 @@ export default async function access(browser) {
     await Promise.all([alice.close(), bob.close()]);
   });
 
-  await check('on a phone, list and chat take turns; back returns to the list and to its place', async () => {
+  check('on a phone, list and chat take turns; back returns to the list and to its place', async () => {
     const [one, two] = [person('alice'), person('bob')];
     await createConversation(one, two);
     const window = await Window.open(browser, { me: one, ...PHONE }), { page } = window;
@@ -129,7 +129,7 @@ export default async function access(browser) {
     await linked.close();
   });
 
-  await check('motion stops for those who ask for it', async () => {
+  check('motion stops for those who ask for it', async () => {
     const [one, two] = [person('alice'), person('bob')];
     const alice = await Window.open(browser, { me: one, peer: two, reducedMotion: 'reduce' });
     const bob = await Window.open(browser, { me: two, peer: one });

@@ -2,8 +2,8 @@
 import { check, assert, BASE_URL } from '../lib/checks.mjs';
 import { Window } from '../lib/browser.mjs';
 
-export default async function docs(browser) {
-  await check('the document shows every path, and what a path takes when it is opened', async () => {
+export default function docs(browser) {
+  check('the document shows every path, and what a path takes when it is opened', async () => {
     const { page, context } = await Window.open(browser);
     await page.goto(`${BASE_URL}/docs`);
     await page.getByRole('heading', { name: 'WebSocket' }).waitFor();

@@ -41,7 +41,7 @@ export default async function looks(browser) {
     ['wide', { me, peer: plain, viewport: { width: 2200, height: 1000 } }],
   ];
   for (const [name, options] of views) {
-    await check(`${name}: drawn, nothing sticks out, every text has contrast`, async () => {
+    check(`${name}: drawn, nothing sticks out, every text has contrast`, async () => {
       const window = await Window.open(browser, options);
       if (options.peer) await window.page.locator('.message').first().waitFor();
       if (options.me) await window.page.locator('#list a').nth(3).waitFor({ state: 'attached' });
@@ -54,7 +54,7 @@ export default async function looks(browser) {
     });
   }
 
-  await check('phone: what a thumb must hit is at least 44 px high and wide', async () => {
+  check('phone: what a thumb must hit is at least 44 px high and wide', async () => {
     for (const options of [{ ...PHONE }, { me, ...PHONE }, { me, peer: plain, ...PHONE }]) {
       const window = await Window.open(browser, options);
       const small = await window.page.evaluate(() => [...document.querySelectorAll('button:not(.text-button), input, textarea, #list a')]
@@ -65,7 +65,7 @@ export default async function looks(browser) {
     }
   });
 
-  await check('typing, read marks, an outage and an error in one picture each', async () => {
+  check('typing, read marks, an outage and an error in one picture each', async () => {
     const one = person('alice'), two = person('bob');
     const alice = await Window.open(browser, { me: one, peer: two }), bob = await Window.open(browser, { me: two, peer: one });
     await picture(alice, 'empty');
@@ -87,7 +87,7 @@ export default async function looks(browser) {
     await Promise.all([alice.close(), bob.close()]);
   });
 
-  await check('the message box grows with its text, and stops before it takes the window', async () => {
+  check('the message box grows with its text, and stops before it takes the window', async () => {
     const window = await Window.open(browser, { me, peer: plain, ...PHONE });
     const height = async () => (await window.text.boundingBox()).height, low = await height();
     await window.text.fill('a\nb\nc');

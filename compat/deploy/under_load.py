@@ -1,4 +1,4 @@
-"""The whole move while people chat: `python compat/deploy/under_load.py`.
+"""The whole move while people chat: `python compat/deploy/under_load.py`, or with `--small` while a few chat.
 
 Real Django under Daphne, MariaDB and Redis, nginx or HAProxy in front of the gateway, and clients that are the npm
 package `reconnecting-websocket` as it is (tests/clients/reconnecting.mjs). 0, 10, 50, 100 %, Django stopped, started,
@@ -23,6 +23,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 import unittest
 import urllib.request
@@ -44,6 +45,8 @@ CAPACITY = 2000
 DRAIN_S = 3
 #: Between two messages of a conversation, on average: Django, the database and 200 clients share the machine.
 PAUSE_MS = 3000
+#: With `--small`: so many conversations, sockets in each and messages in each step, and the pause between them.
+SMALL = {"conversations": 12, "each": 2, "messages": 15, "pause_ms": 1000}
 #: Said by REST, which no socket hears: it is in histories alone.
 REST = "by REST"
 
@@ -128,6 +131,7 @@ class Move:
     each = 4
     #: Said in each step at least.
     messages = 60
+    pause_ms = PAUSE_MS
 
     def setUp(self):
         needed(self, self.front.program)
@@ -178,7 +182,7 @@ class Move:
     def talk(self):
         """All talk until the step is done and enough was said, then fall silent; and what was shown is judged."""
         before = self.people.do("count")["said"]
-        self.people.do("talk", pause_ms=PAUSE_MS)
+        self.people.do("talk", pause_ms=self.pause_ms)
         self.use_rest()
         until("the messages", lambda: self.people.do("count")["said"] - before >= self.messages)
         self.everybody_is_there("every socket to be where it belongs")
@@ -314,7 +318,7 @@ class WithNginx(Move, unittest.TestCase):
         self.assertNotIn(told, self.log())
         self.pair.django.stop()
         self.pair.restart_django(home)
-        self.people.do("talk", pause_ms=PAUSE_MS)
+        self.people.do("talk", pause_ms=self.pause_ms)
         until(told, lambda: self.is_told(kind, told))
         self.people.do("hush")
 
@@ -344,5 +348,14 @@ class WithHaproxy(Move, unittest.TestCase):
         self.move()
 
 
+def main(arguments):
+    if "--small" in arguments:
+        arguments.remove("--small")
+        for case in (WithNginx, WithHaproxy):
+            for name, value in SMALL.items():
+                setattr(case, name, value)
+    unittest.main(argv=arguments)
+
+
 if __name__ == "__main__":
-    unittest.main()
+    main(sys.argv)

@@ -3,6 +3,9 @@ the Chatferry processes are killed and started again at random. One fleet for ea
 
     python tests/bench/fleet.py BINARY [MINUTES]
 
+Redis and both Chatferry processes are killed once each, in random order, and so on for as long as the minutes last:
+with 0 of them one round is all.
+
 At the end every Chatferry socket that was open then must have seen every message stored since it was opened exactly
 once, in its history or live; no Chatferry socket may have ended but with its own process; no socket may have seen a
 message twice; no key in Redis may be without an end, but for what Python leaves; and no Django consumer may have died
@@ -35,6 +38,7 @@ CONVERSATIONS = 4
 SOCKETS = 3  # of each process in each conversation
 PAUSE_S = 0.05  # between two messages
 BETWEEN_KILLS_S = (4, 12)
+IN_ONE_ROUND_S = (2, 5)  # the same, when each is killed only once
 PATIENCE_S = 90  # for whatever must come true at the end
 # What a Django consumer may die of here: Redis is away, SQLite has too many writers for its patience, or its client
 # went away while it spoke.
@@ -134,6 +138,7 @@ class Fleet:
         self.layer, self.directory = layer, Path(directory)
         self.database = self.directory / "chat.sqlite3"
         self.over = False
+        self.rounds = 0
         self.twice, self.dropped, self.said, self.ended = [], [], 0, 0
         # What sockets on Django were told live.
         self.broadcast = set()
@@ -192,15 +197,18 @@ class Fleet:
                     pass
             await asyncio.sleep(PAUSE_S)
 
-    async def break_things(self):
+    async def break_things(self, pauses_s):
         while True:
-            await asyncio.sleep(random.uniform(*BETWEEN_KILLS_S))
-            victim = random.choice([self.redis, *self.chatferry])
-            self.tell(f"{victim.name} is killed")
-            victim.kill()
-            await asyncio.sleep(random.uniform(0.1, 3))
-            victim.start()
-            await victim.is_up()
+            victims = [self.redis, *self.chatferry]
+            random.shuffle(victims)
+            for victim in victims:
+                await asyncio.sleep(random.uniform(*pauses_s))
+                self.tell(f"{victim.name} is killed")
+                victim.kill()
+                await asyncio.sleep(random.uniform(0.1, 3))
+                victim.start()
+                await victim.is_up()
+            self.rounds += 1
 
     async def run(self, minutes):
         await self.start()
@@ -211,8 +219,12 @@ class Fleet:
         if not await until(lambda: all(client.live for client in clients)):
             raise RuntimeError("the sockets do not open")
         talking = asyncio.ensure_future(self.talk(clients))
-        breaking = asyncio.ensure_future(self.break_things())
+        breaking = asyncio.ensure_future(self.break_things(BETWEEN_KILLS_S if minutes else IN_ONE_ROUND_S))
         await asyncio.sleep(minutes * 60)
+        while self.rounds == 0 and not breaking.done():
+            await asyncio.sleep(0.2)
+        if breaking.done():
+            breaking.result()
         breaking.cancel()
         for process in (self.redis, *self.chatferry):
             if process.process.poll() is not None:

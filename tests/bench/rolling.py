@@ -1,6 +1,6 @@
 """Rolling restarts of two processes on one port, one SQLite file and one Redis, under many chatting sockets.
 
-    python tests/bench/rolling.py BINARY [SOCKETS]
+    python tests/bench/rolling.py BINARY [SOCKETS [RESTARTS]]
 
 Each time the new process listens beside the old one, and then the old one drains. At the end every message that its
 sender has heard back must be stored, every socket must have seen every message of its conversation, and the sockets
@@ -28,7 +28,6 @@ from servers import free_port
 
 IN_EACH = 10  # sockets of one conversation
 PAUSE_S = 2.0  # between two messages of one
-RESTARTS = 2
 DRAIN_S = 20
 SETTLED_S = 120  # longest that the last messages may take
 # Of all that come back, not more than this share in any second; an even spread over 12 s is 0.08.
@@ -41,6 +40,8 @@ class Person:
     def __init__(self, name, url):
         self.name, self.url = name, url
         self.seen, self.acknowledged = set(), set()
+        # Sent on the open socket and not heard back yet.
+        self.awaited = set()
         self.is_here, self.returns, self.failures = False, [], collections.Counter()
 
     async def live(self, talking):
@@ -54,13 +55,16 @@ class Person:
                     while not hearing.done():
                         if talking.is_set():
                             number += 1
-                            said = {"type": "chat_message", "sender_id": self.name, "content": f"{self.name} {number}"}
+                            content = f"{self.name} {number}"
+                            self.awaited.add(content)
+                            said = {"type": "chat_message", "sender_id": self.name, "content": content}
                             await connection.send(json.dumps(said))
                         await asyncio.wait([hearing], timeout=PAUSE_S)
                     raise hearing.result()
             except websockets.ConnectionClosed as closed:
                 assert closed.rcvd and closed.rcvd.code == 1012, closed
                 self.is_here = False
+                self.awaited.clear()
                 self.returns.append(time.monotonic())
             except (OSError, websockets.InvalidHandshake) as failure:
                 self.failures[str(failure) or type(failure).__name__] += 1
@@ -79,6 +83,7 @@ class Person:
             self.seen.add(message["content"])
             if message["sender_id"] == self.name and frame["type"] == "chat_message":
                 self.acknowledged.add(message["content"])
+                self.awaited.discard(message["content"])
 
 
 class Chat:
@@ -138,7 +143,7 @@ async def until(what, holds, longest_s=SETTLED_S):
         await asyncio.sleep(0.2)
 
 
-async def roll(chat, sockets):
+async def roll(chat, sockets, restarts):
     await asyncio.to_thread(chat.start)
     urls = [chat.conversation(number) for number in range(sockets // IN_EACH)]
     people = [Person(f"p{number}", urls[number % len(urls)]) for number in range(sockets)]
@@ -147,7 +152,7 @@ async def roll(chat, sockets):
     lives = [asyncio.create_task(person.live(talking)) for person in people]
     await until("everybody to be heard", lambda: all(person.acknowledged for person in people))
     codes, crowds = [], []
-    for turn in range(1, RESTARTS + 1):
+    for turn in range(1, restarts + 1):
         before = time.monotonic()
         codes.append(await chat.restart())
         await until("everybody to be back", lambda: all(person.is_here and len(person.returns) == turn for person in people))
@@ -156,7 +161,7 @@ async def roll(chat, sockets):
         print(f"exit code {codes[-1]}; {len(back)} came back over {max(back) - min(back):.1f} s, "
               f"at most {crowds[-1]:.0%} of them in one second", flush=True)
     talking.clear()
-    await asyncio.sleep(PAUSE_S)
+    await until("what was said last", lambda: not any(person.awaited for person in people))
     stored = chat.stored()
     of = {url: {c for p in people if p.url == url for c in stored if c.startswith(f"{p.name} ")} for url in urls}
     await until("everybody to have seen everything", lambda: all(person.seen >= of[person.url] for person in people))
@@ -165,17 +170,17 @@ async def roll(chat, sockets):
         life.cancel()
     failures = sum((person.failures for person in people), collections.Counter())
     acknowledged = set().union(*(person.acknowledged for person in people))
-    print(f"{sockets} sockets, {RESTARTS} restarts, {len(stored)} messages stored, {len(acknowledged)} acknowledged, "
+    print(f"{sockets} sockets, {restarts} restarts, {len(stored)} messages stored, {len(acknowledged)} acknowledged, "
           f"{len(acknowledged - stored)} lost; attempts to come back that failed: {dict(failures)}")
     assert not acknowledged - stored
-    assert codes == [0] * RESTARTS and max(crowds) <= CROWD
+    assert codes == [0] * restarts and max(crowds) <= CROWD
 
 
-def main(binary, sockets="500"):
+def main(binary, sockets="500", restarts="2"):
     with tempfile.TemporaryDirectory(prefix="rolling-") as directory:
         chat = Chat(binary, directory)
         try:
-            asyncio.run(roll(chat, int(sockets)))
+            asyncio.run(roll(chat, int(sockets), int(restarts)))
         finally:
             chat.stop()
 

@@ -1,5 +1,7 @@
 """Starts and stops the two servers of a side-by-side run: the reference under daphne, and a Chatferry binary."""
 
+import atexit
+import functools
 import os
 import random
 import shutil
@@ -7,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -111,7 +114,24 @@ def url_of(database):
 
 def migrate_reference(database, python=sys.executable):
     """Django's tables in a SQLite file or a database; on one that has the tables already, only Django's notes about them."""
-    environment = clean_environment(DATABASE_URL=url_of(database))
+    file = Path(url_of(database).removeprefix("sqlite://"))
+    if not url_of(database).startswith("sqlite://") or file.exists():
+        return migrate(url_of(database), python)
+    return shutil.copy(migrated_file(python), file)
+
+
+@functools.cache
+def migrated_file(python):
+    """A SQLite file with Django's tables. To copy it takes no time, to make another takes seconds."""
+    directory = tempfile.mkdtemp(prefix="chatferry-tables-")
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    file = Path(directory) / "chat.sqlite3"
+    migrate(url_of(file), python)
+    return file
+
+
+def migrate(url, python):
+    environment = clean_environment(DATABASE_URL=url)
     command = [python, "manage.py", "migrate", "--fake-initial", "--verbosity", "0"]
     done = subprocess.run(command, env=environment, cwd=REFERENCE, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -131,7 +131,7 @@ class Session:
                 answers.append(self.describe(response, method))
                 if response.closed:
                     break
-            after = "closed" if await stream.at_eof_within(1.0) else "open"
+            after = "open" if await asyncio.wait_for(stream.is_open(self.host), self.timeout) else "closed"
         except WireError:
             after = "closed"
         except TimeoutError:

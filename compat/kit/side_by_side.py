@@ -7,9 +7,10 @@
     side_by_side.py --binary ... --same-database                   both servers on one SQLite file throughout
     side_by_side.py --binary ... --database-url postgres://...     both servers on that database; no baseline
 
-Starts both servers on free ports with fresh SQLite files in a temporary directory, and stops them. At the end they
-run once more on one shared file, made by the one and adopted by the other, for the scenarios tagged `shared`. Needs
-the packages of ../reference/requirements*.txt and of requirements.txt here.
+Starts both servers on free ports with fresh SQLite files in a temporary directory, and stops them. Two more run on one
+shared file, made by Django and adopted by Chatferry, for the scenarios tagged `shared`. Several databases may be named:
+each has servers of its own, and all are played on at the same time. Needs the packages of
+../reference/requirements*.txt and of requirements.txt here.
 """
 
 import argparse
@@ -18,7 +19,7 @@ import contextlib
 import json
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from judge import SKIPPED
@@ -37,7 +38,7 @@ def arguments(argv):
     parser.add_argument("--update", action="store_true", help="write the baseline anew")
     parser.add_argument("--only", help="scenarios whose name contains this; no baseline")
     parser.add_argument("--same-database", action="store_true", help="one SQLite file for both, all the time")
-    parser.add_argument("--database-url", help="an empty MySQL or PostgreSQL database for both; no baseline")
+    parser.add_argument("--database-url", nargs="+", help="empty databases, each for both servers; no baseline")
     parser.add_argument("--language", default="en-us", help="of both servers: en-us or ko-kr")
     parser.add_argument("--random", type=int, metavar="SEED", help="play random sessions instead")
     parser.add_argument("--sessions", type=int, default=50, help="how many random sessions")
@@ -60,35 +61,67 @@ class Change:
         return f"{self.scenario} / {self.step}: was {self.before or 'not there'}, is {self.now or 'gone'}"
 
 
-@contextlib.contextmanager
-def running(options, databases):
-    """Both servers on the given database files (which may be one), stopped at the end."""
-    started = []
+@contextlib.asynccontextmanager
+async def running(options, ours, theirs):
+    """Both servers on two databases (which may be one), stopped at the end. Files are named in a directory of the pair."""
     with tempfile.TemporaryDirectory(prefix="chatferry-compat-") as name:
-        directory = Path(name)
-        ours, theirs = (options.database_url or directory / database for database in databases)
+        started = []
         try:
-            migrate_reference(theirs)
-            started.append(start_reference(directory, theirs, options.language))
-            started.append(start_binary(options.binary, directory, ours, options.language))
-            for server in started:
-                server.wait_until_it_answers()
-            reference, binary = started
-            yield Pair(reference.url, binary.url, reference.database, binary.database)
+            yield await asyncio.to_thread(start, options, Path(name), ours, theirs, started)
         finally:
             for server in started:
-                server.stop()
+                await asyncio.to_thread(server.stop)
 
 
-async def play_everything(options, scenarios, report):
-    """Records of all scenarios: those for any pair of servers, then those for one shared database."""
-    files = ("shared.sqlite3", "shared.sqlite3") if options.same_database else ("ours.sqlite3", "theirs.sqlite3")
-    with running(options, files) as pair:
+def start(options, directory, ours, theirs, started):
+    """A pair of servers that answer; `started` gets those that must be stopped, whatever happens."""
+    ours, theirs = (database if "://" in database else directory / database for database in (ours, theirs))
+    started.append(start_reference(directory, theirs, options.language))
+    # While Django starts. Chatferry is to find the tables.
+    migrate_reference(theirs)
+    started.append(start_binary(options.binary, directory, ours, options.language))
+    for server in started:
+        server.wait_until_it_answers()
+    reference, binary = started
+    return Pair(reference.url, binary.url, reference.database, binary.database)
+
+
+async def play_everything(options):
+    """Records of all scenarios in the order of the files, or of random sessions."""
+    one_for_both = options.database_url or ["shared.sqlite3"] * options.same_database
+    if one_for_both:
+        played = await asyncio.gather(*(play_on(options, database, database) for database in one_for_both))
+    else:
+        # What reads the other's rows needs one database for both, and the rest finds more with two.
+        groups = [play_on(options, "ours.sqlite3", "theirs.sqlite3", lambda scenario: "shared" not in scenario.tags)]
+        if options.random is None:
+            groups.append(play_on(options, "shared.sqlite3", "shared.sqlite3", lambda scenario: "shared" in scenario.tags))
+        played = await asyncio.gather(*groups)
+    return [record for records in played for record in records]
+
+
+async def play_on(options, ours, theirs, chosen=lambda scenario: True):
+    """Records of the chosen scenarios, on servers of their own."""
+    label = f"{ours}: " if options.database_url else ""
+
+    def report(scenario, records):
+        print_failures(replace(scenario, file=f"{label}{scenario.file}"), records, options.verbose)
+
+    scenarios = [scenario for scenario in scenarios_for(options, ours) if chosen(scenario)]
+    async with running(options, ours, theirs) as pair:
         if options.random is not None:
             return await play_random(pair, options.random, options.sessions, report)
         records = await play_all(pair, [s for s in scenarios if "shared" not in s.tags], options.jobs, report)
-    with running(options, ("shared.sqlite3", "shared.sqlite3")) as pair:
-        return records + await play_shared(pair, [s for s in scenarios if "shared" in s.tags], report)
+        records += await play_shared(pair, [s for s in scenarios if "shared" in s.tags], report)
+    if label:
+        print(f"{label}{closing_line(records)}", flush=True)
+    return records
+
+
+def scenarios_for(options, database):
+    scheme = database.partition("://")[0] if "://" in database else "sqlite"
+    loaded = load([HERE / "scenarios"], "postgres" if scheme == "postgresql" else scheme)
+    return [scenario for scenario in loaded if not options.only or options.only in scenario.name]
 
 
 def changes(records, baseline):
@@ -110,12 +143,7 @@ def write_lines(path, records):
 async def main(argv=None):
     options = arguments(argv)
     try:
-        scheme = (options.database_url or "sqlite://").partition("://")[0]
-        loaded = load([HERE / "scenarios"], "postgres" if scheme == "postgresql" else scheme)
-        scenarios = [s for s in loaded if not options.only or options.only in s.name]
-        records = await play_everything(
-            options, scenarios, lambda scenario, played: print_failures(scenario, played, options.verbose)
-        )
+        records = await play_everything(options)
     except (ScenarioError, StartError, OSError) as error:
         print(error, file=sys.stderr)
         return 2

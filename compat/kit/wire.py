@@ -72,14 +72,14 @@ class Stream:
     def abort(self):
         self.writer.transport.abort()
 
-    async def at_eof_within(self, seconds):
-        """True if the peer closes (without sending more) in that time."""
+    async def is_open(self, host):
+        """Whether the peer answers one more request; closed connections end or reset instead."""
         try:
-            return await asyncio.wait_for(self.reader.read(1), seconds) == b""
-        except TimeoutError:
+            await self.write(request_bytes("GET", "/still/open/", [], None, host))
+            await self.read_response()
+        except (WireError, ConnectionError):
             return False
-        except ConnectionError:
-            return True
+        return True
 
     async def read_head(self):
         """Status code and headers of the next response."""

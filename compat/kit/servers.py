@@ -151,6 +151,8 @@ def start_binary(binary, directory, database, language="en-us"):
     port = free_port()
     environment = clean_environment(
         CHATFERRY__SERVER__BIND=f"127.0.0.1:{port}",
+        # As much as PATIENT gives those of Daphne's.
+        CHATFERRY__SERVER__HEADER_TIMEOUT_S="120",
         CHATFERRY__DJANGO__LANGUAGE="ko" if language.startswith("ko") else language,
         DATABASE_URL=url_of(database),
     )

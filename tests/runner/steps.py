@@ -181,7 +181,8 @@ def move(options):
     for name in ("nginx", "haproxy", "redis-server", "mariadbd", "my_print_defaults"):
         command(name)
     node()
-    run(python(), "compat/deploy/under_load.py", CHATFERRY_BINARY=str(release_binary()))
+    size = scaled(options, ("--small",), ())
+    run(python(), "compat/deploy/under_load.py", *size, CHATFERRY_BINARY=str(release_binary()))
 
 
 def compat(options):
@@ -191,17 +192,22 @@ def compat(options):
 
 def compat_databases(options):
     build(options)
-    playing = (python(), "compat/kit/side_by_side.py", "--binary", release_binary())
-    skipped = 0
+    with contextlib.ExitStack() as stack:
+        urls, skipped = one_of_each_kind(stack)
+        run(python(), "compat/kit/side_by_side.py", "--binary", release_binary(), "--database-url", *urls)
+    return skipped
+
+
+def one_of_each_kind(stack):
+    """URLs of databases that live as long as the stack, and how many kinds cannot be had."""
+    urls, skipped = [], 0
     for serving_one in services.DATABASES:
         try:
-            with serving_one() as url:
-                print(f"on {serving_one.__name__}", flush=True)
-                run(*playing, "--database-url", url)
+            urls.append(stack.enter_context(serving_one()))
         except Skipped as reason:
             print(f"skipped: {reason}", flush=True)
             skipped += 1
-    return skipped
+    return urls, skipped
 
 
 def openapi(options):
@@ -286,22 +292,17 @@ def footprint(options):
 def fleet(options):
     build(options)
     command("redis-server")
-    minutes = options.minutes or scaled(options, 0.75, 10)
+    # None at all: each of those that can be killed is killed once.
+    minutes = options.minutes or scaled(options, 0, 10)
     # Both fleets take turns with everything else that runs; the end of each may wait for what must come.
     run(python(), "tests/bench/fleet.py", release_binary(), str(minutes), timeout_s=60 * minutes + 900)
 
 
 def commit(_):
-    urls, skipped = [], 0
     bench = ("bench", "--locked", "--quiet", "--bench", "commit")
     compile_with_cargo(*bench, "--no-run")
-    with contextlib.ExitStack() as servers:
-        for serving_one in services.DATABASES:
-            try:
-                urls.append(servers.enter_context(serving_one()))
-            except Skipped as reason:
-                print(f"skipped: {reason}", flush=True)
-                skipped += 1
+    with contextlib.ExitStack() as stack:
+        urls, skipped = one_of_each_kind(stack)
         run(cargo(), *bench, "--", *urls)
     return skipped
 
@@ -327,7 +328,7 @@ def soak(options):
 def rolling(options):
     build(options)
     command("redis-server")
-    run(python(), "tests/bench/rolling.py", release_binary(), scaled(options, 60, 500))
+    run(python(), "tests/bench/rolling.py", release_binary(), *scaled(options, (60, 1), (500, 2)))
 
 
 def compute(name, what, run, needs=("toolchain",), **more):
@@ -378,6 +379,7 @@ STEPS = [
         live=True,
     ),
     live("deploy", "moves behind nginx and HAProxy with the samples", deploy),
+    live("move", "a whole move and back while people chat, behind nginx and HAProxy", move, is_scaled=True),
     live("databases", "side by side on one database, of each kind", compat_databases),
     live("fleet", "a mixed fleet while Redis and processes are killed", fleet, is_scaled=True),
     live("prometheus", "a Prometheus asks all that dashboards and alerts ask", prometheus),
@@ -392,7 +394,6 @@ STEPS = [
     live("ws_node", "Node's ws, and raw sockets", ws_node),
     live("openapi", "the API document and the answers agree", openapi),
     live("messages", "Django and Chatferry write 10,000 messages on every kind of database", messages, set="full"),
-    live("move", "a whole move and back while 200 people chat, behind nginx and HAProxy", move, set="full"),
     compute("fuzz", "every target of the fuzzer stands far more inputs", fuzz, needs=("test",), uses=DEBUG, set="full"),
     live("footprint", "size, start and memory are within their limits", footprint, is_scaled=True, alone=True),
     live("commit", "group commit beside inserts by hand, on each kind of database", commit, alone=True, set="full"),

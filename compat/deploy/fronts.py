@@ -18,7 +18,7 @@ sys.path.insert(0, str(HERE.parent / "kit"))
 
 from servers import free_port, tied  # noqa: E402
 
-START_TIMEOUT_S = 60
+START_TIMEOUT_S = 300
 
 NGINX = """
 worker_processes 1;

@@ -24,7 +24,7 @@ import services  # noqa: E402
 from shell import Skipped  # noqa: E402
 
 # Nothing is expected to take as long: it ends a test that failed, on a machine that is busy.
-PATIENCE_S = 60
+PATIENCE_S = 300
 
 
 def binary():

@@ -36,7 +36,7 @@ from wire import TEXT, frame_bytes
 
 CLIENTS = ROOT / "tests" / "clients"
 #: How long anything may take that must happen: slow machines are slow.
-PATIENCE_S = 120
+PATIENCE_S = 300
 #: How long a message that Django has not passed on may still be on its way.
 LOST_S = 20
 #: Django's own default is 100 events for all sockets of a process; the same on both sides.

@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REFERENCE = Path(__file__).resolve().parent.parent / "reference"
-START_TIMEOUT_S = 120
+#: Ends the wait for a server that lives and does not answer: Django's start takes seconds of processor time, which a
+#: machine that is full spreads over minutes.
+START_TIMEOUT_S = 600
 #: Otherwise Daphne refuses a handshake that takes five seconds, as on a busy machine.
 PATIENT = ("--websocket_connect_timeout", "120")
 
@@ -149,6 +151,8 @@ def start_binary(binary, directory, database, language="en-us"):
     port = free_port()
     environment = clean_environment(
         CHATFERRY__SERVER__BIND=f"127.0.0.1:{port}",
+        # As much as PATIENT gives those of Daphne's.
+        CHATFERRY__SERVER__HEADER_TIMEOUT_S="120",
         CHATFERRY__DJANGO__LANGUAGE="ko" if language.startswith("ko") else language,
         DATABASE_URL=url_of(database),
     )

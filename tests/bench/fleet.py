@@ -32,14 +32,14 @@ import websockets
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "compat" / "kit"))
 
-from servers import REFERENCE, free_port
+from servers import PATIENT, REFERENCE, free_port
 
 CONVERSATIONS = 4
 SOCKETS = 3  # of each process in each conversation
 PAUSE_S = 0.05  # between two messages
 BETWEEN_KILLS_S = (4, 12)
 IN_ONE_ROUND_S = (2, 5)  # the same, when each is killed only once
-PATIENCE_S = 90  # for whatever must come true at the end
+PATIENCE_S = 300  # for whatever must come true at the end
 # What a Django consumer may die of here: Redis is away, SQLite has too many writers for its patience, or its client
 # went away while it spoke.
 EXCUSED = re.compile(
@@ -160,7 +160,8 @@ class Fleet:
 
     def theirs(self, environment, number):
         port = free_port()
-        command = [sys.executable, "-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "service.asgi:application"]
+        listen = ("-b", "127.0.0.1", "-p", str(port))
+        command = [sys.executable, "-m", "daphne", *PATIENT, *listen, "service.asgi:application"]
         environment = environment | {"REDIS_BACKEND": self.layer, "PYTHONDONTWRITEBYTECODE": "1"}
         log = self.directory / f"django-{number}.log"
         return Process(f"Django {number}", command, port, log, env=environment, cwd=REFERENCE)

@@ -29,7 +29,7 @@ from servers import free_port
 IN_EACH = 10  # sockets of one conversation
 PAUSE_S = 2.0  # between two messages of one
 DRAIN_S = 20
-SETTLED_S = 120  # longest that the last messages may take
+SETTLED_S = 300  # longest that the last messages may take
 # Of all that come back, not more than this share in any second; an even spread over 12 s is 0.08.
 CROWD = 0.4
 

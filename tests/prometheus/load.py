@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "tests" / "runner"))
 
 import services
-from servers import REFERENCE, clean_environment, free_port, launch, migrate_reference
+from servers import PATIENT, REFERENCE, clean_environment, free_port, launch, migrate_reference
 
 SECRET = "a secret of at least thirty-two bytes"
 CHAT = "/api/chat/conversations/"
@@ -41,7 +41,7 @@ class Servers:
         database = self.directory / "chat.sqlite3"
         self.shared = {"DATABASE_URL": f"sqlite://{database}", "REDIS_URL": self.redis}
         migrate_reference(self.shared["DATABASE_URL"])
-        daphne = [sys.executable, "-m", "daphne", "-b", "127.0.0.1", "-p"]
+        daphne = [sys.executable, "-m", "daphne", *PATIENT, "-b", "127.0.0.1", "-p"]
         self.django = self.launch(stack, "django", [*daphne, "PORT", "service.asgi:application"], self.shared, REFERENCE)
         serve = [str(binary), "serve"]
         gateway = {"GATEWAY__UPSTREAM": self.django.url, "GATEWAY__SHADOW_PERCENT": "100"}

@@ -14,7 +14,7 @@ import yaml
 from servers import free_port
 
 GRAFANA = Path(__file__).resolve().parents[2] / "grafana"
-PATIENCE_S = 120
+PATIENCE_S = 300
 # What Grafana puts in the place of its variables.
 VARIABLES = {"$__rate_interval": "20s", "$job": ".*", "$instance": ".*"}
 SERIES = re.compile(r"\b(?:chatferry|process)_[a-z_]+|\bup\b")

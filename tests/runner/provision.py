@@ -19,7 +19,7 @@ CACHE = Cache(user_directory())
 # Command that shows that a Debian package is there → the package.
 PACKAGES = {
     "cc": "build-essential",
-    "chromium": "chromium",
+    "chromium-headless-shell": "chromium-headless-shell",
     "faketime": "faketime",
     "haproxy": "haproxy",
     # The server without the service, which is started and stopped by the tests.
@@ -243,4 +243,4 @@ def chromium():
     """The browser, and letters to show Korean with."""
     if not KOREAN_FONT.exists():
         debian("fonts-noto-cjk")
-    return command("chromium")
+    return command("chromium-headless-shell")

@@ -352,7 +352,7 @@ def soak(options):
 def rolling(options):
     build(options)
     command("redis-server")
-    run(python(), "tests/bench/rolling.py", release_binary(), scaled(options, 60, 500))
+    run(python(), "tests/bench/rolling.py", release_binary(), *scaled(options, (60, 1), (500, 2)))
 
 
 def compute(name, what, run, needs=("toolchain",), **more):
@@ -403,12 +403,12 @@ STEPS = [
         live=True,
     ),
     live("deploy", "moves behind nginx and HAProxy with the samples", deploy),
+    live("move", "a whole move and back while people chat, behind nginx and HAProxy", move, is_scaled=True),
     live("databases", "side by side on one database, of each kind", compat_databases),
     live("fleet", "a mixed fleet while Redis and processes are killed", fleet, is_scaled=True),
     live("chaos", "nothing stored is missed, by anybody, in order, under faults by seed", chaos, is_scaled=True),
     live("chaos_checker", "the checker of the chaos run finds servers that lie", chaos_checker),
     live("prometheus", "a Prometheus asks all that dashboards and alerts ask", prometheus),
-    live("move", "a whole move and back while people chat, behind nginx and HAProxy", move, is_scaled=True),
     live("compat", "side by side with a live Django", compat),
     live("page", "people in Chromium use the chat page", page),
     live("django_app", "settings read from Django, and what would differ", django_app),

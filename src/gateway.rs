@@ -1,10 +1,13 @@
 //! The Django behind this server: what Chatferry does not serve is passed on to it, a share of the
 //! conversations can be left to it, and both sides can be compared.
 //!
-//! - [`rollout`] decides which conversations are served here,
+//! - [`decision`] is who serves a request, by what [`target`] says that its path may stand for,
+//! - [`rollout`] is which conversations are served here,
+//! - [`guard`] holds what is passed on to our policy,
 //! - [`mod@forward`] passes requests on, with [`headers`] and [`body`]; [`upstream`] keeps the
 //!   connections,
 //! - [`tunnel`] passes WebSockets on, [`frames`] knows where their frames end,
+//! - [`probe`] asks the upstream what it gives to strangers,
 //! - [`shadow`] asks both sides the same and tells the differences.
 //!
 //! Nothing of this is there without `gateway.upstream`. Of our own paths `/healthz`, `/readyz` and
@@ -12,39 +15,41 @@
 //! there.
 
 mod body;
+mod decision;
 mod forward;
 mod frames;
+mod guard;
 mod headers;
+pub mod probe;
 pub mod rollout;
 mod shadow;
+mod target;
 mod tls;
 mod tunnel;
 mod upstream;
 
 use std::{sync::Arc, time::Duration};
 
-use hyper::{HeaderMap, Method, Uri};
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use self::headers::Trust;
 pub use self::{
     body::{Interrupted, Relayed},
-    forward::forward,
+    decision::Decision,
+    guard::{Refused, pass_on},
     rollout::Side,
     shadow::Question,
     tls::TrustError,
 };
 use self::{
-    rollout::{Moved, side_of},
+    rollout::Moved,
     shadow::Shadow,
     upstream::{Limits, Upstream},
 };
 use crate::{
-    config::{self, Backend, Config, Network},
-    django::{handshake, urls::decode_path},
-    http::router::{self, Resource, Route},
+    config::{self, Backend, Config, Prefix},
     metrics::Metrics,
-    server::Peer,
 };
 
 /// The way to Django.
@@ -53,8 +58,9 @@ pub struct Gateway {
     shadow: Shadow,
     /// The settings in force: SIGHUP changes some of them.
     live: watch::Sender<config::Gateway>,
-    trust_forwarded: bool,
-    trusted_proxies: Vec<Network>,
+    trust: Trust,
+    /// Prefixes that may be passed on; all if there are none.
+    allow: Vec<Prefix>,
     metrics: Arc<Metrics>,
     /// Over which sockets that move are closed.
     spread: Duration,
@@ -77,6 +83,7 @@ impl Gateway {
             );
         }
         let limits = Limits {
+            requests: settings.max_requests,
             connect: Duration::from_secs(settings.connect_timeout_s),
             response: Duration::from_secs(settings.response_timeout_s),
             idle: Duration::from_secs(settings.idle_timeout_s),
@@ -88,8 +95,8 @@ impl Gateway {
             upstream: Arc::new(upstream),
             shadow: Shadow::new(settings.shadow_log_content),
             live: watch::Sender::new(settings.clone()),
-            trust_forwarded: settings.trust_forwarded,
-            trusted_proxies: config.server.trusted_proxies.clone(),
+            trust: Trust::of(config),
+            allow: settings.allow.clone(),
             metrics: Arc::clone(metrics),
             spread: Duration::from_secs(config.server.drain_s),
         })))
@@ -109,68 +116,10 @@ impl Gateway {
         self.metrics.gateway_shares(rollout, shadow);
     }
 
-    /// Who serves a request with this head.
-    #[must_use]
-    pub fn side(&self, method: &Method, uri: &Uri, headers: &HeaderMap, config: &Config) -> Side {
-        let percent = self.live.borrow().rollout_percent;
-        // A tunnel to anywhere is not for passing on.
-        if method == Method::CONNECT {
-            return Side::Here;
-        }
-        // Daphne routes no address with scheme and host, and none that is not ASCII.
-        if uri.scheme().is_some()
-            || !uri
-                .path_and_query()
-                .is_some_and(|to| to.as_str().is_ascii())
-        {
-            return Side::Django;
-        }
-        let path = decode_path(uri.path());
-        if handshake::wants_upgrade(headers) {
-            let conversation = router::socket(&path, config);
-            return conversation.map_or(Side::Django, |id| side_of(id, percent));
-        }
-        match route(&path, config) {
-            Some(Route::Healthz | Route::Readyz | Route::Metrics) => Side::Here,
-            Some(Route::Api(resource)) => match conversation_of(&resource) {
-                Some(id) => side_of(id, percent),
-                None if percent > 0 => Side::Here,
-                None => Side::Django,
-            },
-            Some(Route::Page | Route::Docs | Route::OpenApi) | None => Side::Django,
-        }
-    }
-
-    /// Whether the `X-Forwarded-…` headers of this peer are passed on to Django as they are: those
-    /// of this machine, of trusted proxies, or of everybody.
-    fn trusts(&self, peer: Peer) -> bool {
-        self.trust_forwarded
-            || peer.address.is_none_or(|address| {
-                let trusted = &self.trusted_proxies;
-                address.is_loopback() || trusted.iter().any(|it| it.contains(address))
-            })
-    }
-
     /// Ends when this conversation's socket, which `side` serves, is to be closed because the
     /// conversation has moved to the other side.
     pub fn moved(&self, conversation: Uuid, side: Side) -> Moved {
         rollout::moved(self.live.subscribe(), conversation, side, self.spread)
-    }
-}
-
-/// The route of a path, or the one it lacks only the last slash of: who serves a path also
-/// redirects to it.
-fn route(path: &str, config: &Config) -> Option<Route> {
-    Route::of(path, config).or_else(|| Route::of(&format!("{path}/"), config))
-}
-
-/// The conversation that a resource is part of. A message does not tell its conversation.
-fn conversation_of(resource: &Resource) -> Option<Uuid> {
-    match resource {
-        Resource::Conversation(id)
-        | Resource::ConversationMessages(id)
-        | Resource::SendMessage(id) => Some(*id),
-        Resource::Conversations | Resource::UserConversations(_) | Resource::MessageRead(_) => None,
     }
 }
 

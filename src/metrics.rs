@@ -248,11 +248,11 @@ metrics! {
     /// Seconds from a request's head to the head of Django's answer, by route: as those of our own
     /// REST requests, `socket` for a handshake, `django` for what is Django's alone.
     gateway_seconds: Labelled<Histogram> = "chatferry_gateway_request_seconds" by "route" in SECONDS;
-    /// Requests that Django did not answer, by kind: `connect`, `broken`, `late`, or `starved` if
-    /// the client stopped sending; and answers that broke off: `interrupted`, or `idle` if nothing
-    /// came any more.
+    /// Requests that Django did not answer, by kind: `connect`, `broken`, `late`, `busy` if
+    /// too many were under way, or `starved` if the client stopped sending; and answers that broke
+    /// off: `interrupted`, or `idle` if nothing came any more.
     gateway_failures: Labelled<Counter> = "chatferry_gateway_failures_total" by "kind"
-        of ["connect", "broken", "late", "starved", "interrupted", "idle"];
+        of ["connect", "broken", "late", "busy", "starved", "interrupted", "idle"];
     /// WebSockets between clients and Django open now.
     gateway_ws_open: Gauge = "chatferry_gateway_ws_open";
     /// WebSockets between clients and Django that were opened.

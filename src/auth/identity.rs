@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use hyper::{
-    HeaderMap,
+    HeaderMap, Request,
     header::{
         AUTHORIZATION, COOKIE, HOST, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL,
     },
@@ -106,7 +106,15 @@ pub struct Credentials<'a> {
     pub query: Option<&'a str>,
 }
 
-impl Credentials<'_> {
+impl<'a> Credentials<'a> {
+    #[must_use]
+    pub fn of<B>(request: &'a Request<B>) -> Self {
+        Credentials {
+            headers: request.headers(),
+            query: request.uri().query(),
+        }
+    }
+
     /// The token of `Authorization: Bearer`.
     #[must_use]
     pub fn bearer(&self) -> Option<String> {

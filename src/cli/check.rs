@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::advice;
 use crate::auth;
 use crate::config::{Config, Loaded};
+use crate::gateway;
 use crate::layer::{self, LayerError};
 use crate::metrics::Metrics;
 use crate::store;
@@ -29,8 +30,16 @@ pub(super) async fn check(loaded: Loaded) -> ExitCode {
     findings.extend(callers.err().map(|error| error.to_string()));
     let tracer = Tracer::open(&loaded.config.trace, &Arc::new(Metrics::new()));
     findings.extend(tracer.err().map(|error| error.to_string()));
+    // What stands behind is not wrong by itself: no reason not to start.
+    let warning = gateway::probe::warning(&loaded.config).await;
+    if let Some(warning) = &warning {
+        super::complain(warning);
+    }
     if findings.is_empty() {
-        return super::print("Everything is fine.\n");
+        return super::print(match warning {
+            None => "Everything is fine.\n",
+            Some(_) => "Everything else is fine.\n",
+        });
     }
     for finding in &findings {
         super::complain(finding);

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::declare::{choice, settings};
+use super::django::Prefix;
 
 settings! {
     /// The Django behind this server. Whatever Chatferry does not serve goes there: other paths,
@@ -34,6 +35,9 @@ settings! {
         /// Log what people wrote and who they are when the two sides differ; else only the names
         /// of the fields that differ, and values that tell nothing about people.
         shadow_log_content: bool = false,
+        /// Requests that Django is asked at once, until their answers end; open sockets are not
+        /// among them. More wait for `gateway.connect_timeout_s` and then get a 503.
+        max_requests: usize = 1000 in 1..=1_000_000,
         /// Seconds to connect to Django; past them the client gets a 502.
         connect_timeout_s: u64 = 5 in 1..=300,
         /// Seconds from the last byte of a request to the head of Django's answer; past them the
@@ -42,8 +46,15 @@ settings! {
         /// Seconds in the middle of Django's answer without a byte of it, nor one of the request's
         /// body; past them the answer breaks off. Of sockets nothing is expected.
         idle_timeout_s: u64 = 300 in 1..=86400,
-        /// Pass on the `X-Forwarded-…` headers of everybody's requests. Those of this machine, of
-        /// `server.trusted_proxies`, and those that come over a Unix socket always are.
+        /// Prefixes that Django serves, as `/admin/`; other paths that are not Chatferry's get a 404
+        /// here. Empty passes all of them on. With `auth.policy = participants` a path below
+        /// `django.url_prefix` or `django.ws_prefix` that Chatferry does not have is passed on, for
+        /// callers who are known, only if this list names a prefix within those.
+        allow: Vec<Prefix> = [],
+        /// Pass on what everybody's requests say of the client and the scheme (`Forwarded`,
+        /// `X-Forwarded-…`, `X-Real-IP`, `Remote-User` and their kind). By default only
+        /// `server.trusted_proxies`, and those that come over a Unix socket, may say it; a proxy on
+        /// this machine has to be named there too.
         trust_forwarded: bool = false,
     }
 }

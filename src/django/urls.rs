@@ -59,7 +59,9 @@ pub fn unquote_to_bytes(raw: &[u8]) -> Vec<u8> {
     out
 }
 
-fn hex_byte(high: u8, low: u8) -> Option<u8> {
+/// The byte that two hex digits stand for.
+#[must_use]
+pub fn hex_byte(high: u8, low: u8) -> Option<u8> {
     let digit = |byte: u8| char::from(byte).to_digit(16);
     u8::try_from(digit(high)? << 4 | digit(low)?).ok()
 }

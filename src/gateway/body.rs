@@ -10,7 +10,10 @@ use std::{
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, Sleep, sleep_until},
+};
 
 use super::upstream::Place;
 use crate::metrics::Metrics;
@@ -41,6 +44,19 @@ impl Interrupted {
 pub enum Outgoing {
     Empty,
     Streaming(Incoming, Arc<Upload>),
+    /// It had to be read here before it was passed on.
+    Whole(Bytes),
+}
+
+impl Outgoing {
+    /// A body that is passed on as it comes.
+    pub fn streaming(body: Incoming) -> Self {
+        if body.is_end_stream() {
+            Outgoing::Empty
+        } else {
+            Outgoing::Streaming(body, Upload::new(false))
+        }
+    }
 }
 
 /// How far a request's body has come.
@@ -99,6 +115,10 @@ impl Body for Outgoing {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
         match self.get_mut() {
             Outgoing::Empty => Poll::Ready(None),
+            Outgoing::Whole(bytes) => {
+                let bytes = std::mem::take(bytes);
+                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+            }
             Outgoing::Streaming(body, upload) => {
                 let polled = poll_data(body, cx);
                 upload.saw(&polled);
@@ -113,6 +133,7 @@ impl Body for Outgoing {
     fn is_end_stream(&self) -> bool {
         match self {
             Outgoing::Empty => true,
+            Outgoing::Whole(bytes) => bytes.is_empty(),
             Outgoing::Streaming(body, _) => body.is_end_stream(),
         }
     }
@@ -120,6 +141,7 @@ impl Body for Outgoing {
     fn size_hint(&self) -> SizeHint {
         match self {
             Outgoing::Empty => SizeHint::with_exact(0),
+            Outgoing::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Outgoing::Streaming(body, _) => body.size_hint(),
         }
     }
@@ -134,6 +156,8 @@ pub struct Relayed {
     /// Of the request, which may still be on its way.
     upload: Arc<Upload>,
     place: Option<Place>,
+    /// To be under way, until this ends.
+    permit: Option<OwnedSemaphorePermit>,
     metrics: Arc<Metrics>,
 }
 
@@ -183,8 +207,16 @@ impl Relayed {
             },
             upload,
             place,
+            permit: None,
             metrics,
         }
+    }
+
+    /// Holds a permit to its end.
+    #[must_use]
+    pub fn holding(mut self, permit: OwnedSemaphorePermit) -> Self {
+        self.permit = Some(permit);
+        self
     }
 
     fn interrupted(&self, why: Interrupted) -> Interrupted {
@@ -229,6 +261,8 @@ impl Body for Relayed {
 
 impl Drop for Relayed {
     fn drop(&mut self) {
+        // Whoever waits for it shall find the connection that is given back.
+        let _permit = self.permit.take();
         if let Some(place) = self.place.take()
             && (self.ended || self.body.is_end_stream())
         {

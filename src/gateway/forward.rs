@@ -4,15 +4,17 @@ use std::{sync::Arc, time::Instant};
 
 use hyper::{
     Request, StatusCode, Version,
-    body::{Body as _, Incoming},
-    header::{CONNECTION, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING, UPGRADE},
-    http::response,
+    body::Body as HttpBody,
+    header::{
+        CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING, UPGRADE,
+    },
+    http::{request, response, uri::PathAndQuery},
     upgrade::OnUpgrade,
 };
 
 use super::{
-    Gateway, Relayed, Side,
-    body::{Outgoing, Upload},
+    Gateway, Relayed,
+    body::Outgoing,
     headers,
     shadow::Question,
     tunnel::{Tunnel, may_open},
@@ -20,12 +22,13 @@ use super::{
 };
 use crate::{
     app::App,
+    auth::Admission,
     django::{handshake, urls::decode_path},
     http::{
         Body, Response, reply,
         router::{self, Route},
     },
-    limits::Meter,
+    limits::{Meter, Seat, Throttled},
     server::Peer,
     telemetry::{
         request::ACCESS,
@@ -35,11 +38,13 @@ use crate::{
     ws,
 };
 
-/// Passes a request to Django, a WebSocket handshake too, and answers with what Django answers.
+/// Passes a request to Django, a WebSocket handshake too, and answers with what Django answers. The
+/// policy has admitted it.
 pub async fn forward(
     app: &Arc<App>,
     gateway: &Arc<Gateway>,
-    mut request: Request<Incoming>,
+    mut request: Request<Outgoing>,
+    admission: Admission,
 ) -> Response {
     let began = Instant::now();
     let question = gateway.question(app, &request);
@@ -49,7 +54,7 @@ pub async fn forward(
     let headers = request.headers_mut();
     let call = trace.and_then(|trace| trace.pass_on(method.as_str(), headers));
     let answer = if handshake::wants_upgrade(request.headers()) {
-        upgrade(app, gateway, request).await
+        upgrade(app, gateway, request, admission).await
     } else {
         relay(gateway, request).await
     };
@@ -78,7 +83,7 @@ pub async fn forward(
 }
 
 /// The name of the route in the metrics; the span of the request is told its template.
-fn label(app: &App, request: &Request<Incoming>) -> &'static str {
+fn label(app: &App, request: &Request<Outgoing>) -> &'static str {
     let path = decode_path(request.uri().path());
     if handshake::wants_upgrade(request.headers()) {
         if router::socket(&path, &app.config).is_some() {
@@ -95,7 +100,7 @@ fn label(app: &App, request: &Request<Incoming>) -> &'static str {
     }
 }
 
-async fn relay(gateway: &Arc<Gateway>, request: Request<Incoming>) -> Result<Response, Failure> {
+async fn relay(gateway: &Arc<Gateway>, request: Request<Outgoing>) -> Result<Response, Failure> {
     let response = gateway.upstream.send(outgoing(gateway, request)).await?;
     let (mut head, body) = response.into_parts();
     headers::strip_hop_by_hop(&mut head.headers);
@@ -106,17 +111,18 @@ async fn relay(gateway: &Arc<Gateway>, request: Request<Incoming>) -> Result<Res
 async fn upgrade(
     app: &Arc<App>,
     gateway: &Arc<Gateway>,
-    mut request: Request<Incoming>,
+    mut request: Request<Outgoing>,
+    admission: Admission,
 ) -> Result<Response, Failure> {
     if !may_open(app) {
         return Ok(ws::upgrade::retry_later());
     }
-    let seat = match Meter::of(&request).open_socket() {
+    let seat = match seat(&request, &admission) {
         Ok(seat) => seat,
         Err(throttled) => return Ok(ws::upgrade::throttled(throttled)),
     };
     let client = hyper::upgrade::on(&mut request);
-    let tunnel = Tunnel::of(app, gateway, &request, seat);
+    let tunnel = Tunnel::of(app, gateway, &request, seat, &admission);
     let mut request = outgoing(gateway, request);
     request.extensions_mut().remove::<OnUpgrade>();
     let asked = request.headers_mut();
@@ -136,21 +142,49 @@ async fn upgrade(
     Ok(Response::from_parts(head, Body::default()))
 }
 
-/// The request as it is sent to Django.
-fn outgoing(gateway: &Gateway, request: Request<Incoming>) -> Request<Outgoing> {
+fn seat(request: &Request<Outgoing>, admission: &Admission) -> Result<Seat, Throttled> {
+    let mut seat = Meter::of(request).open_socket()?;
+    if let Some(user) = &admission.user {
+        seat.is_user(user)?;
+    }
+    Ok(seat)
+}
+
+/// The request as it is sent to Django: in origin form, with one `Host`.
+fn outgoing(gateway: &Gateway, request: Request<Outgoing>) -> Request<Outgoing> {
     let (mut head, body) = request.into_parts();
+    to_origin_form(&mut head);
     let peer = head.extensions.get::<Peer>().copied().unwrap_or_default();
-    headers::prepare(&mut head.headers, peer, gateway.trusts(peer));
+    headers::prepare(&mut head.headers, peer, &gateway.trust);
     head.version = Version::HTTP_11;
     if body.is_end_stream() {
         return Request::from_parts(head, Outgoing::Empty);
     }
     // A GET has a body too if it came with one.
     if !head.headers.contains_key(CONTENT_LENGTH) {
-        let chunked = HeaderValue::from_static("chunked");
-        head.headers.insert(TRANSFER_ENCODING, chunked);
+        let (name, value) = match body.size_hint().exact() {
+            Some(length) => (CONTENT_LENGTH, HeaderValue::from(length)),
+            None => (TRANSFER_ENCODING, HeaderValue::from_static("chunked")),
+        };
+        head.headers.insert(name, value);
     }
-    Request::from_parts(head, Outgoing::Streaming(body, Upload::new(false)))
+    Request::from_parts(head, body)
+}
+
+/// Takes scheme and authority out of a target that has them; the authority is what `Host` says then
+/// (RFC 9112, 3.2.2).
+fn to_origin_form(head: &mut request::Parts) {
+    let Some(authority) = head.uri.authority() else {
+        return;
+    };
+    let text = authority.as_str();
+    let host = text.rsplit_once('@').map_or(text, |(_, host)| host);
+    if let Ok(host) = HeaderValue::from_str(host) {
+        head.headers.insert(HOST, host);
+    }
+    let path = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    // A path that was parsed before is one again.
+    head.uri = path.parse().unwrap_or_default();
 }
 
 /// The answer as it is sent to the client.
@@ -164,6 +198,9 @@ fn refuse(failure: &Failure) -> Response {
     let (status, text) = failure.answer();
     let body = Value::Map(vec![("detail".into(), text.into())]);
     let mut response = reply::json(status, &body);
+    if matches!(failure, Failure::Busy) {
+        response.headers_mut().insert(RETRY_AFTER, 1.into());
+    }
     // What is left of the request's body would be taken for the next request.
     reply::close(&mut response);
     response
@@ -172,20 +209,8 @@ fn refuse(failure: &Failure) -> Response {
 impl Gateway {
     /// What to ask both sides about this request, if it is one of those that are compared.
     #[must_use]
-    pub fn question(&self, app: &App, request: &Request<Incoming>) -> Option<Question> {
+    pub fn question<B: HttpBody>(&self, app: &App, request: &Request<B>) -> Option<Question> {
         let percent = self.live.borrow().shadow_percent;
         Question::of(percent, app, request)
-    }
-
-    /// Whether the request is to be passed on.
-    #[must_use]
-    pub fn passes_on(&self, app: &App, request: &Request<Incoming>) -> bool {
-        let side = self.side(
-            request.method(),
-            request.uri(),
-            request.headers(),
-            &app.config,
-        );
-        side == Side::Django
     }
 }

@@ -1,24 +1,36 @@
 //! An open WebSocket between a client and Django: bytes both ways, as they come. Only where frames
 //! end is followed, for a close frame of ours may stand between two frames and nowhere else.
 
-use std::{io, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use hyper::{Request, StatusCode, body::Incoming, upgrade::OnUpgrade};
+use hyper::{Request, StatusCode, upgrade::OnUpgrade};
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split},
-    time::timeout,
+    time::{sleep_until, timeout},
 };
 use uuid::Uuid;
 
 use super::{
     Gateway, Side,
+    body::Outgoing,
     frames::{CLOSE, Cutter, Piece},
     shadow::Watcher,
 };
 use crate::{
-    app::App, django::urls::decode_path, http::router, limits::Seat, server::Stream,
-    shutdown::Turn, ws::writer::close_frame,
+    app::App,
+    auth::Admission,
+    django::urls::decode_path,
+    http::router,
+    limits::Seat,
+    server::Stream,
+    shutdown::Turn,
+    ws::{session::Reason, writer::close_frame},
 };
 
 /// Bytes that are on their way in each direction, at most.
@@ -26,9 +38,6 @@ const BUFFER: usize = 4096;
 
 /// How long one side may take to end its half after the other has.
 const CLOSING: Duration = Duration::from_secs(2);
-
-/// The code for a client that shall come back at once and find another process or side.
-const RESTART: u16 = 1012;
 
 /// Whether sockets are still opened.
 pub fn may_open(app: &App) -> bool {
@@ -43,6 +52,8 @@ pub struct Tunnel {
     conversation: Option<Uuid>,
     watcher: Option<Watcher>,
     drain: Turn,
+    /// When the token or session that it was opened with runs out.
+    until: Option<Instant>,
     /// Held to the end.
     seat: Seat,
 }
@@ -71,8 +82,9 @@ impl Tunnel {
     pub fn of(
         app: &Arc<App>,
         gateway: &Arc<Gateway>,
-        request: &Request<Incoming>,
+        request: &Request<Outgoing>,
         seat: Seat,
+        admission: &Admission,
     ) -> Self {
         let conversation = router::socket(&decode_path(request.uri().path()), &app.config);
         Tunnel {
@@ -81,6 +93,7 @@ impl Tunnel {
             gateway: Arc::clone(gateway),
             conversation,
             drain: app.drain.subscribe(),
+            until: admission.until,
             seat,
         }
     }
@@ -117,6 +130,7 @@ impl Tunnel {
         let (mut upstream_write, mut client_write) = (upstream_write, client_write);
         let watcher = self.watcher;
         let leave = leave(self.app, &self.gateway, self.conversation, self.drain);
+        let leave = Box::pin(at_most_until(self.until, leave));
         let (see_client, see_server) = Watcher::split(watcher);
         let up = up(from_client, &mut upstream_write, see_client);
         let down = down(from_upstream, &mut client_write, leave, see_server);
@@ -132,6 +146,9 @@ impl Tunnel {
         }
     }
 }
+
+/// The end of a socket that has to go, with its close code.
+type Leave = Pin<Box<dyn Future<Output = u16> + Send>>;
 
 /// Waits until the socket has to go: the process drains, or the conversation has moved.
 fn leave(
@@ -150,6 +167,18 @@ fn leave(
             () = moved => app.metrics.gateway_moved(),
         }
     })
+}
+
+/// The close code of a socket that leaves, or whose caller is not known any longer.
+async fn at_most_until(until: Option<Instant>, leave: impl Future<Output = ()>) -> u16 {
+    let Some(until) = until else {
+        leave.await;
+        return Reason::Restart.code();
+    };
+    tokio::select! {
+        () = leave => Reason::Restart.code(),
+        () = sleep_until(until.into()) => Reason::Expired.code(),
+    }
 }
 
 /// Client to Django.
@@ -176,17 +205,17 @@ async fn up(
 async fn down(
     mut from: Source,
     to: &mut WriteHalf<Stream>,
-    mut leave: Pin<Box<dyn Future<Output = ()> + Send>>,
+    mut leave: Leave,
     mut see: impl FnMut(&[u8]),
 ) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER];
     let mut cutter = Cutter::default();
     let mut closing = false;
-    loop {
+    let code = loop {
         tokio::select! {
             biased;
             // A socket that Django closes itself needs no second goodbye.
-            () = &mut leave, if cutter.is_between_frames() && !closing => break,
+            code = &mut leave, if cutter.is_between_frames() && !closing => break code,
             bytes = from.next(&mut buffer) => {
                 let bytes = bytes?;
                 if bytes.is_empty() {
@@ -201,8 +230,8 @@ async fn down(
                 see(bytes);
             }
         }
-    }
-    to.write_all(&close_frame(RESTART)).await?;
+    };
+    to.write_all(&close_frame(code)).await?;
     let rest = async {
         while !from.next(&mut buffer).await?.is_empty() {}
         Ok(())

@@ -16,6 +16,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::{
     net::{TcpStream, UnixStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, sleep_until, timeout},
 };
 
@@ -50,6 +51,9 @@ pub enum Failure {
     Broken(hyper::Error),
     #[error("no answer in time")]
     Late,
+    /// As many requests are under way as may be, and none ended in time.
+    #[error("too many requests are under way")]
+    Busy,
     /// It is the client that stopped sending.
     #[error("the request's body stopped coming")]
     Starved,
@@ -67,6 +71,10 @@ impl Failure {
             Failure::Broken(_) => (
                 StatusCode::BAD_GATEWAY,
                 "The server behind this one broke off, try again.",
+            ),
+            Failure::Busy => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The server behind this one is busy, try again.",
             ),
             Failure::Late => (
                 StatusCode::GATEWAY_TIMEOUT,
@@ -86,6 +94,7 @@ impl Failure {
             Failure::Connect(_) => "connect",
             Failure::Broken(_) => "broken",
             Failure::Late => "late",
+            Failure::Busy => "busy",
             Failure::Starved => "starved",
         }
     }
@@ -94,6 +103,8 @@ impl Failure {
 /// How long things may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
+    /// Requests under way at once.
+    pub requests: usize,
     pub connect: Duration,
     /// From the last byte of the request's body to the head of the answer.
     pub response: Duration,
@@ -108,6 +119,8 @@ pub struct Upstream {
     tls: Option<Tls>,
     limits: Limits,
     metrics: Arc<Metrics>,
+    /// One permit for each request that may be under way.
+    permits: Arc<Semaphore>,
     /// The one used last is last, and used next.
     idle: Mutex<Vec<Idle>>,
 }
@@ -161,6 +174,7 @@ impl Upstream {
         Ok(Upstream {
             address,
             tls,
+            permits: Arc::new(Semaphore::new(limits.requests)),
             limits,
             metrics,
             idle: Mutex::default(),
@@ -177,16 +191,20 @@ impl Upstream {
         mut request: Request<Outgoing>,
     ) -> Result<Response<Relayed>, Failure> {
         let upload = match request.body() {
-            Outgoing::Empty => Upload::new(true),
+            Outgoing::Empty | Outgoing::Whole(_) => Upload::new(true),
             Outgoing::Streaming(_, upload) => Arc::clone(upload),
         };
+        let permit = self.permit().await?;
         let relayed = |response: Response<Incoming>, sender| {
             let place = Place {
                 upstream: Arc::clone(self),
                 sender,
                 upload: Arc::clone(&upload),
             };
-            response.map(|body| self.relayed(body, Arc::clone(&upload), Some(place)))
+            response.map(|body| {
+                let relayed = self.relayed(body, Arc::clone(&upload), Some(place));
+                relayed.holding(permit)
+            })
         };
         let patience = self.limits.response;
         if let Some(mut sender) = self.kept().await {
@@ -204,6 +222,15 @@ impl Upstream {
         Ok(relayed(response.map_err(Failure::Broken)?, sender))
     }
 
+    /// Waits until one more request may be under way.
+    async fn permit(&self) -> Result<OwnedSemaphorePermit, Failure> {
+        let permit = Arc::clone(&self.permits).acquire_owned();
+        match timeout(self.limits.connect, permit).await {
+            Ok(Ok(permit)) => Ok(permit),
+            Ok(Err(_)) | Err(_) => Err(Failure::Busy),
+        }
+    }
+
     fn relayed(&self, body: Incoming, upload: Arc<Upload>, place: Option<Place>) -> Relayed {
         Relayed::new(
             body,
@@ -219,6 +246,7 @@ impl Upstream {
     /// # Errors
     /// See [`Failure`].
     pub async fn upgrade(&self, request: Request<Outgoing>) -> Result<Response<Incoming>, Failure> {
+        let _permit = self.permit().await?;
         let mut sender = self.connect(true).await?;
         let (upload, patience) = (Upload::new(true), self.limits.response);
         let response = in_time(&upload, patience, sender.send_request(request)).await?;

@@ -36,7 +36,7 @@ use crate::{
         negotiation::{Refused, negotiate},
         urls::append_slash_location,
     },
-    gateway::{self, Question},
+    gateway::{self, Decision, Question},
     telemetry::{request::ACCESS, trace},
     ws,
 };
@@ -51,9 +51,23 @@ pub async fn handle(app: Arc<App>, mut request: hyper::Request<Incoming>) -> Res
         return response;
     }
     if let Some(gateway) = &app.gateway
-        && gateway.passes_on(&app, &request)
+        && let Decision::Django(condition) = gateway.decide(
+            request.method(),
+            request.uri(),
+            request.headers(),
+            &app.config,
+        )
     {
-        return gateway::forward(&app, gateway, request).await;
+        let cors = Cors::of(&request, &app.config);
+        match gateway::pass_on(&app, gateway, request, condition).await {
+            Ok(response) => return response,
+            Err(gateway::Refused::Unread(unread)) => request = unread,
+            Err(gateway::Refused::Read(method, read)) => {
+                let mut response = serve(&app, &method, async { read }).await;
+                cors.mark(response.headers_mut());
+                return response;
+            }
+        }
     }
     if handshake::wants_upgrade(request.headers()) {
         return ws::upgrade::answer(app, request).await;
@@ -64,19 +78,29 @@ pub async fn handle(app: Arc<App>, mut request: hyper::Request<Incoming>) -> Res
     }
     let gateway = app.gateway.as_ref();
     let question = gateway.and_then(|gateway| gateway.question(&app, &request));
-    let began = Instant::now();
     let (head, body) = request.into_parts();
     let method = head.method.clone();
-    let (route, mut response) = match Request::read(head, body, &app.bodies).await {
-        Ok(request) => answer(&app, &request).await,
+    let mut response = serve(&app, &method, Request::read(head, body, &app.bodies)).await;
+    Question::ask(question, &app);
+    cors.mark(response.headers_mut());
+    response
+}
+
+/// Answers a request once it has been read, and counts it.
+async fn serve(
+    app: &App,
+    method: &Method,
+    read: impl Future<Output = Result<Request, Unreadable>>,
+) -> Response {
+    let began = Instant::now();
+    let (route, response) = match read.await {
+        Ok(request) => answer(app, &request).await,
         Err(unreadable) => ("unreadable", refuse(unreadable)),
     };
     let (status, took) = (response.status().as_u16(), began.elapsed());
     app.metrics
         .rest_request(route, method.as_str(), status, took);
     tracing::debug!(target: ACCESS, %method, route, status, ?took, "answered");
-    Question::ask(question, &app);
-    cors.mark(response.headers_mut());
     response
 }
 
@@ -195,8 +219,8 @@ async fn perform(app: &App, request: &Request, resource: Resource) -> Result<Rep
     }
 }
 
-/// Who is asking; a caller known by a cookie must show that no other page made the browser ask.
-async fn authenticate(app: &App, request: &Request) -> Result<Admission, Denied> {
+/// Finds out who is asking; a caller known by a cookie must show that no other page made the browser ask.
+pub async fn authenticate(app: &App, request: &Request) -> Result<Admission, Denied> {
     let asked = Credentials {
         headers: &request.headers,
         query: request.query.as_deref(),

@@ -119,7 +119,7 @@ async fn open(app: &Arc<App>, request: &Request<Incoming>) -> Result<Opening, Re
     if !origin_is_allowed(app, request) {
         return Err(Refusal::Denied);
     }
-    let asked = credentials(request);
+    let asked = Credentials::of(request);
     let admission = app.auth.admit_socket(&asked).await;
     let admission = admission.map_err(Refusal::Unknown)?;
     if let Some(user) = &admission.user {
@@ -161,14 +161,8 @@ async fn open(app: &Arc<App>, request: &Request<Incoming>) -> Result<Opening, Re
     })
 }
 
-fn credentials(request: &Request<Incoming>) -> Credentials<'_> {
-    Credentials {
-        headers: request.headers(),
-        query: request.uri().query(),
-    }
-}
-
-fn origin_is_allowed(app: &App, request: &Request<Incoming>) -> bool {
+/// Whether `ws.allowed_origins` lets pages of this request's origin open a socket.
+pub fn origin_is_allowed<B>(app: &App, request: &Request<B>) -> bool {
     let allowed = &app.config.ws.allowed_origins;
     let text = |name| {
         let value = request.headers().get(name)?;
@@ -198,7 +192,7 @@ fn accept(app: Arc<App>, request: &mut Request<Incoming>, opening: Opening) -> R
 /// Opens a socket only to close it with a code that says why: a script in a browser cannot see the
 /// status of a handshake.
 fn accept_to_close(app: &App, request: &mut Request<Incoming>) -> Response {
-    let protocol = app.auth.protocol(&credentials(request));
+    let protocol = app.auth.protocol(&Credentials::of(request));
     agree(request, protocol, close_unknown)
 }
 

@@ -8,5 +8,5 @@ mod jwt;
 mod others;
 mod owasp;
 mod renewal;
-mod token;
+pub mod token;
 mod wire;

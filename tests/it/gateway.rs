@@ -2,9 +2,13 @@
 //! conversations is left there, and both sides are compared. Framing is tested against upstreams
 //! that write exact bytes, the rest against the reference itself where it can be started.
 
+mod busy;
 pub mod django;
 mod forward;
+mod headers;
 mod moving;
+mod passing_by;
+mod policy;
 mod rollout;
 mod shadow;
 mod sockets;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use hyper::{
     HeaderMap, Method, Request, StatusCode,
-    body::{Body, Incoming},
+    body::Body,
     header::{
         ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, LOCATION, REFERRER_POLICY, SET_COOKIE,
         VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
@@ -18,8 +18,9 @@ use tokio::time::sleep;
 use super::{SETTLE, Verdict, diff, is_drawn};
 use crate::{
     app::App,
+    config::Identity,
     django::{handshake, urls::decode_path},
-    gateway::{Gateway, body::Outgoing, headers, route},
+    gateway::{Gateway, body::Outgoing, decision::route, headers, target::Target},
     http::{extract::Request as Whole, middleware, router::Route},
     server::Peer,
 };
@@ -62,14 +63,14 @@ struct Answered {
 
 impl Question {
     /// A question of this request, if it is a read of the chat and drawn for comparison.
-    pub fn of(percent: u8, app: &App, request: &Request<Incoming>) -> Option<Question> {
+    pub fn of<B: Body>(percent: u8, app: &App, request: &Request<B>) -> Option<Question> {
         if percent == 0 {
             return None;
         }
         let reads = [Method::GET, Method::HEAD, Method::OPTIONS];
         let is_read = reads.contains(request.method())
             && request.body().is_end_stream()
-            && request.uri().scheme().is_none()
+            && Target::of(request.uri()).is_plain()
             && !handshake::wants_upgrade(request.headers());
         if !is_read || !is_drawn(percent) {
             return None;
@@ -111,6 +112,12 @@ impl Question {
         let mut seen = None;
         for _ in 0..ATTEMPTS {
             let before = self.ours(app).await;
+            // Whom our policy refuses is not to reach Django, not even unseen.
+            if app.config.auth.identity != Identity::None
+                && !before.as_ref().is_some_and(|it| it.status.is_success())
+            {
+                return Verdict::Unknown;
+            }
             let django = self.django(gateway).await;
             let after = self.ours(app).await;
             let (Some(before), Some(django), Some(after)) = (before, django, after) else {
@@ -155,7 +162,7 @@ impl Question {
     async fn django(&self, gateway: &Gateway) -> Option<Answered> {
         let mut head = self.head.clone();
         let peer = head.extensions.get::<Peer>().copied().unwrap_or_default();
-        headers::prepare(&mut head.headers, peer, gateway.trusts(peer));
+        headers::prepare(&mut head.headers, peer, &gateway.trust);
         let request = Request::from_parts(head, Outgoing::Empty);
         let response = gateway.upstream.send(request).await.ok()?;
         self.answered(response).await

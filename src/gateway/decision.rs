@@ -1,0 +1,159 @@
+//! Who serves a request: decided by its path, in every way that some server may read it.
+//!
+//! What may be read as a path below one of our prefixes is answered here, unless every server reads
+//! it alike and it is Django's; then our policy holds for it too. What cannot be ours is Django's.
+
+use hyper::{HeaderMap, Method, Uri};
+use uuid::Uuid;
+
+use super::{
+    Gateway,
+    rollout::{Side, side_of},
+    target::Target,
+};
+use crate::{
+    config::{Config, Identity, Policy, Prefix},
+    django::{handshake, urls::decode_path},
+    http::router::{self, Resource, Route},
+};
+
+/// Who serves a request.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Decision {
+    Here,
+    /// Django, if the caller meets the condition.
+    Django(Condition),
+}
+
+/// A condition for a request to be passed on.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Condition {
+    /// The path is Django's own, or the settings ask nothing of callers.
+    None,
+    /// The caller is known. The path is below a prefix of ours, but leads nowhere here.
+    Known,
+    /// The policy admits the caller to what this resource would do.
+    Api(Resource),
+    /// The policy admits the caller to this conversation's socket.
+    Socket(Uuid),
+}
+
+impl Gateway {
+    /// Decides who serves a request with this head.
+    #[must_use]
+    pub fn decide(
+        &self,
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+        config: &Config,
+    ) -> Decision {
+        // A tunnel to anywhere is not for passing on.
+        if *method == Method::CONNECT {
+            return Decision::Here;
+        }
+        let target = Target::of(uri);
+        let path = decode_path(uri.path());
+        let found = if target.is_plain() {
+            route(&path, config)
+        } else {
+            None
+        };
+        if let Some(Route::Healthz | Route::Readyz | Route::Metrics) = found {
+            return Decision::Here;
+        }
+        if !ours(config).any(|prefix| target.may_be_below(prefix.as_str())) {
+            return self.elsewhere(&target, Condition::None);
+        }
+        if !target.is_plain() {
+            return Decision::Here;
+        }
+        let percent = self.live.borrow().rollout_percent;
+        if let Some(id) = router::socket(&path, config)
+            && handshake::wants_upgrade(headers)
+        {
+            return side_of(id, percent).with(socket_condition(id, config));
+        }
+        let is_guarded = config.auth.identity != Identity::None;
+        match found {
+            Some(Route::Api(resource)) => {
+                let side = match conversation_of(&resource) {
+                    Some(id) => side_of(id, percent),
+                    None if percent > 0 => Side::Here,
+                    None => Side::Django,
+                };
+                side.with(if is_guarded {
+                    Condition::Api(resource)
+                } else {
+                    Condition::None
+                })
+            }
+            _ if !is_guarded => self.elsewhere(&target, Condition::None),
+            // The chat page needs no policy, and its path must not be a way to Django's views.
+            Some(Route::Page) => Decision::Here,
+            _ if config.auth.policy == Policy::Open || self.names(&target, config) => {
+                self.elsewhere(&target, Condition::Known)
+            }
+            _ => Decision::Here,
+        }
+    }
+
+    /// A path that leads nowhere here: Django's, unless `gateway.allow` lists others only. Here it
+    /// is not found.
+    fn elsewhere(&self, target: &Target, condition: Condition) -> Decision {
+        let allowed = &self.allow;
+        if allowed.is_empty() || allowed.iter().any(|it| target.is_below(it.as_str())) {
+            Decision::Django(condition)
+        } else {
+            Decision::Here
+        }
+    }
+
+    /// Whether `gateway.allow` names a place below one of our prefixes that this path is below.
+    fn names(&self, target: &Target, config: &Config) -> bool {
+        self.allow.iter().any(|allowed| {
+            let is_within = |prefix: &Prefix| {
+                allowed != prefix && allowed.as_str().starts_with(prefix.as_str())
+            };
+            ours(config).any(is_within) && target.is_below(allowed.as_str())
+        })
+    }
+}
+
+impl Side {
+    fn with(self, condition: Condition) -> Decision {
+        match self {
+            Side::Here => Decision::Here,
+            Side::Django => Decision::Django(condition),
+        }
+    }
+}
+
+/// Which origins may open a socket is part of the policy, even of one that asks for no identity.
+fn socket_condition(id: Uuid, config: &Config) -> Condition {
+    if config.auth.identity == Identity::None && config.ws.allowed_origins.is_empty() {
+        Condition::None
+    } else {
+        Condition::Socket(id)
+    }
+}
+
+fn ours(config: &Config) -> impl Iterator<Item = &Prefix> {
+    [&config.django.url_prefix, &config.django.ws_prefix].into_iter()
+}
+
+/// The route of a path, or the one it lacks only the last slash of: who serves a path also
+/// redirects to it.
+pub fn route(path: &str, config: &Config) -> Option<Route> {
+    Route::of(path, config).or_else(|| Route::of(&format!("{path}/"), config))
+}
+
+/// The conversation that a resource is part of. A message does not tell its conversation.
+fn conversation_of(resource: &Resource) -> Option<Uuid> {
+    match resource {
+        Resource::Conversation(id)
+        | Resource::ConversationMessages(id)
+        | Resource::SendMessage(id) => Some(*id),
+        Resource::Conversations | Resource::UserConversations(_) | Resource::MessageRead(_) => None,
+    }
+}

@@ -1,0 +1,170 @@
+//! The policy before Django: what is passed on is what the policy admits.
+//!
+//! Django's views and consumers may trust everybody, so a request for a conversation that Django
+//! serves is held to the same rules as one that is answered here. A request that the policy
+//! refuses is answered here, where it is refused in the usual words.
+
+use std::sync::Arc;
+
+use hyper::{
+    Method, Request,
+    body::Incoming,
+    header::{CONTENT_TYPE, UPGRADE},
+};
+
+use super::{Gateway, body::Outgoing, decision::Condition, forward::forward};
+use crate::{
+    app::App,
+    auth::{Admission, identity::Credentials, policy::Caller},
+    django::{
+        body, csrf,
+        drf::{validate_message, validate_participants, validate_reader},
+    },
+    http::{Response, extract, middleware, router::Resource},
+    limits::{Action, Meter},
+    store::Of,
+    ws,
+};
+
+/// A request that is not passed on.
+#[derive(Debug)]
+pub enum Refused {
+    Unread(Request<Incoming>),
+    /// Its body had to be read to know who speaks.
+    Read(Method, Result<extract::Request, extract::Unreadable>),
+}
+
+/// Passes a request on to Django if the caller meets the condition, and answers with what Django
+/// answers.
+///
+/// # Errors
+/// [`Refused`] if the caller does not.
+pub async fn pass_on(
+    app: &Arc<App>,
+    gateway: &Arc<Gateway>,
+    request: Request<Incoming>,
+    condition: Condition,
+) -> Result<Response, Refused> {
+    let admission = match condition {
+        Condition::None => Some(Admission::default()),
+        Condition::Known => known(app, &request).await,
+        Condition::Socket(id) => socket(app, &request, Of::Conversation(id)).await,
+        Condition::Api(resource) => return api(app, gateway, request, resource).await,
+    };
+    match admission {
+        Some(admission) => {
+            Ok(forward(app, gateway, request.map(Outgoing::streaming), admission).await)
+        }
+        None => Err(Refused::Unread(request)),
+    }
+}
+
+async fn known(app: &App, request: &Request<Incoming>) -> Option<Admission> {
+    let admission = app.auth.admit(&Credentials::of(request)).await.ok()?;
+    is_within_limits(&Meter::of(request), &admission).then_some(admission)
+}
+
+/// The limits of the user are asked when the socket takes its seat.
+async fn socket(app: &App, request: &Request<Incoming>, of: Of) -> Option<Admission> {
+    if !ws::upgrade::origin_is_allowed(app, request) {
+        return None;
+    }
+    let admission = app
+        .auth
+        .admit_socket(&Credentials::of(request))
+        .await
+        .ok()?;
+    app.chat.admit(&admission.caller, of).await.ok()?;
+    Some(admission)
+}
+
+/// Passes a request for a resource of the API on. It is read whole, as the body may say for whom
+/// it speaks, and it is never a handshake, whatever its headers say.
+async fn api(
+    app: &Arc<App>,
+    gateway: &Arc<Gateway>,
+    request: Request<Incoming>,
+    resource: Resource,
+) -> Result<Response, Refused> {
+    let (mut head, body) = request.into_parts();
+    head.headers.remove(UPGRADE);
+    let whole = extract::Request::read(head.clone(), body, &app.bodies).await;
+    let whole = whole.map_err(|unreadable| Refused::Read(head.method.clone(), Err(unreadable)))?;
+    match admit(app, &whole, &resource).await {
+        Some(admission) => {
+            let request = Request::from_parts(head, Outgoing::Whole(whole.body.clone()));
+            Ok(forward(app, gateway, request, admission).await)
+        }
+        None => Err(Refused::Read(head.method, Ok(whole))),
+    }
+}
+
+/// Asks what a view of ours asks before it does anything.
+async fn admit(app: &App, request: &extract::Request, resource: &Resource) -> Option<Admission> {
+    let has_method = resource.allow().split(", ").any(|it| it == request.method);
+    if !has_method {
+        return None;
+    }
+    let admission = middleware::authenticate(app, request).await.ok()?;
+    if !is_within_limits(&request.meter, &admission) {
+        return None;
+    }
+    let caller = &admission.caller;
+    let (of, action) = match *resource {
+        Resource::Conversation(id) | Resource::ConversationMessages(id) => {
+            (Some(Of::Conversation(id)), None)
+        }
+        Resource::SendMessage(id) => (Some(Of::Conversation(id)), Some(Action::Message)),
+        Resource::MessageRead(id) => (Some(Of::Message(id)), Some(Action::Message)),
+        Resource::Conversations => (None, Some(Action::Conversation)),
+        Resource::UserConversations(_) => (None, None),
+    };
+    if let Some(of) = of {
+        app.chat.admit(caller, of).await.ok()?;
+    }
+    if !speaks_for_itself(app, caller, request, resource) {
+        return None;
+    }
+    if let Some(action) = action {
+        request.meter.allow(action).ok()?;
+    }
+    Some(admission)
+}
+
+/// Whether the caller is who the request speaks for. A body that we refuse speaks for nobody.
+fn speaks_for_itself(
+    app: &App,
+    caller: &Caller,
+    request: &extract::Request,
+    resource: &Resource,
+) -> bool {
+    if *caller == Caller::Anybody || csrf::is_safe(&request.method) {
+        return match resource {
+            Resource::UserConversations(user) => caller.is(user),
+            _ => true,
+        };
+    }
+    let content_type = request.header(&CONTENT_TYPE);
+    let Ok(data) = body::parse(content_type.as_deref(), &request.body) else {
+        return false;
+    };
+    let language = app.language();
+    match resource {
+        Resource::SendMessage(_) => {
+            validate_message(&data, language).is_ok_and(|new| caller.is(&new.sender_id))
+        }
+        Resource::MessageRead(_) => {
+            validate_reader(&data, language).is_ok_and(|reader| caller.is(&reader))
+        }
+        Resource::Conversations => validate_participants(&data, language)
+            .is_ok_and(|(one, two)| caller.takes_part([&one, &two])),
+        Resource::Conversation(_)
+        | Resource::ConversationMessages(_)
+        | Resource::UserConversations(_) => false,
+    }
+}
+
+fn is_within_limits(meter: &Meter, admission: &Admission) -> bool {
+    let user = admission.user.as_deref();
+    user.is_none_or(|user| meter.is_user(user).is_ok())
+}

@@ -86,9 +86,9 @@ defaults
     timeout client 60s
     timeout server 60s
     timeout tunnel 60s
-    option accept-unsafe-violations-in-http-request
 frontend chat
     bind 127.0.0.1:{port}
+    option accept-invalid-http-request
     default_backend chatferry
 backend chatferry
     option forwardfor

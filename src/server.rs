@@ -294,8 +294,6 @@ async fn speak(
     });
     loop {
         tokio::select! {
-            // What a stalled process finds in its sockets came in time, although the time is over.
-            biased;
             ended = &mut connection => {
                 if let Err(error) = ended {
                     tracing::debug!(%error, "connection ended");

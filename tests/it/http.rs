@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tokio::net::UnixStream;
 
-use crate::support::{
-    Connection, Directory, Process, Server, request, server::config, soon, until,
-};
+use crate::support::{Connection, Directory, Server, request, server::config, soon, until};
 
 const CLOSING: &str = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
@@ -129,29 +127,6 @@ async fn a_head_that_does_not_come_in_time_costs_the_connection() {
     silent.closed().await;
     assert!(began.elapsed() > Duration::from_millis(900));
     assert!(slow.next().await.is_none_or(|answer| answer.status == 408));
-}
-
-#[tokio::test]
-async fn a_head_that_came_while_the_process_stood_still_is_answered() {
-    let directory = Directory::new();
-    let server = Process::start(&directory, &["server.header_timeout_s=1"]).await;
-    let mut connections = Vec::new();
-    for _ in 0..40 {
-        connections.push(server.connect().await);
-    }
-    // Accepted after the others.
-    let healthz = request("GET", "/healthz", &[], None);
-    assert_eq!(server.connect().await.ask(&healthz).await.status, 200);
-    server.signal("STOP").await;
-    for connection in &mut connections {
-        connection.send(&healthz).await;
-    }
-    // Past the end of their time, which the process finds together with the heads.
-    tokio::time::sleep(Duration::from_millis(1500)).await;
-    server.signal("CONT").await;
-    for connection in &mut connections {
-        assert_eq!(connection.answer().await.status, 200);
-    }
 }
 
 #[tokio::test]

@@ -30,7 +30,7 @@ pub(super) async fn check(loaded: Loaded) -> ExitCode {
     findings.extend(callers.err().map(|error| error.to_string()));
     let tracer = Tracer::open(&loaded.config.trace, &Arc::new(Metrics::new()));
     findings.extend(tracer.err().map(|error| error.to_string()));
-    // What stands behind is not wrong by itself: no reason not to start.
+    // A warning only: an open upstream is no reason not to start.
     let warning = gateway::probe::warning(&loaded.config).await;
     if let Some(warning) = &warning {
         super::complain(warning);

@@ -261,7 +261,7 @@ impl Body for Relayed {
 
 impl Drop for Relayed {
     fn drop(&mut self) {
-        // Whoever waits for it shall find the connection that is given back.
+        // After the connection is given back, so that the next request finds it.
         let _permit = self.permit.take();
         if let Some(place) = self.place.take()
             && (self.ended || self.body.is_end_stream())

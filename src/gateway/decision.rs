@@ -1,6 +1,6 @@
-//! Who serves a request: decided by its path, in every way that some server may read it.
+//! Decides which side serves a request, by every reading of its path that some server may have.
 //!
-//! What may be read as a path below one of our prefixes is answered here, unless every server reads
+//! A path that may be read as one below our prefixes is answered here, unless every server reads
 //! it alike and it is Django's; then our policy holds for it too. What cannot be ours is Django's.
 
 use hyper::{HeaderMap, Method, Uri};
@@ -17,7 +17,7 @@ use crate::{
     http::router::{self, Resource, Route},
 };
 
-/// Who serves a request.
+/// The side that serves a request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decision {
     Here,
@@ -109,7 +109,7 @@ impl Gateway {
         }
     }
 
-    /// Whether `gateway.allow` names a place below one of our prefixes that this path is below.
+    /// Returns `true` for a path below an entry of `gateway.allow` within one of our prefixes.
     fn names(&self, target: &Target, config: &Config) -> bool {
         self.allow.iter().any(|allowed| {
             let is_within = |prefix: &Prefix| {

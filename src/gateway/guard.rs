@@ -131,7 +131,7 @@ async fn admit(app: &App, request: &extract::Request, resource: &Resource) -> Op
     Some(admission)
 }
 
-/// Whether the caller is who the request speaks for. A body that we refuse speaks for nobody.
+/// Checks that the caller is the user the request speaks for. A body that we refuse names no user.
 fn speaks_for_itself(
     app: &App,
     caller: &Caller,

@@ -104,7 +104,7 @@ pub struct Trust {
     /// Everybody's: `gateway.trust_forwarded`.
     everybody: bool,
     server: config::Server,
-    /// Whether it was logged that a peer on this machine is not believed.
+    /// Set once the log has said that a peer on this machine is not believed.
     warned: AtomicBool,
 }
 

@@ -241,13 +241,7 @@ impl Sender {
         number: u64,
         is_repeated: bool,
     ) -> Result<Added, LayerError> {
-        let asked: Vec<Group<'_>> = groups
-            .iter()
-            .map(|group| Group {
-                key: group_key(&self.core.settings.prefix, group),
-                digest: self.audiences.digest(group),
-            })
-            .collect();
+        let asked = self.known(groups);
         let mut entries = Vec::new();
         let now = since_1970().as_secs();
         for (_, item) in items {
@@ -351,16 +345,19 @@ impl Sender {
         self.number
     }
 
+    /// The groups as this process knows them.
+    fn known(&self, groups: &[&str]) -> Vec<Group<'_>> {
+        let known = groups.iter().map(|group| Group {
+            key: group_key(&self.core.settings.prefix, group),
+            digest: self.audiences.digest(group),
+        });
+        known.collect()
+    }
+
     /// Learns who is in the groups of these events now.
     pub(super) async fn learn_anew(&mut self, items: &[Placed]) -> Result<(), LayerError> {
         let groups = groups_of(items);
-        let asked: Vec<Group<'_>> = groups
-            .iter()
-            .map(|group| Group {
-                key: group_key(&self.core.settings.prefix, group),
-                digest: self.audiences.digest(group),
-            })
-            .collect();
+        let asked = self.known(&groups);
         let life = self.core.life();
         let added = self.host.link.add(&asked, &[], life, None).await?;
         self.learn_all(&groups, added);

@@ -4,6 +4,7 @@ import argparse
 import sys
 import time
 
+import crates
 import shell
 import timings
 from cache import InUse
@@ -67,7 +68,9 @@ def main():
     start, began = timings.Start.now(), time.monotonic()
     run = Lanes(steps, options)
     try:
+        crates.restore()
         run.run()
+        crates.keep(run.passed())
     except KeyboardInterrupt:
         say("\ninterrupted")
         return 130

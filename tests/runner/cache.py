@@ -55,6 +55,21 @@ class Cache:
                 record.write(contents(place))
         return place
 
+    def complete(self, name, key):
+        """The directory of the entry if it is complete, or None."""
+        self.use()
+        place = self.directory / f"{name}-{digest(key)}"
+        with self.locked(place.name) as record:
+            return place if place.exists() and record.read() == contents(place) else None
+
+    def prune(self, name, newest):
+        """Removes entries of this name, but for as many as `newest` that were made last."""
+        made = {place: place.stat().st_mtime for place in self.directory.glob(f"{name}-*") if place.is_dir()}
+        for place in sorted(made, key=made.get, reverse=True)[newest:]:
+            with self.locked(place.name) as record:
+                record.truncate(0)
+                remove(place)
+
     @contextlib.contextmanager
     def locked(self, name):
         """The lock file of this name, held until the block ends."""

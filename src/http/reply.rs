@@ -363,3 +363,18 @@ impl Answer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_of_unknown_fate_is_not_asked_for_again() {
+        let answer = |error: StoreError| Reply::failure(&ChatError::Store(error), Language::EnUs);
+        let away = answer(StoreError::Unavailable("away".into()));
+        assert_eq!(away.retry_after_s, Some(RETRY_S));
+        let unknown = answer(StoreError::Unknown("gone".into()));
+        assert_eq!(unknown.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(unknown.retry_after_s, None);
+    }
+}

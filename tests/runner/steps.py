@@ -422,7 +422,7 @@ STEPS = [
     live("openapi", "the API document and the answers agree", openapi),
     live("messages", "Django and Chatferry write 10,000 messages on every kind of database", messages, set="full"),
     compute("fuzz", "every target of the fuzzer stands far more inputs", fuzz, needs=("test",), uses=DEBUG, set="full"),
-    live("footprint", "size, start and memory are within their limits", footprint, is_scaled=True, alone=True),
+    live("footprint", "size, start and memory are within their limits", footprint, is_scaled=True),
     live("commit", "group commit beside inserts by hand, on each kind of database", commit, alone=True, set="full"),
     live("bench_gateway", "what the gateway adds, beside HAProxy", bench_gateway, alone=True, set="full"),
     live("picture", "grafana/overview.png anew, from servers in use", picture, set="named"),

@@ -3,9 +3,10 @@
 //! [`Store`] is all that the rest of the program knows of a database. One file for each kind of
 //! database implements it ([`mysql`], [`postgres`], [`sqlite`]); [`commit`] gathers the writes of
 //! many callers into one transaction; [`history`] reads the messages of a conversation page by page;
-//! [`schema`] holds what the tables must look like.
+//! [`schema`] holds what the tables must look like; [`comparison`] says when two user ids are one.
 
 pub mod commit;
+pub mod comparison;
 pub mod history;
 pub mod mysql;
 pub mod postgres;
@@ -29,6 +30,7 @@ use crate::{
 use history::{Page, Place};
 
 pub use commit::Announce;
+pub use comparison::{Comparison, Lookup};
 
 use commit::Committer;
 
@@ -39,6 +41,9 @@ pub trait Store: Send + Sync {
     fn committer(&self) -> &Committer;
 
     /// The conversation of the two participants, in either order, and whether this call made it.
+    ///
+    /// # Errors
+    /// [`StoreError::Alike`] if the tables have one of ids that only the database takes for these.
     async fn get_or_create_conversation(
         &self,
         participant1_id: String,
@@ -126,6 +131,9 @@ pub trait Store: Send + Sync {
 
     /// Raises the receipt of this user for this message to `read`, making it if there is none.
     /// `None` and nothing stored if there is no such message.
+    ///
+    /// # Errors
+    /// [`StoreError::Alike`] if there is a receipt of an id that only the database takes for this.
     async fn mark_read(
         &self,
         message_id: Uuid,
@@ -133,6 +141,9 @@ pub trait Store: Send + Sync {
     ) -> Result<Option<Receipt>, StoreError> {
         self.committer().mark_read(message_id, user_id).await
     }
+
+    /// Whether the database, by its own comparison, finds rows of user ids of other bytes too.
+    async fn finds_others(&self, lookup: Lookup) -> Result<bool, StoreError>;
 
     /// The two participants, as they are stored.
     async fn participants(&self, of: Of) -> Result<Option<[String; 2]>, StoreError>;
@@ -162,6 +173,8 @@ pub enum Of {
 /// A row of `django_session`.
 #[derive(Clone, Debug)]
 pub struct SessionRow {
+    /// As it is stored.
+    pub key: String,
     /// Signed, see [`crate::django::signing`].
     pub data: String,
     pub expires: Timestamp,
@@ -170,6 +183,8 @@ pub struct SessionRow {
 /// A row of Django's users.
 #[derive(Clone)]
 pub struct UserRow {
+    /// The primary key, as text.
+    pub key: String,
     /// Hashed.
     pub password: String,
     pub is_active: bool,
@@ -178,7 +193,8 @@ pub struct UserRow {
 }
 
 /// An id without the dashes, if it is a UUID.
-fn bare(id: &str) -> String {
+#[must_use]
+pub fn bare(id: &str) -> String {
     Uuid::try_parse(id).map_or_else(|_| id.to_owned(), |id| hex32(&id))
 }
 
@@ -195,6 +211,10 @@ pub enum StoreError {
     /// The database refused these values, and would again.
     #[error("the database refused the values: {0}")]
     Refused(String),
+    /// The unique keys of the tables take a user id for another one of other bytes, and that one
+    /// has the row. Nothing was stored.
+    #[error("the database cannot tell a user id from another one that is in use")]
+    Alike,
     /// The transaction lost against another one (a deadlock, a lock that did not come free) and
     /// was rolled back. The committer tries again; callers see it only when that was in vain.
     #[error("the database is too busy: {0}")]
@@ -234,6 +254,7 @@ impl StoreError {
             StoreError::Unavailable(_) => "unavailable",
             StoreError::Denied(_) => "denied",
             StoreError::Refused(_) => "refused",
+            StoreError::Alike => "alike",
             StoreError::Conflict(_) => "conflict",
             StoreError::Unknown(_) => "unknown",
             StoreError::Schema(_) => "schema",
@@ -248,11 +269,13 @@ impl StoreError {
 /// # Errors
 /// When the database cannot be reached, or its tables are not those of the chat.
 pub async fn open(config: &Config, metrics: Arc<Metrics>) -> Result<Arc<dyn Store>, StoreError> {
-    let settings = &config.store;
+    let (settings, ids) = (&config.store, Comparison::of(config.auth.policy));
     Ok(match settings.url.database() {
-        Database::Sqlite => Arc::new(sqlite::SqliteStore::open(settings, metrics).await?),
-        Database::Postgres => Arc::new(postgres::PostgresStore::open(settings, metrics).await?),
-        Database::Mysql => Arc::new(mysql::MysqlStore::open(settings, metrics).await?),
+        Database::Sqlite => Arc::new(sqlite::SqliteStore::open(settings, ids, metrics).await?),
+        Database::Postgres => {
+            Arc::new(postgres::PostgresStore::open(settings, ids, metrics).await?)
+        }
+        Database::Mysql => Arc::new(mysql::MysqlStore::open(settings, ids, metrics).await?),
     })
 }
 
@@ -283,6 +306,23 @@ pub async fn pending(config: &Config) -> Result<Vec<String>, StoreError> {
             postgres::migrate::plan(&postgres::address_of(&config.store)?, tables).await
         }
         Database::Mysql => mysql::migrate::plan(&config.store).await,
+    }
+}
+
+/// The columns of user ids whose collation takes some of other bytes for the same.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn loose_columns(config: &Config) -> Result<Vec<schema::LooseColumn>, StoreError> {
+    let config::Store { url, tables, .. } = &config.store;
+    match url.database() {
+        Database::Sqlite => {
+            sqlite::migrate::loose_columns(&sqlite::path_of(&config.store)?, tables).await
+        }
+        Database::Postgres => {
+            postgres::migrate::loose_columns(&postgres::address_of(&config.store)?, tables).await
+        }
+        Database::Mysql => mysql::migrate::loose_columns(&config.store).await,
     }
 }
 

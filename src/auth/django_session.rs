@@ -21,7 +21,7 @@ use crate::{
         pystr::str_of,
         signing::{self, COOKIE_SESSION, DATABASE_SESSION},
     },
-    store::{Store, StoreError, UserRow},
+    store::{Store, StoreError, UserRow, bare},
     value::{Text, Value},
 };
 
@@ -122,6 +122,10 @@ impl Sessions {
         let Some(row) = store.session(key.to_owned()).await? else {
             return Ok(None);
         };
+        // The database may take two keys for one.
+        if row.key != key {
+            return Ok(None);
+        }
         let until = u64::try_from(row.expires.micros() / 1_000_000).unwrap_or_default();
         // Django takes a session it cannot read for an empty one.
         let data = signing::loads(&row.data, DATABASE_SESSION, self.keys());
@@ -151,11 +155,14 @@ impl Sessions {
             return Ok(None);
         };
         let UserRow {
+            key,
             password,
             is_active,
             chat_id,
         } = user;
-        let is_same = is_active && signing::is_hash_of(&hash, &password, self.keys());
+        // The database may take two keys for one. It has a UUID without the dashes.
+        let is_this = key == id || key == bare(&id);
+        let is_same = is_this && is_active && signing::is_hash_of(&hash, &password, self.keys());
         // Django writes a key into sessions as Python does, whatever the column makes of it.
         let is_key = self.settings.user_column == self.settings.id_column;
         Ok(is_same.then_some(if is_key { id } else { chat_id }))

@@ -15,7 +15,7 @@ use crate::{
     layer::{ChannelLayer, LayerError, Sent, unannounced::Unannounced},
     metrics::Metrics,
     serializers,
-    store::{Announce, Of, Store, StoreError, history::History},
+    store::{Announce, Lookup, Of, Store, StoreError, history::History},
     telemetry::trace::{self, Kind},
     value::Value,
 };
@@ -46,11 +46,23 @@ pub enum ChatError {
     /// A text is longer than its column: the sender's fault, and nothing was stored.
     #[error("{field} must have no more than {max} characters")]
     TooLong { field: &'static str, max: usize },
+    /// Another spelling of a user id has the row, and the database cannot tell the two apart.
+    #[error("the database cannot tell an id from another spelling of it that is in use")]
+    Alike,
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(StoreError),
     /// Whatever had to be stored has been; the event cannot be sent.
     #[error(transparent)]
     Layer(#[from] LayerError),
+}
+
+impl From<StoreError> for ChatError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Alike => ChatError::Alike,
+            error => ChatError::Store(error),
+        }
+    }
 }
 
 impl Chat {
@@ -126,7 +138,8 @@ impl Chat {
     ///
     /// # Errors
     /// [`ChatError::TooLong`] for an id that the table cannot hold.
-    /// [`ChatError::NotYou`] if the caller is neither of the two.
+    /// [`ChatError::NotYou`] if the caller is neither of the two. [`ChatError::Alike`] if the
+    /// conversation of another spelling of the two is there; it is not shown, whoever is in it.
     pub async fn open_conversation(
         &self,
         caller: &Caller,
@@ -139,15 +152,31 @@ impl Chat {
             self.metrics.policy_denied("create");
             return Err(ChatError::NotYou);
         }
-        let (conversation, is_new) = self
-            .store
-            .get_or_create_conversation(participant1_id, participant2_id)
-            .await?;
-        // The database may take two users for one, and find the conversation of the other.
-        if !is_new && !caller.takes_part(conversation.participants()) {
-            return Err(ChatError::NotYou);
+        if *caller != Caller::Anybody {
+            // The database would cut spaces off, and store the id of somebody else.
+            whole("participant1_id", &participant1_id, USER_ID_MAX)?;
+            whole("participant2_id", &participant2_id, USER_ID_MAX)?;
         }
-        Ok((conversation, is_new))
+        let opened = self
+            .store
+            .get_or_create_conversation(participant1_id, participant2_id);
+        let opened = opened.await.map_err(ChatError::from);
+        if matches!(opened, Err(ChatError::Alike)) {
+            self.metrics.policy_denied("create");
+        }
+        opened
+    }
+
+    /// Whether the tables have user ids that differ from those of a request of `caller`'s, and that
+    /// the database takes for the same. Django would show or change their rows.
+    ///
+    /// # Errors
+    /// When the store cannot tell.
+    pub async fn finds_others(&self, caller: &Caller, lookup: Lookup) -> Result<bool, ChatError> {
+        if *caller == Caller::Anybody {
+            return Ok(false);
+        }
+        Ok(self.store.finds_others(lookup).await?)
     }
 
     /// # Errors
@@ -286,6 +315,7 @@ impl Chat {
     ///
     /// # Errors
     /// [`ChatError::NoMessage`], or [`ChatError::TooLong`] for a user the table cannot hold.
+    /// [`ChatError::Alike`] if another spelling of the user has marked it.
     pub async fn mark_read(&self, message_id: Uuid, user_id: String) -> Result<Receipt, ChatError> {
         if !fits(&user_id, USER_ID_MAX) {
             self.require_message(message_id).await?;
@@ -350,6 +380,15 @@ type Outcome = oneshot::Receiver<Sent>;
 
 fn within(field: &'static str, text: &str, max: usize) -> Result<(), ChatError> {
     if fits(text, max) {
+        Ok(())
+    } else {
+        Err(ChatError::TooLong { field, max })
+    }
+}
+
+/// As [`within`], and spaces at the end count.
+fn whole(field: &'static str, text: &str, max: usize) -> Result<(), ChatError> {
+    if text.chars().nth(max).is_none() {
         Ok(())
     } else {
         Err(ChatError::TooLong { field, max })

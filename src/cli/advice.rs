@@ -5,9 +5,9 @@ use std::fmt::Display;
 use std::io;
 
 use crate::app::StartError;
-use crate::config::{Bind, Config};
+use crate::config::{Bind, Config, Database};
 use crate::layer::LayerError;
-use crate::store::StoreError;
+use crate::store::{StoreError, schema::LooseColumn};
 
 /// Why a server did not start.
 pub(super) fn start(error: &StartError, config: &Config) -> String {
@@ -39,6 +39,25 @@ pub(super) fn store(error: &StoreError, config: &Config) -> String {
         _ => return error.to_string(),
     };
     told(error, &next)
+}
+
+/// The database takes user ids for one that the policy tells apart.
+pub(super) fn collation(loose: &[LooseColumn], database: Database) -> String {
+    let exact = match database {
+        Database::Mysql => "utf8mb4_nopad_bin (MariaDB) or utf8mb4_0900_bin (MySQL)",
+        Database::Postgres => "a deterministic one, as \"C\"",
+        Database::Sqlite => "BINARY",
+    };
+    let columns: Vec<String> = loose.iter().map(ToString::to_string).collect();
+    told(
+        &format!(
+            "warning: the database takes user ids for one that differ in case, accents, width or \
+             spaces at the end: {}. With auth.policy = participants a user whose id is another's \
+             but for that is refused (409) where the other has the row",
+            columns.join(", ")
+        ),
+        &format!("give these columns the collation {exact}; in Django that is their db_collation"),
+    )
 }
 
 /// The layer cannot be used.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::advice;
 use crate::auth;
-use crate::config::{Config, Loaded};
+use crate::config::{Config, Loaded, Policy};
 use crate::gateway;
 use crate::layer::{self, LayerError};
 use crate::metrics::Metrics;
@@ -30,21 +30,34 @@ pub(super) async fn check(loaded: Loaded) -> ExitCode {
     findings.extend(callers.err().map(|error| error.to_string()));
     let tracer = Tracer::open(&loaded.config.trace, &Arc::new(Metrics::new()));
     findings.extend(tracer.err().map(|error| error.to_string()));
-    // A warning only: an open upstream is no reason not to start.
-    let warning = gateway::probe::warning(&loaded.config).await;
-    if let Some(warning) = &warning {
+    // Warnings only: neither is a reason not to start.
+    let mut warnings: Vec<String> = Vec::new();
+    warnings.extend(gateway::probe::warning(&loaded.config).await);
+    warnings.extend(collation(&loaded.config).await);
+    for warning in &warnings {
         super::complain(warning);
     }
     if findings.is_empty() {
-        return super::print(match warning {
-            None => "Everything is fine.\n",
-            Some(_) => "Everything else is fine.\n",
+        return super::print(if warnings.is_empty() {
+            "Everything is fine.\n"
+        } else {
+            "Everything else is fine.\n"
         });
     }
     for finding in &findings {
         super::complain(finding);
     }
     ExitCode::FAILURE
+}
+
+/// Warns of a database that takes user ids for one that the policy tells apart.
+async fn collation(config: &Config) -> Option<String> {
+    if config.auth.policy == Policy::Open {
+        return None;
+    }
+    // A database that cannot be read is a finding already.
+    let loose = store::loose_columns(config).await.ok()?;
+    (!loose.is_empty()).then(|| advice::collation(&loose, config.store.url.database()))
 }
 
 /// Whether the layer answers.

@@ -22,7 +22,7 @@ use crate::{
     },
     http::{Response, extract, middleware, router::Resource},
     limits::{Action, Meter},
-    store::Of,
+    store::{Lookup, Of},
     ws,
 };
 
@@ -122,7 +122,11 @@ async fn admit(app: &App, request: &extract::Request, resource: &Resource) -> Op
     if let Some(of) = of {
         app.chat.admit(caller, of).await.ok()?;
     }
-    if !speaks_for_itself(app, caller, request, resource) {
+    let lookup = speaks_for_itself(app, caller, request, resource).ok()?;
+    // What Django would find of other users is answered here.
+    if let Some(lookup) = lookup
+        && app.chat.finds_others(caller, lookup).await.ok()?
+    {
         return None;
     }
     if let Some(action) = action {
@@ -131,37 +135,48 @@ async fn admit(app: &App, request: &extract::Request, resource: &Resource) -> Op
     Some(admission)
 }
 
+/// The caller is not the user the request speaks for.
+struct NotYou;
+
 /// Checks that the caller is the user the request speaks for. A body that we refuse names no user.
+/// Gives what Django will look up by user ids.
 fn speaks_for_itself(
     app: &App,
     caller: &Caller,
     request: &extract::Request,
     resource: &Resource,
-) -> bool {
+) -> Result<Option<Lookup>, NotYou> {
     if *caller == Caller::Anybody || csrf::is_safe(&request.method) {
         return match resource {
-            Resource::UserConversations(user) => caller.is(user),
-            _ => true,
+            Resource::UserConversations(user) if caller.is(user) => {
+                Ok(Some(Lookup::Conversations(user.clone())))
+            }
+            Resource::UserConversations(_) => Err(NotYou),
+            _ => Ok(None),
         };
     }
     let content_type = request.header(&CONTENT_TYPE);
-    let Ok(data) = body::parse(content_type.as_deref(), &request.body) else {
-        return false;
-    };
+    let data = body::parse(content_type.as_deref(), &request.body).map_err(|_| NotYou)?;
     let language = app.language();
-    match resource {
+    let (speaks, lookup) = match *resource {
         Resource::SendMessage(_) => {
-            validate_message(&data, language).is_ok_and(|new| caller.is(&new.sender_id))
+            let new = validate_message(&data, language).map_err(|_| NotYou)?;
+            (caller.is(&new.sender_id), None)
         }
-        Resource::MessageRead(_) => {
-            validate_reader(&data, language).is_ok_and(|reader| caller.is(&reader))
+        Resource::MessageRead(id) => {
+            let reader = validate_reader(&data, language).map_err(|_| NotYou)?;
+            (caller.is(&reader), Some(Lookup::Receipt(id, reader)))
         }
-        Resource::Conversations => validate_participants(&data, language)
-            .is_ok_and(|(one, two)| caller.takes_part([&one, &two])),
+        Resource::Conversations => {
+            let (one, two) = validate_participants(&data, language).map_err(|_| NotYou)?;
+            let speaks = caller.takes_part([&one, &two]);
+            (speaks, Some(Lookup::Pair(one, two)))
+        }
         Resource::Conversation(_)
         | Resource::ConversationMessages(_)
-        | Resource::UserConversations(_) => false,
-    }
+        | Resource::UserConversations(_) => return Err(NotYou),
+    };
+    if speaks { Ok(lookup) } else { Err(NotYou) }
 }
 
 fn is_within_limits(meter: &Meter, admission: &Admission) -> bool {

@@ -114,6 +114,7 @@ impl Reply {
             }
             ChatError::NoMessage => Reply::detail(&Detail::NoMatch(Model::Message), language),
             ChatError::NotYou => Reply::detail(&Detail::PermissionDenied, language),
+            ChatError::Alike => Reply::detail(&Detail::Alike(error.to_string()), language),
             ChatError::TooLong { .. } => {
                 Reply::detail(&Detail::ParseError(error.to_string()), language)
             }

@@ -67,6 +67,9 @@ pub enum Outcome {
     Conversation(Conversation, bool),
     /// The receipt as it now stands in the table.
     Receipt(Receipt),
+    /// The row of another user id is in the way, which the database takes for this one; nothing was
+    /// written.
+    Alike,
     /// The conversation or message that the row belongs to does not exist; nothing was written.
     Missing,
 }
@@ -204,6 +207,7 @@ impl Committer {
         };
         match self.commit(Write::Conversation(conversation)).await? {
             Outcome::Conversation(conversation, made) => Ok((conversation, made)),
+            Outcome::Alike => Err(StoreError::Alike),
             other => Err(unexpected(&other)),
         }
     }
@@ -227,6 +231,7 @@ impl Committer {
         match self.commit(Write::Receipt(receipt)).await? {
             Outcome::Receipt(receipt) => Ok(Some(receipt)),
             Outcome::Missing => Ok(None),
+            Outcome::Alike => Err(StoreError::Alike),
             other => Err(unexpected(&other)),
         }
     }

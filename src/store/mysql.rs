@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use self::{options::Options, pool::Pool, write::Writer};
 use super::{
-    Of, SessionRow, Store, StoreError, UserRow, bare,
+    Comparison, Lookup, Of, SessionRow, Store, StoreError, UserRow, bare,
     commit::Committer,
     history::{PAGE_BYTES, PAGE_MESSAGES, Page, Place},
     schema,
@@ -35,6 +35,7 @@ const CONVERSATIONS: usize = 1000;
 /// A chat in one MySQL or MariaDB database.
 pub struct MysqlStore {
     tables: Arc<Tables>,
+    ids: Comparison,
     pool: Pool,
     committer: Committer,
 }
@@ -44,7 +45,11 @@ impl MysqlStore {
     ///
     /// # Errors
     /// When the database cannot be reached or its tables are not those of the chat.
-    pub async fn open(settings: &Settings, metrics: Arc<Metrics>) -> Result<Self, StoreError> {
+    pub async fn open(
+        settings: &Settings,
+        ids: Comparison,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, StoreError> {
         let options = Arc::new(Options::from_url(settings.url.expose())?);
         let tables = Arc::new(settings.tables.clone());
         let mut conn = pool::connect(&options).await?;
@@ -54,11 +59,13 @@ impl MysqlStore {
             Arc::clone(&options),
             Arc::clone(&tables),
             foreign_keys,
+            ids,
             Arc::clone(&metrics),
         );
         let size = settings.pool_size.saturating_sub(1).max(1);
         Ok(MysqlStore {
             tables,
+            ids,
             pool: Pool::new(options, size, Arc::clone(&metrics)),
             committer: Committer::start(writer, metrics),
         })
@@ -128,7 +135,7 @@ impl Store for MysqlStore {
         participant1_id: &str,
         participant2_id: &str,
     ) -> Result<Option<Conversation>, StoreError> {
-        let pair = query::pair(&self.tables, participant1_id, participant2_id);
+        let pair = query::pair(&self.tables, [participant1_id, participant2_id], self.ids);
         self.find(&pair).await
     }
 
@@ -215,6 +222,10 @@ impl Store for MysqlStore {
 
     async fn message_exists(&self, id: Uuid) -> Result<bool, StoreError> {
         self.exists(&query::message_exists(&self.tables, id)).await
+    }
+
+    async fn finds_others(&self, lookup: Lookup) -> Result<bool, StoreError> {
+        self.exists(&query::others(&self.tables, &lookup)).await
     }
 
     async fn participants(&self, of: Of) -> Result<Option<[String; 2]>, StoreError> {

@@ -1,5 +1,6 @@
 //! The chat in PostgreSQL, in the tables of Django's `postgresql` backend: ids are `uuid`, times
-//! are `timestamp with time zone`, texts are compared exactly.
+//! are `timestamp with time zone`, texts are compared exactly unless a collation of an operator's own
+//! does not.
 //!
 //! Django may work on the same tables at the same time. One connection writes, through the
 //! committer; the others read. PostgreSQL has no character U+0000: where Django answers 500, a text
@@ -20,7 +21,7 @@ use uuid::Uuid;
 pub use self::address::Address;
 use self::{pool::Pool, write::Writer};
 use super::{
-    Of, SessionRow, Store, StoreError, UserRow,
+    Comparison, Lookup, Of, SessionRow, Store, StoreError, UserRow,
     commit::{Announce, Committer},
     history::{Page, Place},
     schema,
@@ -35,6 +36,7 @@ use crate::{
 /// A chat in one PostgreSQL database.
 pub struct PostgresStore {
     tables: Arc<Tables>,
+    ids: Comparison,
     readers: Pool,
     committer: Committer,
 }
@@ -44,15 +46,20 @@ impl PostgresStore {
     ///
     /// # Errors
     /// When the database cannot be reached or its tables are not those of the chat.
-    pub async fn open(settings: &Settings, metrics: Arc<Metrics>) -> Result<Self, StoreError> {
+    pub async fn open(
+        settings: &Settings,
+        ids: Comparison,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, StoreError> {
         let address = address_of(settings)?;
         let tables = Arc::new(settings.tables.clone());
         schema::require(&migrate::check(&address, &tables).await?)?;
         let size = settings.pool_size.saturating_sub(1).max(1);
         let readers = Pool::new(address.clone(), size, Arc::clone(&metrics));
-        let writer = Writer::new(address, Arc::clone(&tables), Arc::clone(&metrics));
+        let writer = Writer::new(address, Arc::clone(&tables), ids, Arc::clone(&metrics));
         Ok(PostgresStore {
             tables,
+            ids,
             readers,
             committer: Committer::start(writer, metrics),
         })
@@ -78,8 +85,8 @@ impl Store for PostgresStore {
         participant1_id: &str,
         participant2_id: &str,
     ) -> Result<Option<Conversation>, StoreError> {
-        let (one, two) = (participant1_id, participant2_id);
-        query::conversation_of_pair(&self.readers, &self.tables, one, two).await
+        let pair = [participant1_id, participant2_id];
+        query::conversation_of_pair(&self.readers, &self.tables, pair, self.ids).await
     }
 
     async fn get_or_create_conversation(
@@ -194,6 +201,10 @@ impl Store for PostgresStore {
         self.committer
             .mark_read(message_id, cut(&user_id).to_owned())
             .await
+    }
+
+    async fn finds_others(&self, lookup: Lookup) -> Result<bool, StoreError> {
+        query::finds_others(&self.readers, &self.tables, &lookup).await
     }
 
     async fn participants(&self, of: Of) -> Result<Option<[String; 2]>, StoreError> {

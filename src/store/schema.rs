@@ -93,6 +93,27 @@ pub enum Finding {
     MissingUnique { table: String, columns: String },
 }
 
+/// The columns of user ids that unique keys or lookups go by.
+#[must_use]
+pub fn user_ids(names: &Tables) -> [(&str, &'static [&'static str]); 2] {
+    [
+        (
+            names.conversations.as_str(),
+            &["participant1_id", "participant2_id"],
+        ),
+        (names.delivery_receipts.as_str(), &["user_id"]),
+    ]
+}
+
+/// A column of user ids whose collation takes some of other bytes for the same.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{table}.{column} ({collation})")]
+pub struct LooseColumn {
+    pub table: String,
+    pub column: String,
+    pub collation: String,
+}
+
 /// A column as it is in the database.
 #[derive(Clone, Debug)]
 pub struct LiveColumn {

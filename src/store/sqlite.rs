@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use self::{pool::Readers, write::Writer};
 use super::{
-    Of, SessionRow, Store, StoreError, UserRow, bare,
+    Comparison, Lookup, Of, SessionRow, Store, StoreError, UserRow, bare,
     commit::Committer,
     history::{Page, Place},
     schema,
@@ -35,6 +35,7 @@ use crate::{
 /// A chat in one SQLite file.
 pub struct SqliteStore {
     tables: Arc<Tables>,
+    ids: Comparison,
     readers: Readers,
     committer: Committer,
 }
@@ -44,7 +45,11 @@ impl SqliteStore {
     ///
     /// # Errors
     /// When the file cannot be opened or its tables are not those of the chat.
-    pub async fn open(settings: &Settings, metrics: Arc<Metrics>) -> Result<Self, StoreError> {
+    pub async fn open(
+        settings: &Settings,
+        ids: Comparison,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, StoreError> {
         let path = path_of(settings)?;
         if migrate::is_new(&path).await? {
             migrate::run(&path, &settings.tables).await?;
@@ -52,9 +57,10 @@ impl SqliteStore {
         let tables = Arc::new(settings.tables.clone());
         schema::require(&migrate::check(&path, &tables).await?)?;
         let readers = Readers::new(path.clone(), settings.pool_size, Arc::clone(&metrics));
-        let writer = Writer::new(path, Arc::clone(&tables), Arc::clone(&metrics));
+        let writer = Writer::new(path, Arc::clone(&tables), ids, Arc::clone(&metrics));
         Ok(SqliteStore {
             tables,
+            ids,
             readers,
             committer: Committer::start(writer, metrics),
         })
@@ -82,10 +88,10 @@ impl Store for SqliteStore {
         participant1_id: &str,
         participant2_id: &str,
     ) -> Result<Option<Conversation>, StoreError> {
-        let tables = Arc::clone(&self.tables);
+        let (tables, ids) = (Arc::clone(&self.tables), self.ids);
         let (one, two) = (participant1_id.to_owned(), participant2_id.to_owned());
         self.readers
-            .read(move |db| query::conversation_of_pair(db, &tables, &one, &two))
+            .read(move |db| query::conversation_of_pair(db, &tables, [&one, &two], ids))
             .await
     }
 
@@ -176,6 +182,13 @@ impl Store for SqliteStore {
         let tables = Arc::clone(&self.tables);
         self.readers
             .read(move |db| query::message_exists(db, &tables, id))
+            .await
+    }
+
+    async fn finds_others(&self, lookup: Lookup) -> Result<bool, StoreError> {
+        let tables = Arc::clone(&self.tables);
+        self.readers
+            .read(move |db| query::finds_others(db, &tables, &lookup))
             .await
     }
 

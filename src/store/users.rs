@@ -3,8 +3,8 @@
 use super::UserRow;
 use crate::config::{DjangoSession, TableName};
 
-/// The columns of a row, each as text or NULL: password, whether active, id in the chat.
-pub type Columns = [Option<String>; 3];
+/// The columns of a row, each as text or NULL: primary key, password, whether active, id in the chat.
+pub type Columns = [Option<String>; 4];
 
 /// The query for the user whose primary key is one of `keys`, a list in SQL. `quote` goes around
 /// names, and `text` is the database's name for what [`Columns`] are read as.
@@ -15,13 +15,14 @@ pub fn sql(columns: &DjangoSession, quote: char, text: &str, keys: &str) -> Stri
     let chat_id = name(&columns.user_column);
     let (table, key) = (name(&columns.users_table), name(&columns.id_column));
     format!(
-        "SELECT CAST({password} AS {text}), CAST({active} AS {text}), CAST({chat_id} AS {text}) \
+        "SELECT CAST({key} AS {text}), CAST({password} AS {text}), CAST({active} AS {text}), CAST({chat_id} AS {text}) \
          FROM {table} WHERE {key} IN ({keys})"
     )
 }
 
-pub fn row([password, active, chat_id]: Columns) -> UserRow {
+pub fn row([key, password, active, chat_id]: Columns) -> UserRow {
     UserRow {
+        key: key.unwrap_or_default(),
         password: password.unwrap_or_default(),
         // As MySQL and SQLite write a boolean, and as PostgreSQL does.
         is_active: matches!(active.as_deref(), Some("1" | "true")),

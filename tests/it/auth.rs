@@ -9,4 +9,4 @@ mod others;
 mod owasp;
 mod renewal;
 pub mod token;
-mod wire;
+pub mod wire;

@@ -12,5 +12,6 @@ mod policy;
 mod rollout;
 mod shadow;
 mod sockets;
+mod spellings;
 mod tls;
 pub mod upstream;

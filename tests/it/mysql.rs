@@ -13,6 +13,7 @@ mod faults;
 pub mod instance;
 mod races;
 mod rows;
+mod spellings;
 mod tables;
 
 /// Makes a test of each function for each kind of server.
@@ -57,6 +58,12 @@ on_both! {
         no_page_of_a_history_walks_through_those_before_it,
         long_messages_make_short_pages,
         nothing_is_read_without_an_index_of_djangos;
+    spellings:
+        another_spelling_of_a_user_is_refused_and_shown_nothing,
+        exactly_the_ids_that_were_asked_for_come_first,
+        of_two_spellings_at_once_one_has_the_conversation,
+        a_receipt_of_another_spelling_is_neither_shown_nor_raised,
+        check_warns_of_the_collation_and_an_exact_one_tells_everybody_apart;
     races:
         a_pair_opened_from_both_sides_on_two_servers_at_once_is_one_conversation,
         read_marks_at_once_on_two_servers_make_one_receipt_each_and_no_error,

@@ -12,6 +12,7 @@ mod faults;
 mod limits;
 mod races;
 mod rows;
+mod spellings;
 mod start;
 mod tables;
 mod ways;

@@ -74,6 +74,23 @@ class Check(ProjectCase):
             found,
         )
 
+    def test_a_collation_that_may_take_two_users_for_one_is_named(self):
+        ids = {"Conversation.participant1_id", "Conversation.participant2_id", "DeliveryReceipt.user_id"}
+        mysql = 'DATABASES = {"default": {"ENGINE": "django.db.backends.mysql", "NAME": "chat"}}\n'
+        found = self.found(settings=mysql)
+        self.assertLessEqual({("note", name) for name in ids}, found)
+        edits = [
+            (
+                "chat/models.py",
+                f"{name} = models.CharField(max_length=255",
+                f'{name} = models.CharField(max_length=255, db_collation="utf8mb4_nopad_bin"',
+            )
+            for name in ("participant1_id", "participant2_id", "user_id")
+        ]
+        self.assertFalse({("note", name) for name in ids} & self.found(*edits, settings=mysql))
+        loose = [(file, text, new.replace("utf8mb4_nopad_bin", "NOCASE")) for file, text, new in edits[:1]]
+        self.assertEqual(self.found(*loose), {("note", "Conversation.participant1_id")})
+
     def test_code_that_runs_when_django_writes(self):
         found = self.found(
             ("chat/models.py", "class DeliveryReceipt(", "def told(**_):\n    pass\n\n\nclass DeliveryReceipt("),

@@ -33,6 +33,8 @@ pub enum Detail {
     PermissionDenied,
     /// 403; the reason is Django's, in English.
     CsrfFailed(String),
+    /// 409; holds a text of ours.
+    Alike(String),
     /// 429; holds the whole seconds to wait.
     Throttled(u64),
     /// 403: `Basic` and nothing else.
@@ -62,6 +64,7 @@ impl Detail {
             Detail::NotFound | Detail::NoMatch(_) => 404,
             Detail::MethodNotAllowed(_) => 405,
             Detail::NotAcceptable => 406,
+            Detail::Alike(_) => 409,
             Detail::UnsupportedMediaType(_) => 415,
             Detail::Throttled(_) => 429,
         }
@@ -72,7 +75,7 @@ impl Detail {
     pub fn text(&self, language: Language) -> String {
         match self {
             Detail::NoMatch(model) => format!("No {model:?} matches the given query."),
-            Detail::ParseError(text) => text.clone(),
+            Detail::ParseError(text) | Detail::Alike(text) => text.clone(),
             Detail::CsrfFailed(reason) => format!("CSRF Failed: {reason}"),
             _ => match language {
                 Language::EnUs => self.english(),
@@ -111,7 +114,10 @@ impl Detail {
             Detail::Throttled(seconds) => {
                 return format!("Request was throttled. {}", available(*seconds));
             }
-            Detail::NoMatch(_) | Detail::ParseError(_) | Detail::CsrfFailed(_) => "",
+            Detail::NoMatch(_)
+            | Detail::ParseError(_)
+            | Detail::Alike(_)
+            | Detail::CsrfFailed(_) => "",
         }
         .to_owned()
     }
@@ -146,7 +152,10 @@ impl Detail {
             Detail::Throttled(seconds) => {
                 return format!("요청이 지연(throttled)되었습니다. {}", available(*seconds));
             }
-            Detail::NoMatch(_) | Detail::ParseError(_) | Detail::CsrfFailed(_) => "",
+            Detail::NoMatch(_)
+            | Detail::ParseError(_)
+            | Detail::Alike(_)
+            | Detail::CsrfFailed(_) => "",
         }
         .to_owned()
     }

@@ -8,7 +8,7 @@ use crate::{
     django::datetime::Timestamp,
     store::{
         StoreError,
-        schema::{self, Dialect, Finding, Kind, LiveColumn},
+        schema::{self, Dialect, Finding, Kind, LiveColumn, LooseColumn},
     },
 };
 
@@ -58,6 +58,42 @@ pub async fn plan(settings: &config::Store) -> Result<Vec<String>, StoreError> {
 /// When the database cannot be read.
 pub async fn check(settings: &config::Store) -> Result<Vec<Finding>, StoreError> {
     findings(&mut open(settings).await?, &settings.tables).await
+}
+
+/// The columns of user ids that are not compared byte by byte.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn loose_columns(settings: &config::Store) -> Result<Vec<LooseColumn>, StoreError> {
+    let mut conn = open(settings).await?;
+    let mut loose = Vec::new();
+    for (table, columns) in schema::user_ids(&settings.tables) {
+        let sql = format!(
+            "SELECT column_name, collation_name FROM information_schema.columns \
+             WHERE table_schema = DATABASE() AND table_name = '{table}' \
+             AND column_name IN ('{}') AND collation_name IS NOT NULL ORDER BY ordinal_position",
+            columns.join("', '")
+        );
+        let rows: Vec<Row> = conn.query(sql).await?;
+        for row in rows {
+            let mut columns = query::Columns::from(row);
+            let (column, collation) = (columns.take()?, columns.take::<String>()?);
+            if !compares_bytes(&collation) {
+                loose.push(LooseColumn {
+                    table: table.to_owned(),
+                    column,
+                    collation,
+                });
+            }
+        }
+    }
+    Ok(loose)
+}
+
+/// Whether a collation tells any two texts of other bytes apart. Most of the `_bin` ones pass over
+/// spaces at the end.
+fn compares_bytes(collation: &str) -> bool {
+    collation.ends_with("_nopad_bin") || collation == "utf8mb4_0900_bin"
 }
 
 async fn open(settings: &config::Store) -> Result<Conn, StoreError> {
@@ -200,6 +236,14 @@ mod tests {
         assert_eq!(native_uuid("11.4.2-MariaDB"), "uuid");
         assert_eq!(native_uuid("10.6.18-MariaDB-log"), "char(32)");
         assert_eq!(native_uuid("9.7.4-2"), "char(32)");
+    }
+
+    #[test]
+    fn a_collation_that_passes_over_spaces_does_not_compare_bytes() {
+        assert!(compares_bytes("utf8mb4_nopad_bin") && compares_bytes("utf8mb4_0900_bin"));
+        for loose in ["utf8mb4_bin", "utf8mb4_unicode_ci", "utf8mb4_0900_as_cs"] {
+            assert!(!compares_bytes(loose), "{loose}");
+        }
     }
 
     #[test]

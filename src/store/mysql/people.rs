@@ -35,7 +35,7 @@ pub fn participants_row(row: Row) -> Result<[String; 2], StoreError> {
 /// The session of this key, unless it has run out.
 pub fn session(key: &str) -> String {
     format!(
-        "SELECT session_data, expire_date FROM django_session \
+        "SELECT session_key, session_data, expire_date FROM django_session \
          WHERE session_key = {} AND expire_date > {}",
         quoted(key),
         time(Timestamp::now())
@@ -47,6 +47,7 @@ pub fn session(key: &str) -> String {
 pub fn session_row(row: Row) -> Result<SessionRow, StoreError> {
     let mut columns = Columns::from(row);
     Ok(SessionRow {
+        key: columns.take()?,
         data: columns.take()?,
         expires: columns.time()?,
     })
@@ -63,6 +64,11 @@ pub fn user(columns: &DjangoSession, id: &str, bare_id: &str) -> String {
 /// When the row is not what [`user`] asks for.
 pub fn user_row(row: Row) -> Result<UserRow, StoreError> {
     let mut columns = Columns::from(row);
-    let row = [columns.take()?, columns.take()?, columns.take()?];
+    let row = [
+        columns.take()?,
+        columns.take()?,
+        columns.take()?,
+        columns.take()?,
+    ];
     Ok(users::row(row))
 }

@@ -3,7 +3,8 @@
 //! Values stand in the text of the statements, as Django's driver puts them there: one round trip
 //! each, any number of rows in an `INSERT`, and the server converts and compares them exactly as it
 //! does for Django. An id is written as 32 hex digits, which `char(32)` holds and MariaDB's native
-//! `uuid` reads. Whether two texts are equal is left to the collation of the column.
+//! `uuid` reads. Whether two texts are equal is left to the collation of the column, unless
+//! [`Comparison::Bytes`] is asked for.
 
 use mysql_async::{Row, Value};
 use uuid::Uuid;
@@ -12,7 +13,7 @@ use crate::{
     chat::{Conversation, Message, Receipt},
     config::Tables,
     django::datetime::{Timestamp, from_sqlite, to_sqlite},
-    store::{StoreError, history::Place},
+    store::{Comparison, Lookup, StoreError, history::Place},
 };
 
 const CONVERSATION: &str =
@@ -44,13 +45,71 @@ pub fn ids(of: impl IntoIterator<Item = Uuid>) -> String {
 
 /// The conversation of two participants, in either order. Should both orders be there (Django can
 /// make them in a race), it is the first by id, as for Django.
-pub fn pair(tables: &Tables, participant1_id: &str, participant2_id: &str) -> String {
-    let (one, two) = (quoted(participant1_id), quoted(participant2_id));
+pub fn pair(tables: &Tables, pair: [&str; 2], ids: Comparison) -> String {
+    let exactly = match ids {
+        Comparison::Collation => String::new(),
+        Comparison::Bytes => format!(" AND ({})", pair_is(pair, is_exactly)),
+    };
     format!(
-        "SELECT {CONVERSATION} FROM `{}` WHERE (participant1_id = {one} AND participant2_id = {two}) \
-         OR (participant1_id = {two} AND participant2_id = {one}) ORDER BY id LIMIT 1",
-        tables.conversations
+        "SELECT {CONVERSATION} FROM `{}` WHERE ({}){exactly} ORDER BY id LIMIT 1",
+        tables.conversations,
+        pair_is(pair, is)
     )
+}
+
+/// Rows that a lookup finds by the collation although their user ids have other bytes.
+pub fn others(tables: &Tables, of: &Lookup) -> String {
+    let Tables {
+        conversations,
+        delivery_receipts,
+        ..
+    } = tables;
+    let other = |column: &str, user: &str| {
+        let (alike, exactly) = (is(column, user), is_exactly(column, user));
+        format!("{alike} AND NOT {exactly}")
+    };
+    match of {
+        Lookup::Pair(one, two) => format!(
+            "SELECT 1 FROM `{conversations}` WHERE ({}) AND NOT ({}) LIMIT 1",
+            pair_is([one, two], is),
+            pair_is([one, two], is_exactly)
+        ),
+        Lookup::Receipt(message_id, user_id) => format!(
+            "SELECT 1 FROM `{delivery_receipts}` WHERE message_id = {} AND {} LIMIT 1",
+            id(*message_id),
+            other("user_id", user_id)
+        ),
+        Lookup::Conversations(user_id) => format!(
+            "(SELECT 1 FROM `{conversations}` WHERE {} LIMIT 1) UNION ALL \
+             (SELECT 1 FROM `{conversations}` WHERE {} LIMIT 1)",
+            other("participant1_id", user_id),
+            other("participant2_id", user_id)
+        ),
+    }
+}
+
+/// The condition that the pair of a row is these two, in either order.
+fn pair_is([one, two]: [&str; 2], is: fn(&str, &str) -> String) -> String {
+    let (first, second) = ("participant1_id", "participant2_id");
+    format!(
+        "({} AND {}) OR ({} AND {})",
+        is(first, one),
+        is(second, two),
+        is(first, two),
+        is(second, one)
+    )
+}
+
+/// The condition that a column is this text by its collation, which its index knows.
+fn is(column: &str, text: &str) -> String {
+    format!("{column} = {}", quoted(text))
+}
+
+/// The condition that a column is this text byte by byte. Even a `_bin` collation passes over
+/// spaces at the end.
+fn is_exactly(column: &str, text: &str) -> String {
+    let text = quoted(text);
+    format!("CAST(CONVERT({column} USING utf8mb4) AS BINARY) = CAST({text} AS BINARY)")
 }
 
 pub fn conversation(tables: &Tables, of: Uuid) -> String {

@@ -20,7 +20,7 @@ use crate::{
     config::Tables,
     metrics::{self, Metrics},
     store::{
-        StoreError,
+        Comparison, StoreError,
         commit::{Backend, Outcome, Write},
     },
 };
@@ -36,6 +36,7 @@ pub struct Writer {
     tables: Arc<Tables>,
     /// Whether the tables have their foreign keys. Without them parents are looked up first.
     foreign_keys: bool,
+    ids: Comparison,
     session: Option<Session>,
     metrics: Arc<Metrics>,
 }
@@ -45,12 +46,14 @@ impl Writer {
         options: Arc<Options>,
         tables: Arc<Tables>,
         foreign_keys: bool,
+        ids: Comparison,
         metrics: Arc<Metrics>,
     ) -> Self {
         Writer {
             options,
             tables,
             foreign_keys,
+            ids,
             session: None,
             metrics,
         }
@@ -62,7 +65,7 @@ impl Writer {
         {
             return Ok(session);
         }
-        let opened = Session::open(&self.options, &self.tables, self.foreign_keys).await;
+        let opened = Session::open(&self.options, &self.tables, self.foreign_keys, self.ids).await;
         self.metrics.store_connected(metrics::Outcome::of(&opened));
         opened
     }

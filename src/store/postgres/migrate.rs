@@ -7,7 +7,7 @@ use crate::{
     config::Tables,
     store::{
         StoreError,
-        schema::{self, Dialect, Finding, Kind, LiveColumn},
+        schema::{self, Dialect, Finding, Kind, LiveColumn, LooseColumn},
     },
 };
 
@@ -101,6 +101,34 @@ pub async fn check(address: &Address, tables: &Tables) -> Result<Vec<Finding>, S
         }
     }
     Ok(findings)
+}
+
+/// The columns of user ids that are not compared byte by byte: those with a collation that an
+/// operator has made nondeterministic.
+///
+/// # Errors
+/// When the database cannot be reached.
+pub async fn loose_columns(
+    address: &Address,
+    tables: &Tables,
+) -> Result<Vec<LooseColumn>, StoreError> {
+    // Older servers have no such collations, and no column that says so.
+    let sql = "SELECT a.attname::text, c.collname::text FROM pg_attribute AS a \
+               JOIN pg_collation AS c ON c.oid = a.attcollation \
+               WHERE a.attrelid = to_regclass($1) AND a.attname::text = ANY ($2::text[]) \
+               AND to_jsonb(c) ->> 'collisdeterministic' = 'false' ORDER BY a.attnum";
+    let mut db = Connection::open(address).await?;
+    let mut loose = Vec::new();
+    for (table, columns) in schema::user_ids(tables) {
+        for row in db.query(sql, &[&quoted(table), &columns]).await? {
+            loose.push(LooseColumn {
+                table: table.to_owned(),
+                column: row.try_get(0)?,
+                collation: row.try_get(1)?,
+            });
+        }
+    }
+    Ok(loose)
 }
 
 async fn pending(db: &mut Connection, tables: &Tables) -> Result<Vec<String>, StoreError> {

@@ -75,7 +75,7 @@ pub async fn session(pool: &Pool, session_key: &str) -> Result<Option<SessionRow
     if there != Some(true) {
         return Ok(None);
     }
-    let sql = "SELECT session_data, expire_date FROM django_session \
+    let sql = "SELECT session_key, session_data, expire_date FROM django_session \
                WHERE session_key = $1 AND expire_date > $2";
     let now = Time(Timestamp::now());
     let rows = pool.query(sql, &[&session_key, &now]).await?;
@@ -83,8 +83,9 @@ pub async fn session(pool: &Pool, session_key: &str) -> Result<Option<SessionRow
         return Ok(None);
     };
     Ok(Some(SessionRow {
-        data: row.try_get(0)?,
-        expires: time_at(row, 1)?,
+        key: row.try_get(0)?,
+        data: row.try_get(1)?,
+        expires: time_at(row, 2)?,
     }))
 }
 
@@ -103,6 +104,11 @@ pub async fn user(
     let Some(row) = rows.first() else {
         return Ok(None);
     };
-    let row = [row.try_get(0)?, row.try_get(1)?, row.try_get(2)?];
+    let row = [
+        row.try_get(0)?,
+        row.try_get(1)?,
+        row.try_get(2)?,
+        row.try_get(3)?,
+    ];
     Ok(Some(users::row(row)))
 }

@@ -15,7 +15,7 @@ use crate::{
     config::Tables,
     django::datetime::{Timestamp, from_sqlite, to_sqlite},
     store::{
-        StoreError,
+        Comparison, Lookup, StoreError,
         history::{PAGE_BYTES, PAGE_MESSAGES, Page, Place},
     },
 };
@@ -117,24 +117,76 @@ pub fn receipt_row(row: &Row) -> Result<Receipt, Error> {
 }
 
 /// The statement that finds the conversation of `$1` and `$2` in either order.
-pub fn pair_sql(tables: &Tables) -> String {
+pub fn pair_sql(tables: &Tables, ids: Comparison) -> String {
+    let exactly = match ids {
+        Comparison::Collation => String::new(),
+        Comparison::Bytes => format!(" AND ({})", pair_is(EXACTLY)),
+    };
     format!(
-        "SELECT {CONVERSATION} FROM \"{}\" WHERE (participant1_id = $1 AND participant2_id = $2) \
-         OR (participant1_id = $2 AND participant2_id = $1) ORDER BY id LIMIT 1",
-        tables.conversations
+        "SELECT {CONVERSATION} FROM \"{}\" WHERE ({}){exactly} ORDER BY id LIMIT 1",
+        tables.conversations,
+        pair_is("")
     )
+}
+
+/// Makes a comparison go by bytes, whatever the collation of the column.
+const EXACTLY: &str = " COLLATE \"C\"";
+
+/// The condition that the pair of a row is `$1` and `$2`, in either order.
+fn pair_is(collation: &str) -> String {
+    let is = |column: &str, value: &str| format!("{column} = {value}{collation}");
+    let (one, two) = ("participant1_id", "participant2_id");
+    format!(
+        "({} AND {}) OR ({} AND {})",
+        is(one, "$1"),
+        is(two, "$2"),
+        is(one, "$2"),
+        is(two, "$1")
+    )
+}
+
+/// Whether the columns' own comparison finds rows of user ids of other bytes.
+pub async fn finds_others(pool: &Pool, tables: &Tables, of: &Lookup) -> Result<bool, StoreError> {
+    let Tables {
+        conversations,
+        delivery_receipts,
+        ..
+    } = tables;
+    let rows = match of {
+        Lookup::Pair(one, two) => {
+            let (alike, exactly) = (pair_is(""), pair_is(EXACTLY));
+            let sql = format!(
+                "SELECT 1 FROM \"{conversations}\" WHERE ({alike}) AND NOT ({exactly}) LIMIT 1"
+            );
+            pool.query(&sql, &[one, two]).await?
+        }
+        Lookup::Receipt(message_id, user_id) => {
+            let sql = format!(
+                "SELECT 1 FROM \"{delivery_receipts}\" WHERE message_id = $1 AND user_id = $2 \
+                 AND user_id <> $2{EXACTLY} LIMIT 1"
+            );
+            pool.query(&sql, &[message_id, user_id]).await?
+        }
+        Lookup::Conversations(user_id) => {
+            let sql = format!(
+                "SELECT 1 FROM \"{conversations}\" WHERE \
+                 (participant1_id = $1 AND participant1_id <> $1{EXACTLY}) OR \
+                 (participant2_id = $1 AND participant2_id <> $1{EXACTLY}) LIMIT 1"
+            );
+            pool.query(&sql, &[user_id]).await?
+        }
+    };
+    Ok(!rows.is_empty())
 }
 
 /// The conversation of two participants in either order, with its messages.
 pub async fn conversation_of_pair(
     pool: &Pool,
     tables: &Tables,
-    participant1_id: &str,
-    participant2_id: &str,
+    [one, two]: [&str; 2],
+    ids: Comparison,
 ) -> Result<Option<Conversation>, StoreError> {
-    let rows = pool
-        .query(&pair_sql(tables), &[&participant1_id, &participant2_id])
-        .await?;
+    let rows = pool.query(&pair_sql(tables, ids), &[&one, &two]).await?;
     with_messages(pool, tables, rows.first()).await
 }
 

@@ -21,7 +21,7 @@ use crate::{
     config::Tables,
     metrics::{self, Metrics},
     store::{
-        StoreError,
+        Comparison, StoreError,
         commit::{Backend, Outcome, Write},
     },
 };
@@ -30,6 +30,7 @@ use crate::{
 pub struct Writer {
     address: Address,
     tables: Arc<Tables>,
+    ids: Comparison,
     db: Option<Connection>,
     /// Whether rows of the batch that comes next are in the tables already. Looking always would
     /// cost a quarter of the speed.
@@ -38,10 +39,16 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub fn new(address: Address, tables: Arc<Tables>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        address: Address,
+        tables: Arc<Tables>,
+        ids: Comparison,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Writer {
             address,
             tables,
+            ids,
             db: None,
             repeated: false,
             metrics,
@@ -62,7 +69,7 @@ impl Backend for Writer {
     async fn write(&mut self, batch: Arc<Vec<Write>>) -> Result<Vec<Outcome>, StoreError> {
         let repeated = std::mem::take(&mut self.repeated);
         let mut db = self.connection().await?;
-        let writing = write_all(&mut db, &self.tables, &batch, repeated);
+        let writing = write_all(&mut db, (&self.tables, self.ids), &batch, repeated);
         let error = match timeout(ANSWER, writing).await {
             Ok(Ok(outcomes)) => {
                 self.db = Some(db);
@@ -134,7 +141,7 @@ impl<'a> Sorted<'a> {
 
 async fn write_all(
     db: &mut Connection,
-    tables: &Tables,
+    (tables, ids): (&Tables, Comparison),
     batch: &[Write],
     repeated: bool,
 ) -> Result<Vec<Outcome>, Error> {
@@ -147,10 +154,10 @@ async fn write_all(
     // Locks are taken in one order by every process, so that none waits for another in a circle.
     rows.conversations.sort_by_key(|(_, row)| pair_of(row));
     for (place, row) in rows.conversations {
-        outcomes[place] = insert_conversation(db, tables, row).await?;
+        outcomes[place] = insert_conversation(db, tables, ids, row).await?;
     }
     insert_messages(db, tables, &rows.messages, repeated, &mut outcomes).await?;
-    upsert_receipts(db, tables, &rows.receipts, &mut outcomes).await?;
+    upsert_receipts(db, (tables, ids), &rows.receipts, &mut outcomes).await?;
     if several {
         db.run("COMMIT").await?;
     }

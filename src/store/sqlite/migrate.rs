@@ -10,7 +10,7 @@ use crate::{
     django::datetime::{Timestamp, to_sqlite},
     store::{
         StoreError,
-        schema::{self, Dialect, Finding, Kind, LiveColumn},
+        schema::{self, Dialect, Finding, Kind, LiveColumn, LooseColumn},
     },
 };
 
@@ -96,6 +96,39 @@ pub async fn check(path: &Path, tables: &Tables) -> Result<Vec<Finding>, StoreEr
             findings.extend(schema::compare(table, columns, &live, DIALECT));
         }
         Ok(findings)
+    })
+    .await
+}
+
+/// The columns of user ids that are not compared byte by byte. Of a column's own collation only
+/// its indexes tell.
+///
+/// # Errors
+/// When the file cannot be read.
+pub async fn loose_columns(path: &Path, tables: &Tables) -> Result<Vec<LooseColumn>, StoreError> {
+    let (path, tables) = (path.to_owned(), tables.clone());
+    blocking(move || {
+        let mut loose = Vec::new();
+        if !path.exists() {
+            return Ok(loose);
+        }
+        let db = connect(&path)?;
+        let mut statement = db.prepare(
+            "SELECT DISTINCT x.coll FROM pragma_index_list(?1) AS i, pragma_index_xinfo(i.name) AS x \
+             WHERE x.name = ?2 AND x.key AND upper(x.coll) <> 'BINARY'",
+        )?;
+        for (table, columns) in schema::user_ids(&tables) {
+            for column in columns {
+                for collation in statement.query_map([table, column], |row| row.get(0))? {
+                    loose.push(LooseColumn {
+                        table: table.to_owned(),
+                        column: (*column).to_owned(),
+                        collation: collation?,
+                    });
+                }
+            }
+        }
+        Ok(loose)
     })
     .await
 }

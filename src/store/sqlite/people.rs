@@ -44,13 +44,14 @@ pub fn session(db: &Connection, session_key: &str) -> rusqlite::Result<Option<Se
         return Ok(None);
     }
     db.prepare_cached(
-        "SELECT session_data, expire_date FROM django_session \
+        "SELECT session_key, session_data, expire_date FROM django_session \
          WHERE session_key = ?1 AND expire_date > ?2",
     )?
     .query_row([session_key, &to_sqlite(Timestamp::now())], |row| {
         Ok(SessionRow {
-            data: row.get(0)?,
-            expires: time_at(row, 1)?,
+            key: row.get(0)?,
+            data: row.get(1)?,
+            expires: time_at(row, 2)?,
         })
     })
     .optional()
@@ -66,7 +67,12 @@ pub fn user(
 ) -> rusqlite::Result<Option<UserRow>> {
     db.prepare_cached(&users::sql(columns, '"', "TEXT", "?1, ?2"))?
         .query_row([id, bare_id], |row| {
-            Ok(users::row([row.get(0)?, row.get(1)?, row.get(2)?]))
+            Ok(users::row([
+                row.get(0)?,
+                row.get(1)?,
+                row.get(2)?,
+                row.get(3)?,
+            ]))
         })
         .optional()
 }

@@ -11,7 +11,7 @@ use crate::{
         uuid::hex32,
     },
     store::{
-        StoreError,
+        Comparison, Lookup, StoreError,
         history::{PAGE_BYTES, PAGE_MESSAGES, Page, Place},
     },
 };
@@ -78,27 +78,78 @@ pub fn receipt_row(row: &Row<'_>) -> rusqlite::Result<Receipt> {
 pub fn find_pair(
     db: &Connection,
     tables: &Tables,
-    participant1_id: &str,
-    participant2_id: &str,
+    pair: [&str; 2],
+    ids: Comparison,
 ) -> rusqlite::Result<Option<Conversation>> {
+    let exactly = match ids {
+        Comparison::Collation => String::new(),
+        Comparison::Bytes => format!("AND ({})", pair_is("COLLATE BINARY")),
+    };
     let sql = format!(
-        "SELECT {CONVERSATION} FROM \"{}\" WHERE (participant1_id = ?1 AND participant2_id = ?2) \
-         OR (participant1_id = ?2 AND participant2_id = ?1) ORDER BY id LIMIT 1",
-        tables.conversations
+        "SELECT {CONVERSATION} FROM \"{}\" WHERE ({}) {exactly} ORDER BY id LIMIT 1",
+        tables.conversations,
+        pair_is("")
     );
     db.prepare_cached(&sql)?
-        .query_row([participant1_id, participant2_id], conversation_row)
+        .query_row(pair, conversation_row)
         .optional()
+}
+
+/// The condition that the pair of a row is `?1` and `?2`, in either order.
+fn pair_is(collation: &str) -> String {
+    let is = |column: &str, value: &str| format!("{column} {collation} = {value}");
+    let (one, two) = ("participant1_id", "participant2_id");
+    format!(
+        "{} AND {} OR {} AND {}",
+        is(one, "?1"),
+        is(two, "?2"),
+        is(one, "?2"),
+        is(two, "?1")
+    )
+}
+
+/// Whether the columns' own comparison finds rows of user ids of other bytes.
+pub fn finds_others(db: &Connection, tables: &Tables, of: &Lookup) -> rusqlite::Result<bool> {
+    let Tables {
+        conversations,
+        delivery_receipts,
+        ..
+    } = tables;
+    match of {
+        Lookup::Pair(one, two) => {
+            let (alike, exactly) = (pair_is(""), pair_is("COLLATE BINARY"));
+            let sql = format!(
+                "SELECT 1 FROM \"{conversations}\" WHERE ({alike}) AND NOT ({exactly}) LIMIT 1"
+            );
+            db.prepare_cached(&sql)?.exists([one, two])
+        }
+        Lookup::Receipt(message_id, user_id) => {
+            let sql = format!(
+                "SELECT 1 FROM \"{delivery_receipts}\" WHERE message_id = ?1 AND user_id = ?2 \
+                 AND user_id COLLATE BINARY <> ?2 LIMIT 1"
+            );
+            db.prepare_cached(&sql)?
+                .exists([&hex32(message_id), user_id])
+        }
+        Lookup::Conversations(user_id) => {
+            let sql = format!(
+                "SELECT 1 FROM \"{conversations}\" WHERE \
+                 participant1_id = ?1 AND participant1_id COLLATE BINARY <> ?1 OR \
+                 participant2_id = ?1 AND participant2_id COLLATE BINARY <> ?1 LIMIT 1"
+            );
+            db.prepare_cached(&sql)?.exists([user_id])
+        }
+    }
 }
 
 /// The conversation of two participants in either order.
 pub fn conversation_of_pair(
     db: &Connection,
     tables: &Tables,
-    participant1_id: &str,
-    participant2_id: &str,
+    pair: [&str; 2],
+    ids: Comparison,
 ) -> rusqlite::Result<Option<Conversation>> {
-    let found = find_pair(db, tables, participant1_id, participant2_id)?;
+    let found = find_pair(db, tables, pair, ids)?;
     found
         .map(|conversation| with_messages(db, tables, conversation))
         .transpose()

@@ -14,7 +14,7 @@ use crate::{
     django::{datetime::to_sqlite, uuid::hex32},
     metrics::{self, Metrics},
     store::{
-        StoreError,
+        Comparison, StoreError,
         commit::{Backend, Outcome, Write},
     },
 };
@@ -24,15 +24,17 @@ use crate::{
 pub struct Writer {
     path: PathBuf,
     tables: Arc<Tables>,
+    ids: Comparison,
     db: Option<Connection>,
     metrics: Arc<Metrics>,
 }
 
 impl Writer {
-    pub fn new(path: PathBuf, tables: Arc<Tables>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(path: PathBuf, tables: Arc<Tables>, ids: Comparison, metrics: Arc<Metrics>) -> Self {
         Writer {
             path,
             tables,
+            ids,
             db: None,
             metrics,
         }
@@ -42,7 +44,7 @@ impl Writer {
 impl Backend for Writer {
     async fn write(&mut self, batch: Arc<Vec<Write>>) -> Result<Vec<Outcome>, StoreError> {
         let open = self.db.take();
-        let path = self.path.clone();
+        let (path, ids) = (self.path.clone(), self.ids);
         let (tables, metrics) = (Arc::clone(&self.tables), Arc::clone(&self.metrics));
         let (db, outcomes) = blocking(move || {
             let opened = || {
@@ -51,7 +53,7 @@ impl Backend for Writer {
                 opened
             };
             let mut db = open.map_or_else(opened, Ok)?;
-            let outcomes = write_all(&mut db, &tables, &batch);
+            let outcomes = write_all(&mut db, &tables, ids, &batch);
             Ok((db, outcomes))
         })
         .await?;
@@ -65,6 +67,7 @@ impl Backend for Writer {
 fn write_all(
     db: &mut Connection,
     tables: &Tables,
+    ids: Comparison,
     batch: &[Write],
 ) -> Result<Vec<Outcome>, StoreError> {
     // IMMEDIATE: the write lock is taken first, so nothing read in here can go stale.
@@ -72,9 +75,9 @@ fn write_all(
     let outcomes = batch
         .iter()
         .map(|write| match write {
-            Write::Conversation(row) => insert_conversation(&transaction, tables, row),
+            Write::Conversation(row) => insert_conversation(&transaction, tables, ids, row),
             Write::Message(row) => insert_message(&transaction, tables, row),
-            Write::Receipt(row) => upsert_receipt(&transaction, tables, row),
+            Write::Receipt(row) => upsert_receipt(&transaction, tables, ids, row),
         })
         .collect::<rusqlite::Result<Vec<_>>>()?;
     transaction.commit()?;
@@ -84,10 +87,15 @@ fn write_all(
 fn insert_conversation(
     db: &Transaction<'_>,
     tables: &Tables,
+    ids: Comparison,
     row: &Conversation,
 ) -> rusqlite::Result<Outcome> {
-    if let Some(found) = find_pair(db, tables, &row.participant1_id, &row.participant2_id)? {
+    let pair = row.participants();
+    if let Some(found) = find_pair(db, tables, pair, ids)? {
         return Ok(Outcome::Conversation(found, false));
+    }
+    if ids == Comparison::Bytes && find_pair(db, tables, pair, Comparison::Collation)?.is_some() {
+        return Ok(Outcome::Alike);
     }
     let sql = format!(
         "INSERT INTO \"{}\" (id, participant1_id, participant2_id, created_at, updated_at, \
@@ -134,16 +142,23 @@ fn insert_message(
 }
 
 /// Django's `update_or_create(message, user_id, defaults={"status": "read"})`: the row that is
-/// there keeps its id, its user's spelling and its time.
+/// there keeps its id, its user's spelling and its time. The row of another user is left alone.
 fn upsert_receipt(
     db: &Transaction<'_>,
     tables: &Tables,
+    ids: Comparison,
     row: &Receipt,
 ) -> rusqlite::Result<Outcome> {
+    let status = match ids {
+        Comparison::Collation => "excluded.status",
+        Comparison::Bytes => {
+            "iif(user_id COLLATE BINARY = excluded.user_id, excluded.status, status)"
+        }
+    };
     let sql = format!(
         "INSERT INTO \"{}\" (id, message_id, user_id, status, timestamp) \
          SELECT ?1, ?2, ?3, ?4, ?5 WHERE EXISTS (SELECT 1 FROM \"{}\" WHERE id = ?2) \
-         ON CONFLICT (message_id, user_id) DO UPDATE SET status = excluded.status \
+         ON CONFLICT (message_id, user_id) DO UPDATE SET status = {status} \
          RETURNING id, message_id, user_id, status, timestamp",
         tables.delivery_receipts, tables.messages
     );
@@ -160,5 +175,9 @@ fn upsert_receipt(
             receipt_row,
         )
         .optional()?;
-    Ok(receipt.map_or(Outcome::Missing, Outcome::Receipt))
+    Ok(match receipt {
+        None => Outcome::Missing,
+        Some(found) if ids.is_other(&row.user_id, &found.user_id) => Outcome::Alike,
+        Some(found) => Outcome::Receipt(found),
+    })
 }

@@ -9,7 +9,7 @@ use chatferry::{
     django::datetime::Timestamp,
     metrics::Metrics,
     store::{
-        Of, SessionRow, Store, StoreError, UserRow,
+        Lookup, Of, SessionRow, Store, StoreError, UserRow,
         commit::{Backend, Committer, Outcome, Write},
         history::{Page, Place},
     },
@@ -104,6 +104,10 @@ impl Store for Nowhere {
     }
 
     async fn message_exists(&self, _: Uuid) -> Result<bool, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn finds_others(&self, _: Lookup) -> Result<bool, StoreError> {
         Err(StoreError::Closed)
     }
 

@@ -70,6 +70,11 @@ impl Database {
         }
     }
 
+    /// An id as SQL, for a column of either kind.
+    pub fn id(&self, id: &str) -> String {
+        format!("'{}'", id.replace('-', ""))
+    }
+
     /// The single row, or value, that a query gives.
     pub async fn value<T: FromRow + Send + 'static>(&self, sql: &str) -> T {
         let mut client = self.client().await;

@@ -2,7 +2,8 @@
 
 import inspect
 
-from django.db import models
+from django.conf import settings
+from django.db import models, router
 from django.db.models import signals
 
 from ..chat_models import columns
@@ -16,6 +17,8 @@ SAME_COLUMN = {
     "SlugField": "CharField",
     "NullBooleanField": "BooleanField",
 }
+#: Collations that compare texts byte by byte; other `_bin` ones pass over spaces at the end.
+EXACT = {"utf8mb4_nopad_bin", "utf8mb4_0900_bin", "BINARY", "C", "POSIX"}
 SIGNALS = ("pre_init", "post_init", "pre_save", "post_save", "pre_delete", "post_delete")
 
 
@@ -35,6 +38,7 @@ def check(project):
             if name not in known:
                 yield _extra(model, name, field)
         yield from _keys(model, table)
+        yield from _collations(model, table)
         yield from _code(model)
 
 
@@ -95,6 +99,24 @@ def _keys(model, table):
         if set(wanted) <= live.keys() and not any(index[: len(wanted)] == wanted for index in indexed):
             text = f"no index begins with {', '.join(wanted)}"
             yield _find(NOTE, model.__name__, text, "Chatferry is slower without; nothing else changes.")
+
+
+def _collations(model, table):
+    """Which user ids are the same is the collation's affair in Django, and a policy's in Chatferry."""
+    engine = settings.DATABASES[router.db_for_write(model)]["ENGINE"]
+    live = columns(model)
+    for column in table.columns:
+        if column.name not in table.unique or column.field != "CharField" or column.name not in live:
+            continue
+        collation = getattr(live[column.name], "db_collation", None)
+        if collation in EXACT or (collation is None and "mysql" not in engine):
+            continue
+        text = (
+            f"compared by {collation or 'the default collation of MySQL'}, which may take two ids for one; with "
+            "auth.policy = participants Chatferry compares bytes, and refuses an id where another spelling has the row"
+        )
+        advice = "With a policy: give it db_collation utf8mb4_nopad_bin (MariaDB) or utf8mb4_0900_bin (MySQL)."
+        yield _find(NOTE, f"{model.__name__}.{column.name}", text, advice)
 
 
 def _code(model):

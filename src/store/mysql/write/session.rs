@@ -27,7 +27,7 @@ use crate::{
     chat::{Conversation, Receipt},
     config::Tables,
     store::{
-        StoreError,
+        Comparison, StoreError,
         commit::{Outcome, Write},
         mysql::{
             options::Options,
@@ -64,6 +64,7 @@ pub struct Session {
     conn: Conn,
     tables: Arc<Tables>,
     foreign_keys: bool,
+    ids: Comparison,
     /// The server's `max_allowed_packet`, in bytes.
     max_packet: usize,
     /// Whether it holds the lock that makes conversations one batch at a time.
@@ -75,6 +76,7 @@ impl Session {
         options: &Options,
         tables: &Arc<Tables>,
         foreign_keys: bool,
+        ids: Comparison,
     ) -> Result<Self, StoreError> {
         let mut conn = connect(options).await?;
         let limit = conn.query_first("SELECT @@max_allowed_packet");
@@ -87,6 +89,7 @@ impl Session {
             conn,
             tables: Arc::clone(tables),
             foreign_keys,
+            ids,
             max_packet: limit.unwrap_or(STATEMENT),
             locked: false,
         })
@@ -183,10 +186,17 @@ impl Session {
         }
     }
 
+    /// The conversation of these two, or what stands in its way.
     async fn find(&mut self, row: &Conversation) -> Result<Option<Outcome>, Failure> {
-        let sql = query::pair(&self.tables, &row.participant1_id, &row.participant2_id);
+        let pair = row.participants();
+        let sql = query::pair(&self.tables, pair, self.ids);
         let Some(found) = self.conn.query_first::<Row, _>(sql).await? else {
-            return Ok(None);
+            if self.ids == Comparison::Collation {
+                return Ok(None);
+            }
+            let sql = query::pair(&self.tables, pair, Comparison::Collation);
+            let other = self.conn.query_first::<Row, _>(sql).await?;
+            return Ok(other.map(|_| Outcome::Alike));
         };
         let found = query::conversation_row(found)?;
         // An earlier try has made it, whose commit was not confirmed.
@@ -275,7 +285,7 @@ impl Session {
         // Everybody who takes locks in the same order waits instead of dying in a deadlock.
         rows.sort_by_key(|pending| (pending.row.message_id, &pending.row.user_id));
         let marks: Vec<_> = rows.iter().map(|p| (p.place, p.row)).collect();
-        let into = Target::receipts(&self.tables);
+        let into = Target::receipts(&self.tables, self.ids);
         self.insert(&into, rows, outcomes).await?;
         for some in marks.chunks(LOOKUPS) {
             self.read_back(some, outcomes).await?;
@@ -283,7 +293,8 @@ impl Session {
         Ok(())
     }
 
-    /// A new receipt is answered as it was sent, an older one as it is stored.
+    /// A new receipt is answered as it was sent, an older one as it is stored, and another user's
+    /// not at all.
     async fn read_back(
         &mut self,
         marks: &[(usize, &Receipt)],
@@ -303,9 +314,13 @@ impl Session {
         let found: Vec<Row> = self.conn.query(sql).await?;
         for row in found {
             let (place, found) = query::receipt_row(row)?;
-            match outcomes.get_mut(place) {
-                Some(Outcome::Receipt(receipt)) if receipt.id != found.id => *receipt = found,
-                _ => {}
+            let Some(Outcome::Receipt(asked)) = outcomes.get(place) else {
+                continue;
+            };
+            if self.ids.is_other(&asked.user_id, &found.user_id) {
+                outcomes[place] = Outcome::Alike;
+            } else if asked.id != found.id {
+                outcomes[place] = Outcome::Receipt(found);
             }
         }
         Ok(())

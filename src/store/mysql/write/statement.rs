@@ -5,7 +5,7 @@ use uuid::Uuid;
 use crate::{
     chat::{Conversation, Message, Receipt},
     config::Tables,
-    store::mysql::query,
+    store::{Comparison, mysql::query},
 };
 
 /// A statement ends before the row that would make it longer than this, in bytes.
@@ -106,7 +106,7 @@ impl Target {
         }
     }
 
-    pub fn receipts(tables: &Tables) -> Self {
+    pub fn receipts(tables: &Tables, ids: Comparison) -> Self {
         Target {
             own: tables.delivery_receipts.to_string(),
             parents: tables.messages.to_string(),
@@ -115,7 +115,14 @@ impl Target {
                 tables.delivery_receipts
             ),
             // MySQL has another spelling by now, which MariaDB does not know.
-            tail: " ON DUPLICATE KEY UPDATE status = VALUES(status)",
+            tail: match ids {
+                Comparison::Collation => " ON DUPLICATE KEY UPDATE status = VALUES(status)",
+                // The receipt of another user is left alone.
+                Comparison::Bytes => {
+                    " ON DUPLICATE KEY UPDATE status = IF(CAST(user_id AS BINARY) = \
+                     CAST(VALUES(user_id) AS BINARY), VALUES(status), status)"
+                }
+            },
         }
     }
 
@@ -164,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_statement_takes_as_many_rows_as_fit() {
-        let target = Target::receipts(&Tables::default());
+        let target = Target::receipts(&Tables::default(), Comparison::Collation);
         let rows = [10, 10, 10, 90, 10].map(|n| Pending {
             place: 0,
             row: &(),

@@ -10,6 +10,7 @@ use crate::{
     chat::{Conversation, Message, Receipt},
     config::Tables,
     store::{
+        Comparison,
         commit::Outcome,
         postgres::{
             pool::Connection,
@@ -30,13 +31,14 @@ pub fn pair_of(row: &Conversation) -> (&str, &str) {
 pub async fn insert_conversation(
     db: &mut Connection,
     tables: &Tables,
+    ids: Comparison,
     row: &Conversation,
 ) -> Result<Outcome, Error> {
     let (low, high) = pair_of(row);
     let lock = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
     db.query(lock, &[&format!("{}\n{low}\n{high}", tables.conversations)])
         .await?;
-    if let Some(found) = find_pair(db, tables, row).await? {
+    if let Some(found) = find_pair(db, tables, ids, row).await? {
         return Ok(found);
     }
     let sql = format!(
@@ -51,19 +53,28 @@ pub async fn insert_conversation(
         &[&row.id, one, two, &created_at, &updated_at, &row.is_active],
     )
     .await?;
-    let found = find_pair(db, tables, row).await?;
+    let found = find_pair(db, tables, ids, row).await?;
     Ok(found.unwrap_or(Outcome::Missing))
 }
 
+/// The conversation of these two, or what stands in its way.
 async fn find_pair(
     db: &mut Connection,
     tables: &Tables,
+    ids: Comparison,
     row: &Conversation,
 ) -> Result<Option<Outcome>, Error> {
     let pair = [&row.participant1_id, &row.participant2_id];
-    let rows = db.query(&pair_sql(tables), &[pair[0], pair[1]]).await?;
+    let rows = db
+        .query(&pair_sql(tables, ids), &[pair[0], pair[1]])
+        .await?;
     let Some(found) = rows.first().map(conversation_row).transpose()? else {
-        return Ok(None);
+        if ids == Comparison::Collation {
+            return Ok(None);
+        }
+        let alike = pair_sql(tables, Comparison::Collation);
+        let others = db.query(&alike, &[pair[0], pair[1]]).await?;
+        return Ok((!others.is_empty()).then_some(Outcome::Alike));
     };
     let ours = found.id == row.id;
     Ok(Some(Outcome::Conversation(found, ours)))
@@ -120,10 +131,10 @@ pub async fn insert_messages(
 }
 
 /// Django's `update_or_create(message, user_id, defaults={"status": "read"})`, for all receipts in
-/// one statement: a row that is there keeps its id and its time.
+/// one statement: a row that is there keeps its id and its time, and another user's is left alone.
 pub async fn upsert_receipts(
     db: &mut Connection,
-    tables: &Tables,
+    (tables, ids): (&Tables, Comparison),
     rows: &[Placed<'_, Receipt>],
     outcomes: &mut [Outcome],
 ) -> Result<(), Error> {
@@ -137,17 +148,24 @@ pub async fn upsert_receipts(
             .entry((row.message_id, row.user_id.as_str()))
             .or_insert((place, row));
     }
-    let mut distinct: Vec<Placed<'_, Receipt>> = first.into_values().collect();
+    let mut distinct: Vec<Placed<'_, Receipt>> = first.values().copied().collect();
     // Rows are locked in one order by every process.
     distinct.sort_by_key(|(_, row)| (row.message_id, row.user_id.as_str()));
+    let status = match ids {
+        Comparison::Collation => "excluded.status",
+        Comparison::Bytes => {
+            "CASE WHEN d.user_id = excluded.user_id COLLATE \"C\" THEN excluded.status \
+             ELSE d.status END"
+        }
+    };
     let sql = format!(
-        "INSERT INTO \"{}\" ({RECEIPT}) \
+        "INSERT INTO \"{}\" AS d ({RECEIPT}) \
          SELECT r.id, r.message_id, r.user_id, r.status, r.timestamp \
          FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], \
          $5::timestamptz[]) WITH ORDINALITY AS r (id, message_id, user_id, status, timestamp, n) \
          WHERE EXISTS (SELECT 1 FROM \"{}\" AS m WHERE m.id = r.message_id) ORDER BY r.n \
-         ON CONFLICT (message_id, user_id) DO UPDATE SET status = excluded.status \
-         RETURNING {RECEIPT}",
+         ON CONFLICT (message_id, user_id) DO UPDATE SET status = {status} \
+         RETURNING d.id, d.message_id, d.user_id, d.status, d.timestamp",
         tables.delivery_receipts, tables.messages
     );
     let stored = db
@@ -167,9 +185,15 @@ pub async fn upsert_receipts(
         .iter()
         .map(|receipt| ((receipt.message_id, receipt.user_id.as_str()), receipt))
         .collect();
+    let is_others = |found: &Receipt, row: &Receipt| {
+        let key = (found.message_id, found.user_id.as_str());
+        found.message_id == row.message_id && !first.contains_key(&key)
+    };
     for &(place, row) in rows {
         if let Some(&receipt) = stored.get(&(row.message_id, row.user_id.as_str())) {
             outcomes[place] = Outcome::Receipt(receipt.clone());
+        } else if ids == Comparison::Bytes && stored.values().any(|found| is_others(found, row)) {
+            outcomes[place] = Outcome::Alike;
         }
     }
     Ok(())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     auth::{Auth, SetupError},
     chat::Chat,
-    config::{Backend, Config},
+    config::{Backend, Config, Identity},
     django::{datetime::Zone, drf::Language},
     gateway::{Gateway, TrustError},
     http::extract::Bodies,
@@ -24,7 +24,7 @@ use crate::{
 /// Everything a request needs. There are no globals: two servers fit into one process.
 pub struct App {
     pub config: Config,
-    pub auth: Auth,
+    pub auth: Arc<Auth>,
     pub chat: Chat,
     pub hub: Arc<Hub>,
     pub store: Arc<dyn Store>,
@@ -86,6 +86,7 @@ impl App {
         metrics: Arc<Metrics>,
     ) -> Result<Arc<Self>, StartError> {
         let auth = Auth::open(&config, Arc::clone(&store), Arc::clone(&metrics))?;
+        let auth = Arc::new(auth);
         let layer = layer::open(&config, Arc::clone(&metrics)).await?;
         let vital = Vital::default();
         vital.include(store.committer().vital());
@@ -114,7 +115,13 @@ impl App {
         let tracer = Tracer::open(&config.trace, &metrics)?;
         let limits = Limits::of(&config, Arc::clone(&metrics));
         let bodies = Bodies::new(config.server.body_memory_mib);
-        hub.start(every).await?;
+        let orders = Arc::clone(&auth);
+        hub.start(every, Box::new(move |order| orders.disconnect(order)))
+            .await?;
+        let recheck = std::time::Duration::from_secs(config.auth.recheck_s);
+        if !recheck.is_zero() && config.auth.identity != Identity::None {
+            vital.spawn("recheck", Arc::clone(&auth).recheck(recheck));
+        }
         Ok(Arc::new(App {
             config,
             auth,

@@ -3,7 +3,8 @@
 //! - [`identity`] is where a request shows who is asking, and what comes of it,
 //! - [`jwt`] reads signed tokens, with the keys of the settings or of [`jwks`],
 //! - [`django_session`] reads the sessions of Django,
-//! - [`policy`] is what a caller may do, decided from values alone.
+//! - [`policy`] is what a caller may do, decided from values alone,
+//! - [`sockets`] are those that are open, whose rights [`recheck`] looks at again.
 //!
 //! [`Auth::admit`] is asked once for each request and each handshake; what it gives is handed down
 //! as a value. With `auth.identity = none` there is nothing here to ask or to keep.
@@ -13,6 +14,9 @@ pub mod identity;
 pub mod jwks;
 pub mod jwt;
 pub mod policy;
+mod recheck;
+mod revoked;
+pub mod sockets;
 
 use std::{
     sync::Arc,
@@ -20,12 +24,14 @@ use std::{
 };
 
 use hyper::header::HeaderName;
+use uuid::Uuid;
 
 use self::{
     django_session::{Found, Sessions},
     identity::{Credentials, Denied, Identity, TOKEN_PROTOCOL, Token},
     jwt::Jwt,
     policy::Caller,
+    sockets::{OpenSocket, OpenSockets, Registration},
 };
 use crate::{
     config::{self, Config, Origin, Policy, Secret},
@@ -47,6 +53,7 @@ pub struct Auth {
     trusted: Vec<Origin>,
     /// Whether `ws.allowed_origins` says which origins may open a socket.
     sockets_are_listed: bool,
+    sockets: Arc<OpenSockets>,
     store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
 }
@@ -65,7 +72,7 @@ impl Method {
                 return Err(SetupError::PolicyOfNobody);
             }
             config::Identity::None => Method::None,
-            config::Identity::Jwt => Method::Jwt(Box::new(Jwt::open(&settings.jwt, metrics)?)),
+            config::Identity::Jwt => Method::Jwt(Box::new(Jwt::open(config, metrics)?)),
             config::Identity::DjangoSession => Method::Session(Box::new(Sessions::open(config)?)),
         })
     }
@@ -111,6 +118,10 @@ pub struct Admission {
     pub user: Option<Arc<str>>,
     /// When its token or session runs out.
     pub until: Option<Instant>,
+    /// The cookie of its session, of a socket that is known by one.
+    pub session: Option<Secret>,
+    /// The `jti` of its token, where tokens may be taken back.
+    pub token_id: Option<Arc<str>>,
     /// Known by a cookie: see [`Auth::guard`].
     pub by_cookie: bool,
 }
@@ -140,6 +151,8 @@ pub enum SetupError {
     Authority(String, String),
     #[error("auth.jwt.jwks_url {0}")]
     Jwks(String),
+    #[error("auth.jwt.revoked_prefix: {0}")]
+    Revoked(String),
     #[error("auth.identity = django_session needs django.secret_key: Django's own")]
     NoSecretKey,
     #[error("auth.django_session: {0}")]
@@ -159,6 +172,7 @@ impl Auth {
             policy: config.auth.policy,
             trusted: config.django.csrf_trusted_origins.clone(),
             sockets_are_listed: !config.ws.allowed_origins.is_empty(),
+            sockets: Arc::default(),
             store,
             metrics,
         })
@@ -209,9 +223,19 @@ impl Auth {
                     return Err(Denied::Forged("the page of another host".into()));
                 }
             }
-            Ok(self.admission(known))
+            let session = self.sessions().and_then(|it| asked.cookie(it.cookie()));
+            Ok(Admission {
+                session: session.map(Secret::from),
+                ..self.admission(known)
+            })
         });
         self.admitted(outcome)
+    }
+
+    /// Notes that a socket which was admitted is about to open: its rights may end before it does.
+    #[must_use]
+    pub fn register(&self, conversation_id: Uuid, admission: &Admission) -> Registration {
+        self.sockets.register(conversation_id, admission)
     }
 
     /// Whether callers are known by tokens, so that an open socket may be given a fresh one.
@@ -220,11 +244,11 @@ impl Auth {
         matches!(self.method, Method::Jwt(_))
     }
 
-    /// When a socket that `user` has opened is to end, now that a fresh token was shown.
+    /// When a socket is to end, now that a fresh token was shown.
     ///
     /// # Errors
     /// [`Denied`] for a token that is not good, or is somebody else's.
-    pub async fn renew(&self, user: &str, token: &Secret) -> Result<Instant, Denied> {
+    pub async fn renew(&self, socket: &OpenSocket, token: &Secret) -> Result<Instant, Denied> {
         let Method::Jwt(jwt) = &self.method else {
             return Err(Denied::NoToken);
         };
@@ -234,11 +258,12 @@ impl Auth {
         };
         let known = jwt.read(&token).await;
         self.counted(known.and_then(|known| {
-            if *known.user == *user {
-                Ok(end_of(&known))
-            } else {
-                Err(Denied::BadToken("it is somebody else's".into()))
+            if socket.user.as_ref() != Some(&known.user) {
+                return Err(Denied::BadToken("it is somebody else's".into()));
             }
+            let until = end_of(&known);
+            socket.shows(known.token_id);
+            Ok(until)
         }))
     }
 
@@ -264,6 +289,20 @@ impl Auth {
         }
     }
 
+    fn tokens(&self) -> Option<&Jwt> {
+        match &self.method {
+            Method::Jwt(jwt) => Some(jwt),
+            Method::None | Method::Session(_) => None,
+        }
+    }
+
+    fn sessions(&self) -> Option<&Sessions> {
+        match &self.method {
+            Method::Session(sessions) => Some(sessions),
+            Method::None | Method::Jwt(_) => None,
+        }
+    }
+
     /// Who is asking; `None` if nobody need be known.
     async fn identify(&self, asked: &Credentials<'_>) -> Result<Option<Identity>, Denied> {
         match &self.method {
@@ -286,6 +325,7 @@ impl Auth {
     fn admission(&self, known: Option<Identity>) -> Admission {
         let by_cookie = known.as_ref().is_some_and(|known| known.by_cookie);
         let until = known.as_ref().map(end_of);
+        let token_id = known.as_ref().and_then(|known| known.token_id.clone());
         let user = known.map(|known| known.user);
         let caller = match (self.policy, &user) {
             (Policy::Participants, Some(user)) => Caller::Only(Arc::clone(user)),
@@ -295,6 +335,8 @@ impl Auth {
             caller,
             user,
             until,
+            session: None,
+            token_id,
             by_cookie,
         }
     }

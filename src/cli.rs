@@ -5,6 +5,7 @@
 
 mod advice;
 mod check;
+mod disconnect;
 mod healthcheck;
 mod layer;
 mod list;
@@ -17,7 +18,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use uuid::Uuid;
 
+use crate::auth::sockets::Disconnect;
 use crate::config::{Config, ConfigError, Loaded, example_toml, memory};
 use crate::http::docs;
 use crate::telemetry;
@@ -76,6 +79,18 @@ enum Command {
     },
     /// Exit 0 if the server of these settings answers /readyz
     Healthcheck(Choices),
+    /// Close the open sockets of a user, of a conversation, or of a user in a conversation, on
+    /// every process of the channel layer
+    Disconnect {
+        /// The user's id in the chat
+        #[arg(long, required_unless_present = "conversation")]
+        user: Option<String>,
+        /// The conversation's id
+        #[arg(long, value_name = "UUID")]
+        conversation: Option<Uuid>,
+        #[command(flatten)]
+        choices: Choices,
+    },
     /// Print the API document of everything that is served
     Openapi(Choices),
     /// Speak to the channel layer
@@ -96,6 +111,7 @@ impl Cli {
             layer::Command::Send { choices: after, .. }
             | layer::Command::Tail { choices: after, .. },
         )
+        | Command::Disconnect { choices: after, .. }
         | Command::Migrate { choices: after, .. }
         | Command::Config { choices: after, .. }) = &mut command;
         choices.set.append(&mut after.set);
@@ -164,6 +180,12 @@ async fn execute(command: Command, loaded: Loaded, sources: Sources) -> ExitCode
             code
         }
         Command::Openapi(_) => print(&docs::document(&warned(loaded))),
+        Command::Disconnect {
+            user, conversation, ..
+        } => {
+            let order = Disconnect { user, conversation };
+            disconnect::disconnect(&warned(loaded), order).await
+        }
         Command::Layer(command) => layer::layer(&warned(loaded), command).await,
         Command::Healthcheck(_) => match healthcheck::ready(&loaded.config.server).await {
             Ok(()) => ExitCode::SUCCESS,

@@ -29,6 +29,7 @@ use uuid::Uuid;
 
 use self::room::{Delivery, Member, Room, Told};
 use crate::{
+    auth::sockets::Disconnect,
     chat::{Event, Message},
     django::datetime::{Timestamp, Zone},
     layer::{
@@ -44,6 +45,9 @@ use crate::{
 
 /// Makes the frame of an event.
 pub type Encode = fn(&Event) -> Bytes;
+
+/// Does what an order to disconnect says.
+pub type OnDisconnect = Box<dyn Fn(&Disconnect) + Send + Sync>;
 
 /// The sockets of this process.
 pub struct Hub {
@@ -133,10 +137,15 @@ impl Hub {
     ///
     /// # Errors
     /// When the layer does not take the process as a member.
-    pub async fn start(self: &Arc<Self>, every: Duration) -> Result<(), LayerError> {
+    pub async fn start(
+        self: &Arc<Self>,
+        every: Duration,
+        disconnect: OnDisconnect,
+    ) -> Result<(), LayerError> {
         self.layer.join_control().await?;
         let hub = Arc::clone(self);
-        self.vital.spawn("delivery", async move { hub.run().await });
+        self.vital
+            .spawn("delivery", async move { hub.run(disconnect).await });
         self.vital.spawn("repairs", Arc::clone(self).repair());
         if self.sweeps {
             self.vital.spawn("sweep", Arc::clone(self).sweep(every));
@@ -207,10 +216,12 @@ impl Hub {
     }
 
     /// Hands every event of the layer to the sockets it is for, until the layer is closed.
-    pub async fn run(&self) {
+    pub async fn run(&self, disconnect: OnDisconnect) {
         while let Some(received) = self.layer.receive().await {
             match received {
-                Received::Event { local, event, .. } if local == CONTROL => self.order(&event),
+                Received::Event { local, event, .. } if local == CONTROL => {
+                    self.order(&event, &disconnect);
+                }
                 Received::Event { event, .. } if is_control(&event) => {}
                 Received::Event {
                     local,
@@ -238,9 +249,10 @@ impl Hub {
         }
     }
 
-    /// Does what another process of Chatferry says.
-    fn order(&self, event: &Event) {
+    /// Does what another process of Chatferry says, or Django.
+    fn order(&self, event: &Event, disconnect: &OnDisconnect) {
         match Control::read(event) {
+            Some(Control::Disconnect(order)) => disconnect(&order),
             Some(Control::ReadAgain(notice)) => self.read_again(&notice),
             Some(Control::Unannounced(ids)) => self.unannounced.hear(ids),
             None => {}

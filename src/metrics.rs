@@ -142,7 +142,7 @@ metrics! {
     ws_opened: Counter = "chatferry_ws_opened_total";
     /// WebSockets closed, by the close code; 1006 is one that ended without a close frame.
     ws_closed: Labelled<Counter> = "chatferry_ws_closed_total" by "code"
-        of ["1000", "1006", "1009", "1011", "1012", "1013", "4401"];
+        of ["1000", "1006", "1008", "1009", "1011", "1012", "1013", "4401"];
     /// Seconds from the opening of a WebSocket to its end.
     ws_life: Histogram = "chatferry_ws_lifetime_seconds" in LIVES;
     /// Frames read from WebSockets, by type: `text`, `binary`, `close`, `ping` or `pong`.

@@ -148,12 +148,33 @@ pub trait Store: Send + Sync {
     /// The two participants, as they are stored.
     async fn participants(&self, of: Of) -> Result<Option<[String; 2]>, StoreError>;
 
-    /// What Django's session table has for this key, unless the session has run out.
-    async fn session(&self, key: String) -> Result<Option<SessionRow>, StoreError>;
+    /// Those of the conversations that are active, with their participants.
+    async fn active_participants(
+        &self,
+        conversations: &[Uuid],
+    ) -> Result<Vec<(Uuid, [String; 2])>, StoreError>;
 
-    /// Django's user of this primary key, as sessions write it. Table and columns are those of the
-    /// settings.
-    async fn user(&self, columns: &DjangoSession, id: &str) -> Result<Option<UserRow>, StoreError>;
+    /// What Django's session table has for these keys, but for sessions that have run out.
+    async fn sessions(&self, keys: &[String]) -> Result<Vec<SessionRow>, StoreError>;
+
+    /// Django's session of one key.
+    async fn session(&self, key: String) -> Result<Option<SessionRow>, StoreError> {
+        Ok(self.sessions(&[key]).await?.into_iter().next())
+    }
+
+    /// Django's users of these primary keys, as sessions write them. Table and columns are those of
+    /// the settings.
+    async fn users(
+        &self,
+        columns: &DjangoSession,
+        ids: &[String],
+    ) -> Result<Vec<UserRow>, StoreError>;
+
+    /// Django's user of one primary key.
+    async fn user(&self, columns: &DjangoSession, id: &str) -> Result<Option<UserRow>, StoreError> {
+        let users = self.users(columns, &[id.to_owned()]).await?;
+        Ok(users.into_iter().next())
+    }
 
     /// Fails unless the database answers now.
     async fn ping(&self) -> Result<(), StoreError>;

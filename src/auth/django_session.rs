@@ -6,8 +6,8 @@
 //! session on the way (flush it, give it a new key) is left to Django.
 
 use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -49,6 +49,34 @@ struct Seen {
     found: Found,
 }
 
+/// Who a session says is logged in.
+struct Login {
+    /// Django's primary key.
+    id: String,
+    /// Of the password it was begun with.
+    hash: String,
+}
+
+impl Login {
+    fn of(session: &Value) -> Option<Self> {
+        let text = |key| match session.get(key).map(str_of) {
+            Some(Text::Utf8(text)) if !text.is_empty() => Some(text.into_owned()),
+            _ => None,
+        };
+        text("_auth_user_backend")?;
+        Some(Login {
+            id: text("_auth_user_id")?,
+            hash: text("_auth_user_hash")?,
+        })
+    }
+
+    /// Whether it is of this user: the database may take two keys for one. It has a UUID without
+    /// the dashes.
+    fn is_of(&self, row: &UserRow) -> bool {
+        row.key == self.id || row.key == bare(&self.id)
+    }
+}
+
 impl Sessions {
     /// # Errors
     /// When there is no key to check sessions with.
@@ -84,6 +112,55 @@ impl Sessions {
         Ok(found)
     }
 
+    /// Who is known by each of some cookies now, whatever is remembered of them. Two queries,
+    /// however many there are.
+    ///
+    /// # Errors
+    /// When the store cannot tell.
+    pub async fn users(
+        &self,
+        store: &dyn Store,
+        cookies: &[&str],
+    ) -> Result<HashMap<String, Arc<str>>, StoreError> {
+        let logins: Vec<(String, Login)> = match self.settings.engine {
+            SessionEngine::Database => {
+                let keys: Vec<String> = cookies.iter().map(|&it| it.to_owned()).collect();
+                let rows = store.sessions(&keys).await?.into_iter();
+                let logins = rows.filter_map(|row| Some((row.key, self.login_in(&row.data)?)));
+                logins.collect()
+            }
+            SessionEngine::SignedCookies => {
+                let opened = cookies.iter().map(|&it| (it, self.in_cookie(it)));
+                let logins = opened.filter_map(|(cookie, opened)| {
+                    Some((cookie.to_owned(), Login::of(&opened?.0)?))
+                });
+                logins.collect()
+            }
+        };
+        if logins.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let ids: HashSet<&String> = logins.iter().map(|(_, login)| &login.id).collect();
+        let ids: Vec<String> = ids.into_iter().cloned().collect();
+        let rows = store.users(&self.settings, &ids).await?;
+        let known = logins.into_iter().filter_map(|(cookie, login)| {
+            let row = rows.iter().find(|row| login.is_of(row))?;
+            Some((cookie, self.chat_id(login, row)?.into()))
+        });
+        Ok(known.collect())
+    }
+
+    fn login_in(&self, data: &str) -> Option<Login> {
+        let signed = signing::loads(data, DATABASE_SESSION, self.keys()).ok()?;
+        Login::of(&signed.value)
+    }
+
+    /// Forgets what is remembered of the sessions of a user.
+    pub fn forget(&self, user: &str) {
+        let is_users = |seen: &Seen| matches!(&seen.found, Found::Known(it) if *it.user == *user);
+        self.seen().retain(|_, seen| !is_users(seen));
+    }
+
     /// Whether the tables that sessions and users are read from are there.
     ///
     /// # Errors
@@ -107,6 +184,7 @@ impl Sessions {
             Some(user) => Found::Known(Identity {
                 user: user.into(),
                 until,
+                token_id: None,
                 by_cookie: true,
             }),
             None => Found::Anonymous,
@@ -140,40 +218,38 @@ impl Sessions {
 
     /// The id, in the chat, of the user of a session.
     async fn user(&self, store: &dyn Store, session: &Value) -> Result<Option<String>, StoreError> {
-        let text = |key| match session.get(key).map(str_of) {
-            Some(Text::Utf8(text)) if !text.is_empty() => Some(text.into_owned()),
-            _ => None,
-        };
-        let (Some(id), Some(_), Some(hash)) = (
-            text("_auth_user_id"),
-            text("_auth_user_backend"),
-            text("_auth_user_hash"),
-        ) else {
+        let Some(login) = Login::of(session) else {
             return Ok(None);
         };
-        let Some(user) = store.user(&self.settings, &id).await? else {
-            return Ok(None);
-        };
-        let UserRow {
-            key,
-            password,
-            is_active,
-            chat_id,
-        } = user;
-        // The database may take two keys for one. It has a UUID without the dashes.
-        let is_this = key == id || key == bare(&id);
-        let is_same = is_this && is_active && signing::is_hash_of(&hash, &password, self.keys());
+        let row = store.user(&self.settings, &login.id).await?;
+        let row = row.filter(|row| login.is_of(row));
+        Ok(row.and_then(|row| self.chat_id(login, &row)))
+    }
+
+    /// The id, in the chat, of the user who logged in, if nothing has ended that since.
+    fn chat_id(&self, login: Login, row: &UserRow) -> Option<String> {
+        let is_good = row.is_active && signing::is_hash_of(&login.hash, &row.password, self.keys());
         // Django writes a key into sessions as Python does, whatever the column makes of it.
         let is_key = self.settings.user_column == self.settings.id_column;
-        Ok(is_same.then_some(if is_key { id } else { chat_id }))
+        is_good.then(|| {
+            if is_key {
+                login.id
+            } else {
+                row.chat_id.clone()
+            }
+        })
     }
 
     fn keys(&self) -> impl Iterator<Item = &str> {
         self.keys.iter().map(Secret::expose)
     }
 
+    fn seen(&self) -> MutexGuard<'_, HashMap<[u8; 32], Seen>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn remembered(&self, place: &[u8; 32]) -> Option<Found> {
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = self.seen();
         let Seen { at, found } = seen.get(place)?;
         let is_over = matches!(found, Found::Known(known) if known.until <= since_1970().as_secs());
         (at.elapsed() < self.patience() && !is_over).then(|| found.clone())
@@ -183,7 +259,7 @@ impl Sessions {
         if self.settings.cache_s == 0 {
             return;
         }
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.seen();
         if seen.len() >= self.settings.cache_size {
             seen.retain(|_, seen| seen.at.elapsed() < self.patience());
         }

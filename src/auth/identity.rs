@@ -27,6 +27,8 @@ pub struct Identity {
     pub user: Arc<str>,
     /// Until when, in seconds since 1970.
     pub until: u64,
+    /// The `jti` of the token, where tokens may be taken back.
+    pub token_id: Option<Arc<str>>,
     /// Known by a cookie, which a browser sends along whoever's page asks it to.
     pub by_cookie: bool,
 }

@@ -3,7 +3,7 @@
 
 mod crypto;
 
-use std::{path::Path, sync::Arc};
+use std::{collections::HashSet, path::Path, sync::Arc};
 
 use jsonwebtoken::{
     Algorithm, DecodingKey, Header, Validation, crypto::CryptoProvider, decode, decode_header,
@@ -15,11 +15,13 @@ use super::{
     SetupError,
     identity::{Credentials, Denied, Identity, Token},
     jwks::Jwks,
+    revoked::Revoked,
 };
 use crate::{
     chat::USER_ID_MAX,
     clock::since_1970,
-    config::{self, Algorithm as Listed},
+    config::{self, Algorithm as Listed, Config},
+    layer::{LayerError, redis},
     metrics::Metrics,
     tls,
 };
@@ -31,6 +33,8 @@ pub struct Jwt {
     /// What every token must be; the algorithm comes with the token.
     validation: Validation,
     settings: config::Jwt,
+    /// `None` if tokens cannot be taken back.
+    revoked: Option<Revoked>,
 }
 
 enum Keys {
@@ -41,7 +45,8 @@ enum Keys {
 impl Jwt {
     /// # Errors
     /// When the settings do not say exactly which keys are good, or the key cannot be read.
-    pub fn open(settings: &config::Jwt, metrics: &Arc<Metrics>) -> Result<Self, SetupError> {
+    pub fn open(config: &Config, metrics: &Arc<Metrics>) -> Result<Self, SetupError> {
+        let settings = &config.auth.jwt;
         // A table of functions for the whole process; a second server in it sets the same one.
         let _ = CryptoProvider::install_default(&crypto::PROVIDER);
         let algorithms: Vec<Algorithm> =
@@ -88,6 +93,7 @@ impl Jwt {
             keys,
             algorithms,
             settings: settings.clone(),
+            revoked: revoked(config)?,
         })
     }
 
@@ -133,7 +139,24 @@ impl Jwt {
             ErrorKind::ExpiredSignature => Denied::ExpiredToken,
             _ => bad(error.to_string()),
         })?;
-        self.identity(&claims.claims, token.by_cookie)
+        let known = self.identity(&claims.claims, token.by_cookie)?;
+        if let Some(id) = known.token_id.as_deref()
+            && self.revoked(&[id]).await?.contains(id)
+        {
+            return Err(bad("it was taken back"));
+        }
+        Ok(known)
+    }
+
+    /// Those of some tokens, by their `jti`, that were taken back.
+    ///
+    /// # Errors
+    /// [`Denied::Unavailable`] if that cannot be found out.
+    pub async fn revoked<'a>(&self, ids: &[&'a str]) -> Result<HashSet<&'a str>, Denied> {
+        match &self.revoked {
+            Some(revoked) if !ids.is_empty() => revoked.among(ids).await,
+            _ => Ok(HashSet::new()),
+        }
     }
 
     fn identity(&self, claims: &Map<String, Value>, by_cookie: bool) -> Result<Identity, Denied> {
@@ -156,27 +179,23 @@ impl Jwt {
         if user.is_empty() || user.chars().count() > USER_ID_MAX {
             return Err(bad(format!("no user in the claim {claim}")));
         }
-        // The leeway that a token is still taken in is left to its socket too.
-        let until = match claims.get("exp") {
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "saturates, and has been checked to be a time"
-            )]
-            Some(Value::Number(exp)) => exp
-                .as_u64()
-                .or_else(|| exp.as_f64().map(|exp| exp.round() as u64)),
-            _ => None,
+        let token_id = match (&self.revoked, claims.get("jti")) {
+            (None, _) => None,
+            (Some(_), Some(Value::String(id))) if !id.is_empty() => Some(id.as_str().into()),
+            (Some(_), _) => return Err(bad("no jti, by which it could be taken back")),
         };
-        let until = until.ok_or_else(|| bad("no time to run out at"))?;
-        let until = until.saturating_add(self.settings.leeway_s);
+        let now = since_1970().as_secs();
+        let exp = time_in(claims, "exp").ok_or_else(|| bad("no time to run out at"))?;
+        // The leeway that a token is still taken in is left to its socket too.
+        let until = exp.saturating_add(self.settings.leeway_s);
         // The crate takes it for good in that very second, when its socket has been closed.
-        if until <= since_1970().as_secs() {
+        if until <= now {
             return Err(Denied::ExpiredToken);
         }
         Ok(Identity {
             user: user.into(),
             until,
+            token_id,
             by_cookie,
         })
     }
@@ -186,11 +205,38 @@ impl Jwt {
     /// # Errors
     /// Why not.
     pub async fn check(&self) -> Result<(), SetupError> {
-        match &self.keys {
-            Keys::One(_) => Ok(()),
-            Keys::Set(set) => set.check().await.map_err(SetupError::Jwks),
+        if let Keys::Set(set) = &self.keys {
+            set.check().await.map_err(SetupError::Jwks)?;
         }
+        let asked = self.revoked(&["chatferry-check"]).await;
+        asked.map_err(|error| SetupError::Revoked(error.to_string()))?;
+        Ok(())
     }
+}
+
+/// The list of tokens that were taken back, in the first Redis of the channel layer.
+fn revoked(config: &Config) -> Result<Option<Revoked>, SetupError> {
+    let Some(prefix) = &config.auth.jwt.revoked_prefix else {
+        return Ok(None);
+    };
+    let unusable = |error: LayerError| SetupError::Revoked(error.to_string());
+    let hosts = redis::addresses(&config.layer).map_err(unusable)?;
+    let first = hosts.into_iter().next();
+    Ok(first.map(|address| Revoked::new(address, prefix.clone())))
+}
+
+/// A time in seconds since 1970.
+fn time_in(claims: &Map<String, Value>, name: &str) -> Option<u64> {
+    let Some(Value::Number(time)) = claims.get(name) else {
+        return None;
+    };
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "saturates: a time before 1970 is over as well"
+    )]
+    let rounded = || time.as_f64().map(|time| time.round() as u64);
+    time.as_u64().or_else(rounded)
 }
 
 fn bad(why: impl Into<String>) -> Denied {

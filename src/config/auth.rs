@@ -25,6 +25,11 @@ settings! {
         /// Must be true to listen on an address other machines can reach while `auth.identity` is
         /// `none`: everybody who reaches it can read and write as anybody.
         allow_anonymous: bool = false,
+        /// Seconds after which the rights of open sockets are looked at again: the session, and
+        /// with `auth.policy = participants` the conversation, which must be active, and its
+        /// participants. A socket that would not be opened now is closed, with 4401 without a
+        /// session and 1008 otherwise. 0: not at all.
+        recheck_s: u64 = 60 in 0..=86_400,
         /// How a socket of somebody who is not known is refused. `status`: the handshake gets a 401
         /// or 403. `close`: the socket is opened and closed with 4401 at once, which scripts in a
         /// browser can tell from a network failure.
@@ -90,6 +95,12 @@ settings! {
         /// The claim that holds the user's id, a text or a whole number: `user_id` for Django
         /// simplejwt.
         user_claim: String = "sub",
+        /// Tokens are taken back by a key in the first Redis of `layer.hosts` that is called this
+        /// and the token's `jti`, as `revoked:` and `3f2a…`; its value does not matter. It is
+        /// looked for with each token that is shown, and for open sockets every `auth.recheck_s`.
+        /// Without an answer of Redis nobody is let in, and tokens without a `jti` are refused.
+        /// None: tokens cannot be taken back.
+        revoked_prefix: Option<String> = "",
         /// Seconds that the clock of the issuer may differ from ours.
         leeway_s: u64 = 30 in 0..=3600,
         /// The query parameter that may hold the token. None: tokens are not taken from the query,

@@ -24,7 +24,10 @@ use super::{
 };
 use crate::{
     app::App,
-    auth::Admission,
+    auth::{
+        Admission,
+        sockets::{OpenSocket, Registration},
+    },
     django::urls::decode_path,
     http::router,
     limits::Seat,
@@ -54,6 +57,8 @@ pub struct Tunnel {
     drain: Turn,
     /// When the token or session that it was opened with runs out.
     until: Option<Instant>,
+    /// Says when the rights of a chat socket end before that.
+    registration: Option<Registration>,
     /// Held to the end.
     seat: Seat,
 }
@@ -94,6 +99,7 @@ impl Tunnel {
             conversation,
             drain: app.drain.subscribe(),
             until: admission.until,
+            registration: conversation.map(|id| app.auth.register(id, admission)),
             seat,
         }
     }
@@ -130,9 +136,20 @@ impl Tunnel {
         let (mut upstream_write, mut client_write) = (upstream_write, client_write);
         let watcher = self.watcher;
         let leave = leave(self.app, &self.gateway, self.conversation, self.drain);
-        let leave = Box::pin(at_most_until(self.until, leave));
+        let (until, socket) = (self.until, self.registration.as_ref());
+        let socket = socket.map(|registration| Arc::clone(registration.socket()));
+        let rights = rights_end(until, socket.clone());
+        let leave = Box::pin(leave_or_lose(leave, rights));
         let (see_client, see_server) = Watcher::split(watcher);
         let up = up(from_client, &mut upstream_write, see_client);
+        // What the client says once its rights have ended does not reach Django.
+        let up = async {
+            tokio::select! {
+                biased;
+                _ = rights_end(until, socket) => Ok(()),
+                ended = up => ended,
+            }
+        };
         let down = down(from_upstream, &mut client_write, leave, see_server);
         let (mut up, mut down) = (Box::pin(up), Box::pin(down));
         // Who ends first has told the other, which may take a moment to end as well.
@@ -169,15 +186,34 @@ fn leave(
     })
 }
 
-/// The close code of a socket that leaves, or whose caller is not known any longer.
-async fn at_most_until(until: Option<Instant>, leave: impl Future<Output = ()>) -> u16 {
-    let Some(until) = until else {
-        leave.await;
-        return Reason::Restart.code();
+/// The close code of a socket that leaves, or whose rights end before.
+async fn leave_or_lose(
+    leave: impl Future<Output = ()>,
+    rights: impl Future<Output = Reason>,
+) -> u16 {
+    tokio::select! {
+        reason = rights => reason.code(),
+        () = leave => Reason::Restart.code(),
+    }
+}
+
+/// Waits until the rights of a socket end, by its token's or session's time or before.
+async fn rights_end(until: Option<Instant>, socket: Option<Arc<OpenSocket>>) -> Reason {
+    let expired = async {
+        match until {
+            Some(until) => sleep_until(until.into()).await,
+            None => std::future::pending().await,
+        }
+    };
+    let ended = async {
+        match socket {
+            Some(socket) => socket.ended().await,
+            None => std::future::pending().await,
+        }
     };
     tokio::select! {
-        () = leave => Reason::Restart.code(),
-        () = sleep_until(until.into()) => Reason::Expired.code(),
+        () = expired => Reason::Expired,
+        ended = ended => ended.into(),
     }
 }
 

@@ -166,7 +166,7 @@ async fn every_socket_of_a_conversation_gets_the_same_bytes_and_nobody_else_any(
         .await
         .unwrap();
     let running = Arc::clone(&world.hub);
-    let task = tokio::spawn(async move { running.run().await });
+    let task = tokio::spawn(async move { running.run(Box::new(|_| ())).await });
     world.layer.group_send("g", typing("hello")).await.unwrap();
     queues[0].filled().await;
     queues[1].filled().await;

@@ -6,6 +6,7 @@
 use uuid::Uuid;
 
 use crate::{
+    auth::sockets::Disconnect,
     chat::Event,
     django::datetime::Timestamp,
     value::{Text, Value},
@@ -29,6 +30,8 @@ pub struct Notice {
 /// An order or notice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Control {
+    /// Ends the rights of open sockets. Django may send it too.
+    Disconnect(Disconnect),
     ReadAgain(Notice),
     /// These messages were stored without an event, on purpose: nobody has missed them.
     Unannounced(Vec<Uuid>),
@@ -39,6 +42,11 @@ impl Control {
     #[must_use]
     pub fn event(&self) -> Event {
         let (order, members) = match self {
+            Control::Disconnect(Disconnect { user, conversation }) => {
+                let user = user.as_deref().map(|it| ("user", it.into()));
+                let conversation = conversation.map(|it| ("conversation", it.to_string().into()));
+                ("disconnect", user.into_iter().chain(conversation).collect())
+            }
             Control::ReadAgain(Notice { group, since }) => {
                 let group = group.as_deref().map_or(Value::Null, Value::from);
                 let since = Value::Int(since.micros().into());
@@ -60,6 +68,7 @@ impl Control {
     pub fn read(event: &Event) -> Option<Self> {
         let body = body(event)?;
         match body.get("order")?.as_str()? {
+            "disconnect" => disconnect(body).map(Control::Disconnect),
             "read_again" => {
                 let Value::Int(micros) = body.get("since")? else {
                     return None;
@@ -79,6 +88,23 @@ impl Control {
             _ => None,
         }
     }
+}
+
+/// Reads which sockets are meant; `None` if nothing is, or something that is not understood: more
+/// than was meant must not be done.
+fn disconnect(body: &Value) -> Option<Disconnect> {
+    let user = match body.get("user") {
+        None | Some(Value::Null) => None,
+        // Django's keys are mostly numbers.
+        Some(Value::Int(number)) => Some(number.to_string()),
+        Some(user) => Some(user.as_str()?.to_owned()),
+    };
+    let conversation = match body.get("conversation") {
+        None | Some(Value::Null) => None,
+        Some(id) => Some(Uuid::try_parse(id.as_str()?).ok()?),
+    };
+    let means_something = user.is_some() || conversation.is_some();
+    means_something.then_some(Disconnect { user, conversation })
 }
 
 /// Whether an event is one of these, which no socket is shown.
@@ -109,10 +135,43 @@ mod tests {
                 since,
             }),
             Control::Unannounced(vec![Uuid::new_v4(), Uuid::new_v4()]),
+            Control::Disconnect(Disconnect {
+                user: Some("alice".to_owned()),
+                conversation: None,
+            }),
+            Control::Disconnect(Disconnect {
+                user: None,
+                conversation: Some(Uuid::new_v4()),
+            }),
         ] {
             let event = order.event();
             assert!(is_control(&event));
             assert_eq!(Control::read(&event), Some(order));
+        }
+    }
+
+    #[test]
+    fn a_disconnect_that_is_not_understood_in_full_is_none() {
+        let read = |members: &[(&'static str, Value)]| {
+            let head = [("type", KIND.into()), ("order", "disconnect".into())];
+            let members = head.into_iter().chain(members.iter().cloned());
+            let members = members.map(|(name, value)| (Text::fixed(name), value));
+            Control::read(&Event::Other(Value::Map(members.collect())))
+        };
+        let number = read(&[("user", Value::Int(5.into()))]);
+        let user = Some("5".to_owned());
+        let conversation = None;
+        assert_eq!(
+            number,
+            Some(Control::Disconnect(Disconnect { user, conversation }))
+        );
+        for members in [
+            &[][..],
+            &[("user", Value::Null)],
+            &[("user", Value::Bool(true))],
+            &[("user", "alice".into()), ("conversation", "all".into())],
+        ] {
+            assert_eq!(read(members), None, "{members:?}");
         }
     }
 

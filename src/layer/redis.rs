@@ -54,6 +54,23 @@ const DEFAULT_HOST: &str = "redis://localhost:6379";
 /// Fernet tokens of the core layer live this much longer than entries, in seconds.
 const TOKEN_MARGIN: u64 = 10;
 
+/// Where the hosts of these settings are; one if they name none.
+///
+/// # Errors
+/// [`LayerError::Settings`] for an address that is none.
+pub fn addresses(settings: &config::Layer) -> Result<Vec<Address>, LayerError> {
+    let hosts = settings.hosts.entries();
+    let hosts = if hosts.is_empty() {
+        vec![DEFAULT_HOST]
+    } else {
+        hosts
+    };
+    let addresses = hosts.into_iter().map(Address::parse);
+    addresses
+        .collect::<Result<_, _>>()
+        .map_err(LayerError::Settings)
+}
+
 /// Starts the layer of these settings. A host that is away is no error.
 ///
 /// # Errors
@@ -63,18 +80,10 @@ pub async fn open(
     passthrough: Passthrough,
     metrics: Arc<Metrics>,
 ) -> Result<Arc<dyn ChannelLayer>, LayerError> {
-    let hosts = settings.hosts.entries();
-    let hosts = if hosts.is_empty() {
-        vec![DEFAULT_HOST]
-    } else {
-        hosts
-    };
-    metrics.redis_hosts(hosts.len());
+    let addresses = addresses(settings)?;
+    metrics.redis_hosts(addresses.len());
     let link = |address| Link::new(address, Arc::clone(&metrics));
-    let links = hosts.into_iter().map(|host| Address::parse(host).map(link));
-    let links = links
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(LayerError::Settings)?;
+    let links = addresses.into_iter().map(link).collect();
     let keys = settings
         .symmetric_encryption_keys
         .iter()

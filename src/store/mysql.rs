@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use self::{options::Options, pool::Pool, write::Writer};
 use super::{
-    Comparison, Lookup, Of, SessionRow, Store, StoreError, UserRow, bare,
+    Comparison, Lookup, Of, SessionRow, Store, StoreError, UserRow,
     commit::Committer,
     history::{PAGE_BYTES, PAGE_MESSAGES, Page, Place},
     schema,
@@ -237,24 +237,30 @@ impl Store for MysqlStore {
         found.map(people::participants_row).transpose()
     }
 
-    async fn session(&self, key: String) -> Result<Option<SessionRow>, StoreError> {
-        match self.pool.rows(&people::session(&key)).await {
+    async fn active_participants(
+        &self,
+        conversations: &[Uuid],
+    ) -> Result<Vec<(Uuid, [String; 2])>, StoreError> {
+        let sql = people::active_participants(&self.tables, conversations);
+        let rows = self.pool.rows(&sql).await?.into_iter();
+        rows.map(people::active_row).collect()
+    }
+
+    async fn sessions(&self, keys: &[String]) -> Result<Vec<SessionRow>, StoreError> {
+        match self.pool.rows(&people::sessions(keys)).await {
             // A database without Django's session table has no sessions.
-            Err(StoreError::Schema(_)) => Ok(None),
-            rows => {
-                let found = rows?.into_iter().next();
-                found.map(people::session_row).transpose()
-            }
+            Err(StoreError::Schema(_)) => Ok(Vec::new()),
+            rows => rows?.into_iter().map(people::session_row).collect(),
         }
     }
 
-    async fn user(&self, columns: &DjangoSession, id: &str) -> Result<Option<UserRow>, StoreError> {
-        let rows = self
-            .pool
-            .rows(&people::user(columns, id, &bare(id)))
-            .await?;
-        let found = rows.into_iter().next();
-        found.map(people::user_row).transpose()
+    async fn users(
+        &self,
+        columns: &DjangoSession,
+        ids: &[String],
+    ) -> Result<Vec<UserRow>, StoreError> {
+        let rows = self.pool.rows(&people::users(columns, ids)).await?;
+        rows.into_iter().map(people::user_row).collect()
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -1,6 +1,6 @@
 //! The chat in PostgreSQL, in the tables of Django's `postgresql` backend: ids are `uuid`, times
-//! are `timestamp with time zone`, texts are compared exactly unless a collation of an operator's own
-//! does not.
+//! are `timestamp with time zone`, texts are compared exactly unless a collation of an operator's
+//! own does not.
 //!
 //! Django may work on the same tables at the same time. One connection writes, through the
 //! committer; the others read. PostgreSQL has no character U+0000: where Django answers 500, a text
@@ -211,18 +211,37 @@ impl Store for PostgresStore {
         people::participants(&self.readers, &self.tables, of).await
     }
 
-    async fn session(&self, key: String) -> Result<Option<SessionRow>, StoreError> {
-        if storable([&key]).is_err() {
-            return Ok(None);
-        }
-        people::session(&self.readers, &key).await
+    async fn active_participants(
+        &self,
+        conversations: &[Uuid],
+    ) -> Result<Vec<(Uuid, [String; 2])>, StoreError> {
+        people::active_participants(&self.readers, &self.tables, conversations).await
     }
 
-    async fn user(&self, columns: &DjangoSession, id: &str) -> Result<Option<UserRow>, StoreError> {
-        if id.contains('\0') {
-            return Ok(None);
+    async fn sessions(&self, keys: &[String]) -> Result<Vec<SessionRow>, StoreError> {
+        let keys = keys.iter().filter(|key| storable([key]).is_ok());
+        people::sessions(&self.readers, &keys.collect::<Vec<_>>()).await
+    }
+
+    async fn users(
+        &self,
+        columns: &DjangoSession,
+        ids: &[String],
+    ) -> Result<Vec<UserRow>, StoreError> {
+        let ids: Vec<&String> = ids.iter().filter(|id| storable([id]).is_ok()).collect();
+        match people::users(&self.readers, columns, &ids).await {
+            // One of them is no key of this type, and so nobody's.
+            Err(StoreError::Refused(_)) => {}
+            users => return users,
         }
-        people::user(&self.readers, columns, id).await
+        let mut users = Vec::new();
+        for id in ids {
+            match people::users(&self.readers, columns, &[id]).await {
+                Err(StoreError::Refused(_)) => {}
+                user => users.extend(user?),
+            }
+        }
+        Ok(users)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use self::{pool::Readers, write::Writer};
 use super::{
-    Comparison, Lookup, Of, SessionRow, Store, StoreError, UserRow, bare,
+    Comparison, Lookup, Of, SessionRow, Store, StoreError, UserRow,
     commit::Committer,
     history::{Page, Place},
     schema,
@@ -199,14 +199,31 @@ impl Store for SqliteStore {
             .await
     }
 
-    async fn session(&self, key: String) -> Result<Option<SessionRow>, StoreError> {
-        self.readers.read(move |db| people::session(db, &key)).await
+    async fn active_participants(
+        &self,
+        conversations: &[Uuid],
+    ) -> Result<Vec<(Uuid, [String; 2])>, StoreError> {
+        let (tables, conversations) = (Arc::clone(&self.tables), conversations.to_vec());
+        self.readers
+            .read(move |db| people::active_participants(db, &tables, &conversations))
+            .await
     }
 
-    async fn user(&self, columns: &DjangoSession, id: &str) -> Result<Option<UserRow>, StoreError> {
-        let (columns, id, bare_id) = (columns.clone(), id.to_owned(), bare(id));
+    async fn sessions(&self, keys: &[String]) -> Result<Vec<SessionRow>, StoreError> {
+        let keys = keys.to_vec();
         self.readers
-            .read(move |db| people::user(db, &columns, &id, &bare_id))
+            .read(move |db| people::sessions(db, &keys))
+            .await
+    }
+
+    async fn users(
+        &self,
+        columns: &DjangoSession,
+        ids: &[String],
+    ) -> Result<Vec<UserRow>, StoreError> {
+        let (columns, ids) = (columns.clone(), ids.to_vec());
+        self.readers
+            .read(move |db| people::users(db, &columns, &ids))
             .await
     }
 

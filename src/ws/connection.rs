@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     app::App,
-    auth::Admission,
+    auth::{Admission, sockets::Registration},
     chat::ChatError,
     clock::since_1970,
     django::drf::Detail,
@@ -77,10 +77,10 @@ pub struct Connection<S> {
     write: WriteHalf<S>,
     /// Until the history has been told, all other text waits in the queue.
     history: Rest,
-    /// Who opened it, where that is known: for whom a fresh token must be.
-    user: Option<Arc<str>>,
     /// When the token or session it was opened with runs out, or the fresh token shown since.
     until: Option<Instant>,
+    /// Says when its rights end before that.
+    registration: Registration,
     work: Work,
     /// Nothing more will come from the peer.
     lost: bool,
@@ -93,7 +93,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
     pub fn new(
         app: Arc<App>,
         name: Name,
-        admission: Admission,
+        (admission, registration): (Admission, Registration),
         (conversation_id, membership, queue, seat): (Uuid, Membership, Arc<Queue>, Seat),
         stream: S,
         received: &[u8],
@@ -134,8 +134,8 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
             read,
             write,
             history,
-            user: admission.user,
             until: admission.until,
+            registration,
             work: Work::default(),
             lost: false,
             ending: None,
@@ -210,6 +210,9 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
                     Some(ending) => return ending.code,
                     None => self.beat(),
                 },
+                ended = self.registration.socket().ended(), if is_open => {
+                    self.session.close(ended.into())
+                }
                 () = drain.reached(), if is_open => {
                     self.session.close(Reason::Restart)
                 }
@@ -359,8 +362,8 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
                     self.work.refuse(why);
                     return None;
                 }
-                let user = self.user.clone().unwrap_or_default();
-                self.work.renew(&self.app, user, token);
+                let socket = Arc::clone(self.registration.socket());
+                self.work.renew(&self.app, socket, token);
             }
             Action::Close { code, frame } => self.end(code, frame, false),
             Action::CloseNow { code, frame } => self.end(code, frame, true),

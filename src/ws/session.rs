@@ -13,7 +13,11 @@ use super::{
     reader::{Incoming, Violation},
     writer::{close_frame, frame},
 };
-use crate::{auth::policy::Caller, chat::ChatError, config::Secret};
+use crate::{
+    auth::{policy::Caller, sockets::Ended},
+    chat::ChatError,
+    config::Secret,
+};
 
 /// What the owner of the socket does next.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,8 +55,19 @@ pub enum Reason {
     Restart,
     /// The client reads too slowly; its reconnect finds everything in the history.
     Slow,
-    /// The token or session it was opened with has run out.
+    /// The token or session it was opened with has run out, or is gone.
     Expired,
+    /// The policy no longer admits its user, or an order has disconnected it.
+    Refused,
+}
+
+impl From<Ended> for Reason {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Unknown => Reason::Expired,
+            Ended::Refused => Reason::Refused,
+        }
+    }
 }
 
 impl Reason {
@@ -61,6 +76,7 @@ impl Reason {
     pub const fn code(self) -> u16 {
         match self {
             Reason::Age => 1000,
+            Reason::Refused => 1008,
             Reason::TooBig => 1009,
             Reason::Broken => 1011,
             Reason::Restart => 1012,

@@ -31,6 +31,7 @@ use crate::{
     auth::{
         Admission,
         identity::{Credentials, Denied},
+        sockets::Registration,
     },
     chat::ChatError,
     config::SocketRefusal,
@@ -81,6 +82,7 @@ impl From<ChatError> for Refusal {
 struct Opening {
     conversation_id: Uuid,
     admission: Admission,
+    registration: Registration,
     /// The subprotocol that is agreed on.
     protocol: Option<&'static str>,
     membership: Membership,
@@ -125,6 +127,8 @@ async fn open(app: &Arc<App>, request: &Request<Incoming>) -> Result<Opening, Re
     if let Some(user) = &admission.user {
         seat.is_user(user).map_err(Refusal::Throttled)?;
     }
+    // First registered, then looked at: what ends its rights in between is not missed.
+    let registration = app.auth.register(conversation_id, &admission);
     let of = Of::Conversation(conversation_id);
     app.chat.admit(&admission.caller, of).await?;
     if !app.chat.may_connect(conversation_id).await? {
@@ -153,6 +157,7 @@ async fn open(app: &Arc<App>, request: &Request<Incoming>) -> Result<Opening, Re
     Ok(Opening {
         conversation_id,
         admission,
+        registration,
         protocol: app.auth.protocol(&asked),
         membership,
         queue,
@@ -264,6 +269,7 @@ async fn begin(
     let Opening {
         conversation_id,
         admission,
+        registration,
         protocol: _,
         membership,
         queue,
@@ -273,8 +279,9 @@ async fn begin(
     let place = (conversation_id, membership, queue, seat);
     let stream = parts.io.into_inner();
     let received = &parts.read_buf;
+    let rights = (admission, registration);
     Some(Connection::new(
-        app, name, admission, place, stream, received, history,
+        app, name, rights, place, stream, received, history,
     ))
 }
 

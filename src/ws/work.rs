@@ -21,7 +21,7 @@ use uuid::Uuid;
 use super::{connection::Name, protocol::django::Request, session::Action};
 use crate::{
     app::App,
-    auth::{identity::Denied, policy::Caller},
+    auth::{identity::Denied, policy::Caller, sockets::OpenSocket},
     chat::{Chat, ChatError, NewMessage},
     config::Secret,
     metrics::Word as _,
@@ -144,10 +144,10 @@ impl Work {
         self.add(State::Performing(work), message);
     }
 
-    /// Begins to look at a fresh token, which must be `user`'s.
-    pub fn renew(&mut self, app: &Arc<App>, user: Arc<str>, token: Secret) {
+    /// Begins to look at a fresh token, which must be of the user who has opened the socket.
+    pub fn renew(&mut self, app: &Arc<App>, socket: Arc<OpenSocket>, token: Secret) {
         let app = Arc::clone(app);
-        let work = async move { Outcome::Renewed(app.auth.renew(&user, &token).await) };
+        let work = async move { Outcome::Renewed(app.auth.renew(&socket, &token).await) };
         self.add(State::Performing(Box::pin(work)), None);
     }
 

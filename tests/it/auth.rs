@@ -8,5 +8,6 @@ mod jwt;
 mod others;
 mod owasp;
 mod renewal;
+mod rights;
 pub mod token;
 pub mod wire;

@@ -21,6 +21,7 @@ mod partition;
 mod peer;
 mod pubsub;
 mod queues;
+mod revoked;
 mod shown;
 mod statements;
 mod transport;

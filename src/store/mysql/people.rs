@@ -2,11 +2,13 @@
 
 use mysql_async::Row;
 
-use super::query::{Columns, id, quoted, time};
+use uuid::Uuid;
+
+use super::query::{Columns, id, ids, quoted, time};
 use crate::{
     config::{DjangoSession, Tables},
     django::datetime::Timestamp,
-    store::{Of, SessionRow, StoreError, UserRow, users},
+    store::{Of, SessionRow, StoreError, UserRow, bare, users},
 };
 
 pub fn participants(tables: &Tables, of: Of) -> String {
@@ -32,18 +34,35 @@ pub fn participants_row(row: Row) -> Result<[String; 2], StoreError> {
     Ok([columns.take()?, columns.take()?])
 }
 
-/// The session of this key, unless it has run out.
-pub fn session(key: &str) -> String {
+/// Those of some conversations that are active.
+pub fn active_participants(tables: &Tables, of: &[Uuid]) -> String {
+    format!(
+        "SELECT id, participant1_id, participant2_id FROM `{}` WHERE id IN ({}) AND is_active",
+        tables.conversations,
+        ids(of.iter().copied())
+    )
+}
+
+/// # Errors
+/// When the row is not what [`active_participants`] asks for.
+pub fn active_row(row: Row) -> Result<(Uuid, [String; 2]), StoreError> {
+    let mut columns = Columns::from(row);
+    Ok((columns.id()?, [columns.take()?, columns.take()?]))
+}
+
+/// The sessions of these keys, but for those that have run out.
+pub fn sessions(keys: &[String]) -> String {
+    let keys: Vec<String> = keys.iter().map(|key| quoted(key)).collect();
     format!(
         "SELECT session_key, session_data, expire_date FROM django_session \
-         WHERE session_key = {} AND expire_date > {}",
-        quoted(key),
+         WHERE session_key IN ({}) AND expire_date > {}",
+        keys.join(", "),
         time(Timestamp::now())
     )
 }
 
 /// # Errors
-/// When the row is not what [`session`] asks for.
+/// When the row is not what [`sessions`] asks for.
 pub fn session_row(row: Row) -> Result<SessionRow, StoreError> {
     let mut columns = Columns::from(row);
     Ok(SessionRow {
@@ -53,15 +72,16 @@ pub fn session_row(row: Row) -> Result<SessionRow, StoreError> {
     })
 }
 
-/// The user of this primary key. Django writes a UUID with dashes into sessions and without them
-/// into the table.
-pub fn user(columns: &DjangoSession, id: &str, bare_id: &str) -> String {
-    let keys = format!("{}, {}", quoted(id), quoted(bare_id));
-    users::sql(columns, '`', "CHAR", &keys)
+/// The users of these primary keys. Django writes a UUID with dashes into sessions and without
+/// them into the table.
+pub fn users(columns: &DjangoSession, ids: &[String]) -> String {
+    let keys = ids.iter().flat_map(|id| [quoted(id), quoted(&bare(id))]);
+    let keys: Vec<String> = keys.collect();
+    users::sql(columns, '`', "CHAR", &keys.join(", "))
 }
 
 /// # Errors
-/// When the row is not what [`user`] asks for.
+/// When the row is not what [`users`] asks for.
 pub fn user_row(row: Row) -> Result<UserRow, StoreError> {
     let mut columns = Columns::from(row);
     let row = [

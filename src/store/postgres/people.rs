@@ -1,7 +1,10 @@
 //! Who takes part, who is logged in, and who they are: the last two in Django's own tables.
 
 use bytes::BytesMut;
-use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::{
+    Error, Row,
+    types::{Format, IsNull, ToSql, Type, to_sql_checked},
+};
 use uuid::Uuid;
 
 use super::{
@@ -66,49 +69,72 @@ pub async fn participants(
     Ok(Some([row.try_get(0)?, row.try_get(1)?]))
 }
 
-/// The session of this key, unless it has run out. A database without Django's session table has
-/// no sessions.
-pub async fn session(pool: &Pool, session_key: &str) -> Result<Option<SessionRow>, StoreError> {
+/// Those of some conversations that are active.
+pub async fn active_participants(
+    pool: &Pool,
+    tables: &Tables,
+    of: &[Uuid],
+) -> Result<Vec<(Uuid, [String; 2])>, StoreError> {
+    let sql = format!(
+        "SELECT id, participant1_id, participant2_id FROM \"{}\" \
+         WHERE id = ANY($1) AND is_active",
+        tables.conversations
+    );
+    let rows = pool.query(&sql, &[&of]).await?;
+    let active = |row: &Row| Ok((row.try_get(0)?, [row.try_get(1)?, row.try_get(2)?]));
+    Ok(rows.iter().map(active).collect::<Result<_, Error>>()?)
+}
+
+/// The sessions of these keys, but for those that have run out. A database without Django's
+/// session table has no sessions.
+pub async fn sessions(pool: &Pool, keys: &[&String]) -> Result<Vec<SessionRow>, StoreError> {
     let table = "SELECT to_regclass('django_session') IS NOT NULL";
     let rows = pool.query(table, &[]).await?;
     let there = rows.first().map(|row| row.try_get(0)).transpose()?;
     if there != Some(true) {
-        return Ok(None);
+        return Ok(Vec::new());
     }
     let sql = "SELECT session_key, session_data, expire_date FROM django_session \
-               WHERE session_key = $1 AND expire_date > $2";
+               WHERE session_key = ANY($1) AND expire_date > $2";
     let now = Time(Timestamp::now());
-    let rows = pool.query(sql, &[&session_key, &now]).await?;
-    let Some(row) = rows.first() else {
-        return Ok(None);
+    let rows = pool.query(sql, &[&keys, &now]).await?;
+    let session = |row: &Row| {
+        Ok(SessionRow {
+            key: row.try_get(0)?,
+            data: row.try_get(1)?,
+            expires: time_at(row, 2)?,
+        })
     };
-    Ok(Some(SessionRow {
-        key: row.try_get(0)?,
-        data: row.try_get(1)?,
-        expires: time_at(row, 2)?,
-    }))
+    Ok(rows.iter().map(session).collect::<Result<_, Error>>()?)
 }
 
-/// The user of this primary key.
-pub async fn user(
+/// The users of these primary keys.
+///
+/// # Errors
+/// [`StoreError::Refused`] if one of the keys is not of the column's type.
+pub async fn users(
     pool: &Pool,
     columns: &DjangoSession,
-    id: &str,
-) -> Result<Option<UserRow>, StoreError> {
-    let sql = users::sql(columns, '"', "text", "$1");
-    let rows = match pool.query(&sql, &[&Written(id)]).await {
-        // Not a key of this type, so nobody's.
-        Err(StoreError::Refused(_)) => return Ok(None),
-        rows => rows?,
+    ids: &[&String],
+) -> Result<Vec<UserRow>, StoreError> {
+    let Some(&last) = ids.last() else {
+        return Ok(Vec::new());
     };
-    let Some(row) = rows.first() else {
-        return Ok(None);
+    // A few lengths, as each is a statement that a connection keeps.
+    let mut ids = ids.to_vec();
+    ids.resize(ids.len().next_power_of_two(), last);
+    let places: Vec<String> = (1..=ids.len()).map(|n| format!("${n}")).collect();
+    let sql = users::sql(columns, '"', "text", &places.join(", "));
+    let ids: Vec<Written<'_>> = ids.iter().map(|id| Written(id)).collect();
+    let values: Vec<&(dyn ToSql + Sync)> = ids.iter().map(|id| id as _).collect();
+    let rows = pool.query(&sql, &values).await?;
+    let user = |row: &Row| {
+        Ok(users::row([
+            row.try_get(0)?,
+            row.try_get(1)?,
+            row.try_get(2)?,
+            row.try_get(3)?,
+        ]))
     };
-    let row = [
-        row.try_get(0)?,
-        row.try_get(1)?,
-        row.try_get(2)?,
-        row.try_get(3)?,
-    ];
-    Ok(Some(users::row(row)))
+    Ok(rows.iter().map(user).collect::<Result<_, Error>>()?)
 }

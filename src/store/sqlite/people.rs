@@ -1,15 +1,16 @@
 //! Who takes part, who is logged in, and who they are: the last two in Django's own tables.
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, params_from_iter};
+use uuid::Uuid;
 
-use super::query::time_at;
+use super::query::{time_at, uuid_at};
 use crate::{
     config::{DjangoSession, Tables},
     django::{
         datetime::{Timestamp, to_sqlite},
         uuid::hex32,
     },
-    store::{Of, SessionRow, UserRow, users},
+    store::{Of, SessionRow, UserRow, bare, users},
 };
 
 pub fn participants(
@@ -37,42 +38,69 @@ pub fn participants(
         .optional()
 }
 
-/// The session of this key, unless it has run out. A file without Django's session table has no
-/// sessions.
-pub fn session(db: &Connection, session_key: &str) -> rusqlite::Result<Option<SessionRow>> {
-    if !db.table_exists(None, "django_session")? {
-        return Ok(None);
-    }
-    db.prepare_cached(
-        "SELECT session_key, session_data, expire_date FROM django_session \
-         WHERE session_key = ?1 AND expire_date > ?2",
-    )?
-    .query_row([session_key, &to_sqlite(Timestamp::now())], |row| {
-        Ok(SessionRow {
-            key: row.get(0)?,
-            data: row.get(1)?,
-            expires: time_at(row, 2)?,
-        })
-    })
-    .optional()
+/// Those of some conversations that are active.
+pub fn active_participants(
+    db: &Connection,
+    tables: &Tables,
+    of: &[Uuid],
+) -> rusqlite::Result<Vec<(Uuid, [String; 2])>> {
+    let sql = format!(
+        "SELECT id, participant1_id, participant2_id FROM \"{}\" WHERE id IN ({}) AND is_active",
+        tables.conversations,
+        places(of.len())
+    );
+    db.prepare_cached(&sql)?
+        .query_map(params_from_iter(of.iter().map(hex32)), |row| {
+            Ok((uuid_at(row, 0)?, [row.get(1)?, row.get(2)?]))
+        })?
+        .collect()
 }
 
-/// The user of this primary key. Django writes a UUID with dashes into sessions and without them
-/// into the table.
-pub fn user(
+/// The sessions of these keys, but for those that have run out. A file without Django's session
+/// table has no sessions.
+pub fn sessions(db: &Connection, keys: &[String]) -> rusqlite::Result<Vec<SessionRow>> {
+    if !db.table_exists(None, "django_session")? {
+        return Ok(Vec::new());
+    }
+    let sql = format!(
+        "SELECT session_key, session_data, expire_date FROM django_session \
+         WHERE session_key IN ({}) AND expire_date > ?",
+        places(keys.len())
+    );
+    let now = to_sqlite(Timestamp::now());
+    let values = params_from_iter(keys.iter().chain([&now]));
+    db.prepare_cached(&sql)?
+        .query_map(values, |row| {
+            Ok(SessionRow {
+                key: row.get(0)?,
+                data: row.get(1)?,
+                expires: time_at(row, 2)?,
+            })
+        })?
+        .collect()
+}
+
+/// The users of these primary keys. Django writes a UUID with dashes into sessions and without
+/// them into the table.
+pub fn users(
     db: &Connection,
     columns: &DjangoSession,
-    id: &str,
-    bare_id: &str,
-) -> rusqlite::Result<Option<UserRow>> {
-    db.prepare_cached(&users::sql(columns, '"', "TEXT", "?1, ?2"))?
-        .query_row([id, bare_id], |row| {
+    ids: &[String],
+) -> rusqlite::Result<Vec<UserRow>> {
+    let keys = ids.iter().flat_map(|id| [id.clone(), bare(id)]);
+    db.prepare_cached(&users::sql(columns, '"', "TEXT", &places(2 * ids.len())))?
+        .query_map(params_from_iter(keys), |row| {
             Ok(users::row([
                 row.get(0)?,
                 row.get(1)?,
                 row.get(2)?,
                 row.get(3)?,
             ]))
-        })
-        .optional()
+        })?
+        .collect()
+}
+
+/// So many places for values, as SQL.
+fn places(count: usize) -> String {
+    vec!["?"; count].join(", ")
 }

@@ -21,7 +21,7 @@ const CONVERSATION: &str =
 const MESSAGE: &str = "id, conversation_id, sender_id, content, message_type, created_at, \
                        updated_at, is_deleted";
 
-fn uuid_at(row: &Row<'_>, index: usize) -> rusqlite::Result<Uuid> {
+pub fn uuid_at(row: &Row<'_>, index: usize) -> rusqlite::Result<Uuid> {
     let text = row.get_ref(index)?.as_str()?;
     Uuid::try_parse(text).map_err(|error| unreadable(index, error))
 }

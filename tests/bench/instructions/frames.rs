@@ -70,7 +70,7 @@ pub fn fan_out() -> Go {
             Vital::default(),
         ));
         let fan_out = Arc::clone(&hub);
-        tokio::spawn(async move { fan_out.run().await });
+        tokio::spawn(async move { fan_out.run(Box::new(|_| ())).await });
         for _ in 0..SOCKETS {
             let queue = Arc::new(Queue::new(Limits {
                 frames: 16,

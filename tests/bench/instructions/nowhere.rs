@@ -115,11 +115,18 @@ impl Store for Nowhere {
         Err(StoreError::Closed)
     }
 
-    async fn session(&self, _: String) -> Result<Option<SessionRow>, StoreError> {
+    async fn active_participants(
+        &self,
+        _: &[Uuid],
+    ) -> Result<Vec<(Uuid, [String; 2])>, StoreError> {
         Err(StoreError::Closed)
     }
 
-    async fn user(&self, _: &DjangoSession, _: &str) -> Result<Option<UserRow>, StoreError> {
+    async fn sessions(&self, _: &[String]) -> Result<Vec<SessionRow>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn users(&self, _: &DjangoSession, _: &[String]) -> Result<Vec<UserRow>, StoreError> {
         Err(StoreError::Closed)
     }
 

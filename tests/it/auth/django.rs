@@ -318,6 +318,62 @@ async fn a_session_is_remembered_for_a_while_and_no_longer() {
     .await;
 }
 
+#[tokio::test]
+async fn a_socket_is_closed_when_its_session_ends_early() {
+    let Some(django) = Django::prepared(&[], &[]).await else {
+        return;
+    };
+    let cookies = django.says(&[LOG_IN, IN_DATABASE].concat()).await;
+    let recheck = [
+        ("auth.recheck_s", "1"),
+        ("auth.django_session.cache_s", "3600"),
+    ];
+    let settings = [&BY_SESSION[..], &recheck].concat();
+    let server = Server::on(django.directory.clone(), &settings).await;
+    let body = json!({"participant1_id": "alice", "participant2_id": "bob"});
+    let made = ask(
+        &server,
+        &cookies["alice"],
+        "POST",
+        "conversations/",
+        Some(&body),
+    )
+    .await;
+    let path = path_of(made.json()["id"].as_str().unwrap());
+    let open = async |cookie: &Value| {
+        let header = format!("Cookie: sessionid={}\r\n", cookie.as_str().unwrap());
+        Socket::try_open(server.connect().await, &path, &header).await
+    };
+    let opened = [&cookies["alice"], &cookies["large"], &cookies["bob"]].map(open);
+    let mut sockets = Vec::new();
+    for socket in opened {
+        let mut socket = socket.await.ok().unwrap();
+        socket.history().await;
+        sockets.push(socket);
+    }
+    // A logout, then a new password.
+    let logout = format!(
+        "DELETE FROM django_session WHERE session_key = {}",
+        cookies["alice"]
+    );
+    let logout = logout.replace('"', "'");
+    django.directory.open().execute_batch(&logout).unwrap();
+    assert_eq!(sockets[0].close_code().await, 4401);
+    assert_eq!(
+        open(&cookies["alice"]).await.err().unwrap().status,
+        403,
+        "not remembered"
+    );
+    sockets[1].works().await;
+    assert_eq!(sockets[2].heard().await, "still here");
+    let changed = "UPDATE auth_user SET password = 'md5$salt$new' WHERE username = 'alice'";
+    django.directory.open().execute_batch(changed).unwrap();
+    assert_eq!(sockets[1].close_code().await, 4401);
+    let typing = json!({"type": "typing", "user_id": "bob"});
+    sockets[2].send(&typing).await;
+    assert_eq!(sockets[2].json().await["type"], "typing_status");
+}
+
 /// A status, cookies, and more headers.
 type Case<'a> = (u16, &'a str, Vec<(&'a str, &'a str)>);
 

@@ -27,5 +27,5 @@ fn every_row_of_the_security_lists_is_held_by_a_test_that_exists() {
         }
         held += 1;
     }
-    assert_eq!(held, 44, "rows");
+    assert_eq!(held, 45, "rows");
 }

@@ -157,6 +157,28 @@ async fn what_django_serves_is_refused_as_here() {
 }
 
 #[tokio::test]
+async fn a_socket_that_django_serves_is_closed_when_its_rights_end() {
+    let pair = pair(&[("auth.recheck_s", "1")]).await;
+    let path = format!("/ws/chat/{}/", pair.conversation);
+    let mut sockets = Vec::new();
+    for user in ["alice", "bob"] {
+        let connection = pair.server.connect().await;
+        let socket = Socket::try_open(connection, &path, &bearer_line(user)).await;
+        sockets.push(socket.unwrap_or_else(|refusal| panic!("{refusal:?}")));
+    }
+    let swap = "UPDATE conversations SET participant1_id = 'carol' WHERE participant1_id = 'alice'";
+    pair.server.directory.open().execute_batch(swap).unwrap();
+    assert_eq!(sockets[0].close_code().await, 1008);
+    sockets[0].ended().await;
+    let order = chatferry::auth::sockets::Disconnect {
+        user: Some("bob".to_owned()),
+        conversation: None,
+    };
+    pair.server.app.auth.disconnect(&order);
+    assert_eq!(sockets[1].close_code().await, 1008);
+}
+
+#[tokio::test]
 async fn what_the_policy_admits_reaches_django_whole() {
     let pair = pair(&[]).await;
     for path in READS {

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::instance::Redis;
-use crate::support::{Directory, Process, Server, process::run, soon, until};
+use crate::{
+    auth::{token::BY_SECRET, wire::Caller},
+    support::{Directory, Process, Server, process::run, soon, until},
+};
 
 /// A server on this Redis whose database others may share.
 async fn server(redis: &Redis, directory: &Arc<Directory>, backend: &str) -> Server {
@@ -84,6 +87,88 @@ async fn a_socket_opens_without_redis_and_readyz_tells_who_is_missing() {
     one.send(&json!({"type": "typing", "user_id": "a", "is_typing": true}))
         .await;
     assert_eq!(other.json().await["type"], "typing_status");
+}
+
+#[tokio::test]
+async fn an_order_closes_sockets_on_every_server_whoever_gives_it() {
+    for backend in ["redis", "redis_pubsub"] {
+        let Some(redis) = Redis::start().await else {
+            return;
+        };
+        let directory = Arc::new(Directory::new());
+        let mut servers = Vec::new();
+        for _ in 0..2 {
+            let url = redis.url();
+            let layer = [("layer.backend", backend), ("layer.hosts", url.as_str())];
+            let settings = [&BY_SECRET[..], &layer].concat();
+            servers.push(Server::on(Arc::clone(&directory), &settings).await);
+        }
+        let alice = Caller::known(&servers[0], "alice");
+        let id = alice.conversation_of("alice", "bob").await;
+        let open = async |user: &str| {
+            let mut sockets = Vec::new();
+            for server in &servers {
+                let socket = Caller::known(server, user).socket(&id).await;
+                let mut socket = socket.ok().unwrap();
+                socket.history().await;
+                sockets.push(socket);
+            }
+            sockets
+        };
+        let backend = format!("layer.backend={backend}");
+        let hosts = format!("layer.hosts={}", redis.url());
+        let order = async |order: &[&str]| {
+            let settings = ["--set", &backend, "--set", &hosts];
+            let done = run(&directory, &[order, &settings].concat()).await;
+            assert_eq!((done.code, done.stderr.as_str()), (0, ""));
+        };
+        let mut bobs = open("bob").await;
+        for as_django_does in [false, true] {
+            let mut sockets = open("alice").await;
+            if as_django_does {
+                let event =
+                    r#"{"type": "chatferry.control", "order": "disconnect", "user": "alice"}"#;
+                order(&["layer", "send", "chatferry-control", event]).await;
+            } else {
+                order(&["disconnect", "--user", "alice"]).await;
+            }
+            for socket in &mut sockets {
+                assert_eq!(socket.close_code().await, 1008, "{backend}");
+            }
+        }
+        let typing = json!({"type": "typing", "user_id": "bob"});
+        bobs[0].send(&typing).await;
+        for socket in &mut bobs {
+            assert_eq!(socket.json().await["type"], "typing_status");
+        }
+        order(&["disconnect", "--conversation", &id]).await;
+        for socket in &mut bobs {
+            assert_eq!(socket.close_code().await, 1008, "{backend}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_disconnect_that_reaches_nobody_says_so() {
+    let directory = Directory::new();
+    let alone = run(&directory, &["disconnect", "--user", "alice"]).await;
+    assert_eq!(alone.code, 1);
+    assert!(alone.stderr.contains("layer.backend = redis"), "{alone:?}");
+    let nobody = run(&directory, &["disconnect"]).await;
+    assert_eq!(nobody.code, 2, "{nobody:?}");
+    let away = ["layer.backend=redis", "layer.hosts=redis://127.0.0.1:1/0"];
+    let order = [
+        "disconnect",
+        "--user",
+        "alice",
+        "--set",
+        away[0],
+        "--set",
+        away[1],
+    ];
+    let away = run(&directory, &order).await;
+    assert_eq!(away.code, 1);
+    assert!(away.stderr.contains("start Redis"), "{away:?}");
 }
 
 #[tokio::test]

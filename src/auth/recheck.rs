@@ -1,0 +1,134 @@
+//! The rights of open sockets, looked at again every `auth.recheck_s`: whether the session is still
+//! its user's, whether the token was taken back, whether the conversation is active, and whether
+//! the user takes part in it.
+//!
+//! One query answers for [`BATCH`] sockets, and one batch is asked for after the other: looking
+//! takes at most one connection of the store's pool, however many sockets there are.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::time::sleep;
+use uuid::Uuid;
+
+use super::{
+    Auth,
+    policy::Caller,
+    sockets::{Disconnect, Ended, OpenSocket},
+};
+use crate::store::StoreError;
+
+/// Sockets whose rights are asked for together.
+const BATCH: usize = 500;
+
+impl Auth {
+    /// Looks again every so often, until the process ends.
+    pub async fn recheck(self: Arc<Self>, every: Duration) {
+        loop {
+            sleep(every).await;
+            for some in self.sockets.known().chunks(BATCH) {
+                if let Err(error) = self.look_again(some).await {
+                    tracing::warn!(%error, "the rights of open sockets could not be looked at");
+                }
+            }
+        }
+    }
+
+    /// Ends the rights of those that would not be admitted now.
+    async fn look_again(&self, sockets: &[Arc<OpenSocket>]) -> Result<(), StoreError> {
+        let users = self.users_of_sessions(sockets).await?;
+        let revoked = self.revoked_tokens(sockets).await;
+        let active = self.active_conversations(sockets).await?;
+        for socket in sockets {
+            let is_known = socket
+                .session
+                .as_ref()
+                .is_none_or(|session| users.get(session.expose()) == socket.user.as_ref())
+                && socket.token_id().is_none_or(|id| !revoked.contains(&id));
+            let is_admitted = socket.caller == Caller::Anybody
+                || active
+                    .get(&socket.conversation_id)
+                    .is_some_and(|[one, two]| socket.caller.takes_part([one, two]));
+            if !is_known {
+                self.end(socket, Ended::Unknown);
+            } else if !is_admitted {
+                self.metrics.policy_denied("stay");
+                self.end(socket, Ended::Refused);
+            }
+        }
+        Ok(())
+    }
+
+    /// Who is known by the sessions that the sockets were opened with.
+    async fn users_of_sessions(
+        &self,
+        sockets: &[Arc<OpenSocket>],
+    ) -> Result<HashMap<String, Arc<str>>, StoreError> {
+        let sessions = sockets.iter().filter_map(|it| it.session.as_ref());
+        let cookies: HashSet<&str> = sessions.map(|it| it.expose()).collect();
+        match self.sessions() {
+            Some(sessions) if !cookies.is_empty() => {
+                let cookies: Vec<&str> = cookies.into_iter().collect();
+                sessions.users(&*self.store, &cookies).await
+            }
+            _ => Ok(HashMap::new()),
+        }
+    }
+
+    /// Those of the sockets' tokens that were taken back, as far as that can be found out now.
+    async fn revoked_tokens(&self, sockets: &[Arc<OpenSocket>]) -> HashSet<Arc<str>> {
+        let ids: HashSet<Arc<str>> = sockets.iter().filter_map(|it| it.token_id()).collect();
+        let texts: Vec<&str> = ids.iter().map(|id| &**id).collect();
+        let Some(tokens) = self.tokens() else {
+            return HashSet::new();
+        };
+        match tokens.revoked(&texts).await {
+            Ok(revoked) => revoked.into_iter().map(Arc::from).collect(),
+            Err(error) => {
+                tracing::warn!(%error, "the tokens of open sockets could not be looked at");
+                HashSet::new()
+            }
+        }
+    }
+
+    /// The participants of the conversations that are active, as far as a policy asks for them.
+    async fn active_conversations(
+        &self,
+        sockets: &[Arc<OpenSocket>],
+    ) -> Result<HashMap<Uuid, [String; 2]>, StoreError> {
+        let held = sockets.iter().filter(|it| it.caller != Caller::Anybody);
+        let ids: HashSet<Uuid> = held.map(|it| it.conversation_id).collect();
+        if ids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let ids: Vec<Uuid> = ids.into_iter().collect();
+        let active = self.store.active_participants(&ids).await?;
+        Ok(active.into_iter().collect())
+    }
+
+    fn end(&self, socket: &OpenSocket, why: Ended) {
+        let user = socket.user.as_deref();
+        let conversation_id = socket.conversation_id;
+        tracing::info!(user, %conversation_id, ?why, "the rights of a socket have ended");
+        if why == Ended::Unknown
+            && let (Some(sessions), Some(user)) = (self.sessions(), user)
+        {
+            sessions.forget(user);
+        }
+        socket.end(why);
+    }
+
+    /// Does as an order says, whether it came from another process or from Django. What is
+    /// remembered of the user's sessions is forgotten: they are looked up when the user comes back.
+    pub fn disconnect(&self, order: &Disconnect) {
+        if let (Some(sessions), Some(user)) = (self.sessions(), &order.user) {
+            sessions.forget(user);
+        }
+        let sockets = self.sockets.disconnect(order);
+        let Disconnect { user, conversation } = order;
+        tracing::info!(user, ?conversation, sockets, "disconnected by an order");
+    }
+}

@@ -186,8 +186,9 @@ impl Jwt {
         };
         let now = since_1970().as_secs();
         let exp = time_in(claims, "exp").ok_or_else(|| bad("no time to run out at"))?;
+        let end = self.end_of_life(exp, time_in(claims, "iat"), now)?;
         // The leeway that a token is still taken in is left to its socket too.
-        let until = exp.saturating_add(self.settings.leeway_s);
+        let until = end.saturating_add(self.settings.leeway_s);
         // The crate takes it for good in that very second, when its socket has been closed.
         if until <= now {
             return Err(Denied::ExpiredToken);
@@ -198,6 +199,24 @@ impl Jwt {
             token_id,
             by_cookie,
         })
+    }
+
+    /// When a token runs out that says `exp`, or before that if it would live for too long. All are
+    /// seconds since 1970.
+    fn end_of_life(&self, exp: u64, issued: Option<u64>, now: u64) -> Result<u64, Denied> {
+        let most = match self.settings.max_life_s {
+            0 => return Ok(exp),
+            most => most,
+        };
+        match issued {
+            // Else it would be young for ever.
+            Some(issued) if issued > now.saturating_add(self.settings.leeway_s) => {
+                Err(bad("issued at a time that is still to come"))
+            }
+            Some(issued) => Ok(exp.min(issued.saturating_add(most))),
+            None if exp <= now.saturating_add(most) => Ok(exp),
+            None => Err(bad("a life past auth.jwt.max_life_s, and no time of issue")),
+        }
     }
 
     /// Whether the keys can be had; for [`crate::cli`]'s check.

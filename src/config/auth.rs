@@ -95,6 +95,9 @@ settings! {
         /// The claim that holds the user's id, a text or a whole number: `user_id` for Django
         /// simplejwt.
         user_claim: String = "sub",
+        /// Seconds that a token is good for at most after it was issued (`iat`), whatever its `exp`
+        /// says. One without an `iat` is refused if it has longer to go. 0: as long as it says.
+        max_life_s: u64 = 0 in 0..=315_360_000,
         /// Tokens are taken back by a key in the first Redis of `layer.hosts` that is called this
         /// and the token's `jti`, as `revoked:` and `3f2a…`; its value does not matter. It is
         /// looked for with each token that is shown, and for open sockets every `auth.recheck_s`.

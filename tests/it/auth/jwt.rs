@@ -333,6 +333,43 @@ async fn a_socket_without_a_token_is_refused_by_status_or_by_close_code() {
 }
 
 #[tokio::test]
+async fn a_token_lives_no_longer_than_the_settings_allow() {
+    let bounds = [("auth.jwt.max_life_s", "7200"), ("auth.jwt.leeway_s", "0")];
+    let server = Server::with(&[&BY_SECRET[..], &bounds].concat()).await;
+    let id = made(&server).await;
+    let day = now() + 86_400;
+    let status = async |claims: Value| {
+        let path = format!("{}?token={}", path_of(&id), Key::secret().token(&claims));
+        server.send(handshake(&path, "")).await.status
+    };
+    for (claims, expected) in [
+        (json!({"sub": "alice", "exp": day, "iat": now() - 300}), 101),
+        (
+            json!({"sub": "alice", "exp": day, "iat": now() - 7201}),
+            401,
+        ),
+        (json!({"sub": "alice", "exp": day, "iat": day}), 401),
+        (json!({"sub": "alice", "exp": now() + 300}), 101),
+        (json!({"sub": "alice", "exp": day}), 401),
+        (
+            json!({"sub": "alice", "exp": now() - 1, "iat": now() - 2}),
+            401,
+        ),
+    ] {
+        assert_eq!(status(claims.clone()).await, expected, "{claims}");
+    }
+    // And its socket no longer than that.
+    let ends = now() + 20;
+    let claims = json!({"sub": "alice", "exp": day, "iat": ends - 7200});
+    let path = format!("{}?token={}", path_of(&id), Key::secret().token(&claims));
+    let socket = Socket::try_open(server.connect().await, &path, "").await;
+    let mut socket = socket.unwrap_or_else(|refusal| panic!("{refusal:?}"));
+    socket.history().await;
+    assert_eq!(socket.close_code().await, 4401);
+    assert!(now() >= ends, "not before");
+}
+
+#[tokio::test]
 async fn a_socket_is_closed_when_its_token_runs_out() {
     let leeway = [("auth.jwt.leeway_s", "0")];
     let server = Server::with(&[&BY_SECRET[..], &leeway].concat()).await;

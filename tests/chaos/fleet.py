@@ -1,6 +1,7 @@
 """The servers of a run: Chatferry and Django processes, one database, Redis, and a link for each pair of them that talk."""
 
 import asyncio
+import contextlib
 import json
 import sys
 import time
@@ -80,11 +81,25 @@ class Fleet:
             }
         return Process(server, [self.binary, "serve"], self.directory, environment)
 
-    async def start(self):
-        await asyncio.gather(self.database.start(), self.redis.start())
-        for link in self.links.values():
-            await link.open()
-        await asyncio.to_thread(self.migrate)
+    @contextlib.asynccontextmanager
+    async def started(self):
+        """Starts everything. What has started ends with the block, the last first, even if the rest does not start."""
+        async with contextlib.AsyncExitStack() as ends:
+            ends.enter_context(self.events)
+            ends.enter_context(self.ends)
+            for part in (self.database, self.redis):
+                ends.callback(part.end)
+                await part.start()
+            for link in self.links.values():
+                await link.open()
+                ends.push_async_callback(link.close)
+            await asyncio.to_thread(self.migrate)
+            for process in self.processes.values():
+                ends.callback(process.end)
+            await self.start_processes()
+            yield
+
+    async def start_processes(self):
         for server in self.plan.chatferries:
             self.processes[server].start()
             await self.is_ready(server, "/readyz")
@@ -107,7 +122,7 @@ class Fleet:
             if await status(self.ports[server], path) == 200:
                 return
             await asyncio.sleep(0.1)
-        raise RuntimeError(f"{server} does not start: {self.processes[server].log_end()}")
+        raise shell.Failed(f"{server} does not start: {self.processes[server].log_end()}")
 
     def begin(self):
         """The clock of all logs starts."""
@@ -153,16 +168,6 @@ class Fleet:
             for line in self.processes[server].log.read_text(errors="replace").splitlines():
                 if "panicked" in line:
                     self.complain(f"{server}: {line}")
-
-    async def end(self):
-        for link in self.links.values():
-            await link.close()
-        for process in self.processes.values():
-            process.end()
-        self.redis.end()
-        self.database.end()
-        self.events.close()
-        self.ends.close()
 
 
 async def status(port, path):

@@ -112,7 +112,7 @@ def one(options):
         return BROKE
     verdict |= {"seed": plan.seed, "headline": plan.headline()}
     failed = is_bad(options, verdict)
-    if failed and not options.sabotage:
+    if (failed or verdict["counts"]) and not options.sabotage:
         directory = keep(options, plan, directory)
     verdict["directory"] = str(directory)
     say(json.dumps(verdict, ensure_ascii=False) if options.json else report(verdict))

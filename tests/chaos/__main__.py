@@ -108,9 +108,9 @@ def one(options):
         verdict = asyncio.run(runs.run(plan, options.binary, directory, options))
     except (shell.Failed, shell.Skipped, StartError) as reason:
         print(f"{plan.headline()} broke: {reason}", *getattr(reason, "details", ()), sep="\n", file=sys.stderr)
-        print(f"its files: {keep(options, plan, directory)}", file=sys.stderr)
+        print(f"its files: {keep(options, plan, directory)}\nagain: {again(options, plan)}", file=sys.stderr)
         return BROKE
-    verdict |= {"seed": plan.seed, "headline": plan.headline()}
+    verdict |= {"seed": plan.seed, "headline": plan.headline(), "again": again(options, plan)}
     failed = is_bad(options, verdict)
     if (failed or verdict["counts"]) and not options.sabotage:
         directory = keep(options, plan, directory)
@@ -127,6 +127,13 @@ def keep(options, plan, directory):
     shutil.rmtree(kept, ignore_errors=True)
     shutil.copytree(directory, kept, ignore=shutil.ignore_patterns("disk"))
     return kept
+
+
+def again(options, plan):
+    """The command that makes this plan again."""
+    only = ("--only", *options.only) if options.only else ()
+    faults = (*only, *["--calm"] * options.calm)
+    return " ".join(("tests/run chaos", plan.options(), *faults))
 
 
 def is_bad(options, verdict):
@@ -150,7 +157,8 @@ def outcome(verdict):
     found = verdict["counts"] | ({"complaints": len(verdict["complaints"])} if verdict["complaints"] else {})
     figures = verdict["figures"]
     head = f"{verdict['headline']}: {figures['stored']} stored, {figures['frames']} frames, {settled}"
-    return f"{head}; violations: {found or 0}" + (f" ({verdict['directory']})" if found else "")
+    kept = f"\n    files: {verdict['directory']}\n    again: {verdict['again']}"
+    return f"{head}; violations: {found or 0}" + (kept if found else "")
 
 
 def many(options):

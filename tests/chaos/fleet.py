@@ -5,6 +5,7 @@ import contextlib
 import json
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import databases
@@ -125,8 +126,9 @@ class Fleet:
         raise shell.Failed(f"{server} does not start: {self.processes[server].log_end()}")
 
     def begin(self):
-        """The clock of all logs starts."""
+        """The clock of all logs starts. Those of the processes have the time of day, which is noted."""
         self.began = time.monotonic()
+        self.note("began", datetime.now(UTC).isoformat(timespec="milliseconds"))
 
     def ready(self):
         """The clock of the plan starts: its faults are made on sockets that are open."""

@@ -19,6 +19,12 @@ class Plans(unittest.TestCase):
         self.assertEqual(plan.make(11, 40).text(), plan.make(11, 40).text())
         self.assertNotEqual(plan.make(11, 40).text(), plan.make(12, 40).text())
 
+    def test_the_options_of_a_plan_make_it_again(self):
+        for seed in range(1, 50):
+            made = plan.make(seed, 40)
+            again = plan.make(seed, made.seconds, made.backend, made.database, made.redis, made.django)
+            self.assertEqual(made.text(), again.text())
+
     def test_an_option_changes_nothing_else_of_the_setting(self):
         free, bound = plan.make(11, 40), plan.make(11, 40, backend="redis")
         self.assertEqual((free.database, free.redis, free.django), (bound.database, bound.redis, bound.django))

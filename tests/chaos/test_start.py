@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 from pathlib import Path
 
@@ -16,6 +18,8 @@ import shell
 
 #: Bytes of the path of a Unix socket.
 LONGEST_SOCKET = 107
+#: Bound for what should take seconds.
+PATIENCE_S = 300
 
 
 def deep_directory():
@@ -57,21 +61,30 @@ class BrokenStart(unittest.TestCase):
         file.chmod(0o755)
         return file
 
+    def start(self, seeds, binary, **setting):
+        """A run, which writes into `scratch` alone."""
+        command = (sys.executable, HERE.parent, "--binary", binary, seeds, "0", "--redis", "one", "--no-django")
+        options = [part for name, value in setting.items() for part in (f"--{name}", value)]
+        environment = {**os.environ, "TMPDIR": str(self.scratch), "PATH": f"{self.programs}:{os.environ['PATH']}"}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        process = subprocess.Popen((*command, *options), env=environment, **pipes)
+        self.addCleanup(process.kill)
+        return process
+
     def run_breaks(self, binary, saying, **setting):
         """Runs it for one seed alone and as one of many."""
         for seeds in ("--seed", "--seeds"):
-            command = (sys.executable, HERE.parent, "--binary", binary, seeds, "0", "--redis", "one", "--no-django")
-            options = [part for name, value in setting.items() for part in (f"--{name}", value)]
-            environment = {**os.environ, "TMPDIR": str(self.scratch), "PATH": f"{self.programs}:{os.environ['PATH']}"}
-            done = subprocess.run(
-                (*command, *options), env=environment, capture_output=True, text=True, check=False, timeout=300
-            )
-            self.assertNotEqual(done.returncode, 0)
-            self.assertIn(saying, done.stdout + done.stderr)
-            self.assertNotIn("Traceback", done.stdout + done.stderr)
-            self.assertEqual(mounted_below(self.scratch), [])
-            self.assertEqual(list(self.scratch.iterdir()), [])
-            self.assertEqual(self.processes_below_scratch(), [])
+            process = self.start(seeds, binary, **setting)
+            output, _ = process.communicate(timeout=PATIENCE_S)
+            self.assertNotEqual(process.returncode, 0)
+            self.assertIn(saying, output)
+            self.assertNotIn("Traceback", output)
+            self.leaves_nothing()
+
+    def leaves_nothing(self):
+        self.assertEqual(mounted_below(self.scratch), [])
+        self.assertEqual(list(self.scratch.iterdir()), [])
+        self.assertEqual(self.processes_below_scratch(), [])
 
     def processes_below_scratch(self):
         """Command lines that name the run's directory."""
@@ -96,6 +109,20 @@ class BrokenStart(unittest.TestCase):
     def test_a_redis_that_ends_at_once(self):
         self.program("redis-server", "echo no memory today; exit 3")
         self.run_breaks(self.program("chatferry", "exit 0"), "redis does not answer: no memory today", database="sqlite")
+
+    def test_a_run_that_is_terminated_leaves_nothing(self):
+        binary = self.program("chatferry", '[ "$1" = migrate ] || exec sleep 1000')
+        for seeds in ("--seed", "--seeds"):
+            process = self.start(seeds, binary, database="mariadb")
+            deadline = time.monotonic() + PATIENCE_S
+            while not list(self.scratch.glob("**/chatferry-0.log")):
+                self.assertIsNone(process.poll())
+                self.assertLess(time.monotonic(), deadline)
+                time.sleep(0.05)
+            process.terminate()
+            process.communicate(timeout=PATIENCE_S)
+            self.assertEqual(process.returncode, 128 + signal.SIGTERM)
+            self.leaves_nothing()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Servers that are sabotaged in five ways are found out, each for what it does; one that is not is found to be well.
+"""The checker finds each of five sabotaged servers by its violation, and nothing on a server without sabotage.
 
 Needs CHATFERRY_BINARY, and the packages of the reference, the kit and the clients."""
 
@@ -46,9 +46,12 @@ class Sabotage(unittest.TestCase):
         self.assertGreater(figures["frames"], figures["sent"])
 
     def test_five_sabotaged_servers_of_five_are_found(self):
+        found = {kind: self.lying[kind]["counts"] for kind in FOUND}
         for kind, expected in FOUND.items():
             with self.subTest(kind):
-                self.assertLessEqual(expected, set(self.lying[kind]["counts"]))
+                self.assertLessEqual(expected, set(found[kind]))
+        count = sum(FOUND[kind] <= set(counts) for kind, counts in found.items())
+        print(f"\nsabotage found: {count} of {len(FOUND)}; {found}", flush=True)
 
 
 if __name__ == "__main__":

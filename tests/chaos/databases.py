@@ -1,4 +1,4 @@
-"""Databases that fail on purpose: killed, paused, read-only, with a full disk, or locked by somebody else.
+"""Databases that fail on purpose: killed, paused, read-only, with a full disk, or locked by another program.
 
 Each lives on a file system of its own in memory, which can be filled. Where none may be mounted there is no
 full disk, and the run says so.
@@ -94,7 +94,7 @@ class Sqlite:
 
     @contextlib.asynccontextmanager
     async def locked(self):
-        """Somebody else writes, and does not come to an end."""
+        """Another program holds a write transaction."""
         connection = sqlite3.connect(self.file, timeout=10, isolation_level=None, check_same_thread=False)
         try:
             await asyncio.to_thread(connection.execute, "BEGIN IMMEDIATE")

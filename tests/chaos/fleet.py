@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import re
 import sys
 import time
 from datetime import UTC, datetime
@@ -17,6 +18,8 @@ from servers import PATIENT, REFERENCE, free_port, migrate_reference
 
 START_S = 120
 DRAIN_S = 2
+#: Of the log of a Chatferry process.
+SWEPT = re.compile(r"no event came for messages .*messages=(\d+)")
 FAKETIME = next(iter(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")), None)
 
 
@@ -166,10 +169,15 @@ class Fleet:
                     process.start()
 
     def read_logs(self):
+        """Complains of panics. Returns the messages that no event came for, which only a sweep of the tables found."""
+        swept = 0
         for server in self.plan.chatferries:
             for line in self.processes[server].log.read_text(errors="replace").splitlines():
                 if "panicked" in line:
                     self.complain(f"{server}: {line}")
+                if found := SWEPT.search(line):
+                    swept += int(found[1])
+        return swept
 
 
 async def status(port, path):

@@ -37,7 +37,7 @@ async def run(plan, binary, directory, options):
     fleet = Fleet(plan, binary, directory)
     async with fleet.started():
         outcome = await play(fleet, options)
-        fleet.read_logs()
+        outcome["swept"] = fleet.read_logs()
     return check(directory) | outcome | {"complaints": fleet.complaints}
 
 

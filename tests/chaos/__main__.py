@@ -8,7 +8,6 @@ import argparse
 import asyncio
 import json
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -24,9 +23,12 @@ import plan as plans  # noqa: E402
 import run as runs  # noqa: E402
 import sabotage  # noqa: E402
 import shell  # noqa: E402
+from servers import StartError, tied  # noqa: E402
 
 #: Beyond the seconds of a run and its bound to settle: start and end, on a machine that is busy.
 SPARE_S = 600
+#: Exit code of a run that could not be made.
+BROKE = 2
 
 
 def arguments():
@@ -68,6 +70,8 @@ def arguments():
     options = parser.parse_args()
     if options.keep and options.keep.exists() and any(options.keep.iterdir()):
         parser.error(f"{options.keep} is not empty")
+    if options.django and options.redis in ("three", "sentinel"):
+        parser.error("the original beside it knows one Redis only: --django goes with --redis one")
     options.calm = options.calm or bool(options.sabotage)
     return options
 
@@ -100,17 +104,36 @@ def one(options):
     directory = options.keep or Path(tempfile.mkdtemp(prefix=f"chaos-{plan.seed}-", dir=shell.scratch()))
     directory.mkdir(parents=True, exist_ok=True)
     directory.chmod(0o755)
-    verdict = asyncio.run(runs.run(plan, options.binary, directory, options))
-    verdict |= {"seed": plan.seed, "headline": plan.headline()}
+    try:
+        verdict = asyncio.run(runs.run(plan, options.binary, directory, options))
+    except (shell.Failed, shell.Skipped, StartError) as reason:
+        print(f"{plan.headline()} broke: {reason}", *getattr(reason, "details", ()), sep="\n", file=sys.stderr)
+        print(f"its files: {keep(options, plan, directory)}\nagain: {again(options, plan)}", file=sys.stderr)
+        return BROKE
+    verdict |= {"seed": plan.seed, "headline": plan.headline(), "again": again(options, plan)}
     failed = is_bad(options, verdict)
-    if failed and not options.keep and not options.sabotage:
-        kept = shell.KEPT / "chaos" / f"seed-{plan.seed}"
-        shutil.rmtree(kept, ignore_errors=True)
-        shutil.copytree(directory, kept, ignore=shutil.ignore_patterns("disk"))
-        directory = kept
+    if (failed or verdict["counts"]) and not options.sabotage:
+        directory = keep(options, plan, directory)
     verdict["directory"] = str(directory)
     say(json.dumps(verdict, ensure_ascii=False) if options.json else report(verdict))
     return 1 if failed else 0
+
+
+def keep(options, plan, directory):
+    """Returns the place in which the files of a run outlive it."""
+    if options.keep:
+        return directory
+    kept = shell.KEPT / "chaos" / f"seed-{plan.seed}"
+    shutil.rmtree(kept, ignore_errors=True)
+    shutil.copytree(directory, kept, ignore=shutil.ignore_patterns("disk"))
+    return kept
+
+
+def again(options, plan):
+    """The command that makes this plan again."""
+    only = ("--only", *options.only) if options.only else ()
+    faults = (*only, *["--calm"] * options.calm)
+    return " ".join(("tests/run chaos", plan.options(), *faults))
 
 
 def is_bad(options, verdict):
@@ -133,18 +156,23 @@ def outcome(verdict):
     settled = f"settled after {verdict['settled_s']} s" if verdict["settled_s"] is not None else "not settled"
     found = verdict["counts"] | ({"complaints": len(verdict["complaints"])} if verdict["complaints"] else {})
     figures = verdict["figures"]
-    head = f"{verdict['headline']}: {figures['stored']} stored, {figures['frames']} frames, {settled}"
-    return f"{head}; violations: {found or 0}" + (f" ({verdict['directory']})" if found else "")
+    swept = f", {verdict['swept']} found by sweeps" if verdict["swept"] else ""
+    head = f"{verdict['headline']}: {figures['stored']} stored, {figures['frames']} frames, {settled}{swept}"
+    kept = f"\n    files: {verdict['directory']}\n    again: {verdict['again']}"
+    return f"{head}; violations: {found or 0}" + (kept if found else "")
 
 
 def many(options):
     """Each seed in a process of its own. Prints one line for each, then sums."""
     began = time.monotonic()
-    with ThreadPoolExecutor(options.jobs) as pool:
-        verdicts = []
+    pool, verdicts = ThreadPoolExecutor(options.jobs), []
+    try:
         for verdict in pool.map(lambda seed: in_process(options, seed), options.seeds):
             say(verdict.get("failed") or outcome(verdict))
             verdicts.append(verdict)
+    finally:
+        # On a signal no further run begins; `main` ends those that have begun.
+        pool.shutdown(wait=False, cancel_futures=True)
     good = [verdict for verdict in verdicts if "failed" not in verdict]
     kinds, by_setting, stored = Counter(), Counter(), sum(verdict["figures"]["stored"] for verdict in good)
     for verdict in good:
@@ -174,22 +202,21 @@ def in_process(options, seed):
     for name in ("only", "open"):
         if kinds := getattr(options, name):
             command += [f"--{name}", *kinds]
-    process = shell.start(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = shell.start(tied(command), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         out, err = process.communicate(timeout=options.seconds + options.settle_s + SPARE_S)
         return json.loads(out.splitlines()[-1])
-    except (subprocess.TimeoutExpired, ValueError, IndexError) as error:
-        said = "\n".join(err.splitlines()[-4:]) if isinstance(error, (ValueError, IndexError)) else str(error)
-        return {"seed": seed, "failed": f"seed {seed}: the run broke: {said}"}
+    except subprocess.TimeoutExpired as error:
+        return {"seed": seed, "failed": f"seed {seed} broke: {error}"}
+    except (ValueError, IndexError):
+        return {"seed": seed, "failed": f"seed {seed} broke:\n{err[-3000:]}"}
     finally:
         shell.stop(process)
 
 
 def main():
     options = arguments()
-    # So that servers are stopped however this ends.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    signal.signal(signal.SIGHUP, lambda *_: sys.exit(129))
+    shell.end_on_signals()
     try:
         return many(options) if options.seeds else one(options)
     finally:

@@ -157,7 +157,7 @@ def by_clock(run, rows, shown, overtaken):
 
 
 def complete_history(run, rows, where, since, messages, verdict):
-    """A history has all that anybody had seen before it was asked for."""
+    """A history holds every message that any client had seen before it was asked for."""
     have = {m.id for m in messages}
     found = (row for row in rows.values() if row["conversation_id"] == where.conversation and row["id"] not in have)
     lacking = (run.sent.get(record.key_of(row["content"])) for row in found)

@@ -72,7 +72,7 @@ class Speaker:
         return f"{self.name}/{self.number}{self.rng.choice(FILLERS)}"
 
     def next_reader(self):
-        """A reader's id that nobody else has, so that a receipt tells who asked for it."""
+        """A reader's id used once, so that a receipt shows which client asked for it."""
         self.marks += 1
         return f"{self.name}/r{self.marks}"
 

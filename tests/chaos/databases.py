@@ -1,4 +1,4 @@
-"""Databases that fail on purpose: killed, paused, read-only, with a full disk, or locked by somebody else.
+"""Databases that fail on purpose: killed, paused, read-only, with a full disk, or locked by another program.
 
 Each lives on a file system of its own in memory, which can be filled. Where none may be mounted there is no
 full disk, and the run says so.
@@ -6,6 +6,7 @@ full disk, and the run says so.
 
 import asyncio
 import contextlib
+import errno
 import os
 import shutil
 import sqlite3
@@ -24,6 +25,8 @@ from servers import free_port
 SERVER_SIZE, FILE_SIZE = "600m", "200m"
 #: Bytes that a full file system takes yet.
 SLACK = 1 << 16
+#: For a server to answer.
+TRIES, BETWEEN_TRIES_S = 600, 0.2
 #: Clients are not administrators, who may write to a read-only server.
 ACCOUNT = "".join(
     f"CREATE USER IF NOT EXISTS 'chat'@'{host}' IDENTIFIED BY '';\nGRANT ALL ON chat.* TO 'chat'@'{host}';\n"
@@ -41,8 +44,11 @@ class Disk:
 
     def __init__(self, directory, size):
         self.directory, self.size = Path(directory), size
+        self.mounted = False
+
+    def make(self):
         self.directory.mkdir(parents=True)
-        self.mounted = self._mount(f"size={size},mode=0755")
+        self.mounted = self._mount(f"size={self.size},mode=0755")
 
     def _mount(self, options):
         command = ("mount", "-t", "tmpfs", "-o", options, "chaos", self.directory)
@@ -78,7 +84,7 @@ class Sqlite:
         self.file = self.disk.directory / "chat.sqlite3"
 
     async def start(self):
-        pass
+        self.disk.make()
 
     def url(self, _port):
         return f"sqlite://{self.file}"
@@ -88,7 +94,7 @@ class Sqlite:
 
     @contextlib.asynccontextmanager
     async def locked(self):
-        """Somebody else writes, and does not come to an end."""
+        """Another program holds a write transaction."""
         connection = sqlite3.connect(self.file, timeout=10, isolation_level=None, check_same_thread=False)
         try:
             await asyncio.to_thread(connection.execute, "BEGIN IMMEDIATE")
@@ -104,42 +110,59 @@ class Sqlite:
 
 
 class Server:
-    """A database server: its files are copied from those made once for all runs, see `template`."""
+    """A database server: its files are copied from those made once for all runs, see `template`.
+
+    Clients use TCP. The path of a Unix socket has 107 bytes at most, which a run's directory may take alone.
+    """
 
     def __init__(self, directory):
         self.disk = Disk(directory / "disk", SERVER_SIZE)
         self.home = self.disk.directory
         self.port = free_port()
-        subprocess.run(("cp", "-a", f"{template(self.name, self.initialise)}/.", self.home), check=True)
-        # PostgreSQL insists on it.
-        (self.home / "data").chmod(0o700)
         self.process = Process("database", self.command(), directory)
 
     async def start(self):
+        self.disk.make()
+        await asyncio.to_thread(self.fill)
         self.process.start()
-        await self.answers()
+        for _ in range(TRIES):
+            if await self.answers():
+                return
+            if self.process.exit_code() is not None:
+                break
+            await asyncio.sleep(BETWEEN_TRIES_S)
+        raise shell.Failed(f"{self.name} does not start: {self.process.log_end()}")
+
+    def fill(self):
+        copy(template(self.name, self.initialise), self.home)
+        # PostgreSQL insists on it.
+        (self.home / "data").chmod(0o700)
 
     async def answers(self):
-        for _ in range(600):
-            try:
-                await asyncio.to_thread(self.rows, "SELECT 1")
-                return
-            except Exception:  # noqa: BLE001 - each driver has errors of its own
-                if self.process.exit_code() is not None:
-                    self.process.start()
-                await asyncio.sleep(0.2)
-        raise shell.Failed(f"the database does not answer: {self.process.log_end()}")
+        try:
+            await asyncio.to_thread(self.rows, "SELECT 1")
+        except Exception:  # noqa: BLE001 - each driver has errors of its own
+            return False
+        return True
 
     async def ensure_up(self):
-        """Starts it again if it ended by itself, as one does whose disk was full."""
-        await self.answers()
+        """Waits until it answers after a fault; starts it again if it ended by itself, as one does whose disk was full."""
+        for _ in range(TRIES):
+            if await self.answers():
+                return
+            if self.process.exit_code() is not None:
+                self.process.start()
+            await asyncio.sleep(BETWEEN_TRIES_S)
+        raise shell.Failed(f"{self.name} does not come back: {self.process.log_end()}")
 
     def rows(self, sql, *args):
         return tables.rows_of(self.admin_url, sql, args)
 
     def end(self):
-        self.process.end()
-        self.disk.remove()
+        try:
+            self.process.end()
+        finally:
+            self.disk.remove()
 
 
 class Mysql(Server):
@@ -163,10 +186,18 @@ class Mysql(Server):
     def initialise(cls, home):
         services.prepare(home, cls.program(), *services.mysql_options(home), *cls.small, "--initialize-insecure")
 
+    def fill(self):
+        super().fill()
+        self.first.write_text(services.MYSQL_DATABASE + ACCOUNT)
+
+    @property
+    def first(self):
+        """Statements that it executes at each start."""
+        return self.home / "first.sql"
+
     def command(self):
-        first = self.home / "first.sql"
-        first.write_text(services.MYSQL_DATABASE + ACCOUNT)
-        files = (f"--socket={self.home / 'socket'}", f"--pid-file={self.home / 'pid'}", f"--init-file={first}")
+        # The socket has to be somewhere: this is within the data directory.
+        files = ("--socket=socket", f"--pid-file={self.home / 'pid'}", f"--init-file={self.first}")
         network = ("--bind-address=127.0.0.1", f"--port={self.port}", "--max-connections=300")
         own = (*services.mysql_options(self.home), *self.small, *files, *network)
         return (self.program(), *own, *(("--mysqlx=OFF",) if self.name == "mysql" else ()))
@@ -177,7 +208,7 @@ class Mysql(Server):
         try:
             yield
         finally:
-            await self.answers()
+            await self.ensure_up()
             for variable in {self.read_only, "read_only"}:
                 await asyncio.to_thread(self.rows, f"SET GLOBAL {variable} = 0")
 
@@ -232,20 +263,15 @@ class Postgres(Server):
             raise shell.Failed(f"no database could be made: {made.stderr[-2000:]}")
 
     def command(self):
-        if self.account():
-            shutil.chown(self.home, "postgres", "postgres")
-        options = ("-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200", "-c", "shared_buffers=32MB")
-        return (
-            *self.account(),
-            self.programs() / "postgres",
-            "-D",
-            self.home / "data",
-            "-p",
-            str(self.port),
-            "-k",
-            self.home,
-            *options,
-        )
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": self.port,
+            "unix_socket_directories": "",
+            "max_connections": 200,
+            "shared_buffers": "32MB",
+        }
+        options = (part for name, value in settings.items() for part in ("-c", f"{name}={value}"))
+        return (*self.account(), self.programs() / "postgres", "-D", self.home / "data", *options)
 
     @contextlib.asynccontextmanager
     async def is_read_only(self):
@@ -253,7 +279,7 @@ class Postgres(Server):
         try:
             yield
         finally:
-            await self.answers()
+            await self.ensure_up()
             await self.make_read_only("off")
 
     async def make_read_only(self, on):
@@ -286,7 +312,21 @@ def template(name, initialise):
         fresh.chmod(0o755)
         initialise(fresh)
         (fresh / "log").unlink(missing_ok=True)
-        # Another run may have been first.
-        with contextlib.suppress(OSError):
-            shutil.move(fresh, kept)
+        # Beside it at first: its place may be on another file system, and others may be looking.
+        beside = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=kept.parent))
+        copy(fresh, beside)
+        try:
+            beside.rename(kept)
+        except OSError as error:
+            shutil.rmtree(beside)
+            # Another run was first.
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
     return kept
+
+
+def copy(directory, into):
+    """Copies what is in a directory, and its own owner and mode."""
+    done = subprocess.run(("cp", "-a", f"{directory}/.", into), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise shell.Failed(f"{directory} cannot be copied: {done.stderr[-2000:]}")

@@ -65,12 +65,8 @@ async def link_slow(fleet, fault):
 
 @kind
 async def redis_stop(fleet, fault):
-    server = fleet.redis.hosts[fault.target]
-    server.freeze()
-    try:
+    with fleet.redis.hosts[fault.target].stopped():
         yield
-    finally:
-        server.thaw()
 
 
 @kind
@@ -81,12 +77,8 @@ async def redis_pause(fleet, fault):
 
 @kind
 async def redis_kill(fleet, fault):
-    server = fleet.redis.hosts[fault.target]
-    server.kill()
-    try:
+    with fleet.redis.hosts[fault.target].killed():
         yield
-    finally:
-        server.start()
 
 
 @kind
@@ -137,34 +129,25 @@ async def redis_failover(fleet, fault):
         yield
         return
     master = await fleet.redis.master()
-    master.kill()
-    try:
+    with master.killed():
         yield
         for _ in range(200):
             if await fleet.redis.master() is not master:
                 break
             await asyncio.sleep(0.1)
-    finally:
-        master.start()
 
 
 @kind
 async def database_kill(fleet, _fault):
-    fleet.database.process.kill()
-    try:
+    with fleet.database.process.killed():
         yield
-    finally:
-        fleet.database.process.start()
-        await fleet.database.answers()
+    await fleet.database.ensure_up()
 
 
 @kind
 async def database_stop(fleet, _fault):
-    fleet.database.process.freeze()
-    try:
+    with fleet.database.process.stopped():
         yield
-    finally:
-        fleet.database.process.thaw()
 
 
 @kind
@@ -188,23 +171,15 @@ async def database_lock(fleet, _fault):
 
 @kind
 async def process_kill(fleet, fault):
-    process = fleet.processes[fault.target]
-    process.kill()
-    fleet.ended(process.name)
-    try:
+    with fleet.processes[fault.target].killed():
+        fleet.ended(fault.target)
         yield
-    finally:
-        process.start()
 
 
 @kind
 async def process_stop(fleet, fault):
-    process = fleet.processes[fault.target]
-    process.freeze()
-    try:
+    with fleet.processes[fault.target].stopped():
         yield
-    finally:
-        process.thaw()
 
 
 @kind

@@ -1,9 +1,12 @@
 """The servers of a run: Chatferry and Django processes, one database, Redis, and a link for each pair of them that talk."""
 
 import asyncio
+import contextlib
 import json
+import re
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import databases
@@ -15,6 +18,8 @@ from servers import PATIENT, REFERENCE, free_port, migrate_reference
 
 START_S = 120
 DRAIN_S = 2
+#: Of the log of a Chatferry process.
+SWEPT = re.compile(r"no event came for messages .*messages=(\d+)")
 FAKETIME = next(iter(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")), None)
 
 
@@ -80,11 +85,25 @@ class Fleet:
             }
         return Process(server, [self.binary, "serve"], self.directory, environment)
 
-    async def start(self):
-        await asyncio.gather(self.database.start(), self.redis.start())
-        for link in self.links.values():
-            await link.open()
-        await asyncio.to_thread(self.migrate)
+    @contextlib.asynccontextmanager
+    async def started(self):
+        """Starts everything. What has started ends with the block, the last first, even if the rest does not start."""
+        async with contextlib.AsyncExitStack() as ends:
+            ends.enter_context(self.events)
+            ends.enter_context(self.ends)
+            for part in (self.database, self.redis):
+                ends.callback(part.end)
+                await part.start()
+            for link in self.links.values():
+                await link.open()
+                ends.push_async_callback(link.close)
+            await asyncio.to_thread(self.migrate)
+            for process in self.processes.values():
+                ends.callback(process.end)
+            await self.start_processes()
+            yield
+
+    async def start_processes(self):
         for server in self.plan.chatferries:
             self.processes[server].start()
             await self.is_ready(server, "/readyz")
@@ -107,11 +126,12 @@ class Fleet:
             if await status(self.ports[server], path) == 200:
                 return
             await asyncio.sleep(0.1)
-        raise RuntimeError(f"{server} does not start: {self.processes[server].log_end()}")
+        raise shell.Failed(f"{server} does not start: {self.processes[server].log_end()}")
 
     def begin(self):
-        """The clock of all logs starts."""
+        """The clock of all logs starts. Those of the processes have the time of day, which is noted."""
         self.began = time.monotonic()
+        self.note("began", datetime.now(UTC).isoformat(timespec="milliseconds"))
 
     def ready(self):
         """The clock of the plan starts: its faults are made on sockets that are open."""
@@ -149,20 +169,15 @@ class Fleet:
                     process.start()
 
     def read_logs(self):
+        """Complains of panics. Returns the messages that no event came for, which only a sweep of the tables found."""
+        swept = 0
         for server in self.plan.chatferries:
             for line in self.processes[server].log.read_text(errors="replace").splitlines():
                 if "panicked" in line:
                     self.complain(f"{server}: {line}")
-
-    async def end(self):
-        for link in self.links.values():
-            await link.close()
-        for process in self.processes.values():
-            process.end()
-        self.redis.end()
-        self.database.end()
-        self.events.close()
-        self.ends.close()
+                if found := SWEPT.search(line):
+                    swept += int(found[1])
+        return swept
 
 
 async def status(port, path):

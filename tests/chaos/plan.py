@@ -109,6 +109,12 @@ class Plan:
     def text(self):
         return json.dumps(asdict(self))
 
+    def options(self):
+        """Options of the program that make this plan again, those of its faults left out."""
+        chosen = {name: getattr(self, name) for name in ("seed", "seconds", "backend", "database", "redis")}
+        pairs = [f"--{name} {value}" for name, value in chosen.items()]
+        return " ".join([*pairs, "--django" if self.django else "--no-django"])
+
     def headline(self):
         django = " beside Django" if self.django else ""
         return f"seed {self.seed}: {self.backend} on {self.redis} Redis, {self.database}{django}, {len(self.faults)} faults"

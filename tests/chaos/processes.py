@@ -46,11 +46,22 @@ class Process:
         self.up = False
         self._signal(signal.SIGTERM)
 
-    def freeze(self):
-        self._signal(signal.SIGSTOP)
+    @contextlib.contextmanager
+    def killed(self):
+        """It is killed, and started again afterwards."""
+        self.kill()
+        try:
+            yield
+        finally:
+            self.start()
 
-    def thaw(self):
-        self._signal(signal.SIGCONT)
+    @contextlib.contextmanager
+    def stopped(self):
+        self._signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._signal(signal.SIGCONT)
 
     def end(self):
         if self._process:

@@ -26,7 +26,7 @@ class Sent:
     by: tuple[str, int]
     rest: bool
     number: int
-    #: When anybody saw it first: shown by a socket, in a history or list, or in an answer of REST.
+    #: When the first client saw it: shown by a socket, in a history or list, or in an answer of REST.
     shown_at: float | None = None
     shown_by: str = ""
     #: When first on a connection to each server.

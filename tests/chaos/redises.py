@@ -4,6 +4,7 @@ import asyncio
 
 import neighbours
 import redis.asyncio
+import shell
 from processes import Process
 from servers import free_port
 
@@ -33,8 +34,10 @@ class Redis(Process):
             try:
                 return await self.ask("PING")
             except (redis.RedisError, OSError):
+                if self.exit_code() is not None:
+                    break
                 await asyncio.sleep(0.05)
-        raise RuntimeError(f"{self.name} does not answer: {self.log_end()}")
+        raise shell.Failed(f"{self.name} does not answer: {self.log_end()}")
 
 
 class Group:
@@ -66,7 +69,7 @@ class Group:
             if replicas and "disconnected" not in str(replicas) and "s_down" not in str(replicas):
                 return
             await asyncio.sleep(0.1)
-        raise RuntimeError(f"the Sentinel does not meet the replica: {self.sentinel.log_end()}")
+        raise shell.Failed(f"the Sentinel does not meet the replica: {self.sentinel.log_end()}")
 
     def targets(self):
         """The port behind each name."""

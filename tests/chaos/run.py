@@ -12,6 +12,7 @@ import clients
 import faults
 import httpx
 import sabotage
+import shell
 from fleet import Fleet
 
 CONVERSATIONS = 3
@@ -34,12 +35,9 @@ async def run(plan, binary, directory, options):
     """Runs it in an empty directory; returns the verdict, see check.py, with complaints of the fleet."""
     (directory / "plan.json").write_text(plan.text() + "\n")
     fleet = Fleet(plan, binary, directory)
-    try:
-        await fleet.start()
+    async with fleet.started():
         outcome = await play(fleet, options)
-        fleet.read_logs()
-    finally:
-        await fleet.end()
+        outcome["swept"] = fleet.read_logs()
     return check(directory) | outcome | {"complaints": fleet.complaints}
 
 
@@ -80,7 +78,7 @@ async def all_open(sockets):
         if all(socket.seen is not None for socket in sockets):
             return
         await asyncio.sleep(0.1)
-    raise RuntimeError("the sockets do not open")
+    raise shell.Failed("the sockets do not open")
 
 
 async def failing(tasks, work):
@@ -98,7 +96,10 @@ async def make_conversations(fleet):
     async with httpx.AsyncClient(timeout=30) as http:
         for number in range(CONVERSATIONS):
             body = {"participant1_id": "a", "participant2_id": f"b{number}"}
-            made.append((await http.post(f"{base}/conversations/", json=body)).json()["id"])
+            answer = await http.post(f"{base}/conversations/", json=body)
+            if not answer.is_success:
+                raise shell.Failed(f"no conversation could be made: {answer.status_code} {answer.text[:2000]}")
+            made.append(answer.json()["id"])
     return made
 
 
@@ -180,5 +181,5 @@ async def write_tables(fleet):
 def check(directory):
     done = subprocess.run((sys.executable, CHECKER, directory, "--json"), capture_output=True, text=True, check=False)
     if done.returncode not in (0, 1):
-        raise RuntimeError(f"the checker failed: {done.stderr[-3000:]}")
+        raise shell.Failed(f"the checker failed: {done.stderr[-3000:]}")
     return json.loads(done.stdout)

@@ -177,12 +177,20 @@ impl<B: Backend> Writer<B> {
         let written = Arc::unwrap_or_clone(batch).into_iter().zip(outcomes);
         for (done, (write, outcome)) in waiting.into_iter().zip(written) {
             match outcome {
+                // A conflict may be with the very commit in question.
                 Err(
-                    StoreError::Unknown(_) | StoreError::Unavailable(_) | StoreError::Denied(_),
+                    StoreError::Unknown(_)
+                    | StoreError::Unavailable(_)
+                    | StoreError::Denied(_)
+                    | StoreError::Conflict(_),
                 ) if !expired => {
                     self.unsettled.push((write, done));
                 }
-                Err(StoreError::Unavailable(why) | StoreError::Denied(why)) => {
+                Err(
+                    StoreError::Unavailable(why)
+                    | StoreError::Denied(why)
+                    | StoreError::Conflict(why),
+                ) => {
                     self.tell(write, done, Err(StoreError::Unknown(why)));
                 }
                 outcome => self.tell(write, done, outcome),

@@ -160,6 +160,17 @@ async fn what_was_not_confirmed_is_looked_up_and_written_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_conflict_says_nothing_of_a_commit_that_was_not_confirmed() {
+    let conflicts = vec![StoreError::Conflict("duplicate key".into()); 20];
+    let lost = std::iter::once(StoreError::Unknown("gone".into()));
+    let fake = Fake::failing(lost.chain(conflicts));
+    fake.script().commits_in_secret = true;
+    let committer = fake.start();
+    assert!(say(&committer, "a").await.is_ok());
+    assert_eq!(fake.script().rows, ["a"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn while_a_commit_is_in_doubt_newcomers_are_sent_away_and_nothing_overtakes_it() {
     let away = || StoreError::Unavailable("refused".into());
     let fake = Fake::failing([StoreError::Unknown("gone".into()), away(), away(), away()]);

@@ -466,16 +466,19 @@ async fn another_process_can_ask_for_a_conversation_to_be_read_again() {
     world.store(elsewhere, "aside").await;
     world.repairs();
     let group = Some(here.to_string());
-    world
-        .hub
-        .order(&Control::ReadAgain(Notice { group, since }).event());
+    let nothing: OnDisconnect = Box::new(|_| ());
+    world.hub.order(
+        &Control::ReadAgain(Notice { group, since }).event(),
+        &nothing,
+    );
     world.repaired().await;
     let contents = ["missed", "aside"];
     assert_eq!(told(&queue, &contents), ["missed"]);
     assert_eq!(told(&other, &contents), [""; 0]);
-    world
-        .hub
-        .order(&Control::ReadAgain(Notice { group: None, since }).event());
+    world.hub.order(
+        &Control::ReadAgain(Notice { group: None, since }).event(),
+        &nothing,
+    );
     world.repaired().await;
     assert_eq!(told(&queue, &contents), [""; 0]);
     assert_eq!(told(&other, &contents), ["aside"]);

@@ -19,7 +19,7 @@ use super::{
     policy::Caller,
     sockets::{Disconnect, Ended, OpenSocket},
 };
-use crate::store::StoreError;
+use crate::{config::Secret, store::StoreError};
 
 /// Sockets whose rights are asked for together.
 const BATCH: usize = 500;
@@ -68,7 +68,7 @@ impl Auth {
         sockets: &[Arc<OpenSocket>],
     ) -> Result<HashMap<String, Arc<str>>, StoreError> {
         let sessions = sockets.iter().filter_map(|it| it.session.as_ref());
-        let cookies: HashSet<&str> = sessions.map(|it| it.expose()).collect();
+        let cookies: HashSet<&str> = sessions.map(Secret::expose).collect();
         match self.sessions() {
             Some(sessions) if !cookies.is_empty() => {
                 let cookies: Vec<&str> = cookies.into_iter().collect();

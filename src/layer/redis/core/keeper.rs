@@ -96,21 +96,26 @@ impl Core {
                 () = sleep(LOOK.min(renew)) => self.is_still_member(host, &mut turn).await,
                 () = host.missing.notified() => Ok(false),
             };
-            if let Ok(false) = found {
-                if let Some(last) = restored_at {
-                    sleep_until(last + BETWEEN).await;
-                }
-                restored_at = Some(Instant::now());
-            }
+            let is_due = renewed.elapsed() >= renew;
+            let found = match found {
+                Ok(true) if is_due => self.renew(host).await,
+                found => found,
+            };
             let restored = match found {
-                Ok(true) if renewed.elapsed() < renew => {
+                Ok(true) => {
                     well = Timestamp::now();
+                    if is_due {
+                        renewed = Instant::now();
+                    }
                     continue;
                 }
-                Ok(true) => self.restore(host).await,
                 Ok(false) => {
                     tracing::warn!(host = %host.link.address, "memberships were lost: restoring");
                     self.inbox.lost(host.number, well);
+                    if let Some(last) = restored_at {
+                        sleep_until(last + BETWEEN).await;
+                    }
+                    restored_at = Some(Instant::now());
                     self.inbox.returning(host.number);
                     let restored = self.restore(host).await;
                     if !matches!(restored, Err(LayerError::Unavailable(_))) {
@@ -175,6 +180,34 @@ impl Core {
             .arg(0)
             .arg((score - SHOWN_UP).to_string());
         look.cmd("EXPIRE").arg(&key).arg(self.settings.group_expiry);
+    }
+
+    /// Renews every membership that still stands. Returns whether all do: one that was lost is not
+    /// made anew here, as events have been missed.
+    async fn renew(&self, host: &Host) -> Result<bool, LayerError> {
+        let all = host.members().samples(0, usize::MAX);
+        for chunk in all.chunks(CHUNK) {
+            let mut commands = redis::pipe();
+            for (group, channel) in self.full(chunk) {
+                let key = group_key(&self.settings.prefix, &group);
+                let score = self.clock.score().to_string();
+                let renewed = commands.cmd("ZADD").arg(&key).arg("XX").arg("CH");
+                renewed.arg(score).arg(channel);
+                commands
+                    .cmd("EXPIRE")
+                    .arg(&key)
+                    .arg(self.settings.group_expiry);
+            }
+            let answers = host.link.ask(&commands).await?;
+            // No score is given twice: what is there has changed.
+            let gone = answers.iter().step_by(2).zip(chunk);
+            let mut gone = gone.filter(|(answer, _)| matches!(answer, Value::Int(0)));
+            // It may have ended while we were asking.
+            if gone.any(|(_, (group, local))| host.members().contains(group, local)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Tells Redis every membership, and what has ended since it was last there.

@@ -78,12 +78,12 @@ impl Core {
                 self.inbox.back(host.number);
             }
             looked = Instant::now();
-            self.take_all(entries).await;
             run += taken;
+            // Some of these may be newer than what was refused.
+            let overrun = (!waits && run >= full).then(|| self.inbox.overrun(since));
+            self.take_all(entries).await;
+            drop(overrun);
             if !waits {
-                if run >= full {
-                    self.inbox.gap(since);
-                }
                 // The queue has been emptied: from here it is a new run.
                 run = if taken < batch { 0 } else { run };
             }

@@ -1,6 +1,6 @@
 //! A socket in a conversation, and what its history has shown it.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc};
 
 use super::shown::{Key, MEMORY, before};
 use crate::{django::datetime::Timestamp, ws::queue::Queue};
@@ -59,9 +59,10 @@ impl Member {
         created_at >= before(self.joined, MEMORY)
     }
 
-    /// Whether a mark of this time was made after it joined. There is no history of them.
-    pub fn awaits_mark(&self, made_at: Timestamp, margin: Duration) -> bool {
-        made_at >= before(self.joined, margin)
+    /// Whether something of this time came after it joined. There is no history of read marks, and
+    /// those from before are not owed to it: it may have been shown newer ones.
+    pub fn awaits(&self, made_at: Timestamp) -> bool {
+        made_at >= self.joined
     }
 
     /// Notes a message of its history, whose event may still come.

@@ -26,10 +26,6 @@ use crate::{
 /// the store is read once more.
 const HELD: usize = 1000;
 
-/// How long before a socket joined a mark may have been made that it is shown by a repair: clocks of
-/// other machines.
-const MARGIN: Duration = Duration::from_secs(2);
-
 /// How long a conversation counts as lively after an event.
 const LIVELY: Duration = Duration::from_secs(60);
 
@@ -195,7 +191,7 @@ impl Room {
     pub fn deliver_mark(&self, receipt: &Receipt, frame: &Bytes, keep: bool) -> Delivery {
         let key = mark_key(receipt.message_id, &receipt.user_id);
         self.deliver_once(key, None, frame, keep, |member, has_event| {
-            has_event || member.awaits_mark(receipt.timestamp, MARGIN)
+            has_event || member.awaits(receipt.timestamp)
         })
     }
 
@@ -365,7 +361,7 @@ impl Room {
     pub fn has_shown_mark(&self, receipt: &Receipt) -> bool {
         let key = mark_key(receipt.message_id, &receipt.user_id);
         let state = self.state();
-        let awaits = |member: &Member| member.awaits_mark(receipt.timestamp, Duration::ZERO);
+        let awaits = |member: &Member| member.awaits(receipt.timestamp);
         state.shown.by(key).is_some() || !state.members.iter().any(awaits)
     }
 }
@@ -420,10 +416,13 @@ impl State {
             }
         }
         for member in members {
-            let is_known = message.is_some_and(|id| {
-                let too_old = resent.is_some_and(|since| !member.is_concerned(since));
-                too_old || member.had_seen(id.as_u128())
-            });
+            let is_known = match message {
+                Some(id) => {
+                    let too_old = resent.is_some_and(|since| !member.is_concerned(since));
+                    too_old || member.had_seen(id.as_u128())
+                }
+                None => resent.is_some_and(|since| !member.awaits(since)),
+            };
             if !is_known {
                 delivery.push(&member.queue, frame, *message);
             }

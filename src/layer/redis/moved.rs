@@ -4,14 +4,19 @@
 //! then that nobody will ever hear: it was the master no longer, and others had moved already, or the
 //! new master had not copied them. Every answer said that they were sent. So who moves has the other
 //! Chatferry processes read again what was stored in the last [`REACH`], before it sends anything.
+//! And what waits in its queue on the new server may have been taken from the old one.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use crate::{
     chat::Event,
+    clock::since_1970,
     django::datetime::Timestamp,
     layer::control::{Control, Notice},
 };
@@ -24,6 +29,8 @@ const REACH: Duration = Duration::from_secs(60);
 pub struct Moved {
     /// Held for moments only.
     last: Mutex<Option<String>>,
+    /// When it became another one: the bits of Unix seconds, 0 if it never did.
+    at: AtomicU64,
 }
 
 impl Moved {
@@ -40,7 +47,19 @@ impl Moved {
 
     /// The notice, if there was one, is sent.
     pub fn settle(&self, server: String) {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(server);
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.as_ref().is_some_and(|last| *last != server) {
+            let now = since_1970().as_secs_f64().to_bits();
+            self.at.store(now, Ordering::Relaxed);
+        }
+        *last = Some(server);
+    }
+
+    /// Whether an entry of this time may have been taken already from the server before: a replica
+    /// that is made the master may have copied the queue and not what was taken since.
+    #[must_use]
+    pub fn is_before(&self, score: f64) -> bool {
+        score < f64::from_bits(self.at.load(Ordering::Relaxed))
     }
 }
 
@@ -54,10 +73,13 @@ mod tests {
         assert!(moved.notice("a").is_none());
         moved.settle("a".to_owned());
         assert!(moved.notice("a").is_none());
+        assert!(!moved.is_before(1.0));
         for _ in 0..2 {
             assert!(moved.notice("b").is_some());
         }
         moved.settle("b".to_owned());
         assert!(moved.notice("b").is_none());
+        let now = since_1970().as_secs_f64();
+        assert!(moved.is_before(now - 1.0) && !moved.is_before(now + 1.0));
     }
 }

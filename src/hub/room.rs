@@ -226,7 +226,9 @@ impl Room {
                 delivery.push(&member.queue, frame, message);
             }
         }
-        if delivery != Delivery::default() {
+        // A mark that nobody here is owed must not come late either: newer ones have been shown. Nor
+        // may an event that was taken out come again.
+        if message.is_none() || waited.is_some() || delivery != Delivery::default() {
             shown.note(key, by, keep);
         }
         delivery

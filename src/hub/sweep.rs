@@ -156,7 +156,7 @@ impl Hub {
         let marks = unheard.marks.iter().filter(|it| !room.has_shown_mark(it));
         let (messages, marks) = (messages.count(), marks.count());
         if messages + marks > 0 {
-            tracing::warn!(conversation_id = %id, messages, marks, "no event came for what is stored");
+            tracing::warn!(conversation_id = %id, messages, marks, "no event came for messages or read marks");
             self.metrics.unheard(messages, marks);
         }
         self.repair_room(id, room, since).await

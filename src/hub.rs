@@ -6,19 +6,22 @@
 //!
 //! Nothing stored is shown twice or left out: a socket is not told live of a message that stands in
 //! its history (nor in a page of it that is read later), after a gap in the layer `repair` reads
-//! again what was said meanwhile, and `sweep` finds what no event came for. `shown` is the memory of
-//! what the sockets have been shown.
+//! again what was said and (`marks`) read meanwhile, and `sweep` finds what no event came for. `shown`
+//! is the memory of what the sockets have been shown.
 
+mod marks;
+mod member;
 mod repair;
 mod room;
 mod shown;
 mod sweep;
+mod told;
 
 use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -27,7 +30,11 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use self::room::{Delivery, Member, Room, Told};
+use self::{
+    member::Member,
+    room::{Delivery, Room},
+    told::Told,
+};
 use crate::{
     auth::sockets::Disconnect,
     chat::{Event, Message},
@@ -49,6 +56,9 @@ pub type Encode = fn(&Event) -> Bytes;
 /// Does what an order to disconnect says.
 pub type OnDisconnect = Box<dyn Fn(&Disconnect) + Send + Sync>;
 
+/// No gap is open.
+const NEVER: i64 = i64::MAX;
+
 /// The sockets of this process.
 pub struct Hub {
     layer: Arc<dyn ChannelLayer>,
@@ -58,8 +68,9 @@ pub struct Hub {
     zone: Zone,
     encode: Encode,
     next_member: AtomicU64,
-    /// Whether a gap is open: nothing that is delivered may be forgotten before it is repaired.
-    away: AtomicBool,
+    /// Since when a gap is open, in microseconds, or [`NEVER`]: nothing that is delivered may be
+    /// forgotten before it is repaired.
+    away: AtomicI64,
     /// Conversations with at least one socket here. Held for moments only.
     rooms: Mutex<HashMap<Uuid, Arc<Room>>>,
     /// Told when conversations have missed something.
@@ -117,7 +128,7 @@ impl Hub {
             zone,
             encode,
             next_member: AtomicU64::new(0),
-            away: AtomicBool::new(false),
+            away: AtomicI64::new(NEVER),
             rooms: Mutex::default(),
             missed: Notify::new(),
             sweeps,
@@ -238,12 +249,15 @@ impl Hub {
                         self.metrics.layer_lag(sent.by, sent.age_s());
                     }
                 }
-                Received::Away => self.away.store(true, Ordering::Relaxed),
+                Received::Away { since } => {
+                    self.away.fetch_min(since.micros(), Ordering::Relaxed);
+                }
                 Received::Returning => self.await_gap(),
                 Received::Gap { since } => {
+                    tracing::info!("events may have been missed: repairing the gap");
                     self.metrics.layer_gap();
                     self.gap(since);
-                    self.away.store(false, Ordering::Relaxed);
+                    self.away.store(NEVER, Ordering::Relaxed);
                 }
             }
         }
@@ -262,7 +276,11 @@ impl Hub {
     /// Whether there was a socket to deliver to.
     fn deliver(&self, room: &Room, event: &Event, resent: Option<Timestamp>) -> bool {
         let told = Told::new(event, (self.encode)(event), resent);
-        let delivery = room.deliver(told, self.keeps());
+        let away = self.away.load(Ordering::Relaxed);
+        if away != NEVER && told.key.is_some() && self.layer.may_miss(&room.group) {
+            self.read_first(room, Timestamp::from_micros(away));
+        }
+        let delivery = room.deliver(told, away != NEVER);
         self.count(event_type(event), delivery);
         delivery.sockets > 0
     }
@@ -279,7 +297,7 @@ impl Hub {
 
     /// Whether nothing that was shown may be forgotten: a gap is open.
     fn keeps(&self) -> bool {
-        self.away.load(Ordering::Relaxed)
+        self.away.load(Ordering::Relaxed) != NEVER
     }
 
     /// The channel of this process for a conversation. Its local name is the conversation's id,

@@ -52,6 +52,9 @@ pub trait ChannelLayer: Send + Sync {
     /// awaiting it is what keeps a sender from outrunning the layer.
     fn group_send(&self, group: &str, event: Event) -> Sent;
 
+    /// Whether events of this group may be missed now, as a host cannot be reached.
+    fn may_miss(&self, group: &str) -> bool;
+
     /// What comes next for the channels of this process; `None` when the layer has been closed.
     /// One task receives.
     async fn receive(&self) -> Option<Received>;
@@ -108,10 +111,11 @@ pub enum Received {
         /// When it was first sent, if it is sent again: it may have been heard before.
         resent: Option<Timestamp>,
     },
-    /// The layer cannot be reached. A gap follows when it can again.
-    Away,
-    /// Memberships are about to be restored: what comes from now on is newer than what was missed,
-    /// and a gap follows.
+    /// A host of the layer cannot be reached, and events may be missed since then. A gap follows when
+    /// it can again.
+    Away { since: Timestamp },
+    /// What comes from now on may be newer than what was missed, and a gap follows: memberships are
+    /// about to be restored, or a queue has run over.
     Returning,
     /// Events may have been lost between `since` and now; from now on none are. The store knows
     /// what was said meanwhile.

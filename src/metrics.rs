@@ -191,7 +191,11 @@ metrics! {
     /// Messages that no event came for and no gap explains, found by comparing with the store: this
     /// should not happen. A sender died, or Django stored them without an event.
     messages_unheard: Counter = "chatferry_messages_unheard_total";
-    /// Comparisons with the store that found too many messages to compare them all.
+    /// Read marks that no event had told of, found in the store after a gap and delivered then.
+    marks_repaired: Counter = "chatferry_read_marks_repaired_total";
+    /// Read marks that no event came for and no gap explains: as with messages, this should not happen.
+    marks_unheard: Counter = "chatferry_read_marks_unheard_total";
+    /// Comparisons with the store that found too much to compare it all.
     sweeps_cut: Counter = "chatferry_sweeps_cut_short_total";
     /// Conversations whose events wait for a repair now.
     repairs_open: Gauge = "chatferry_repairs_open";

@@ -117,6 +117,15 @@ pub trait Store: Send + Sync {
         most: usize,
     ) -> Result<Vec<(Uuid, Uuid)>, StoreError>;
 
+    /// The receipts with the status `read` that were made between two times (the second excluded), of
+    /// the newest messages of some conversations, as many of each as stands beside it. The oldest first, and no more than `most` rows.
+    async fn marked_between(
+        &self,
+        newest: &[(Uuid, usize)],
+        between: (Timestamp, Timestamp),
+        most: usize,
+    ) -> Result<Marks, StoreError>;
+
     async fn message_exists(&self, id: Uuid) -> Result<bool, StoreError>;
 
     /// Gives the message its id and times, and stores it; `None` and nothing stored if its
@@ -181,6 +190,39 @@ pub trait Store: Send + Sync {
 
     /// Commits what is pending and lets go of the database. Later calls fail.
     async fn close(&self);
+}
+
+/// Read marks of some conversations.
+#[derive(Debug, Default)]
+pub struct Marks {
+    /// Each with its conversation, the oldest first.
+    pub marks: Vec<(Uuid, Receipt)>,
+    /// Rows that cannot be read, which the log names.
+    pub unreadable: usize,
+}
+
+impl Marks {
+    /// Adds a row, or passes it over.
+    fn add<E: std::fmt::Display>(&mut self, row: Result<(Uuid, Receipt), E>) {
+        match row {
+            Ok(mark) => self.marks.push(mark),
+            Err(error) => {
+                tracing::error!(%error, "a receipt is passed over");
+                self.unreadable += 1;
+            }
+        }
+    }
+
+    /// The number of rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.marks.len() + self.unreadable
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 /// What two people take part in.

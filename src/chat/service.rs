@@ -328,6 +328,20 @@ impl Chat {
         Ok(receipt)
     }
 
+    /// As [`mark_read`](Self::mark_read), by REST: the original does not broadcast that.
+    ///
+    /// # Errors
+    /// As [`mark_read`](Self::mark_read).
+    pub async fn mark_read_unannounced(
+        &self,
+        message_id: Uuid,
+        user_id: String,
+    ) -> Result<Receipt, ChatError> {
+        let receipt = self.mark_read(message_id, user_id).await?;
+        self.unannounced.note(receipt.id);
+        Ok(receipt)
+    }
+
     /// # Errors
     /// [`ChatError::NoMessage`] if there is none of this id.
     pub async fn require_message(&self, id: Uuid) -> Result<(), ChatError> {

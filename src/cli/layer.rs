@@ -92,7 +92,7 @@ async fn tail(layer: &dyn ChannelLayer, groups: &[String]) -> Result<(), Failure
         match received {
             None => return Ok(()),
             Some(Received::Returning) => {}
-            Some(Received::Away) => complain(&"the channel layer is away"),
+            Some(Received::Away { .. }) => complain(&"the channel layer is away"),
             Some(Received::Gap { .. }) => complain(&"events may have been missed"),
             Some(Received::Event { local, event, .. }) => {
                 let group = local

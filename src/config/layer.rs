@@ -43,8 +43,8 @@ settings! {
         /// `type`: `conversation_closed`. All others are counted and dropped.
         passthrough: Vec<String> = [],
         /// Seconds between two comparisons of what was shown with what is stored, with `redis` and
-        /// `redis_pubsub`: a message that no event came for is shown then, those that Django stored
-        /// by REST among them. 0 never compares.
+        /// `redis_pubsub`: a message or read mark that no event came for is shown then, those that
+        /// Django stored by REST among them. 0 never compares.
         sweep_s: u64 = 10 in 0..=60,
     }
 }

@@ -3,12 +3,15 @@
 //! The layer tells when events may have been lost (Redis restarted, failed over or was flushed,
 //! connections were killed, an inbox overran) and since when; another process tells when it could
 //! not send events and does not keep them any longer. Conversations with sockets here in which
-//! something was said are then read again from a little before that time, page by page, and what was
-//! not shown yet is, once and in the order of the history.
+//! something was said or read are then read again from a little before that time, page by page, and
+//! what was not shown yet is, once and in the order of the history; the read marks (`marks`) follow.
+//! What no sweep has compared yet is read too: it may be older, and owed by another process.
 //!
 //! **Order.** From before memberships are restored a conversation lets its events wait, and shows
 //! them when it has been read: what was missed comes before what is newer. Each waits for its own
-//! repair only.
+//! repair only. While a host cannot be reached, what is said here in conversations of that host waits
+//! in the same way until the store has been read: their senders may have said something elsewhere
+//! before, and come here since.
 //!
 //! **Failures.** Only what can pass is tried again. A row that cannot be read costs itself: it is
 //! counted and named in the log. A repair that cannot be done at all is given up with an error in
@@ -19,10 +22,9 @@
 //! back further, nobody knows what its sockets have seen: they are closed, and find everything in the
 //! history when they come back.
 //!
-//! What can still be missed: typing, which is stale in seconds, and read marks that no sender could
-//! keep until they were sent; they can be asked of nobody, as the original has no way to list them. A
-//! message that was sent by REST during the gap is shown too, although the original never
-//! broadcasts those: nothing in the store tells the two apart, and showing it is the lesser harm.
+//! What can still be missed: typing, which is stale in seconds, and read marks of messages that were
+//! old by then. What Django stored by REST during the gap is shown too, although the original never
+//! broadcasts that: nothing in the store tells the two apart, and showing it is the lesser harm.
 
 use std::{
     sync::Arc,
@@ -36,6 +38,7 @@ use super::{
     Hub,
     room::{Delivery, Next, Room},
     shown::before,
+    sweep::{self, AGE, REACH},
 };
 use crate::{
     chat::{Event, Message},
@@ -56,7 +59,7 @@ pub(super) const TOGETHER: usize = 200;
 const AT_ONCE: usize = 8;
 
 /// How long to wait before a store that did not answer is asked again.
-const PAUSE: Duration = Duration::from_secs(1);
+pub(super) const PAUSE: Duration = Duration::from_secs(1);
 
 /// The least time between two looks at all conversations: gaps may follow each other closely.
 const BETWEEN: Duration = Duration::from_millis(200);
@@ -104,6 +107,24 @@ impl Hub {
         self.missed.notify_one();
     }
 
+    /// Lets an event wait until the store has been read: a host is away that this conversation's
+    /// events come by, and what was missed comes first.
+    pub(super) fn read_first(&self, room: &Room, away_since: Timestamp) {
+        let since = away_since.max(room.swept());
+        room.read_first(since, || self.metrics.repair_open());
+        self.missed.notify_one();
+    }
+
+    /// From when on the store is read to repair what was missed since then.
+    fn reads_from(&self, room: &Room, since: Timestamp) -> Timestamp {
+        let from = before(since, MARGIN);
+        if !self.sweeps {
+            return from;
+        }
+        let unswept = before(room.swept(), sweep::MARGIN);
+        from.min(unswept.max(before(Timestamp::now(), REACH)))
+    }
+
     /// Why this process does not keep up, if a repair does not end.
     #[must_use]
     pub fn behind(&self) -> Option<String> {
@@ -139,17 +160,18 @@ impl Hub {
             }
         }
         if !missing.is_empty() {
-            tracing::info!(conversations = missing.len(), "repairing a gap");
+            tracing::debug!(conversations = missing.len(), "repairing a gap");
         }
         let mut complete = true;
         for some in missing.chunks(TOGETHER) {
             let ids: Vec<Uuid> = some.iter().map(|(id, ..)| *id).collect();
-            let since = some.iter().map(|(.., since)| *since).min();
-            let Some(since) = since else { continue };
-            match self.store.spoken_in(&ids, before(since, MARGIN)).await {
-                Ok(spoken_in) => {
+            let froms = some.iter();
+            let froms = froms.map(|(_, room, since)| self.reads_from(room, *since));
+            let Some(from) = froms.min() else { continue };
+            match self.changed_since(&ids, from).await {
+                Ok(changed) => {
                     for (id, room, since) in some {
-                        if spoken_in.contains(id) {
+                        if changed.contains(id) {
                             self.begin_repair(*id, room, *since, places);
                         } else {
                             self.go_on(room);
@@ -195,26 +217,36 @@ impl Hub {
         self.vital.spawn("repair", async move {
             // It is never closed.
             let _place = places.acquire_owned().await;
-            hub.repair_room(id, &room, since).await;
+            let from = hub.reads_from(&room, since);
+            hub.repair_room(id, &room, from).await;
         });
     }
 
-    async fn repair_room(&self, id: Uuid, room: &Room, mut since: Timestamp) {
+    /// Reads a conversation that the caller has taken over from there on, until nothing is left to be
+    /// read. Returns whether that was possible.
+    pub(super) async fn repair_room(&self, id: Uuid, room: &Room, mut from: Timestamp) -> bool {
         loop {
-            if let Err(error) = self.read_missed(id, room, before(since, MARGIN)).await {
-                return self.cannot_repair(id, room, &error);
+            let began = Timestamp::now();
+            if let Err(error) = self.read_missed(id, room, from).await {
+                self.cannot_repair(id, room, &error);
+                return false;
             }
+            room.is_swept(before(began, AGE));
             match room.next(self.keeps()) {
-                Next::Done(delivery) => return self.count(EventType::ChatMessage, delivery),
-                Next::Read(again) => since = again,
+                Next::Done(delivery) => {
+                    self.count(EventType::ChatMessage, delivery);
+                    return true;
+                }
+                Next::Read(since) => from = self.reads_from(room, since),
             }
         }
     }
 
-    async fn read_missed(&self, id: Uuid, room: &Room, since: Timestamp) -> Result<(), StoreError> {
-        if room.remembers(since) {
-            let pages = Pages::since(&self.store, id, since);
-            return self.show_missed(room, pages, None).await.map(|_| ());
+    async fn read_missed(&self, id: Uuid, room: &Room, from: Timestamp) -> Result<(), StoreError> {
+        if room.remembers(from) {
+            let pages = Pages::since(&self.store, id, from);
+            let said = self.show_missed(room, pages).await?;
+            return self.show_marks(id, room, from, said).await;
         }
         tracing::warn!(
             conversation_id = %id,
@@ -225,30 +257,23 @@ impl Hub {
         Ok(())
     }
 
-    /// Shows what was not shown yet; `until` leaves out what is newer. Returns how many messages
-    /// that were.
-    pub(super) async fn show_missed(
-        &self,
-        room: &Room,
-        pages: Pages,
-        until: Option<Timestamp>,
-    ) -> Result<usize, StoreError> {
+    /// Shows the messages that were not shown yet. Returns how many were read.
+    async fn show_missed(&self, room: &Room, pages: Pages) -> Result<usize, StoreError> {
         let mut pages = pages.readable();
-        let mut shown = 0;
+        let mut read = 0;
         loop {
             match pages.next().await {
                 Ok(Some(messages)) => {
-                    let old = |message: &&Message| until.is_none_or(|at| message.created_at < at);
-                    for message in messages.iter().filter(old) {
-                        if until.is_some() && self.unannounced.contains(message.id) {
-                            continue;
+                    read += messages.len();
+                    for message in &messages {
+                        if !self.unannounced.contains(message.id) {
+                            self.show_stored(room, message);
                         }
-                        shown += usize::from(self.show_stored(room, message));
                     }
                 }
                 Ok(None) => {
                     self.metrics.rows_unreadable(pages.unreadable());
-                    return Ok(shown);
+                    return Ok(read);
                 }
                 Err(error) if error.may_pass() => {
                     tracing::warn!(%error, "a repair waits for the store");
@@ -259,16 +284,14 @@ impl Hub {
         }
     }
 
-    fn show_stored(&self, room: &Room, message: &Message) -> bool {
+    fn show_stored(&self, room: &Room, message: &Message) {
         let body = serializers::message(message, &self.zone);
         let frame = (self.encode)(&Event::ChatMessage { message: body });
         let delivery = room.deliver_stored(message, &frame, self.keeps());
-        let was_missed = delivery != Delivery::default();
-        if was_missed {
+        if delivery != Delivery::default() {
             self.count(EventType::ChatMessage, delivery);
             self.metrics.message_repaired();
         }
-        was_missed
     }
 
     fn cannot_repair(&self, id: Uuid, room: &Room, error: &StoreError) {

@@ -2,30 +2,28 @@
 //! waits while it is repaired.
 
 use std::{
-    collections::{HashSet, VecDeque},
-    hash::{DefaultHasher, Hash, Hasher},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::shown::{By, Key, MEMORY, Shown, before};
+use super::{
+    member::Member,
+    shown::{By, Key, Shown, mark_key},
+    told::Told,
+};
 use crate::{
-    chat::{Event, Message},
+    chat::{Message, Receipt},
     django::datetime::Timestamp,
     metrics,
-    value::Value,
     ws::queue::{Overflow, Queue},
 };
 
-/// At least so many of the newest messages of a history are known to have been shown: many more
-/// than a layer and its inbox keep on their way.
-const SEEN: usize = 4096;
-
-/// Most events that wait in one conversation. Past it the oldest message is let go, which the store
-/// has, and the store is read once more.
+/// Most events that wait in one conversation. Past it the oldest is let go, which the store has, and
+/// the store is read once more.
 const HELD: usize = 1000;
 
 /// How long a conversation counts as lively after an event.
@@ -52,61 +50,6 @@ struct State {
     heard: Instant,
 }
 
-/// A socket in a room.
-pub struct Member {
-    number: u64,
-    queue: Arc<Queue>,
-    /// What was stored long before is in its history.
-    since: Timestamp,
-    /// `None` for most: nothing was said just before they came.
-    seen: Option<Box<Seen>>,
-}
-
-/// Recent messages of a socket's history: they may still be on their way through the layer.
-#[derive(Default)]
-struct Seen {
-    /// At most [`SEEN`].
-    young: HashSet<Key>,
-    old: HashSet<Key>,
-}
-
-impl Seen {
-    fn note(&mut self, key: Key) {
-        if self.young.len() == SEEN {
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.young.insert(key);
-    }
-
-    fn contains(&self, key: Key) -> bool {
-        self.young.contains(&key) || self.old.contains(&key)
-    }
-
-    fn remove(&mut self, key: Key) -> bool {
-        self.young.remove(&key) || self.old.remove(&key)
-    }
-}
-
-impl Member {
-    pub fn new(number: u64, queue: Arc<Queue>) -> Self {
-        Member {
-            number,
-            queue,
-            since: before(Timestamp::now(), MEMORY),
-            seen: None,
-        }
-    }
-
-    fn has_seen(&self, key: Key) -> bool {
-        self.seen.as_ref().is_some_and(|seen| seen.contains(key))
-    }
-
-    /// Whether its history showed this message, whose event comes now and will not come again.
-    fn had_seen(&mut self, key: Key) -> bool {
-        self.seen.as_mut().is_some_and(|seen| seen.remove(key))
-    }
-}
-
 /// What waits for a repair.
 struct Hold {
     /// The layer will tell since when events may have been missed.
@@ -120,40 +63,6 @@ struct Hold {
     let_go: Option<Timestamp>,
     began: Instant,
     _open: metrics::Held,
-}
-
-/// An event as it came.
-pub struct Told {
-    key: Option<Key>,
-    /// The message that it tells of.
-    message: Option<Uuid>,
-    frame: Bytes,
-    /// When it was first sent, if it is sent again.
-    resent: Option<Timestamp>,
-}
-
-impl Told {
-    pub fn new(event: &Event, frame: Bytes, resent: Option<Timestamp>) -> Self {
-        let message = message_id(event);
-        let key = match event {
-            Event::ChatMessage { .. } => message.map(|id| id.as_u128()),
-            Event::MessageRead { .. } => Some(key_of(&frame)),
-            Event::TypingStatus { .. } | Event::Other(_) => None,
-        };
-        Told {
-            key,
-            message,
-            frame,
-            resent,
-        }
-    }
-}
-
-/// What stands for an event without an id: no message has the version that this makes.
-fn key_of(frame: &[u8]) -> Key {
-    let mut hasher = DefaultHasher::new();
-    frame.hash(&mut hasher);
-    u128::from(hasher.finish())
 }
 
 /// What became of a frame.
@@ -241,8 +150,8 @@ impl Room {
         };
         for message in messages {
             let key = message.id.as_u128();
-            if message.created_at >= member.since && shown.by(key) != Some(By::Event) {
-                member.seen.get_or_insert_default().note(key);
+            if member.is_concerned(message.created_at) && shown.by(key) != Some(By::Event) {
+                member.note_seen(key);
             }
         }
         let ids = || messages.iter().map(|message| message.id).collect();
@@ -266,20 +175,61 @@ impl Room {
 
     /// Queues a stored message for every member that has not seen it.
     pub fn deliver_stored(&self, message: &Message, frame: &Bytes, keep: bool) -> Delivery {
+        let key = message.id.as_u128();
+        self.deliver_once(key, Some(message.id), frame, keep, |member, has_event| {
+            let is_known = if has_event {
+                member.had_seen(key)
+            } else {
+                member.has_seen(key)
+            };
+            member.is_concerned(message.created_at) && !is_known
+        })
+    }
+
+    /// Queues a stored read mark for every member that was there when it was made, unless it has been
+    /// shown.
+    pub fn deliver_mark(&self, receipt: &Receipt, frame: &Bytes, keep: bool) -> Delivery {
+        let key = mark_key(receipt.message_id, &receipt.user_id);
+        self.deliver_once(key, None, frame, keep, |member, has_event| {
+            has_event || member.awaits(receipt.timestamp)
+        })
+    }
+
+    /// Queues what the store has for the members that want it, unless it has been shown. If its event
+    /// waits, which `wants` is told, that is shown in its place, as it was sent.
+    fn deliver_once(
+        &self,
+        key: Key,
+        message: Option<Uuid>,
+        frame: &Bytes,
+        keep: bool,
+        wants: impl Fn(&mut Member, bool) -> bool,
+    ) -> Delivery {
         let mut delivery = Delivery::default();
         let mut state = self.state();
-        let State { members, shown, .. } = &mut *state;
-        let key = message.id.as_u128();
+        let State {
+            members,
+            shown,
+            hold,
+            ..
+        } = &mut *state;
         if shown.by(key).is_some() {
             return delivery;
         }
+        let waited = hold.as_mut().and_then(|hold| hold.take(key));
+        let (by, frame) = match &waited {
+            Some(told) => (By::Event, &told.frame),
+            None => (By::Store, frame),
+        };
         for member in members {
-            if message.created_at >= member.since && !member.has_seen(key) {
-                delivery.push(&member.queue, frame, Some(message.id));
+            if wants(member, waited.is_some()) {
+                delivery.push(&member.queue, frame, message);
             }
         }
-        if delivery != Delivery::default() {
-            shown.note(key, By::Store, keep);
+        // A mark that nobody here is owed must not come late either: newer ones have been shown. Nor
+        // may an event that was taken out come again.
+        if message.is_none() || waited.is_some() || delivery != Delivery::default() {
+            shown.note(key, by, keep);
         }
         delivery
     }
@@ -301,6 +251,30 @@ impl Room {
             .get_or_insert_with(|| Box::new(Hold::new(open())));
         hold.awaits_gap = false;
         hold.since = Some(hold.since.map_or(since, |known| known.min(since)));
+    }
+
+    /// Lets events wait until the store has been read since then, unless it is being read already.
+    pub fn read_first(&self, since: Timestamp, open: impl FnOnce() -> metrics::Held) {
+        let mut state = self.state();
+        let hold = state
+            .hold
+            .get_or_insert_with(|| Box::new(Hold::new(open())));
+        if !hold.is_taken {
+            hold.since = Some(hold.since.map_or(since, |known| known.min(since)));
+        }
+    }
+
+    /// Lets events wait and takes the room over, unless somebody does so already. Returns whether the
+    /// caller is to read it.
+    pub fn hold(&self, open: impl FnOnce() -> metrics::Held) -> bool {
+        let mut state = self.state();
+        let is_free = state.hold.is_none();
+        if is_free {
+            let mut hold = Hold::new(open());
+            hold.is_taken = true;
+            state.hold = Some(Box::new(hold));
+        }
+        is_free
     }
 
     /// Since when the store is to be read, if that is to be done and nobody does it. The caller does
@@ -384,6 +358,14 @@ impl Room {
         let seen = |member: &Member| member.has_seen(key);
         state.shown.by(key).is_some() || state.members.iter().all(seen)
     }
+
+    /// Whether this mark has been shown, or every member came after it.
+    pub fn has_shown_mark(&self, receipt: &Receipt) -> bool {
+        let key = mark_key(receipt.message_id, &receipt.user_id);
+        let state = self.state();
+        let awaits = |member: &Member| member.awaits(receipt.timestamp);
+        state.shown.by(key).is_some() || !state.members.iter().any(awaits)
+    }
 }
 
 impl Hold {
@@ -399,12 +381,16 @@ impl Hold {
         }
     }
 
+    /// Takes out the first event with this key.
+    fn take(&mut self, key: Key) -> Option<Told> {
+        let place = self.events.iter().position(|told| told.key == Some(key))?;
+        self.events.remove(place)
+    }
+
     fn wait(&mut self, told: Told) {
         if self.events.len() == HELD {
-            let oldest = self.events.pop_front();
-            if oldest.is_some_and(|told| told.message.is_some()) {
-                self.let_go.get_or_insert_with(Timestamp::now);
-            }
+            self.events.pop_front();
+            self.let_go.get_or_insert_with(Timestamp::now);
         }
         self.events.push_back(told);
     }
@@ -432,22 +418,17 @@ impl State {
             }
         }
         for member in members {
-            let is_known = message.is_some_and(|id| {
-                let too_old = resent.is_some_and(|since| since < member.since);
-                too_old || member.had_seen(id.as_u128())
-            });
+            let is_known = match message {
+                Some(id) => {
+                    let too_old = resent.is_some_and(|since| !member.is_concerned(since));
+                    too_old || member.had_seen(id.as_u128())
+                }
+                None => resent.is_some_and(|since| !member.awaits(since)),
+            };
             if !is_known {
                 delivery.push(&member.queue, frame, *message);
             }
         }
         delivery
     }
-}
-
-/// The id of the message that an event tells of.
-fn message_id(event: &Event) -> Option<Uuid> {
-    let Event::ChatMessage { message } = event else {
-        return None;
-    };
-    Uuid::try_parse(message.get("id").and_then(Value::as_str)?).ok()
 }

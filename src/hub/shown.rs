@@ -9,8 +9,11 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    hash::{DefaultHasher, Hash, Hasher},
     time::{Duration, Instant},
 };
+
+use uuid::Uuid;
 
 use crate::django::datetime::Timestamp;
 
@@ -21,8 +24,22 @@ pub const MEMORY: Duration = Duration::from_secs(90);
 /// Most that is remembered of one conversation.
 const REMEMBERED: usize = 100_000;
 
-/// The id of a message, or what stands for a read mark.
+/// The id of a message, or what stands for a read mark: no message has the version that makes.
 pub type Key = u128;
+
+/// What stands for the mark that a user has read a message.
+#[must_use]
+pub fn mark_key(message_id: Uuid, user_id: &str) -> Key {
+    key_of(&(message_id.as_u128(), user_id))
+}
+
+/// What stands for something without an id.
+#[must_use]
+pub fn key_of(what: &impl Hash) -> Key {
+    let mut hasher = DefaultHasher::new();
+    what.hash(&mut hasher);
+    u128::from(hasher.finish())
+}
 
 /// Who showed it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +89,13 @@ impl Shown {
     pub fn is_whole_since(&self, since: Timestamp) -> bool {
         self.forgotten.is_none_or(|forgotten| forgotten < since)
     }
+}
+
+/// So long after a time.
+#[must_use]
+pub fn after(time: Timestamp, age: Duration) -> Timestamp {
+    let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
+    Timestamp::from_micros(time.micros().saturating_add(age))
 }
 
 /// So long before a time.

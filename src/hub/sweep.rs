@@ -6,35 +6,34 @@
 //! nobody thought of) is found here, shown once it is [`AGE`] old, and counted apart: it should not
 //! have happened.
 //!
-//! One query for [`TOGETHER`] conversations asks for the ids of what was stored since the last look;
-//! only a conversation that lacks one is read. Conversations in which nothing was said for a minute
-//! are looked at in every sixth round. A query that finds more than [`MOST`] ids leaves the rest: that
-//! much in one round is not compared, and counted.
+//! One query for [`TOGETHER`] conversations asks for the ids of what was stored since the last look,
+//! one more for the read marks of the newest messages; only a conversation that lacks something is
+//! read, as by a repair. Conversations in which nothing was said for a minute are looked at in every
+//! sixth round. A query that finds more than [`MOST`] ids leaves the rest: that much in one round is
+//! not compared, and counted.
 //!
-//! Messages that Chatferry stores without an event (those sent by REST, which the original does not
-//! broadcast) are no fault: the process that stores one tells the others within a second that it is
-//! unannounced. Nothing tells that of a message that Django stored by REST.
+//! What Chatferry stores without an event (messages and read marks by REST, which the original does
+//! not broadcast) is no fault: the process that stores it tells the others within a second that it is
+//! unannounced. Nothing tells that of what Django stored by REST.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::{Hub, repair::TOGETHER, room::Room, shown::before};
 use crate::{
-    django::datetime::Timestamp,
-    layer::control::Control,
-    store::{StoreError, history::Pages},
+    chat::Receipt, django::datetime::Timestamp, layer::control::Control, store::StoreError,
 };
 
 /// How old a message is before it counts as missed: older than anything that is under way.
-const AGE: Duration = Duration::from_secs(8);
+pub(super) const AGE: Duration = Duration::from_secs(8);
 
 /// How far before the last look is read: clocks of other machines.
-const MARGIN: Duration = Duration::from_secs(2);
+pub(super) const MARGIN: Duration = Duration::from_secs(2);
 
 /// The furthest that a look reaches back: what was shown is remembered for longer.
-const REACH: Duration = Duration::from_secs(80);
+pub(super) const REACH: Duration = Duration::from_secs(80);
 
 /// Quiet conversations are looked at in one of so many rounds.
 const ROUNDS: usize = 6;
@@ -42,8 +41,19 @@ const ROUNDS: usize = 6;
 /// Most ids that one query finds.
 const MOST: usize = 5000;
 
+/// Messages of each conversation whose read marks are compared, beside those that came since the last
+/// look.
+const NEWEST: usize = 20;
+
 /// Most ids in one telling.
 const TOLD_TOGETHER: usize = 500;
+
+/// What no event came for in one conversation.
+#[derive(Default)]
+struct Unheard {
+    messages: Vec<Uuid>,
+    marks: Vec<Receipt>,
+}
 
 impl Hub {
     /// Tells other processes of messages that were stored without an event, until the process ends.
@@ -98,35 +108,57 @@ impl Hub {
         let until = before(now, AGE);
         let swept = some.iter().map(|(.., swept)| before(*swept, MARGIN)).min();
         let since = swept.unwrap_or(until).max(before(now, REACH));
-        let stored = self
-            .store
-            .stored_between(&ids, (since, until), MOST)
-            .await?;
+        let between = (since, until);
+        let stored = self.store.stored_between(&ids, between, MOST).await?;
         let is_whole = stored.len() < MOST;
         if !is_whole {
             self.metrics.sweep_cut_short();
         }
-        let mut missed: HashSet<Uuid> = HashSet::new();
-        for (conversation, message) in stored {
-            let room = some.iter().find(|(id, ..)| *id == conversation);
-            let is_missed = room.is_some_and(|(_, room, _)| !room.has_shown(message));
+        let rooms: HashMap<Uuid, &Arc<Room>> = some.iter().map(|(id, it, _)| (*id, it)).collect();
+        let mut newest: HashMap<Uuid, usize> = ids.iter().map(|id| (*id, NEWEST)).collect();
+        let mut unheard: HashMap<Uuid, Unheard> = HashMap::new();
+        for (id, message) in stored {
+            *newest.entry(id).or_default() += 1;
+            let is_missed = rooms.get(&id).is_some_and(|it| !it.has_shown(message));
             if is_missed && !self.unannounced.contains(message) {
-                missed.insert(conversation);
+                unheard.entry(id).or_default().messages.push(message);
+            }
+        }
+        let newest: Vec<_> = newest.into_iter().collect();
+        for (id, receipt) in self.marks(&newest, between).await? {
+            let is_missed = rooms
+                .get(&id)
+                .is_some_and(|it| !it.has_shown_mark(&receipt));
+            if is_missed && !self.unannounced.contains(receipt.id) {
+                unheard.entry(id).or_default().marks.push(receipt);
             }
         }
         for (id, room, _) in some {
-            if missed.contains(id) && room.held_for().is_none() {
-                let pages = Pages::since(&self.store, *id, since);
-                let shown = self.show_missed(room, pages, Some(until)).await?;
-                if shown > 0 {
-                    tracing::error!(conversation_id = %id, messages = shown, "no event came for messages");
-                    self.metrics.messages_unheard(shown);
-                }
-            }
-            if is_whole {
+            let is_complete = match unheard.remove(id) {
+                Some(unheard) => self.make_up(*id, room, &unheard, since).await,
+                None => true,
+            };
+            if is_whole && is_complete {
                 room.is_swept(until);
             }
         }
         Ok(())
+    }
+
+    /// Shows what no event came for. Returns whether that was possible now.
+    async fn make_up(&self, id: Uuid, room: &Room, unheard: &Unheard, since: Timestamp) -> bool {
+        if !room.hold(|| self.metrics.repair_open()) {
+            // Its repair reads more than this.
+            return false;
+        }
+        // From here on events wait; one may have come before.
+        let messages = unheard.messages.iter().filter(|id| !room.has_shown(**id));
+        let marks = unheard.marks.iter().filter(|it| !room.has_shown_mark(it));
+        let (messages, marks) = (messages.count(), marks.count());
+        if messages + marks > 0 {
+            tracing::warn!(conversation_id = %id, messages, marks, "no event came for messages or read marks");
+            self.metrics.unheard(messages, marks);
+        }
+        self.repair_room(id, room, since).await
     }
 }

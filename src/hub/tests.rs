@@ -374,6 +374,93 @@ async fn a_read_mark_that_is_sent_again_is_shown_once() {
 }
 
 #[tokio::test]
+async fn a_read_mark_that_was_missed_is_found_once_and_no_older_one() {
+    let world = World::new().await;
+    let here = world.conversation().await;
+    let message = world.store(here, "hello").await;
+    let mark = async |user: &str| {
+        let marked = world.store.mark_read(message.id, user.to_owned()).await;
+        marked.unwrap().unwrap()
+    };
+    mark("early bird").await;
+    // Longer before the socket came than clocks may differ.
+    world.spoil(
+        "UPDATE delivery_receipts SET timestamp = strftime('%Y-%m-%d %H:%M:%f', 'now', '-5 seconds')",
+    );
+    let (socket, queue) = world.join(here).await;
+    socket.is_shown(&world.history(here).await);
+    let room = world.hub.room(here).unwrap();
+    let hear = |user: &str| {
+        let event = Event::MessageRead {
+            message_id: message.id.to_string().into(),
+            user_id: user.into(),
+        };
+        world.hub.deliver(&room, &event, None);
+    };
+    mark("heard").await;
+    hear("heard");
+    mark("missed one").await;
+    mark("missed two").await;
+    let quiet = mark("quiet").await;
+    world.hub.unannounced().note(quiet.id);
+    world.repairs();
+    for _ in 0..2 {
+        world.hub.gap(Timestamp::now());
+        world.repaired().await;
+    }
+    // It was only late.
+    hear("missed one");
+    hear("live");
+    let users = [
+        "early bird",
+        "heard",
+        "missed one",
+        "missed two",
+        "quiet",
+        "live",
+    ];
+    let want = ["heard", "missed one", "missed two", "live"];
+    assert_eq!(told(&queue, &users), want);
+    hear("missed one");
+    assert_eq!(told(&queue, &users), ["missed one"], "it was marked again");
+}
+
+#[tokio::test]
+async fn a_read_mark_that_no_event_came_for_is_found() {
+    let world = World::new().await;
+    let here = world.conversation().await;
+    let (_socket, queue) = world.join(here).await;
+    let message = world.store(here, "hello").await;
+    world.deliver(&message);
+    let bob = world.store.mark_read(message.id, "bob".into()).await;
+    bob.unwrap();
+    let now = Timestamp::now();
+    world.hub.sweep_once(0, now).await;
+    assert_eq!(told(&queue, &["hello", "bob"]), ["hello"], "it may come");
+    let later = Timestamp::from_micros(now.micros() + 20_000_000);
+    for _ in 0..2 {
+        world.hub.sweep_once(0, later).await;
+    }
+    assert_eq!(told(&queue, &["hello", "bob"]), ["bob"]);
+    let metrics = world.hub.metrics.render();
+    let count = "chatferry_read_marks_unheard_total 1";
+    assert!(metrics.contains(count), "{metrics}");
+}
+
+#[tokio::test]
+async fn what_another_process_owes_is_read_by_a_repair_that_began_long_after() {
+    let world = World::new().await;
+    let here = world.conversation().await;
+    let (_socket, queue) = world.join(here).await;
+    world.store(here, "owed").await;
+    let twenty = |at: Timestamp| Timestamp::from_micros(at.micros() + 20_000_000);
+    world.repairs();
+    world.hub.gap(twenty(Timestamp::now()));
+    world.repaired().await;
+    assert_eq!(told(&queue, &["owed"]), ["owed"]);
+}
+
+#[tokio::test]
 async fn what_comes_while_memberships_are_restored_waits_for_what_was_missed() {
     let world = World::new().await;
     let (here, elsewhere) = (world.conversation().await, world.conversation().await);

@@ -132,6 +132,10 @@ impl ChannelLayer for MemoryLayer {
         })
     }
 
+    fn may_miss(&self, _: &str) -> bool {
+        false
+    }
+
     async fn receive(&self) -> Option<Received> {
         let mut received = self.received.lock().await;
         let mut closed = self.closed.subscribe();

@@ -31,6 +31,7 @@ mod keeper;
 mod ledger;
 mod link;
 mod members;
+mod moved;
 pub mod names;
 pub mod pubsub;
 pub mod script;

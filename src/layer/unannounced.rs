@@ -1,7 +1,7 @@
-//! Messages that were stored without an event, on purpose: nobody has missed them.
+//! Messages and receipts that were stored without an event, on purpose: nobody has missed them.
 //!
 //! Whoever compares what was shown with what is stored asks here. The process that stores such a
-//! message notes it, and tells the others within a second, many at a time.
+//! message or receipt notes it, and tells the others within a second, many at a time.
 
 use std::{
     collections::{HashSet, VecDeque},

@@ -98,14 +98,20 @@ impl Metrics {
         self.rows_unreadable.increment(rows as u64);
     }
 
-    /// So many messages were found that no event came for.
-    pub fn messages_unheard(&self, messages: usize) {
+    /// So many messages and read marks were found that no event came for.
+    pub fn unheard(&self, messages: usize, marks: usize) {
         self.messages_unheard.increment(messages as u64);
+        self.marks_unheard.increment(marks as u64);
     }
 
-    /// There were too many messages to compare them all.
+    /// There was too much to compare it all.
     pub fn sweep_cut_short(&self) {
         self.sweeps_cut.increment(1);
+    }
+
+    /// A read mark was delivered that only the store knew of.
+    pub fn mark_repaired(&self) {
+        self.marks_repaired.increment(1);
     }
 
     /// A message was delivered that only the store knew of.

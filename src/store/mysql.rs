@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use self::{options::Options, pool::Pool, write::Writer};
 use super::{
-    Comparison, Lookup, Of, SessionRow, Store, StoreError, UserRow,
+    Comparison, Lookup, Marks, Of, SessionRow, Store, StoreError, UserRow,
     commit::Committer,
     history::{PAGE_BYTES, PAGE_MESSAGES, Page, Place},
     schema,
@@ -218,6 +218,23 @@ impl Store for MysqlStore {
             Ok((columns.id()?, columns.id()?))
         };
         rows.map(pair).collect()
+    }
+
+    async fn marked_between(
+        &self,
+        newest: &[(Uuid, usize)],
+        between: (Timestamp, Timestamp),
+        most: usize,
+    ) -> Result<Marks, StoreError> {
+        let mut marks = Marks::default();
+        if newest.is_empty() {
+            return Ok(marks);
+        }
+        let sql = query::marked_between(&self.tables, newest, between, most);
+        for row in self.pool.rows(&sql).await? {
+            marks.add(query::mark_row(row));
+        }
+        Ok(marks)
     }
 
     async fn message_exists(&self, id: Uuid) -> Result<bool, StoreError> {

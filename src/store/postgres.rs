@@ -21,7 +21,7 @@ use uuid::Uuid;
 pub use self::address::Address;
 use self::{pool::Pool, write::Writer};
 use super::{
-    Comparison, Lookup, Of, SessionRow, Store, StoreError, UserRow,
+    Comparison, Lookup, Marks, Of, SessionRow, Store, StoreError, UserRow,
     commit::{Announce, Committer},
     history::{Page, Place},
     schema,
@@ -177,6 +177,15 @@ impl Store for PostgresStore {
         most: usize,
     ) -> Result<Vec<(Uuid, Uuid)>, StoreError> {
         query::stored_between(&self.readers, &self.tables, conversations, between, most).await
+    }
+
+    async fn marked_between(
+        &self,
+        newest: &[(Uuid, usize)],
+        between: (Timestamp, Timestamp),
+        most: usize,
+    ) -> Result<Marks, StoreError> {
+        query::marked_between(&self.readers, &self.tables, newest, between, most).await
     }
 
     async fn message_exists(&self, id: Uuid) -> Result<bool, StoreError> {

@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use self::{pool::Readers, write::Writer};
 use super::{
-    Comparison, Lookup, Of, SessionRow, Store, StoreError, UserRow,
+    Comparison, Lookup, Marks, Of, SessionRow, Store, StoreError, UserRow,
     commit::Committer,
     history::{Page, Place},
     schema,
@@ -175,6 +175,18 @@ impl Store for SqliteStore {
         let (tables, conversations) = (Arc::clone(&self.tables), conversations.to_vec());
         self.readers
             .read(move |db| query::stored_between(db, &tables, &conversations, between, most))
+            .await
+    }
+
+    async fn marked_between(
+        &self,
+        newest: &[(Uuid, usize)],
+        between: (Timestamp, Timestamp),
+        most: usize,
+    ) -> Result<Marks, StoreError> {
+        let (tables, newest) = (Arc::clone(&self.tables), newest.to_vec());
+        self.readers
+            .read(move |db| query::marked_between(db, &tables, &newest, between, most))
             .await
     }
 

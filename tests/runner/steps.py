@@ -321,9 +321,8 @@ def count_instructions(options):
     instructions.check(options.update)
 
 
-# Both layers, every kind of database; one Redis, three, and Redis behind a Sentinel. Read marks are still lost in some
-# faults; seeds that find more than that, as 122 does at times, are left to the full run until it is mended.
-CHAOS_GATE = ("--seeds", "24,102,191,327", "--seconds", "15", "--jobs", "2", "--open", "receipt missed")
+# Both layers, every kind of database; one Redis, three, and Redis behind a Sentinel.
+CHAOS_GATE = ("--seeds", "24,102,191,327", "--seconds", "15", "--jobs", "2", "--open", "receipt out of order")
 CHAOS_FULL = ("--seeds", "1-200", "--seconds", "40", "--jobs", "4")
 
 

@@ -31,7 +31,7 @@ pub async fn mark_read(
     allow(app, request, Action::Message)?;
     let receipt = app
         .chat
-        .mark_read(message_id, user_id)
+        .mark_read_unannounced(message_id, user_id)
         .await
         .map_err(failed(app))?;
     Ok(Reply::ok(serializers::receipt(&receipt, app.zone())))

@@ -79,6 +79,14 @@ impl Address {
     /// Opens a connection for commands, or one that also waits for messages if `response` is long
     /// enough for that. `response` bounds the wait for each answer.
     pub async fn connect(&self, response: Duration) -> Result<MultiplexedConnection, LayerError> {
+        Ok(self.connect_to(response).await?.0)
+    }
+
+    /// The same, and the address of the server that it leads to.
+    pub async fn connect_to(
+        &self,
+        response: Duration,
+    ) -> Result<(MultiplexedConnection, String), LayerError> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT))
             .set_response_timeout(Some(response))
@@ -86,7 +94,8 @@ impl Address {
             .set_write_backpressure_boundary(WRITE);
         let client = self.client().await?;
         let connection = client.get_multiplexed_async_connection_with_config(&config);
-        within(connection).await
+        let server = client.get_connection_info().addr().to_string();
+        Ok((within(connection).await?, server))
     }
 
     /// Opens a connection for subscriptions.

@@ -356,6 +356,14 @@ impl ChannelLayer for CoreLayer {
         begun.unwrap_or_else(|error| Box::pin(std::future::ready(Err(error))))
     }
 
+    fn may_miss(&self, group: &str) -> bool {
+        let core = &self.core;
+        // What others send comes by our queue, on the host that Python would take for it.
+        let hosts = [core.host_of(group), core.host_of(queue_of(&core.queue))];
+        let mut hosts = hosts.into_iter().flatten();
+        core.hosts.len() == 1 || hosts.any(|host| core.inbox.is_away(host.number))
+    }
+
     async fn receive(&self) -> Option<Received> {
         self.core.inbox.receive().await
     }

@@ -54,6 +54,19 @@ struct Away {
     returning: bool,
 }
 
+/// A queue that has run over; dropping it tells of the gap.
+pub struct Overrun<'a> {
+    inbox: &'a Inbox,
+    since: Timestamp,
+}
+
+impl Drop for Overrun<'_> {
+    fn drop(&mut self) {
+        let away = self.inbox.away();
+        self.inbox.tell_gap(self.since, &away);
+    }
+}
+
 impl Inbox {
     #[must_use]
     pub fn new(codec: Codec, passthrough: Passthrough, metrics: Arc<Metrics>) -> Self {
@@ -92,15 +105,14 @@ impl Inbox {
         let Some(known) = away.get_mut(&host) else {
             let returning = false;
             away.insert(host, Away { since, returning });
-            self.push(Received::Away);
+            self.push(Received::Away { since });
             return;
         };
         known.since = since.min(known.since);
         if std::mem::replace(&mut known.returning, false) {
             // It did not come back after all: what waits for it must not wait any longer.
             let since = known.since;
-            self.push(Received::Gap { since });
-            self.push(Received::Away);
+            self.tell_gap(since, &away);
         }
     }
 
@@ -118,16 +130,31 @@ impl Inbox {
         let Some(Away { since, .. }) = away.remove(&host) else {
             return;
         };
+        self.tell_gap(since, &away);
+    }
+
+    /// Events may have been missed since then although every host is there, and what is put in while
+    /// the result lives may be newer than those.
+    pub fn overrun(&self, since: Timestamp) -> Overrun<'_> {
+        self.push(Received::Returning);
+        Overrun { inbox: self, since }
+    }
+
+    /// Tells of a gap, which ends what was said of any host, and again of the hosts that are away.
+    fn tell_gap(&self, since: Timestamp, away: &BTreeMap<usize, Away>) {
         self.push(Received::Gap { since });
-        if !away.is_empty() {
-            self.push(Received::Away);
+        if let Some(since) = away.values().map(|host| host.since).min() {
+            self.push(Received::Away { since });
+        }
+        if away.values().any(|host| host.returning) {
+            self.push(Received::Returning);
         }
     }
 
-    /// Events may have been missed although every host is there: between what was put in before and
-    /// what is put in after.
-    pub fn gap(&self, since: Timestamp) {
-        self.push(Received::Gap { since });
+    /// Whether a host cannot be reached.
+    #[must_use]
+    pub fn is_away(&self, host: usize) -> bool {
+        self.away().contains_key(&host)
     }
 
     fn away(&self) -> MutexGuard<'_, BTreeMap<usize, Away>> {
@@ -215,7 +242,7 @@ mod tests {
         for _ in 0..count {
             said.push(match inbox.receive().await {
                 Some(Received::Event { .. }) => "event",
-                Some(Received::Away) => "away",
+                Some(Received::Away { .. }) => "away",
                 Some(Received::Returning) => "returning",
                 Some(Received::Gap { .. }) => "gap",
                 None => "closed",
@@ -224,15 +251,37 @@ mod tests {
         said
     }
 
-    #[tokio::test]
-    async fn a_host_that_does_not_come_back_after_all_lets_go_of_what_waited_for_it() {
+    fn inbox() -> Inbox {
         let codec = Codec {
             format: Serializer::Msgpack,
             prefix_len: 0,
             keys: None,
             token_life: None,
         };
-        let inbox = Inbox::new(codec, Passthrough::new(&[]), Arc::new(Metrics::new()));
+        Inbox::new(codec, Passthrough::new(&[]), Arc::new(Metrics::new()))
+    }
+
+    #[tokio::test]
+    async fn a_gap_of_one_host_does_not_let_go_of_what_waits_for_another() {
+        let inbox = inbox();
+        let since = Timestamp::now();
+        for host in [0, 1] {
+            inbox.lost(host, since);
+            inbox.returning(host);
+        }
+        inbox.back(0);
+        drop(inbox.overrun(since));
+        inbox.back(1);
+        let both = ["away", "returning", "away", "returning"];
+        let one = ["gap", "away", "returning"];
+        let overrun = ["returning", "gap", "away", "returning"];
+        let all = [&both[..], &one, &overrun, &["gap"]].concat();
+        assert_eq!(said(&inbox, all.len()).await, all);
+    }
+
+    #[tokio::test]
+    async fn a_host_that_does_not_come_back_after_all_lets_go_of_what_waited_for_it() {
+        let inbox = inbox();
         let since = Timestamp::now();
         inbox.returning(0);
         inbox.back(0);

@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 
 use super::{
     address::Address,
+    moved::Moved,
     script::{self, Added, Entry, Group, Life, Once},
 };
 use crate::{layer::LayerError, metrics::Metrics};
@@ -31,6 +32,8 @@ pub const RESPONSE: Duration = Duration::from_secs(3);
 pub struct Link {
     pub address: Address,
     pub metrics: Arc<Metrics>,
+    /// Which server this is, if Sentinels lead to it.
+    pub moved: Moved,
     live: RwLock<Option<Live>>,
 }
 
@@ -49,6 +52,7 @@ impl Link {
         Link {
             address,
             metrics,
+            moved: Moved::default(),
             live: RwLock::default(),
         }
     }

@@ -301,6 +301,12 @@ impl ChannelLayer for PubSubLayer {
         begun.unwrap_or_else(|error| Box::pin(std::future::ready(Err(error))))
     }
 
+    fn may_miss(&self, group: &str) -> bool {
+        let inner = &self.inner;
+        let host = inner.host_of(&group_channel(&inner.prefix, group));
+        inner.hosts.len() == 1 || host.is_ok_and(|host| inner.inbox.is_away(host.number))
+    }
+
     async fn receive(&self) -> Option<Received> {
         self.inner.inbox.receive().await
     }

@@ -10,7 +10,7 @@ use mysql_async::{Row, Value};
 use uuid::Uuid;
 
 use crate::{
-    chat::{Conversation, Message, Receipt},
+    chat::{Conversation, Message, Receipt, receipt::READ},
     config::Tables,
     django::datetime::{Timestamp, from_sqlite, to_sqlite},
     store::{Comparison, Lookup, StoreError, history::Place},
@@ -225,6 +225,32 @@ pub fn stored_between(
     )
 }
 
+/// Conversation and receipt of the read marks that were made between two times, of the newest
+/// messages of some conversations. Joined in this order, each message costs one look into the unique
+/// key of the receipts.
+pub fn marked_between(
+    tables: &Tables,
+    newest: &[(Uuid, usize)],
+    (since, until): (Timestamp, Timestamp),
+    most: usize,
+) -> String {
+    let (since, until) = (time(since), time(until));
+    let lookups = newest.iter().map(|(of, count)| {
+        format!(
+            "SELECT m.conversation_id, r.id, r.message_id, r.user_id, r.status, r.timestamp \
+             FROM (SELECT id, conversation_id FROM `{}` WHERE conversation_id = {} \
+             AND created_at < {until} ORDER BY created_at DESC LIMIT {count}) AS m \
+             STRAIGHT_JOIN `{}` AS r ON r.message_id = m.id WHERE r.status = '{READ}' \
+             AND r.timestamp >= {since} AND r.timestamp < {until}",
+            tables.messages,
+            id(*of),
+            tables.delivery_receipts,
+        )
+    });
+    let lookups = lookups.collect::<Vec<_>>().join(" UNION ALL ");
+    format!("SELECT * FROM ({lookups}) AS marks ORDER BY timestamp, id LIMIT {most}")
+}
+
 pub fn message_exists(tables: &Tables, of: Uuid) -> String {
     format!("SELECT 1 FROM `{}` WHERE id = {}", tables.messages, id(of))
 }
@@ -341,14 +367,27 @@ pub fn place_row(row: Row) -> Result<Place, StoreError> {
 pub fn receipt_row(row: Row) -> Result<(usize, Receipt), StoreError> {
     let mut columns = Columns::from(row);
     let place = columns.take()?;
-    let receipt = Receipt {
+    Ok((place, receipt_of(columns)?))
+}
+
+/// The conversation and the receipt.
+///
+/// # Errors
+/// When the row is not what [`marked_between`] asks for.
+pub fn mark_row(row: Row) -> Result<(Uuid, Receipt), StoreError> {
+    let mut columns = Columns::from(row);
+    let conversation_id = columns.id()?;
+    Ok((conversation_id, receipt_of(columns)?))
+}
+
+fn receipt_of(mut columns: Columns) -> Result<Receipt, StoreError> {
+    Ok(Receipt {
         id: columns.id()?,
         message_id: columns.id()?,
         user_id: columns.take()?,
         status: columns.take()?,
         timestamp: columns.time()?,
-    };
-    Ok((place, receipt))
+    })
 }
 
 #[cfg(test)]

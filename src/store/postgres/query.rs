@@ -11,11 +11,11 @@ use uuid::Uuid;
 
 use super::pool::{Params, Pool};
 use crate::{
-    chat::{Conversation, Message, Receipt},
+    chat::{Conversation, Message, Receipt, receipt::READ},
     config::Tables,
     django::datetime::{Timestamp, from_sqlite, to_sqlite},
     store::{
-        Comparison, Lookup, StoreError,
+        Comparison, Lookup, Marks, StoreError,
         history::{PAGE_BYTES, PAGE_MESSAGES, Page, Place},
     },
 };
@@ -114,6 +114,11 @@ pub fn receipt_row(row: &Row) -> Result<Receipt, Error> {
         status: row.try_get(3)?,
         timestamp: time_at(row, 4)?,
     })
+}
+
+/// A conversation and a receipt from the columns of [`marked_between`].
+fn mark_row(row: &Row) -> Result<(Uuid, Receipt), Error> {
+    Ok((row.try_get(5)?, receipt_row(row)?))
 }
 
 /// The statement that finds the conversation of `$1` and `$2` in either order.
@@ -403,6 +408,34 @@ pub async fn stored_between(
     let rows = pool.query(&sql, &values).await?;
     let pair = |row: &Row| Ok((row.try_get(0)?, row.try_get(1)?));
     Ok(rows.iter().map(pair).collect::<Result<_, Error>>()?)
+}
+
+/// Conversation and receipt of the read marks that were made between two times, of the newest
+/// messages of some conversations.
+pub async fn marked_between(
+    pool: &Pool,
+    tables: &Tables,
+    newest: &[(Uuid, usize)],
+    (since, until): (Timestamp, Timestamp),
+    most: usize,
+) -> Result<Marks, StoreError> {
+    let sql = format!(
+        "SELECT r.id, r.message_id, r.user_id, r.status, r.timestamp, c.id \
+         FROM unnest($1::uuid[], $2::bigint[]) AS c (id, newest) CROSS JOIN LATERAL \
+         (SELECT id FROM \"{}\" WHERE conversation_id = c.id AND created_at < $4 \
+         ORDER BY created_at DESC LIMIT c.newest) AS m \
+         JOIN \"{}\" AS r ON r.message_id = m.id WHERE r.status = '{READ}' \
+         AND r.timestamp >= $3 AND r.timestamp < $4 ORDER BY r.timestamp, r.id LIMIT {most}",
+        tables.messages, tables.delivery_receipts
+    );
+    let ids: Vec<Uuid> = newest.iter().map(|(id, _)| *id).collect();
+    let counts: Vec<i64> = newest.iter().map(|(_, count)| signed(*count)).collect();
+    let values: [&(dyn ToSql + Sync); 4] = [&ids, &counts, &Time(since), &Time(until)];
+    let mut marks = Marks::default();
+    for row in &pool.query(&sql, &values).await? {
+        marks.add(mark_row(row));
+    }
+    Ok(marks)
 }
 
 pub async fn message_exists(pool: &Pool, tables: &Tables, id: Uuid) -> Result<bool, StoreError> {

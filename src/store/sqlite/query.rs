@@ -4,14 +4,14 @@ use rusqlite::{Connection, OptionalExtension, Row, Rows, params, types::Type};
 use uuid::Uuid;
 
 use crate::{
-    chat::{Conversation, Message, Receipt},
+    chat::{Conversation, Message, Receipt, receipt::READ},
     config::Tables,
     django::{
         datetime::{Timestamp, from_sqlite, to_sqlite},
         uuid::hex32,
     },
     store::{
-        Comparison, Lookup, StoreError,
+        Comparison, Lookup, Marks, StoreError,
         history::{PAGE_BYTES, PAGE_MESSAGES, Page, Place},
     },
 };
@@ -405,6 +405,40 @@ pub fn stored_between(
             Ok((uuid_at(row, 0)?, uuid_at(row, 1)?))
         })?
         .collect()
+}
+
+/// Conversation and receipt of the read marks that were made between two times, of the newest
+/// messages of some conversations. One statement for each: SQLite takes 500 at most in one.
+pub fn marked_between(
+    db: &Connection,
+    tables: &Tables,
+    newest: &[(Uuid, usize)],
+    (since, until): (Timestamp, Timestamp),
+    most: usize,
+) -> rusqlite::Result<Marks> {
+    let sql = format!(
+        "SELECT r.id, r.message_id, r.user_id, r.status, r.timestamp \
+         FROM (SELECT id FROM \"{}\" WHERE conversation_id = ?1 AND created_at < ?4 \
+         ORDER BY created_at DESC LIMIT ?2) AS m CROSS JOIN \"{}\" AS r \
+         WHERE r.message_id = m.id AND r.status = '{READ}' \
+         AND r.timestamp >= ?3 AND r.timestamp < ?4 LIMIT ?5",
+        tables.messages, tables.delivery_receipts
+    );
+    let (since, until) = (to_sqlite(since), to_sqlite(until));
+    let mut statement = db.prepare_cached(&sql)?;
+    let mut marks = Marks::default();
+    for (id, count) in newest {
+        let left = most.saturating_sub(marks.len());
+        let values = params![hex32(id), signed(*count), since, until, signed(left)];
+        let mut rows = statement.query(values)?;
+        while let Some(row) = rows.next()? {
+            marks.add(receipt_row(row).map(|receipt| (*id, receipt)));
+        }
+    }
+    marks
+        .marks
+        .sort_by_key(|(_, receipt)| (receipt.timestamp, receipt.id));
+    Ok(marks)
 }
 
 pub fn message_exists(db: &Connection, tables: &Tables, id: Uuid) -> rusqlite::Result<bool> {

@@ -9,7 +9,7 @@ use chatferry::{
     django::datetime::Timestamp,
     metrics::Metrics,
     store::{
-        Lookup, Of, SessionRow, Store, StoreError, UserRow,
+        Lookup, Marks, Of, SessionRow, Store, StoreError, UserRow,
         commit::{Backend, Committer, Outcome, Write},
         history::{Page, Place},
     },
@@ -100,6 +100,15 @@ impl Store for Nowhere {
         _: (Timestamp, Timestamp),
         _: usize,
     ) -> Result<Vec<(Uuid, Uuid)>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn marked_between(
+        &self,
+        _: &[(Uuid, usize)],
+        _: (Timestamp, Timestamp),
+        _: usize,
+    ) -> Result<Marks, StoreError> {
         Err(StoreError::Closed)
     }
 

@@ -277,6 +277,12 @@ pub async fn long_messages_make_short_pages(on: Flavour) {
     }
 }
 
+pub async fn the_marks_of_the_newest_messages_are_found(on: Flavour) {
+    if let Some(database) = Database::new(on).await {
+        rows::the_marks_of_the_newest_messages_are_found(&database.server().await).await;
+    }
+}
+
 pub async fn nothing_is_read_without_an_index_of_djangos(on: Flavour) {
     let Some(database) = Database::new(on).await else {
         return;

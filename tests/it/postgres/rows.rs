@@ -210,6 +210,13 @@ async fn long_messages_make_short_pages() {
 }
 
 #[tokio::test]
+async fn the_marks_of_the_newest_messages_are_found() {
+    if let Some(database) = Database::new().await {
+        rows::the_marks_of_the_newest_messages_are_found(&database.server().await).await;
+    }
+}
+
+#[tokio::test]
 async fn nothing_is_read_without_an_index_of_djangos() {
     let Some(database) = Database::new().await else {
         return;
@@ -245,6 +252,10 @@ async fn nothing_is_read_without_an_index_of_djangos() {
     let since = Timestamp::from_micros(Timestamp::now().micros() - 3_600_000_000);
     let spoken_in = server.app.store.spoken_in(&conversations, since).await;
     assert_eq!(spoken_in.unwrap(), conversations[..1]);
+    let newest: Vec<_> = conversations.iter().map(|id| (*id, 50)).collect();
+    let between = (since, Timestamp::from_micros(i64::MAX));
+    let marked = server.app.store.marked_between(&newest, between, 9).await;
+    assert_eq!(marked.unwrap().marks.len(), 1);
     server.drained().await;
 
     until("the sessions' end", async || {

@@ -86,7 +86,7 @@ async fn a_restart_is_outlived_and_told() {
         one.leave("h", "b").await;
         redis.kill();
         let away = soon("the notice", one.layer.receive()).await;
-        assert!(matches!(away, Some(Received::Away)), "{away:?}");
+        assert!(matches!(away, Some(Received::Away { .. })), "{away:?}");
         // Nothing can be asked of Redis now, and still nothing fails or hangs.
         one.join("later", "c").await;
         one.leave("g", "a").await;
@@ -236,6 +236,68 @@ async fn a_queue_that_ran_full_is_told_as_a_gap() {
     assert!(outcomes.iter().all(Result::is_ok));
     assert!(other.metric("chatferry_layer_dropped_total") > 0.0);
     one.gap().await;
+}
+
+#[tokio::test]
+async fn nothing_newer_than_what_a_full_queue_refused_comes_before_that_is_told() {
+    let settings = [("layer.capacity", "20")];
+    let Some((_redis, [one, other])) = layers(&settings).await else {
+        return;
+    };
+    one.join("g", "a").await;
+    let sends = async {
+        for n in 0..2000 {
+            drop(other.layer.group_send("g", counted(n)));
+            if n % 40 == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        loop {
+            // Until one finds room.
+            let dropped = other.metric("chatferry_layer_dropped_total");
+            let last = other.layer.group_send("g", counted(2000)).await;
+            last.unwrap();
+            if other.metric("chatferry_layer_dropped_total") == dropped {
+                return;
+            }
+        }
+    };
+    let hears = async {
+        let (mut next, mut is_held, mut was_gap) = (0, false, false);
+        loop {
+            match soon("the last", one.layer.receive()).await {
+                Some(Received::Event { event, .. }) => {
+                    let text = json(&event);
+                    let n = (0..=2000).find(|n| number(*n) == text).unwrap();
+                    assert!(n == next || is_held || was_gap, "{n} instead of {next}");
+                    if n == 2000 {
+                        return;
+                    }
+                    (next, was_gap) = (n + 1, false);
+                }
+                Some(Received::Returning) => is_held = true,
+                Some(Received::Gap { .. }) => (is_held, was_gap) = (false, true),
+                _ => {}
+            }
+        }
+    };
+    tokio::join!(sends, hears);
+    assert!(other.metric("chatferry_layer_dropped_total") > 0.0);
+}
+
+#[tokio::test]
+async fn a_membership_that_was_lost_among_many_is_not_renewed_in_silence() {
+    let Some((redis, [layer])) = layers(&[("layer.group_expiry", "3")]).await else {
+        return;
+    };
+    // More than are looked up at once; all are renewed after a second.
+    for n in 0..1500 {
+        layer.join(&format!("g{n}"), "a").await;
+    }
+    for n in 0..3 {
+        let _: i64 = redis.ask(&format!("DEL asgi:group:g{}", 100 * n)).await;
+        layer.gap().await;
+    }
 }
 
 #[tokio::test]

@@ -232,33 +232,125 @@ async fn a_read_mark_is_shown_late_rather_than_never() {
     }
 }
 
+/// A frame that marks a message as read.
+fn mark(message: &Value, user: &str) -> Value {
+    json!({"type": "mark_as_read", "message_id": message["id"], "user_id": user})
+}
+
+/// The user of the next read mark that a socket is shown.
+async fn reader(socket: &mut Socket) -> String {
+    let shown = soon("a mark", socket.json()).await;
+    assert_eq!(shown["type"], "message_read", "{shown}");
+    shown["user_id"].as_str().unwrap().to_owned()
+}
+
 #[tokio::test]
-async fn what_nobody_told_of_is_found_in_the_store_and_rest_messages_are_not() {
+async fn a_read_mark_that_a_process_could_not_hear_is_found_in_the_store_once() {
+    for backend in BACKENDS {
+        let Some(fleet) = Fleet::start(backend, &[]).await else {
+            return;
+        };
+        let [near, far] = &fleet.servers;
+        let message = near.stored(&fleet.id, "alice", "hello").await;
+        let (mut here, mut there) = (near.socket(&fleet.id).await, far.socket(&fleet.id).await);
+        here.send(&mark(&message, "before")).await;
+        assert_eq!(reader(&mut there).await, "before");
+        fleet.cable.cut();
+        until("the cut", async || far.get("/readyz").await.status == 503).await;
+        for user in ["first", "second"] {
+            here.send(&mark(&message, user)).await;
+        }
+        for user in ["before", "first", "second"] {
+            assert_eq!(reader(&mut here).await, user);
+        }
+        // What waits in Redis for the process is lost too.
+        let _: () = fleet.redis.ask("FLUSHALL").await;
+        fleet.cable.mend();
+        for user in ["first", "second"] {
+            let shown = soon("a mark", there.json()).await;
+            let want =
+                json!({"type": "message_read", "message_id": message["id"], "user_id": user});
+            assert_eq!(shown, want, "{backend}");
+        }
+        assert_eq!(far.metric("chatferry_read_marks_repaired_total").await, 2.0);
+        here.works().await;
+        there.works().await;
+    }
+}
+
+#[tokio::test]
+async fn a_sender_who_comes_from_elsewhere_is_shown_in_order_while_redis_is_away() {
+    for backend in BACKENDS {
+        let Some(fleet) = Fleet::start(backend, &[]).await else {
+            return;
+        };
+        let [near, far] = &fleet.servers;
+        let (mut here, mut there) = (near.socket(&fleet.id).await, far.socket(&fleet.id).await);
+        fleet.cable.cut();
+        until("the cut", async || far.get("/readyz").await.status == 503).await;
+        for round in 0..3 {
+            let (first, then) = (format!("first {round}"), format!("then {round}"));
+            here.say(&first).await;
+            assert_eq!(soon("its own", here.heard()).await, first);
+            let mut moved = far.socket(&fleet.id).await;
+            moved.say(&then).await;
+            for expected in [&first, &then] {
+                assert_eq!(
+                    &soon("in order", there.heard()).await,
+                    expected,
+                    "{backend}"
+                );
+            }
+            assert_eq!(soon("its own", moved.heard()).await, then);
+        }
+        fleet.cable.mend();
+        for round in 0..3 {
+            assert_eq!(soon("late", here.heard()).await, format!("then {round}"));
+        }
+        here.works().await;
+        there.works().await;
+    }
+}
+
+#[tokio::test]
+async fn what_nobody_told_of_is_found_in_the_store_and_what_came_by_rest_is_not() {
     let Some(fleet) = Fleet::start("redis", &[("layer.sweep_s", "1")]).await else {
         return;
     };
     let [near, far] = &fleet.servers;
     let mut socket = near.socket(&fleet.id).await;
     // By REST, on either server: the original does not broadcast these.
-    near.stored(&fleet.id, "alice", "quiet here").await;
+    let message = near.stored(&fleet.id, "alice", "quiet here").await;
     far.stored(&fleet.id, "alice", "quiet there").await;
-    // As a process that died before it could send.
-    let database = near.directory.database();
-    let id = uuid::Uuid::parse_str(&fleet.id)
-        .unwrap()
-        .simple()
-        .to_string();
-    let sql = format!(
-        "INSERT INTO messages (id, conversation_id, sender_id, content, message_type, created_at, \
-         updated_at, is_deleted) SELECT '{}', '{id}', 'alice', 'unheard', 'text', created_at, \
-         updated_at, 0 FROM messages WHERE content = 'quiet there'",
-        uuid::Uuid::new_v4().simple()
+    let path = format!(
+        "/api/chat/messages/{}/read/",
+        message["id"].as_str().unwrap()
     );
-    rusqlite::Connection::open(database)
-        .unwrap()
-        .execute(&sql, [])
-        .unwrap();
+    for (server, user) in [(near, "quiet here"), (far, "quiet there")] {
+        let marked = server.put(&path, json!({"user_id": user})).await;
+        assert_eq!(marked.status, 200);
+    }
+    // As a process that died before it could send.
+    let id = || uuid::Uuid::new_v4().simple();
+    let said = format!(
+        "INSERT INTO messages (id, conversation_id, sender_id, content, message_type, created_at, \
+         updated_at, is_deleted) SELECT '{}', conversation_id, 'alice', 'unheard', 'text', \
+         created_at, updated_at, 0 FROM messages WHERE content = 'quiet there'",
+        id()
+    );
+    let read = format!(
+        "INSERT INTO delivery_receipts (id, message_id, user_id, status, timestamp) \
+         SELECT '{}', message_id, 'unheard', status, timestamp FROM delivery_receipts \
+         WHERE user_id = 'quiet there'",
+        id()
+    );
+    let database = rusqlite::Connection::open(near.directory.database()).unwrap();
+    for sql in [said, read] {
+        assert_eq!(database.execute(&sql, []).unwrap(), 1);
+    }
     assert_eq!(soon("the sweep", socket.heard()).await, "unheard");
+    assert_eq!(reader(&mut socket).await, "unheard");
     assert_eq!(near.metric("chatferry_messages_unheard_total").await, 1.0);
+    assert_eq!(near.metric("chatferry_read_marks_unheard_total").await, 1.0);
     socket.works().await;
 }

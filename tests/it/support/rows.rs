@@ -1,7 +1,8 @@
 //! Rows as they are written and read back, whatever the database.
 
-use chatferry::store::history::PAGE_BYTES;
+use chatferry::{django::datetime::Timestamp, store::history::PAGE_BYTES};
 use serde_json::json;
+use uuid::Uuid;
 
 use super::{Server, id_of};
 
@@ -39,6 +40,44 @@ pub async fn a_mark_keeps_id_and_time(server: &Server, message: &str, receipt: &
     assert_eq!(marked["id"], receipt);
     assert_eq!(marked["status"], "read");
     assert_eq!(marked["timestamp"], "2020-01-02T12:04:05.000006+09:00");
+}
+
+/// Read marks are found by the newest messages of each conversation, and by when they were made.
+pub async fn the_marks_of_the_newest_messages_are_found(server: &Server) {
+    let store = &server.app.store;
+    let (here, there) = (
+        server.conversation().await,
+        server.conversation_of("carol", "dave").await,
+    );
+    let (here_id, there_id) = (here.parse().unwrap(), there.parse().unwrap());
+    let mark = async |conversation: &str, user: &str| {
+        let message = id_of(&server.stored(conversation, "alice", "x").await);
+        let marked = store.mark_read(message.parse().unwrap(), user.into()).await;
+        marked.unwrap().unwrap()
+    };
+    let oldest = mark(&here, "one").await;
+    let other = mark(&there, "two").await;
+    let newer = mark(&here, "three").await;
+    let newest = mark(&here, "four").await;
+    let after = |time: Timestamp| Timestamp::from_micros(time.micros() + 1);
+    let (first, end) = (oldest.timestamp, after(newest.timestamp));
+    let found = async |newest: &[(Uuid, usize)], between, most| {
+        let found = store.marked_between(newest, between, most).await.unwrap();
+        assert_eq!(found.unreadable, 0);
+        found.marks
+    };
+    let both = [(here_id, 2), (there_id, 10)];
+    let all = [
+        (there_id, other.clone()),
+        (here_id, newer.clone()),
+        (here_id, newest.clone()),
+    ];
+    assert_eq!(found(&both, (first, end), 9).await, all);
+    assert_eq!(found(&[(here_id, 9)], (first, end), 9).await.len(), 3);
+    let later = (after(other.timestamp), newest.timestamp);
+    assert_eq!(found(&both, later, 9).await, all[1..2]);
+    assert_eq!(found(&both, (first, end), 2).await.len(), 2);
+    assert!(found(&[], (first, end), 9).await.is_empty());
 }
 
 /// A message of alice's in a conversation of its own; its id.

@@ -97,7 +97,7 @@ impl Core {
     }
 
     /// The queues of these channels, in the order of their first names.
-    fn queues(&self, names: Vec<String>) -> Vec<Target> {
+    pub(super) fn queues(&self, names: Vec<String>) -> Vec<Target> {
         let mut places: HashMap<String, usize> = HashMap::new();
         let mut targets: Vec<Target> = Vec::new();
         for name in names {

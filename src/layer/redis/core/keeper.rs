@@ -5,17 +5,20 @@ use std::{sync::Arc, time::Duration};
 use redis::{Pipeline, Value, aio::MultiplexedConnection};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{Core, Host, reader};
+use super::{Core, Host, local_of, reader};
 use crate::{
+    chat::Event,
+    clock::since_1970,
     django::datetime::Timestamp,
     layer::{
         CONTROL, LayerError,
         redis::{
+            codec::{Fields, Route},
             inbox::Inbox,
             keeper::{Kept, Seen},
             link::{Link, RESPONSE},
             names::{group_key, queue_key},
-            script,
+            script::{self, Entry},
         },
     },
 };
@@ -65,11 +68,17 @@ impl Kept for Keeper {
 
     async fn set_up(&self) -> Result<MultiplexedConnection, LayerError> {
         let link = &self.host.link;
-        let mut commands = link.address.connect(RESPONSE).await?;
+        let (mut commands, server) = link.address.connect_to(RESPONSE).await?;
         let incoming = link.address.connect(reader::PATIENCE).await?;
         let loaded = script::load().query_async::<String>(&mut commands).await;
         // A server that does not let us load scripts may let us run them.
         let script = loaded.ok().map(Arc::from);
+        if let Some(notice) = link.moved.notice(&server) {
+            self.core
+                .send_notice(&self.host, &notice, &mut commands)
+                .await?;
+        }
+        link.moved.settle(server);
         link.set_up(commands, script);
         self.core.inbox.returning(self.host.number);
         self.core.restore(&self.host).await?;
@@ -96,21 +105,26 @@ impl Core {
                 () = sleep(LOOK.min(renew)) => self.is_still_member(host, &mut turn).await,
                 () = host.missing.notified() => Ok(false),
             };
-            if let Ok(false) = found {
-                if let Some(last) = restored_at {
-                    sleep_until(last + BETWEEN).await;
-                }
-                restored_at = Some(Instant::now());
-            }
+            let is_due = renewed.elapsed() >= renew;
+            let found = match found {
+                Ok(true) if is_due => self.renew(host).await,
+                found => found,
+            };
             let restored = match found {
-                Ok(true) if renewed.elapsed() < renew => {
+                Ok(true) => {
                     well = Timestamp::now();
+                    if is_due {
+                        renewed = Instant::now();
+                    }
                     continue;
                 }
-                Ok(true) => self.restore(host).await,
                 Ok(false) => {
                     tracing::warn!(host = %host.link.address, "memberships were lost: restoring");
                     self.inbox.lost(host.number, well);
+                    if let Some(last) = restored_at {
+                        sleep_until(last + BETWEEN).await;
+                    }
+                    restored_at = Some(Instant::now());
                     self.inbox.returning(host.number);
                     let restored = self.restore(host).await;
                     if !matches!(restored, Err(LayerError::Unavailable(_))) {
@@ -175,6 +189,70 @@ impl Core {
             .arg(0)
             .arg((score - SHOWN_UP).to_string());
         look.cmd("EXPIRE").arg(&key).arg(self.settings.group_expiry);
+    }
+
+    /// Says something to the other Chatferry processes, before anything else is sent to this host.
+    async fn send_notice(
+        &self,
+        host: &Host,
+        notice: &Event,
+        commands: &mut MultiplexedConnection,
+    ) -> Result<(), LayerError> {
+        let failed = |error: redis::RedisError| LayerError::Unavailable(error.to_string());
+        let codec = &self.inbox.codec;
+        let fields = Fields::new(codec.format, notice)?;
+        let mut look = redis::cmd("ZRANGE");
+        look.arg(group_key(&self.settings.prefix, CONTROL));
+        let members = look.arg(0).arg(-1).query_async::<Vec<String>>(commands);
+        let mut members = members.await.map_err(failed)?;
+        members.retain(|name| local_of(name, &self.queue).is_none());
+        for target in self.queues(members) {
+            let names: Vec<&str> = target.names.iter().map(String::as_str).collect();
+            let route = Route::Each(&names);
+            let entry = Entry {
+                group: None,
+                key: &target.key,
+                score: self.clock.score(),
+                capacity: target.capacity,
+                bytes: codec.seal(&fields, route, since_1970().as_secs()),
+            };
+            if target.host == host.number {
+                let call = script::call(None, &[], &[entry], self.life(), None);
+                call.query_async::<Value>(commands).await.map_err(failed)?;
+            } else if let Some(other) = self.hosts.get(target.host) {
+                // Who waits at a host that is away has a gap of its own.
+                let _ = other.link.add(&[], &[entry], self.life(), None).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Renews every membership that still stands. Returns whether all do: one that was lost is not
+    /// made anew here, as events have been missed.
+    async fn renew(&self, host: &Host) -> Result<bool, LayerError> {
+        let all = host.members().samples(0, usize::MAX);
+        for chunk in all.chunks(CHUNK) {
+            let mut commands = redis::pipe();
+            for (group, channel) in self.full(chunk) {
+                let key = group_key(&self.settings.prefix, &group);
+                let score = self.clock.score().to_string();
+                let renewed = commands.cmd("ZADD").arg(&key).arg("XX").arg("CH");
+                renewed.arg(score).arg(channel);
+                commands
+                    .cmd("EXPIRE")
+                    .arg(&key)
+                    .arg(self.settings.group_expiry);
+            }
+            let answers = host.link.ask(&commands).await?;
+            // No score is given twice: what is there has changed.
+            let gone = answers.iter().step_by(2).zip(chunk);
+            let mut gone = gone.filter(|(answer, _)| matches!(answer, Value::Int(0)));
+            // It may have ended while we were asking.
+            if gone.any(|(_, (group, local))| host.members().contains(group, local)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Tells Redis every membership, and what has ended since it was last there.

@@ -10,8 +10,9 @@ use std::{
 use futures_util::{StreamExt, stream::FuturesOrdered};
 use redis::{Cmd, Value, aio::MultiplexedConnection, cmd};
 
-use super::{Core, Host, local_of, queue_key};
+use super::{Core, Host, instant_of, local_of, queue_key};
 use crate::{
+    chat::Event,
     clock::since_1970,
     django::datetime::Timestamp,
     layer::{
@@ -78,12 +79,12 @@ impl Core {
                 self.inbox.back(host.number);
             }
             looked = Instant::now();
-            self.take_all(entries).await;
             run += taken;
+            // Some of these may be newer than what was refused.
+            let overrun = (!waits && run >= full).then(|| self.inbox.overrun(since));
+            self.take_all(host, entries).await;
+            drop(overrun);
             if !waits {
-                if run >= full {
-                    self.inbox.gap(since);
-                }
                 // The queue has been emptied: from here it is a new run.
                 run = if taken < batch { 0 } else { run };
             }
@@ -91,10 +92,10 @@ impl Core {
         }
     }
 
-    async fn take_all(&self, entries: Vec<(f64, Vec<u8>)>) {
+    async fn take_all(&self, host: &Host, entries: Vec<(f64, Vec<u8>)>) {
         let taken: Vec<Taken> = entries
             .into_iter()
-            .flat_map(|entry| self.take(entry))
+            .flat_map(|entry| self.take(host, entry))
             .collect();
         // The hub takes in order: when it has the last, it has all.
         if let Some(last) = taken.into_iter().next_back() {
@@ -103,7 +104,7 @@ impl Core {
     }
 
     /// One entry: score and bytes.
-    fn take(&self, (score, bytes): (f64, Vec<u8>)) -> Vec<Taken> {
+    fn take(&self, host: &Host, (score, bytes): (f64, Vec<u8>)) -> Vec<Taken> {
         let Some(message) = self.inbox.read(&bytes) else {
             return Vec::new();
         };
@@ -113,10 +114,14 @@ impl Core {
             return Vec::new();
         }
         self.note_age(score);
-        let resent = message.resent;
+        let is_stale = host.link.moved.is_before(score);
+        let resent = message.resent.or(is_stale.then(|| instant_of(score)));
         let Some(event) = self.inbox.event(message) else {
             return Vec::new();
         };
+        if is_stale && matches!(*event, Event::TypingStatus { .. }) {
+            return Vec::new();
+        }
         let by = Sender::Others;
         let sent = Some(Departure { by, at: score });
         let put = |local| self.inbox.put(local, Arc::clone(&event), sent, resent);

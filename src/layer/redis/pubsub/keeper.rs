@@ -12,13 +12,17 @@ use tokio::time::sleep;
 
 use super::{Host, Inner, confirmed};
 use crate::{
+    chat::Event,
+    clock::since_1970,
     django::datetime::Timestamp,
     layer::{
-        LayerError,
+        CONTROL, LayerError,
         redis::{
+            codec::{Fields, Route},
             inbox::Inbox,
             keeper::{Kept, Seen},
             link::{Link, RESPONSE},
+            names::group_channel,
             script::{self, Once},
         },
     },
@@ -75,7 +79,7 @@ impl Inner {
         &self,
         host: &Host,
     ) -> Result<(PubSubSink, PubSubStream), LayerError> {
-        let mut commands = host.link.address.connect(RESPONSE).await?;
+        let (mut commands, server) = host.link.address.connect_to(RESPONSE).await?;
         let script = self.load(host, &mut commands).await;
         let (mut sink, stream) = host.link.address.subscribe().await?.split();
         self.inbox.returning(host.number);
@@ -102,8 +106,28 @@ impl Inner {
             })
             .await?;
         }
+        if let Some(notice) = host.link.moved.notice(&server) {
+            self.publish_notice(&notice, &mut commands).await?;
+        }
+        host.link.moved.settle(server);
         host.link.set_up(commands, script);
         Ok((sink, stream))
+    }
+
+    /// Says something to the other Chatferry processes, before anything else is published.
+    async fn publish_notice(
+        &self,
+        notice: &Event,
+        commands: &mut MultiplexedConnection,
+    ) -> Result<(), LayerError> {
+        let codec = &self.inbox.codec;
+        let fields = Fields::new(codec.format, notice)?;
+        let bytes = codec.seal(&fields, Route::Plain, since_1970().as_secs());
+        let mut publish = redis::cmd("PUBLISH");
+        publish.arg(group_channel(&self.prefix, CONTROL)).arg(bytes);
+        let published = publish.query_async::<Value>(commands).await;
+        published.map_err(|error| LayerError::Unavailable(error.to_string()))?;
+        Ok(())
     }
 
     /// The server's name for the script that publishes, if it lets us run scripts.

@@ -1,0 +1,81 @@
+//! A socket in a conversation, and what its history has shown it.
+
+use std::{collections::HashSet, sync::Arc};
+
+use super::shown::{Key, MEMORY, before};
+use crate::{django::datetime::Timestamp, ws::queue::Queue};
+
+/// At least so many of the newest messages of a history are known to have been shown: many more
+/// than a layer and its inbox keep on their way.
+const SEEN: usize = 4096;
+
+/// A socket in a room.
+pub struct Member {
+    pub number: u64,
+    pub queue: Arc<Queue>,
+    joined: Timestamp,
+    /// `None` for most: nothing was said just before they came.
+    seen: Option<Box<Seen>>,
+}
+
+/// Recent messages of a socket's history: they may still be on their way through the layer.
+#[derive(Default)]
+struct Seen {
+    /// At most [`SEEN`].
+    young: HashSet<Key>,
+    old: HashSet<Key>,
+}
+
+impl Seen {
+    fn note(&mut self, key: Key) {
+        if self.young.len() == SEEN {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(key);
+    }
+
+    fn contains(&self, key: Key) -> bool {
+        self.young.contains(&key) || self.old.contains(&key)
+    }
+
+    fn remove(&mut self, key: Key) -> bool {
+        self.young.remove(&key) || self.old.remove(&key)
+    }
+}
+
+impl Member {
+    pub fn new(number: u64, queue: Arc<Queue>) -> Self {
+        Member {
+            number,
+            queue,
+            joined: Timestamp::now(),
+            seen: None,
+        }
+    }
+
+    /// Whether a message of this time may have come with an event after it joined. What was stored
+    /// long before is in its history.
+    pub fn is_concerned(&self, created_at: Timestamp) -> bool {
+        created_at >= before(self.joined, MEMORY)
+    }
+
+    /// Whether something of this time came after it joined. There is no history of read marks, and
+    /// those from before are not owed to it: it may have been shown newer ones.
+    pub fn awaits(&self, made_at: Timestamp) -> bool {
+        made_at >= self.joined
+    }
+
+    /// Notes a message of its history, whose event may still come.
+    pub fn note_seen(&mut self, key: Key) {
+        self.seen.get_or_insert_default().note(key);
+    }
+
+    pub fn has_seen(&self, key: Key) -> bool {
+        self.seen.as_ref().is_some_and(|seen| seen.contains(key))
+    }
+
+    /// Whether its history showed this message, whose event comes now and will not come again.
+    pub fn had_seen(&mut self, key: Key) -> bool {
+        self.seen.as_mut().is_some_and(|seen| seen.remove(key))
+    }
+}

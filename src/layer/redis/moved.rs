@@ -1,0 +1,85 @@
+//! Which server a host is, and since when others may not hear what was sent there.
+//!
+//! A Sentinel leads to another server after a failover. The one before may have taken events until
+//! then that nobody will ever hear: it was the master no longer, and others had moved already, or the
+//! new master had not copied them. Every answer said that they were sent. So who moves has the other
+//! Chatferry processes read again what was stored in the last [`REACH`], before it sends anything.
+//! And what waits in its queue on the new server may have been taken from the old one.
+
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use crate::{
+    chat::Event,
+    clock::since_1970,
+    django::datetime::Timestamp,
+    layer::control::{Control, Notice},
+};
+
+/// For how long a server may have been the wrong one: longer than a Sentinel takes to tell it so.
+const REACH: Duration = Duration::from_secs(60);
+
+/// The address of the server that a host was last.
+#[derive(Default)]
+pub struct Moved {
+    /// Held for moments only.
+    last: Mutex<Option<String>>,
+    /// When it became another one: the bits of Unix seconds, 0 if it never did.
+    at: AtomicU64,
+}
+
+impl Moved {
+    /// The notice to the other processes if the server at this address is another one than before.
+    #[must_use]
+    pub fn notice(&self, server: &str) -> Option<Event> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref().filter(|last| *last != server)?;
+        let reach = i64::try_from(REACH.as_micros()).unwrap_or(i64::MAX);
+        let since = Timestamp::from_micros(Timestamp::now().micros().saturating_sub(reach));
+        let group = None;
+        Some(Control::ReadAgain(Notice { group, since }).event())
+    }
+
+    /// The notice, if there was one, is sent.
+    pub fn settle(&self, server: String) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.as_ref().is_some_and(|last| *last != server) {
+            let now = since_1970().as_secs_f64().to_bits();
+            self.at.store(now, Ordering::Relaxed);
+        }
+        *last = Some(server);
+    }
+
+    /// Whether an entry of this time may have been taken already from the server before: a replica
+    /// that is made the master may have copied the queue and not what was taken since.
+    #[must_use]
+    pub fn is_before(&self, score: f64) -> bool {
+        score < f64::from_bits(self.at.load(Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_another_server_is_told_of_and_until_that_is_sent() {
+        let moved = Moved::default();
+        assert!(moved.notice("a").is_none());
+        moved.settle("a".to_owned());
+        assert!(moved.notice("a").is_none());
+        assert!(!moved.is_before(1.0));
+        for _ in 0..2 {
+            assert!(moved.notice("b").is_some());
+        }
+        moved.settle("b".to_owned());
+        assert!(moved.notice("b").is_none());
+        let now = since_1970().as_secs_f64();
+        assert!(moved.is_before(now - 1.0) && !moved.is_before(now + 1.0));
+    }
+}

@@ -8,7 +8,7 @@ use crate::{
     config::{Backend, Config, Identity},
     django::{datetime::Zone, drf::Language},
     gateway::{Gateway, TrustError},
-    http::extract::Bodies,
+    http::{document::Answers, extract::Bodies},
     hub::Hub,
     layer::{self, ChannelLayer, LayerError},
     limits::Limits,
@@ -34,6 +34,7 @@ pub struct App {
     /// The tasks that the process cannot do without.
     pub vital: Vital,
     pub bodies: Bodies,
+    pub answers: Answers,
     /// `None` if nothing is passed on to Django.
     pub gateway: Option<Arc<Gateway>>,
     /// `None` if nothing is limited.
@@ -115,6 +116,7 @@ impl App {
         let tracer = Tracer::open(&config.trace, &metrics)?;
         let limits = Limits::of(&config, Arc::clone(&metrics));
         let bodies = Bodies::new(config.server.body_memory_mib);
+        let answers = Answers::new(config.server.answer_memory_mib);
         let orders = Arc::clone(&auth);
         hub.start(every, Box::new(move |order| orders.disconnect(order)))
             .await?;
@@ -133,6 +135,7 @@ impl App {
             drain,
             vital,
             bodies,
+            answers,
             gateway,
             limits,
             tls,

@@ -4,7 +4,7 @@
 //! - [`router`] is the whole URL map on one page,
 //! - [`extract`] is a request as the handlers see it,
 //! - [`reply`] is an answer before it has headers,
-//! - [`listing`] is one that is too long to be held,
+//! - [`document`] is one that is read while it is sent,
 //! - [`cors`] tells browsers which other sites may read an answer,
 //! - [`api`] has one file for each resource,
 //! - [`ops`] answers load balancers and Prometheus,
@@ -15,8 +15,8 @@ pub mod api;
 mod body;
 pub mod cors;
 pub mod docs;
+pub mod document;
 pub mod extract;
-pub mod listing;
 pub mod middleware;
 pub mod ops;
 pub mod page;

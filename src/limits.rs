@@ -2,6 +2,7 @@
 //!
 //! - [`bucket`] remembers what each client has used, within bounded memory,
 //! - [`open`] counts the sockets that are open,
+//! - [`memory`] bounds the bytes of answers until they are sent,
 //! - [`key`] is a client as both know it.
 //!
 //! A [`Meter`] is made for each request and goes with it to whoever does something that is limited;
@@ -12,6 +13,7 @@
 
 mod bucket;
 mod key;
+pub mod memory;
 mod open;
 #[cfg(test)]
 mod tests;
@@ -25,7 +27,12 @@ use std::{
 
 use hyper::Request;
 
-use self::{bucket::Buckets, key::Key, open::Open};
+use self::{
+    bucket::Buckets,
+    key::Key,
+    memory::{Pool, Pools},
+    open::Open,
+};
 use crate::{
     config::{self, Config, Rate},
     metrics::Metrics,
@@ -43,6 +50,8 @@ pub enum Action {
     Socket,
     /// A conversation made.
     Conversation,
+    /// A row read for an answer.
+    Row,
 }
 
 impl Action {
@@ -54,6 +63,7 @@ impl Action {
             Action::Typing => "typing",
             Action::Socket => "sockets",
             Action::Conversation => "conversations",
+            Action::Row => "rows",
         }
     }
 }
@@ -72,6 +82,9 @@ const FREE: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 /// When there will be room for another open socket is for the client to know.
 const UNTIL_A_SOCKET_ENDS: Duration = Duration::from_secs(10);
 
+/// The time until a client has read its other answers is not known; a delay to suggest.
+const UNTIL_AN_ANSWER_IS_READ: Duration = Duration::from_secs(1);
+
 impl Throttled {
     /// Whole seconds after which it is not refused for the same reason, unless it asks for more
     /// meanwhile.
@@ -88,6 +101,7 @@ pub struct Limits {
     user: Rules,
     buckets: Mutex<Buckets>,
     open: Open,
+    answers: Pools,
     metrics: Arc<Metrics>,
 }
 
@@ -101,6 +115,9 @@ struct Rules {
     /// 0 is any number.
     open_sockets: u32,
     conversations: Option<Rate>,
+    rows: Option<Rate>,
+    /// 0 is any size.
+    answer_memory_mib: u32,
 }
 
 /// Takes the rules out of one of the two sections, whose fields have the same names.
@@ -113,6 +130,8 @@ macro_rules! rules {
             sockets: $section.sockets,
             open_sockets: $section.open_sockets,
             conversations: $section.conversations,
+            rows: $section.rows,
+            answer_memory_mib: $section.answer_memory_mib,
         }
     };
 }
@@ -125,6 +144,7 @@ impl Rules {
             Action::Typing => self.typing,
             Action::Socket => self.sockets,
             Action::Conversation => self.conversations,
+            Action::Row => self.rows,
         }
     }
 
@@ -135,8 +155,11 @@ impl Rules {
             Action::Typing,
             Action::Socket,
             Action::Conversation,
+            Action::Row,
         ];
-        self.open_sockets > 0 || actions.iter().any(|it| self.rate(*it).is_some())
+        self.open_sockets > 0
+            || self.answer_memory_mib > 0
+            || actions.iter().any(|it| self.rate(*it).is_some())
     }
 }
 
@@ -159,6 +182,7 @@ impl Limits {
                 user,
                 buckets: Mutex::new(Buckets::new(*max_tracked, Instant::now())),
                 open: Open::default(),
+                answers: Pools::default(),
                 metrics,
             })
         })
@@ -199,6 +223,22 @@ impl Limits {
             self.metrics.limited(action.label(), key.label());
             Throttled { wait }
         })
+    }
+
+    fn owes_no_rows(&self, key: Key) -> Result<(), Throttled> {
+        let Some(rate) = self.rules(key).rows else {
+            return Ok(());
+        };
+        let owed = self
+            .buckets()
+            .owed((key, Action::Row), rate, Instant::now());
+        match owed {
+            None => Ok(()),
+            Some(wait) => {
+                self.metrics.limited(Action::Row.label(), key.label());
+                Err(Throttled { wait })
+            }
+        }
     }
 
     fn buckets(&self) -> MutexGuard<'_, Buckets> {
@@ -281,6 +321,61 @@ impl Meter {
         counted
             .keys()
             .try_for_each(|key| counted.limits.take(key, action, now))
+    }
+
+    /// Refuses a client that owes for rows it had read.
+    ///
+    /// # Errors
+    /// [`Throttled`] until it owes nothing.
+    pub fn allow_rows(&self) -> Result<(), Throttled> {
+        let Some(Counted { limits, .. }) = &self.0 else {
+            return Ok(());
+        };
+        self.keys().try_for_each(|key| limits.owes_no_rows(key))
+    }
+
+    /// Counts rows that have been read for the client, more than its limit if need be.
+    pub fn charge_rows(&self, rows: usize) {
+        let Some(Counted { limits, .. }) = &self.0 else {
+            return;
+        };
+        let rows = u32::try_from(rows).unwrap_or(u32::MAX);
+        for key in self.keys() {
+            if let Some(rate) = limits.rules(key).rows {
+                let now = Instant::now();
+                limits.buckets().charge((key, Action::Row), rate, rows, now);
+            }
+        }
+    }
+
+    /// The pools that bound the client's answers.
+    #[must_use]
+    pub fn answer_pools(&self) -> Vec<Pool> {
+        let Some(Counted { limits, .. }) = &self.0 else {
+            return Vec::new();
+        };
+        let pool = |key| {
+            let mib = limits.rules(key).answer_memory_mib;
+            (mib > 0).then(|| limits.answers.of(key, mib))
+        };
+        self.keys().filter_map(pool).collect()
+    }
+
+    /// Counts an answer for which the client's other answers leave no memory.
+    #[must_use]
+    pub fn no_answer_memory(&self) -> Throttled {
+        if let Some(Counted { limits, .. }) = &self.0
+            && let Some(key) = self.keys().last()
+        {
+            limits.metrics.limited("answer_memory", key.label());
+        }
+        Throttled {
+            wait: UNTIL_AN_ANSWER_IS_READ,
+        }
+    }
+
+    fn keys(&self) -> impl Iterator<Item = Key> {
+        self.0.iter().flat_map(Counted::keys)
     }
 
     /// Counts a socket that the client wants to open.

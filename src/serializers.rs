@@ -3,7 +3,10 @@
 
 use crate::{
     chat::{Conversation, Message, Receipt},
-    django::datetime::{Timestamp, Zone, to_wire},
+    django::{
+        datetime::{Timestamp, Zone, to_wire},
+        json::Part,
+    },
     value::{Text, Value},
 };
 
@@ -47,28 +50,31 @@ pub fn messages(messages: &[Message], zone: &Zone) -> Value {
     Value::List(messages.iter().map(|m| message(m, zone)).collect())
 }
 
-/// `ConversationSerializer`: all messages, and the newest that is not deleted.
-#[must_use]
-pub fn conversation(conversation: &Conversation, zone: &Zone) -> Value {
-    let last_message = conversation
-        .last_message()
-        .map_or(Value::Null, |m| message(m, zone));
-    map([
-        ("id", conversation.id.to_string().into()),
-        (
-            "participant1_id",
-            conversation.participant1_id.as_str().into(),
-        ),
-        (
-            "participant2_id",
-            conversation.participant2_id.as_str().into(),
-        ),
-        ("created_at", time(conversation.created_at, zone)),
-        ("updated_at", time(conversation.updated_at, zone)),
-        ("is_active", conversation.is_active.into()),
-        ("messages", messages(&conversation.messages, zone)),
-        ("last_message", last_message),
-    ])
+/// `ConversationSerializer` up to the first of its messages, which are a [`message`] each.
+pub fn conversation_start(of: &Conversation, zone: &Zone, out: &mut Vec<Part>) {
+    out.push(Part::Map);
+    for (name, value) in [
+        ("id", of.id.to_string().into()),
+        ("participant1_id", of.participant1_id.as_str().into()),
+        ("participant2_id", of.participant2_id.as_str().into()),
+        ("created_at", time(of.created_at, zone)),
+        ("updated_at", time(of.updated_at, zone)),
+        ("is_active", of.is_active.into()),
+    ] {
+        out.extend([Part::Key(name), Part::Value(value)]);
+    }
+    out.extend([Part::Key("messages"), Part::List]);
+}
+
+/// The rest of a conversation after its last message; `last` is the newest that is not deleted.
+pub fn conversation_end(last: Option<&Message>, zone: &Zone, out: &mut Vec<Part>) {
+    let last = last.map_or(Value::Null, |last| message(last, zone));
+    out.extend([
+        Part::End,
+        Part::Key("last_message"),
+        Part::Value(last),
+        Part::End,
+    ]);
 }
 
 /// `DeliveryReceiptSerializer`.

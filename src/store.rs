@@ -27,7 +27,7 @@ use crate::{
     metrics::Metrics,
 };
 
-use history::{Page, Place};
+use history::{ConversationPage, Deleted, Page, Place};
 
 pub use commit::Announce;
 pub use comparison::{Comparison, Lookup};
@@ -60,9 +60,7 @@ pub trait Store: Send + Sync {
         if is_new {
             return Ok((made, true));
         }
-        // Somebody was faster: there may be messages already.
-        let found = self.conversation(made.id).await?;
-        Ok((found.unwrap_or(made), false))
+        Ok((made, false))
     }
 
     /// The conversation of the two participants, in either order.
@@ -77,22 +75,32 @@ pub trait Store: Send + Sync {
     /// Whether the conversation exists, and if so whether it is active.
     async fn conversation_is_active(&self, id: Uuid) -> Result<Option<bool>, StoreError>;
 
-    /// The active conversations of a user, the newest `updated_at` first.
-    async fn conversations_of(&self, user_id: String) -> Result<Vec<Conversation>, StoreError>;
+    /// The page of active conversations of a user that come after a place, the newest `updated_at`
+    /// first.
+    async fn conversations_of(
+        &self,
+        user_id: String,
+        after: Option<Place>,
+    ) -> Result<ConversationPage, StoreError>;
 
-    /// The newest messages of a conversation that are not deleted, as many as fit a page and no
-    /// more than `limit`. `None` if there is no such conversation.
+    /// All messages of some conversations, oldest first in each, as far as they may be read together:
+    /// the page is full if there may be more.
+    async fn messages_of(&self, conversations: &[Uuid]) -> Result<Page, StoreError>;
+
+    /// The newest messages of a conversation, as many as fit a page and no more than `limit`.
+    /// `None` if there is no such conversation.
     async fn newest_messages(
         &self,
         conversation_id: Uuid,
+        deleted: Deleted,
         limit: usize,
     ) -> Result<Option<Page>, StoreError>;
 
-    /// The page of messages that are not deleted and come after the one place, and not after the
-    /// other.
+    /// The page of messages that come after the one place, and not after the other.
     async fn messages(
         &self,
         conversation_id: Uuid,
+        deleted: Deleted,
         after: Option<Place>,
         until: Option<Place>,
     ) -> Result<Page, StoreError>;

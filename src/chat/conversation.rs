@@ -2,10 +2,9 @@
 
 use uuid::Uuid;
 
-use super::Message;
 use crate::django::datetime::Timestamp;
 
-/// A row of `conversations` with everything said in it.
+/// A row of `conversations`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Conversation {
     pub id: Uuid,
@@ -16,8 +15,6 @@ pub struct Conversation {
     pub updated_at: Timestamp,
     /// An inactive conversation is in no list and takes no new socket, but can still be read.
     pub is_active: bool,
-    /// All messages, deleted ones among them, oldest first.
-    pub messages: Vec<Message>,
 }
 
 impl Conversation {
@@ -26,19 +23,8 @@ impl Conversation {
         [&self.participant1_id, &self.participant2_id]
     }
 
-    /// Every time in it, its messages' among them.
-    pub fn times(&self) -> impl Iterator<Item = Timestamp> + '_ {
-        let own = [self.created_at, self.updated_at];
-        own.into_iter()
-            .chain(self.messages.iter().flat_map(Message::times))
-    }
-
-    /// The newest message that is not deleted.
     #[must_use]
-    pub fn last_message(&self) -> Option<&Message> {
-        self.messages
-            .iter()
-            .rev()
-            .find(|message| !message.is_deleted)
+    pub fn times(&self) -> [Timestamp; 2] {
+        [self.created_at, self.updated_at]
     }
 }

@@ -207,33 +207,14 @@ impl Chat {
             .unwrap_or(false))
     }
 
-    /// The user's active conversations, the newest first. Nobody else has any, for all that a
-    /// caller may know.
-    ///
-    /// # Errors
-    /// When the store cannot tell.
-    pub async fn conversations_of(
-        &self,
-        caller: &Caller,
-        user_id: String,
-    ) -> Result<Vec<Conversation>, ChatError> {
-        if !caller.is(&user_id) {
+    /// Whether a caller may list the conversations of `user`. To others they do not exist.
+    #[must_use]
+    pub fn may_list(&self, caller: &Caller, user: &str) -> bool {
+        let may = caller.is(user);
+        if !may {
             self.metrics.policy_denied("list");
-            return Ok(Vec::new());
         }
-        let mut conversations = self.store.conversations_of(user_id).await?;
-        // The database may take two users for one.
-        conversations.retain(|conversation| caller.takes_part(conversation.participants()));
-        Ok(conversations)
-    }
-
-    /// The messages that are not deleted, oldest first.
-    ///
-    /// # Errors
-    /// [`ChatError::NoConversation`] if there is none of this id.
-    pub async fn messages(&self, conversation_id: Uuid) -> Result<History, ChatError> {
-        let history = History::read(&self.store, conversation_id, None).await?;
-        history.ok_or(ChatError::NoConversation)
+        may
     }
 
     /// What a new socket is shown first: the messages, the newest `ws.history_limit` of them.

@@ -76,6 +76,7 @@ pub(super) async fn serve<E: Display + 'static>(
     tracing::info!(
         workers = Handle::current().metrics().num_workers(),
         body_memory_mib = config.server.body_memory_mib,
+        answer_memory_mib = config.server.answer_memory_mib,
         "started"
     );
     systemd::ready();

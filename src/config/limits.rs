@@ -38,6 +38,12 @@ settings! {
         open_sockets: u32 = 0 in 0..=10_000_000,
         /// Conversations made. While none may be made, asking for one that is there is refused too.
         conversations: Option<Rate> = "",
+        /// Rows of conversations and messages read for answers by REST and for histories of sockets.
+        /// One request may read more; later ones get a 429 until that is made up for.
+        rows: Option<Rate> = "",
+        /// MiB of answers that have been made and not been read, together; one more gets a 429, one
+        /// under way waits. 0 for any number, within `server.answer_memory_mib`.
+        answer_memory_mib: u32 = 0 in 0..=1_000_000,
     }
 }
 
@@ -58,6 +64,12 @@ settings! {
         open_sockets: u32 = 0 in 0..=10_000_000,
         /// Conversations made. While none may be made, asking for one that is there is refused too.
         conversations: Option<Rate> = "1000/hour",
+        /// Rows of conversations and messages read for answers by REST and for histories of sockets.
+        /// One request may read more; later ones get a 429 until that is made up for.
+        rows: Option<Rate> = "1000000/min",
+        /// MiB of answers that have been made and not been read, together; one more gets a 429, one
+        /// under way waits. 0 for any number, within `server.answer_memory_mib`.
+        answer_memory_mib: u32 = 4 in 0..=1_000_000,
     }
 }
 

@@ -10,11 +10,11 @@ use super::Loaded;
 
 const MIB: u64 = 1024 * 1024;
 
-/// The share of the memory that bodies may take together, where nobody has set it. Each of their
-/// bytes may cost two, and the rest is for sockets and what they wait for.
+/// The share of the memory that bodies may take together, and the share of answers, where nobody has
+/// set them. Each of their bytes may cost two, and the rest is for sockets and what they wait for.
 const SHARE: u64 = 8;
 
-/// The smallest value that the setting takes.
+/// The smallest value that the settings take.
 const LEAST_MIB: u32 = 8;
 
 /// The least of the memory limits of the control groups the process is in, in bytes, of version 2
@@ -44,18 +44,26 @@ pub fn limit(root: &Path) -> Option<u64> {
 }
 
 impl Loaded {
-    /// Lowers `server.body_memory_mib` to its share of so many bytes, if it is the default.
+    /// Lowers `server.body_memory_mib` and `server.answer_memory_mib` to their share of so many bytes,
+    /// where they have their defaults.
     #[must_use]
     pub fn fit_to(mut self, memory: u64) -> Self {
         let share = u32::try_from(memory / MIB / SHARE).unwrap_or(u32::MAX);
-        let (share, default) = (share.max(LEAST_MIB), self.config.server.body_memory_mib);
-        let set = self.effective.iter_mut().find(|set| {
-            set.key == "server.body_memory_mib" && set.origin == "default" && share < default
-        });
-        if let Some(set) = set {
-            self.config.server.body_memory_mib = share;
-            set.value = share.to_string();
-            set.origin = format!("default for {} MiB of memory", memory / MIB);
+        let share = share.max(LEAST_MIB);
+        let server = &mut self.config.server;
+        for (key, value) in [
+            ("server.body_memory_mib", &mut server.body_memory_mib),
+            ("server.answer_memory_mib", &mut server.answer_memory_mib),
+        ] {
+            let set = self
+                .effective
+                .iter_mut()
+                .find(|set| set.key == key && set.origin == "default" && share < *value);
+            if let Some(set) = set {
+                *value = share;
+                set.value = share.to_string();
+                set.origin = format!("default for {} MiB of memory", memory / MIB);
+            }
         }
         self
     }
@@ -145,6 +153,15 @@ mod tests {
         for large in [2048 * MIB, u64::MAX] {
             assert_eq!(body_memory(&[], large), (256, told("default")));
         }
+    }
+
+    #[test]
+    fn answers_take_an_eighth_as_well() {
+        let loaded = Config::load(None, std::iter::empty(), &[]).unwrap();
+        let loaded = loaded.fit_to(128 * MIB);
+        assert_eq!(loaded.config.server.answer_memory_mib, 16);
+        let set = loaded.find("server.answer_memory_mib").unwrap();
+        assert_eq!(set.value, "16");
     }
 
     #[test]

@@ -29,6 +29,11 @@ settings! {
         /// always read. Where a control group limits the memory, as in a container, the default is
         /// an eighth of that if it is less.
         body_memory_mib: u32 = 256 in 8..=1_000_000,
+        /// MiB of answers that have been made and not been read by their clients, together. An
+        /// answer that finds no room gets a 503, one under way waits; those of up to 64 KiB are
+        /// always sent. Where a control group limits the memory, the default is an eighth of that
+        /// if it is less.
+        answer_memory_mib: u32 = 64 in 8..=1_000_000,
         /// Seconds from SIGTERM to the last WebSocket closed with code 1012, for the clients to come
         /// back spread over that time. 0 closes them all at once.
         drain_s: u64 = 25 in 0..=3600,

@@ -1,11 +1,12 @@
 //! The views of the API, one file for each resource: what a request asks, which use case does it,
-//! how the outcome is answered.
+//! how the outcome is answered. [`parts`] is what answers of any length are read from.
 
 pub mod conversations;
 pub mod messages;
+pub mod parts;
 pub mod receipts;
 
-use hyper::{StatusCode, header::CONTENT_TYPE};
+use hyper::header::CONTENT_TYPE;
 
 use super::{extract::Request, reply::Reply};
 use crate::{
@@ -14,16 +15,13 @@ use crate::{
     chat::ChatError,
     django::{
         body::{self, BodyError, Data},
-        datetime::{Timestamp, in_range},
         drf::{FieldErrors, Language},
     },
     limits::Action,
     store::Of,
-    value::Value,
 };
 
 /// A view that ends early.
-#[derive(Debug)]
 pub enum Failure {
     /// With an answer of REST framework's.
     Reply(Reply),
@@ -52,17 +50,6 @@ impl From<FieldErrors> for Failure {
     }
 }
 
-/// Refuses to show times that Python cannot hold in this server's zone, as REST framework does:
-/// the last hours of the year 9999, and before the year 1. Test:
-/// `a_time_past_the_year_9999_is_a_400`.
-fn showable(app: &App, times: impl IntoIterator<Item = Timestamp>) -> Result<(), Failure> {
-    if times.into_iter().all(|time| in_range(time, app.zone())) {
-        return Ok(());
-    }
-    let body = Value::List(vec!["Datetime value out of range.".into()]);
-    Err(Failure::Reply(Reply::new(StatusCode::BAD_REQUEST, body)))
-}
-
 /// Lets nobody further who may not know of it: for them it does not exist.
 async fn admit(app: &App, caller: &Caller, of: Of) -> Result<(), Failure> {
     app.chat.admit(caller, of).await.map_err(failed(app))
@@ -71,6 +58,12 @@ async fn admit(app: &App, caller: &Caller, of: Of) -> Result<(), Failure> {
 /// Counts what the request is about to do.
 fn allow(app: &App, request: &Request, action: Action) -> Result<(), Failure> {
     let allowed = request.meter.allow(action);
+    allowed.map_err(|throttled| Failure::Reply(Reply::throttled(throttled, app.language())))
+}
+
+/// Refuses a client that has not made up for the rows it had read.
+fn allow_rows(app: &App, request: &Request) -> Result<(), Failure> {
+    let allowed = request.meter.allow_rows();
     allowed.map_err(|throttled| Failure::Reply(Reply::throttled(throttled, app.language())))
 }
 

@@ -112,6 +112,12 @@ impl Request {
         Ok(request)
     }
 
+    /// What the body takes of the room for bodies.
+    #[must_use]
+    pub fn into_room(self) -> Option<impl Send + 'static> {
+        self.room
+    }
+
     /// A request that has no body, or none that was read.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use super::{
     docs,
     extract::{Request, Unreadable},
     ops, page,
-    reply::{self, Answer, Reply},
+    reply::{self, Answer, Recipient, Reply},
     router::{Resource, Route},
 };
 use crate::{
@@ -94,7 +94,14 @@ async fn serve(
 ) -> Response {
     let began = Instant::now();
     let (route, response) = match read.await {
-        Ok(request) => answer(app, &request).await,
+        Ok(request) => {
+            let (route, response) = answer(app, &request).await;
+            // An answer may repeat the body.
+            match request.into_room() {
+                Some(room) => (route, response.map(|body| body.holding(room))),
+                None => (route, response),
+            }
+        }
         Err(unreadable) => ("unreadable", refuse(unreadable)),
     };
     let (status, took) = (response.status().as_u16(), began.elapsed());
@@ -178,8 +185,16 @@ async fn view(app: &App, request: &Request, resource: Resource) -> Answer {
             return Answer::new(AnsweredBy::Outside, response);
         }
     };
+    let recipient = Recipient {
+        renderer,
+        view,
+        allow,
+        is_head: request.method == Method::HEAD.as_str(),
+        meter: &request.meter,
+        language,
+    };
     let response = match perform(app, request, resource).await {
-        Ok(reply) | Err(api::Failure::Reply(reply)) => reply.render(renderer, view, allow),
+        Ok(reply) | Err(api::Failure::Reply(reply)) => reply.render(&recipient, &app.answers).await,
         Err(api::Failure::Suspicious) => reply::suspicious(),
     };
     Answer::new(AnsweredBy::View, response)
@@ -211,9 +226,9 @@ async fn perform(app: &App, request: &Request, resource: Resource) -> Result<Rep
     }
     match resource {
         Resource::Conversations => api::conversations::create(app, &caller, request).await,
-        Resource::Conversation(id) => api::conversations::retrieve(app, &caller, id).await,
-        Resource::UserConversations(user) => api::conversations::list(app, &caller, user).await,
-        Resource::ConversationMessages(id) => api::messages::list(app, &caller, id).await,
+        Resource::Conversation(id) => api::conversations::retrieve(app, &caller, request, id).await,
+        Resource::UserConversations(user) => api::conversations::list(app, &caller, request, user),
+        Resource::ConversationMessages(id) => api::messages::list(app, &caller, request, id).await,
         Resource::SendMessage(id) => api::messages::send(app, &caller, request, id).await,
         Resource::MessageRead(id) => api::receipts::mark_read(app, &caller, request, id).await,
     }

@@ -1,17 +1,21 @@
-//! An answer before it has headers: a status and a value, a listing, or a page. What Django adds to
+//! An answer before it has headers: a status and a value, a document, or a page. What Django adds to
 //! every answer of a kind is added here.
 
 use bytes::Bytes;
 use hyper::{
     HeaderMap, StatusCode,
     header::{
-        ALLOW, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION,
-        REFERRER_POLICY, RETRY_AFTER, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+        ALLOW, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
+        LOCATION, REFERRER_POLICY, RETRY_AFTER, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
         X_FRAME_OPTIONS,
     },
 };
 
-use super::{Body, Response, listing::Listing};
+use super::{
+    Body, Broken, Response,
+    api::parts::Source,
+    document::{Answers, Document, Unopened},
+};
 use crate::{
     auth::identity::Denied,
     chat::ChatError,
@@ -22,7 +26,7 @@ use crate::{
         negotiation::Renderer,
         pages,
     },
-    limits::Throttled,
+    limits::{Meter, Throttled, memory::NoRoom},
     store::{REFUSED, StoreError},
     value::Value,
 };
@@ -41,7 +45,6 @@ const READABLE_POLICY: HeaderValue = HeaderValue::from_static(
 );
 
 /// What a view answers.
-#[derive(Debug)]
 pub struct Reply {
     pub status: StatusCode,
     pub content: Content,
@@ -52,10 +55,21 @@ pub struct Reply {
 }
 
 /// What an answer consists of.
-#[derive(Debug)]
 pub enum Content {
     Value(Value),
-    Listing(Listing),
+    /// It is still to be read.
+    Source(Box<Source>),
+}
+
+/// The client of an answer, and the form it asked for.
+pub struct Recipient<'a> {
+    pub renderer: Renderer,
+    pub view: View,
+    /// The value of the `Allow` header.
+    pub allow: &'static str,
+    pub is_head: bool,
+    pub meter: &'a Meter,
+    pub language: Language,
 }
 
 impl Reply {
@@ -74,12 +88,12 @@ impl Reply {
         Reply::new(StatusCode::OK, body)
     }
 
-    /// A list that is read while it is sent.
+    /// An answer that is read while it is sent.
     #[must_use]
-    pub fn listing(listing: Listing) -> Self {
+    pub fn read(status: StatusCode, source: Source) -> Self {
         Reply {
-            status: StatusCode::OK,
-            content: Content::Listing(listing),
+            status,
+            content: Content::Source(Box::new(source)),
             retry_after_s: None,
             challenge: None,
         }
@@ -166,43 +180,98 @@ impl Reply {
         Reply::new(StatusCode::SERVICE_UNAVAILABLE, body)
     }
 
-    /// The answer in the form that was negotiated, with what REST framework puts on every answer.
-    #[must_use]
-    pub fn render(self, renderer: Renderer, view: View, allow: &'static str) -> Response {
-        let status = self.status.to_string();
-        let body = match (self.content, renderer) {
-            (Content::Value(value), Renderer::Json { indent }) => {
-                Body::new(json_bytes(&value, indent).into())
+    /// The answer in place of a document that cannot be opened: always a value.
+    fn unopened(unopened: &Unopened, to: &Recipient<'_>) -> Self {
+        match unopened {
+            Unopened::Broken(broken) => Reply::broken(broken, to.language),
+            Unopened::NoRoom(NoRoom::OfAll) => Reply::unavailable(),
+            Unopened::NoRoom(NoRoom::OfClient) => {
+                Reply::throttled(to.meter.no_answer_memory(), to.language)
             }
-            (Content::Value(value), Renderer::Html) => {
-                let pretty = json_bytes(&value, Some(4));
-                let pretty = String::from_utf8_lossy(&pretty);
-                let page = pages::readable_page(view.name(), view.description(), &status, &pretty);
-                Body::new(page.into())
+        }
+    }
+
+    fn broken(broken: &Broken, language: Language) -> Self {
+        match broken {
+            Broken::Chat(error) => Reply::failure(error, language),
+            Broken::Unshowable => {
+                let text = Value::List(vec!["Datetime value out of range.".into()]);
+                Reply::new(StatusCode::BAD_REQUEST, text)
             }
-            (Content::Listing(listing), renderer) => {
-                let head = pages::readable_page_head(view.name(), view.description(), &status);
-                listing.body(renderer, head)
+            Broken::Upstream(_) => Reply::unavailable(),
+        }
+    }
+
+    /// The answer in the form that was negotiated, with what REST framework puts on every answer. Of
+    /// a document the first bytes are read: what is wrong until then is told as if it were short.
+    pub async fn render(self, to: &Recipient<'_>, answers: &Answers) -> Response {
+        let mut reply = self;
+        let (body, length) = loop {
+            match reply.content {
+                Content::Value(value) => break (to.value(&value, reply.status), None),
+                Content::Source(source) => {
+                    let document = to.document(*source, reply.status, answers);
+                    let opened = if to.is_head {
+                        let length = document.length(answers).await;
+                        length.map(|length| (Body::default(), Some(length)))
+                    } else {
+                        document.open().await.map(|body| (body, None))
+                    };
+                    match opened {
+                        Ok(opened) => break opened,
+                        Err(unopened) => reply = Reply::unopened(&unopened, to),
+                    }
+                }
             }
         };
-        let content_type = match renderer {
+        let mut response = to.framed(reply.status, body);
+        let headers = response.headers_mut();
+        if let Some(length) = length {
+            headers.insert(CONTENT_LENGTH, length.into());
+        }
+        if let Some(seconds) = reply.retry_after_s {
+            headers.insert(RETRY_AFTER, seconds.into());
+        }
+        if let Some(challenge) = reply.challenge {
+            headers.insert(WWW_AUTHENTICATE, challenge);
+        }
+        response
+    }
+}
+
+impl Recipient<'_> {
+    fn value(&self, value: &Value, status: StatusCode) -> Body {
+        match self.renderer {
+            Renderer::Json { indent } => Body::new(json_bytes(value, indent).into()),
+            Renderer::Html => {
+                let pretty = json_bytes(value, Some(4));
+                let pretty = String::from_utf8_lossy(&pretty);
+                let (name, description) = (self.view.name(), self.view.description());
+                let page = pages::readable_page(name, description, &status.to_string(), &pretty);
+                Body::new(page.into())
+            }
+        }
+    }
+
+    fn document(&self, source: Source, status: StatusCode, answers: &Answers) -> Document {
+        let (name, description) = (self.view.name(), self.view.description());
+        let head = pages::readable_page_head(name, description, &status.to_string());
+        Document::new(source, self.renderer, head, self.meter, answers)
+    }
+
+    fn framed(&self, status: StatusCode, body: Body) -> Response {
+        let content_type = match self.renderer {
             Renderer::Json { .. } => JSON,
             Renderer::Html => HTML,
         };
-        let mut response = with_body(self.status, content_type, body);
+        let mut response = with_body(status, content_type, body);
         let headers = response.headers_mut();
-        if renderer == Renderer::Html {
+        if self.renderer == Renderer::Html {
             headers.insert(CONTENT_SECURITY_POLICY, READABLE_POLICY);
         }
         headers.insert(VARY, HeaderValue::from_static("Accept, Cookie"));
-        headers.insert(ALLOW, HeaderValue::from_static(allow));
+        headers.insert(ALLOW, HeaderValue::from_static(self.allow));
         headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
-        if let Some(seconds) = self.retry_after_s {
-            headers.insert(RETRY_AFTER, seconds.into());
-        }
-        if let Some(challenge) = self.challenge {
-            headers.insert(WWW_AUTHENTICATE, challenge);
-        }
         response
     }
 }

@@ -71,6 +71,27 @@ impl Buckets {
         }
     }
 
+    /// Takes some tokens, more than there are if need be.
+    pub fn charge(&mut self, name: Name, rate: Rate, count: u32, now: Instant) {
+        let now = nanos(now.saturating_duration_since(self.began));
+        let each = nanos(rate.period()) / u64::from(rate.most());
+        let full_at = self.find(name).unwrap_or_default().max(now);
+        let taken = each.saturating_mul(u64::from(count));
+        self.put(name, full_at.saturating_add(taken));
+    }
+
+    /// The time until nothing is owed any more; `None` if nothing is.
+    pub fn owed(&mut self, name: Name, rate: Rate, now: Instant) -> Option<Duration> {
+        let now = nanos(now.saturating_duration_since(self.began));
+        let full_at = self.find(name)?;
+        let owed = full_at
+            .saturating_sub(now)
+            .saturating_sub(nanos(rate.period()));
+        // A client that goes on asking is not forgotten.
+        self.put(name, full_at);
+        (owed > 0).then(|| Duration::from_nanos(owed))
+    }
+
     fn find(&self, name: Name) -> Option<u64> {
         self.young
             .get(&name)

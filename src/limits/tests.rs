@@ -188,3 +188,28 @@ fn a_clock_that_goes_backwards_does_no_harm() {
     assert!(buckets.take(name, rate, before).is_err());
     assert!(buckets.take(name, rate, began + seconds(10)).is_ok());
 }
+
+#[test]
+fn rows_past_the_limit_are_owed_and_nothing_is_read_until_they_are_made_up_for() {
+    let limits = limits(&[("limits.address.rows", "600/day")]).unwrap();
+    let (meter, other) = (at(&limits, "192.0.2.1"), at(&limits, "192.0.2.2"));
+    meter.charge_rows(600);
+    assert_eq!(meter.allow_rows(), Ok(()), "as many as come at once");
+    meter.charge_rows(300);
+    let refused = meter.allow_rows().unwrap_err();
+    assert!((43_190..=43_200).contains(&refused.seconds()));
+    assert_eq!(other.allow_rows(), Ok(()));
+    assert_eq!(meter.allow(Action::Message), Ok(()), "writing is free");
+}
+
+#[test]
+fn the_answers_of_a_client_share_what_the_setting_gives() {
+    let limits = limits(&[("limits.address.answer_memory_mib", "1")]).unwrap();
+    assert_eq!(at(&limits, "192.0.2.1").answer_pools().len(), 1);
+    let limits = limits_with("jwt", &[]).unwrap();
+    let meter = at(&limits, "192.0.2.1");
+    assert!(meter.answer_pools().is_empty(), "addresses have no bound");
+    meter.is_user("alice").unwrap();
+    assert_eq!(meter.answer_pools().len(), 1);
+    assert!(Meter::default().answer_pools().is_empty());
+}

@@ -186,7 +186,7 @@ impl Committer {
     }
 
     /// A new conversation of the two, or the one that somebody else has made meanwhile, and
-    /// whether it is new. Its messages are not read.
+    /// whether it is new.
     ///
     /// # Errors
     /// When the database could not store it, or the committer has ended.
@@ -203,7 +203,6 @@ impl Committer {
             created_at,
             updated_at,
             is_active: true,
-            messages: Vec::new(),
         };
         match self.commit(Write::Conversation(conversation)).await? {
             Outcome::Conversation(conversation, made) => Ok((conversation, made)),

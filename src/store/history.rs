@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use super::{Store, StoreError};
 use crate::{
-    chat::Message,
+    chat::{Conversation, Message},
     django::datetime::{Timestamp, from_sqlite, to_sqlite},
 };
 
@@ -32,13 +32,38 @@ pub const PAGE_MESSAGES: usize = 500;
 /// long messages make short pages. One message is always taken, whatever its size.
 pub const PAGE_BYTES: usize = 256 * 1024;
 
-/// Where a message stands among those of its conversation.
+/// Most messages of several conversations that are read together, within [`PAGE_BYTES`].
+pub const TOGETHER_MESSAGES: usize = 2 * PAGE_MESSAGES;
+
+/// Conversations of a page.
+pub const PAGE_CONVERSATIONS: usize = 100;
+
+/// Whether deleted messages are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deleted {
+    Skipped,
+    Included,
+}
+
+impl Deleted {
+    /// The condition to add to the `WHERE` of a query, in the SQL of every database.
+    #[must_use]
+    pub fn condition(self) -> &'static str {
+        match self {
+            Deleted::Skipped => "AND NOT is_deleted ",
+            Deleted::Included => "",
+        }
+    }
+}
+
+/// Where a message stands among those of its conversation, or a conversation among those of its
+/// user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// Its time as SQLite writes it. There it is the very text of the row, which is what the
+    /// The time it is sorted by, as SQLite writes it. There it is the very text of the row, which is what the
     /// database compares: people may have written a time in another way than Django does.
     pub created_at: String,
-    /// Decides between messages of one moment: the id, or in SQLite the number of the row.
+    /// Decides between rows of one moment: the id, or in SQLite the number of the row.
     pub tie: u128,
 }
 
@@ -49,6 +74,37 @@ impl Place {
         Place {
             created_at: to_sqlite(message.created_at),
             tie: message.id.as_u128(),
+        }
+    }
+
+    /// Where they have this conversation in a list of the newest `updated_at` first.
+    #[must_use]
+    pub fn of_conversation(conversation: &Conversation) -> Self {
+        Place {
+            created_at: to_sqlite(conversation.updated_at),
+            tie: conversation.id.as_u128(),
+        }
+    }
+}
+
+/// Conversations of one user, the newest `updated_at` first.
+#[derive(Debug, Default)]
+pub struct ConversationPage {
+    pub conversations: Vec<Conversation>,
+    /// Of the last conversation on it.
+    pub last: Option<Place>,
+    /// There may be more.
+    pub is_full: bool,
+}
+
+impl ConversationPage {
+    /// A page of a database that compares times and ids.
+    #[must_use]
+    pub fn new(conversations: Vec<Conversation>) -> Self {
+        ConversationPage {
+            last: conversations.last().map(Place::of_conversation),
+            is_full: conversations.len() == PAGE_CONVERSATIONS,
+            conversations,
         }
     }
 }
@@ -78,7 +134,10 @@ impl Page {
     }
 
     /// The page, unless a row of it cannot be read.
-    fn whole(mut self) -> Result<Self, StoreError> {
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    pub fn whole(mut self) -> Result<Self, StoreError> {
         match self.unreadable.pop() {
             Some(error) => Err(error),
             None => Ok(self),
@@ -86,7 +145,7 @@ impl Page {
     }
 }
 
-/// The messages of a conversation that are not deleted.
+/// The messages of a conversation.
 #[derive(Debug)]
 pub enum History {
     /// All of them, on one page.
@@ -95,7 +154,7 @@ pub enum History {
 }
 
 impl History {
-    /// The newest `limit` messages, or all of them; `None` if there is no such conversation.
+    /// The newest `limit` messages that are not deleted, or all of those; `None` if there is no such conversation.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -104,8 +163,22 @@ impl History {
         conversation_id: Uuid,
         limit: Option<usize>,
     ) -> Result<Option<Self>, StoreError> {
+        History::select(store, conversation_id, Deleted::Skipped, limit).await
+    }
+
+    /// All messages, or the newest `limit` of them; `None` if there is no such conversation.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn select(
+        store: &Arc<dyn Store>,
+        conversation_id: Uuid,
+        deleted: Deleted,
+        limit: Option<usize>,
+    ) -> Result<Option<Self>, StoreError> {
         let wanted = limit.unwrap_or(PAGE_MESSAGES).min(PAGE_MESSAGES);
-        let Some(newest) = store.newest_messages(conversation_id, wanted).await? else {
+        let newest = store.newest_messages(conversation_id, deleted, wanted);
+        let Some(newest) = newest.await? else {
             return Ok(None);
         };
         let newest = newest.whole()?;
@@ -119,6 +192,7 @@ impl History {
         Ok(Some(History::Long(Pages {
             store: Arc::clone(store),
             conversation_id,
+            deleted,
             after,
             until: newest.last,
             is_over: false,
@@ -138,10 +212,12 @@ impl History {
     }
 }
 
-/// A history that is being read.
+/// A history that is being read. A clone reads on from the same place.
+#[derive(Clone)]
 pub struct Pages {
     store: Arc<dyn Store>,
     conversation_id: Uuid,
+    deleted: Deleted,
     after: Option<Place>,
     until: Option<Place>,
     is_over: bool,
@@ -156,6 +232,7 @@ impl Pages {
         Pages {
             store: Arc::clone(store),
             conversation_id,
+            deleted: Deleted::Skipped,
             // No message has the nil id, and no row the number 0.
             after: Some(Place {
                 created_at: to_sqlite(since),
@@ -186,6 +263,12 @@ impl Pages {
         from_sqlite(&self.until.as_ref()?.created_at)
     }
 
+    /// Whether there is no further page, as far as is known.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.is_over
+    }
+
     /// The next page, never an empty one; `None` after the last. After an error the same page may
     /// be asked for again.
     ///
@@ -203,7 +286,9 @@ impl Pages {
 
     async fn read(&mut self) -> Result<Vec<Message>, StoreError> {
         let (after, until) = (self.after.clone(), self.until.clone());
-        let page = self.store.messages(self.conversation_id, after, until);
+        let page = self
+            .store
+            .messages(self.conversation_id, self.deleted, after, until);
         let mut page = page.await?;
         match &mut self.unreadable {
             None => page = page.whole()?,

@@ -10,7 +10,7 @@ mod pool;
 mod query;
 mod write;
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use uuid::Uuid;
@@ -19,18 +19,17 @@ use self::{options::Options, pool::Pool, write::Writer};
 use super::{
     Comparison, Lookup, Marks, Of, SessionRow, Store, StoreError, UserRow,
     commit::Committer,
-    history::{PAGE_BYTES, PAGE_MESSAGES, Page, Place},
+    history::{
+        ConversationPage, Deleted, PAGE_BYTES, PAGE_MESSAGES, Page, Place, TOGETHER_MESSAGES,
+    },
     schema,
 };
 use crate::{
-    chat::{Conversation, Message},
+    chat::Conversation,
     config::{DjangoSession, Store as Settings, Tables},
     django::datetime::Timestamp,
     metrics::Metrics,
 };
-
-/// Conversations whose messages are read with one query.
-const CONVERSATIONS: usize = 1000;
 
 /// A chat in one MySQL or MariaDB database.
 pub struct MysqlStore {
@@ -73,33 +72,7 @@ impl MysqlStore {
 
     async fn find(&self, sql: &str) -> Result<Option<Conversation>, StoreError> {
         let found = self.pool.rows(sql).await?.into_iter().next();
-        let Some(found) = found.map(query::conversation_row).transpose()? else {
-            return Ok(None);
-        };
-        Ok(self.with_messages(vec![found]).await?.pop())
-    }
-
-    async fn with_messages(
-        &self,
-        mut conversations: Vec<Conversation>,
-    ) -> Result<Vec<Conversation>, StoreError> {
-        for some in conversations.chunks_mut(CONVERSATIONS) {
-            let ids: Vec<Uuid> = some.iter().map(|conversation| conversation.id).collect();
-            let mut messages: HashMap<Uuid, Vec<Message>> = HashMap::new();
-            for row in self
-                .pool
-                .rows(&query::all_messages(&self.tables, &ids))
-                .await?
-            {
-                let message = query::message_row(row)?;
-                let of = messages.entry(message.conversation_id).or_default();
-                of.push(message);
-            }
-            for conversation in some {
-                conversation.messages = messages.remove(&conversation.id).unwrap_or_default();
-            }
-        }
-        Ok(conversations)
+        found.map(query::conversation_row).transpose()
     }
 
     /// The messages up to what fits a page, in the order of the query or the other way round.
@@ -151,18 +124,26 @@ impl Store for MysqlStore {
             .transpose()
     }
 
-    async fn conversations_of(&self, user_id: String) -> Result<Vec<Conversation>, StoreError> {
-        let sql = query::conversations_of(&self.tables, &user_id);
+    async fn conversations_of(
+        &self,
+        user_id: String,
+        after: Option<Place>,
+    ) -> Result<ConversationPage, StoreError> {
+        let sql = query::conversations_of(&self.tables, &user_id, after.as_ref());
         let rows = self.pool.rows(&sql).await?.into_iter();
-        let found = rows
-            .map(query::conversation_row)
-            .collect::<Result<_, _>>()?;
-        self.with_messages(found).await
+        let found = rows.map(query::conversation_row);
+        Ok(ConversationPage::new(found.collect::<Result<_, _>>()?))
+    }
+
+    async fn messages_of(&self, conversations: &[Uuid]) -> Result<Page, StoreError> {
+        let sql = query::messages_of(&self.tables, conversations, TOGETHER_MESSAGES);
+        self.page(&sql, TOGETHER_MESSAGES, false).await
     }
 
     async fn newest_messages(
         &self,
         conversation_id: Uuid,
+        deleted: Deleted,
         limit: usize,
     ) -> Result<Option<Page>, StoreError> {
         let there = self.conversation_is_active(conversation_id).await?;
@@ -170,18 +151,20 @@ impl Store for MysqlStore {
             return Ok(None);
         }
         let limit = limit.min(PAGE_MESSAGES);
-        let sql = query::newest_messages(&self.tables, conversation_id, limit);
+        let sql = query::newest_messages(&self.tables, conversation_id, deleted, limit);
         self.page(&sql, limit, true).await.map(Some)
     }
 
     async fn messages(
         &self,
         conversation_id: Uuid,
+        deleted: Deleted,
         after: Option<Place>,
         until: Option<Place>,
     ) -> Result<Page, StoreError> {
         let between = (after.as_ref(), until.as_ref());
-        let sql = query::messages(&self.tables, conversation_id, between, PAGE_MESSAGES);
+        let tables = &self.tables;
+        let sql = query::messages(tables, conversation_id, deleted, between, PAGE_MESSAGES);
         self.page(&sql, PAGE_MESSAGES, false).await
     }
 

@@ -23,7 +23,7 @@ use self::{pool::Pool, write::Writer};
 use super::{
     Comparison, Lookup, Marks, Of, SessionRow, Store, StoreError, UserRow,
     commit::{Announce, Committer},
-    history::{Page, Place},
+    history::{ConversationPage, Deleted, Page, Place},
     schema,
 };
 use crate::{
@@ -112,9 +112,7 @@ impl Store for PostgresStore {
             };
             return Ok((answer, true));
         }
-        // Somebody was faster: there may be messages already.
-        let found = self.conversation(made.id).await?;
-        Ok((found.unwrap_or(made), false))
+        Ok((made, false))
     }
 
     async fn conversation(&self, id: Uuid) -> Result<Option<Conversation>, StoreError> {
@@ -125,14 +123,23 @@ impl Store for PostgresStore {
         query::conversation_is_active(&self.readers, &self.tables, id).await
     }
 
-    async fn conversations_of(&self, user_id: String) -> Result<Vec<Conversation>, StoreError> {
+    async fn conversations_of(
+        &self,
+        user_id: String,
+        after: Option<Place>,
+    ) -> Result<ConversationPage, StoreError> {
         storable([&user_id])?;
-        query::conversations_of(&self.readers, &self.tables, &user_id).await
+        query::conversations_of(&self.readers, &self.tables, &user_id, after.as_ref()).await
+    }
+
+    async fn messages_of(&self, conversations: &[Uuid]) -> Result<Page, StoreError> {
+        query::messages_of(&self.readers, &self.tables, conversations).await
     }
 
     async fn newest_messages(
         &self,
         conversation_id: Uuid,
+        deleted: Deleted,
         limit: usize,
     ) -> Result<Option<Page>, StoreError> {
         let (readers, tables) = (&self.readers, &self.tables);
@@ -140,18 +147,20 @@ impl Store for PostgresStore {
         if there.is_none() {
             return Ok(None);
         }
-        let page = query::newest_messages(readers, tables, conversation_id, limit).await?;
-        Ok(Some(page))
+        let page = query::newest_messages(readers, tables, conversation_id, deleted, limit);
+        page.await.map(Some)
     }
 
     async fn messages(
         &self,
         conversation_id: Uuid,
+        deleted: Deleted,
         after: Option<Place>,
         until: Option<Place>,
     ) -> Result<Page, StoreError> {
+        let (readers, tables) = (&self.readers, &self.tables);
         let between = (after.as_ref(), until.as_ref());
-        query::messages(&self.readers, &self.tables, conversation_id, between).await
+        query::messages(readers, tables, conversation_id, deleted, between).await
     }
 
     async fn place(

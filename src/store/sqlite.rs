@@ -22,7 +22,7 @@ use self::{pool::Readers, write::Writer};
 use super::{
     Comparison, Lookup, Marks, Of, SessionRow, Store, StoreError, UserRow,
     commit::Committer,
-    history::{Page, Place},
+    history::{ConversationPage, Deleted, Page, Place},
     schema,
 };
 use crate::{
@@ -109,16 +109,28 @@ impl Store for SqliteStore {
             .await
     }
 
-    async fn conversations_of(&self, user_id: String) -> Result<Vec<Conversation>, StoreError> {
+    async fn conversations_of(
+        &self,
+        user_id: String,
+        after: Option<Place>,
+    ) -> Result<ConversationPage, StoreError> {
         let tables = Arc::clone(&self.tables);
         self.readers
-            .read(move |db| query::conversations_of(db, &tables, &user_id))
+            .read(move |db| query::conversations_of(db, &tables, &user_id, after))
+            .await
+    }
+
+    async fn messages_of(&self, conversations: &[Uuid]) -> Result<Page, StoreError> {
+        let (tables, conversations) = (Arc::clone(&self.tables), conversations.to_vec());
+        self.readers
+            .read(move |db| query::messages_of(db, &tables, &conversations))
             .await
     }
 
     async fn newest_messages(
         &self,
         conversation_id: Uuid,
+        deleted: Deleted,
         limit: usize,
     ) -> Result<Option<Page>, StoreError> {
         let tables = Arc::clone(&self.tables);
@@ -127,7 +139,7 @@ impl Store for SqliteStore {
                 if query::conversation_is_active(db, &tables, conversation_id)?.is_none() {
                     return Ok(None);
                 }
-                query::newest(db, &tables, conversation_id, limit).map(Some)
+                query::newest(db, &tables, conversation_id, deleted, limit).map(Some)
             })
             .await
     }
@@ -135,12 +147,13 @@ impl Store for SqliteStore {
     async fn messages(
         &self,
         conversation_id: Uuid,
+        deleted: Deleted,
         after: Option<Place>,
         until: Option<Place>,
     ) -> Result<Page, StoreError> {
         let tables = Arc::clone(&self.tables);
         self.readers
-            .read(move |db| query::messages(db, &tables, conversation_id, after, until))
+            .read(move |db| query::messages(db, &tables, conversation_id, deleted, (after, until)))
             .await
     }
 

@@ -15,6 +15,7 @@ use crate::{
     chat::Message,
     django::datetime::Zone,
     hub::Membership,
+    limits::Meter,
     store::{StoreError, history::Pages},
 };
 
@@ -32,8 +33,9 @@ pub struct Rest(Option<Box<Telling>>);
 
 impl Rest {
     #[must_use]
-    pub fn new(pages: Pages) -> Self {
+    pub fn new(pages: Pages, meter: Meter) -> Self {
         Rest(Some(Box::new(Telling {
+            meter,
             pages: Box::pin(pages.stream()),
             text: Some(LongHistory::new()),
             is_reading: false,
@@ -69,6 +71,8 @@ impl Rest {
 
 /// A history on its way into a socket.
 struct Telling {
+    /// Of the client, whose rows are counted.
+    meter: Meter,
     pages: Pin<Box<dyn Stream<Item = Result<Vec<Message>, StoreError>> + Send>>,
     /// `None` once the last fragment has been made.
     text: Option<LongHistory>,
@@ -88,6 +92,7 @@ impl Telling {
         match page {
             Some(Ok(messages)) => {
                 membership.is_shown(&messages);
+                self.meter.charge_rows(messages.len());
                 let text = self.text.as_mut()?;
                 Some(Ok(text.fragment(&messages, zone)))
             }

@@ -131,6 +131,8 @@ async fn open(app: &Arc<App>, request: &Request<Incoming>) -> Result<Opening, Re
     let registration = app.auth.register(conversation_id, &admission);
     let of = Of::Conversation(conversation_id);
     app.chat.admit(&admission.caller, of).await?;
+    let meter = seat.meter().clone();
+    meter.allow_rows().map_err(Refusal::Throttled)?;
     if !app.chat.may_connect(conversation_id).await? {
         return Err(Refusal::Denied);
     }
@@ -149,10 +151,11 @@ async fn open(app: &Arc<App>, request: &Request<Incoming>) -> Result<Opening, Re
     let history = match app.chat.history(conversation_id).await? {
         History::Short(messages) => {
             membership.is_shown(&messages);
+            meter.charge_rows(messages.len());
             let messages = serializers::messages(&messages, app.zone());
             First::Frame(history_frame(&messages))
         }
-        History::Long(pages) => First::Telling(Rest::new(pages)),
+        History::Long(pages) => First::Telling(Rest::new(pages, meter)),
     };
     Ok(Opening {
         conversation_id,

@@ -29,7 +29,7 @@ fn long() -> String {
 
 /// Stores messages behind the server's back, a millisecond apart. Their contents begin with their
 /// numbers.
-fn fill(directory: &Directory, conversation: &str, count: usize, content: &str) {
+pub fn fill(directory: &Directory, conversation: &str, count: usize, content: &str) {
     let sql = "WITH RECURSIVE n AS (SELECT 0 AS n UNION ALL SELECT n + 1 FROM n WHERE n < ?1 - 1) \
                INSERT INTO messages SELECT lower(hex(randomblob(16))), 'alice', n || ' ' || ?2, \
                'text', strftime('%Y-%m-%d %H:%M:%S', 1767225600 + n / 1000, 'unixepoch') \

@@ -15,6 +15,7 @@
 
 mod support;
 
+mod answers;
 mod auth;
 mod browsers;
 mod cli;

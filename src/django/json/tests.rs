@@ -1,8 +1,8 @@
 //! What Python 3.11.7 answered to the same texts and values.
 
 use super::{
-    Constants, JsonError, ListWriter, MAX_DEPTH, MAX_VALUES, loads, write_ascii, write_pretty,
-    write_utf8, write_utf8_str,
+    Constants, JsonError, MAX_DEPTH, MAX_VALUES, Part, PartWriter, loads, write_ascii,
+    write_pretty, write_utf8, write_utf8_str,
 };
 use crate::value::{Text, Value};
 
@@ -235,28 +235,59 @@ fn pretty_puts_each_member_on_a_line_and_leaves_empty_ones_together() {
     );
 }
 
+/// The parts of a value: of its lists and maps down to this depth, and the values in them whole.
+fn parts(value: &Value, depth: usize, out: &mut Vec<Part>) {
+    match value {
+        Value::List(items) if depth > 0 => {
+            out.push(Part::List);
+            for item in items {
+                parts(item, depth - 1, out);
+            }
+            out.push(Part::End);
+        }
+        Value::Map(members) if depth > 0 => {
+            out.push(Part::Map);
+            for (key, value) in members {
+                let key = String::leak(key.as_str().unwrap().to_owned());
+                out.push(Part::Key(key));
+                parts(value, depth - 1, out);
+            }
+            out.push(Part::End);
+        }
+        whole => out.push(Part::Value(whole.clone())),
+    }
+}
+
 #[test]
-fn a_list_written_in_pieces_is_the_same_as_one_written_whole() {
-    let item = |n: i128| Value::Map(vec![("n".into(), Value::Int(n))]);
-    for size in 0..5 {
-        let items: Vec<Value> = (0..size).map(item).collect();
-        for at in 0..=items.len() {
-            let pieces = |mut list: ListWriter| {
+fn a_value_written_in_parts_is_the_same_as_one_written_whole() {
+    for text in [
+        "1",
+        "[]",
+        "{}",
+        "[[]]",
+        r#"{"a": {}, "b": [], "c": [{}, []]}"#,
+        r#"[{"n": 1}, {"n": 2}, "x"]"#,
+        r#"{"id": 1, "messages": [{"n": 1}, {"n": 2}], "last_message": null}"#,
+        r#"[{"messages": [{"n": [1]}], "last": {"n": 1}}, {"messages": [], "last": null}]"#,
+    ] {
+        let whole = loads(text, Constants::Refuse).unwrap();
+        let (mut ascii, mut utf8, mut pretty) = (Vec::new(), Vec::new(), Vec::new());
+        write_ascii(&mut ascii, &whole);
+        write_utf8(&mut utf8, &whole);
+        write_pretty(&mut pretty, &whole, 3);
+        for depth in 0..5 {
+            let mut list = Vec::new();
+            parts(&whole, depth, &mut list);
+            let written = |mut writer: PartWriter| {
                 let mut out = Vec::new();
-                let (one, two) = items.split_at(at);
-                list.write(&mut out, one);
-                list.write(&mut out, two);
-                list.end(&mut out);
+                for part in &list {
+                    writer.write(&mut out, part);
+                }
                 out
             };
-            let (mut ascii, mut utf8, mut pretty) = (Vec::new(), Vec::new(), Vec::new());
-            let whole = Value::List(items.clone());
-            write_ascii(&mut ascii, &whole);
-            write_utf8(&mut utf8, &whole);
-            write_pretty(&mut pretty, &whole, 3);
-            assert_eq!(pieces(ListWriter::ascii()), ascii);
-            assert_eq!(pieces(ListWriter::utf8()), utf8);
-            assert_eq!(pieces(ListWriter::pretty(3)), pretty);
+            assert_eq!(written(PartWriter::ascii()), ascii, "{text} {depth}");
+            assert_eq!(written(PartWriter::utf8()), utf8, "{text} {depth}");
+            assert_eq!(written(PartWriter::pretty(3)), pretty, "{text} {depth}");
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::django::pystr::write_float;
 use crate::value::{Text, Value};
 
 /// What sets one of the forms apart from another.
+#[derive(Clone, Copy)]
 struct Form {
     comma: &'static str,
     colon: &'static str,
@@ -114,57 +115,110 @@ fn escape_utf8(out: &mut Vec<u8>, text: &str) {
     }
 }
 
-/// A list of which some items are written at a time, to the same bytes as the whole of it.
-pub struct ListWriter {
+/// A step in writing a value that is never held whole.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Part {
+    /// The beginning of a list.
+    List,
+    /// The beginning of a map.
+    Map,
+    /// The name of the member that comes next.
+    Key(&'static str),
+    Value(Value),
+    /// The end of the list or map that began last.
+    End,
+}
+
+/// Writes a value part by part, to the same bytes as the whole of it.
+#[derive(Clone)]
+pub struct PartWriter {
     form: Form,
+    /// The lists and maps that have begun, the innermost last.
+    open: Vec<Open>,
+    follows_key: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Open {
+    closes: u8,
     is_empty: bool,
 }
 
-impl ListWriter {
+impl PartWriter {
     /// In the form of [`write_ascii`].
     #[must_use]
     pub fn ascii() -> Self {
-        ListWriter::of(ASCII)
+        PartWriter::of(ASCII)
     }
 
     /// In the form of [`write_utf8`].
     #[must_use]
     pub fn utf8() -> Self {
-        ListWriter::of(UTF8)
+        PartWriter::of(UTF8)
     }
 
     /// In the form of [`write_pretty`].
     #[must_use]
     pub fn pretty(indent: usize) -> Self {
-        ListWriter::of(pretty(indent))
+        PartWriter::of(pretty(indent))
     }
 
     fn of(form: Form) -> Self {
-        ListWriter {
+        PartWriter {
             form,
+            open: Vec::new(),
+            follows_key: false,
+        }
+    }
+
+    /// Appends one part.
+    pub fn write(&mut self, out: &mut Vec<u8>, part: &Part) {
+        match part {
+            Part::List => self.begin(out, *b"[]"),
+            Part::Map => self.begin(out, *b"{}"),
+            Part::Key(name) => {
+                self.separate(out);
+                self.form.write_text(out, &Text::fixed(name));
+                out.extend_from_slice(self.form.colon.as_bytes());
+                self.follows_key = true;
+            }
+            Part::Value(value) => {
+                self.separate(out);
+                self.form.write(out, value, self.open.len());
+            }
+            Part::End => self.end(out),
+        }
+    }
+
+    fn begin(&mut self, out: &mut Vec<u8>, [opens, closes]: [u8; 2]) {
+        self.separate(out);
+        out.push(opens);
+        self.open.push(Open {
+            closes,
             is_empty: true,
-        }
+        });
     }
 
-    /// Appends the next items.
-    pub fn write(&mut self, out: &mut Vec<u8>, items: &[Value]) {
-        for item in items {
-            let is_first = std::mem::take(&mut self.is_empty);
-            let before = if is_first { "[" } else { self.form.comma };
-            out.extend_from_slice(before.as_bytes());
-            self.form.write_line_break(out, 1);
-            self.form.write(out, item, 1);
+    fn end(&mut self, out: &mut Vec<u8>) {
+        let Some(ended) = self.open.pop() else { return };
+        if !ended.is_empty {
+            self.form.write_line_break(out, self.open.len());
         }
+        out.push(ended.closes);
     }
 
-    /// Closes the list.
-    pub fn end(&self, out: &mut Vec<u8>) {
-        if self.is_empty {
-            out.push(b'[');
-        } else {
-            self.form.write_line_break(out, 0);
+    /// Appends what stands between the part before and the next member or item.
+    fn separate(&mut self, out: &mut Vec<u8>) {
+        let level = self.open.len();
+        if std::mem::take(&mut self.follows_key) {
+            return;
         }
-        out.push(b']');
+        if let Some(inner) = self.open.last_mut() {
+            if !std::mem::take(&mut inner.is_empty) {
+                out.extend_from_slice(self.form.comma.as_bytes());
+            }
+            self.form.write_line_break(out, level);
+        }
     }
 }
 

@@ -13,7 +13,10 @@ use crate::{
     chat::{Conversation, Message, Receipt, receipt::READ},
     config::Tables,
     django::datetime::{Timestamp, from_sqlite, to_sqlite},
-    store::{Comparison, Lookup, StoreError, history::Place},
+    store::{
+        Comparison, Lookup, StoreError,
+        history::{Deleted, PAGE_CONVERSATIONS, Place},
+    },
 };
 
 const CONVERSATION: &str =
@@ -128,51 +131,65 @@ pub fn is_active(tables: &Tables, of: Uuid) -> String {
     )
 }
 
-/// The user's active conversations, the newest `updated_at` first.
-pub fn conversations_of(tables: &Tables, user_id: &str) -> String {
+/// A page of the user's active conversations that come after a place, the newest `updated_at`
+/// first.
+pub fn conversations_of(tables: &Tables, user_id: &str, after: Option<&Place>) -> String {
     let user = quoted(user_id);
+    let after = after.map_or_else(String::new, |place| beyond("updated_at", place, "<", "<"));
     format!(
         "SELECT {CONVERSATION} FROM `{}` WHERE is_active \
-         AND (participant1_id = {user} OR participant2_id = {user}) ORDER BY updated_at DESC",
+         AND (participant1_id = {user} OR participant2_id = {user}) {after}\
+         ORDER BY updated_at DESC, id DESC LIMIT {PAGE_CONVERSATIONS}",
         tables.conversations
     )
 }
 
-/// Every message of some conversations, deleted ones among them, oldest first in each.
-pub fn all_messages(tables: &Tables, of: &[Uuid]) -> String {
+/// The condition that a row's time lies beyond that of a place, or is the same and its id compares
+/// so. With a comparison of pairs the server would not use the index for the time.
+fn beyond(
+    column: &str,
+    Place { created_at, tie }: &Place,
+    compares: &str,
+    id_compares: &str,
+) -> String {
+    let (at, tie) = (quoted(created_at), id(Uuid::from_u128(*tie)));
+    format!(
+        "AND {column} {compares}= {at} AND ({column} {compares} {at} OR id {id_compares} {tie}) "
+    )
+}
+
+/// The first `limit` of all messages of some conversations, oldest first in each.
+pub fn messages_of(tables: &Tables, of: &[Uuid], limit: usize) -> String {
     format!(
         "SELECT {MESSAGE} FROM `{}` WHERE conversation_id IN ({}) \
-         ORDER BY conversation_id, created_at, id",
+         ORDER BY conversation_id, created_at, id LIMIT {limit}",
         tables.messages,
         ids(of.iter().copied())
     )
 }
 
-/// The newest `limit` messages that are not deleted, newest first.
-pub fn newest_messages(tables: &Tables, of: Uuid, limit: usize) -> String {
+/// The newest `limit` messages, newest first.
+pub fn newest_messages(tables: &Tables, of: Uuid, deleted: Deleted, limit: usize) -> String {
     format!(
-        "SELECT {MESSAGE} FROM `{}` WHERE conversation_id = {} AND NOT is_deleted \
+        "SELECT {MESSAGE} FROM `{}` WHERE conversation_id = {} {}\
          ORDER BY created_at DESC, id DESC LIMIT {limit}",
         tables.messages,
-        id(of)
+        id(of),
+        deleted.condition()
     )
 }
 
-/// The oldest `limit` messages that are not deleted and come after the one place, and not after
-/// the other.
+/// The oldest `limit` messages that come after the one place, and not after the other.
 pub fn messages(
     tables: &Tables,
     of: Uuid,
+    deleted: Deleted,
     (after, until): (Option<&Place>, Option<&Place>),
     limit: usize,
 ) -> String {
-    // With a comparison of pairs the server would not use the index for the time.
-    let bound = |place: Option<&Place>, beyond: &str, equal: &str| {
-        place.map_or_else(String::new, |Place { created_at, tie }| {
-            let (at, tie) = (quoted(created_at), id(Uuid::from_u128(*tie)));
-            format!(
-                "AND created_at {beyond}= {at} AND (created_at {beyond} {at} OR id {equal} {tie}) "
-            )
+    let bound = |place: Option<&Place>, compares: &str, id_compares: &str| {
+        place.map_or_else(String::new, |place| {
+            beyond("created_at", place, compares, id_compares)
         })
     };
     // A range of one conversation: asked for an equal one that has a good part of the table,
@@ -180,8 +197,9 @@ pub fn messages(
     let of = id(of);
     format!(
         "SELECT {MESSAGE} FROM `{}` WHERE conversation_id >= {of} AND conversation_id <= {of} \
-         AND NOT is_deleted {}{}ORDER BY conversation_id, created_at, id LIMIT {limit}",
+         {}{}{}ORDER BY conversation_id, created_at, id LIMIT {limit}",
         tables.messages,
+        deleted.condition(),
         bound(after, ">", ">"),
         bound(until, "<", "<=")
     )
@@ -324,12 +342,11 @@ pub fn conversation_row(row: Row) -> Result<Conversation, StoreError> {
         created_at: columns.time()?,
         updated_at: columns.time()?,
         is_active: columns.take()?,
-        messages: Vec::new(),
     })
 }
 
 /// # Errors
-/// When the row is not what [`all_messages`], [`newest_messages`] or [`messages`] ask for.
+/// When the row is not what [`messages_of`], [`newest_messages`] or [`messages`] ask for.
 pub fn message_row(row: Row) -> Result<Message, StoreError> {
     let mut columns = Columns::from(row);
     let id = columns.id()?;
@@ -415,7 +432,13 @@ mod tests {
         let last = at("2026-11-20 08:54:04.849273", 1);
         let newest = at("2026-11-20 08:54:05", u128::MAX);
         let between = (Some(&last), Some(&newest));
-        let sql = messages(&Tables::default(), Uuid::nil(), between, 10);
+        let sql = messages(
+            &Tables::default(),
+            Uuid::nil(),
+            Deleted::Skipped,
+            between,
+            10,
+        );
         assert!(
             sql.contains(
                 "AND created_at >= '2026-11-20 08:54:04.849273' AND (created_at > \

@@ -1,7 +1,5 @@
 //! What is read, and how a row becomes a value.
 
-use std::collections::HashMap;
-
 use bytes::BytesMut;
 use tokio_postgres::{
     Error, Row,
@@ -16,7 +14,10 @@ use crate::{
     django::datetime::{Timestamp, from_sqlite, to_sqlite},
     store::{
         Comparison, Lookup, Marks, StoreError,
-        history::{PAGE_BYTES, PAGE_MESSAGES, Page, Place},
+        history::{
+            ConversationPage, Deleted, PAGE_BYTES, PAGE_CONVERSATIONS, PAGE_MESSAGES, Page, Place,
+            TOGETHER_MESSAGES,
+        },
     },
 };
 
@@ -88,7 +89,6 @@ pub fn conversation_row(row: &Row) -> Result<Conversation, Error> {
         created_at: time_at(row, 3)?,
         updated_at: time_at(row, 4)?,
         is_active: row.try_get(5)?,
-        messages: Vec::new(),
     })
 }
 
@@ -184,7 +184,7 @@ pub async fn finds_others(pool: &Pool, tables: &Tables, of: &Lookup) -> Result<b
     Ok(!rows.is_empty())
 }
 
-/// The conversation of two participants in either order, with its messages.
+/// The conversation of two participants in either order.
 pub async fn conversation_of_pair(
     pool: &Pool,
     tables: &Tables,
@@ -192,7 +192,7 @@ pub async fn conversation_of_pair(
     ids: Comparison,
 ) -> Result<Option<Conversation>, StoreError> {
     let rows = pool.query(&pair_sql(tables, ids), &[&one, &two]).await?;
-    with_messages(pool, tables, rows.first()).await
+    Ok(rows.first().map(conversation_row).transpose()?)
 }
 
 pub async fn conversation(
@@ -205,24 +205,7 @@ pub async fn conversation(
         tables.conversations
     );
     let rows = pool.query(&sql, &[&id]).await?;
-    with_messages(pool, tables, rows.first()).await
-}
-
-async fn with_messages(
-    pool: &Pool,
-    tables: &Tables,
-    row: Option<&Row>,
-) -> Result<Option<Conversation>, StoreError> {
-    let Some(mut conversation) = row.map(conversation_row).transpose()? else {
-        return Ok(None);
-    };
-    let sql = format!(
-        "SELECT {MESSAGE} FROM \"{}\" WHERE conversation_id = $1 ORDER BY created_at",
-        tables.messages
-    );
-    let rows = pool.query(&sql, &[&conversation.id]).await?;
-    conversation.messages = rows.iter().map(message_row).collect::<Result<_, _>>()?;
-    Ok(Some(conversation))
+    Ok(rows.first().map(conversation_row).transpose()?)
 }
 
 pub async fn conversation_is_active(
@@ -238,55 +221,59 @@ pub async fn conversation_is_active(
     Ok(rows.first().map(|row| row.try_get(0)).transpose()?)
 }
 
-/// The user's active conversations, each with its messages: two queries however many there are.
+/// The page of a user's active conversations that come after a place.
 pub async fn conversations_of(
     pool: &Pool,
     tables: &Tables,
     user_id: &str,
-) -> Result<Vec<Conversation>, StoreError> {
+    after: Option<&Place>,
+) -> Result<ConversationPage, StoreError> {
     let sql = format!(
         "SELECT {CONVERSATION} FROM \"{}\" \
          WHERE is_active AND (participant1_id = $1 OR participant2_id = $1) \
-         ORDER BY updated_at DESC",
+         AND updated_at <= $2 AND (updated_at < $2 OR id < $3) \
+         ORDER BY updated_at DESC, id DESC LIMIT $4",
         tables.conversations
     );
-    let rows = pool.query(&sql, &[&user_id]).await?;
-    let mut conversations: Vec<Conversation> = rows
-        .iter()
-        .map(conversation_row)
-        .collect::<Result<_, _>>()?;
-    if conversations.is_empty() {
-        return Ok(conversations);
-    }
-    let ids: Vec<Uuid> = conversations.iter().map(|c| c.id).collect();
-    let sql = format!(
-        "SELECT {MESSAGE} FROM \"{}\" WHERE conversation_id = ANY($1) ORDER BY created_at",
-        tables.messages
-    );
-    let mut said: HashMap<Uuid, Vec<Message>> = HashMap::new();
-    for row in pool.query(&sql, &[&ids]).await? {
-        let message = message_row(&row)?;
-        said.entry(message.conversation_id)
-            .or_default()
-            .push(message);
-    }
-    for conversation in &mut conversations {
-        conversation.messages = said.remove(&conversation.id).unwrap_or_default();
-    }
-    Ok(conversations)
+    let (time, id) = after.map_or(Ok((Time::LAST, Uuid::max())), bound)?;
+    let limit = signed(PAGE_CONVERSATIONS);
+    let rows = pool.query(&sql, &[&user_id, &time, &id, &limit]).await?;
+    let found = rows.iter().map(conversation_row);
+    Ok(ConversationPage::new(found.collect::<Result<_, _>>()?))
 }
 
-/// The newest messages that are not deleted, at most `limit` and no more than fit a page.
+/// All messages of some conversations, as far as they may be read together. Each conversation is looked up by
+/// itself, so that no more of it is sorted than fits.
+pub async fn messages_of(
+    pool: &Pool,
+    tables: &Tables,
+    conversations: &[Uuid],
+) -> Result<Page, StoreError> {
+    let sql = format!(
+        "SELECT {MESSAGE} FROM unnest($1::uuid[]) AS wanted CROSS JOIN LATERAL \
+         (SELECT {MESSAGE} FROM \"{}\" WHERE conversation_id = wanted \
+         ORDER BY created_at, id LIMIT $2) AS found LIMIT $2",
+        tables.messages
+    );
+    let limit = signed(TOGETHER_MESSAGES);
+    let params: Params<'_> = &[&conversations, &limit];
+    let (rows, is_cut) = pool.some_rows(&sql, params, PAGE_BYTES).await?;
+    Ok(page(&rows, is_cut || rows.len() == TOGETHER_MESSAGES))
+}
+
+/// The newest messages, at most `limit` and no more than fit a page.
 pub async fn newest_messages(
     pool: &Pool,
     tables: &Tables,
     conversation_id: Uuid,
+    deleted: Deleted,
     limit: usize,
 ) -> Result<Page, StoreError> {
     let sql = format!(
-        "SELECT {MESSAGE} FROM \"{}\" WHERE conversation_id = $1 AND NOT is_deleted \
+        "SELECT {MESSAGE} FROM \"{}\" WHERE conversation_id = $1 {}\
          ORDER BY created_at DESC, id DESC LIMIT $2",
-        tables.messages
+        tables.messages,
+        deleted.condition()
     );
     let limit = limit.min(PAGE_MESSAGES);
     let params: Params<'_> = &[&conversation_id, &signed(limit)];
@@ -295,19 +282,21 @@ pub async fn newest_messages(
     Ok(page(&rows, is_cut || rows.len() == limit))
 }
 
-/// The page of messages that are not deleted and lie between two places.
+/// The page of messages that lie between two places.
 pub async fn messages(
     pool: &Pool,
     tables: &Tables,
     conversation_id: Uuid,
+    deleted: Deleted,
     (after, until): (Option<&Place>, Option<&Place>),
 ) -> Result<Page, StoreError> {
     let sql = format!(
-        "SELECT {MESSAGE} FROM \"{}\" WHERE conversation_id = $1 AND NOT is_deleted \
+        "SELECT {MESSAGE} FROM \"{}\" WHERE conversation_id = $1 {}\
          AND created_at >= $2 AND (created_at > $2 OR id > $3) \
          AND created_at <= $4 AND (created_at < $4 OR id <= $5) \
          ORDER BY created_at, id LIMIT $6",
-        tables.messages
+        tables.messages,
+        deleted.condition()
     );
     let (after_time, after_id) = after.map_or(Ok((Time::FIRST, Uuid::nil())), bound)?;
     let (until_time, until_id) = until.map_or(Ok((Time::LAST, Uuid::max())), bound)?;

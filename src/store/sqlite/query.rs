@@ -12,7 +12,10 @@ use crate::{
     },
     store::{
         Comparison, Lookup, Marks, StoreError,
-        history::{PAGE_BYTES, PAGE_MESSAGES, Page, Place},
+        history::{
+            ConversationPage, Deleted, PAGE_BYTES, PAGE_CONVERSATIONS, PAGE_MESSAGES, Page, Place,
+            TOGETHER_MESSAGES,
+        },
     },
 };
 
@@ -46,7 +49,6 @@ fn conversation_row(row: &Row<'_>) -> rusqlite::Result<Conversation> {
         created_at: time_at(row, 3)?,
         updated_at: time_at(row, 4)?,
         is_active: row.get(5)?,
-        messages: Vec::new(),
     })
 }
 
@@ -74,8 +76,8 @@ pub fn receipt_row(row: &Row<'_>) -> rusqlite::Result<Receipt> {
     })
 }
 
-/// The conversation of two participants in either order, without its messages.
-pub fn find_pair(
+/// The conversation of two participants in either order.
+pub fn conversation_of_pair(
     db: &Connection,
     tables: &Tables,
     pair: [&str; 2],
@@ -142,19 +144,6 @@ pub fn finds_others(db: &Connection, tables: &Tables, of: &Lookup) -> rusqlite::
     }
 }
 
-/// The conversation of two participants in either order.
-pub fn conversation_of_pair(
-    db: &Connection,
-    tables: &Tables,
-    pair: [&str; 2],
-    ids: Comparison,
-) -> rusqlite::Result<Option<Conversation>> {
-    let found = find_pair(db, tables, pair, ids)?;
-    found
-        .map(|conversation| with_messages(db, tables, conversation))
-        .transpose()
-}
-
 pub fn conversation(
     db: &Connection,
     tables: &Tables,
@@ -164,29 +153,9 @@ pub fn conversation(
         "SELECT {CONVERSATION} FROM \"{}\" WHERE id = ?1",
         tables.conversations
     );
-    let found = db
-        .prepare_cached(&sql)?
+    db.prepare_cached(&sql)?
         .query_row([hex32(&id)], conversation_row)
-        .optional()?;
-    found
-        .map(|conversation| with_messages(db, tables, conversation))
-        .transpose()
-}
-
-fn with_messages(
-    db: &Connection,
-    tables: &Tables,
-    mut conversation: Conversation,
-) -> rusqlite::Result<Conversation> {
-    let sql = format!(
-        "SELECT {MESSAGE} FROM \"{}\" WHERE conversation_id = ?1 ORDER BY created_at",
-        tables.messages
-    );
-    conversation.messages = db
-        .prepare_cached(&sql)?
-        .query_map([hex32(&conversation.id)], message_row)?
-        .collect::<Result<_, _>>()?;
-    Ok(conversation)
+        .optional()
 }
 
 pub fn conversation_is_active(
@@ -203,51 +172,71 @@ pub fn conversation_is_active(
         .optional()
 }
 
-/// The user's active conversations, each with its messages: two queries however many there are.
+/// The page of a user's active conversations that come after a place.
 pub fn conversations_of(
     db: &Connection,
     tables: &Tables,
     user_id: &str,
-) -> rusqlite::Result<Vec<Conversation>> {
-    let mine = "is_active AND (participant1_id = ?1 OR participant2_id = ?1)";
+    after: Option<Place>,
+) -> rusqlite::Result<ConversationPage> {
     let sql = format!(
-        "SELECT {CONVERSATION} FROM \"{}\" WHERE {mine} ORDER BY updated_at DESC",
+        "SELECT {CONVERSATION}, rowid FROM \"{}\" \
+         WHERE is_active AND (participant1_id = ?1 OR participant2_id = ?1) \
+         AND updated_at <= ?2 AND (updated_at < ?2 OR rowid < ?3) \
+         ORDER BY updated_at DESC, rowid DESC LIMIT ?4",
         tables.conversations
     );
-    let mut conversations: Vec<Conversation> = db
-        .prepare_cached(&sql)?
-        .query_map([user_id], conversation_row)?
-        .collect::<Result<_, _>>()?;
-    let sql = format!(
-        "SELECT {MESSAGE} FROM \"{}\" WHERE conversation_id IN \
-         (SELECT id FROM \"{}\" WHERE {mine}) ORDER BY created_at",
-        tables.messages, tables.conversations
-    );
-    let place: std::collections::HashMap<Uuid, usize> = conversations
-        .iter()
-        .enumerate()
-        .map(|(index, c)| (c.id, index))
-        .collect();
-    for message in db.prepare_cached(&sql)?.query_map([user_id], message_row)? {
-        let message = message?;
-        if let Some(&index) = place.get(&message.conversation_id) {
-            conversations[index].messages.push(message);
-        }
+    let (after_time, after_row) = after.map_or_else(end, numbered);
+    let limit = signed(PAGE_CONVERSATIONS);
+    let mut rows = db.prepare_cached(&sql)?;
+    let mut found = rows.query(params![user_id, after_time, after_row, limit])?;
+    let mut page = ConversationPage::default();
+    while let Some(row) = found.next()? {
+        page.conversations.push(conversation_row(row)?);
+        page.last = Some(place_at(row, [4, 6])?);
     }
-    Ok(conversations)
+    page.is_full = page.conversations.len() == PAGE_CONVERSATIONS;
+    Ok(page)
 }
 
-/// The newest messages that are not deleted, at most `limit` and no more than fit a page.
+/// All messages of some conversations, as far as they may be read together.
+pub fn messages_of(
+    db: &Connection,
+    tables: &Tables,
+    conversations: &[Uuid],
+) -> rusqlite::Result<Page> {
+    let (mut all, mut bytes) = (Page::default(), 0);
+    for id in conversations {
+        let page = messages(db, tables, *id, Deleted::Included, (None, None))?;
+        bytes += page
+            .messages
+            .iter()
+            .map(|it| it.content.len())
+            .sum::<usize>();
+        all.messages.extend(page.messages);
+        all.unreadable.extend(page.unreadable);
+        let read = all.messages.len();
+        all.is_full = page.is_full || read >= TOGETHER_MESSAGES || bytes >= PAGE_BYTES;
+        if all.is_full {
+            break;
+        }
+    }
+    Ok(all)
+}
+
+/// The newest messages, at most `limit` and no more than fit a page.
 pub fn newest(
     db: &Connection,
     tables: &Tables,
     conversation_id: Uuid,
+    deleted: Deleted,
     limit: usize,
 ) -> rusqlite::Result<Page> {
     let sql = format!(
-        "SELECT {MESSAGE}, rowid FROM \"{}\" WHERE conversation_id = ?1 AND NOT is_deleted \
+        "SELECT {MESSAGE}, rowid FROM \"{}\" WHERE conversation_id = ?1 {}\
          ORDER BY created_at DESC, rowid DESC LIMIT ?2",
-        tables.messages
+        tables.messages,
+        deleted.condition()
     );
     let limit = limit.min(PAGE_MESSAGES);
     let mut rows = db.prepare_cached(&sql)?;
@@ -264,25 +253,25 @@ pub fn newest(
     Ok(page)
 }
 
-/// The page of messages that are not deleted and lie between two places.
+/// The page of messages that lie between two places.
 pub fn messages(
     db: &Connection,
     tables: &Tables,
     conversation_id: Uuid,
-    after: Option<Place>,
-    until: Option<Place>,
+    deleted: Deleted,
+    (after, until): (Option<Place>, Option<Place>),
 ) -> rusqlite::Result<Page> {
     let sql = format!(
-        "SELECT {MESSAGE}, rowid FROM \"{}\" WHERE conversation_id = ?1 AND NOT is_deleted \
+        "SELECT {MESSAGE}, rowid FROM \"{}\" WHERE conversation_id = ?1 {}\
          AND created_at >= ?2 AND (created_at > ?2 OR rowid > ?3) \
          AND created_at <= ?4 AND (created_at < ?4 OR rowid <= ?5) \
          ORDER BY created_at, rowid LIMIT ?6",
-        tables.messages
+        tables.messages,
+        deleted.condition()
     );
-    // Times are text here: nothing comes before the empty one, and nothing Django writes after a
-    // colon.
+    // Times are text here: nothing comes before the empty one.
     let (after_time, after_row) = after.map_or((String::new(), 0), numbered);
-    let (until_time, until_row) = until.map_or((":".to_owned(), i64::MAX), numbered);
+    let (until_time, until_row) = until.map_or_else(end, numbered);
     let mut rows = db.prepare_cached(&sql)?;
     let found = rows.query(params![
         hex32(&conversation_id),
@@ -327,6 +316,11 @@ fn gather(
         }
     }
     Ok(page)
+}
+
+/// A place after every row: no time that Django writes comes after a colon.
+fn end() -> (String, i64) {
+    (":".to_owned(), i64::MAX)
 }
 
 fn numbered(place: Place) -> (String, i64) {

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 
 use super::{
     pool::{blocking, connect},
-    query::{find_pair, receipt_row},
+    query::{conversation_of_pair, receipt_row},
 };
 use crate::{
     chat::{Conversation, Message, Receipt},
@@ -91,10 +91,12 @@ fn insert_conversation(
     row: &Conversation,
 ) -> rusqlite::Result<Outcome> {
     let pair = row.participants();
-    if let Some(found) = find_pair(db, tables, pair, ids)? {
+    if let Some(found) = conversation_of_pair(db, tables, pair, ids)? {
         return Ok(Outcome::Conversation(found, false));
     }
-    if ids == Comparison::Bytes && find_pair(db, tables, pair, Comparison::Collation)?.is_some() {
+    if ids == Comparison::Bytes
+        && conversation_of_pair(db, tables, pair, Comparison::Collation)?.is_some()
+    {
         return Ok(Outcome::Alike);
     }
     let sql = format!(

@@ -14,7 +14,7 @@ use crate::{
     chat::{ChatError, Event, Message},
     django::{
         datetime::Zone,
-        json::{self, Constants, ListWriter},
+        json::{self, Constants, Part, PartWriter},
         pystr::{is_truthy, str_of},
         uuid::from_python,
     },
@@ -271,7 +271,7 @@ pub fn history_frame(messages: &Value) -> Bytes {
 
 /// The first message of a socket whose history is long: the same text in fragments.
 pub struct LongHistory {
-    messages: ListWriter,
+    messages: PartWriter,
     opcode: OpCode,
 }
 
@@ -280,7 +280,7 @@ impl LongHistory {
     #[expect(clippy::new_without_default, reason = "there is no history by default")]
     pub fn new() -> Self {
         LongHistory {
-            messages: ListWriter::ascii(),
+            messages: PartWriter::ascii(),
             opcode: OpCode::Text,
         }
     }
@@ -291,19 +291,20 @@ impl LongHistory {
         fragment(false, opcode, |out| {
             if opcode == OpCode::Text {
                 out.extend(b"{\"type\": \"conversation_history\", \"messages\": ");
+                self.messages.write(out, &Part::List);
             }
             for message in messages {
-                let message = serializers::message(message, zone);
-                self.messages.write(out, &[message]);
+                let message = Part::Value(serializers::message(message, zone));
+                self.messages.write(out, &message);
             }
         })
     }
 
     /// What comes after the last message.
     #[must_use]
-    pub fn end(self) -> Bytes {
+    pub fn end(mut self) -> Bytes {
         fragment(true, OpCode::Continuation, |out| {
-            self.messages.end(out);
+            self.messages.write(out, &Part::End);
             out.push(b'}');
         })
     }

@@ -11,7 +11,7 @@ use chatferry::{
     store::{
         Lookup, Marks, Of, SessionRow, Store, StoreError, UserRow,
         commit::{Backend, Committer, Outcome, Write},
-        history::{Page, Place},
+        history::{ConversationPage, Deleted, Page, Place},
     },
 };
 use uuid::Uuid;
@@ -52,7 +52,12 @@ impl Store for Nowhere {
         Ok(Some(true))
     }
 
-    async fn newest_messages(&self, _: Uuid, limit: usize) -> Result<Option<Page>, StoreError> {
+    async fn newest_messages(
+        &self,
+        _: Uuid,
+        _: Deleted,
+        limit: usize,
+    ) -> Result<Option<Page>, StoreError> {
         let older = self.history.len().saturating_sub(limit);
         Ok(Some(Page::new(
             self.history[older..].to_vec(),
@@ -73,13 +78,22 @@ impl Store for Nowhere {
         Err(StoreError::Closed)
     }
 
-    async fn conversations_of(&self, _: String) -> Result<Vec<Conversation>, StoreError> {
+    async fn conversations_of(
+        &self,
+        _: String,
+        _: Option<Place>,
+    ) -> Result<ConversationPage, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn messages_of(&self, _: &[Uuid]) -> Result<Page, StoreError> {
         Err(StoreError::Closed)
     }
 
     async fn messages(
         &self,
         _: Uuid,
+        _: Deleted,
         _: Option<Place>,
         _: Option<Place>,
     ) -> Result<Page, StoreError> {

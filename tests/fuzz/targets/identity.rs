@@ -30,7 +30,7 @@ static TOKENS: LazyLock<Jwt> = LazyLock::new(|| {
     ]
     .map(|(key, value)| (key.to_owned(), value.to_owned()));
     let loaded = Config::load(None, std::iter::empty(), &flags).unwrap();
-    Jwt::open(&loaded.config.auth.jwt, &Arc::new(Metrics::new())).unwrap()
+    Jwt::open(&loaded.config, &Arc::new(Metrics::new())).unwrap()
 });
 
 static RUNTIME: LazyLock<Runtime> =

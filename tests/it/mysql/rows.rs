@@ -219,6 +219,7 @@ pub async fn a_long_history_comes_whole_and_in_order(on: Flavour) {
             .into_iter()
             .eq(wanted.map(|number| number.to_string()))
     );
+    rows::a_long_conversation_is_shown_whole(&server, &id, "alice", ROWS).await;
     let limited = database.server_with(&[("ws.history_limit", "6000")]).await;
     let (_, history) = limited.join(&id).await;
     assert_eq!(history.len(), 6000);
@@ -322,12 +323,21 @@ pub async fn nothing_is_read_without_an_index_of_djangos(on: Flavour) {
 }
 
 /// The ways we read, each with the index it is to use, for two conversations and a message.
-fn reads(one: &str, two: &str, message: &str) -> [(String, &'static str); 8] {
+fn reads(one: &str, two: &str, message: &str) -> [(String, &'static str); 10] {
     [
         (
             "SELECT * FROM conversations WHERE is_active AND (participant1_id = 'a7' \
-                 OR participant2_id = 'a7') ORDER BY updated_at DESC"
+                 OR participant2_id = 'a7') ORDER BY updated_at DESC, id DESC LIMIT 100"
                 .to_owned(),
+            "conversations_participant1_id",
+        ),
+        (
+            format!(
+                "SELECT * FROM conversations WHERE is_active AND (participant1_id = 'a7' \
+                 OR participant2_id = 'a7') AND updated_at <= '2099-01-01' \
+                 AND (updated_at < '2099-01-01' OR id < {one}) \
+                 ORDER BY updated_at DESC, id DESC LIMIT 100"
+            ),
             "conversations_participant1_id",
         ),
         (
@@ -354,6 +364,14 @@ fn reads(one: &str, two: &str, message: &str) -> [(String, &'static str); 8] {
         ),
         (
             format!(
+                "SELECT * FROM messages WHERE conversation_id >= {one} AND conversation_id <= {one} \
+                 AND created_at >= '2026-01-01' AND (created_at > '2026-01-01' OR id > {message}) \
+                 ORDER BY conversation_id, created_at, id LIMIT 500"
+            ),
+            "messages_convers_3ebb41_idx",
+        ),
+        (
+            format!(
                 "SELECT created_at, id FROM messages WHERE conversation_id = {one} \
                  AND NOT is_deleted ORDER BY created_at DESC, id DESC LIMIT 1 OFFSET 10"
             ),
@@ -369,7 +387,7 @@ fn reads(one: &str, two: &str, message: &str) -> [(String, &'static str); 8] {
         (
             format!(
                 "SELECT * FROM messages WHERE conversation_id IN ({one}, {two}) \
-                 ORDER BY conversation_id, created_at, id"
+                 ORDER BY conversation_id, created_at, id LIMIT 1000"
             ),
             "messages_convers_3ebb41_idx",
         ),

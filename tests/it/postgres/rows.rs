@@ -196,6 +196,7 @@ async fn a_long_history_comes_whole_and_in_order() {
         .map(|number| number.to_string())
         .collect();
     assert_eq!(server.contents(LONG_ID).await, wanted);
+    rows::a_long_conversation_is_shown_whole(&server, LONG_ID, "longer", 6000).await;
     let limited = database.server_with(&[("ws.history_limit", "2000")]).await;
     let (_, history) = limited.join(LONG_ID).await;
     let told = history.iter().map(|message| &message["content"]);

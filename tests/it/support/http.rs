@@ -163,7 +163,8 @@ impl Connection {
         self.next().await.expect("an answer before the end")
     }
 
-    async fn body(&mut self, answer: &Answer) -> Vec<u8> {
+    /// The body of an answer whose head has been read.
+    pub async fn body(&mut self, answer: &Answer) -> Vec<u8> {
         if let Some(length) = answer.header("content-length") {
             let length: usize = length.parse().unwrap();
             while self.buffer.len() < length && self.more().await {}

@@ -21,6 +21,27 @@ pub async fn long_messages_make_short_pages(server: &Server) {
     socket.works().await;
 }
 
+/// A conversation of messages that are numbers, each thousandth of them deleted, is shown with all of
+/// them in order, by itself and in the list of a participant's.
+pub async fn a_long_conversation_is_shown_whole(
+    server: &Server,
+    id: &str,
+    user: &str,
+    rows: usize,
+) {
+    let shown = server.get(&format!("/api/chat/conversations/{id}/")).await;
+    let shown = shown.json();
+    let told = shown["messages"].as_array().unwrap();
+    assert_eq!(told.len(), rows);
+    for (number, message) in told.iter().enumerate() {
+        assert_eq!(message["content"], number.to_string());
+        assert_eq!(message["is_deleted"], number % 1000 == 0);
+    }
+    assert_eq!(shown["last_message"], told[rows - 1]);
+    let list = format!("/api/chat/users/{user}/conversations/");
+    assert_eq!(server.get(&list).await.json(), json!([shown]));
+}
+
 /// Ids of 255 characters fit, whatever their size; longer ones are the caller's mistake.
 pub async fn the_longest_ids_fit(server: &Server) {
     for longest in ["가".repeat(255), "😀".repeat(255)] {

@@ -1,0 +1,238 @@
+//! The memory of answers from when they are made until the connection has taken them: a pool for
+//! each client, and one for all of them.
+//!
+//! An answer takes room for its next bytes from each of its pools. Bytes that are more than a pool
+//! take all of it, so that they are sent while no other answer is.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::Key;
+
+/// Bytes that take nothing of a pool.
+pub const SMALL: usize = 64 * 1024;
+
+/// Clients after which those without an answer under way are forgotten.
+const CLIENTS: usize = 64;
+
+/// Memory that answers share. Clones are the same pool.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    /// A permit for each KiB.
+    room: Arc<Semaphore>,
+    kib: u32,
+}
+
+impl Pool {
+    #[must_use]
+    pub fn new(mib: u32) -> Self {
+        let kib = mib.saturating_mul(1024);
+        Pool {
+            room: Arc::new(Semaphore::new(usize::try_from(kib).unwrap_or(usize::MAX))),
+            kib,
+        }
+    }
+
+    fn wanted(&self, bytes: usize) -> u32 {
+        if bytes <= SMALL {
+            return 0;
+        }
+        u32::try_from(bytes.div_ceil(1024)).map_or(self.kib, |kib| kib.min(self.kib))
+    }
+}
+
+/// The pools of the clients with answers under way.
+#[derive(Default)]
+pub struct Pools(Mutex<Clients>);
+
+#[derive(Default)]
+struct Clients {
+    pools: HashMap<Key, (Weak<Semaphore>, u32)>,
+    /// How many there were when those without an answer were forgotten.
+    left: usize,
+}
+
+impl Pools {
+    /// The pool of a client.
+    pub fn of(&self, key: Key, mib: u32) -> Pool {
+        let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((room, kib)) = clients.pools.get(&key)
+            && let Some(room) = room.upgrade()
+        {
+            return Pool { room, kib: *kib };
+        }
+        if clients.pools.len() >= CLIENTS + 2 * clients.left {
+            clients.pools.retain(|_, (room, _)| room.strong_count() > 0);
+            clients.left = clients.pools.len();
+        }
+        let pool = Pool::new(mib);
+        let entry = (Arc::downgrade(&pool.room), pool.kib);
+        clients.pools.insert(key, entry);
+        pool
+    }
+}
+
+/// The pools of one answer: those of its client, and that of all.
+#[derive(Clone, Debug)]
+pub struct Share {
+    client: Vec<Pool>,
+    all: Pool,
+}
+
+/// The pool that has no room for another answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoRoom {
+    OfClient,
+    OfAll,
+}
+
+impl Share {
+    #[must_use]
+    pub fn new(client: Vec<Pool>, all: Pool) -> Self {
+        Share { client, all }
+    }
+
+    /// Nothing yet.
+    #[must_use]
+    pub fn nothing(&self) -> Lease {
+        let pools = self.client.iter().chain([&self.all]);
+        Lease(pools.map(|pool| (pool.clone(), None)).collect())
+    }
+
+    /// Memory for so many bytes, when there is some. Every answer waits for its pools in the same
+    /// order, so that no two wait for each other.
+    pub async fn take(&self, bytes: usize) -> Lease {
+        let mut lease = self.nothing();
+        for (pool, permit) in &mut lease.0 {
+            let wanted = pool.wanted(bytes);
+            if wanted > 0 {
+                // It is never closed.
+                *permit = Arc::clone(&pool.room).acquire_many_owned(wanted).await.ok();
+            }
+        }
+        lease
+    }
+}
+
+/// Room that an answer holds in its pools, given back when this is dropped.
+#[derive(Debug)]
+pub struct Lease(Vec<(Pool, Option<OwnedSemaphorePermit>)>);
+
+impl Lease {
+    /// Makes it enough for so many bytes, and no more than that.
+    ///
+    /// # Errors
+    /// [`NoRoom`], and some of it may be held.
+    pub fn fit(&mut self, bytes: usize) -> Result<(), NoRoom> {
+        let last = self.0.len().saturating_sub(1);
+        for (place, (pool, permit)) in self.0.iter_mut().enumerate() {
+            let wanted = pool.wanted(bytes);
+            let held = permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+            let wanted_more = usize::try_from(wanted).unwrap_or(usize::MAX);
+            if let Some(surplus) = held.checked_sub(wanted_more) {
+                drop(permit.as_mut().and_then(|permit| permit.split(surplus)));
+                continue;
+            }
+            let more = wanted.saturating_sub(u32::try_from(held).unwrap_or(u32::MAX));
+            let more = Arc::clone(&pool.room).try_acquire_many_owned(more);
+            match (more, permit) {
+                (Ok(more), Some(permit)) => permit.merge(more),
+                (Ok(more), none) => *none = Some(more),
+                (Err(_), _) if place == last => return Err(NoRoom::OfAll),
+                (Err(_), _) => return Err(NoRoom::OfClient),
+            }
+        }
+        Ok(())
+    }
+
+    /// The bytes, which hold it until they are dropped.
+    #[must_use]
+    pub fn held_by(self, mut bytes: Vec<u8>) -> Bytes {
+        // The capacity may be twice the length.
+        bytes.shrink_to_fit();
+        hold(bytes, self)
+    }
+}
+
+/// Bytes that keep something else until they are dropped.
+pub fn hold(bytes: impl AsRef<[u8]> + Send + 'static, kept: impl Send + 'static) -> Bytes {
+    Bytes::from_owner(Holding { bytes, _kept: kept })
+}
+
+struct Holding<B, K> {
+    bytes: B,
+    _kept: K,
+}
+
+impl<B: AsRef<[u8]>, K> AsRef<[u8]> for Holding<B, K> {
+    fn as_ref(&self) -> &[u8] {
+        self.bytes.as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KIB: usize = 1024;
+    const MIB: usize = 1024 * KIB;
+
+    fn share(client: &[Pool], all: &Pool) -> Share {
+        Share::new(client.to_vec(), all.clone())
+    }
+
+    #[tokio::test]
+    async fn small_answers_need_no_room_and_large_ones_share_it() {
+        let all = Pool::new(1);
+        let one = share(&[], &all).take(MIB).await;
+        let mut two = share(&[], &all).nothing();
+        assert_eq!(two.fit(SMALL), Ok(()));
+        assert_eq!(two.fit(SMALL + 1), Err(NoRoom::OfAll));
+        drop(one);
+        assert_eq!(two.fit(SMALL + 1), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_client_past_its_own_bound_leaves_room_for_others() {
+        let (all, mine, theirs) = (Pool::new(8), Pool::new(1), Pool::new(1));
+        let first = share(std::slice::from_ref(&mine), &all).take(MIB).await;
+        let mut second = share(std::slice::from_ref(&mine), &all).nothing();
+        assert_eq!(second.fit(100 * KIB), Err(NoRoom::OfClient));
+        let mut others = share(&[theirs], &all).nothing();
+        assert_eq!(others.fit(MIB), Ok(()));
+        drop(first);
+        assert_eq!(second.fit(100 * KIB), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn what_is_larger_than_a_pool_takes_all_of_it_and_gives_the_rest_back() {
+        let all = Pool::new(1);
+        let mut lease = share(&[], &all).take(5 * MIB).await;
+        assert_eq!(all.room.available_permits(), 0);
+        assert_eq!(lease.fit(200 * KIB), Ok(()));
+        assert_eq!(all.room.available_permits(), 1024 - 200);
+        let bytes = lease.held_by(vec![b'x'; 200 * KIB]);
+        let copy = bytes.slice(..10);
+        drop(bytes);
+        assert_eq!(all.room.available_permits(), 1024 - 200);
+        drop(copy);
+        assert_eq!(all.room.available_permits(), 1024);
+    }
+
+    #[test]
+    fn clients_without_an_answer_are_forgotten() {
+        let pools = Pools::default();
+        let held = pools.of(Key::User(0), 1);
+        for user in 1..10_000 {
+            pools.of(Key::User(user), 1);
+        }
+        let again = pools.of(Key::User(0), 1);
+        assert!(Arc::ptr_eq(&held.room, &again.room));
+        assert!(pools.0.lock().unwrap().pools.len() <= CLIENTS + 3);
+    }
+}

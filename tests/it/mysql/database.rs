@@ -71,7 +71,7 @@ impl Database {
     }
 
     /// An id as SQL, for a column of either kind.
-    pub fn id(&self, id: &str) -> String {
+    pub fn id(id: &str) -> String {
         format!("'{}'", id.replace('-', ""))
     }
 

@@ -50,7 +50,7 @@ async fn stored(database: &Database, id: u8, one: &str, two: &str) -> String {
     let sql = format!(
         "INSERT INTO conversations (id, participant1_id, participant2_id, created_at, updated_at, \
          is_active) SELECT {}, '{one}', '{two}', now(6), now(6), 1",
-        database.id(&id)
+        Database::id(&id)
     );
     database.run(&sql).await;
     id
@@ -157,8 +157,8 @@ pub async fn a_receipt_of_another_spelling_is_neither_shown_nor_raised(on: Flavo
         .run(&format!(
             "INSERT INTO delivery_receipts (id, message_id, user_id, status, timestamp) \
              SELECT {}, {}, 'alice', 'sent', now(6)",
-            database.id(receipt),
-            database.id(message)
+            Database::id(receipt),
+            Database::id(message)
         ))
         .await;
     let refused = mark(&server, "Alice", message).await;

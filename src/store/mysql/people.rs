@@ -81,7 +81,7 @@ pub fn users(columns: &DjangoSession, ids: &[String]) -> String {
 }
 
 /// # Errors
-/// When the row is not what [`users`] asks for.
+/// When the row is not what [`users()`] asks for.
 pub fn user_row(row: Row) -> Result<UserRow, StoreError> {
     let mut columns = Columns::from(row);
     let row = [

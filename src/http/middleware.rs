@@ -193,7 +193,8 @@ async fn view(app: &App, request: &Request, resource: Resource) -> Answer {
         meter: &request.meter,
         language,
     };
-    let response = match perform(app, request, resource).await {
+    // On the heap, so that the futures around it are small, and nested no deeper than the compiler follows.
+    let response = match Box::pin(perform(app, request, resource)).await {
         Ok(reply) | Err(api::Failure::Reply(reply)) => reply.render(&recipient, &app.answers).await,
         Err(api::Failure::Suspicious) => reply::suspicious(),
     };

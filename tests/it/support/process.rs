@@ -202,6 +202,11 @@ impl Process {
         self.status_kib("VmHWM:")
     }
 
+    /// Resident pages of files in KiB: of the program itself, above all. They only become more.
+    pub fn mapped_kib(&self) -> u64 {
+        self.status_kib("RssFile:")
+    }
+
     fn status_kib(&self, name: &str) -> u64 {
         let path = format!("/proc/{}/status", self.child.id().unwrap());
         let status = std::fs::read_to_string(path).unwrap();

@@ -49,7 +49,7 @@ struct Seen {
     found: Found,
 }
 
-/// Who a session says is logged in.
+/// The user that a session names as logged in.
 struct Login {
     /// Django's primary key.
     id: String,
@@ -70,8 +70,8 @@ impl Login {
         })
     }
 
-    /// Whether it is of this user: the database may take two keys for one. It has a UUID without
-    /// the dashes.
+    /// Compares the keys byte by byte, as the database may take two for one. The database has a
+    /// UUID without the dashes.
     fn is_of(&self, row: &UserRow) -> bool {
         row.key == self.id || row.key == bare(&self.id)
     }
@@ -112,8 +112,8 @@ impl Sessions {
         Ok(found)
     }
 
-    /// Who is known by each of some cookies now, whatever is remembered of them. Two queries,
-    /// however many there are.
+    /// Looks up the user of each cookie, past what is remembered. Two queries for any number of
+    /// cookies.
     ///
     /// # Errors
     /// When the store cannot tell.

@@ -62,7 +62,7 @@ impl Auth {
         Ok(())
     }
 
-    /// Who is known by the sessions that the sockets were opened with.
+    /// Looks up the users of the sessions that the sockets were opened with.
     async fn users_of_sessions(
         &self,
         sockets: &[Arc<OpenSocket>],

@@ -1,8 +1,7 @@
 //! Tokens that were taken back before they run out: those whose `jti` is a key in Redis.
 //!
-//! Django, or whoever issues tokens, sets the key and lets it live as long as the token. Only its
-//! being there counts. Without an answer of Redis nobody is let in: whether a token was taken back
-//! is then not known.
+//! The issuer of the tokens sets the key, with the lifetime of the token; the value does not matter.
+//! Without an answer of Redis every token is refused, because it may have been taken back.
 
 use std::{collections::HashSet, time::Duration};
 

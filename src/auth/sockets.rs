@@ -18,7 +18,7 @@ use crate::config::Secret;
 /// Why the rights of a socket have ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// Nobody is known by its session or token any longer.
+    /// Its session has ended, or its token was taken back.
     Unknown,
     /// The policy no longer admits its user, or it was disconnected by an order.
     Refused,
@@ -32,7 +32,8 @@ pub struct Disconnect {
 }
 
 impl Disconnect {
-    /// Whether it is meant for a socket. Without a user and a conversation it is for none.
+    /// True for a socket that matches all that is given; an order without a user and a
+    /// conversation matches none.
     fn is_for(&self, socket: &OpenSocket) -> bool {
         let user = self.user.as_deref();
         let is_user = user.is_none_or(|user| socket.user.as_deref() == Some(user));
@@ -54,7 +55,7 @@ pub struct OpenSockets {
 pub struct OpenSocket {
     pub conversation_id: Uuid,
     pub caller: Caller,
-    /// Who opened it, where that is known.
+    /// The user that opened it; `None` if users are not identified.
     pub user: Option<Arc<str>>,
     /// The cookie of the session it was opened with.
     pub session: Option<Secret>,

@@ -13,7 +13,7 @@ mod migrate;
 mod serve;
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -21,7 +21,7 @@ use clap::{Args, Parser, Subcommand};
 use uuid::Uuid;
 
 use crate::auth::sockets::Disconnect;
-use crate::config::{Config, ConfigError, Loaded, example_toml, memory};
+use crate::config::{Config, ConfigErrors, Loaded, example_toml, memory};
 use crate::http::docs;
 use crate::telemetry;
 
@@ -126,7 +126,7 @@ enum Unusable {
     #[error("cannot read the settings file {}: {error}", path.display())]
     File { path: PathBuf, error: io::Error },
     #[error(transparent)]
-    Settings(#[from] ConfigError),
+    Settings(#[from] ConfigErrors),
 }
 
 /// Does what the arguments ask (the program's name is the first) and returns the exit code.
@@ -245,7 +245,10 @@ fn load(
         }
     };
     let file = text.as_deref().map(|text| (path, text));
-    let loaded = Config::load(file, env, flags)?;
+    let mut loaded = Config::load(file, env, flags)?;
+    if io::stderr().is_terminal() {
+        loaded = loaded.on_terminal();
+    }
     Ok(match memory::limit(Path::new("/")) {
         Some(memory) => loaded.fit_to(memory),
         None => loaded,
@@ -257,8 +260,11 @@ fn key_and_value(text: &str) -> Result<(String, String), &'static str> {
     Ok((key.trim().to_owned(), value.to_owned()))
 }
 
-/// The settings, with what is odd about them told on standard error.
+/// Returns the settings after printing the names without effect to standard error.
 fn warned(loaded: Loaded) -> Config {
+    for unknown in &loaded.unknown {
+        complain(unknown);
+    }
     for warning in &loaded.warnings {
         complain(warning);
     }

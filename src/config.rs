@@ -30,8 +30,9 @@ pub mod tls;
 pub mod trace;
 pub mod ws;
 
+use std::cell::RefCell;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
@@ -41,7 +42,7 @@ pub use auth::{
 pub use cors::{Cors, CorsOrigin};
 pub use declare::{OptionDoc, Section};
 pub use django::{Django, GroupPattern, Language, Prefix, Zone};
-pub use error::{ConfigError, Refusal, Warning};
+pub use error::{ConfigError, ConfigErrors, Refusal, UnknownName, Warning};
 pub use gateway::{Gateway, OnChange, Upstream};
 pub use layer::{Backend, ChannelCapacity, Hosts, Layer, Serializer};
 pub use limits::{ByAddress, ByUser, Limits, Rate};
@@ -52,7 +53,7 @@ pub use network::Network;
 pub use rest::Rest;
 pub use secret::Secret;
 pub use server::{Bind, Server};
-pub use store::{Database, Store, StoreUrl, TableName, Tables};
+pub use store::{Database, IdVersion, Store, StoreUrl, TableName, Tables};
 pub use tls::Tls;
 pub use trace::Trace;
 pub use ws::{Origin, Ws};
@@ -79,9 +80,13 @@ pub struct Config {
 #[derive(Clone, Debug)]
 pub struct Loaded {
     pub config: Config,
+    /// The settings file that was read.
+    pub file: Option<PathBuf>,
     /// Every option in the order of the manual.
     pub effective: Vec<Effective>,
-    /// Names that were set and mean nothing.
+    /// Names that were set and are not settings.
+    pub unknown: Vec<UnknownName>,
+    /// Names that were set and have no effect.
     pub warnings: Vec<Warning>,
 }
 
@@ -98,65 +103,95 @@ pub struct Effective {
 
 impl Config {
     /// Reads the settings from their sources: a flag before a variable, a variable before the file,
-    /// the file before the default. Names nobody knows are warnings.
+    /// the file before the default. Unknown names are collected: [`Loaded::refusals`] has them.
     ///
     /// # Errors
-    /// A file that is no TOML; a value of the wrong type, form or size; values that contradict each
-    /// other.
+    /// All of them together: a file that is no TOML; values of the wrong type, form or size; values
+    /// that contradict each other.
     pub fn load(
         file: Option<(&Path, &str)>,
         env: impl Iterator<Item = (String, String)>,
         flags: &[(String, String)],
-    ) -> Result<Loaded, ConfigError> {
+    ) -> Result<Loaded, ConfigErrors> {
         let mut env: Vec<(String, String)> = env.collect();
         env.sort();
-        let mut warnings = Vec::new();
-        let file = file.map(|(path, text)| sources::Layer::file(path, text, &mut warnings));
-        let values = Values::stack([
-            sources::Layer::defaults()?,
-            sources::Layer::implied(&env)?,
-            file.transpose()?.unwrap_or_default(),
-            sources::Layer::well_known(&env, &mut warnings)?,
-            sources::Layer::environment(&env, &mut warnings)?,
-            sources::Layer::flags(flags, &mut warnings)?,
-        ])?;
-        let config = Self::read(&values)?;
-        if !config.store.tables.are_distinct() {
-            return Err(ConfigError::Conflict(
-                "store.tables: each table needs a name of its own",
-            ));
-        }
-        if config.server.tls.is_half() {
-            return Err(ConfigError::Conflict(
-                "server.tls: a certificate needs its key, and a key its certificate: set both",
-            ));
-        }
+        let mut findings = sources::Findings::default();
+        let layers = [
+            sources::Layer::defaults(&mut findings),
+            sources::Layer::implied(&env, &mut findings),
+            file.map(|(path, text)| sources::Layer::file(path, text, &mut findings))
+                .unwrap_or_default(),
+            sources::Layer::well_known(&env, &mut findings),
+            sources::Layer::environment(&env, &mut findings),
+            sources::Layer::flags(flags, &mut findings),
+        ];
+        let values = Values::stack(layers, &mut findings.errors);
+        let config = Self::read(&values);
         let effective = Self::options()
             .filter_map(|option| values.in_force(option.key))
             .collect();
-        Ok(Loaded {
-            config,
-            effective,
-            warnings,
+        findings.errors.extend(values.errors.into_inner());
+        findings
+            .errors
+            .extend(config.iter().flat_map(Self::conflicts));
+        match config {
+            Some(config) if findings.errors.is_empty() => Ok(Loaded {
+                config,
+                file: file.map(|(path, _)| path.to_owned()),
+                effective,
+                unknown: findings.unknown,
+                warnings: findings.warnings,
+            }
+            .with_share()),
+            _ => Err(ConfigErrors {
+                errors: findings.errors,
+                unknown: findings.unknown,
+            }),
+        }
+    }
+
+    fn read(values: &Values) -> Option<Self> {
+        let server = Server::read(values);
+        let store = Store::read(values);
+        let django = Django::read(values);
+        let layer = Layer::read(values);
+        let rest = Rest::read(values);
+        let ws = Ws::read(values);
+        let cors = Cors::read(values);
+        let auth = Auth::read(values);
+        let limits = Limits::read(values);
+        let gateway = Gateway::read(values);
+        let metrics = Metrics::read(values);
+        let log = Log::read(values);
+        let trace = Trace::read(values);
+        Some(Self {
+            server: server?,
+            store: store?,
+            django: django?,
+            layer: layer?,
+            rest: rest?,
+            ws: ws?,
+            cors: cors?,
+            auth: auth?,
+            limits: limits?,
+            gateway: gateway?,
+            metrics: metrics?,
+            log: log?,
+            trace: trace?,
         })
     }
 
-    fn read(values: &Values) -> Result<Self, ConfigError> {
-        Ok(Self {
-            server: Server::read(values)?,
-            store: Store::read(values)?,
-            django: Django::read(values)?,
-            layer: Layer::read(values)?,
-            rest: Rest::read(values)?,
-            ws: Ws::read(values)?,
-            cors: Cors::read(values)?,
-            auth: Auth::read(values)?,
-            limits: Limits::read(values)?,
-            gateway: Gateway::read(values)?,
-            metrics: Metrics::read(values)?,
-            log: Log::read(values)?,
-            trace: Trace::read(values)?,
-        })
+    /// Values that are fine alone but not together.
+    fn conflicts(&self) -> Vec<ConfigError> {
+        let tables = "store.tables: each table needs a name of its own";
+        let tls = "server.tls: a certificate needs its key, and a key its certificate: set both";
+        [
+            (!self.store.tables.are_distinct(), tables),
+            (self.server.tls.is_half(), tls),
+        ]
+        .into_iter()
+        .filter_map(|(is_wrong, why)| is_wrong.then_some(ConfigError::Conflict(why)))
+        .collect()
     }
 
     /// Whether other machines can reach it and none of their callers need say who they are.
@@ -171,7 +206,8 @@ impl Loaded {
     #[must_use]
     pub fn refusals(&self) -> Vec<Refusal> {
         let config = &self.config;
-        let mut found = Vec::new();
+        let unknown = self.unknown.iter().cloned().map(Refusal::Unknown);
+        let mut found: Vec<Refusal> = unknown.collect();
         let bind = &config.server.bind;
         if config.metrics.bind.as_ref() == Some(bind) && !bind.is_any_port() {
             found.extend(
@@ -188,6 +224,13 @@ impl Loaded {
         found
     }
 
+    /// Returns where an option was set, as [`Effective::origin`]; empty for an unknown name.
+    #[must_use]
+    pub fn origin(&self, key: &str) -> &str {
+        let set = self.effective.iter().find(|set| set.key == key);
+        set.map(|set| set.origin.as_str()).unwrap_or_default()
+    }
+
     /// One option as it is in force.
     fn find(&self, key: &str) -> Option<Effective> {
         self.effective
@@ -195,6 +238,22 @@ impl Loaded {
             .find(|effective| effective.key == key)
             .cloned()
     }
+}
+
+/// Replaces an option's default; returns `false`, and changes nothing, where a source sets it.
+fn replace_default(
+    effective: &mut [Effective],
+    key: &str,
+    value: &impl ToString,
+    why: &str,
+) -> bool {
+    let set = effective
+        .iter_mut()
+        .find(|set| set.key == key && set.origin == "default");
+    let Some(set) = set else { return false };
+    set.value = value.to_string();
+    set.origin = format!("default {why}");
+    true
 }
 
 impl fmt::Display for Effective {
@@ -205,39 +264,53 @@ impl fmt::Display for Effective {
 
 /// The values in force, before they have their Rust types.
 #[derive(Debug)]
-pub(crate) struct Values(config::Value);
+pub(crate) struct Values {
+    root: config::Value,
+    /// Of the values that were read and do not fit their types.
+    errors: RefCell<Vec<ConfigError>>,
+}
 
 impl Values {
     /// Puts each layer over those before it.
-    fn stack(layers: impl IntoIterator<Item = sources::Layer>) -> Result<Self, ConfigError> {
+    fn stack(
+        layers: impl IntoIterator<Item = sources::Layer>,
+        errors: &mut Vec<ConfigError>,
+    ) -> Self {
         let builder = layers
             .into_iter()
             .fold(config::Config::builder(), |stack, layer| {
                 stack.add_source(layer)
             });
-        builder
-            .build()
-            .map(|stack| Self(stack.cache))
-            .map_err(|error| ConfigError::Invalid {
-                key: "settings".to_owned(),
-                value: "all".to_owned(),
-                origin: "every source".to_owned(),
-                expected: expected(error),
-            })
+        let root = builder.build().map(|stack| stack.cache);
+        Self {
+            root: root.unwrap_or_else(|error| {
+                errors.push(ConfigError::Invalid {
+                    key: "settings".to_owned(),
+                    value: "all".to_owned(),
+                    origin: "every source".to_owned(),
+                    expected: expected(error),
+                });
+                config::Value::default()
+            }),
+            errors: RefCell::default(),
+        }
     }
 
-    /// The value of one option in its type.
-    fn get<T: DeserializeOwned>(&self, key: &str) -> Result<T, ConfigError> {
+    /// Reads one option in its type; `None` is an error that is kept.
+    fn get<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
         let value = self.find(key).cloned().unwrap_or_default();
-        value.try_deserialize().map_err(|error| {
-            let found = self.in_force(key);
-            ConfigError::Invalid {
-                key: key.to_owned(),
-                value: found.as_ref().map(|f| f.value.clone()).unwrap_or_default(),
-                origin: found.map(|f| f.origin).unwrap_or_default(),
-                expected: expected(error),
-            }
-        })
+        value
+            .try_deserialize()
+            .map_err(|error| {
+                let found = self.in_force(key);
+                self.errors.borrow_mut().push(ConfigError::Invalid {
+                    key: key.to_owned(),
+                    value: found.as_ref().map(|f| f.value.clone()).unwrap_or_default(),
+                    origin: found.map(|f| f.origin).unwrap_or_default(),
+                    expected: expected(error),
+                });
+            })
+            .ok()
     }
 
     fn in_force(&self, key: &str) -> Option<Effective> {
@@ -253,7 +326,7 @@ impl Values {
     /// The value of a dotted name. The crate's own `get` forgets where a value came from.
     fn find(&self, key: &str) -> Option<&config::Value> {
         key.split('.')
-            .try_fold(&self.0, |value, name| match &value.kind {
+            .try_fold(&self.root, |value, name| match &value.kind {
                 config::ValueKind::Table(table) => table.get(name),
                 _ => None,
             })

@@ -46,6 +46,7 @@ use crate::{
     app::App,
     config::Bind,
     http::{Response, middleware, reply},
+    shutdown::Over,
     telemetry::{request::RequestId, trace::Trace},
 };
 
@@ -60,6 +61,9 @@ const HEADERS_MAX: usize = 500;
 /// How long a connection on which nothing was asked yet when the drain began may still ask: its
 /// client was accepted and may have sent a request that has not arrived.
 const LAST_WORD: Duration = Duration::from_secs(1);
+
+/// Between two log lines of a drain.
+const DRAIN_REPORT: Duration = Duration::from_secs(1);
 
 /// How long to wait after the system would not give us another connection.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -80,8 +84,8 @@ pub struct Server {
 pub enum Ended {
     /// Every connection came to its end.
     Drained,
-    /// The drain's window was over while this many connections were open.
-    Abandoned(usize),
+    /// The drain was over while this many connections were open.
+    Abandoned(usize, Over),
     /// The task of this name has panicked, without which nothing may go on.
     Failed(&'static str),
 }
@@ -139,13 +143,14 @@ impl Server {
             ..
         } = self;
         drop(listener);
-        let all = u32::try_from(app.config.server.max_connections).unwrap_or(u32::MAX);
+        let max = app.config.server.max_connections;
+        let open = || max.saturating_sub(permits.available_permits());
+        let all = permits.acquire_many(u32::try_from(max).unwrap_or(u32::MAX));
         tokio::select! {
-            _ = permits.acquire_many(all) => Ended::Drained,
+            _ = all => Ended::Drained,
             name = app.vital.failure() => Ended::Failed(name),
-            () = drain.over() => Ended::Abandoned(
-                app.config.server.max_connections.saturating_sub(permits.available_permits()),
-            ),
+            over = drain.over() => Ended::Abandoned(open(), over),
+            never = report_drain(open) => match never {},
         }
     }
 
@@ -172,6 +177,14 @@ impl Server {
         let open = app.metrics.connection_accepted();
         let number = self.accepted.fetch_add(1, Ordering::Relaxed) + 1;
         tokio::spawn(serve(app, socket, Place { permit, open }, number));
+    }
+}
+
+/// Logs how many connections are still open while the server drains.
+async fn report_drain(open: impl Fn() -> usize) -> Infallible {
+    loop {
+        sleep(DRAIN_REPORT).await;
+        tracing::info!(open = open(), "draining");
     }
 }
 

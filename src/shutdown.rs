@@ -15,6 +15,15 @@ use tokio::{
 /// and for requests under way.
 const SPREAD: f64 = 0.6;
 
+/// What ended a drain before every connection had ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// Its window has passed.
+    Window,
+    /// [`Drain::hurry`] was called.
+    Hurried,
+}
+
 /// The signal that the process is going away. One for each server.
 #[derive(Clone, Debug)]
 pub struct Drain {
@@ -48,11 +57,11 @@ impl Drain {
         self.hurried.notify_one();
     }
 
-    /// Waits for the end of the drain's window, or for somebody in a hurry.
-    pub async fn over(&self) {
+    /// Waits for the end of the drain, and returns what ended it.
+    pub async fn over(&self) -> Over {
         tokio::select! {
-            () = tokio::time::sleep(self.window) => {}
-            () = self.hurried.notified() => {}
+            () = tokio::time::sleep(self.window) => Over::Window,
+            () = self.hurried.notified() => Over::Hurried,
         }
     }
 

@@ -36,11 +36,11 @@ pub struct NewMessage {
 }
 
 impl NewMessage {
-    /// Gives the message an id of its own and its times.
+    /// Gives the message its id and its times.
     #[must_use]
-    pub fn stamped(self, created_at: Timestamp, updated_at: Timestamp) -> Message {
+    pub fn stamped(self, id: Uuid, created_at: Timestamp, updated_at: Timestamp) -> Message {
         Message {
-            id: Uuid::new_v4(),
+            id,
             conversation_id: self.conversation_id,
             sender_id: self.sender_id,
             content: self.content,

@@ -13,8 +13,7 @@ use crate::store;
 use crate::telemetry::trace::Tracer;
 use crate::tls::Tls;
 
-/// Tells every finding. Warnings are errors here: a name nobody knows is a setting that does not
-/// do what somebody thinks it does.
+/// Prints every finding. Warnings are errors here: a setting without effect is not what was meant.
 pub(super) async fn check(loaded: Loaded) -> ExitCode {
     let mut findings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
     findings.extend(loaded.refusals().iter().map(ToString::to_string));

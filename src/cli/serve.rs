@@ -6,6 +6,7 @@
 //! groups, commit what is pending, hand over the last spans.
 
 mod reload;
+mod summary;
 mod systemd;
 
 use std::fmt::Display;
@@ -21,8 +22,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::advice;
 use crate::app::{App, StartError};
-use crate::config::{Bind, Config, Database, Effective, Loaded, Refusal};
+use crate::config::{Bind, Config, Database, Effective, Format, Loaded, Refusal};
 use crate::server::{Ended, Listener, Server, scrape, waiting};
+use crate::shutdown::Over;
 use crate::store::StoreError;
 use crate::telemetry::Logging;
 use crate::tls::Tls;
@@ -67,12 +69,8 @@ pub(super) async fn serve<E: Display + 'static>(
     let server = Server::new(Arc::clone(&app), listener);
     let address = server.address();
     let address = address.unwrap_or_else(|_| config.server.bind.to_string());
-    // A reader that has gone does not keep us from serving.
-    let _ = writeln!(
-        io::stdout(),
-        "chatferry {} listens on {address}",
-        env!("CARGO_PKG_VERSION")
-    );
+    announce(&config, &address);
+    summary::log(&loaded);
     tracing::info!(
         workers = Handle::current().metrics().num_workers(),
         body_memory_mib = config.server.body_memory_mib,
@@ -97,6 +95,21 @@ pub(super) async fn serve<E: Display + 'static>(
         task.abort();
     }
     end(&app, ended).await
+}
+
+/// Prints where clients find the server. A reader that has gone does not keep it from serving.
+fn announce(config: &Config, address: &str) {
+    let version = env!("CARGO_PKG_VERSION");
+    let listens = format!("chatferry {version} listens on {address}");
+    let page = format!("{address}{}", config.django.url_prefix);
+    let _ = match config.log.format {
+        Format::Text if address.starts_with("http") => {
+            writeln!(io::stdout(), "{listens}\nThe chat page is {page}")
+        }
+        Format::Text => writeln!(io::stdout(), "{listens}"),
+        // A collector of JSON lines reads both outputs.
+        Format::Json => writeln!(io::stdout(), "{}", serde_json::json!({"message": listens})),
+    };
 }
 
 /// Everything that serves, or the exit code of a start that failed and has been told.
@@ -236,9 +249,13 @@ async fn end(app: &App, ended: Ended) -> ExitCode {
         Ended::Failed(task) => super::failed(&format!(
             "the task `{task}` has panicked; the process ends, and is to be started again"
         )),
-        Ended::Abandoned(open) => super::failed(&format!(
-            "{open} connections were still open when server.drain_s was over"
-        )),
+        Ended::Abandoned(open, over) => {
+            let over = match over {
+                Over::Window => "server.drain_s was over",
+                Over::Hurried => "a second signal ended the drain",
+            };
+            super::failed(&format!("{open} connections were still open when {over}"))
+        }
     }
 }
 

@@ -111,12 +111,13 @@ macro_rules! settings {
                 }),*],
             };
 
-            pub(super) fn read(
-                values: &$crate::config::Values,
-            ) -> Result<Self, $crate::config::ConfigError> {
-                Ok(Self {
-                    $($field: values.get(concat!($section, ".", stringify!($field)))?,)*
-                    $($($inner: $inner_ty::read(values)?,)*)?
+            /// Reads every option before it gives up, so that `values` has all errors.
+            pub(super) fn read(values: &$crate::config::Values) -> Option<Self> {
+                $(let $field = values.get(concat!($section, ".", stringify!($field)));)*
+                $($(let $inner = $inner_ty::read(values);)*)?
+                Some(Self {
+                    $($field: $field?,)*
+                    $($($inner: $inner?,)*)?
                 })
             }
         }

@@ -5,7 +5,24 @@ use std::path::PathBuf;
 
 use super::Effective;
 
-/// Settings nothing can run with.
+/// Every fault of settings that nothing can run with, at least one.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub struct ConfigErrors {
+    pub errors: Vec<ConfigError>,
+    /// Names that are not settings; alone they are no such error.
+    pub unknown: Vec<UnknownName>,
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let errors = self.errors.iter().map(ToString::to_string);
+        let unknown = self.unknown.iter().map(ToString::to_string);
+        let lines: Vec<String> = errors.chain(unknown).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+/// A fault of the settings.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ConfigError {
     /// The file is no TOML; `message` names line and column.
@@ -24,15 +41,28 @@ pub enum ConfigError {
     Conflict(&'static str),
 }
 
-/// A setting that had no effect.
+/// A name that was set and is not a setting; `near` is the known name most like it, in the same
+/// spelling.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownName {
+    pub name: String,
+    pub origin: String,
+    pub near: Option<String>,
+}
+
+impl fmt::Display for UnknownName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}) is no setting; ", self.name, self.origin)?;
+        match &self.near {
+            Some(near) => write!(f, "did you mean {near}?"),
+            None => write!(f, "`chatferry config --example` lists all"),
+        }
+    }
+}
+
+/// A known name that was set and has no effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Warning {
-    /// A name nobody knows; `near` is the known name most like it, in the same spelling.
-    Unknown {
-        name: String,
-        origin: String,
-        near: Option<String>,
-    },
     /// A name of a later version.
     NotYet { name: String, origin: String },
     /// A variable of OpenTelemetry that asks for what is not spoken here.
@@ -42,23 +72,6 @@ pub enum Warning {
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unknown {
-                name,
-                origin,
-                near: Some(near),
-            } => {
-                write!(f, "{name} ({origin}) is no setting; did you mean {near}?")
-            }
-            Self::Unknown {
-                name,
-                origin,
-                near: None,
-            } => {
-                write!(
-                    f,
-                    "{name} ({origin}) is no setting; `chatferry config --example` lists all"
-                )
-            }
             Self::NotSpoken { name, value } => {
                 write!(
                     f,
@@ -79,6 +92,9 @@ impl fmt::Display for Warning {
 /// Why `serve` does not start with these settings, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
+    /// A misspelt name: the setting that was meant would have its default in silence.
+    #[error("{0}")]
+    Unknown(UnknownName),
     #[error("{metrics} is server.bind too: choose another, or leave it empty")]
     SameBind { metrics: Effective },
     #[error(

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::declare::{choice, settings};
 use super::django::Prefix;
+use super::{Loaded, replace_default};
 
 settings! {
     /// The Django behind this server. Whatever Chatferry does not serve goes there: other paths,
@@ -22,7 +23,8 @@ settings! {
         /// Percent of the conversations that are served here, REST and sockets alike; the rest is
         /// Django's. A conversation is served here if the last four hex digits of its id, as a
         /// number, are less than 65536 × percent / 100. What belongs to no conversation (lists,
-        /// creation, read receipts) is served here unless it is 0. SIGHUP rereads it.
+        /// creation, read receipts) is served here unless it is 0. With an `upstream` the default is
+        /// 0: a move begins when somebody says so. SIGHUP rereads it.
         rollout_percent: u8 = 100 in 0..=100,
         /// What a new percentage does to open sockets of conversations that move: `drain` closes
         /// them with code 1012, spread over `server.drain_s`; `leave` leaves them where they are.
@@ -56,6 +58,20 @@ settings! {
         /// `server.trusted_proxies`, and those that come over a Unix socket, may say it; a proxy on
         /// this machine has to be named there too.
         trust_forwarded: bool = false,
+    }
+}
+
+impl Loaded {
+    /// Leaves everything to Django where there is an upstream and no source names a share: a name
+    /// left out must not move people.
+    #[must_use]
+    pub(super) fn with_share(mut self) -> Self {
+        let (key, why) = ("gateway.rollout_percent", "with gateway.upstream");
+        let gateway = &mut self.config.gateway;
+        if gateway.upstream.is_some() && replace_default(&mut self.effective, key, &0, why) {
+            gateway.rollout_percent = 0;
+        }
+        self
     }
 }
 

@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::Loaded;
+use super::{Loaded, replace_default};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -55,14 +55,9 @@ impl Loaded {
             ("server.body_memory_mib", &mut server.body_memory_mib),
             ("server.answer_memory_mib", &mut server.answer_memory_mib),
         ] {
-            let set = self
-                .effective
-                .iter_mut()
-                .find(|set| set.key == key && set.origin == "default" && share < *value);
-            if let Some(set) = set {
+            let why = format!("for {} MiB of memory", memory / MIB);
+            if share < *value && replace_default(&mut self.effective, key, &share, &why) {
                 *value = share;
-                set.value = share.to_string();
-                set.origin = format!("default for {} MiB of memory", memory / MIB);
             }
         }
         self

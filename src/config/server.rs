@@ -6,7 +6,10 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::{Network, Tls, declare::settings};
+use super::{Loaded, Network, Tls, declare::settings, replace_default};
+
+/// Seconds of the drain that somebody at a terminal waits for.
+const ON_TERMINAL_S: u64 = 2;
 
 settings! {
     /// The listener.
@@ -35,7 +38,7 @@ settings! {
         /// if it is less.
         answer_memory_mib: u32 = 64 in 8..=1_000_000,
         /// Seconds from SIGTERM to the last WebSocket closed with code 1012, for the clients to come
-        /// back spread over that time. 0 closes them all at once.
+        /// back spread over that time. 0 closes them all at once. On a terminal the default is 2.
         drain_s: u64 = 25 in 0..=3600,
         /// Addresses and networks of the proxies in front, as `10.0.0.0/8`: what they say of the
         /// client's address, in `X-Forwarded-For` or by the PROXY protocol, is believed. Whoever
@@ -62,6 +65,18 @@ impl Server {
 pub enum Bind {
     Tcp(SocketAddr),
     Unix(PathBuf),
+}
+
+impl Loaded {
+    /// Shortens the default drain for a server that somebody runs by hand.
+    #[must_use]
+    pub fn on_terminal(mut self) -> Self {
+        let key = "server.drain_s";
+        if replace_default(&mut self.effective, key, &ON_TERMINAL_S, "on a terminal") {
+            self.config.server.drain_s = ON_TERMINAL_S;
+        }
+        self
+    }
 }
 
 impl Bind {

@@ -1,5 +1,5 @@
 //! Where settings come from: each source made into one [`Layer`] of known names with values in
-//! their proper form, and a warning for every other name. Stacking the layers is the `config`
+//! their proper form, and every fault noted. Stacking the layers is the `config`
 //! crate's work.
 
 use std::path::Path;
@@ -8,7 +8,7 @@ use config::{FileFormat, Map, Source, Value, ValueKind};
 
 use super::declare::OptionDoc;
 use super::form::{from_file, misfit, quoted, shown, typed};
-use super::{ConfigError, Warning, known};
+use super::{ConfigError, UnknownName, Warning, known};
 
 /// Starts the name of every variable that is a setting: `CHATFERRY__SERVER__BIND`.
 const PREFIX: &str = "CHATFERRY__";
@@ -16,9 +16,32 @@ const PREFIX: &str = "CHATFERRY__";
 /// The variables that name a Redis.
 const REDIS: [&str; 2] = ["REDIS_URL", "REDIS_URL_FILE"];
 
+/// The faults of all sources.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    pub errors: Vec<ConfigError>,
+    pub unknown: Vec<UnknownName>,
+    pub warnings: Vec<Warning>,
+}
+
 /// What one source sets, by dotted name.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Layer(Map<String, Value>);
+
+impl Findings {
+    /// Adds a name that sets nothing; `spelled` writes a dotted name as its source does.
+    fn add(&mut self, key: &str, name: String, origin: &str, spelled: fn(&str) -> String) {
+        let origin = origin.to_owned();
+        if known::is_later(key) {
+            return self.warnings.push(Warning::NotYet { name, origin });
+        }
+        self.unknown.push(UnknownName {
+            name,
+            origin,
+            near: known::nearest(key).map(spelled),
+        });
+    }
+}
 
 impl Source for Layer {
     fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
@@ -32,147 +55,148 @@ impl Source for Layer {
 
 impl Layer {
     /// Every option's default.
-    pub(super) fn defaults() -> Result<Self, ConfigError> {
+    pub(super) fn defaults(findings: &mut Findings) -> Self {
         let mut layer = Self::default();
         for option in super::Config::options() {
             let toml = format!("{} = {}", option.key, option.default);
-            for (_, kind) in
-                leaves(parse(&toml).map_err(|error| syntax(Path::new("defaults"), &error))?)
-            {
-                layer.set(option, kind, "default")?;
+            for (_, kind) in parsed(Path::new("defaults"), &toml, findings) {
+                layer.set(option, kind, "default", findings);
             }
         }
-        Ok(layer)
+        layer
     }
 
     /// A TOML file.
-    pub(super) fn file(
-        path: &Path,
-        text: &str,
-        warnings: &mut Vec<Warning>,
-    ) -> Result<Self, ConfigError> {
+    pub(super) fn file(path: &Path, text: &str, findings: &mut Findings) -> Self {
         let origin = format!("file {}", path.display());
         let mut layer = Self::default();
-        for (key, kind) in leaves(parse(text).map_err(|error| syntax(path, &error))?) {
+        for (key, kind) in parsed(path, text, findings) {
             match known::find(&key) {
-                Some(option) => layer.set(option, kind, &origin)?,
-                None if layer.set_from_file(&key, &kind.to_string(), &origin)? => {}
-                None => warnings.push(unheard(&key, key.clone(), &origin, str::to_owned)),
+                Some(option) => layer.set(option, kind, &origin, findings),
+                None if layer.set_from_file(&key, &kind.to_string(), &origin, findings) => {}
+                None => findings.add(&key, key.clone(), &origin, str::to_owned),
             }
         }
-        Ok(layer)
+        layer
     }
 
     /// The variables other tools set too. Empty is as good as unset.
-    pub(super) fn well_known(
-        env: &[(String, String)],
-        warnings: &mut Vec<Warning>,
-    ) -> Result<Self, ConfigError> {
+    pub(super) fn well_known(env: &[(String, String)], findings: &mut Findings) -> Self {
         let mut layer = Self::default();
-        let may_trace = otel_may_trace(env, warnings);
+        let may_trace = otel_may_trace(env, findings);
         for (name, value) in env.iter().filter(|(_, value)| !value.is_empty()) {
             let (key, value) = match name.as_str() {
                 "OTEL_EXPORTER_OTLP_ENDPOINT" if !may_trace => continue,
                 "DATABASE_URL" => ("store.url", value.clone()),
                 "REDIS_URL" => ("layer.hosts", value.clone()),
                 "SECRET_KEY" => ("django.secret_key", value.clone()),
-                "PORT" => ("server.bind", any_address(value)?),
+                "PORT" => match any_address(value) {
+                    Ok(address) => ("server.bind", address),
+                    Err(error) => {
+                        findings.errors.push(error);
+                        continue;
+                    }
+                },
                 _ => match (otel(name), well_known_file(name)) {
                     (Some(key), _) => (key, value.clone()),
                     (None, Some(key)) => {
-                        layer.set_from_file(key, value, &variable(name))?;
+                        layer.set_from_file(key, value, &variable(name), findings);
                         continue;
                     }
                     (None, None) => continue,
                 },
             };
             if let Some(option) = known::find(key) {
-                layer.set(option, typed(option, &value), &variable(name))?;
+                layer.set(option, typed(option, &value), &variable(name), findings);
             }
         }
-        Ok(layer)
+        layer
     }
 
     /// What `REDIS_URL` implies where nobody names a backend. The hosts themselves come with it.
-    pub(super) fn implied(env: &[(String, String)]) -> Result<Self, ConfigError> {
+    pub(super) fn implied(env: &[(String, String)], findings: &mut Findings) -> Self {
         let mut layer = Self::default();
         let redis = env
             .iter()
             .find(|(name, value)| REDIS.contains(&name.as_str()) && !value.is_empty());
         if let (Some(option), Some((name, _))) = (known::find("layer.backend"), redis) {
-            layer.set(option, "redis".into(), &variable(name))?;
+            layer.set(option, "redis".into(), &variable(name), findings);
         }
-        Ok(layer)
+        layer
     }
 
     /// The variables named after settings.
-    pub(super) fn environment(
-        env: &[(String, String)],
-        warnings: &mut Vec<Warning>,
-    ) -> Result<Self, ConfigError> {
+    pub(super) fn environment(env: &[(String, String)], findings: &mut Findings) -> Self {
         let mut layer = Self::default();
         for (name, value) in env {
             let Some(rest) = name.strip_prefix(PREFIX) else {
-                warnings.extend(short_of_an_underscore(name));
+                findings.unknown.extend(short_of_an_underscore(name));
                 continue;
             };
             let key = rest.replace("__", ".").to_lowercase();
             match known::find(&key) {
-                Some(option) => layer.set(option, typed(option, value), &variable(name))?,
-                None if layer.set_from_file(&key, value, &variable(name))? => {}
-                None => warnings.push(unheard(&key, name.clone(), "environment", variable_name)),
+                Some(option) => {
+                    layer.set(option, typed(option, value), &variable(name), findings);
+                }
+                None if layer.set_from_file(&key, value, &variable(name), findings) => {}
+                None => findings.add(&key, name.clone(), "environment", variable_name),
             }
         }
-        Ok(layer)
+        layer
     }
 
     /// `--set KEY=VALUE`, the last one of a name.
-    pub(super) fn flags(
-        flags: &[(String, String)],
-        warnings: &mut Vec<Warning>,
-    ) -> Result<Self, ConfigError> {
+    pub(super) fn flags(flags: &[(String, String)], findings: &mut Findings) -> Self {
         let mut layer = Self::default();
         for (key, value) in flags {
             match known::find(key) {
-                Some(option) => layer.set(option, typed(option, value), "flag --set")?,
-                None if layer.set_from_file(key, value, "flag --set")? => {}
-                None => warnings.push(unheard(key, key.clone(), "flag --set", str::to_owned)),
+                Some(option) => layer.set(option, typed(option, value), "flag --set", findings),
+                None if layer.set_from_file(key, value, "flag --set", findings) => {}
+                None => findings.add(key, key.clone(), "flag --set", str::to_owned),
             }
         }
-        Ok(layer)
+        layer
     }
 
     /// Sets an option that may be a secret from the file that `key` names; `false` if `key` is no
     /// such name.
-    fn set_from_file(&mut self, key: &str, path: &str, origin: &str) -> Result<bool, ConfigError> {
+    fn set_from_file(
+        &mut self,
+        key: &str,
+        path: &str,
+        origin: &str,
+        findings: &mut Findings,
+    ) -> bool {
         let Some(option) = known::find_by_file(key) else {
-            return Ok(false);
+            return false;
         };
         if self.0.contains_key(option.key) {
-            return Err(ConfigError::Conflict(
+            findings.errors.push(ConfigError::Conflict(
                 "a setting and the file with its value are both set in one place: keep one of them",
             ));
+            return true;
         }
-        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Invalid {
-            key: key.to_owned(),
-            value: quoted(path),
-            origin: origin.to_owned(),
-            expected: format!("a file that can be read ({error})"),
-        })?;
-        self.set(option, from_file(option, &text), &format!("file {path}"))?;
-        Ok(true)
+        match std::fs::read_to_string(path) {
+            Ok(text) => {
+                let origin = format!("file {path}");
+                self.set(option, from_file(option, &text), &origin, findings);
+            }
+            Err(error) => findings.errors.push(ConfigError::Invalid {
+                key: key.to_owned(),
+                value: quoted(path),
+                origin: origin.to_owned(),
+                expected: format!("a file that can be read ({error})"),
+            }),
+        }
+        true
     }
 
-    fn set(
-        &mut self,
-        option: &OptionDoc,
-        kind: ValueKind,
-        origin: &str,
-    ) -> Result<(), ConfigError> {
+    /// Sets an option, if the value has its form; else that is an error.
+    fn set(&mut self, option: &OptionDoc, kind: ValueKind, origin: &str, findings: &mut Findings) {
         let origin = origin.to_owned();
         if let Some(expected) = misfit(option, &kind) {
             let value = shown(option, &kind);
-            return Err(ConfigError::Invalid {
+            return findings.errors.push(ConfigError::Invalid {
                 key: option.key.to_owned(),
                 value,
                 origin,
@@ -185,7 +209,6 @@ impl Layer {
         };
         self.0
             .insert(option.key.to_owned(), Value::new(Some(&origin), kind));
-        Ok(())
     }
 }
 
@@ -217,7 +240,7 @@ fn otel(name: &str) -> Option<&'static str> {
 
 /// Whether OpenTelemetry's variables let its endpoint be used. That of gRPC, which Python's
 /// libraries default to, would only ever answer with garbage.
-fn otel_may_trace(env: &[(String, String)], warnings: &mut Vec<Warning>) -> bool {
+fn otel_may_trace(env: &[(String, String)], findings: &mut Findings) -> bool {
     let is = |name: &str, value: &str| {
         let set = env.iter().find(|(set, _)| set == name);
         set.is_some_and(|(_, set)| set.trim().eq_ignore_ascii_case(value))
@@ -229,7 +252,7 @@ fn otel_may_trace(env: &[(String, String)], warnings: &mut Vec<Warning>) -> bool
     if !is(protocol, "grpc") || env.iter().all(|(set, _)| set != endpoint) {
         return true;
     }
-    warnings.push(Warning::NotSpoken {
+    findings.warnings.push(Warning::NotSpoken {
         name: protocol.to_owned(),
         value: "grpc".to_owned(),
     });
@@ -246,8 +269,15 @@ fn any_address(port: &str) -> Result<String, ConfigError> {
     Ok(super::Bind::any(port).to_string())
 }
 
-fn parse(text: &str) -> Result<Map<String, Value>, config::ConfigError> {
-    config::File::from_str(text, FileFormat::Toml).collect()
+/// Every value of a TOML text by its dotted name; none of a text that cannot be read.
+fn parsed(path: &Path, text: &str, findings: &mut Findings) -> Vec<(String, ValueKind)> {
+    match config::File::from_str(text, FileFormat::Toml).collect() {
+        Ok(root) => leaves(root),
+        Err(error) => {
+            findings.errors.push(syntax(path, &error));
+            Vec::new()
+        }
+    }
 }
 
 /// The parser's message without the line it quotes, which may hold a secret.
@@ -287,22 +317,9 @@ fn leaves(root: Map<String, Value>) -> Vec<(String, ValueKind)> {
     found
 }
 
-/// The warning for a name that sets nothing; `spelled` writes a dotted name as this source does.
-fn unheard(key: &str, name: String, origin: &str, spelled: fn(&str) -> String) -> Warning {
-    let origin = origin.to_owned();
-    if known::is_later(key) {
-        return Warning::NotYet { name, origin };
-    }
-    Warning::Unknown {
-        name,
-        origin,
-        near: known::nearest(key).map(spelled),
-    }
-}
-
-/// Warns of `CHATFERRY_SERVER_BIND`. Other names that start like this are not ours to judge:
+/// Finds `CHATFERRY_SERVER_BIND`. Other names that start like this are not ours to judge:
 /// Kubernetes makes `CHATFERRY_PORT` and more for a service of our name.
-fn short_of_an_underscore(name: &str) -> Option<Warning> {
+fn short_of_an_underscore(name: &str) -> Option<UnknownName> {
     let rest = name.strip_prefix("CHATFERRY_")?;
     let meant = super::Config::options()
         .map(|option| variable_name(option.key))
@@ -310,7 +327,7 @@ fn short_of_an_underscore(name: &str) -> Option<Warning> {
             full.strip_prefix(PREFIX)
                 .is_some_and(|full| full.replace("__", "_") == rest)
         })?;
-    Some(Warning::Unknown {
+    Some(UnknownName {
         name: name.to_owned(),
         origin: "environment".to_owned(),
         near: Some(meant),

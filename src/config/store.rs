@@ -4,8 +4,9 @@ use std::fmt;
 use std::path::Path;
 
 use serde::Deserialize;
+use uuid::Uuid;
 
-use super::declare::settings;
+use super::declare::{choice, settings};
 use super::secret::masked;
 
 settings! {
@@ -28,6 +29,10 @@ settings! {
         /// not answer yet. Until then `/healthz` is well and `/readyz` is not; past them it exits
         /// with 1. 0 does not wait.
         wait_s: u64 = 30 in 0..=3600,
+        /// Version of the UUIDs of new messages, receipts and conversations: `v7` begins with the
+        /// time, so that new rows stand together in the index of a large table; `v4` is random, as
+        /// Django's own. Both may be in one table.
+        ids: IdVersion = "v7",
     }
     with { tables: Tables }
 }
@@ -63,6 +68,26 @@ impl Tables {
         let [a, b, c] = [&self.conversations, &self.messages, &self.delivery_receipts]
             .map(|t| t.0.to_lowercase());
         a != b && b != c && a != c
+    }
+}
+
+choice! {
+    /// A version of RFC 9562's UUIDs.
+    pub enum IdVersion {
+        V7 = "v7",
+        V4 = "v4",
+    }
+}
+
+impl IdVersion {
+    /// Makes an id. Those of version 7 are in the order in which this process made them, also
+    /// within a millisecond and when the clock is set back.
+    #[must_use]
+    pub fn new_id(self) -> Uuid {
+        match self {
+            Self::V7 => Uuid::now_v7(),
+            Self::V4 => Uuid::new_v4(),
+        }
     }
 }
 

@@ -15,7 +15,7 @@ impl Config {
 }
 
 /// Loads from texts: a file, variables, flags.
-fn load(file: &str, env: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Loaded, ConfigError> {
+fn load(file: &str, env: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Loaded, ConfigErrors> {
     let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
     let flags: Vec<_> = flags.iter().map(own).collect();
     Config::load(
@@ -30,21 +30,10 @@ fn error(file: &str, env: &[(&str, &str)], flags: &[(&str, &str)]) -> String {
 }
 
 fn warnings(file: &str, env: &[(&str, &str)], flags: &[(&str, &str)]) -> Vec<String> {
-    load(file, env, flags)
-        .unwrap()
-        .warnings
-        .iter()
-        .map(ToString::to_string)
-        .collect()
-}
-
-fn origin<'a>(loaded: &'a Loaded, key: &str) -> &'a str {
-    &loaded
-        .effective
-        .iter()
-        .find(|e| e.key == key)
-        .unwrap()
-        .origin
+    let loaded = load(file, env, flags).unwrap();
+    let unknown = loaded.unknown.iter().map(ToString::to_string);
+    let warnings = loaded.warnings.iter().map(ToString::to_string);
+    unknown.chain(warnings).collect()
 }
 
 #[test]
@@ -78,13 +67,13 @@ fn a_flag_beats_a_variable_beats_the_file_beats_the_default() {
         (layer.capacity, layer.expiry, layer.group_expiry),
         (3, 2, 1)
     );
-    assert_eq!(origin(&loaded, "layer.capacity"), "flag --set");
+    assert_eq!(loaded.origin("layer.capacity"), "flag --set");
     assert_eq!(
-        origin(&loaded, "layer.expiry"),
+        loaded.origin("layer.expiry"),
         "environment CHATFERRY__LAYER__EXPIRY"
     );
-    assert_eq!(origin(&loaded, "layer.group_expiry"), "file chat.toml");
-    assert_eq!(origin(&loaded, "layer.backend"), "default");
+    assert_eq!(loaded.origin("layer.group_expiry"), "file chat.toml");
+    assert_eq!(loaded.origin("layer.backend"), "default");
 }
 
 #[test]
@@ -118,7 +107,7 @@ fn the_well_known_variables_work_and_yield_to_our_own() {
         loaded.config.django.secret_key.as_ref().map(Secret::expose),
         Some("k")
     );
-    assert_eq!(origin(&loaded, "server.bind"), "environment PORT");
+    assert_eq!(loaded.origin("server.bind"), "environment PORT");
     assert!(loaded.warnings.is_empty());
 
     let ours = [env[1], ("CHATFERRY__SERVER__BIND", "127.0.0.1:1")];
@@ -128,7 +117,7 @@ fn the_well_known_variables_work_and_yield_to_our_own() {
     );
     let empty = [("DATABASE_URL", ""), ("PORT", ""), ("SECRET_KEY", "")];
     assert_eq!(
-        origin(&load("", &empty, &[]).unwrap(), "server.bind"),
+        load("", &empty, &[]).unwrap().origin("server.bind"),
         "default"
     );
 }
@@ -138,7 +127,7 @@ fn a_redis_url_makes_redis_the_default_backend_only() {
     let env = [("REDIS_URL", "redis://cache:6379/0")];
     let loaded = load("", &env, &[]).unwrap();
     assert_eq!(loaded.config.layer.backend, Backend::Redis);
-    assert_eq!(origin(&loaded, "layer.backend"), "environment REDIS_URL");
+    assert_eq!(loaded.origin("layer.backend"), "environment REDIS_URL");
     let chosen = load("layer.backend = 'memory'", &env, &[]).unwrap();
     assert_eq!(chosen.config.layer.backend, Backend::Memory);
 }
@@ -184,6 +173,41 @@ fn a_single_underscore_is_noticed_and_other_peoples_variables_are_not() {
 }
 
 #[test]
+fn unknown_names_keep_the_server_from_starting() {
+    let typo = "gateway.rollout_percnt = 0";
+    let refusals = load(typo, &[], &[]).unwrap().refusals();
+    let texts: Vec<String> = refusals.iter().map(ToString::to_string).collect();
+    let meant = "did you mean gateway.rollout_percent?";
+    assert_eq!(
+        texts,
+        [format!(
+            "gateway.rollout_percnt (file chat.toml) is no setting; {meant}"
+        )]
+    );
+    assert!(
+        load("events.sinks = []", &[], &[])
+            .unwrap()
+            .refusals()
+            .is_empty()
+    );
+}
+
+#[test]
+fn an_upstream_without_a_share_keeps_everything() {
+    let upstream = ("gateway.upstream", "http://127.0.0.1:8001");
+    let share = |flags: &[(&str, &str)]| {
+        let loaded = load("", &[], flags).unwrap();
+        let origin = loaded.origin("gateway.rollout_percent").to_owned();
+        (loaded.config.gateway.rollout_percent, origin)
+    };
+    assert_eq!(share(&[]), (100, "default".to_owned()));
+    let kept = (0, "default with gateway.upstream".to_owned());
+    assert_eq!(share(&[upstream]), kept);
+    let set = share(&[upstream, ("gateway.rollout_percent", "100")]);
+    assert_eq!(set, (100, "flag --set".to_owned()));
+}
+
+#[test]
 fn a_name_of_a_later_version_says_so() {
     assert_eq!(
         warnings("[events]\nsinks = ['log']", &[], &[]),
@@ -216,6 +240,27 @@ fn a_wrong_value_is_an_error_that_names_key_value_source_and_what_is_accepted() 
         "ws.allowed_origins = [\"same\", \"nowhere\"] (file chat.toml): expected `same`, `null`, or \
          origins as `https://chat.example` (no path, no `*`)"
     );
+}
+
+#[test]
+fn every_wrong_value_is_an_error_of_its_own() {
+    let file = "log.format = 'xml'\nserver.bnid = 'x'\nserver.max_connections = 0";
+    let flags = [("auth.policy", "members"), ("store.url", "mongo://h/d")];
+    let errors = load(file, &[("PORT", "http")], &flags).unwrap_err();
+    let keys: Vec<String> = errors
+        .to_string()
+        .lines()
+        .map(|line| line.split_once([' ', '(']).unwrap().0.to_owned())
+        .collect();
+    let expected = [
+        "server.max_connections",
+        "server.bind",
+        "store.url",
+        "auth.policy",
+        "log.format",
+        "server.bnid",
+    ];
+    assert_eq!(keys, expected, "{errors}");
 }
 
 #[test]
@@ -349,7 +394,7 @@ fn the_example_sets_nothing_and_uncommented_sets_the_defaults() {
         .map(|line| if is_option(line) { &line[1..] } else { line })
         .collect();
     let set = load(&uncommented.join("\n"), &[], &[]).unwrap();
-    assert!(set.warnings.is_empty());
+    assert!(set.warnings.is_empty() && set.unknown.is_empty());
     for (set, default) in set.effective.iter().zip(&as_is.effective) {
         assert_eq!(set.origin, "file chat.toml", "{}", set.key);
         assert_eq!((set.key, &set.value), (default.key, &default.value));

@@ -96,6 +96,7 @@ mod tests {
             "conversations",
             "docs",
             "healthz",
+            "index",
             "message_read",
             "metrics",
             "openapi",

@@ -146,6 +146,7 @@ async fn answer(app: &App, request: &Request) -> (&'static str, Response) {
         _ if !host::is_valid(&request.values(&HOST)) => {
             Answer::new(AnsweredBy::Outside, reply::bad_host())
         }
+        Some(Route::Index) => return (label, page::index(&app.config)),
         Some(Route::Page) => return (label, page::chat_page(app)),
         Some(Route::Docs) => return (label, docs::docs()),
         Some(Route::OpenApi) => return (label, docs::openapi(&app.config)),

@@ -2,11 +2,11 @@
 
 use hyper::{
     StatusCode,
-    header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderValue, X_FRAME_OPTIONS},
+    header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderValue, LOCATION, X_FRAME_OPTIONS},
 };
 
 use super::{Response, reply::ours};
-use crate::app::App;
+use crate::{app::App, config::Config};
 
 const PAGE: &str = include_str!("page/chat.html");
 
@@ -18,6 +18,17 @@ pub fn chat_page(app: &App) -> Response {
         .replace("{{url_prefix}}", app.config.django.url_prefix.as_str())
         .replace("{{ws_prefix}}", app.config.django.ws_prefix.as_str());
     page(&text)
+}
+
+/// A redirect from the root to the chat page.
+#[must_use]
+pub fn index(config: &Config) -> Response {
+    let mut response = ours(StatusCode::FOUND, "text/html; charset=utf-8", "");
+    // A prefix is plain ASCII.
+    if let Ok(location) = HeaderValue::from_str(config.django.url_prefix.as_str()) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    response
 }
 
 /// A page. Its policy lets the browser run the page's own script and style, known by a number that

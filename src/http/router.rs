@@ -11,6 +11,8 @@ use crate::{
 #[derive(Clone, Debug, PartialEq)]
 pub enum Route {
     Api(Resource),
+    /// The root, which leads to the chat page. Behind a gateway it is Django's.
+    Index,
     /// The chat page, at the prefix of the API itself.
     Page,
     /// The API document for people.
@@ -42,6 +44,7 @@ impl Route {
             "/metrics" if config.metrics.bind.is_none() => return Some(Route::Metrics),
             "/docs" => return Some(Route::Docs),
             "/openapi.json" => return Some(Route::OpenApi),
+            "/" if has_index(config) => return Some(Route::Index),
             _ => {}
         }
         let rest = path.strip_prefix(config.django.url_prefix.as_str())?;
@@ -76,6 +79,7 @@ impl Route {
         let prefix = &config.django.url_prefix;
         match self {
             Route::Api(resource) => format!("{prefix}{}", resource.template()),
+            Route::Index => "/".to_owned(),
             Route::Page => prefix.to_string(),
             Route::Docs => "/docs".to_owned(),
             Route::OpenApi => "/openapi.json".to_owned(),
@@ -90,6 +94,7 @@ impl Route {
     pub fn label(&self) -> &'static str {
         match self {
             Route::Api(resource) => resource.label(),
+            Route::Index => "index",
             Route::Page => "page",
             Route::Docs => "docs",
             Route::OpenApi => "openapi",
@@ -98,6 +103,11 @@ impl Route {
             Route::Metrics => "metrics",
         }
     }
+}
+
+/// Returns `true` where the root is neither Django's nor the chat page itself.
+fn has_index(config: &Config) -> bool {
+    config.gateway.upstream.is_none() && config.django.url_prefix.as_str() != "/"
 }
 
 impl Resource {

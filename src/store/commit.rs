@@ -33,6 +33,7 @@ use uuid::Uuid;
 use super::StoreError;
 use crate::{
     chat::{Conversation, Message, NewMessage, Receipt, receipt::READ},
+    config::IdVersion,
     django::{auto_now::auto_now, datetime::Timestamp},
     metrics::Metrics,
     telemetry::trace::{self, Kind, Span},
@@ -127,18 +128,20 @@ pub struct Committer {
     queue: RwLock<Option<mpsc::Sender<Item>>>,
     task: Mutex<Option<JoinHandle<()>>>,
     vital: Vital,
+    ids: IdVersion,
 }
 
 impl Committer {
-    /// Starts the committer of `backend`.
-    pub fn start(backend: impl Backend, metrics: Arc<Metrics>) -> Self {
+    /// Starts the committer of `backend`. New rows get ids of the version `ids`.
+    pub fn start(backend: impl Backend, ids: IdVersion, metrics: Arc<Metrics>) -> Self {
         let (queue, items) = mpsc::channel(QUEUE);
         let vital = Vital::default();
-        let task = vital.spawn("committer", task::run(backend, items, metrics));
+        let task = vital.spawn("committer", task::run(backend, items, ids, metrics));
         Committer {
             queue: RwLock::new(Some(queue)),
             task: Mutex::new(Some(task)),
             vital,
+            ids,
         }
     }
 
@@ -197,7 +200,7 @@ impl Committer {
     ) -> Result<(Conversation, bool), StoreError> {
         let (created_at, updated_at) = auto_now(None);
         let conversation = Conversation {
-            id: Uuid::new_v4(),
+            id: self.ids.new_id(),
             participant1_id,
             participant2_id,
             created_at,
@@ -221,7 +224,7 @@ impl Committer {
         user_id: String,
     ) -> Result<Option<Receipt>, StoreError> {
         let receipt = Receipt {
-            id: Uuid::new_v4(),
+            id: self.ids.new_id(),
             message_id,
             user_id,
             status: READ.to_owned(),

@@ -66,7 +66,7 @@ impl MysqlStore {
             tables,
             ids,
             pool: Pool::new(options, size, Arc::clone(&metrics)),
-            committer: Committer::start(writer, metrics),
+            committer: Committer::start(writer, settings.ids, metrics),
         })
     }
 

@@ -61,7 +61,7 @@ impl PostgresStore {
             tables,
             ids,
             readers,
-            committer: Committer::start(writer, metrics),
+            committer: Committer::start(writer, settings.ids, metrics),
         })
     }
 }

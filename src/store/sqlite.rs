@@ -62,7 +62,7 @@ impl SqliteStore {
             tables,
             ids,
             readers,
-            committer: Committer::start(writer, metrics),
+            committer: Committer::start(writer, settings.ids, metrics),
         })
     }
 }

@@ -148,7 +148,7 @@ async fn a_column_of_a_newer_app_is_fine_if_it_can_be_left_out() {
 }
 
 #[tokio::test]
-async fn a_name_nobody_knows_is_a_warning_at_start_and_an_error_in_check() {
+async fn an_unknown_name_is_an_error_of_check_and_refuses_the_start() {
     let directory = Directory::new();
     let typo = directory.path().join("typo.toml");
     std::fs::write(&typo, "[ws]\nhistroy_limit = 5\n").unwrap();
@@ -170,13 +170,11 @@ async fn a_name_nobody_knows_is_a_warning_at_start_and_an_error_in_check() {
     );
 
     std::fs::rename(typo, directory.path().join("chatferry.toml")).unwrap();
-    let server = Process::start(&directory, &["server.drain_s=1"]).await;
-    server.signal("TERM").await;
-    let (code, log) = server.ended().await;
-    assert_eq!(code, 0);
+    let refused = run(&directory, &["serve"]).await;
+    assert_eq!(refused.code, 2);
     assert!(
-        log.contains("WARN") && log.contains("did you mean ws.history_limit?"),
-        "{log}"
+        refused.stderr.contains("did you mean ws.history_limit?"),
+        "{refused:?}"
     );
 }
 

@@ -100,7 +100,18 @@ async fn a_second_signal_ends_the_drain_at_once() {
     server.signal("TERM").await;
     let (code, log) = server.ended().await;
     assert_eq!(code, 1);
-    assert!(log.contains("connections were still open"), "{log}");
+    let told = "3 connections were still open when a second signal ended the drain";
+    assert!(log.contains(told), "{log}");
+}
+
+#[tokio::test]
+async fn a_drain_logs_how_many_connections_are_left() {
+    let directory = Directory::new();
+    let mut server = Process::start(&directory, &["server.drain_s=300"]).await;
+    let id = server.conversation().await;
+    let _sockets = [server.socket(&id).await, server.socket(&id).await];
+    server.signal("TERM").await;
+    server.logs("draining open=2").await;
 }
 
 #[tokio::test]

@@ -36,11 +36,21 @@ pub(super) async fn on_signal<E: Display>(
     while hangup.recv().await.is_some() {
         systemd::reloading();
         match reread() {
+            Ok(loaded) if is_refused(&loaded) => {}
             Ok(loaded) => take_over(&app, log.as_ref(), &mut in_force, loaded),
             Err(error) => tracing::error!(%error, "the settings stay as they are"),
         }
         systemd::ready();
     }
+}
+
+/// Whether `serve` would not start with these settings; logs why.
+fn is_refused(loaded: &Loaded) -> bool {
+    let refusals = loaded.refusals();
+    for error in &refusals {
+        tracing::error!(%error, "the settings stay as they are");
+    }
+    !refusals.is_empty()
 }
 
 fn take_over(app: &App, log: Option<&Logging>, in_force: &mut Loaded, loaded: Loaded) {

@@ -44,7 +44,7 @@ fn a_secret_may_be_in_a_file_of_its_own() {
         .map(Secret::expose)
         .collect();
     assert_eq!(keys, ["one,and a half", "two"]);
-    assert_eq!(origin(&loaded, "store.url"), format!("file {}", url.path()));
+    assert_eq!(loaded.origin("store.url"), format!("file {}", url.path()));
     assert!(loaded.warnings.is_empty());
     assert!(!format!("{loaded:?}").contains("hidden"));
 

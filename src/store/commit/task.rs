@@ -7,6 +7,7 @@ use tokio::{sync::mpsc, time::Instant};
 use super::{BATCH_BYTES, BATCH_MAX, Backend, Done, Draft, Item, Outcome, Write};
 use crate::{
     chat::{Message, NewMessage},
+    config::IdVersion,
     django::{auto_now::auto_now, datetime::Timestamp},
     metrics::Metrics,
     store::StoreError,
@@ -30,9 +31,9 @@ const SETTLE_PAUSE: Duration = Duration::from_millis(250);
 /// After this their callers hear that nobody knows.
 pub const SETTLE_MAX: Duration = Duration::from_secs(30);
 
-/// Gives messages their times: each later than the one before.
-#[derive(Default)]
+/// Gives messages their ids and times: each time later than the one before.
 struct Clock {
+    ids: IdVersion,
     last: Option<Timestamp>,
 }
 
@@ -40,16 +41,21 @@ impl Clock {
     fn stamp(&mut self, new: NewMessage) -> Message {
         let (created_at, updated_at) = auto_now(self.last);
         self.last = Some(updated_at);
-        new.stamped(created_at, updated_at)
+        new.stamped(self.ids.new_id(), created_at, updated_at)
     }
 }
 
 /// Writes what comes, until nobody is left who could hand anything over.
-pub async fn run(backend: impl Backend, mut items: mpsc::Receiver<Item>, metrics: Arc<Metrics>) {
+pub async fn run(
+    backend: impl Backend,
+    mut items: mpsc::Receiver<Item>,
+    ids: IdVersion,
+    metrics: Arc<Metrics>,
+) {
     let mut writer = Writer {
         backend,
         metrics,
-        clock: Clock::default(),
+        clock: Clock { ids, last: None },
         unsettled: Vec::new(),
         unsettled_since: Instant::now(),
     };

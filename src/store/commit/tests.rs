@@ -24,12 +24,20 @@ impl Fake {
         fake
     }
 
+    fn start_with(&self, ids: IdVersion) -> Arc<Committer> {
+        Arc::new(Committer::start(
+            self.clone(),
+            ids,
+            Arc::new(Metrics::new()),
+        ))
+    }
+
     fn script(&self) -> std::sync::MutexGuard<'_, Script> {
         self.0.lock().unwrap()
     }
 
     fn start(&self) -> Arc<Committer> {
-        Arc::new(Committer::start(self.clone(), Arc::new(Metrics::new())))
+        self.start_with(IdVersion::V7)
     }
 }
 
@@ -106,6 +114,26 @@ async fn a_lone_write_waits_for_nobody_and_a_crowd_shares_a_batch() {
     let sizes: Vec<_> = fake.script().batches.iter().map(Vec::len).collect();
     assert_eq!((sizes[0], sizes.iter().sum::<usize>()), (1, 6));
     assert!(sizes.len() <= 3, "{sizes:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn ids_grow_from_message_to_message() {
+    let fake = Fake::default();
+    let committer = fake.start();
+    let mut last = Uuid::nil();
+    for _ in 0..2000 {
+        let message = say(&committer, "a").await.unwrap().unwrap();
+        assert_eq!(message.id.get_version_num(), 7);
+        assert!(message.id > last);
+        last = message.id;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn ids_are_random_by_setting() {
+    let committer = Fake::default().start_with(IdVersion::V4);
+    let message = say(&committer, "a").await.unwrap().unwrap();
+    assert_eq!(message.id.get_version_num(), 4);
 }
 
 #[tokio::test(start_paused = true)]

@@ -89,7 +89,7 @@ pub fn message(number: u32) -> Message {
     let at = Timestamp::from_micros(FIRST_MESSAGE + i64::from(number) * 1_000_000);
     Message {
         id: Uuid::from_u128(CONVERSATION.as_u128() + u128::from(number)),
-        ..new_message(CONVERSATION).stamped(at, at)
+        ..new_message(CONVERSATION).stamped(Uuid::new_v4(), at, at)
     }
 }
 

@@ -168,7 +168,10 @@ impl Django {
     /// A Chatferry in front of it, on the same database.
     pub async fn gateway(&self, flags: &[(&str, &str)]) -> Server {
         let upstream = format!("unix:{}", self.socket().display());
-        let mut all = vec![("gateway.upstream", upstream.as_str())];
+        let mut all = vec![
+            ("gateway.upstream", upstream.as_str()),
+            ("gateway.rollout_percent", "100"),
+        ];
         all.extend(flags);
         Server::on(Arc::clone(&self.directory), &all).await
     }

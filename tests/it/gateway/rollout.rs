@@ -157,10 +157,18 @@ async fn sighup_reads_the_share_again_and_bad_settings_change_nothing() {
     ));
     server.signal("HUP").await;
     until("the new share", async || status().await == 404).await;
-    write("gateway.rollout_percent = 101".to_owned());
-    server.signal("HUP").await;
-    server.logs("gateway.rollout_percent = 101").await;
-    assert_eq!(status().await, 404, "as before");
+    for wrong in [
+        "gateway.rollout_percent = 101",
+        "gateway.rollout_percnt = 0",
+    ] {
+        write(format!("gateway.upstream = '{url}'\n{wrong}"));
+        server.signal("HUP").await;
+        let (name, _) = wrong.split_once(" =").unwrap();
+        server
+            .logs(&format!("the settings stay as they are error={name}"))
+            .await;
+        assert_eq!(status().await, 404, "as before");
+    }
     server.signal("TERM").await;
     assert_eq!(server.ended().await.0, 0);
 }

@@ -223,6 +223,7 @@ async fn an_upstream_that_cannot_be_asked_is_no_difference() {
     let url = format!("http://127.0.0.1:{}", nobody.number);
     let flags = [
         ("gateway.upstream", url.as_str()),
+        ("gateway.rollout_percent", "100"),
         ("gateway.shadow_percent", "100"),
     ];
     let server = Server::with(&flags).await;

@@ -90,7 +90,10 @@ impl Upstream {
     /// A Chatferry in front of it.
     pub async fn gateway(&self, flags: &[(&str, &str)]) -> Server {
         let url = self.url();
-        let mut all = vec![("gateway.upstream", url.as_str())];
+        let mut all = vec![
+            ("gateway.upstream", url.as_str()),
+            ("gateway.rollout_percent", "100"),
+        ];
         all.extend(flags);
         Server::with(&all).await
     }

@@ -37,7 +37,7 @@ pub use self::{
 
 /// How long anything that must happen may take. It is only there so that a test which fails ends:
 /// many run at once, on machines that are busy with other things too.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The size of a test: `long` with `CHATFERRY_TEST_LONG` in the environment, as `tests/run messages`
 /// has it.

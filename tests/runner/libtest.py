@@ -1,6 +1,23 @@
-"""What the lines of `cargo test --no-fail-fast` tell of its tests."""
+"""What cargo tells of test programs, and what their lines tell of the tests."""
 
+import json
 import re
+
+
+def is_message(line):
+    """Whether it is one of cargo's messages for machines."""
+    return line.startswith('{"reason":')
+
+
+def programs(lines):
+    """Name → path of the test programs in cargo's messages, in the order of their names; the library's is `lib`."""
+    messages = [json.loads(line) for line in lines if is_message(line)]
+    made = [message for message in messages if message.get("executable") and message["profile"]["test"]]
+    return dict(sorted((_name(message["target"]), message["executable"]) for message in made))
+
+
+def _name(target):
+    return "lib" if "lib" in target["kind"] else target["name"]
 
 
 def skipped(lines):

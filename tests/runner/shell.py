@@ -162,12 +162,12 @@ def run(*command, cwd=ROOT, timeout_s=1800, **env):
     _run(command, cwd, timeout_s, env)
 
 
-def run_reading(*command, **env):
-    """Like run, for as long as it takes; returns the lines that the command printed."""
-    return _run(command, ROOT, None, env)
+def run_reading(*command, hidden=lambda line: False, **env):
+    """Like run, for as long as it takes; returns the lines that the command printed. `hidden` ones are not shown."""
+    return _run(command, ROOT, None, env, hidden)
 
 
-def _run(command, cwd, timeout_s, env):
+def _run(command, cwd, timeout_s, env, hidden=lambda line: False):
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "encoding": "utf-8", "errors": "replace"}
     process = start(command, cwd, env, **pipes)
     # Its end ends the output too.
@@ -177,7 +177,8 @@ def _run(command, cwd, timeout_s, env):
         if clock:
             clock.start()
         for line in process.stdout:
-            print(line, end="", flush=True)
+            if not hidden(line):
+                print(line, end="", flush=True)
             lines.append(line.rstrip())
         code = process.wait()
     finally:

@@ -5,7 +5,9 @@ others need, then what takes long.
 """
 
 import contextlib
+import json
 import os
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +93,7 @@ def clippy(_):
 
 def doc(_):
     compile_with_cargo("doc", "--locked", "--no-deps", "--document-private-items", RUSTDOCFLAGS="-D warnings")
+    run(cargo(), "test", "--locked", "--quiet", "--doc")
 
 
 def deny(_):
@@ -112,16 +115,21 @@ def unused(_):
     run(*shear, ROOT / "tests" / "fuzz")
 
 
-TEST = ("test", "--locked", "--no-fail-fast")
+#: Where `test_build` writes down its programs, by name, for the steps that run them.
+PROGRAMS = KEPT / "programs.json"
 
 
 def test_build(options):
     if "test_build" not in options.passed:
-        compile_with_cargo(*TEST, "--no-run", "--quiet")
+        command = ("test", "--locked", "--no-run", "--quiet", "--message-format", "json-render-diagnostics")
+        with spending("compiling"):
+            lines = run_reading(cargo(), *command, hidden=libtest.is_message)
+        KEPT.mkdir(parents=True, exist_ok=True)
+        PROGRAMS.write_text(json.dumps(libtest.programs(lines)), encoding="utf-8")
 
 
 def test(options):
-    return libtest.skipped(cargo_test(options))
+    return libtest.skipped(run_tests(options))
 
 
 def failed_tests(options, first):
@@ -129,17 +137,34 @@ def failed_tests(options, first):
     names = libtest.failed(first.output)
     if not names:
         raise first
-    lines = cargo_test(options, "--", "--exact", *names)
+    lines = run_tests(options, "--exact", *names)
     if (passed := libtest.passed(lines)) < len(set(names)):
         raise Failed(f"{len(set(names))} tests failed and only {passed} were run again", lines)
     return libtest.skipped(first.output)
 
 
-def cargo_test(options, *arguments, **env):
-    """The lines that cargo printed."""
+def run_tests(options, *arguments, only=None, **env):
+    """The lines that the test programs printed, or only that of one name.
+
+    They are run as cargo runs them, but without cargo, which would wait until nothing else is compiled.
+    """
     test_build(options)
-    found = {} if options.quick else neighbours.found()
-    return run_reading(cargo(), *TEST, *arguments, **found, **env)
+    env |= tomllib.loads((ROOT / ".cargo" / "config.toml").read_text(encoding="utf-8"))["env"]
+    env |= {} if options.quick else neighbours.found()
+    lines, failed = [], 0
+    for name, program in json.loads(PROGRAMS.read_text(encoding="utf-8")).items():
+        if only not in (None, name):
+            continue
+        print(f"     Running {name}", flush=True)
+        try:
+            lines += run_reading(program, *arguments, **env)
+        except Failed as failure:
+            lines += failure.output
+            failed += 1
+    if failed:
+        summary = f"error: {failed} targets failed:"
+        raise Failed(summary, [*lines, summary])
+    return lines
 
 
 #: Tests that do more with `CHATFERRY_TEST_LONG` in the environment.
@@ -147,7 +172,7 @@ LONG_TESTS = ("write_together", "a_long_history_goes", "no_broadcast_is_lost", "
 
 
 def messages(options):
-    return libtest.skipped(cargo_test(options, "--test", "it", "--", *LONG_TESTS, CHATFERRY_TEST_LONG="1"))
+    return libtest.skipped(run_tests(options, *LONG_TESTS, only="it", CHATFERRY_TEST_LONG="1"))
 
 
 def fuzz(_):
@@ -375,12 +400,12 @@ STEPS = [
     wait("toolchain", "cargo, and what it links with", toolchain, quick=True),
     compute("fmt", "the code is formatted", fmt, quick=True),
     compute("build", "the release binary", build, uses=RELEASE, is_urgent=True),
+    # Before clippy: the tests wait more than they compute, and it compiles meanwhile.
+    compute("test_build", "the tests compile", test_build, uses=DEBUG, quick=True),
     compute("clippy", "no lint has anything to say", clippy, uses=DEBUG, quick=True),
+    compute("doc", "the documentation builds, and its links lead somewhere", doc, uses=DEBUG),
     wait("install", "packages and tools that the steps need", install, needs=("toolchain",)),
     wait("runner", "the runner of these steps", runner, quick=True),
-    # Before the tests compile: cargo would let them wait for its lock, though they are built.
-    compute("doc", "the documentation builds, and its links lead somewhere", doc, uses=DEBUG),
-    compute("test_build", "the tests compile", test_build, uses=DEBUG, quick=True),
     wait("deny", "licences, sources and versions of the crates", deny),
     wait("advisories", "no crate has a known hole", advisories),
     wait("unused", "no crate and no file is there for nothing", unused),

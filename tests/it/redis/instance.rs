@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::support::{
-    Directory, Port,
+    Directory, PATIENCE, Port,
     child::{freeze, signal},
     skip, until,
 };
@@ -124,9 +124,13 @@ impl Redis {
     }
 
     pub async fn command<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> T {
+        // By default it waits for half a second, which a busy machine may take.
+        let patient = redis::AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(PATIENCE))
+            .set_response_timeout(Some(PATIENCE));
         let mut connection = self
             .open()
-            .get_multiplexed_async_connection()
+            .get_multiplexed_async_connection_with_config(&patient)
             .await
             .unwrap();
         command.query_async(&mut connection).await.unwrap()

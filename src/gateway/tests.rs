@@ -20,7 +20,10 @@ const JWT: [(&str, &str); 3] = [
 const PARTICIPANTS: (&str, &str) = ("auth.policy", "participants");
 
 fn decide(settings: &[(&str, &str)], path: &str, upgrade: bool) -> Decision {
-    let upstream = [("gateway.upstream", "http://127.0.0.1:1")];
+    let upstream = [
+        ("gateway.upstream", "http://127.0.0.1:1"),
+        ("gateway.rollout_percent", "100"),
+    ];
     let config = Config::of(&[&upstream, settings].concat());
     let gateway = Gateway::of(&config, &Arc::default()).unwrap().unwrap();
     let mut headers = HeaderMap::new();

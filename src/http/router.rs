@@ -218,9 +218,18 @@ mod tests {
     }
 
     #[test]
+    fn the_root_is_django_s_behind_a_gateway_and_leads_to_the_page_without_one() {
+        let mut config = Config::of(&[]);
+        assert_eq!(Route::of("/", &config), Some(Route::Index));
+        config.gateway = Config::of(&[("gateway.upstream", "http://127.0.0.1:1")]).gateway;
+        assert_eq!(Route::of("/", &config), None);
+        let at_root = Config::of(&[("django.url_prefix", "/")]);
+        assert_eq!(Route::of("/", &at_root), Some(Route::Page));
+    }
+
+    #[test]
     fn a_path_that_differs_by_one_character_does_not_exist() {
         for path in [
-            "/",
             "/api/",
             "/api/chat/conversations",
             "/API/chat/conversations/",

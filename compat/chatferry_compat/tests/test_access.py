@@ -256,6 +256,21 @@ class Policies(AccessCase):
         self.assertEqual(parsed["auth"]["policy"], "participants")
         self.assertIn(("breaks", "ChatConsumer: sender"), self.findings_of(project))
 
+    def test_rules_in_a_view_that_chatferry_does_not_have(self):
+        view = 'def user_conversations(request, user_id):\n    """특정 유저의 모든 대화방 조회"""\n'
+        for rule in (
+            "if not request.user.is_staff:",
+            "if not request.user.is_staff and str(request.user.id) != user_id:",
+            'if request.user.role == "guest":',
+            "if Block.objects.filter(sender_id=request.user.id).exists():",
+            "if request.user.id == block.user_id:",
+            "if not check_member(user_id, request.user):",
+            "user, _ = request.user, None\n    if not user.is_staff:",
+        ):
+            edit = ("chat/views.py", view, f"{view}    {rule}\n        return Response(status=403)\n")
+            with self.subTest(rule):
+                self.assert_undecided("auth.policy", edits=[ASKS_LOGIN, edit], settings=LOGIN)
+
     def test_rules_that_chatferry_does_not_have(self):
         for name in ("Owns", "Pays"):
             text = self.assert_undecided(

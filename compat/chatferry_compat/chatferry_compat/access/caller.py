@@ -22,6 +22,8 @@ class Level(IntEnum):
 
 
 LOGIN_WORDS = {"is_authenticated", "is_anonymous"}
+#: Attributes of a user that may be tested for being there; others (`is_staff`) are rules.
+NAMES = {"pk", "id", "uuid", "username", "email"}
 LOGGING = {"logger", "logging", "log", "print"}
 #: Parts of a request that say nothing of who sent it.
 HARMLESS_REQUEST = {
@@ -47,7 +49,9 @@ CLAIMED = re.compile(r"\b(participant1|participant2|sender|author|user)(?:_id)?\
 SPEAKERS = {"sender", "author"}
 PARTICIPANTS = {"participant1", "participant2"}
 #: Words of a sign-in of its own, as one by a frame.
-SECRETS = re.compile(r"(?:^|_)(?:token|jwt|password|passwd|api_?key|secret|authenticate$|authorization)", re.IGNORECASE)
+SECRETS = re.compile(
+    r"(?:^|_)(?:token|jwt|password|passwd|api_?key|secret|authenticate$|authorization|_dict__)", re.IGNORECASE
+)
 
 
 @dataclass
@@ -134,7 +138,7 @@ class _Reader:
         while before != (before := (len(self.users), len(self.ids), len(self.requests), len(self.scopes))):
             for source in self.sources:
                 for node in source.nodes(ast.Assign, ast.AnnAssign, ast.NamedExpr):
-                    for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                    for target in _targets(node):
                         self._hold(ast.unparse(target), node.value)
                 for call in source.nodes(ast.Call):
                     for name, value in self._passed(call):
@@ -222,9 +226,8 @@ class _Reader:
             node, parent = parent, source.parents.get(parent)
         people, is_fine = set(), False
         if isinstance(parent, (ast.Assign, ast.AnnAssign, ast.NamedExpr)):
-            targets = parent.targets if isinstance(parent, ast.Assign) else [parent.target]
-            people = {name for target in targets for name in _people(key_of(target))}
-            is_fine = True
+            people = {name for target in _targets(parent) for name in _people(key_of(target))}
+            is_fine = not isinstance(node, (ast.Tuple, ast.List, ast.Set, ast.IfExp))
         elif isinstance(parent, ast.Compare):
             others = [side for side in (parent.left, *parent.comparators) if side is not node]
             people = {name for side in others for name in self._compared(side)}
@@ -238,7 +241,7 @@ class _Reader:
         elif isinstance(parent, ast.JoinedStr):
             is_fine = self._is_name_or_log(source, parent)
         else:
-            is_fine = isinstance(parent, (ast.BoolOp, ast.UnaryOp, ast.If))
+            is_fine = attribute in NAMES and isinstance(parent, (ast.BoolOp, ast.UnaryOp, ast.If))
         if people:
             self._is_person(source, node, people, attribute)
         elif not is_fine:
@@ -281,7 +284,7 @@ class _Reader:
         around = source.parents.get(text)
         if isinstance(around, ast.Call):
             return root_name(around.func) in LOGGING or call_name(around).startswith("group_")
-        targets = around.targets if isinstance(around, ast.Assign) else []
+        targets = _targets(around) if isinstance(around, ast.Assign) else []
         return any(re.search("group|room|channel", ast.unparse(target), re.IGNORECASE) for target in targets)
 
     def _request(self, source, node):
@@ -331,6 +334,10 @@ class _Reader:
             call = source.parents.get(node)
             if isinstance(call, (ast.Call, ast.keyword, ast.Starred)) and not ast.unparse(call).startswith("super("):
                 self.uses.doubt(source.shown(node))
+
+
+def _targets(assignment):
+    return assignment.targets if isinstance(assignment, ast.Assign) else [assignment.target]
 
 
 def _people(name):

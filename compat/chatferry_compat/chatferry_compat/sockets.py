@@ -119,6 +119,13 @@ def origins(socket):
     return common, [text for _, unmapped in pairs for text in unmapped]
 
 
+def as_sent(origin):
+    """An origin as browsers send it: in small letters, without a path and without its scheme's own port."""
+    scheme, _, host = origin.lower().rstrip("/").partition("://")
+    own = {"https": ":443", "http": ":80"}.get(scheme, "")
+    return f"{scheme}://{host.removesuffix(own) if own else host}"
+
+
 def _mapped(texts):
     mapped, unmapped = [], []
     for text in texts:
@@ -126,7 +133,7 @@ def _mapped(texts):
         if "*" in host or host.startswith("."):
             unmapped.append(text)
         elif scheme:
-            mapped.append(text.rstrip("/").lower())
+            mapped.append(as_sent(text))
         else:
             mapped += [f"{scheme}://{host.lower()}" for scheme in ("https", "http")]
     return mapped, unmapped

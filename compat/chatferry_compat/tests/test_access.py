@@ -408,6 +408,11 @@ class Tokens(AccessCase):
         words = {("breaks", "SIMPLE_JWT['AUTH_HEADER_TYPES']"), ("breaks", "SIMPLE_JWT['ACCESS_TOKEN_LIFETIME']")}
         self.assertLessEqual(words, found)
 
+    def test_a_key_that_is_too_short_to_be_safe(self):
+        project = Project(self, settings=JWT + 'SIMPLE_JWT = {"SIGNING_KEY": "short"}\n')
+        self.assertIn(("breaks", "SIMPLE_JWT['SIGNING_KEY']"), self.findings_of(project))
+        self.assertNotIn(("breaks", "SIMPLE_JWT['SIGNING_KEY']"), self.findings_of(Project(self, settings=JWT)))
+
     def test_rules_of_tokens_that_chatferry_does_not_have(self):
         for rule in (
             '"CHECK_REVOKE_TOKEN": True',
@@ -509,7 +514,7 @@ class Places(AccessCase):
                 "service/asgi.py",
                 "AuthMiddlewareStack(URLRouter(websocket_urlpatterns))",
                 'OriginValidator(OriginValidator(OriginValidator(URLRouter(websocket_urlpatterns), ["*"]),\n'
-                '    ["https://a.example", "https://b.example"]), ["https://b.example", "https://c.example"])',
+                '    ["https://a.example", "https://b.example"]), ["https://b.example:443/", "https://c.example"])',
             ),
             (
                 "service/asgi.py",
@@ -524,7 +529,7 @@ class Places(AccessCase):
     def test_origins_of_cors(self):
         settings = (
             'MIDDLEWARE = ["corsheaders.middleware.CorsMiddleware", *MIDDLEWARE]\n'
-            'CORS_ALLOWED_ORIGINS = ["https://Chat.example"]\nCORS_ALLOWED_ORIGIN_REGEXES = ["https://.*"]\n'
+            'CORS_ALLOWED_ORIGINS = ["https://Chat.example:443"]\nCORS_ALLOWED_ORIGIN_REGEXES = ["https://.*"]\n'
         )
         # Stands for the package: only its name matters.
         files = {"corsheaders/middleware.py": "def CorsMiddleware(get_response):\n    return get_response\n"}

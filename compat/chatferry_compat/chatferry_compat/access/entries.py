@@ -71,7 +71,7 @@ def cors(has_cookies):
         return []
     every = getattr(settings, "CORS_ALLOW_ALL_ORIGINS", getattr(settings, "CORS_ORIGIN_ALLOW_ALL", False))
     listed = getattr(settings, "CORS_ALLOWED_ORIGINS", getattr(settings, "CORS_ORIGIN_WHITELIST", ()))
-    entry = Entry("cors.allowed_origins", ["*"] if every else [origin.rstrip("/").lower() for origin in listed])
+    entry = Entry("cors.allowed_origins", ["*"] if every else list(map(sockets.as_sent, listed)))
     if has_cookies and not every and not getattr(settings, "CORS_ALLOW_CREDENTIALS", False):
         text = "Chatferry lets listed origins send cookies, Django does not: none is written"
         entry.value = []

@@ -7,6 +7,7 @@ from django.db import router
 from django.utils.module_loading import import_string
 
 from ..finding import BREAKS, LOOK, Finding
+from ..sockets import as_sent
 from ..toml import Entry
 
 SECTION = "auth.django_session"
@@ -89,7 +90,7 @@ def _trusted_origins():
             text = f"{origin} is a pattern; Chatferry takes whole origins"
             entry.findings.append(Finding(LOOK, "access", "CSRF_TRUSTED_ORIGINS", text, "List every origin."))
         else:
-            entry.value.append(origin.rstrip("/").lower())
+            entry.value.append(as_sent(origin))
     for name, wanted in CSRF.items():
         if getattr(settings, name) != wanted:
             text = f"{name} = {getattr(settings, name)!r}; Chatferry asks for Django's default, {wanted!r}"

@@ -95,7 +95,11 @@ def _keys(tokens):
         return [*found, Entry(f"{SECTION}.jwks_url", tokens.JWK_URL)], []
     if algorithm.startswith("HS"):
         comment = "SIGNING_KEY of simplejwt, which is Django's SECRET_KEY if it is not set."
-        return [*found, Entry(f"{SECTION}.secret", str(tokens.SIGNING_KEY), "", [comment])], []
+        entry = Entry(f"{SECTION}.secret", str(tokens.SIGNING_KEY), "", [comment])
+        if len(entry.value.encode()) * 8 < int(algorithm[2:]):
+            text = f"it is shorter than {int(algorithm[2:]) // 8} bytes, which {algorithm} needs to be safe"
+            entry.findings.append(_find(BREAKS, "SIGNING_KEY", text, "Give Django and Chatferry a longer key."))
+        return [*found, entry], []
     entry = Entry(f"{SECTION}.public_key_file", "verifying_key.pem")
     text = "the key is in Django's settings, and Chatferry reads it from a file"
     entry.findings.append(_find(LOOK, "VERIFYING_KEY", text, "Write it there, and its place here."))

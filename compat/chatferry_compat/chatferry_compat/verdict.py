@@ -47,7 +47,7 @@ class Verdict:
 
 def of(project, found):
     """The verdict on a project whose models were found, and what is left of the findings."""
-    reason = _not_native(project)
+    reason = not_native(project)
     if reason:
         return _gathered(without(reason, project.sockets), found)
     breaks = sum(finding.severity == BREAKS for finding in found)
@@ -80,7 +80,7 @@ def _gathered(verdict, found):
     return verdict, [other_chat(verdict, len(found))]
 
 
-def _not_native(project):
+def not_native(project):
     """Why this is not the chat that Chatferry serves; nothing if it is."""
     for model, _ in project.models.pairs():
         if model._meta.pk.get_internal_type() != "UUIDField":

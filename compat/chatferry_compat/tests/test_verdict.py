@@ -112,6 +112,8 @@ class Verdicts(ProjectCase):
         self.assertEqual((verdict["verdict"], len(findings)), ("hosted", 1))
         self.assertIn("no `chat_message`", verdict["why"])
         self.assertGreater(len(self.verdict_of(project, "--all")[1]), 1)
+        self.assertIn("This is another chat", project.manage("chatferry_settings").stderr)
+        self.assertNotIn("another chat", Project(self).manage("chatferry_settings").stderr)
 
     def test_keys_of_another_kind_are_not_native(self):
         edit = (

@@ -254,7 +254,10 @@ class Policies(AccessCase):
         )
         project, parsed, _ = self.written(edit, settings=LOGIN)
         self.assertEqual(parsed["auth"]["policy"], "participants")
-        self.assertIn(("breaks", "ChatConsumer: sender"), self.findings_of(project))
+        sender = {("breaks", "ChatConsumer: sender"), ("breaks", "ChatConsumer")}
+        self.assertLessEqual(sender, self.findings_of(project))
+        project, _, _ = self.written(edit, ASKS_PARTICIPANTS, TAKES_PART, settings=LOGIN)
+        self.assertNotIn(("breaks", "ChatConsumer"), self.findings_of(project))
 
     def test_rules_in_a_view_that_chatferry_does_not_have(self):
         view = 'def user_conversations(request, user_id):\n    """특정 유저의 모든 대화방 조회"""\n'

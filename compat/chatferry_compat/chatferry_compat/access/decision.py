@@ -50,6 +50,9 @@ class Decision:
                 ours = "participants" if strictest is Level.PARTICIPANTS else "callers it knows"
                 text = f"{LEVELS[door.level]}; Chatferry serves {ours} alone"
                 yield Finding(BREAKS, "access", door.name, text, "Ask for the same in Django first.")
+            elif door.uses.speaks and not door.uses.participants:
+                text = "Django checks who sends here, and not who takes part; Chatferry serves participants alone"
+                yield Finding(BREAKS, "access", door.name, text, "Ask for the same in Django first.")
             lost = sorted(door.ways - self.ways) if door.uses.asked > Level.NOBODY else ()
             if self.ways and lost and lost != ["basic"]:
                 text = f"callers known by {' or '.join(map(name_of, lost))} are refused by Chatferry"

@@ -192,6 +192,15 @@ class Sessions(AccessCase):
         self.assertEqual((parsed["auth"]["identity"], parsed["auth"]["policy"]), ("django_session", "open"))
         self.assertIn(("breaks", "ChatConsumer"), self.findings_of(project))
 
+    def test_an_id_that_must_be_there_is_a_login(self):
+        for test in ("not self.me", "self.me is None"):
+            connect = (
+                f'        self.me = self.scope["user"].id\n        if {test}:\n'
+                f"            await self.close()\n            return\n{CONNECT}"
+            )
+            _, parsed, _ = self.written(("chat/consumers.py", CONNECT, connect))
+            self.assertEqual(parsed["auth"]["identity"], "django_session")
+
     def test_one_closed_view_among_open_ones(self):
         edit = (
             "chat/views.py",
@@ -268,6 +277,8 @@ class Policies(AccessCase):
             "if Block.objects.filter(sender_id=request.user.id).exists():",
             "if request.user.id == block.user_id:",
             "if not check_member(user_id, request.user):",
+            "if not check_member(sender_id=request.user.id):",
+            'if not allowed({"user_id": request.user.id}):',
             "user, _ = request.user, None\n    if not user.is_staff:",
         ):
             edit = ("chat/views.py", view, f"{view}    {rule}\n        return Response(status=403)\n")

@@ -48,6 +48,11 @@ PEOPLE = re.compile(r"(?:^|__|\b)(participant1|participant2|sender|author|user)(
 CLAIMED = re.compile(r"\b(participant1|participant2|sender|author|user)(?:_id)?\b")
 SPEAKERS = {"sender", "author"}
 PARTICIPANTS = {"participant1", "participant2"}
+#: Calls that look something up, or write it down; others may be a rule about whom they are given.
+ACTIONS = re.compile(
+    r"a?(filter|exclude|get|create|update|save|bulk_create|get_or_create|update_or_create|get_object_or_404|Q|dict)$|"
+    r"(group_|_?send|publish|notify|log|emit|broadcast|record|track|dumps|Response|JsonResponse)"
+)
 #: Words of a sign-in of its own, as one by a frame.
 SECRETS = re.compile(
     r"(?:^|_)(?:token|jwt|password|passwd|api_?key|secret|authenticate$|authorization|_dict__)", re.IGNORECASE
@@ -225,7 +230,10 @@ class _Reader:
         while self.id_of(parent) or isinstance(parent, (ast.Tuple, ast.List, ast.Set, ast.IfExp, ast.FormattedValue)):
             node, parent = parent, source.parents.get(parent)
         people, is_fine = set(), False
-        if isinstance(parent, (ast.Assign, ast.AnnAssign, ast.NamedExpr)):
+        if attribute in NAMES and self._is_test_of_login(parent, node):
+            self.uses.rise(Level.LOGIN)
+            is_fine = True
+        elif isinstance(parent, (ast.Assign, ast.AnnAssign, ast.NamedExpr)):
             people = {name for target in _targets(parent) for name in _people(key_of(target))}
             is_fine = not isinstance(node, (ast.Tuple, ast.List, ast.Set, ast.IfExp))
         elif isinstance(parent, ast.Compare):
@@ -234,14 +242,11 @@ class _Reader:
         elif isinstance(parent, ast.keyword):
             people, is_fine = self._keyword(source, parent)
         elif isinstance(parent, ast.Dict):
-            keys = [getattr(k, "value", None) for k, v in zip(parent.keys, parent.values, strict=True) if v is node]
-            people, is_fine = {name for key in keys for name in _people(key)}, True
+            people, is_fine = self._field(source, parent, node)
         elif isinstance(parent, ast.Call):
             is_fine = self._is_argument(parent, node, people)
         elif isinstance(parent, ast.JoinedStr):
             is_fine = self._is_name_or_log(source, parent)
-        else:
-            is_fine = attribute in NAMES and isinstance(parent, (ast.BoolOp, ast.UnaryOp, ast.If))
         if people:
             self._is_person(source, node, people, attribute)
         elif not is_fine:
@@ -270,7 +275,19 @@ class _Reader:
         root = root_name(call)
         if call_name(call) == "Q" or root in self.models:
             return people, False
-        return (set() if root[:1].isupper() else people - {"user"}), False
+        is_other = root[:1].isupper() or not ACTIONS.match(call_name(call))
+        return (set() if is_other else people - {"user"}), False
+
+    def _field(self, source, fields, value):
+        """(whose id a value of a dict is, whether the dict is only written down)."""
+        keys = [getattr(k, "value", None) for k, v in zip(fields.keys, fields.values, strict=True) if v is value]
+        around = source.parents.get(fields)
+        while isinstance(around, (ast.Dict, ast.List, ast.Tuple)):
+            around = source.parents.get(around)
+        is_call = isinstance(around, ast.Call) and self._own_name(around) not in self.functions
+        if is_call and not ACTIONS.match(call_name(around)):
+            return set(), False
+        return {name for key in keys for name in _people(key)}, True
 
     def _is_argument(self, call, node, people):
         if root_name(call.func) in LOGGING or call_name(call) in ("group_add", "group_discard"):

@@ -130,7 +130,7 @@ def _mapped(texts):
     mapped, unmapped = [], []
     for text in texts:
         scheme, _, host = text.rpartition("://")
-        if "*" in host or host.startswith("."):
+        if "*" in host:
             unmapped.append(text)
         elif scheme:
             mapped.append(as_sent(text))

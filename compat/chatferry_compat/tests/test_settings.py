@@ -189,8 +189,8 @@ class Names(ProjectCase):
         parsed, text = self.settings_of(project)
         self.assertEqual(parsed["django"]["ws_prefix"], "/ws/v1.0/")
         self.assertEqual(parsed["django"]["url_prefix"], "/api/chat/")
-        self.assertEqual(parsed["ws"]["allowed_origins"], ["https://chat.example"])
-        self.assertIn("TO DO: allowed origins: patterns as .example.org", text)
+        origins = ["https://chat.example", "https://.example.org", "http://.example.org"]
+        self.assertEqual(parsed["ws"]["allowed_origins"], origins)
         self.assert_loads(text)
 
     def test_a_socket_inside_another_router(self):

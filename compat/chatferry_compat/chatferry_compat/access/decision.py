@@ -6,7 +6,7 @@ from ..finding import BREAKS, DIFFERS, Finding
 from .caller import Level
 
 #: How a caller is known, to `auth.identity`.
-IDENTITIES = {"session": "django_session", "jwt": "jwt"}
+IDENTITIES = {"session": "django_session", "jwt": "jwt", "authtoken": "django_token"}
 WAYS = {
     "session": "Django's session",
     "jwt": "a JSON Web Token",
@@ -21,7 +21,7 @@ LEVELS = {
 }
 DECIDE = "Read that code, then write {key}: {choices}."
 CHOICES = {
-    "auth.identity": "none, django_session or jwt",
+    "auth.identity": "none, django_session, django_token or jwt",
     "auth.policy": "participants, or open if every caller who is known may do everything",
 }
 

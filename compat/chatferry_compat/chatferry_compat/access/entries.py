@@ -5,7 +5,7 @@ from django.conf import settings
 from .. import sockets
 from ..finding import BREAKS, LOOK, Finding
 from ..toml import Entry, undecided
-from . import decision, sessions, tokens
+from . import decision, opaque_tokens, sessions, tokens
 from .doors import attribute as view_attribute
 
 
@@ -20,6 +20,8 @@ def read(decided, alias):
         found, reasons = sessions.entries(decided.attribute, alias)
     elif decided.identity == "jwt":
         found, reasons = tokens.entries(decided.attribute, decided.doors)
+    elif decided.identity == "django_token":
+        found, reasons = opaque_tokens.entries(decided.attribute, decided.doors, alias)
     return [_identity(decided, reasons), _policy(decided), *found]
 
 

@@ -6,7 +6,7 @@ from django.core.exceptions import FieldDoesNotExist
 from django.db import router
 from django.utils.module_loading import import_string
 
-from ..finding import BREAKS, LOOK, Finding
+from ..finding import BREAKS, Finding
 from ..sockets import as_sent
 from ..toml import Entry
 
@@ -24,13 +24,13 @@ def entries(attribute, alias):
     """(entries, reasons why Chatferry cannot read the sessions). `alias` is the chat's database."""
     user = get_user_model()
     reasons = [*_unread_sessions(alias, user), *_own_rules(user)]
-    columns, missing = _columns(user, attribute)
+    held, missing = columns(user, attribute)
     reasons += missing
     engine = ENGINES.get(settings.SESSION_ENGINE)
     values = {"engine": engine, "cookie": settings.SESSION_COOKIE_NAME}
     if engine == "signed_cookies":
         values["cookie_age_s"] = settings.SESSION_COOKIE_AGE
-    values |= {"users_table": user._meta.db_table.strip('"'), **columns}
+    values |= {"users_table": user._meta.db_table.strip('"'), **held}
     return [Entry(f"{SECTION}.{name}", value) for name, value in values.items()] + [_trusted_origins()], reasons
 
 
@@ -66,31 +66,27 @@ def _own_rules(user):
         yield f"{user.__name__}.get_session_auth_hash() is not Django's own"
 
 
-def _columns(user, attribute):
+def columns(user, attribute):
     """(columns of the users' table, what has none)."""
-    columns = {"id_column": user._meta.pk.column}
+    found = {"id_column": user._meta.pk.column}
     missing = []
     wanted = {"password_column": "password", "active_column": "is_active", "user_column": attribute}
     for key, name in wanted.items():
         try:
-            columns[key] = (user._meta.pk if name == "pk" else user._meta.get_field(name)).column
+            found[key] = (user._meta.pk if name == "pk" else user._meta.get_field(name)).column
         except FieldDoesNotExist:
             # Django's base class has `is_active = True`: then nobody is ever inactive.
             if key == "active_column" and getattr(user, name, None) is True:
-                columns[key] = ""
+                found[key] = ""
             else:
                 missing.append(f"{user.__name__}.{name} is no column")
-    return columns, missing
+    return found, missing
 
 
 def _trusted_origins():
     entry = Entry("django.csrf_trusted_origins", [])
     for origin in settings.CSRF_TRUSTED_ORIGINS:
-        if "*" in origin:
-            text = f"{origin} is a pattern; Chatferry takes whole origins"
-            entry.findings.append(Finding(LOOK, "access", "CSRF_TRUSTED_ORIGINS", text, "List every origin."))
-        else:
-            entry.value.append(as_sent(origin))
+        entry.value.append(as_sent(origin.replace("://*.", "://.")))
     for name, wanted in CSRF.items():
         if getattr(settings, name) != wanted:
             text = f"{name} = {getattr(settings, name)!r}; Chatferry asks for Django's default, {wanted!r}"

@@ -6,7 +6,7 @@ from django.conf import settings
 
 from ..finding import BREAKS, LOOK, Finding
 from ..toml import Entry
-from . import middleware
+from . import middleware, places
 
 SECTION = "auth.jwt"
 #: Seconds that a token may go on for, by rights that are looked up no more.
@@ -122,29 +122,13 @@ def _claims(tokens):
     yield Entry(f"{SECTION}.leeway_s", int(seconds))
 
 
-def _places(tokens, middleware_sources, readers):
+def _places(tokens, modules, readers):
     """Where clients put their tokens."""
-    keys = sorted({key if isinstance(key, str) else key.decode() for key in middleware.query_keys(middleware_sources)})
-    if len(keys) == 1 and keys != ["token"]:
-        yield Entry(f"{SECTION}.query", keys[0], comments=["As the middleware around the consumer reads it."])
-    elif len(keys) > 1:
-        entry = Entry(f"{SECTION}.query")
-        text = f"the middleware around the consumer looks up {', '.join(keys)}; Chatferry takes one name, `token`"
-        entry.findings.append(Finding(LOOK, "access", "auth.jwt.query", text, "Write the one that clients use."))
-        yield entry
+    words = tokens.AUTH_HEADER_TYPES
+    yield from places.words([words] if isinstance(words, str) else words, ["Bearer"])
+    yield from places.protocols(modules)
+    yield from places.query(SECTION, modules, "token")
     if any(cls.__module__.startswith("dj_rest_auth.") for cls in readers if isinstance(cls, type)):
         cookie = getattr(settings, "REST_AUTH", {}).get("JWT_AUTH_COOKIE") or getattr(settings, "JWT_AUTH_COOKIE", None)
         if cookie:
             yield Entry(f"{SECTION}.cookie", cookie)
-    yield from _words(tokens)
-
-
-def _words(tokens):
-    words = tokens.AUTH_HEADER_TYPES
-    words = [words] if isinstance(words, str) else list(words)
-    others = [word for word in words if word != "Bearer"]
-    if others:
-        entry = Entry(f"{SECTION}.algorithms")
-        text = f"clients may send `Authorization: {others[0]} …`; Chatferry reads `Bearer` alone"
-        entry.findings.append(_find(BREAKS, "AUTH_HEADER_TYPES", text, "Let clients send Bearer first."))
-        yield entry

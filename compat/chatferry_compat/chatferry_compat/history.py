@@ -15,12 +15,12 @@ TEXTS = re.compile(r"(content|message|text|body|\bcontent'\]|\btext'\])$")
 @dataclass(frozen=True)
 class Slice:
     shown: str
-    #: The newest so many; None if it is not seen to be that.
+    #: How many of the newest rows; None if other rows are taken.
     newest: int | None
 
 
 def history_slices(sources):
-    """Each slice of rows, as `messages.order_by("-created_at")[:50]`."""
+    """Yields each slice of rows, as `messages.order_by("-created_at")[:50]`."""
     for read in sources:
         held = {ast.unparse(t): ast.unparse(n.value) for n in read.nodes(ast.Assign) for t in n.targets}
         for node in read.nodes(ast.Subscript):
@@ -35,7 +35,7 @@ def history_slices(sources):
 
 
 def entries(sources):
-    """`ws.history_limit` for a consumer's sources; nothing if it sends all."""
+    """Returns `ws.history_limit` for a consumer's sources; nothing if it sends all."""
     found = list(history_slices(sources))
     if not found:
         return []
@@ -53,7 +53,7 @@ def _is_reversal(cut):
 
 
 def _newest(cut, text):
-    """How many of the newest a slice of rows takes, by their order."""
+    """Returns how many of the newest rows a slice takes; None if it takes others."""
     limit = _number(cut.upper)
     if cut.lower is None and limit and limit > 0 and re.search(r"['\"]-(created_at|id|timestamp)", text):
         return limit

@@ -32,7 +32,7 @@ class Project:
 
     @property
     def others(self):
-        """Routes to consumers that are not the chat's, and other routes to that."""
+        """The other routes, to the same consumer or to others."""
         return tuple(socket for socket in self.sockets if socket is not self.socket)
 
     def setting_findings(self):
@@ -83,7 +83,7 @@ def _database(alias):
 
 
 def all_sockets():
-    """(every route to a consumer, why there is none)."""
+    """Returns (every route to a consumer, the reason why there is none)."""
     try:
         return tuple(sockets.all_sockets(sockets.application())), None
     except Exception as error:  # whatever the project's asgi module does when it is imported
@@ -101,7 +101,7 @@ def _tables(models):
 
 
 def _url_prefix(rest, decided):
-    """Where Django has no such path, Chatferry would open one: then somebody has to say so."""
+    """Returns the prefix; one to decide where Chatferry would serve a path that Django does not have."""
     key, subject = "django.url_prefix", "URL prefix"
     if rest is None:
         text = "none of the chat's paths is in the URL configuration, and Chatferry serves all of them"
@@ -138,7 +138,7 @@ def _ws_prefix(socket, unread, asked):
 
 
 def _other_sockets(others):
-    """Each is a TO DO of its own: without a Django there is nobody to serve it."""
+    """Yields a TO DO for each other socket: without Django it is not served."""
     for other in others:
         text = f"another socket ({other.consumer.__name__}): a 404 or 500 without the gateway, and Django's behind it"
         advice = "Keep Django running behind the gateway: step 6 of the move would end this socket."

@@ -110,7 +110,7 @@ def _matches(patterns, path):
 
 
 def origins(socket):
-    """(origins, unmapped) that every OriginValidator allows; (None, []) if nothing checks origins."""
+    """Returns (origins, unmapped) that every OriginValidator allows; (None, []) if nothing checks origins."""
     lists = [list(map(str, w.allowed_origins)) for w in socket.wrappers if hasattr(w, "allowed_origins")]
     pairs = [_mapped(texts) for texts in lists if "*" not in texts]
     if not pairs:
@@ -120,7 +120,7 @@ def origins(socket):
 
 
 def as_sent(origin):
-    """An origin as browsers send it: in small letters, without a path and without its scheme's own port."""
+    """Spells an origin as browsers do: in small letters, without a path and without its scheme's own port."""
     scheme, _, host = origin.lower().rstrip("/").partition("://")
     own = {"https": ":443", "http": ":80"}.get(scheme, "")
     return f"{scheme}://{host.removesuffix(own) if own else host}"

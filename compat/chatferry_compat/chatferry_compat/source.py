@@ -31,7 +31,7 @@ class Source:
         return f"{self.name}:{getattr(node, 'lineno', '?')}"
 
     def shown(self, node):
-        """A place and the statement there, cut to a line."""
+        """Describes a place and the statement there, cut to a line."""
         while node in self.parents and not isinstance(node, ast.stmt):
             node = self.parents[node]
         first = ast.unparse(node).splitlines()[0]
@@ -39,7 +39,7 @@ class Source:
 
 
 def read(thing):
-    """The source of a class or function; None if there is none to read."""
+    """Returns the source of a class, function or module; None if it cannot be read."""
     try:
         lines, first = inspect.getsourcelines(thing)
         tree = ast.parse(textwrap.dedent("".join(lines)))
@@ -51,7 +51,7 @@ def read(thing):
 
 
 def read_classes(cls, foreign=FOREIGN):
-    """(sources of a class and of its bases, names of those without source); bases of foreign packages are left out."""
+    """Returns (sources of a class and its bases, names of those without source), without bases of foreign packages."""
     sources, unread = [], []
     for base in cls.__mro__:
         if base.__module__.split(".")[0] in foreign:
@@ -65,19 +65,19 @@ def read_classes(cls, foreign=FOREIGN):
 
 
 def call_name(call):
-    """The last name of what is called: `filter` of `Message.objects.filter(…)`."""
+    """Returns the last name of a call: `filter` of `Message.objects.filter(…)`."""
     return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
 
 
 def root_name(node):
-    """The first name of a chain of attributes and calls: `Message` of `Message.objects.filter(…)`."""
+    """Returns the first name of a chain of attributes and calls: `Message` of `Message.objects.filter(…)`."""
     while isinstance(node, (ast.Attribute, ast.Call, ast.Subscript, ast.Await)):
         node = node.func if isinstance(node, ast.Call) else node.value
     return getattr(node, "id", "")
 
 
 def called_function(call):
-    """The function that a call is of, with an adapter around it seen through."""
+    """Returns the called function, without an adapter around it."""
     inner = call.func
     if isinstance(inner, ast.Call) and call_name(inner) in ADAPTERS and inner.args:
         inner = inner.args[0]
@@ -85,7 +85,7 @@ def called_function(call):
 
 
 def key_of(node):
-    """The text in `x["text"]`, `x.get("text")` and `x.get("text", …)`, else None."""
+    """Returns the text in `x["text"]`, `x.get("text")` and `x.get("text", …)`, else None."""
     if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
         return node.slice.value
     if isinstance(node, ast.Call) and call_name(node) == "get" and node.args and isinstance(node.args[0], ast.Constant):
@@ -94,5 +94,5 @@ def key_of(node):
 
 
 def reads_key_of(node):
-    """What `x["text"]` and `x.get("text")` read from."""
+    """Returns the `x` of `x["text"]` and `x.get("text")`."""
     return node.value if isinstance(node, ast.Subscript) else node.func.value

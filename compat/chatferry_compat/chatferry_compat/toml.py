@@ -34,7 +34,7 @@ class Entry:
 
 
 def undecided(key, finding, choices):
-    """A setting that somebody has to decide: no Chatferry takes its value, so that none starts with this file."""
+    """Makes a setting that somebody has to decide: its value is invalid, so that `serve` refuses the file."""
     value = f"TO DO: {choices}"
     return Entry(key, value, findings=[finding])
 

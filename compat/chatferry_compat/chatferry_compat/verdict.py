@@ -1,4 +1,4 @@
-"""Does this chat fit: served by Chatferry itself, to be hosted by it one day, or neither, in a sentence or two."""
+"""The verdict on a chat: served by Chatferry itself, to be hosted by it one day, or neither, with the reason."""
 
 import ast
 from dataclasses import asdict, dataclass
@@ -46,7 +46,7 @@ class Verdict:
 
 
 def of(project, found):
-    """The verdict on a project whose models were found, and what is left of the findings."""
+    """Returns the verdict on a project with the chat's models, and the findings that it leaves."""
     reason = not_native(project)
     if reason:
         return _gathered(without(reason, project.sockets), found)
@@ -60,7 +60,7 @@ def of(project, found):
 
 
 def without(reason, sockets):
-    """The verdict on a project whose chat is not Chatferry's own."""
+    """Returns the verdict on a project with another chat."""
     consumers = _consumers(sockets)
     fitting = [it.consumer for it in consumers if it.fits]
     if fitting:
@@ -70,7 +70,7 @@ def without(reason, sockets):
 
 
 def other_chat(verdict, left_out=0):
-    """The one row in the place of all that follow from a chat that is another one."""
+    """Makes the one row that replaces all that follow from another chat."""
     more = f" ({left_out} rows follow from that; --all shows them)" if left_out else ""
     advice = "Leave it with Django; see the verdict."
     return Finding(BREAKS, "chat", "another chat", f"{verdict.why.rstrip('.')}{more}", advice)
@@ -81,7 +81,7 @@ def _gathered(verdict, found):
 
 
 def not_native(project):
-    """Why this is not the chat that Chatferry serves; nothing if it is."""
+    """Returns the reason why this is another chat than Chatferry's; empty if it is that one."""
     for model, _ in project.models.pairs():
         if model._meta.pk.get_internal_type() != "UUIDField":
             return f"{model.__name__} is keyed by {model._meta.pk.get_internal_type()}, and Chatferry's tables by UUIDs"
@@ -107,7 +107,7 @@ def _judged(socket):
 
 
 def _fitness(cls):
-    """(whether a consumer class can be hosted, why)."""
+    """Judges whether a consumer class can be hosted; returns the reason too."""
     from channels.consumer import AsyncConsumer, SyncConsumer
 
     if not issubclass(cls, (AsyncConsumer, SyncConsumer)):

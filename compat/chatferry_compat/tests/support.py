@@ -132,7 +132,7 @@ class ProjectCase(unittest.TestCase):
         return done.stdout
 
     def assert_refused(self, text, *keys):
-        """`chatferry serve` must not start before each of these settings is decided; what is right now is no matter."""
+        """`chatferry serve` must not start before each of these settings is decided."""
         for key in keys:
             parsed = tomllib.loads(text)
             for other in keys:
@@ -155,7 +155,7 @@ class ProjectCase(unittest.TestCase):
 
 
 def entries_of(parsed, section=""):
-    """A parsed file as what it was made of."""
+    """Yields the entries of a parsed file."""
     for name, value in parsed.items():
         if not isinstance(value, dict):
             yield toml.Entry(f"{section}{name}", value)

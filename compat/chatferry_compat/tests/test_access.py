@@ -1,4 +1,4 @@
-"""Whom a project asks who they are, and what comes of it in a chatferry.toml: never something looser."""
+"""Authentication and rules of a project in its chatferry.toml, which is never looser."""
 
 import unittest
 
@@ -11,7 +11,7 @@ REST_FRAMEWORK = {"DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsA
 SECRET_KEY = "a-key-that-is-long-enough-to-sign-tokens-with"
 """
 CONNECT = "        if not await self.conversation_is_active():\n"
-#: Edits of the consumer: what it asks when a socket opens.
+#: Edits of the consumer: its rules for opening a socket.
 ASKS_LOGIN = (
     "chat/consumers.py",
     CONNECT,

@@ -1,7 +1,7 @@
-"""What source does with the user of a request or a socket, as far as it can be read.
+"""The use of the user of a request or a socket in source.
 
-Names that hold the user, or the user's id, are followed through assignments and calls within the same class. Whatever
-use of them is not understood is a doubt.
+Names that hold the user, or the user's id, are followed through assignments and calls within the same class. A
+use that is not understood is a doubt.
 """
 
 import ast
@@ -13,7 +13,7 @@ from ..source import call_name, called_function, key_of, reads_key_of, root_name
 
 
 class Level(IntEnum):
-    """What is asked of a caller; each is stricter than the one before."""
+    """The rules for a caller; each is stricter than the one before."""
 
     NOBODY = 0
     LOGIN = 1
@@ -43,17 +43,17 @@ HARMLESS_REQUEST = {
     *("accepted_renderer", "accepted_media_type", "version", "parser_context", "build_absolute_uri", "resolver_match"),
 }
 HARMLESS_SCOPE = {"url_route", "type", "path"}
-#: What holds somebody's id in the chat: columns, fields of frames, parts of paths.
+#: Names that hold a user's id in the chat: columns, fields of frames, parts of paths.
 PEOPLE = re.compile(r"(?:^|__|\b)(participant1|participant2|sender|author|user)(?:_id)?(?:__in)?$")
 CLAIMED = re.compile(r"\b(participant1|participant2|sender|author|user)(?:_id)?\b")
 SPEAKERS = {"sender", "author"}
 PARTICIPANTS = {"participant1", "participant2"}
-#: Calls that look something up, or write it down; others may be a rule about whom they are given.
+#: Calls that look up or write; others may be a rule about their arguments.
 ACTIONS = re.compile(
     r"a?(filter|exclude|get|create|update|save|bulk_create|get_or_create|update_or_create|get_object_or_404|Q|dict)$|"
     r"(group_|_?send|publish|notify|log|emit|broadcast|record|track|dumps|Response|JsonResponse)"
 )
-#: Words of a sign-in of its own, as one by a frame.
+#: Words of an authentication of its own, as by a frame.
 SECRETS = re.compile(
     r"(?:^|_)(?:token|jwt|password|passwd|api_?key|secret|authenticate$|authorization|_dict__)", re.IGNORECASE
 )
@@ -61,15 +61,15 @@ SECRETS = re.compile(
 
 @dataclass
 class Uses:
-    #: What is asked for certain; doubts come on top.
+    #: The rules found for certain; doubts come on top.
     asked: Level = Level.NOBODY
     #: Attributes of the user that stand for them in the chat.
     attributes: set = field(default_factory=set)
     participants: set = field(default_factory=set)
-    #: Where the caller is written down as the sender.
+    #: Places that write the caller down as the sender.
     speaks: list = field(default_factory=list)
     doubts: list = field(default_factory=list)
-    #: Whether the request goes on to serializers, which may look at its user.
+    #: The request goes on to serializers, which may look at its user.
     hands_on: bool = False
     reads_user: bool = False
 
@@ -86,7 +86,7 @@ class Uses:
 
 
 def read(sources, models=(), claims=False):
-    """The uses in some sources that belong together.
+    """Reads the uses in some sources that belong together.
 
     `models` are names of the chat's own models. `claims`: ids of participants that a client claims are a check, as
     they are where no conversation is looked for or made.
@@ -114,7 +114,7 @@ class _Reader:
             node.name: node for source in sources for node in source.nodes(ast.FunctionDef, ast.AsyncFunctionDef)
         }
 
-    # What is the user, and what is an id
+    # Recognizing the user and ids
 
     def is_user(self, node):
         if isinstance(node, ast.Await):
@@ -128,7 +128,7 @@ class _Reader:
         return isinstance(node, (ast.Name, ast.Attribute)) and ast.unparse(node) in self.users
 
     def id_of(self, node):
-        """The attribute of the user that an expression is, as `id` of `str(request.user.id)`."""
+        """Returns the attribute of the user that an expression is, as `id` of `str(request.user.id)`."""
         if isinstance(node, ast.Call) and call_name(node) in ("str", "int") and len(node.args) == 1:
             return self.id_of(node.args[0])
         if isinstance(node, ast.JoinedStr) and len(node.values) == 1:
@@ -138,7 +138,7 @@ class _Reader:
         return self.ids.get(ast.unparse(node)) if isinstance(node, (ast.Name, ast.Attribute)) else None
 
     def follow(self):
-        """Finds the names of both until there are no more."""
+        """Collects the names of both until there are no more."""
         before = None
         while before != (before := (len(self.users), len(self.ids), len(self.requests), len(self.scopes))):
             for source in self.sources:
@@ -163,7 +163,7 @@ class _Reader:
             self.scopes.add(name)
 
     def _passed(self, call):
-        """(parameter, argument) of a call of a function that is read here."""
+        """Returns (parameter, argument) pairs of a call of a function that is read here."""
         function = self.functions.get(self._own_name(call))
         if function is None:
             return []
@@ -178,7 +178,7 @@ class _Reader:
             return inner.attr if ast.unparse(inner.value) in ("self", "cls", "super()") else None
         return getattr(inner, "id", None)
 
-    # What is done with them
+    # Judging their uses
 
     def judge(self):
         for source in self.sources:
@@ -225,7 +225,7 @@ class _Reader:
         return isinstance(parent, (ast.UnaryOp, ast.BoolOp))
 
     def _id(self, source, node, attribute):
-        """One use of the user's id, by what stands around it."""
+        """Judges one use of the user's id by its surroundings."""
         parent = source.parents.get(node)
         while self.id_of(parent) or isinstance(parent, (ast.Tuple, ast.List, ast.Set, ast.IfExp, ast.FormattedValue)):
             node, parent = parent, source.parents.get(parent)
@@ -253,7 +253,7 @@ class _Reader:
             self.uses.doubt(source.shown(node))
 
     def _compared(self, side):
-        """Whose id the other side of a comparison is. A column `user_id` may be of anything but a receipt."""
+        """Returns the people whose id the other side of a comparison is. Columns `user_id` count for receipts only."""
         text = ast.unparse(side)
         people = set(CLAIMED.findall(f"{text} {self.held.get(text, '')}"))
         is_column = isinstance(side, ast.Attribute) and "receipt" not in text.lower()
@@ -267,7 +267,7 @@ class _Reader:
             self.uses.speaks.append(source.place(node))
 
     def _keyword(self, source, keyword):
-        """A keyword `user_id` may be of anything; the others are the chat's, but in queries of other models."""
+        """Judges a keyword. `user_id` may belong to any model, the other names to the chat's."""
         call = source.parents.get(keyword)
         if self._own_name(call) in self.functions:
             return _people(keyword.arg) & SPEAKERS, True
@@ -279,7 +279,7 @@ class _Reader:
         return (set() if is_other else people - {"user"}), False
 
     def _field(self, source, fields, value):
-        """(whose id a value of a dict is, whether the dict is only written down)."""
+        """Returns (people whose id a value of a dict is, whether the dict is only written)."""
         keys = [getattr(k, "value", None) for k, v in zip(fields.keys, fields.values, strict=True) if v is value]
         around = source.parents.get(fields)
         while isinstance(around, (ast.Dict, ast.List, ast.Tuple)):
@@ -297,7 +297,7 @@ class _Reader:
         return bool(names)
 
     def _is_name_or_log(self, source, text):
-        """A text with an id in it is harmless as the name of a group and in a log."""
+        """Tests for a text that is the name of a group or goes into a log."""
         around = source.parents.get(text)
         if isinstance(around, ast.Call):
             return root_name(around.func) in LOGGING or call_name(around).startswith("group_")
@@ -305,7 +305,7 @@ class _Reader:
         return any(re.search("group|room|channel", ast.unparse(target), re.IGNORECASE) for target in targets)
 
     def _request(self, source, node):
-        """What else is read of a request or a scope."""
+        """Judges any other use of a request or a scope."""
         parent = source.parents.get(node)
         # `self.request` where `request` is a name of its own, and parameters of functions.
         if isinstance(parent, ast.arg) or ast.unparse(parent) in self.requests | self.scopes:
@@ -326,11 +326,11 @@ class _Reader:
             self.uses.doubt(source.shown(node))
 
     def _stays(self, call):
-        """Whether a call that is given the request is of what is read here, or of the framework's own base."""
+        """Tests for a call of a function that is read here, or of the framework's base class."""
         return self._own_name(call) in self.functions or ast.unparse(call.func).startswith("super().")
 
     def _compared_claims(self, source, node):
-        """Ids that a client claims are compared with the participants: Chatferry does that for callers it knows."""
+        """Doubts a comparison of claimed ids with the participants: Chatferry compares those of known callers only."""
         sides = (node.left, *node.comparators)
         names = {inner.attr for side in sides for inner in ast.walk(side) if isinstance(inner, ast.Attribute)}
         if _all_people(names) & PARTICIPANTS and not any(self._has_caller(side) for side in sides):
@@ -340,7 +340,7 @@ class _Reader:
         return any(self.is_user(node) or self.id_of(node) for node in ast.walk(side))
 
     def _own_sign_in(self, source, node):
-        """Secrets that a client shows, ids of participants that it claims, and code elsewhere that is handed all."""
+        """Doubts secrets shown by a client, participants claimed by it, and `self` given to code elsewhere."""
         texts = (getattr(node, name, None) for name in ("id", "attr", "value"))
         is_claim = isinstance(node, ast.keyword) and _people(node.arg) & PARTICIPANTS
         if any(isinstance(text, str) and " " not in text and SECRETS.search(text) for text in texts):

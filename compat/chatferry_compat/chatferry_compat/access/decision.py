@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ..finding import BREAKS, DIFFERS, Finding
 from .caller import Level
 
-#: How a caller is known, to `auth.identity`.
+#: Ways to know a caller, and their `auth.identity`.
 IDENTITIES = {"session": "django_session", "jwt": "jwt", "authtoken": "django_token"}
 WAYS = {
     "session": "Django's session",
@@ -41,7 +41,7 @@ class Decision:
     ways: frozenset
 
     def findings(self):
-        """Doors where Django asks for something else than Chatferry will."""
+        """Yields doors where Django's rules are not those of this decision."""
         if self.identity == "none":
             return
         strictest = max((door.uses.asked for door in self.doors), default=Level.NOBODY)
@@ -92,7 +92,7 @@ def _identity(evident, doubts):
 
 
 def _attribute(doors):
-    """(the attribute of the user that is compared, why there is none)."""
+    """Returns (the attribute of the user that is compared, the reason why there is not one)."""
     found = {name if name != "id" else "pk" for door in doors for name in door.uses.attributes}
     if len(found) > 1:
         return "pk", f"users are named by their {' and their '.join(sorted(found))}"

@@ -1,4 +1,4 @@
-"""The doors of a chat, which are the views of its API and its consumer: how a caller is known, and what is asked."""
+"""The doors of a chat: the views of its API and its consumer, each with its authentication and its rules."""
 
 import ast
 import inspect
@@ -11,9 +11,9 @@ from .. import source
 from . import caller, middleware
 from .caller import Level, Uses
 
-#: Base classes whose source needs no reading: what they ask is in their attributes.
+#: Packages of base classes whose rules are in their attributes.
 FOREIGN_VIEWS = ("rest_framework", "django", "builtins", "abc", "typing")
-#: Modules whose wrappers around a view ask nobody.
+#: Modules whose wrappers around a view have no rules about callers.
 HARMLESS_WRAPPERS = ("django.views.", "django.utils.", "django.db.", "rest_framework.", "contextlib", "functools")
 HARMLESS_DECORATORS = re.compile(
     r"^(property|cached_property|staticmethod|classmethod|override|action\(.*|api_view\(.*|csrf_exempt|"
@@ -40,7 +40,7 @@ AUTHENTICATION = {
 
 @dataclass
 class Door:
-    """`ways` are how a caller may be known; they matter where somebody is asked."""
+    """`ways` to know a caller matter only where there is a rule."""
 
     name: str
     uses: Uses = field(default_factory=Uses)
@@ -54,7 +54,7 @@ class Door:
 
 
 def find(rest, socket, models):
-    """Every door there is. Without a consumer that can be found there is one that nothing is known of."""
+    """Returns every door. A consumer that cannot be found is one with a doubt."""
     names = {model.__name__ for model, _ in models.pairs()}
     views = [_view(view, names) for view in (rest.views if rest else ())]
     for door in views:
@@ -112,7 +112,7 @@ def _rest_framework(door, view, models):
 
 
 def way(authentication):
-    """How a class of authentication knows a caller; its own name if that is not one that is known here."""
+    """Returns the way of a class of authentication; its own name if it is not a known one."""
     for cls in authentication.__mro__ if isinstance(authentication, type) else ():
         known = AUTHENTICATION.get(f"{cls.__module__}.{cls.__qualname__}")
         if known:
@@ -124,13 +124,13 @@ def way(authentication):
 
 
 def attribute(view, name):
-    """As `as_view(name=…)` may overrule the class."""
+    """Returns an attribute of a view, which `as_view(name=…)` may overrule."""
     initial = getattr(view.callback, "initkwargs", {})
     return initial[name] if name in initial else getattr(view.cls, name, None)
 
 
 def _permission(uses, permission, method, models):
-    """Adds what one class of permissions asks."""
+    """Adds the rules of one class of permissions."""
     name = getattr(permission, "__name__", "")
     if getattr(permission, "operator_class", None) is not None:
         if permission.operator_class.__name__ != "AND":
@@ -161,14 +161,14 @@ def _add(uses, sources, unread, models):
 
 
 def _serializers(door, view):
-    """Serializers of the project that look at the request they are used in."""
+    """Doubts serializers of the project that look at their request."""
     from rest_framework.serializers import BaseSerializer
 
     def found(module):
         things = (*vars(module).values(), attribute(view, "serializer_class")) if module else ()
         return {thing for thing in things if isinstance(thing, type) and issubclass(thing, BaseSerializer)}
 
-    # Those within others are where the others are.
+    # Nested serializers are in the modules of the outer ones.
     named = found(inspect.getmodule(inner_function(view.cls) or view.cls))
     named |= {other for serializer in named for other in found(inspect.getmodule(serializer))}
     for serializer in sorted(named, key=lambda cls: cls.__name__):
@@ -178,7 +178,7 @@ def _serializers(door, view):
 
 
 def inner_function(cls):
-    """The function that `@api_view` made a class of, or None."""
+    """Returns the function that `@api_view` made a class of, or None."""
     for name in ("get", "post", "put", "patch", "delete"):
         handler = vars(cls).get(name) if cls else None
         if getattr(handler, "__qualname__", "").startswith("api_view.") and handler.__closure__:
@@ -187,7 +187,7 @@ def inner_function(cls):
 
 
 def _sources_of_view(view):
-    """(what was read, doubts, whether a decorator or mixin of Django asks for a login)."""
+    """Returns (sources, doubts, whether a decorator or mixin of Django requires a login)."""
     doubts, has_login, functions = [], False, []
     for function in [*_chain(view.callback), *_chain(inner_function(view.cls))]:
         inner = getattr(function, "__wrapped__", None)
@@ -213,7 +213,7 @@ def _sources_of_view(view):
 
 
 def _chain(function):
-    """A function and those that it wraps, from the outside."""
+    """Returns a function and those that it wraps, from the outside."""
     found = []
     while function is not None and function not in found:
         found.append(function)
@@ -236,12 +236,12 @@ def _is_foreign(cls):
 
 
 def _module(function):
-    """Where a function is really from: wrappers take the names of what they wrap, not its globals."""
+    """Returns the module of a function's code: wrappers take the names of what they wrap, not its globals."""
     return getattr(function, "__globals__", {}).get("__name__", "")
 
 
 def _wrapper(function, inner):
-    """(whether a wrapper asks for a login, what is not known of it)."""
+    """Judges a wrapper; returns (whether it requires a login, a doubt or None)."""
     module = _module(function)
     if inner is None or module.startswith(HARMLESS_WRAPPERS):
         return False, None

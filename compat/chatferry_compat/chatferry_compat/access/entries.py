@@ -1,4 +1,4 @@
-"""The settings of who may do what, and from where. What could not be found is a value that no `serve` starts with."""
+"""The settings of identity, policy, origins and limits. One that was not found gets a value that `serve` refuses."""
 
 from django.conf import settings
 
@@ -10,7 +10,7 @@ from .doors import attribute as view_attribute
 
 
 def read(decided, alias):
-    """The sections `auth` of a decision."""
+    """Returns the entries of `auth` for a decision."""
     if decided.identity == "none":
         entry = Entry("auth.identity", "none")
         entry.comments.append("none: the ids that a client gives are believed, as in the original.")
@@ -51,7 +51,7 @@ def _policy(decided):
 
 
 def origins(socket):
-    """Which pages may open a socket. An empty list would let all of them."""
+    """Returns the origins that may open a socket. An empty list would allow all."""
     allowed, unmapped = sockets.origins(socket) if socket else (None, [])
     if allowed is None:
         return []
@@ -68,7 +68,7 @@ def origins(socket):
 
 
 def cors(has_cookies):
-    """Of django-cors-headers. Listed origins may send cookies here, so that Django must let them too."""
+    """Returns the origins of django-cors-headers. Chatferry lets listed ones send cookies, so that Django must too."""
     if not any(name.startswith("corsheaders.") for name in settings.MIDDLEWARE):
         return []
     every = getattr(settings, "CORS_ALLOW_ALL_ORIGINS", getattr(settings, "CORS_ORIGIN_ALLOW_ALL", False))
@@ -85,7 +85,7 @@ def cors(has_cookies):
 
 
 def throttles(rest, has_identity):
-    """Rates of REST framework. Chatferry's are counted otherwise, so that somebody has to choose them."""
+    """Returns a limit to decide for the rates of REST framework, which counts otherwise."""
     views = rest.view_classes() if rest else ()
     found = {}
     for view in views:

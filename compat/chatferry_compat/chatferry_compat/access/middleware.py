@@ -1,4 +1,4 @@
-"""What stands around views and consumers: what is known, what lets everybody pass by its source, and what may not."""
+"""Middleware around views and consumers: known, seen to let everybody pass, or in doubt."""
 
 import ast
 import inspect
@@ -15,12 +15,12 @@ from .caller import HARMLESS_SCOPE, LOGGING
 HARMLESS = {"AuthMiddleware", "CookieMiddleware", "SessionMiddleware", "OriginValidator"}
 LOGIN_REQUIRED = "django.contrib.auth.middleware.LoginRequiredMiddleware"
 REMOTE_USER = re.compile(r"RemoteUserMiddleware$")
-#: Packages whose middleware asks nobody who they are before a view does. What else it does is another check's affair.
+#: Packages whose middleware has no rules about callers. Its other effects are in `checks.framework`.
 ASKS_NOBODY = (
     *("django.middleware.", "django.contrib.", "corsheaders.", "whitenoise.", "django_prometheus.", "debug_toolbar."),
     *("allauth.account.middleware.", "django_htmx.", "simple_history.", "silk.", "csp.", "request_id."),
 )
-#: What tells that a token is looked at, and of which kind.
+#: Words in the source of middleware that reads tokens, by their kind.
 KINDS = {
     "jwt": re.compile(r"simplejwt|AccessToken|UntypedToken|JWTAuthentication|TokenBackend|jwt\.decode|jwt_decode"),
     "authtoken": re.compile(r"authtoken|Token\.objects"),
@@ -35,7 +35,7 @@ MORE_RULES = re.compile(r"black_?list|revok|banned|blocked|has_perm|is_staff|is_
 
 
 def doubts():
-    """Django's middleware that may refuse a caller: the project's own that is not seen to let all pass."""
+    """Yields a doubt for each of the project's own middleware that may refuse a caller."""
     for name in settings.MIDDLEWARE:
         if name in served.MIDDLEWARE or name == LOGIN_REQUIRED or name.startswith(ASKS_NOBODY):
             if REMOTE_USER.search(name):
@@ -57,7 +57,7 @@ def _lets_pass(name):
 
 
 def _is_transparent(read):
-    """Whether every answer is the one of `get_response`, and the request goes nowhere else."""
+    """Tests that every answer is that of `get_response`, and that the request goes nowhere else."""
     if read.nodes(ast.Raise):
         return False
     answers = {"get_response", "response"}
@@ -90,7 +90,7 @@ def _is_answer(value, answers):
 
 
 def around_http():
-    """What is put around Django's application in ASGI, and may refuse callers."""
+    """Yields a doubt for an application around Django's in ASGI."""
     try:
         mapping = getattr(sockets.application(), "application_mapping", {})
     except Exception:  # whatever the project's asgi module does when it is imported
@@ -102,7 +102,7 @@ def around_http():
 
 
 def around_socket(wrappers):
-    """What is around a consumer: {ways that callers are known by}, [doubts], [modules that read tokens]."""
+    """Returns ({ways to know a caller}, [doubts], [modules that read tokens]) of the middleware around a consumer."""
     ways, doubts, readers = set(), [], []
     for wrapper in wrappers:
         cls = type(wrapper)
@@ -132,7 +132,7 @@ def around_socket(wrappers):
 
 
 def _passes_on(read):
-    """Whether an ASGI application does nothing but call the one within."""
+    """Tests that an ASGI application only calls the inner one."""
     if read.nodes(ast.Raise):
         return False
     for node in read.nodes(ast.Name):
@@ -146,7 +146,7 @@ def _passes_on(read):
 
 
 def query_keys(readers):
-    """Names of tokens that are looked up by middleware, as `token` of `?token=`."""
+    """Returns the names of tokens that middleware looks up, as `token` of `?token=`."""
     keys = {key_of(node) for read in readers for node in read.nodes(ast.Subscript, ast.Call)}
     return {key for key in keys if isinstance(key, (str, bytes)) and re.search(r"tok|jwt|access", _text(key))}
 

@@ -1,4 +1,4 @@
-"""What `auth.django_token` needs: the table of `rest_framework.authtoken`, and the users'."""
+"""The section `auth.django_token`: the tables of `rest_framework.authtoken` and of the users."""
 
 from django.apps import apps
 from django.contrib.auth import get_user_model
@@ -11,7 +11,7 @@ SECTION = "auth.django_token"
 
 
 def entries(attribute, doors, alias):
-    """(entries, reasons why Chatferry cannot read the tokens). `alias` is the chat's database."""
+    """Returns (entries, reasons why Chatferry cannot read the tokens). `alias` is the chat's database."""
     if not apps.is_installed("rest_framework.authtoken"):
         return [], ["rest_framework.authtoken is not installed"]
     from rest_framework.authtoken.models import Token

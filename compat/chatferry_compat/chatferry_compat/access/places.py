@@ -1,4 +1,4 @@
-"""Where clients put their tokens, as far as settings and the middleware around the consumer tell."""
+"""Headers, subprotocols and queries that tokens come in, by settings and the middleware around the consumer."""
 
 import ast
 
@@ -8,12 +8,12 @@ from . import middleware
 
 
 def words(found, default):
-    """What stands before a token in `Authorization`."""
+    """Returns the words before a token in `Authorization`."""
     return [Entry("auth.token_words", list(found))] if found and list(found) != default else []
 
 
 def protocols(modules):
-    """Middleware that reads subprotocols has its own word before the token, or none."""
+    """Returns a finding for middleware that reads subprotocols: its word before the token is not known."""
     if not any("subprotocol" in ast.unparse(read.tree) for read in modules):
         return []
     text = "the middleware around the consumer reads them; Chatferry takes `access_token, TOKEN`"
@@ -23,7 +23,7 @@ def protocols(modules):
 
 
 def query(section, modules, default):
-    """The query parameter that the middleware reads a token from."""
+    """Returns the query parameter that the middleware reads a token from."""
     keys = sorted({key if isinstance(key, str) else key.decode() for key in middleware.query_keys(modules)})
     if len(keys) == 1 and keys != [default]:
         return [Entry(f"{section}.query", keys[0], comments=["As the middleware around the consumer reads it."])]

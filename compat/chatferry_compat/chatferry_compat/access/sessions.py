@@ -1,4 +1,4 @@
-"""What `auth.django_session` needs: where sessions and users are."""
+"""The section `auth.django_session`: the places of sessions and users."""
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
@@ -21,7 +21,7 @@ CSRF = {"CSRF_COOKIE_NAME": "csrftoken", "CSRF_HEADER_NAME": "HTTP_X_CSRFTOKEN",
 
 
 def entries(attribute, alias):
-    """(entries, reasons why Chatferry cannot read the sessions). `alias` is the chat's database."""
+    """Returns (entries, reasons why Chatferry cannot read the sessions). `alias` is the chat's database."""
     user = get_user_model()
     reasons = [*_unread_sessions(alias, user), *_own_rules(user)]
     held, missing = columns(user, attribute)
@@ -49,7 +49,7 @@ def _unread_sessions(alias, user):
 
 
 def _own_rules(user):
-    """Code that may end a session, and that Chatferry does not run."""
+    """Yields code that may end a session, and that Chatferry does not run."""
     from django.contrib.auth.backends import ModelBackend
     from django.contrib.auth.base_user import AbstractBaseUser
 
@@ -67,7 +67,7 @@ def _own_rules(user):
 
 
 def columns(user, attribute):
-    """(columns of the users' table, what has none)."""
+    """Returns (columns of the users' table, attributes without one)."""
     found = {"id_column": user._meta.pk.column}
     missing = []
     wanted = {"password_column": "password", "active_column": "is_active", "user_column": attribute}
@@ -75,7 +75,7 @@ def columns(user, attribute):
         try:
             found[key] = (user._meta.pk if name == "pk" else user._meta.get_field(name)).column
         except FieldDoesNotExist:
-            # Django's base class has `is_active = True`: then nobody is ever inactive.
+            # Django's base class has `is_active = True`: then all users are active.
             if key == "active_column" and getattr(user, name, None) is True:
                 found[key] = ""
             else:

@@ -1,4 +1,4 @@
-"""What `auth.jwt` needs, of Django simplejwt's settings."""
+"""The section `auth.jwt`, from the settings of Django simplejwt."""
 
 from datetime import timedelta
 
@@ -9,7 +9,7 @@ from ..toml import Entry
 from . import middleware, places
 
 SECTION = "auth.jwt"
-#: Seconds that a token may go on for, by rights that are looked up no more.
+#: Seconds that a token of a user who was deleted may be good for, without a decision.
 LONGEST = 3600
 ALGORITHMS = {
     *("HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"),
@@ -28,7 +28,7 @@ def _find(severity, name, text, advice):
 
 
 def entries(attribute, doors):
-    """(entries, reasons why Chatferry cannot be trusted with the tokens)."""
+    """Returns (entries, reasons why Chatferry must not read the tokens without a decision)."""
     readers = [reader for door in doors for reader in door.readers]
     others = [read for read in readers if not isinstance(read, type)]
     if others and not middleware.uses_simplejwt(others):
@@ -64,7 +64,7 @@ def _rules(tokens):
 
 
 def _lifetime(tokens):
-    """Django looks the user up with each token, Chatferry believes it until it ends."""
+    """Returns a reason for long lives: Django looks the user up with each token, Chatferry does not."""
     lifetime = tokens.ACCESS_TOKEN_LIFETIME
     if lifetime <= timedelta(seconds=LONGEST):
         return []
@@ -86,7 +86,7 @@ def _ended_users(tokens):
 
 
 def _keys(tokens):
-    """(where the keys are, why they cannot be used)."""
+    """Returns (entries of the keys, reasons why they cannot be used)."""
     algorithm = tokens.ALGORITHM
     found = [Entry(f"{SECTION}.algorithms", [algorithm])]
     if algorithm not in ALGORITHMS:
@@ -123,7 +123,7 @@ def _claims(tokens):
 
 
 def _places(tokens, modules, readers):
-    """Where clients put their tokens."""
+    """Yields the headers, queries and cookies of tokens."""
     words = tokens.AUTH_HEADER_TYPES
     yield from places.words([words] if isinstance(words, str) else words, ["Bearer"])
     yield from places.protocols(modules)

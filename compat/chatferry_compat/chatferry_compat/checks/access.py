@@ -1,4 +1,4 @@
-"""Who is asked at which door, and where one identity and one policy for all of them is another answer."""
+"""Doors where one identity and one policy for all of them give another answer than Django."""
 
 from ..finding import BREAKS, NOTE, Finding
 

@@ -17,7 +17,7 @@ CONTENT = {"content", "message", "text", "body"}
 CHANGES = {"strip", "lstrip", "rstrip", "replace", "lower", "title", "shorten", "escape", "clean", "censor", "sub"}
 CHANGES |= {"Truncator", "truncate", "linkify", "bleach", "strip_tags", "conditional_escape", "nh3"}
 TASKS = {"delay", "apply_async", "send_task", "enqueue"}
-#: Parts of an app that no message comes by.
+#: Parts of an app that handle no message.
 APART = ("migrations", "management", "tests", "tasks.py")
 
 
@@ -44,7 +44,7 @@ def _view_sources(project):
 
 
 def _connect(sources):
-    """What decides in `connect()`, and in what it calls, who may connect."""
+    """Yields a finding if `connect()`, or a method that it calls, decides who may connect."""
     functions = {
         node.name: Source(read.name, node)
         for read in sources
@@ -82,7 +82,7 @@ def _content(sources, where):
 
 
 def _is_content(node):
-    """Whether an expression is what somebody wrote."""
+    """Tests for an expression that holds the content of a message."""
     while isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and key_of(node) is None:
         node = node.func.value
     name = key_of(node) or getattr(node, "attr", getattr(node, "id", None))
@@ -90,7 +90,7 @@ def _is_content(node):
 
 
 def _tasks(project):
-    """Calls that start a task where messages come by: nothing starts it for what Chatferry stores."""
+    """Yields calls that start a task: Chatferry starts none for its messages."""
     module = project.socket.consumer.__module__ if project.socket else project.models.message.__module__
     config = apps.get_containing_app_config(module)
     directory = Path(config.path) if config else None

@@ -123,7 +123,7 @@ def _collations(model, table):
 
 
 def _managers(model):
-    """What a manager leaves out of its rows is shown by Chatferry all the same."""
+    """Yields managers with code of their own: Chatferry shows the rows that they leave out."""
     for manager in model._meta.managers:
         subject = f"{model.__name__}.{manager.name}"
         if type(manager).get_queryset is not models.Manager.get_queryset:
@@ -135,7 +135,7 @@ def _managers(model):
 
 
 def _own_names(cls):
-    """Names that a manager defines by itself; those of Django are made by `from_queryset`."""
+    """Returns the names that a manager defines by itself; those of Django are made by `from_queryset`."""
     own = [base for base in cls.__mro__ if not base.__module__.startswith(("django.", "builtins"))]
     return {name for base in own for name in vars(base)}
 

@@ -1,4 +1,4 @@
-"""`manage.py chatferry_check`: does this chat fit, and what would differ if Chatferry served it."""
+"""`manage.py chatferry_check`: the verdict on this chat, and what would differ if Chatferry served it."""
 
 import sys
 
@@ -36,7 +36,7 @@ class Command(BaseCommand):
 
 
 def _judge(options):
-    """(findings, verdict). A project whose models were not named need not be a chat of this kind at all."""
+    """Returns (findings, verdict). A project without the chat's models gets a verdict too."""
     try:
         project = settings_file.read(options)
     except NoChat as error:

@@ -8,6 +8,10 @@ from django.core.management.base import CommandError
 from . import served
 
 
+class NoChat(CommandError):
+    """An app without the three tables of the chat that Chatferry serves."""
+
+
 @dataclass(frozen=True)
 class ChatModels:
     conversation: type
@@ -50,7 +54,8 @@ def _find(app_label, models, name, table):
     best = max(models, key=lambda model: _likeness(model, table), default=None)
     if best is None or _likeness(best, table) < 0.5:
         text = f"no model of {app_label!r} looks like {table.model}"
-        raise CommandError(f"{text}: name it with --{table.model.lower()}-model, or the app with --app.", returncode=2)
+        advice = f"name it with --{table.model.lower()}-model, or the app with --app; chatferry_check tells if it fits"
+        raise NoChat(f"{text}: {advice}.", returncode=2)
     return best
 
 

@@ -10,12 +10,12 @@ import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .source import FOREIGN
+
 PLACE = "{conversation_id}"
 GROUP_CALLS = ("group_add", "group_discard", "group_send")
 #: A name or text that contains one of these is taken for the kind of a frame.
 KIND_WORDS = ("type", "kind", "action", "command", "event")
-#: Packages whose base classes are not the project's own code.
-FOREIGN = ("channels", "django", "builtins", "abc", "typing")
 
 
 @dataclass

@@ -42,9 +42,14 @@ def would_differ(findings):
     return any(finding.severity != NOTE for finding in findings)
 
 
-def as_json(findings):
+def as_json(findings, verdict):
     counts = {severity: sum(f.severity == severity for f in findings) for severity in SEVERITIES}
-    document = {"same": not would_differ(findings), "counts": counts, "findings": [asdict(f) for f in findings]}
+    document = {
+        "same": not would_differ(findings),
+        "verdict": verdict,
+        "counts": counts,
+        "findings": [asdict(f) for f in findings],
+    }
     return json.dumps(document, ensure_ascii=False, indent=2)
 
 

@@ -25,11 +25,17 @@ class View:
     cls: type | None
     methods: frozenset | None
 
+    @property
+    def answers(self):
+        """Whether it takes the endpoint's method."""
+        return self.methods is None or self.endpoint.method in self.methods
+
 
 @dataclass(frozen=True)
 class RestApi:
     prefix: str
     views: tuple
+    #: Endpoints without a view that takes their method.
     missing: tuple
     #: Paths below the prefix that Chatferry does not serve.
     extra: tuple
@@ -49,7 +55,7 @@ def find(prefix=None):
     prefix = "/" + prefix.strip("/") + "/" if prefix.strip("/") else "/"
     found = {endpoint: _view(prefix, endpoint) for endpoint in served.ENDPOINTS}
     views = tuple(view for view in found.values() if view)
-    missing = tuple(endpoint for endpoint, view in found.items() if not view)
+    missing = tuple(endpoint for endpoint, view in found.items() if not view or not view.answers)
     known = {view.route for view in views}
     extra = (route for static, route in leaves if ("/" + static).startswith(prefix) and route not in known)
     script = (settings.FORCE_SCRIPT_NAME or "").rstrip("/")
@@ -104,6 +110,9 @@ def _view(prefix, endpoint):
     except Resolver404:
         return None
     callback = match.func
+    if callback.__module__.startswith("django.contrib."):
+        # The admin's, which answers any path below its own.
+        return None
     cls = getattr(callback, "cls", None) or getattr(callback, "view_class", None)
     return View(endpoint, match.route, callback, cls, _methods(callback, cls))
 

@@ -195,13 +195,12 @@ DJANGO_DEFAULTS = {
     "DATABASE_ROUTERS": [],
 }
 
-#: What DRF views of the chat must have, as dotted names without DRF's own package.
+#: What DRF views of the chat must have, as dotted names without DRF's own package. Throttles are settings (`limits`).
 VIEW_DEFAULTS = {
     "renderer_classes": ("renderers.JSONRenderer", "renderers.BrowsableAPIRenderer"),
     "parser_classes": ("parsers.JSONParser", "parsers.FormParser", "parsers.MultiPartParser"),
     "authentication_classes": ("authentication.SessionAuthentication", "authentication.BasicAuthentication"),
     "permission_classes": ("permissions.AllowAny",),
-    "throttle_classes": (),
     "content_negotiation_class": "negotiation.DefaultContentNegotiation",
     "metadata_class": "metadata.SimpleMetadata",
     "versioning_class": None,

@@ -10,9 +10,11 @@ from django.conf import settings
 from django.core.management.base import CommandError
 from django.db import connections
 
-from . import chat_models, consumer_source, database, layer, rest_routes, sockets
+from . import chat_models, consumer_source, database, history, layer, rest_routes, sockets, source
+from .access import decision, doors
+from .access import entries as access
 from .finding import BREAKS, DIFFERS, LOOK, Finding
-from .toml import Entry
+from .toml import Entry, undecided
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,16 @@ class Project:
     models: chat_models.ChatModels
     rest: rest_routes.RestApi | None
     socket: sockets.Socket | None
+    #: Every route to a consumer, the chat's among them.
+    sockets: tuple
     consumer: consumer_source.ConsumerFacts
+    access: decision.Decision
     entries: tuple
+
+    @property
+    def others(self):
+        """The other routes, to the same consumer or to others."""
+        return tuple(socket for socket in self.sockets if socket is not self.socket)
 
     def setting_findings(self):
         return [finding for entry in self.entries for finding in entry.findings]
@@ -35,14 +45,18 @@ def read(options):
     models = chat_models.find(options["app"], *names)
     app = apps.get_app_config(options["app"])
     rest = rest_routes.find(options["url_prefix"])
-    socket, unread = _socket(app)
+    routes, unread = all_sockets()
+    socket = sockets.choose(routes, app.label, app.name)
     consumer = consumer_source.facts(socket.consumer) if socket else consumer_source.ConsumerFacts()
+    decided = decision.decide(doors.find(rest, socket, models))
+    has_identity = decided.identity != "none"
     entries = [
-        _bind(),
+        _bind(has_identity),
         database.store_url(_database(options["database"])),
         *_tables(models),
-        _url_prefix(rest),
+        _url_prefix(rest, decided),
         _ws_prefix(socket, unread, options["ws_prefix"]),
+        *_other_sockets([route for route in routes if route is not socket]),
         _group_pattern(consumer),
         _time_zone(),
         _language(),
@@ -51,11 +65,14 @@ def read(options):
             getattr(settings, "CHANNEL_LAYERS", {}).get(options["layer"]), _version("redis"), _version("channels-redis")
         ),
         *_broadcast(rest),
-        *_origins(socket),
+        *access.origins(socket),
+        *_history(socket),
         _ping(),
-        _identity(rest),
+        *access.read(decided, options["database"]),
+        *access.cors(has_identity),
+        *access.throttles(rest, has_identity),
     ]
-    return Project(models, rest, socket, consumer, tuple(entries))
+    return Project(models, rest, socket, routes, consumer, decided, tuple(entries))
 
 
 def _database(alias):
@@ -65,16 +82,17 @@ def _database(alias):
         raise CommandError(f"DATABASES has no {alias!r}: name one with --database.", returncode=2) from error
 
 
-def _socket(app):
-    """The chat's socket, or why there is none."""
+def all_sockets():
+    """Returns (every route to a consumer, the reason why there is none)."""
     try:
-        return sockets.find(app.label, app.name), None
+        return tuple(sockets.all_sockets(sockets.application())), None
     except Exception as error:  # whatever the project's asgi module does when it is imported
-        return None, f"{type(error).__name__}: {error}"
+        return (), f"{type(error).__name__}: {error}"
 
 
-def _bind():
-    comment = "Beside Django, which has 8000. Other machines: 0.0.0.0:8001 and auth.allow_anonymous = true in [auth]."
+def _bind(has_identity):
+    also = "" if has_identity else " and auth.allow_anonymous = true in [auth]"
+    comment = f"Beside Django, which has 8000. Other machines: 0.0.0.0:8001{also}."
     return Entry("server.bind", "127.0.0.1:8001", comments=[comment])
 
 
@@ -82,29 +100,53 @@ def _tables(models):
     return [Entry(f"store.tables.{table.setting}", model._meta.db_table.strip('"')) for model, table in models.pairs()]
 
 
-def _url_prefix(rest):
+def _url_prefix(rest, decided):
+    """Returns the prefix; one to decide where Chatferry would serve a path that Django does not have."""
+    key, subject = "django.url_prefix", "URL prefix"
     if rest is None:
-        text = "none of the chat's paths is in the URL configuration"
-        return Entry(
-            "django.url_prefix", findings=[_find(LOOK, "routes", "URL prefix", text, "Name it: --url-prefix.")]
-        )
-    return Entry("django.url_prefix", rest.prefix)
+        text = "none of the chat's paths is in the URL configuration, and Chatferry serves all of them"
+        finding = _find(LOOK, "routes", subject, text, "Name it (--url-prefix), or write one here for a new API.")
+        return undecided(key, finding, "the prefix of the REST API, as /api/chat/")
+    others = ", ".join(rest.extra[:6])
+    entry = Entry(key, rest.prefix)
+    if rest.missing:
+        paths = ", ".join(endpoint.path for endpoint in rest.missing)
+        text = f"Chatferry would serve {paths}, which Django does not have" + (f" (it has {others})" if others else "")
+        advice = f"Mount them so in Django first, or write {rest.prefix} if they may be served."
+        finding = _find(BREAKS, "routes", subject, text, advice)
+        if decided.policy != "participants":
+            return undecided(key, finding, f"{rest.prefix} if Chatferry may serve what Django does not have")
+        entry.findings.append(finding)
+    elif others:
+        entry.comments.append(f"Not served by Chatferry, and Django's behind the gateway: {others}.")
+    return entry
 
 
 def _ws_prefix(socket, unread, asked):
+    key = "django.ws_prefix"
     if asked:
-        return Entry("django.ws_prefix", "/" + asked.strip("/") + "/")
+        return Entry(key, "/" + asked.strip("/") + "/")
     if socket is None:
         text = unread or "ASGI_APPLICATION has no route to a consumer"
-        return Entry("django.ws_prefix", findings=[_find(LOOK, "socket", "ASGI_APPLICATION", text, "Use --ws-prefix.")])
-    entry = Entry("django.ws_prefix", socket.prefix)
+        finding = _find(LOOK, "socket", "ASGI_APPLICATION", text, "Use --ws-prefix.")
+        return undecided(key, finding, "where the WebSocket is, as /ws/chat/")
     if not socket.is_served:
         text = "Chatferry serves PREFIX/<uuid of a conversation>/ alone"
-        entry.findings.append(
-            _find(BREAKS, "socket", socket.route, text, "Mount the socket like that in Django first.")
-        )
-        entry.value = entry.value if entry.value.endswith("/") else None
-    return entry
+        finding = _find(BREAKS, "socket", socket.route, text, "Mount the socket like that in Django first.")
+        return undecided(key, finding, "where the WebSocket is, as /ws/chat/")
+    return Entry(key, socket.prefix)
+
+
+def _other_sockets(others):
+    """Yields a TO DO for each other socket: without Django it is not served."""
+    for other in others:
+        text = f"another socket ({other.consumer.__name__}): a 404 or 500 without the gateway, and Django's behind it"
+        advice = "Keep Django running behind the gateway: step 6 of the move would end this socket."
+        yield Entry("django.ws_prefix", findings=[_find(BREAKS, "socket", other.route, text, advice)])
+
+
+def _history(socket):
+    return history.entries(source.read_classes(socket.consumer)[0]) if socket else []
 
 
 def _group_pattern(consumer):
@@ -112,9 +154,8 @@ def _group_pattern(consumer):
         return Entry("django.group_pattern", consumer.group_pattern)
     text = "the group's name could not be read from the consumer"
     advice = "See what it gives to group_add, and write it here with {conversation_id} in it."
-    entry = Entry("django.group_pattern", "chat_{conversation_id}")
-    entry.findings.append(_find(LOOK, "channel layer", "group name", text, advice))
-    return entry
+    finding = _find(LOOK, "channel layer", "group name", text, advice)
+    return undecided("django.group_pattern", finding, "the group of a conversation, with its id in braces")
 
 
 def _time_zone():
@@ -160,37 +201,9 @@ def _source(view):
     return "".join(ast.unparse(node) for node in ast.walk(tree) if getattr(node, "name", None) == target.__name__)
 
 
-def _origins(socket):
-    allowed, unmapped = sockets.origins(socket) if socket else (None, [])
-    if allowed is None:
-        return []
-    entry = Entry("ws.allowed_origins", allowed)
-    if unmapped:
-        text = f"patterns as {', '.join(unmapped)} are not served, only whole origins, and `same` for the host itself"
-        entry.findings.append(_find(LOOK, "socket", "allowed origins", text, "List every origin that is used."))
-    return [entry]
-
-
 def _ping():
     comment = "Daphne's --ping-interval and --ping-timeout are not in Django's settings: copy them if you set them."
     return Entry("ws.ping_interval_s", comments=[comment])
-
-
-def _identity(rest):
-    entry = Entry("auth.identity", "none")
-    entry.comments.append("none: the ids that a client gives are believed, as in the original.")
-    classes = {cls.__name__ for view in (rest.view_classes() if rest else ()) for cls in _permissions(view)}
-    if classes - {"AllowAny"}:
-        text = f"views ask for {', '.join(sorted(classes - {'AllowAny'}))}; this file lets everybody in"
-        advice = "Do not move before auth.identity and auth.policy say the same."
-        entry.findings.append(_find(BREAKS, "views", "permission_classes", text, advice))
-    return entry
-
-
-def _permissions(view):
-    return getattr(view.callback, "initkwargs", {}).get("permission_classes") or getattr(
-        view.cls, "permission_classes", ()
-    )
 
 
 def _find(severity, area, subject, text, advice):

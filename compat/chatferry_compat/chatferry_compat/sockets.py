@@ -48,9 +48,8 @@ def application():
     return getattr(import_module(module), name)
 
 
-def find(app_label, app_module):
+def choose(found, app_label, app_module):
     """The chat's socket among all: one in the chat's app, one that matches a conversation's path. None without any."""
-    found = list(all_sockets(application()))
     own = [s for s in found if s.consumer.__module__.split(".")[0] == app_module.split(".")[0]]
     ranked = sorted(own or found, key=lambda s: (not s.is_served, app_label not in s.static, len(s.static)))
     return ranked[0] if ranked else None
@@ -111,17 +110,30 @@ def _matches(patterns, path):
 
 
 def origins(socket):
-    """(origins, unmapped) that OriginValidator allows; (None, []) if nothing checks origins."""
-    allowed = [list(w.allowed_origins) for w in socket.wrappers if hasattr(w, "allowed_origins")]
-    if not allowed or "*" in allowed[0]:
+    """Returns (origins, unmapped) that every OriginValidator allows; (None, []) if nothing checks origins."""
+    lists = [list(map(str, w.allowed_origins)) for w in socket.wrappers if hasattr(w, "allowed_origins")]
+    pairs = [_mapped(texts) for texts in lists if "*" not in texts]
+    if not pairs:
         return None, []
+    common = [origin for origin in pairs[0][0] if all(origin in mapped for mapped, _ in pairs)]
+    return common, [text for _, unmapped in pairs for text in unmapped]
+
+
+def as_sent(origin):
+    """Spells an origin as browsers do: in small letters, without a path and without its scheme's own port."""
+    scheme, _, host = origin.lower().rstrip("/").partition("://")
+    own = {"https": ":443", "http": ":80"}.get(scheme, "")
+    return f"{scheme}://{host.removesuffix(own) if own else host}"
+
+
+def _mapped(texts):
     mapped, unmapped = [], []
-    for text in map(str, allowed[0]):
+    for text in texts:
         scheme, _, host = text.rpartition("://")
-        if "*" in host or host.startswith("."):
+        if "*" in host:
             unmapped.append(text)
         elif scheme:
-            mapped.append(text.rstrip("/").lower())
+            mapped.append(as_sent(text))
         else:
             mapped += [f"{scheme}://{host.lower()}" for scheme in ("https", "http")]
     return mapped, unmapped

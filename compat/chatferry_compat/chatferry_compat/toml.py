@@ -33,6 +33,12 @@ class Entry:
         return "CHATFERRY__" + self.key.replace(".", "__").upper()
 
 
+def undecided(key, finding, choices):
+    """Makes a setting that somebody has to decide: its value is invalid, so that `serve` refuses the file."""
+    value = f"TO DO: {choices}"
+    return Entry(key, value, findings=[finding])
+
+
 def document(entries, show_secrets=False):
     """The file. Sections come in the order of their first entry."""
     sections = {}

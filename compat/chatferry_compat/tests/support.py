@@ -26,6 +26,8 @@ REFERENCE = PACKAGE.parent / "reference"
 
 sys.path.insert(0, str(PACKAGE))
 
+from chatferry_compat import toml  # noqa: E402
+
 #: Settings of the copy: the reference's, the app, and what a test adds.
 TRIAL = """from service.settings import *
 INSTALLED_APPS = [*INSTALLED_APPS, "chatferry_compat"]
@@ -123,16 +125,48 @@ class ProjectCase(unittest.TestCase):
 
     def assert_loads(self, text, **environment):
         """Chatferry must take every setting of a file; one of a later version is a warning that does not count."""
+        done = self.chatferry("config", text, **environment)
+        self.assertEqual(done.returncode, 0, f"{done.stderr}\n{text}")
+        warnings = [line for line in done.stderr.splitlines() if "is not served by this version yet" not in line]
+        self.assertEqual(warnings, [], text)
+        return done.stdout
+
+    def assert_refused(self, text, *keys):
+        """`chatferry serve` must not start before each of these settings is decided."""
+        for key in keys:
+            parsed = tomllib.loads(text)
+            for other in keys:
+                if other != key:
+                    take_out(parsed, other)
+            done = self.chatferry("serve", toml.document(entries_of(parsed)))
+            self.assertNotEqual(done.returncode, 0, text)
+            self.assertIn(key, done.stderr)
+
+    def chatferry(self, command, text, **environment):
         program = binary()
         if program is None:
             self.skipTest("no chatferry binary: build it, or name it in CHATFERRY_BINARY")
         with tempfile.NamedTemporaryFile("w", suffix=".toml", encoding="utf-8") as file:
             file.write(text)
             file.flush()
-            command = [program, "config", "--config", file.name]
+            command = [program, command, "--config", file.name]
             environment = clean_environment(**environment)
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        self.assertEqual(done.returncode, 0, f"{done.stderr}\n{text}")
-        warnings = [line for line in done.stderr.splitlines() if "is not served by this version yet" not in line]
-        self.assertEqual(warnings, [], text)
-        return done.stdout
+            return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+
+
+def entries_of(parsed, section=""):
+    """Yields the entries of a parsed file."""
+    for name, value in parsed.items():
+        if not isinstance(value, dict):
+            yield toml.Entry(f"{section}{name}", value)
+    for name, value in parsed.items():
+        if isinstance(value, dict):
+            yield from entries_of(value, f"{section}{name}.")
+
+
+def take_out(parsed, key):
+    """Takes a setting out of a parsed file."""
+    *sections, name = key.split(".")
+    for section in sections:
+        parsed = parsed[section]
+    del parsed[name]

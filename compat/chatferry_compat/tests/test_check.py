@@ -151,7 +151,7 @@ class Check(ProjectCase):
         self.assertEqual(
             found,
             {
-                ("differs", "messages/<uuid>/read/"),
+                ("breaks", "URL prefix"),
                 ("differs", "api/chat/stats/"),
                 ("differs", "conversations/<uuid>/messages/send/"),
                 ("differs", "users/<str>/conversations/"),
@@ -192,7 +192,10 @@ class Check(ProjectCase):
         self.assertEqual(
             self.found(settings=settings, files=errors),
             {
-                ("breaks", "permission_classes"),
+                ("note", "permission_classes"),
+                ("breaks", "ChatConsumer"),
+                ("breaks", "Origin"),
+                ("differs", "refusals"),
                 ("differs", "renderer_classes"),
                 ("breaks", "parser_classes"),
                 ("breaks", "EXCEPTION_HANDLER"),
@@ -257,6 +260,107 @@ class Check(ProjectCase):
     def test_a_socket_that_takes_another_path_cannot_move(self):
         found = self.found(("chat/routing.py", "<uuid:conversation_id>/", "<uuid:conversation_id>"))
         self.assertEqual(found, {("breaks", "ws/chat/<uuid:conversation_id>")})
+
+    def test_a_manager_that_hides_rows_and_one_that_makes_them(self):
+        managers = (
+            "class Shown(models.Manager):\n    def get_queryset(self):\n"
+            "        return super().get_queryset().filter(is_deleted=False)\n\n\n"
+            "class Rows(models.Manager):\n    def create(self, **values):\n        return super().create(**values)\n\n"
+            "    def newest(self):\n        return self.order_by('-created_at')\n\n\n"
+        )
+        found = self.found(
+            ("chat/models.py", "class Conversation(", managers + "class Conversation("),
+            (
+                "chat/models.py",
+                '    class Meta:\n        db_table = "messages"',
+                '    shown = Shown()\n\n    class Meta:\n        db_table = "messages"',
+            ),
+            (
+                "chat/models.py",
+                '    class Meta:\n        db_table = "conversations"',
+                '    objects = Rows()\n\n    class Meta:\n        db_table = "conversations"',
+            ),
+        )
+        self.assertEqual(found, {("breaks", "Message.shown"), ("look", "Conversation.objects")})
+
+    def test_columns_whose_default_only_python_knows(self):
+        project = Project(
+            self,
+            (
+                "chat/models.py",
+                "is_deleted = models.BooleanField(default=False)",
+                "is_deleted = models.BooleanField(default=False)\n    stars = models.IntegerField(default=0)\n"
+                '    mood = models.TextField(null=True, default="fine")\n    size = models.IntegerField(db_default=1)',
+            ),
+        )
+        done = project.manage("chatferry_check", "--width", "400").stdout
+        for column in ("stars", "mood"):
+            self.assertRegex(done, rf"Message\.{column} .*its default is Python's")
+        self.assertRegex(done, r"look .*Message\.size ")
+        self.assertNotRegex(done, r"Message\.size .*Python")
+
+    def test_history_of_which_a_part_is_sent(self):
+        query = '.order_by("created_at")\n        return MessageSerializer(messages, many=True)'
+        newest = '.order_by("-created_at")[:50]\n        return MessageSerializer(reversed(messages), many=True)'
+        project = Project(self, ("chat/consumers.py", query, newest))
+        self.assertEqual(self.findings_of(project) - {MEMORY}, {("note", "sliced history")})
+        parsed, text = self.settings_of(project)
+        self.assertEqual(parsed["ws"]["history_limit"], 50)
+        self.assert_loads(text)
+        for cut in (newest.replace("50", "LIMIT"), newest.replace("-created", "created")):
+            project = Project(self, ("chat/consumers.py", query, cut))
+            self.assertIn(("breaks", "sliced history"), self.findings_of(project))
+            self.assert_refused(self.settings_of(project)[1], "ws.history_limit")
+
+    def test_answers_that_are_cut(self):
+        cut = ("chat/views.py", '.order_by("-updated_at")', '.order_by("-updated_at")[:20]')
+        self.assertEqual(self.found(cut), {("breaks", "users/<str>/conversations/")})
+
+    def test_content_that_is_cut_or_changed(self):
+        edit = (
+            "chat/consumers.py",
+            '        content = frame.get("content")\n',
+            '        content = frame.get("content", "").strip()\n        content = content[:500]\n',
+        )
+        self.assertEqual(self.found(edit), {("differs", "chat/consumers.py:47"), ("differs", "chat/consumers.py:48")})
+
+    def test_own_authentication_when_a_socket_opens(self):
+        edits = [
+            (
+                "chat/consumers.py",
+                "        if not await self.conversation_is_active():\n",
+                "        if not await self.may_enter() or not await self.conversation_is_active():\n",
+            ),
+            (
+                "chat/consumers.py",
+                "    async def disconnect(",
+                "    async def may_enter(self):\n"
+                '        return tickets.check(self.scope["query_string"].decode())\n\n    async def disconnect(',
+            ),
+        ]
+        self.assertLessEqual({("look", "connect()"), ("breaks", "auth.identity")}, self.found(*edits))
+
+    def test_tasks_that_a_message_starts(self):
+        found = self.found(
+            ("chat/events.py", "    logger.info(json.dumps(event))", "    notify.delay(event)"),
+            files={"chat/tasks.py": "other.delay(1)\n"},
+        )
+        self.assertEqual(found, {("look", "events.py:28")})
+
+    def test_a_second_consumer_is_nobodys_without_django(self):
+        found = self.found(
+            (
+                "chat/routing.py",
+                "as_asgi()),\n",
+                'as_asgi()),\n    path("ws/online/", OnlineConsumer.as_asgi()),\n',
+            ),
+            ("chat/routing.py", "import ChatConsumer", "import ChatConsumer\nfrom .online import OnlineConsumer"),
+            files={
+                "chat/online.py": "from channels.generic.websocket import AsyncWebsocketConsumer\n\n\n"
+                "class OnlineConsumer(AsyncWebsocketConsumer):\n    pass\n"
+            },
+        )
+        self.assertEqual(found, {("breaks", "ws/online/")})
 
 
 if __name__ == "__main__":

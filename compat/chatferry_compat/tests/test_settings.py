@@ -189,8 +189,8 @@ class Names(ProjectCase):
         parsed, text = self.settings_of(project)
         self.assertEqual(parsed["django"]["ws_prefix"], "/ws/v1.0/")
         self.assertEqual(parsed["django"]["url_prefix"], "/api/chat/")
-        self.assertEqual(parsed["ws"]["allowed_origins"], ["https://chat.example"])
-        self.assertIn("TO DO: allowed origins: patterns as .example.org", text)
+        origins = ["https://chat.example", "https://.example.org", "http://.example.org"]
+        self.assertEqual(parsed["ws"]["allowed_origins"], origins)
         self.assert_loads(text)
 
     def test_a_socket_inside_another_router(self):
@@ -210,7 +210,8 @@ class Names(ProjectCase):
     def test_an_asgi_module_that_fails_is_told_and_can_be_overruled(self):
         project = Project(self, ("service/asgi.py", "application = Proto", "raise OSError('no')\napplication = Proto"))
         parsed, text = self.settings_of(project)
-        self.assertNotIn("ws_prefix", parsed["django"])
+        self.assertTrue(parsed["django"]["ws_prefix"].startswith("TO DO"))
+        self.assert_refused(text, "django.ws_prefix", "django.group_pattern", "auth.identity", "auth.policy")
         self.assertIn("TO DO: ASGI_APPLICATION: OSError: no", text)
         parsed, _ = self.settings_of(project, "--ws-prefix", "ws/chat")
         self.assertEqual(parsed["django"]["ws_prefix"], "/ws/chat/")

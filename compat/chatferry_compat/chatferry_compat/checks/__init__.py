@@ -1,6 +1,6 @@
 """What would differ between this project and Chatferry: each module looks at one side of it."""
 
-from . import frames, framework, routes, serializers, tables
+from . import access, frames, framework, logic, routes, serializers, tables
 
 
 def run(project):
@@ -11,5 +11,7 @@ def run(project):
         *routes.check(project),
         *serializers.check(project),
         *frames.check(project),
+        *access.check(project),
+        *logic.check(project),
         *framework.check(project),
     ]

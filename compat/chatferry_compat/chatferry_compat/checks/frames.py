@@ -3,11 +3,10 @@
 from django.apps import apps
 
 from .. import consumer_source, served
+from ..access.middleware import HARMLESS
 from ..finding import BREAKS, DIFFERS, LOOK, Finding
 
 AREA = "socket"
-#: Middleware around consumers that changes no answer of an open chat.
-HARMLESS = {"AuthMiddleware", "CookieMiddleware", "SessionMiddleware", "OriginValidator"}
 
 
 def check(project):

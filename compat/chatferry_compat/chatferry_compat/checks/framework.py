@@ -19,9 +19,14 @@ KNOWN = {
     "django.middleware.cache.UpdateCacheMiddleware": (BREAKS, "answers from a cache", "Drop it before you move."),
     "django.middleware.cache.FetchFromCacheMiddleware": (BREAKS, "answers from a cache", "Drop it before you move."),
     "corsheaders.middleware.CorsMiddleware": (
-        BREAKS,
+        NOTE,
         "adds the headers that browsers on other origins need",
-        "Let the proxy add them, for both.",
+        "cors.allowed_origins of the file does that.",
+    ),
+    "django.contrib.auth.middleware.LoginRequiredMiddleware": (
+        NOTE,
+        "asks for a login before views that are not of REST framework",
+        "See auth.identity.",
     ),
     "whitenoise.middleware.WhiteNoiseMiddleware": (NOTE, "serves static files", "They stay with Django or the proxy."),
     "django.middleware.common.BrokenLinkEmailsMiddleware": (NOTE, "writes mails about 404s", "Nothing to do."),

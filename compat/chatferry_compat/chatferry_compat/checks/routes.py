@@ -3,6 +3,7 @@
 from django.conf import settings
 
 from .. import served
+from ..access.doors import attribute
 from ..finding import BREAKS, DIFFERS, LOOK, NOTE, Finding
 
 AREA = "routes"
@@ -13,9 +14,6 @@ def check(project):
     rest = project.rest
     if rest is None:
         return
-    for endpoint in rest.missing:
-        text = "not in Django's URLs, but served by Chatferry"
-        yield Finding(DIFFERS, AREA, endpoint.path, text, "Keep it closed in the proxy, if it must not exist.")
     for route in rest.extra:
         text = "not served by Chatferry: 404"
         yield Finding(DIFFERS, AREA, route, text, "Leave this path with Django in the proxy.")
@@ -27,7 +25,7 @@ def check(project):
         else:
             text = "not a view of Django REST framework: nothing is known of its answers"
             yield Finding(LOOK, "views", view.endpoint.path, text, "Compare with compat/kit.")
-    yield from _classes(rest)
+    yield from _classes(rest, project.access)
 
 
 def _methods(view):
@@ -53,31 +51,31 @@ def _description(view):
 
 def _paging(view):
     """A function view has no paginator, whatever the settings say; a generic list has."""
-    paginator = _attribute(view, "pagination_class")
+    paginator = attribute(view, "pagination_class")
     if paginator is not None and view.endpoint.path in LISTS:
         text = f"answers pages ({_dotted(paginator)}); Chatferry answers the whole list"
         yield Finding(
             BREAKS, "views", view.endpoint.path, text, "Take the pages away in Django first, or leave this path there."
         )
-    filters = _attribute(view, "filter_backends")
+    filters = attribute(view, "filter_backends")
     if filters and view.endpoint.path in LISTS:
         text = f"filters by {_names(filters)}; Chatferry ignores such parameters"
         yield Finding(DIFFERS, "views", view.endpoint.path, text, "Leave this path with Django in the proxy.")
 
 
-def _classes(rest):
-    """Renderers, parsers and the like: said once for all views that have the same."""
+def _classes(rest, access):
+    """Renderers, parsers and the like: said once for all views that have the same. Throttles are a setting's affair."""
     found = {}
     views = [view for view in rest.view_classes() if hasattr(view.cls, "renderer_classes")]
     for view in views:
         for name, wanted in served.VIEW_DEFAULTS.items():
-            here = _attribute(view, name)
+            here = attribute(view, name)
             shown = tuple(map(_dotted, here)) if isinstance(here, (list, tuple)) else here and _dotted(here)
             if shown != wanted:
                 found.setdefault((name, shown), []).append(view.endpoint.path)
     for (name, shown), paths in found.items():
         where = "all views" if len(paths) == len(views) else ", ".join(paths)
-        severity, advice = _judged(name, shown)
+        severity, advice = _judged(name, shown, access)
         text = f"{_names(shown)} instead of {_names(served.VIEW_DEFAULTS[name])} ({where})"
         yield Finding(severity, "views", name, text, advice)
     if getattr(settings, "REST_FRAMEWORK", {}).get("PAGE_SIZE"):
@@ -85,18 +83,14 @@ def _classes(rest):
         yield Finding(NOTE, "views", "PAGE_SIZE", text, "Nothing to do.")
 
 
-def _judged(name, shown):
+def _judged(name, shown, access):
     if name == "renderer_classes" and shown == ("renderers.JSONRenderer",):
         return DIFFERS, "An Accept of text/html alone is a 406 in Django and a small page here."
-    if name in ("permission_classes", "authentication_classes", "throttle_classes"):
-        return BREAKS, "Chatferry lets everybody in unless auth and limits are set: compare before you move."
+    if name in ("permission_classes", "authentication_classes"):
+        if access.identity not in (None, "none") and access.policy:
+            return NOTE, f"auth.identity = {access.identity} and auth.policy = {access.policy} stand for it."
+        return BREAKS, "Chatferry asks as auth.identity and auth.policy say: compare before you move."
     return BREAKS, "Chatferry has DRF's defaults: set them in Django first, or leave this path there."
-
-
-def _attribute(view, name):
-    """As `as_view(name=…)` may overrule the class."""
-    initial = getattr(view.callback, "initkwargs", {})
-    return initial[name] if name in initial else getattr(view.cls, name, None)
 
 
 def _dotted(cls):

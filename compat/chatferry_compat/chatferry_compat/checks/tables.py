@@ -39,6 +39,7 @@ def check(project):
                 yield _extra(model, name, field)
         yield from _keys(model, table)
         yield from _collations(model, table)
+        yield from _managers(model)
         yield from _code(model)
 
 
@@ -73,11 +74,13 @@ def _column(model, column, field):
 
 def _extra(model, name, field):
     """Chatferry leaves unknown columns out of its INSERTs."""
-    has_default = field.null or getattr(field, "db_default", models.NOT_PROVIDED) is not models.NOT_PROVIDED
+    in_database = getattr(field, "db_default", models.NOT_PROVIDED) is not models.NOT_PROVIDED
     subject = f"{model.__name__}.{name}"
-    if has_default:
-        return _find(LOOK, subject, "not written by Chatferry", "See that rows without it are fine for Django.")
-    text = "must have a value, and Chatferry writes none: its INSERTs fail"
+    in_python = "; its default is Python's, which the database does not know" if field.has_default() else ""
+    if in_database or field.null:
+        text = f"not written by Chatferry{'' if in_database else in_python}"
+        return _find(LOOK, subject, text, "See that rows without it are fine for Django.")
+    text = f"must have a value, and Chatferry writes none: its INSERTs fail{in_python}"
     return _find(BREAKS, subject, text, "Allow NULL or give it a db_default.")
 
 
@@ -117,6 +120,24 @@ def _collations(model, table):
         )
         advice = "With a policy: give it db_collation utf8mb4_nopad_bin (MariaDB) or utf8mb4_0900_bin (MySQL)."
         yield _find(NOTE, f"{model.__name__}.{column.name}", text, advice)
+
+
+def _managers(model):
+    """Yields managers with code of their own: Chatferry shows the rows that they leave out."""
+    for manager in model._meta.managers:
+        subject = f"{model.__name__}.{manager.name}"
+        if type(manager).get_queryset is not models.Manager.get_queryset:
+            text = f"{type(manager).__name__} chooses rows by code of its own; Chatferry reads all of the table"
+            yield _find(BREAKS, subject, text, "Rows that must stay hidden need is_deleted or is_active.")
+        elif names := sorted({"create", "bulk_create", "update_or_create"} & _own_names(type(manager))):
+            text = f"its {', '.join(names)}() is the project's own, and not run by Chatferry"
+            yield _find(LOOK, subject, text, "Move what it does to readers, or into the database.")
+
+
+def _own_names(cls):
+    """Returns the names that a manager defines by itself; those of Django are made by `from_queryset`."""
+    own = [base for base in cls.__mro__ if not base.__module__.startswith(("django.", "builtins"))]
+    return {name for base in own for name in vars(base)}
 
 
 def _code(model):

@@ -3,7 +3,7 @@
 import django
 from django.core.management.base import BaseCommand
 
-from ... import settings_file, toml
+from ... import settings_file, toml, verdict
 from ...finding import NOTE
 from ...options import add_arguments
 
@@ -24,12 +24,15 @@ class Command(BaseCommand):
         kinds.add_argument("--env", action="store_true", help="print the secrets alone, as environment variables")
 
     def handle(self, **options):
-        entries = settings_file.read(options).entries
+        project = settings_file.read(options)
+        entries = project.entries
         if options["env"]:
             self.stdout.write(toml.environment(entries), ending="")
             return
         head = [line for text in HEAD for line in toml.comment(text.format(version=django.get_version()))]
         self.stdout.write("\n".join(head) + "\n\n" + toml.document(entries, options["show_secrets"]), ending="")
+        if reason := verdict.not_native(project):
+            self.stderr.write(f"This is another chat than Chatferry's: {reason}. See chatferry_check.")
         marks = sum(finding.severity != NOTE for entry in entries for finding in entry.findings)
         if marks:
             self.stderr.write(f"{marks} marked TO DO: see to them before you use the file.")

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    auth::{Auth, SetupError},
+    auth::{Auth, SetupError, sockets::Disconnect},
     chat::Chat,
     config::{Backend, Config, Identity},
     django::{datetime::Zone, drf::Language},
@@ -12,10 +12,13 @@ use crate::{
     hub::Hub,
     layer::{self, ChannelLayer, LayerError},
     limits::Limits,
-    metrics::Metrics,
+    metrics::{Metrics, SecurityEvent},
     shutdown::Drain,
     store::{self, Store, StoreError},
-    telemetry::trace::{EndpointError, Tracer},
+    telemetry::{
+        security::{Audit, Finding, Place},
+        trace::{EndpointError, Tracer},
+    },
     tls::{Tls, TlsError},
     vital::Vital,
     ws::protocol::django::event_frame,
@@ -30,6 +33,8 @@ pub struct App {
     pub store: Arc<dyn Store>,
     pub layer: Arc<dyn ChannelLayer>,
     pub metrics: Arc<Metrics>,
+    /// What was refused and ended, for the security log.
+    pub audit: Arc<Audit>,
     pub drain: Drain,
     /// The tasks that the process cannot do without.
     pub vital: Vital,
@@ -117,9 +122,10 @@ impl App {
         let limits = Limits::of(&config, Arc::clone(&metrics));
         let bodies = Bodies::new(config.server.body_memory_mib);
         let answers = Answers::new(config.server.answer_memory_mib);
-        let orders = Arc::clone(&auth);
-        hub.start(every, Box::new(move |order| orders.disconnect(order)))
-            .await?;
+        let audit = Arc::new(Audit::new(Arc::clone(&metrics)));
+        let orders = (Arc::clone(&auth), Arc::clone(&audit));
+        let obey = move |order: &Disconnect| disconnect(&orders.0, &orders.1, order);
+        hub.start(every, Box::new(obey)).await?;
         let recheck = std::time::Duration::from_secs(config.auth.recheck_s);
         if !recheck.is_zero() && config.auth.identity != Identity::None {
             vital.spawn("recheck", Arc::clone(&auth).recheck(recheck));
@@ -132,6 +138,7 @@ impl App {
             store,
             layer,
             metrics,
+            audit,
             drain,
             vital,
             bodies,
@@ -157,4 +164,19 @@ impl App {
     pub fn zone(&self) -> &Zone {
         self.chat.zone()
     }
+}
+
+/// Does as an order says, and notes it in the security log.
+fn disconnect(auth: &Auth, audit: &Audit, order: &Disconnect) {
+    let sockets = auth.disconnect(order);
+    let reason = if sockets == 0 { "no socket" } else { "ordered" };
+    audit.note(&Finding {
+        event: SecurityEvent::Disconnect,
+        reason,
+        client: None,
+        user: order.user.as_deref(),
+        place: order
+            .conversation
+            .map_or(Place::Nothing, Place::Conversation),
+    });
 }

@@ -36,6 +36,7 @@ use self::{
 use crate::{
     config::{self, Config, Origin, Policy, Secret},
     django::csrf,
+    limits::{Action, Meter},
     metrics::Metrics,
     store::{self, Store, StoreError},
 };
@@ -145,6 +146,15 @@ pub enum SetupError {
          nothing else does, the others with a public key of their kind"
     )]
     OddAlgorithm(String),
+    #[error(
+        "auth.jwt.secret has {have} bytes, and {algorithm} needs {least} at least (RFC 7518): set a \
+         longer one wherever the tokens are signed, as `openssl rand -base64 64` makes them"
+    )]
+    ShortSecret {
+        have: usize,
+        algorithm: String,
+        least: usize,
+    },
     #[error("auth.jwt.public_key_file {0}: {1}")]
     Key(String, String),
     #[error("auth.jwt.jwks_ca {0}: {1}")]
@@ -182,8 +192,8 @@ impl Auth {
     ///
     /// # Errors
     /// [`Denied`] to whoever must be known and is not.
-    pub async fn admit(&self, asked: &Credentials<'_>) -> Result<Admission, Denied> {
-        let known = self.identify(asked).await;
+    pub async fn admit(&self, asked: &Credentials<'_>, meter: &Meter) -> Result<Admission, Denied> {
+        let known = self.identify(asked, meter).await;
         self.admitted(known.map(|known| self.admission(known)))
     }
 
@@ -213,8 +223,12 @@ impl Auth {
     ///
     /// # Errors
     /// As [`Auth::admit`].
-    pub async fn admit_socket(&self, asked: &Credentials<'_>) -> Result<Admission, Denied> {
-        let outcome = self.identify(asked).await.and_then(|known| {
+    pub async fn admit_socket(
+        &self,
+        asked: &Credentials<'_>,
+        meter: &Meter,
+    ) -> Result<Admission, Denied> {
+        let outcome = self.identify(asked, meter).await.and_then(|known| {
             let is_by_cookie = known.as_ref().is_some_and(|known| known.by_cookie);
             if is_by_cookie && !self.sockets_are_listed {
                 let own = [Origin::Same];
@@ -275,17 +289,15 @@ impl Auth {
         (reads && asked.protocol().is_some()).then_some(TOKEN_PROTOCOL)
     }
 
-    /// Whether Django has the session of a cookie; for who answers as its middleware does.
-    ///
-    /// # Errors
-    /// When the store cannot tell.
-    pub async fn has_session(&self, cookie: &str) -> Result<bool, StoreError> {
+    /// Whether Django has the session of a cookie; for who answers as its middleware does. True also
+    /// if that cannot be found out: a store that is away must not cost anybody a session.
+    pub async fn has_session(&self, cookie: &str, meter: &Meter) -> bool {
         match &self.method {
             Method::Session(sessions) => {
-                let found = sessions.find(&*self.store, cookie).await?;
-                Ok(found != Found::Nothing)
+                let found = sessions.find(&*self.store, cookie, meter).await;
+                found != Ok(Found::Nothing)
             }
-            _ => Ok(self.store.session(cookie.to_owned()).await?.is_some()),
+            _ => !matches!(self.store.session(cookie.to_owned()).await, Ok(None)),
         }
     }
 
@@ -304,19 +316,26 @@ impl Auth {
     }
 
     /// Who is asking; `None` if nobody need be known.
-    async fn identify(&self, asked: &Credentials<'_>) -> Result<Option<Identity>, Denied> {
+    async fn identify(
+        &self,
+        asked: &Credentials<'_>,
+        meter: &Meter,
+    ) -> Result<Option<Identity>, Denied> {
         match &self.method {
             Method::None => Ok(None),
             Method::Jwt(jwt) => {
                 let token = jwt.token(asked).ok_or(Denied::NoToken)?;
-                jwt.read(&token).await.map(Some)
+                let known = jwt.read(&token).await;
+                if let Err(Denied::BadToken(_) | Denied::ExpiredToken) = known {
+                    meter.allow(Action::Denied).map_err(Denied::Limited)?;
+                }
+                known.map(Some)
             }
             Method::Session(sessions) => {
                 let cookie = asked.cookie(sessions.cookie()).ok_or(Denied::NoSession)?;
-                match sessions.find(&*self.store, &cookie).await {
-                    Ok(Found::Known(known)) => Ok(Some(known)),
-                    Ok(Found::Nothing | Found::Anonymous) => Err(Denied::NoSession),
-                    Err(error) => Err(Denied::Unavailable(error.to_string())),
+                match sessions.find(&*self.store, &cookie, meter).await? {
+                    Found::Known(known) => Ok(Some(known)),
+                    Found::Nothing | Found::Anonymous => Err(Denied::NoSession),
                 }
             }
         }

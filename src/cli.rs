@@ -4,6 +4,7 @@
 //! commands do is in `cli/`, one file each; `main` passes in the arguments and the environment.
 
 mod advice;
+mod caution;
 mod check;
 mod disconnect;
 mod healthcheck;
@@ -21,7 +22,7 @@ use clap::{Args, Parser, Subcommand};
 use uuid::Uuid;
 
 use crate::auth::sockets::Disconnect;
-use crate::config::{Config, ConfigErrors, Loaded, example_toml, memory};
+use crate::config::{Config, ConfigErrors, Loaded, example_toml, files, memory};
 use crate::http::docs;
 use crate::telemetry;
 
@@ -202,6 +203,7 @@ async fn start(loaded: Loaded, sources: Sources) -> ExitCode {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
+    caution::log(&loaded);
     let refusals = loaded.refusals();
     for refusal in &refusals {
         complain(refusal);
@@ -227,7 +229,7 @@ impl Sources {
 }
 
 /// Reads the file that is named, or the default one if it is there, and everything else, and fits
-/// the defaults to the memory there is.
+/// the defaults to the memory there is, and the connections to the files that may be open.
 fn load(
     file: Option<&Path>,
     env: impl Iterator<Item = (String, String)>,
@@ -249,8 +251,13 @@ fn load(
     if io::stderr().is_terminal() {
         loaded = loaded.on_terminal();
     }
-    Ok(match memory::limit(Path::new("/")) {
+    let system = Path::new("/");
+    let loaded = match memory::limit(system) {
         Some(memory) => loaded.fit_to(memory),
+        None => loaded,
+    };
+    Ok(match files::limit(system) {
+        Some(limit) => loaded.fit_to_files(limit),
         None => loaded,
     })
 }

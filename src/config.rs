@@ -9,6 +9,7 @@ pub mod cors;
 mod declare;
 pub mod django;
 mod error;
+pub mod files;
 mod form;
 pub mod gateway;
 mod known;
@@ -52,7 +53,7 @@ pub use metrics::Metrics;
 pub use network::Network;
 pub use rest::Rest;
 pub use secret::Secret;
-pub use server::{Bind, Server};
+pub use server::{Bind, Server, Shown};
 pub use store::{Database, IdVersion, Store, StoreUrl, TableName, Tables};
 pub use tls::Tls;
 pub use trace::Trace;
@@ -88,6 +89,8 @@ pub struct Loaded {
     pub unknown: Vec<UnknownName>,
     /// Names that were set and have no effect.
     pub warnings: Vec<Warning>,
+    /// What does not fit into the files that may be open.
+    pub lowered: Option<files::Lowered>,
 }
 
 /// An option as it is in force.
@@ -141,6 +144,7 @@ impl Config {
                 effective,
                 unknown: findings.unknown,
                 warnings: findings.warnings,
+                lowered: None,
             }
             .with_share()),
             _ => Err(ConfigErrors {
@@ -192,6 +196,26 @@ impl Config {
         .into_iter()
         .filter_map(|(is_wrong, why)| is_wrong.then_some(ConfigError::Conflict(why)))
         .collect()
+    }
+
+    /// Whether `/metrics` is on `server.bind`.
+    #[must_use]
+    pub fn shows_metrics(&self) -> bool {
+        self.metrics.bind.is_none() && self.shows(self.metrics.public)
+    }
+
+    /// Whether `/docs` and `/openapi.json` are there.
+    #[must_use]
+    pub fn shows_docs(&self) -> bool {
+        self.shows(self.server.docs)
+    }
+
+    fn shows(&self, shown: Shown) -> bool {
+        match shown {
+            Shown::Yes => true,
+            Shown::No => false,
+            Shown::Auto => self.auth.identity == Identity::None,
+        }
     }
 
     /// Whether other machines can reach it and none of their callers need say who they are.

@@ -5,7 +5,7 @@
 //! - [`rollout`] is which conversations are served here,
 //! - [`guard`] holds what is passed on to our policy,
 //! - [`mod@forward`] passes requests on, with [`headers`] and [`body`]; [`upstream`] keeps the
-//!   connections,
+//!   connections, and [`breaker`] knows whether it answers,
 //! - [`tunnel`] passes WebSockets on, [`frames`] knows where their frames end,
 //! - [`probe`] asks the upstream what it gives to strangers,
 //! - [`shadow`] asks both sides the same and tells the differences.
@@ -15,6 +15,7 @@
 //! there.
 
 mod body;
+mod breaker;
 mod decision;
 mod forward;
 mod frames;
@@ -84,6 +85,9 @@ impl Gateway {
         }
         let limits = Limits {
             requests: settings.max_requests,
+            waiting: settings.max_waiting,
+            hangs: settings.breaker_failures,
+            pause: Duration::from_secs(settings.breaker_s),
             connect: Duration::from_secs(settings.connect_timeout_s),
             response: Duration::from_secs(settings.response_timeout_s),
             idle: Duration::from_secs(settings.idle_timeout_s),

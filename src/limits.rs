@@ -52,6 +52,8 @@ pub enum Action {
     Conversation,
     /// A row read for an answer.
     Row,
+    /// A token or session that is not good.
+    Denied,
 }
 
 impl Action {
@@ -64,6 +66,7 @@ impl Action {
             Action::Socket => "sockets",
             Action::Conversation => "conversations",
             Action::Row => "rows",
+            Action::Denied => "denied",
         }
     }
 }
@@ -73,11 +76,13 @@ impl Action {
 #[error("a limit was reached")]
 pub struct Throttled {
     wait: Duration,
+    /// The name of the limit.
+    limit: &'static str,
 }
 
 /// Probes and Prometheus are not refused: a load balancer that shares an address with clients would
 /// take the process for dead.
-const FREE: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+const PROBES: [&str; 2] = ["/healthz", "/readyz"];
 
 /// When there will be room for another open socket is for the client to know.
 const UNTIL_A_SOCKET_ENDS: Duration = Duration::from_secs(10);
@@ -86,6 +91,12 @@ const UNTIL_A_SOCKET_ENDS: Duration = Duration::from_secs(10);
 const UNTIL_AN_ANSWER_IS_READ: Duration = Duration::from_secs(1);
 
 impl Throttled {
+    /// The name of the limit, as in the settings.
+    #[must_use]
+    pub fn limit(self) -> &'static str {
+        self.limit
+    }
+
     /// Whole seconds after which it is not refused for the same reason, unless it asks for more
     /// meanwhile.
     #[must_use]
@@ -103,6 +114,8 @@ pub struct Limits {
     open: Open,
     answers: Pools,
     metrics: Arc<Metrics>,
+    /// Whether `/metrics` is ours, and free as probes are.
+    shows_metrics: bool,
 }
 
 /// What one kind of client may.
@@ -116,14 +129,16 @@ struct Rules {
     open_sockets: u32,
     conversations: Option<Rate>,
     rows: Option<Rate>,
+    denied: Option<Rate>,
     /// 0 is any size.
     answer_memory_mib: u32,
 }
 
 /// Takes the rules out of one of the two sections, whose fields have the same names.
 macro_rules! rules {
-    ($section:expr) => {
+    ($section:expr, $denied:expr) => {
         Rules {
+            denied: $denied,
             requests: $section.requests,
             messages: $section.messages,
             typing: $section.typing,
@@ -145,6 +160,7 @@ impl Rules {
             Action::Socket => self.sockets,
             Action::Conversation => self.conversations,
             Action::Row => self.rows,
+            Action::Denied => self.denied,
         }
     }
 
@@ -156,6 +172,7 @@ impl Rules {
             Action::Socket,
             Action::Conversation,
             Action::Row,
+            Action::Denied,
         ];
         self.open_sockets > 0
             || self.answer_memory_mib > 0
@@ -172,9 +189,10 @@ impl Limits {
             address,
             user,
         } = &config.limits;
-        let (address, user) = (rules!(address), rules!(user));
-        // Without an identity there are no users to limit.
+        // Without an identity there are no users to limit, and nobody shows anything.
         let users = config.auth.identity != config::Identity::None;
+        let denied = address.denied.filter(|_| users);
+        let (address, user) = (rules!(address, denied), rules!(user, None));
         let any = address.limit_anything() || users && user.limit_anything();
         any.then(|| {
             Arc::new(Limits {
@@ -184,6 +202,7 @@ impl Limits {
                 open: Open::default(),
                 answers: Pools::default(),
                 metrics,
+                shows_metrics: config.shows_metrics(),
             })
         })
     }
@@ -200,11 +219,15 @@ impl Limits {
         let peer = request.extensions().get::<Peer>().copied();
         let client = peer.and_then(|peer| peer.client(request.headers(), settings));
         let meter = Meter::new(self, client);
-        if !FREE.contains(&request.uri().path()) {
+        if !self.is_free(request.uri().path()) {
             meter.allow(Action::Request)?;
         }
         request.extensions_mut().insert(meter);
         Ok(())
+    }
+
+    fn is_free(&self, path: &str) -> bool {
+        PROBES.contains(&path) || (self.shows_metrics && path == "/metrics")
     }
 
     fn rules(&self, key: Key) -> &Rules {
@@ -221,7 +244,8 @@ impl Limits {
         let taken = self.buckets().take((key, action), rate, now);
         taken.map_err(|wait| {
             self.metrics.limited(action.label(), key.label());
-            Throttled { wait }
+            let limit = action.label();
+            Throttled { wait, limit }
         })
     }
 
@@ -235,10 +259,25 @@ impl Limits {
         match owed {
             None => Ok(()),
             Some(wait) => {
-                self.metrics.limited(Action::Row.label(), key.label());
-                Err(Throttled { wait })
+                let limit = Action::Row.label();
+                self.metrics.limited(limit, key.label());
+                Err(Throttled { wait, limit })
             }
         }
+    }
+
+    /// Refuses an address that has shown too many tokens and sessions that were not good.
+    fn may_show(&self, key: Key) -> Result<(), Throttled> {
+        let (action, now) = (Action::Denied, Instant::now());
+        let Some(rate) = self.rules(key).rate(action) else {
+            return Ok(());
+        };
+        let Some(wait) = self.buckets().spent((key, action), rate, now) else {
+            return Ok(());
+        };
+        let limit = action.label();
+        self.metrics.limited(limit, key.label());
+        Err(Throttled { wait, limit })
     }
 
     fn buckets(&self) -> MutexGuard<'_, Buckets> {
@@ -334,6 +373,17 @@ impl Meter {
         self.keys().try_for_each(|key| limits.owes_no_rows(key))
     }
 
+    /// Refuses a client whose address has shown too many tokens and sessions that were not good.
+    ///
+    /// # Errors
+    /// [`Throttled`] until it may show another.
+    pub fn may_show(&self) -> Result<(), Throttled> {
+        let Some(Counted { limits, .. }) = &self.0 else {
+            return Ok(());
+        };
+        self.keys().try_for_each(|key| limits.may_show(key))
+    }
+
     /// Counts rows that have been read for the client, more than its limit if need be.
     pub fn charge_rows(&self, rows: usize) {
         let Some(Counted { limits, .. }) = &self.0 else {
@@ -370,6 +420,7 @@ impl Meter {
             limits.metrics.limited("answer_memory", key.label());
         }
         Throttled {
+            limit: "answer_memory",
             wait: UNTIL_AN_ANSWER_IS_READ,
         }
     }
@@ -424,6 +475,7 @@ impl Seat {
         let Some(held) = limits.open.enter(key, most) else {
             limits.metrics.limited("open_sockets", key.label());
             return Err(Throttled {
+                limit: "open_sockets",
                 wait: UNTIL_A_SOCKET_ENDS,
             });
         };

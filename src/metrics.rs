@@ -26,7 +26,7 @@ use crate::clock::since_1970;
 
 pub use family::Held;
 pub use frames::Frames;
-pub use word::{Asked, EventType, FrameType, Outcome, Sender, Word};
+pub use word::{Asked, ClockStep, EventType, FrameType, Outcome, SecurityEvent, Sender, Word};
 
 /// What a metric is, for dashboards and tests.
 #[derive(Debug)]
@@ -171,12 +171,18 @@ metrics! {
     auth_admitted: Labelled<Counter> = "chatferry_auth_admitted_total" by "identity"
         of ["jwt", "django_session"];
     /// Requests and handshakes of callers who must be known and are not, by the reason: `anonymous`,
-    /// `invalid`, `expired`, `forged` (the page of another site made a browser ask), or
-    /// `unavailable` if it could not be found out.
+    /// `invalid`, `expired`, `forged` (the page of another site made a browser ask), `limited` if
+    /// their address has shown too many that were not good, or `unavailable` if it could not be found
+    /// out.
     auth_denied: Labelled<Counter> = "chatferry_auth_denied_total" by "why"
-        of ["anonymous", "invalid", "expired", "forged", "unavailable"];
+        of ["anonymous", "invalid", "expired", "forged", "limited", "unavailable"];
     /// What callers who are known may not do as who they are, by the action.
-    policy_denied: Labelled<Counter> = "chatferry_policy_denied_total" by "action";
+    policy_denied: Labelled<Counter> = "chatferry_policy_denied_total" by "action"
+        of ["see", "speak", "create", "list", "stay"];
+    /// Events of the security log, those that it only counts among them, by event: refusals of an
+    /// `identity`, by the `policy` or for the `origin`, a `limit` that was reached, sockets `closed`
+    /// with 1008, 1013 or 4401, orders to `disconnect`, `settings` read again.
+    security_events: Each<Counter, SecurityEvent> = "chatferry_security_events_total" by "event";
     /// Attempts to fetch the key set of `auth.jwt.jwks_url`, by outcome: `fetched` or `failed`.
     jwks_fetches: Labelled<Counter> = "chatferry_jwks_fetches_total" by "outcome"
         of ["fetched", "failed"];
@@ -204,6 +210,10 @@ metrics! {
     /// Rows that could not be read and were passed over by a repair; the log names them.
     rows_unreadable: Counter = "chatferry_rows_unreadable_total";
 
+    /// Times that the clock was found more than a second behind the last message's time: `held` if
+    /// messages get times just after that one until the clock has caught up, `followed` if it was
+    /// behind by more than a minute, and messages have its time again.
+    clock_steps: Each<Counter, ClockStep> = "chatferry_clock_steps_back_total" by "times";
     /// Rows written by one commit.
     commit_rows: Histogram = "chatferry_commit_rows" in ROWS;
     /// Seconds that the first row of a commit waited for it to begin.
@@ -271,10 +281,11 @@ metrics! {
     /// REST requests, `socket` for a handshake, `django` for what is Django's alone.
     gateway_seconds: Labelled<Histogram> = "chatferry_gateway_request_seconds" by "route" in SECONDS;
     /// Requests that Django did not answer, by kind: `connect`, `broken`, `late`, `busy` if
-    /// too many were under way, or `starved` if the client stopped sending; and answers that broke
-    /// off: `interrupted`, or `idle` if nothing came any more.
+    /// too many were under way, `silent` if it was not asked as it had not answered before, or
+    /// `starved` if the client stopped sending; and answers that broke off: `interrupted`, or `idle`
+    /// if nothing came any more.
     gateway_failures: Labelled<Counter> = "chatferry_gateway_failures_total" by "kind"
-        of ["connect", "broken", "late", "busy", "starved", "interrupted", "idle"];
+        of ["connect", "broken", "late", "busy", "silent", "starved", "interrupted", "idle"];
     /// WebSockets between clients and Django open now.
     gateway_ws_open: Gauge = "chatferry_gateway_ws_open";
     /// WebSockets between clients and Django that were opened.

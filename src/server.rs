@@ -28,7 +28,7 @@ use hyper::{Request, StatusCode, body::Incoming, server::conn::http1, service::s
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     sync::Semaphore,
-    time::{Instant, sleep, sleep_until, timeout_at},
+    time::{Instant, sleep, sleep_until, timeout, timeout_at},
 };
 use tracing::Instrument as _;
 
@@ -159,12 +159,29 @@ impl Server {
             match self.listener.accept().await {
                 Ok(socket) => self.start(socket),
                 Err(error) => {
-                    // Mostly out of file descriptors; those in use may be given back soon.
                     tracing::warn!(%error, "could not accept a connection");
                     self.app.metrics.error("accept");
-                    sleep(PAUSE).await;
+                    if !self.accept_one_more(&error).await {
+                        // Descriptors in use may be given back soon.
+                        sleep(PAUSE).await;
+                    }
                 }
             }
+        }
+    }
+
+    /// Accepts a connection for one answer, if the system has refused it for want of a descriptor and
+    /// one is kept back.
+    async fn accept_one_more(&self, refused: &io::Error) -> bool {
+        let Some(lent) = self.full.lend(refused) else {
+            return false;
+        };
+        match timeout(PAUSE, self.listener.accept()).await {
+            Ok(Ok(socket)) => {
+                self.full.meet_on(lent, socket);
+                true
+            }
+            _ => false,
         }
     }
 
@@ -201,8 +218,6 @@ async fn serve(app: Arc<App>, socket: Socket, place: Place, number: u64) {
         let secure = false;
         (Io::Plain(socket), Peer { address, secure })
     };
-    // With each request, where somebody wants to know.
-    let peer = (app.gateway.is_some() || app.limits.is_some()).then_some(peer);
     let stream = Stream::new(io, Some(place));
     speak(app, stream, peer, (number, first_head)).await;
 }
@@ -265,12 +280,7 @@ async fn traced(app: Arc<App>, mut request: Request<Incoming>, trace: Trace) -> 
 }
 
 /// HTTP, to the end of the connection or to its upgrade. The first head has to be there in time.
-async fn speak(
-    app: Arc<App>,
-    stream: Stream,
-    peer: Option<Peer>,
-    (number, first_head): (u64, Instant),
-) {
+async fn speak(app: Arc<App>, stream: Stream, peer: Peer, (number, first_head): (u64, Instant)) {
     // Requests read so far.
     let asked = Arc::new(AtomicU64::new(0));
     let drain = app.drain.clone();
@@ -278,9 +288,7 @@ async fn speak(
     let service = {
         let asked = Arc::clone(&asked);
         service_fn(move |mut request: Request<Incoming>| {
-            if let Some(peer) = peer {
-                request.extensions_mut().insert(peer);
-            }
+            request.extensions_mut().insert(peer);
             let id = RequestId::new(number, asked.fetch_add(1, Ordering::Relaxed) + 1);
             answer(Arc::clone(&app), request, id)
         })

@@ -1,12 +1,14 @@
 //! The log: events as text or JSON lines on standard error, as `log.format` and `log.level` ask.
 //!
 //! What is logged is for the code that logs it; [`request`] tells which request a line is about, and
-//! [`floods`] keeps one fault from filling the log. The subscriber is `tracing`'s own global, the
-//! only one there is: whoever embeds the server may have set another, which then stays. [`trace`] is
-//! beside it: spans, where somebody collects them.
+//! [`floods`] keeps one fault from filling the log; [`security`] is the log of what was refused. The
+//! subscriber is `tracing`'s own global, the only one there is: whoever embeds the server may have set
+//! another, which then stays. [`trace`] is beside it: spans, where somebody collects them.
 
+mod fields;
 mod floods;
 pub mod request;
+pub mod security;
 pub mod trace;
 
 use std::io::{IsTerminal, stderr};
@@ -14,8 +16,10 @@ use std::panic;
 
 use tracing::Subscriber;
 use tracing_subscriber::Layer as _;
+use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::debug_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::Registry;
 use tracing_subscriber::reload;
@@ -79,7 +83,10 @@ where
 {
     let lines = tracing_subscriber::fmt::layer().with_writer(writer);
     let lines = match log.format {
-        Format::Text => lines.with_ansi(colours).boxed(),
+        Format::Text => lines
+            .with_ansi(colours)
+            .fmt_fields(debug_fn(fields::write).delimited(" "))
+            .boxed(),
         Format::Json => lines
             .json()
             .flatten_event(true)
@@ -104,6 +111,7 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
+    use crate::store::StoreError;
 
     /// A place to write that can be read afterwards.
     #[derive(Clone, Default)]
@@ -161,6 +169,25 @@ mod tests {
             lines[1].ends_with("ERROR chatferry::store: lost code=5"),
             "{lines:?}"
         );
+    }
+
+    #[test]
+    fn what_was_quoted_cannot_begin_a_line_in_any_format_and_at_any_level() {
+        let forged = "x\r\n2026-11-29T00:00:00Z ERROR chatferry: \u{1b}[2Jforged\u{2028}end";
+        let quote = |_: &Logging| {
+            let _within = tracing::error_span!("request", quoted = %forged).entered();
+            tracing::error!("{forged}");
+            tracing::warn!(%forged, "a");
+            tracing::info!(forged = ?Some(forged), "b");
+            tracing::debug!("the token is not good: {forged}");
+            tracing::trace!(error = %StoreError::Unavailable(forged.into()), "c");
+        };
+        for format in ["text", "json"] {
+            let lines = lines_of(&[("log.format", format), ("log.level", "trace")], quote);
+            assert_eq!(lines.len(), 5, "{lines:?}");
+            let is_plain = |line: &String| !line.chars().any(char::is_control);
+            assert!(lines.iter().all(is_plain), "{lines:?}");
+        }
     }
 
     #[test]

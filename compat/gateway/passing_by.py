@@ -58,7 +58,8 @@ SERVERS = {
     ),
 }  # fmt: skip
 WITHOUT_SOCKETS = ("gunicorn", "granian-wsgi")
-PLACES = ("nothing", "nginx-in-front", "haproxy-in-front", "nginx-between")
+#: `two-behind` is HAProxy between, which asks two servers by turns: the one of the trial, and another kind.
+PLACES = ("nothing", "nginx-in-front", "haproxy-in-front", "nginx-between", "haproxy-between", "two-behind")
 
 NGINX = """
 worker_processes 1; daemon off; pid {directory}/nginx.pid; error_log {directory}/error.log;
@@ -90,10 +91,12 @@ defaults
 frontend chat
     bind 127.0.0.1:{port}
     option accept-invalid-http-request
-    default_backend chatferry
-backend chatferry
+    default_backend next
+backend next
+    balance roundrobin
     option forwardfor
-    server chatferry 127.0.0.1:{to}
+    option accept-invalid-http-response
+{servers}
 """
 
 
@@ -198,16 +201,18 @@ class Trial:
                 time.sleep(0.1)
         raise Unfit(f"{name} does not start:\n{(self.directory / f'{name}.log').read_text()[-2000:]}")
 
-    def start_django(self):
-        port = free_port()
-        command = [part.format(port=port) for part in SERVERS[self.server]]
-        return self.start(self.server, [sys.executable, "-m", *command], port, WATCH_FILE=str(self.marks))
+    def start_django(self, server=None):
+        port, server = free_port(), server or self.server
+        command = [part.format(port=port) for part in SERVERS[server]]
+        return self.start(f"{server}-{port}", [sys.executable, "-m", *command], port, WATCH_FILE=str(self.marks))
 
     def start_chatferry(self, upstream, percent, trusting):
         port = free_port()
         settings = {
             "server.bind": f"127.0.0.1:{port}",
             "server.trusted_proxies": "127.0.0.1" if trusting else "",
+            # Those of other places and shares have the same SQLite file.
+            "server.reuse_port": "true",
             "gateway.upstream": f"http://127.0.0.1:{upstream}",
             "gateway.rollout_percent": percent,
             "auth.identity": "jwt",
@@ -223,19 +228,27 @@ class Trial:
         given = [f"--set={name}={value}" for name, value in settings.items() if value != ""]
         return self.start(f"chatferry-{percent}-{port}", [str(self.binary), "serve", *given], port)
 
-    def start_proxy(self, name, to, path=""):
-        port, kind = free_port(), name.partition("-")[0]
+    def start_proxy(self, name, *to, path=""):
+        port, kind = free_port(), "nginx" if name.startswith("nginx") else "haproxy"
         home = self.directory / f"{name}-{port}"
         home.mkdir()
         config = home / "config"
         text = NGINX if kind == "nginx" else HAPROXY
-        config.write_text(text.format(directory=home, port=port, to=to, path=path))
+        servers = "\n".join(f"    server s{number} 127.0.0.1:{it}" for number, it in enumerate(to))
+        config.write_text(text.format(directory=home, port=port, to=to[0], path=path, servers=servers))
         command = [program("nginx"), "-p", str(home), "-e", str(home / "error.log"), "-c", str(config)]
         return self.start(f"{name}-{port}", command if kind == "nginx" else [program("haproxy"), "-db", "-f", str(config)], port)
 
     def front(self, place, percent):
         """The port that clients speak to."""
-        upstream = self.start_proxy(place, self.django, "/") if place == "nginx-between" else self.django
+        upstream = self.django
+        if place == "nginx-between":
+            upstream = self.start_proxy(place, self.django, path="/")
+        elif place == "haproxy-between":
+            upstream = self.start_proxy(place, self.django)
+        elif place == "two-behind":
+            other = "uvicorn" if self.server == "daphne" else "daphne"
+            upstream = self.start_proxy(place, self.django, self.start_django(other))
         in_front = place.endswith("in-front")
         chatferry = self.start_chatferry(upstream, percent, in_front)
         return self.start_proxy(place, chatferry) if in_front else chatferry
@@ -351,9 +364,10 @@ async def tried(trial, place, percent, short):
 
 
 def check_installed(options):
-    kinds = {place.partition("-")[0] for place in options.places if place != "nothing"}
+    kinds = {"nginx" if place.startswith("nginx") else "haproxy" for place in options.places if place != "nothing"}
     missing = [kind for kind in kinds if not program(kind)]
-    missing += [name for name in (SERVERS[it][0] for it in options.servers) if not importlib.util.find_spec(name)]
+    behind = {*options.servers, *(("daphne", "uvicorn") if "two-behind" in options.places else ())}
+    missing += [name for name in (SERVERS[it][0] for it in behind) if not importlib.util.find_spec(name)]
     if missing:
         raise Missing(f"not installed: {', '.join(sorted(set(missing)))}")
 

@@ -13,7 +13,10 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{SetupError, identity::Identity};
+use super::{
+    SetupError,
+    identity::{Denied, Identity},
+};
 use crate::{
     clock::since_1970,
     config::{self, Config, Secret, SessionEngine},
@@ -21,6 +24,7 @@ use crate::{
         pystr::str_of,
         signing::{self, COOKIE_SESSION, DATABASE_SESSION},
     },
+    limits::{Action, Meter},
     store::{Store, StoreError, UserRow, bare},
     value::{Text, Value},
 };
@@ -30,8 +34,16 @@ pub struct Sessions {
     settings: config::DjangoSession,
     /// `SECRET_KEY` first, then its fallbacks.
     keys: Vec<Secret>,
-    /// By the hash of the cookie, so that no cookie is kept. Held for moments only.
-    seen: Mutex<HashMap<[u8; 32], Seen>>,
+    /// Held for moments only.
+    seen: Mutex<Memory>,
+}
+
+/// What cookies led to, by their hash, so that none is kept. Cookies that anybody can make up do not
+/// push out the sessions of users.
+#[derive(Default)]
+struct Memory {
+    known: HashMap<[u8; 32], Seen>,
+    others: HashMap<[u8; 32], Seen>,
 }
 
 /// What a session's cookie led to.
@@ -98,17 +110,28 @@ impl Sessions {
         &self.settings.cookie
     }
 
-    /// What the value of the cookie leads to; at most `auth.django_session.cache_s` old.
+    /// What the value of the cookie leads to; at most `auth.django_session.cache_s` old. The meter
+    /// counts a cookie that is looked up and is no session's.
     ///
     /// # Errors
-    /// When the store cannot tell.
-    pub async fn find(&self, store: &dyn Store, cookie: &str) -> Result<Found, StoreError> {
+    /// When the store cannot tell, or the client may not have it asked.
+    pub async fn find(
+        &self,
+        store: &dyn Store,
+        cookie: &str,
+        meter: &Meter,
+    ) -> Result<Found, Denied> {
         let place = Sha256::digest(cookie).into();
         if let Some(found) = self.remembered(&place) {
             return Ok(found);
         }
-        let found = self.look_up(store, cookie).await?;
+        meter.may_show().map_err(Denied::Limited)?;
+        let found = self.look_up(store, cookie).await;
+        let found = found.map_err(|error| Denied::Unavailable(error.to_string()))?;
         self.remember(place, found.clone());
+        if found == Found::Nothing {
+            meter.allow(Action::Denied).map_err(Denied::Limited)?;
+        }
         Ok(found)
     }
 
@@ -158,7 +181,7 @@ impl Sessions {
     /// Forgets what is remembered of the sessions of a user.
     pub fn forget(&self, user: &str) {
         let is_users = |seen: &Seen| matches!(&seen.found, Found::Known(it) if *it.user == *user);
-        self.seen().retain(|_, seen| !is_users(seen));
+        self.seen().known.retain(|_, seen| !is_users(seen));
     }
 
     /// Whether the tables that sessions and users are read from are there.
@@ -244,13 +267,13 @@ impl Sessions {
         self.keys.iter().map(Secret::expose)
     }
 
-    fn seen(&self) -> MutexGuard<'_, HashMap<[u8; 32], Seen>> {
+    fn seen(&self) -> MutexGuard<'_, Memory> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn remembered(&self, place: &[u8; 32]) -> Option<Found> {
         let seen = self.seen();
-        let Seen { at, found } = seen.get(place)?;
+        let Seen { at, found } = seen.known.get(place).or_else(|| seen.others.get(place))?;
         let is_over = matches!(found, Found::Known(known) if known.until <= since_1970().as_secs());
         (at.elapsed() < self.patience() && !is_over).then(|| found.clone())
     }
@@ -259,7 +282,13 @@ impl Sessions {
         if self.settings.cache_s == 0 {
             return;
         }
-        let mut seen = self.seen();
+        let mut memory = self.seen();
+        let Memory { known, others } = &mut *memory;
+        let (seen, before) = match found {
+            Found::Known(_) => (known, others),
+            Found::Nothing | Found::Anonymous => (others, known),
+        };
+        before.remove(&place);
         if seen.len() >= self.settings.cache_size {
             seen.retain(|_, seen| seen.at.elapsed() < self.patience());
         }

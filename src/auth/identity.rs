@@ -13,6 +13,9 @@ use crate::{
     clock::since_1970,
     config::Origin,
     django::{cookies, header::meta_value},
+    limits::Throttled,
+    metrics::SecurityEvent,
+    telemetry::security::Refused,
 };
 
 /// The subprotocol that says that the next one is a token.
@@ -59,6 +62,9 @@ pub enum Denied {
     /// Somebody else's page may have made the browser ask; the text is Django's.
     #[error("{0}")]
     Forged(String),
+    /// Too many that were not good came from the address.
+    #[error("the address has shown too much that is not good: {0}")]
+    Limited(Throttled),
     /// The store or the key set cannot be asked now.
     #[error("who is asking cannot be found out: {0}")]
     Unavailable(String),
@@ -73,8 +79,25 @@ impl Denied {
             Denied::BadToken(_) => "invalid",
             Denied::ExpiredToken => "expired",
             Denied::Forged(_) => "forged",
+            Denied::Limited(_) => "limited",
             Denied::Unavailable(_) => "unavailable",
         }
+    }
+
+    /// What the security log says of it; nothing of a fault of ours.
+    #[must_use]
+    pub fn refused(&self) -> Option<Refused> {
+        let event = match self {
+            Denied::Forged(_) => SecurityEvent::Origin,
+            Denied::Limited(_) => SecurityEvent::Limit,
+            Denied::Unavailable(_) => return None,
+            _ => SecurityEvent::Identity,
+        };
+        let reason = match self {
+            Denied::Limited(throttled) => throttled.limit(),
+            denied => denied.label(),
+        };
+        Some(Refused::new(event, reason))
     }
 
     /// The `WWW-Authenticate` header that goes with a 401 (RFC 6750 section 3); without one the
@@ -87,7 +110,9 @@ impl Denied {
             Denied::ExpiredToken => {
                 "Bearer realm=\"api\", error=\"invalid_token\", error_description=\"expired\""
             }
-            Denied::NoSession | Denied::Forged(_) | Denied::Unavailable(_) => return None,
+            Denied::NoSession | Denied::Forged(_) | Denied::Limited(_) | Denied::Unavailable(_) => {
+                return None;
+            }
         };
         Some(HeaderValue::from_static(text))
     }

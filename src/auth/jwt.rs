@@ -20,7 +20,7 @@ use super::{
 use crate::{
     chat::USER_ID_MAX,
     clock::since_1970,
-    config::{self, Algorithm as Listed, Config},
+    config::{self, Algorithm as Listed, Config, Secret},
     layer::{LayerError, redis},
     metrics::Metrics,
     tls,
@@ -87,6 +87,9 @@ impl Jwt {
         };
         if let Some(odd) = algorithms.iter().find(|algorithm| !fits(algorithm)) {
             return Err(SetupError::OddAlgorithm(format!("{odd:?}")));
+        }
+        if let Some(secret) = &settings.secret {
+            long_enough(secret, &algorithms)?;
         }
         Ok(Jwt {
             validation: validation(settings),
@@ -230,6 +233,24 @@ impl Jwt {
         let asked = self.revoked(&["chatferry-check"]).await;
         asked.map_err(|error| SetupError::Revoked(error.to_string()))?;
         Ok(())
+    }
+}
+
+/// Checks that a secret has as many bytes as the hash of each algorithm (RFC 7518, 3.2).
+fn long_enough(secret: &Secret, algorithms: &[Algorithm]) -> Result<(), SetupError> {
+    let have = secret.expose().len();
+    let least = |algorithm: &Algorithm| match algorithm {
+        Algorithm::HS384 => 48,
+        Algorithm::HS512 => 64,
+        _ => 32,
+    };
+    match algorithms.iter().max_by_key(|it| least(it)) {
+        Some(algorithm) if have < least(algorithm) => Err(SetupError::ShortSecret {
+            have,
+            algorithm: format!("{algorithm:?}"),
+            least: least(algorithm),
+        }),
+        _ => Ok(()),
     }
 }
 

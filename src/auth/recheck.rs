@@ -123,12 +123,14 @@ impl Auth {
 
     /// Does as an order says, whether it came from another process or from Django. What is
     /// remembered of the user's sessions is forgotten: they are looked up when the user comes back.
-    pub fn disconnect(&self, order: &Disconnect) {
+    /// Returns the number of sockets.
+    pub fn disconnect(&self, order: &Disconnect) -> usize {
         if let (Some(sessions), Some(user)) = (self.sessions(), &order.user) {
             sessions.forget(user);
         }
         let sockets = self.sockets.disconnect(order);
         let Disconnect { user, conversation } = order;
         tracing::info!(user, ?conversation, sockets, "disconnected by an order");
+        sockets
     }
 }

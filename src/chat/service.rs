@@ -40,6 +40,9 @@ pub enum ChatError {
     NoConversation,
     #[error("no such message")]
     NoMessage,
+    /// The caller may not know of it: answered as if it were not there.
+    #[error("it is somebody else's")]
+    Hidden(Of),
     /// The caller may not speak for this user.
     #[error("you can send, mark and type as yourself only")]
     NotYou,
@@ -101,24 +104,20 @@ impl Chat {
     /// case that is about one comes after this.
     ///
     /// # Errors
-    /// What a thing that is not there leads to: [`ChatError::NoConversation`] or
+    /// [`ChatError::Hidden`], or for a thing that is not there [`ChatError::NoConversation`] or
     /// [`ChatError::NoMessage`].
     pub async fn admit(&self, caller: &Caller, of: Of) -> Result<(), ChatError> {
         if *caller == Caller::Anybody {
             return Ok(());
         }
-        let participants = self.store.participants(of).await?;
-        let takes_part = participants.as_ref().is_some_and(|[one, two]| {
-            let takes_part = caller.takes_part([one, two]);
-            if !takes_part {
+        match (self.store.participants(of).await?, of) {
+            (Some([one, two]), _) if caller.takes_part([&one, &two]) => Ok(()),
+            (Some(_), _) => {
                 self.metrics.policy_denied("see");
+                Err(ChatError::Hidden(of))
             }
-            takes_part
-        });
-        match of {
-            _ if takes_part => Ok(()),
-            Of::Conversation(_) => Err(ChatError::NoConversation),
-            Of::Message(_) => Err(ChatError::NoMessage),
+            (None, Of::Conversation(_)) => Err(ChatError::NoConversation),
+            (None, Of::Message(_)) => Err(ChatError::NoMessage),
         }
     }
 

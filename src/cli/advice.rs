@@ -3,6 +3,7 @@
 
 use std::fmt::Display;
 use std::io;
+use std::path::Path;
 
 use crate::app::StartError;
 use crate::config::{Bind, Config, Database};
@@ -73,6 +74,19 @@ pub(super) fn layer(error: &LayerError, config: &Config) -> String {
     told(
         error,
         &format!("start Redis, or correct address and password in {hosts}"),
+    )
+}
+
+/// Another process serves the SQLite file, and the two would not hear each other.
+pub(super) fn shared(file: &Path, lock: &Path) -> String {
+    told(
+        &format!(
+            "another Chatferry serves {} (it holds {}): sockets there and sockets here would not hear \
+             each other",
+            file.display(),
+            lock.display()
+        ),
+        "stop that process, or set layer.backend = redis in both",
     )
 }
 

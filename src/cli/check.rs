@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::advice;
+use super::{advice, caution};
 use crate::auth;
 use crate::config::{Config, Loaded, Policy};
 use crate::gateway;
@@ -15,6 +15,8 @@ use crate::tls::Tls;
 
 /// Prints every finding. Warnings are errors here: a setting without effect is not what was meant.
 pub(super) async fn check(loaded: Loaded) -> ExitCode {
+    // First, as a look at the database may make files beside it.
+    let mut warnings = caution::of(&loaded);
     let mut findings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
     findings.extend(loaded.refusals().iter().map(ToString::to_string));
     let tls = Tls::of(&loaded.config.server.tls);
@@ -29,8 +31,7 @@ pub(super) async fn check(loaded: Loaded) -> ExitCode {
     findings.extend(callers.err().map(|error| error.to_string()));
     let tracer = Tracer::open(&loaded.config.trace, &Arc::new(Metrics::new()));
     findings.extend(tracer.err().map(|error| error.to_string()));
-    // Warnings only: neither is a reason not to start.
-    let mut warnings: Vec<String> = Vec::new();
+    // Warnings only: none is a reason not to start.
     warnings.extend(gateway::probe::warning(&loaded.config).await);
     warnings.extend(collation(&loaded.config).await);
     for warning in &warnings {

@@ -22,10 +22,11 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::advice;
 use crate::app::{App, StartError};
-use crate::config::{Bind, Config, Database, Effective, Format, Loaded, Refusal};
+use crate::config::{Backend, Bind, Config, Database, Effective, Format, Loaded, Refusal};
 use crate::server::{Ended, Listener, Server, scrape, waiting};
 use crate::shutdown::Over;
 use crate::store::StoreError;
+use crate::store::sqlite::sole::{self, Sole};
 use crate::telemetry::Logging;
 use crate::tls::Tls;
 
@@ -55,6 +56,10 @@ pub(super) async fn serve<E: Display + 'static>(
     // Caught from before anybody can know that there is something to stop.
     let mut signals = Signals::catch();
     let hangup = signal(SignalKind::hangup());
+    let file = match take_file(&config) {
+        Ok(file) => file,
+        Err(code) => return code,
+    };
     let started = tokio::select! {
         started = start(&config) => started,
         () = next(&mut signals) => {
@@ -94,7 +99,39 @@ pub(super) async fn serve<E: Display + 'static>(
     for task in tasks {
         task.abort();
     }
-    end(&app, ended).await
+    let code = end(&app, ended).await;
+    // The next process may have the database.
+    drop(file);
+    code
+}
+
+/// Takes the SQLite file for this process, unless it may be shared: two processes that do not hear
+/// each other would each have half of the sockets. With `server.reuse_port` that is wanted for a
+/// moment, from one version to the next.
+fn take_file(config: &Config) -> Result<Option<Sole>, ExitCode> {
+    let Some(file) = config.store.url.sqlite_file() else {
+        return Ok(None);
+    };
+    let hears_others = config.layer.backend != Backend::Memory;
+    match sole::lock(file, hears_others) {
+        Ok(Sole::No(lock)) if !config.server.reuse_port => {
+            Err(super::failed(&advice::shared(file, &lock)))
+        }
+        Ok(sole) => {
+            if let Sole::No(_) = sole {
+                tracing::warn!(
+                    "another process serves the same SQLite file: until it has ended, sockets there \
+                     and sockets here do not hear each other"
+                );
+            }
+            Ok(Some(sole))
+        }
+        // A directory that is not there is reported by the database.
+        Err(error) => {
+            tracing::debug!(%error, "whether other processes serve this SQLite file is not known");
+            Ok(None)
+        }
+    }
 }
 
 /// Prints where clients find the server. A reader that has gone does not keep it from serving.
@@ -218,6 +255,7 @@ async fn keep_up(app: Arc<App>, log: Option<Logging>) {
     loop {
         sleep(UPKEEP).await;
         app.metrics.upkeep();
+        app.audit.upkeep();
         if let Some(log) = &log {
             log.upkeep();
         }
@@ -227,6 +265,7 @@ async fn keep_up(app: Arc<App>, log: Option<Logging>) {
 /// Lets go of everything, and tells how it went.
 async fn end(app: &App, ended: Ended) -> ExitCode {
     app.layer.close().await;
+    app.audit.flush();
     let written = timeout(LAST_WRITES, app.store.close()).await;
     if let Some(tracer) = &app.tracer {
         let left = app.drain.left();

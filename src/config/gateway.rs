@@ -40,6 +40,15 @@ settings! {
         /// Requests that Django is asked at once, until their answers end; open sockets are not
         /// among them. More wait for `gateway.connect_timeout_s` and then get a 503.
         max_requests: usize = 1000 in 1..=1_000_000,
+        /// Requests that wait for one of those to end; one more gets a 503 at once.
+        max_waiting: usize = 1000 in 0..=1_000_000,
+        /// Requests one after the other on which Django hangs (no connection within
+        /// `gateway.connect_timeout_s`, or no answer within `gateway.response_timeout_s`), after which
+        /// it is not asked for `gateway.breaker_s`: clients get a 503 with `Retry-After` at once. Then
+        /// one request at a time tries it. 0: it is always asked.
+        breaker_failures: u32 = 20 in 0..=1_000_000,
+        /// Seconds without a request after `gateway.breaker_failures`.
+        breaker_s: u64 = 5 in 1..=3600,
         /// Seconds to connect to Django; past them the client gets a 502.
         connect_timeout_s: u64 = 5 in 1..=300,
         /// Seconds from the last byte of a request to the head of Django's answer; past them the

@@ -41,6 +41,10 @@ settings! {
         /// Rows of conversations and messages read for answers by REST and for histories of sockets.
         /// One request may read more; later ones get a 429 until that is made up for.
         rows: Option<Rate> = "",
+        /// Tokens and session cookies that were shown and are not good. Past it others of the address
+        /// that are not known yet get a 429 instead of a look at the database; those of users who are
+        /// logged in and were seen lately are let in. It holds with an `auth.identity`.
+        denied: Option<Rate> = "300/min",
         /// MiB of answers that have been made and not been read, together; one more gets a 429, one
         /// under way waits. 0 for any number, within `server.answer_memory_mib`.
         answer_memory_mib: u32 = 0 in 0..=1_000_000,

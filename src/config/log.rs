@@ -13,7 +13,8 @@ settings! {
         /// `text` for people, `json` for machines: one object a line.
         format: Format = "text",
         /// `off`, `error`, `warn`, `info`, `debug` or `trace`; parts may have their own, as
-        /// `info,chatferry::ws=debug`.
+        /// `info,chatferry::ws=debug`. The security log is written at any level, unless its own part
+        /// says otherwise: `chatferry::security=off`.
         level: Level = "info",
     }
 }
@@ -52,14 +53,28 @@ impl TryFrom<String> for Level {
             Some((target, level)) => !target.is_empty() && is_level(level),
             None => is_level(part),
         });
-        match text.parse() {
-            Ok(targets) if known => Ok(Self { text, targets }),
+        match text.parse::<Targets>() {
+            Ok(targets) if known => Ok(Self {
+                text,
+                targets: with_security(targets),
+            }),
             _ => Err(
                 "`off`, `error`, `warn`, `info`, `debug` or `trace`, or a list as \
                       `info,chatferry::ws=debug`",
             ),
         }
     }
+}
+
+/// The target of the security log.
+pub const SECURITY: &str = "chatferry::security";
+
+/// The same, and the security log at `info` if nothing else is said of it.
+fn with_security(targets: Targets) -> Targets {
+    if targets.iter().any(|(target, _)| target == SECURITY) {
+        return targets;
+    }
+    targets.with_target(SECURITY, LevelFilter::INFO)
 }
 
 impl fmt::Display for Level {
@@ -81,6 +96,20 @@ mod tests {
         assert!(targets.would_enable("chatferry::ws::reader", &Severity::DEBUG));
         assert!(!targets.would_enable("chatferry::store", &Severity::DEBUG));
         assert!(targets.would_enable("chatferry::store", &Severity::INFO));
+    }
+
+    #[test]
+    fn the_security_log_is_on_unless_its_own_part_says_otherwise() {
+        let is_on = |text: &str| {
+            let level = Level::try_from(text.to_owned()).unwrap();
+            level
+                .targets()
+                .would_enable("chatferry::security", &Severity::INFO)
+        };
+        for text in ["off", "error", "info", "error,chatferry=warn"] {
+            assert!(is_on(text), "{text}");
+        }
+        assert!(!is_on("info,chatferry::security=off"));
     }
 
     #[test]

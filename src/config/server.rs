@@ -6,7 +6,11 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::{Loaded, Network, Tls, declare::settings, replace_default};
+use super::{
+    Loaded, Network, Tls,
+    declare::{choice, settings},
+    replace_default,
+};
 
 /// Seconds of the drain that somebody at a terminal waits for.
 const ON_TERMINAL_S: u64 = 2;
@@ -19,10 +23,14 @@ settings! {
         /// an `auth.identity`, or `auth.allow_anonymous = true`.
         bind: Bind = "127.0.0.1:8000",
         /// Let several processes listen on the same port (`SO_REUSEPORT`): the system spreads new
-        /// connections over them, so that a new version can start before the old one drains.
+        /// connections over them, so that a new version can start before the old one drains. Without
+        /// it a second process does not start on the SQLite file of another, unless both have a layer
+        /// of Redis: their sockets would not hear each other.
         reuse_port: bool = false,
         /// Connections open at once; one more gets a 503 and is counted. What asks for `/healthz`,
-        /// `/readyz` or `/metrics` is answered all the same: the process is well, and full.
+        /// `/readyz` or `/metrics` is answered all the same: the process is well, and full. Lowered at
+        /// start to what fits into the limit of open files, of which one that is passed on to Django
+        /// takes two.
         max_connections: usize = 100000 in 1..=10_000_000,
         /// Seconds from accepting a connection to the end of its request head, the TLS handshake
         /// included; then it is closed.
@@ -47,8 +55,21 @@ settings! {
         /// Connections from `trusted_proxies`, and those of a Unix socket, begin with a header of
         /// the PROXY protocol, version 1 or 2. One without it is closed.
         proxy_protocol: bool = false,
+        /// Whether `/docs` and `/openapi.json` are served: `yes`, `no`, or `auto` for only while
+        /// `auth.identity` is `none`. `chatferry openapi` prints the document at any time.
+        docs: Shown = "auto",
     }
     with { tls: Tls }
+}
+
+choice! {
+    /// Whether clients are shown something of the server that is not of the chat.
+    pub enum Shown {
+        /// Only while `auth.identity` is `none`.
+        Auto = "auto",
+        Yes = "yes",
+        No = "no",
+    }
 }
 
 impl Server {

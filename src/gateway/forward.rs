@@ -31,7 +31,7 @@ use crate::{
     limits::{Meter, Seat, Throttled},
     server::Peer,
     telemetry::{
-        request::ACCESS,
+        request::{ACCESS, Trail},
         trace::{self, Trace},
     },
     value::Value,
@@ -45,7 +45,9 @@ pub async fn forward(
     gateway: &Arc<Gateway>,
     mut request: Request<Outgoing>,
     admission: Admission,
+    trail: &Trail,
 ) -> Response {
+    let user = admission.user.clone();
     let began = Instant::now();
     let question = gateway.question(app, &request);
     let route = label(app, &request);
@@ -54,7 +56,7 @@ pub async fn forward(
     let headers = request.headers_mut();
     let call = trace.and_then(|trace| trace.pass_on(method.as_str(), headers));
     let answer = if handshake::wants_upgrade(request.headers()) {
-        upgrade(app, gateway, request, admission).await
+        upgrade(app, gateway, request, admission, trail).await
     } else {
         relay(gateway, request).await
     };
@@ -77,7 +79,17 @@ pub async fn forward(
     drop(call);
     let (status, took) = (response.status().as_u16(), began.elapsed());
     app.metrics.gateway_request(route, status, took);
-    tracing::debug!(target: ACCESS, route = "django", status, ?took, "answered");
+    tracing::debug!(
+        target: ACCESS,
+        %method,
+        route = "django",
+        status,
+        ?took,
+        client = trail.client.map(display),
+        user = user.as_deref(),
+        path = &*trail.path(),
+        "answered"
+    );
     Question::ask(question, app);
     response
 }
@@ -113,16 +125,23 @@ async fn upgrade(
     gateway: &Arc<Gateway>,
     mut request: Request<Outgoing>,
     admission: Admission,
+    trail: &Trail,
 ) -> Result<Response, Failure> {
     if !may_open(app) {
         return Ok(ws::upgrade::retry_later());
     }
     let seat = match seat(&request, &admission) {
         Ok(seat) => seat,
-        Err(throttled) => return Ok(ws::upgrade::throttled(throttled)),
+        Err(throttled) => {
+            let mut refused = reply::limited(throttled);
+            refused.user.clone_from(&admission.user);
+            let mut response = ws::upgrade::throttled(throttled);
+            response.extensions_mut().insert(refused);
+            return Ok(response);
+        }
     };
     let client = hyper::upgrade::on(&mut request);
-    let tunnel = Tunnel::of(app, gateway, &request, seat, &admission);
+    let tunnel = Tunnel::of(app, gateway, &request, seat, &admission, trail.client);
     let mut request = outgoing(gateway, request);
     request.extensions_mut().remove::<OnUpgrade>();
     let asked = request.headers_mut();
@@ -198,8 +217,8 @@ fn refuse(failure: &Failure) -> Response {
     let (status, text) = failure.answer();
     let body = Value::Map(vec![("detail".into(), text.into())]);
     let mut response = reply::json(status, &body);
-    if matches!(failure, Failure::Busy) {
-        response.headers_mut().insert(RETRY_AFTER, 1.into());
+    if let Some(seconds) = failure.retry_after_s() {
+        response.headers_mut().insert(RETRY_AFTER, seconds.into());
     }
     // What is left of the request's body would be taken for the next request.
     reply::close(&mut response);

@@ -23,6 +23,7 @@ use crate::{
     http::{Response, extract, middleware, router::Resource},
     limits::{Action, Meter},
     store::{Lookup, Of},
+    telemetry::request::Trail,
     ws,
 };
 
@@ -44,24 +45,28 @@ pub async fn pass_on(
     gateway: &Arc<Gateway>,
     request: Request<Incoming>,
     condition: Condition,
+    trail: &Trail,
 ) -> Result<Response, Refused> {
     let admission = match condition {
         Condition::None => Some(Admission::default()),
         Condition::Known => known(app, &request).await,
         Condition::Socket(id) => socket(app, &request, Of::Conversation(id)).await,
-        Condition::Api(resource) => return api(app, gateway, request, resource).await,
+        Condition::Api(resource) => return api(app, gateway, request, resource, trail).await,
     };
     match admission {
         Some(admission) => {
-            Ok(forward(app, gateway, request.map(Outgoing::streaming), admission).await)
+            let request = request.map(Outgoing::streaming);
+            Ok(forward(app, gateway, request, admission, trail).await)
         }
         None => Err(Refused::Unread(request)),
     }
 }
 
 async fn known(app: &App, request: &Request<Incoming>) -> Option<Admission> {
-    let admission = app.auth.admit(&Credentials::of(request)).await.ok()?;
-    is_within_limits(&Meter::of(request), &admission).then_some(admission)
+    let meter = Meter::of(request);
+    let admission = app.auth.admit(&Credentials::of(request), &meter).await;
+    let admission = admission.ok()?;
+    is_within_limits(&meter, &admission).then_some(admission)
 }
 
 /// The limits of the user are asked when the socket takes its seat.
@@ -71,7 +76,7 @@ async fn socket(app: &App, request: &Request<Incoming>, of: Of) -> Option<Admiss
     }
     let admission = app
         .auth
-        .admit_socket(&Credentials::of(request))
+        .admit_socket(&Credentials::of(request), &Meter::of(request))
         .await
         .ok()?;
     app.chat.admit(&admission.caller, of).await.ok()?;
@@ -85,6 +90,7 @@ async fn api(
     gateway: &Arc<Gateway>,
     request: Request<Incoming>,
     resource: Resource,
+    trail: &Trail,
 ) -> Result<Response, Refused> {
     let (mut head, body) = request.into_parts();
     head.headers.remove(UPGRADE);
@@ -93,7 +99,7 @@ async fn api(
     match admit(app, &whole, &resource).await {
         Some(admission) => {
             let request = Request::from_parts(head, Outgoing::Whole(whole.body.clone()));
-            Ok(forward(app, gateway, request, admission).await)
+            Ok(forward(app, gateway, request, admission, trail).await)
         }
         None => Err(Refused::Read(head.method, Ok(whole))),
     }

@@ -32,6 +32,9 @@ pub async fn warning(config: &Config) -> Option<String> {
     );
     let limits = Limits {
         requests: 1,
+        waiting: 0,
+        hangs: 0,
+        pause: PATIENCE,
         connect: PATIENCE,
         response: PATIENCE,
         idle: PATIENCE,

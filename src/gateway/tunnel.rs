@@ -3,6 +3,7 @@
 
 use std::{
     io,
+    net::IpAddr,
     pin::Pin,
     sync::Arc,
     time::{Duration, Instant},
@@ -31,8 +32,10 @@ use crate::{
     django::urls::decode_path,
     http::router,
     limits::Seat,
+    metrics::SecurityEvent,
     server::Stream,
     shutdown::Turn,
+    telemetry::security::{Finding, Place},
     ws::{session::Reason, writer::close_frame},
 };
 
@@ -59,6 +62,8 @@ pub struct Tunnel {
     until: Option<Instant>,
     /// Says when the rights of a chat socket end before that.
     registration: Option<Registration>,
+    /// The address of the client, for the security log.
+    peer: Option<IpAddr>,
     /// Held to the end.
     seat: Seat,
 }
@@ -90,6 +95,7 @@ impl Tunnel {
         request: &Request<Outgoing>,
         seat: Seat,
         admission: &Admission,
+        peer: Option<IpAddr>,
     ) -> Self {
         let conversation = router::socket(&decode_path(request.uri().path()), &app.config);
         Tunnel {
@@ -100,6 +106,7 @@ impl Tunnel {
             drain: app.drain.subscribe(),
             until: admission.until,
             registration: conversation.map(|id| app.auth.register(id, admission)),
+            peer,
             seat,
         }
     }
@@ -135,10 +142,15 @@ impl Tunnel {
         };
         let (mut upstream_write, mut client_write) = (upstream_write, client_write);
         let watcher = self.watcher;
-        let leave = leave(self.app, &self.gateway, self.conversation, self.drain);
         let (until, socket) = (self.until, self.registration.as_ref());
         let socket = socket.map(|registration| Arc::clone(registration.socket()));
-        let rights = rights_end(until, socket.clone());
+        let rights = closed(
+            Arc::clone(&self.app),
+            self.peer,
+            socket.clone(),
+            rights_end(until, socket.clone()),
+        );
+        let leave = leave(self.app, &self.gateway, self.conversation, self.drain);
         let leave = Box::pin(leave_or_lose(leave, rights));
         let (see_client, see_server) = Watcher::split(watcher);
         let up = up(from_client, &mut upstream_write, see_client);
@@ -195,6 +207,26 @@ async fn leave_or_lose(
         reason = rights => reason.code(),
         () = leave => Reason::Restart.code(),
     }
+}
+
+/// Passes the end of a socket's rights on, and notes it in the security log.
+async fn closed(
+    app: Arc<App>,
+    client: Option<IpAddr>,
+    socket: Option<Arc<OpenSocket>>,
+    rights: impl Future<Output = Reason>,
+) -> Reason {
+    let reason = rights.await;
+    if let Some(socket) = socket {
+        app.audit.note(&Finding {
+            event: SecurityEvent::Closed,
+            reason: reason.word(),
+            client,
+            user: socket.user.as_deref(),
+            place: Place::Conversation(socket.conversation_id),
+        });
+    }
+    reason
 }
 
 /// Waits until the rights of a socket end, by its token's or session's time or before.

@@ -22,6 +22,7 @@ use tokio::{
 
 use super::{
     body::{Outgoing, Relayed, Upload},
+    breaker::Breaker,
     tls::{Tls, TrustError},
 };
 use crate::{
@@ -51,9 +52,12 @@ pub enum Failure {
     Broken(hyper::Error),
     #[error("no answer in time")]
     Late,
-    /// As many requests are under way as may be, and none ended in time.
+    /// As many requests are under way as may be, and none ended in time, or too many wait for that.
     #[error("too many requests are under way")]
     Busy,
+    /// It has not answered lately, and is not asked. The time after which to try again.
+    #[error("it has not answered lately")]
+    Silent(Duration),
     /// It is the client that stopped sending.
     #[error("the request's body stopped coming")]
     Starved,
@@ -76,6 +80,10 @@ impl Failure {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "The server behind this one is busy, try again.",
             ),
+            Failure::Silent(_) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The server behind this one does not answer, try again later.",
+            ),
             Failure::Late => (
                 StatusCode::GATEWAY_TIMEOUT,
                 "The server behind this one took too long, try again.",
@@ -87,6 +95,16 @@ impl Failure {
         }
     }
 
+    /// Seconds after which the client may try again, where that is known.
+    #[must_use]
+    pub fn retry_after_s(&self) -> Option<u64> {
+        match self {
+            Failure::Busy => Some(1),
+            Failure::Silent(left) => Some(left.as_secs() + 1),
+            _ => None,
+        }
+    }
+
     /// The word of the metrics for it.
     #[must_use]
     pub fn label(&self) -> &'static str {
@@ -95,6 +113,7 @@ impl Failure {
             Failure::Broken(_) => "broken",
             Failure::Late => "late",
             Failure::Busy => "busy",
+            Failure::Silent(_) => "silent",
             Failure::Starved => "starved",
         }
     }
@@ -105,6 +124,13 @@ impl Failure {
 pub struct Limits {
     /// Requests under way at once.
     pub requests: usize,
+    /// Requests that wait for one of these to end.
+    pub waiting: usize,
+    /// Requests one after the other that find it hanging, after which it is not asked; 0 for any
+    /// number.
+    pub hangs: u32,
+    /// How long it is not asked then.
+    pub pause: Duration,
     pub connect: Duration,
     /// From the last byte of the request's body to the head of the answer.
     pub response: Duration,
@@ -121,6 +147,9 @@ pub struct Upstream {
     metrics: Arc<Metrics>,
     /// One permit for each request that may be under way.
     permits: Arc<Semaphore>,
+    /// One permit for each that may wait for one of those.
+    queue: Semaphore,
+    breaker: Breaker,
     /// The one used last is last, and used next.
     idle: Mutex<Vec<Idle>>,
 }
@@ -175,6 +204,8 @@ impl Upstream {
             address,
             tls,
             permits: Arc::new(Semaphore::new(limits.requests)),
+            queue: Semaphore::new(limits.waiting),
+            breaker: Breaker::new(limits.hangs, limits.pause),
             limits,
             metrics,
             idle: Mutex::default(),
@@ -187,6 +218,16 @@ impl Upstream {
     /// # Errors
     /// See [`Failure`].
     pub async fn send(
+        self: &Arc<Self>,
+        request: Request<Outgoing>,
+    ) -> Result<Response<Relayed>, Failure> {
+        let attempt = self.breaker.admit().map_err(Failure::Silent)?;
+        let outcome = self.ask(request).await;
+        attempt.ended(&outcome);
+        outcome
+    }
+
+    async fn ask(
         self: &Arc<Self>,
         mut request: Request<Outgoing>,
     ) -> Result<Response<Relayed>, Failure> {
@@ -224,6 +265,10 @@ impl Upstream {
 
     /// Waits until one more request may be under way.
     async fn permit(&self) -> Result<OwnedSemaphorePermit, Failure> {
+        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+            return Ok(permit);
+        }
+        let _place = self.queue.try_acquire().map_err(|_| Failure::Busy)?;
         let permit = Arc::clone(&self.permits).acquire_owned();
         match timeout(self.limits.connect, permit).await {
             Ok(Ok(permit)) => Ok(permit),
@@ -246,6 +291,16 @@ impl Upstream {
     /// # Errors
     /// See [`Failure`].
     pub async fn upgrade(&self, request: Request<Outgoing>) -> Result<Response<Incoming>, Failure> {
+        let attempt = self.breaker.admit().map_err(Failure::Silent)?;
+        let outcome = self.ask_for_upgrade(request).await;
+        attempt.ended(&outcome);
+        outcome
+    }
+
+    async fn ask_for_upgrade(
+        &self,
+        request: Request<Outgoing>,
+    ) -> Result<Response<Incoming>, Failure> {
         let _permit = self.permit().await?;
         let mut sender = self.connect(true).await?;
         let (upload, patience) = (Upload::new(true), self.limits.response);

@@ -1,6 +1,9 @@
 //! A request as the handlers see it: path decoded, headers as text, body read.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
@@ -44,6 +47,8 @@ pub struct Request {
     room: Room,
     /// What the client may still do.
     pub meter: Meter,
+    /// As whom the client is known, once that is found out.
+    pub user: OnceLock<Arc<str>>,
 }
 
 /// Permits for the KiB of a large body.
@@ -145,6 +150,7 @@ impl Request {
             headers: head.headers,
             body: Bytes::new(),
             room: None,
+            user: OnceLock::new(),
         })
     }
 

@@ -37,12 +37,28 @@ use crate::{
         urls::append_slash_location,
     },
     gateway::{self, Decision, Question},
-    telemetry::{request::ACCESS, trace},
+    server::Peer,
+    telemetry::{
+        request::{ACCESS, Trail},
+        security, trace,
+    },
     ws,
 };
 
-/// Answers one request; a WebSocket handshake too.
-pub async fn handle(app: Arc<App>, mut request: hyper::Request<Incoming>) -> Response {
+/// Answers one request; a WebSocket handshake too. What was refused goes to the security log.
+pub async fn handle(app: Arc<App>, request: hyper::Request<Incoming>) -> Response {
+    let peer = request.extensions().get::<Peer>();
+    let client = peer.and_then(|peer| peer.client(request.headers(), &app.config.server));
+    let trail = Trail::new(client, request.uri().clone());
+    let audit = Arc::clone(&app.audit);
+    let mut response = dispatch(app, request, &trail).await;
+    if let Some(refused) = response.extensions_mut().remove::<security::Refused>() {
+        audit.refused(&refused, &trail);
+    }
+    response
+}
+
+async fn dispatch(app: Arc<App>, mut request: hyper::Request<Incoming>, trail: &Trail) -> Response {
     if let Some(limits) = &app.limits
         && let Err(throttled) = limits.admit(&mut request, &app.config.server)
     {
@@ -59,18 +75,18 @@ pub async fn handle(app: Arc<App>, mut request: hyper::Request<Incoming>) -> Res
         )
     {
         let cors = Cors::of(&request, &app.config);
-        match gateway::pass_on(&app, gateway, request, condition).await {
+        match gateway::pass_on(&app, gateway, request, condition, trail).await {
             Ok(response) => return response,
             Err(gateway::Refused::Unread(unread)) => request = unread,
             Err(gateway::Refused::Read(method, read)) => {
-                let mut response = serve(&app, &method, async { read }).await;
+                let mut response = serve(&app, &method, async { read }, trail).await;
                 cors.mark(response.headers_mut());
                 return response;
             }
         }
     }
     if handshake::wants_upgrade(request.headers()) {
-        return ws::upgrade::answer(app, request).await;
+        return ws::upgrade::answer(app, request, trail).await;
     }
     let cors = Cors::of(&request, &app.config);
     if let Some(response) = cors.preflight(&request) {
@@ -80,7 +96,8 @@ pub async fn handle(app: Arc<App>, mut request: hyper::Request<Incoming>) -> Res
     let question = gateway.and_then(|gateway| gateway.question(&app, &request));
     let (head, body) = request.into_parts();
     let method = head.method.clone();
-    let mut response = serve(&app, &method, Request::read(head, body, &app.bodies)).await;
+    let read = Request::read(head, body, &app.bodies);
+    let mut response = serve(&app, &method, read, trail).await;
     Question::ask(question, &app);
     cors.mark(response.headers_mut());
     response
@@ -91,11 +108,14 @@ async fn serve(
     app: &App,
     method: &Method,
     read: impl Future<Output = Result<Request, Unreadable>>,
+    trail: &Trail,
 ) -> Response {
     let began = Instant::now();
-    let (route, response) = match read.await {
+    let mut user = None;
+    let (route, mut response) = match read.await {
         Ok(request) => {
             let (route, response) = answer(app, &request).await;
+            user = request.user.get().cloned();
             // An answer may repeat the body.
             match request.into_room() {
                 Some(room) => (route, response.map(|body| body.holding(room))),
@@ -107,7 +127,20 @@ async fn serve(
     let (status, took) = (response.status().as_u16(), began.elapsed());
     app.metrics
         .rest_request(route, method.as_str(), status, took);
-    tracing::debug!(target: ACCESS, %method, route, status, ?took, "answered");
+    tracing::debug!(
+        target: ACCESS,
+        %method,
+        route,
+        status,
+        ?took,
+        client = trail.client.map(display),
+        user = user.as_deref(),
+        path = &*trail.path(),
+        "answered"
+    );
+    if let Some(refused) = response.extensions_mut().get_mut::<security::Refused>() {
+        refused.user = user;
+    }
     response
 }
 
@@ -210,10 +243,12 @@ async fn perform(app: &App, request: &Request, resource: Resource) -> Result<Rep
         Ok(admission) => admission,
         Err(denied) => return Ok(Reply::denied(&denied, app.language())),
     };
-    if let Some(user) = user
-        && let Err(throttled) = request.meter.is_user(&user)
-    {
-        return Ok(Reply::throttled(throttled, app.language()));
+    if let Some(user) = user {
+        let counted = request.meter.is_user(&user);
+        let _ = request.user.set(user);
+        if let Err(throttled) = counted {
+            return Ok(Reply::throttled(throttled, app.language()));
+        }
     }
     if request.method == Method::OPTIONS.as_str() {
         return Ok(Reply::ok(options_metadata(resource.view())));
@@ -242,7 +277,7 @@ pub async fn authenticate(app: &App, request: &Request) -> Result<Admission, Den
         headers: &request.headers,
         query: request.query.as_deref(),
     };
-    let admission = app.auth.admit(&asked).await?;
+    let admission = app.auth.admit(&asked, &request.meter).await?;
     if admission.by_cookie && !csrf::is_safe(&request.method) {
         app.auth.guard(&asked, form_token(request).as_deref())?;
     }
@@ -274,9 +309,8 @@ async fn with_cookies(app: &App, request: &Request, answer: Answer) -> Response 
     let name = &app.config.auth.django_session.cookie;
     let sent = Cookies::parse(&request.values(&COOKIE), name);
     let known = match sent.session_key() {
-        // A store that cannot tell must not cost anybody a session.
         Some(key) if answered_by == AnsweredBy::View => {
-            app.auth.has_session(key).await.unwrap_or(true)
+            app.auth.has_session(key, &request.meter).await
         }
         _ => true,
     };

@@ -26,6 +26,8 @@ pub async fn readyz(app: &App, has_place: bool) -> Response {
     let layer = tokio::time::timeout(PATIENCE, app.layer.ping()).await;
     let slow = || "no answer within 2 s".to_owned();
     let store = store.map_or_else(|_| Err(slow()), |answer| answer.map_err(|e| e.to_string()));
+    let failed = |kind| Err(format!("the last commit has failed: {kind}"));
+    let store = store.and_then(|()| app.store.committer().failure().map_or(Ok(()), failed));
     let layer = layer.map_or_else(|_| Err(slow()), |answer| answer.map_err(|e| e.to_string()));
     let draining = app.drain.has_begun();
     let repairs = app.hub.behind().map_or(Ok(()), Err);

@@ -27,7 +27,9 @@ use crate::{
         pages,
     },
     limits::{Meter, Throttled, memory::NoRoom},
-    store::{REFUSED, StoreError},
+    metrics::SecurityEvent,
+    store::{Of, REFUSED, StoreError},
+    telemetry::security::Refused,
     value::Value,
 };
 
@@ -52,6 +54,8 @@ pub struct Reply {
     pub retry_after_s: Option<u64>,
     /// The `WWW-Authenticate` header.
     pub challenge: Option<HeaderValue>,
+    /// What the security log says of it.
+    pub refused: Option<Refused>,
 }
 
 /// What an answer consists of.
@@ -80,6 +84,7 @@ impl Reply {
             content: Content::Value(body),
             retry_after_s: None,
             challenge: None,
+            refused: None,
         }
     }
 
@@ -96,6 +101,7 @@ impl Reply {
             content: Content::Source(Box::new(source)),
             retry_after_s: None,
             challenge: None,
+            refused: None,
         }
     }
 
@@ -115,7 +121,17 @@ impl Reply {
         let seconds = throttled.seconds();
         Reply {
             retry_after_s: Some(seconds),
+            refused: Some(limited(throttled)),
             ..Reply::detail(&Detail::Throttled(seconds), language)
+        }
+    }
+
+    /// What the policy keeps from a caller; `reason` is a word for the security log.
+    #[must_use]
+    pub fn withheld(self, reason: &'static str) -> Self {
+        Reply {
+            refused: Some(Refused::new(SecurityEvent::Policy, reason)),
+            ..self
         }
     }
 
@@ -127,8 +143,19 @@ impl Reply {
                 Reply::detail(&Detail::NoMatch(Model::Conversation), language)
             }
             ChatError::NoMessage => Reply::detail(&Detail::NoMatch(Model::Message), language),
-            ChatError::NotYou => Reply::detail(&Detail::PermissionDenied, language),
-            ChatError::Alike => Reply::detail(&Detail::Alike(error.to_string()), language),
+            ChatError::Hidden(of) => {
+                let model = match of {
+                    Of::Conversation(_) => Model::Conversation,
+                    Of::Message(_) => Model::Message,
+                };
+                Reply::detail(&Detail::NoMatch(model), language).withheld("see")
+            }
+            ChatError::NotYou => {
+                Reply::detail(&Detail::PermissionDenied, language).withheld("speak")
+            }
+            ChatError::Alike => {
+                Reply::detail(&Detail::Alike(error.to_string()), language).withheld("alike")
+            }
             ChatError::TooLong { .. } => {
                 Reply::detail(&Detail::ParseError(error.to_string()), language)
             }
@@ -157,9 +184,11 @@ impl Reply {
             Denied::NoSession | Denied::NoToken => Detail::NotAuthenticated,
             Denied::BadToken(_) | Denied::ExpiredToken => Detail::AuthenticationFailed,
             Denied::Forged(reason) => Detail::CsrfFailed(reason.clone()),
+            Denied::Limited(throttled) => return Reply::throttled(*throttled, language),
             Denied::Unavailable(_) => return Reply::unavailable(),
         };
         let mut reply = Reply::detail(&detail, language);
+        reply.refused = denied.refused();
         reply.challenge = denied.challenge();
         if reply.challenge.is_some() {
             reply.status = StatusCode::UNAUTHORIZED;
@@ -225,6 +254,9 @@ impl Reply {
             }
         };
         let mut response = to.framed(reply.status, body);
+        if let Some(refused) = reply.refused {
+            response.extensions_mut().insert(refused);
+        }
         let headers = response.headers_mut();
         if let Some(length) = length {
             headers.insert(CONTENT_LENGTH, length.into());
@@ -292,7 +324,14 @@ pub fn throttled(throttled: Throttled, language: Language) -> Response {
     let seconds = throttled.seconds();
     let mut response = compact(&Detail::Throttled(seconds), language);
     response.headers_mut().insert(RETRY_AFTER, seconds.into());
+    response.extensions_mut().insert(limited(throttled));
     response
+}
+
+/// What the security log says of a limit that was reached.
+#[must_use]
+pub fn limited(throttled: Throttled) -> Refused {
+    Refused::new(SecurityEvent::Limit, throttled.limit())
 }
 
 /// An answer that REST framework gives before it has found a renderer: compact JSON, and neither

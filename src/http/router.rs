@@ -41,9 +41,9 @@ impl Route {
         match path {
             "/healthz" => return Some(Route::Healthz),
             "/readyz" => return Some(Route::Readyz),
-            "/metrics" if config.metrics.bind.is_none() => return Some(Route::Metrics),
-            "/docs" => return Some(Route::Docs),
-            "/openapi.json" => return Some(Route::OpenApi),
+            "/metrics" if config.shows_metrics() => return Some(Route::Metrics),
+            "/docs" if config.shows_docs() => return Some(Route::Docs),
+            "/openapi.json" if config.shows_docs() => return Some(Route::OpenApi),
             "/" if has_index(config) => return Some(Route::Index),
             _ => {}
         }
@@ -225,6 +225,23 @@ mod tests {
         assert_eq!(Route::of("/", &config), None);
         let at_root = Config::of(&[("django.url_prefix", "/")]);
         assert_eq!(Route::of("/", &at_root), Some(Route::Page));
+    }
+
+    #[test]
+    fn with_an_identity_metrics_and_documents_are_there_only_if_that_is_set() {
+        let ours = ["/metrics", "/docs", "/openapi.json"];
+        let shown = |flags: &[(&str, &str)]| {
+            let config = Config::of(flags);
+            ours.map(|path| Route::of(path, &config).is_some())
+        };
+        let identity = ("auth.identity", "jwt");
+        let (metrics, docs) = (("metrics.public", "yes"), ("server.docs", "yes"));
+        assert_eq!(shown(&[]), [true; 3]);
+        assert_eq!(shown(&[identity]), [false; 3]);
+        assert_eq!(shown(&[identity, metrics]), [true, false, false]);
+        assert_eq!(shown(&[identity, docs]), [false, true, true]);
+        let hidden = [("metrics.public", "no"), ("server.docs", "no")];
+        assert_eq!(shown(&hidden), [false; 3]);
     }
 
     #[test]

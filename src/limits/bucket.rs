@@ -92,6 +92,16 @@ impl Buckets {
         (owed > 0).then(|| Duration::from_nanos(owed))
     }
 
+    /// The time until there is a token; `None` if there is one. None is taken.
+    pub fn spent(&self, name: Name, rate: Rate, now: Instant) -> Option<Duration> {
+        let now = nanos(now.saturating_duration_since(self.began));
+        let period = nanos(rate.period());
+        let each = period / u64::from(rate.most());
+        let then = self.find(name)?.max(now).saturating_add(each);
+        let too_much = then.saturating_sub(now).checked_sub(period)?;
+        (too_much > 0).then(|| Duration::from_nanos(too_much))
+    }
+
     fn find(&self, name: Name) -> Option<u64> {
         self.young
             .get(&name)

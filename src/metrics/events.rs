@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use super::{
-    Asked, EventType, Frames, Held, Metrics, Outcome, Sender, label, process::Process, small,
+    Asked, ClockStep, EventType, Frames, Held, Metrics, Outcome, SecurityEvent, Sender, label,
+    process::Process, small,
 };
 
 impl Metrics {
@@ -141,6 +142,11 @@ impl Metrics {
         self.auth_denied.with([why]).increment(1);
     }
 
+    /// Something has happened that the security log tells of.
+    pub fn security_event(&self, event: SecurityEvent) {
+        self.security_events.of(event).increment(1);
+    }
+
     /// Somebody may not do something as who they are.
     pub fn policy_denied(&self, action: &'static str) {
         self.policy_denied.with([action]).increment(1);
@@ -154,6 +160,11 @@ impl Metrics {
 
     pub fn message_stored(&self) {
         self.messages_stored.increment(1);
+    }
+
+    /// The clock was found behind the last message's time.
+    pub fn clock_stepped(&self, step: ClockStep) {
+        self.clock_steps.of(step).increment(1);
     }
 
     /// One transaction wrote `rows` rows, of which the first had `waited`.

@@ -2,7 +2,10 @@
 //! `/proc` nothing is known, and the numbers stay 0.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
+
+use crate::config::files;
 
 /// Clock ticks in a second of `/proc`: Linux shows user space this many on every machine.
 const TICKS: u64 = 100;
@@ -26,7 +29,7 @@ impl Process {
             resident_bytes: kib(&text("status"), "VmRSS:") * 1024,
             cpu: cpu(&text("stat")),
             open_fds: open_fds(),
-            max_fds: max_fds(&text("limits")),
+            max_fds: files::limit(Path::new("/")).unwrap_or_default(),
         }
     }
 }
@@ -58,14 +61,6 @@ fn open_fds() -> u64 {
     }
 }
 
-fn max_fds(limits: &str) -> u64 {
-    let line = limits
-        .lines()
-        .find_map(|line| line.strip_prefix("Max open files"));
-    let soft = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-    soft.unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,8 +76,6 @@ mod tests {
     fn numbers_are_found_by_their_names() {
         assert_eq!(kib("Name:\tx\nVmRSS:\t   1234 kB\n", "VmRSS:"), 1234);
         assert_eq!(kib("", "VmRSS:"), 0);
-        let limits = "Limit  Soft Limit  Hard Limit  Units\nMax open files            1024                 4096                 files\n";
-        assert_eq!(max_fds(limits), 1024);
     }
 
     #[test]

@@ -71,6 +71,32 @@ words! {
         Others = "others",
     }
 
+    /// What became of the times of messages when the clock was behind them.
+    pub enum ClockStep {
+        /// They stay just after the last one.
+        Held = "held",
+        /// They follow the clock.
+        Followed = "followed",
+    }
+
+    /// What the security log tells of.
+    pub enum SecurityEvent {
+        /// A caller who must be known and is not.
+        Identity = "identity",
+        /// A caller who is known and may not do it.
+        Policy = "policy",
+        /// The page of another site.
+        Origin = "origin",
+        /// A client has reached a limit.
+        Limit = "limit",
+        /// A socket was closed with 1008, 1013 or 4401.
+        Closed = "closed",
+        /// An order to close sockets.
+        Disconnect = "disconnect",
+        /// Settings were read again, or refused.
+        Settings = "settings",
+    }
+
     /// What became of an attempt to connect.
     pub enum Outcome {
         Opened = "opened",

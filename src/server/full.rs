@@ -4,7 +4,12 @@
 //! A full server works. If it did not answer `/healthz`, whoever watches it would restart it, and
 //! all its clients would come back at once.
 
-use std::sync::Arc;
+use std::{
+    fs::File,
+    io,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use hyper::{Method, Request, body::Incoming};
 use tokio::{io::AsyncWriteExt, sync::Semaphore, time::timeout};
@@ -13,10 +18,18 @@ use super::{PAUSE, Socket, brief};
 use crate::{
     app::App,
     http::{Response, ops, reply, router::Route},
+    metrics::SecurityEvent,
+    telemetry::security::{Finding, Place},
 };
 
 /// Connections above `server.max_connections`, for one answer each.
 const SPARE: usize = 256;
+
+/// Descriptors kept back, each for one connection when the system gives no others.
+const KEPT: usize = 8;
+
+/// The process, or the system, has as many files open as it may: `EMFILE` and `ENFILE`.
+const NO_FILES: [i32; 2] = [24, 23];
 
 const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n\
     Connection: close\r\nContent-Length: 0\r\n\r\n";
@@ -25,12 +38,67 @@ const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n\
 pub struct Full {
     app: Arc<App>,
     spare: Arc<Semaphore>,
+    kept: Arc<Kept>,
+}
+
+/// Files that are open for nothing but their descriptors. Held for moments only.
+#[derive(Default)]
+struct Kept(Mutex<Vec<File>>);
+
+impl Kept {
+    /// Fills up what is missing, as far as the system gives it.
+    fn fill(&self) {
+        let mut files = self.files();
+        while files.len() < KEPT
+            && let Ok(file) = File::open("/dev/null")
+        {
+            files.push(file);
+        }
+    }
+
+    fn files(&self) -> MutexGuard<'_, Vec<File>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One descriptor less is kept back, until this is dropped.
+pub struct Lent(Arc<Kept>);
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.0.fill();
+    }
 }
 
 impl Full {
     pub fn new(app: Arc<App>) -> Self {
         let spare = Arc::new(Semaphore::new(SPARE));
-        Full { app, spare }
+        let kept = Arc::<Kept>::default();
+        kept.fill();
+        Full { app, spare, kept }
+    }
+
+    /// Gives a descriptor back to the system if it has refused a connection for want of one.
+    pub fn lend(&self, error: &io::Error) -> Option<Lent> {
+        let code = error.raw_os_error()?;
+        if !NO_FILES.contains(&code) {
+            return None;
+        }
+        self.kept.fill();
+        drop(self.kept.files().pop()?);
+        Some(Lent(Arc::clone(&self.kept)))
+    }
+
+    /// As [`Full::meet`], on a descriptor that was lent.
+    pub fn meet_on(&self, lent: Lent, socket: Socket) {
+        let app = Arc::clone(&self.app);
+        tokio::spawn(async move {
+            let (app, client) = (&*app, socket.peer());
+            let answer = |request| answer(app, request, client);
+            brief::serve(&app.config.server, app.tls.as_ref(), socket, answer).await;
+            // Only now, when the socket is closed.
+            drop(lent);
+        });
     }
 
     /// Answers one request of this connection, and nothing more.
@@ -38,13 +106,13 @@ impl Full {
         let app = Arc::clone(&self.app);
         if let Ok(permit) = Arc::clone(&self.spare).try_acquire_owned() {
             tokio::spawn(async move {
-                let (_permit, app) = (permit, &*app);
-                let answer = |request| answer(app, request);
+                let (_permit, app, client) = (permit, &*app, socket.peer());
+                let answer = |request| answer(app, request, client);
                 brief::serve(&app.config.server, app.tls.as_ref(), socket, answer).await;
             });
             return;
         }
-        app.metrics.connection_refused();
+        refused(&app, socket.peer());
         // Whoever expects TLS would not understand.
         if app.tls.is_none() {
             tokio::spawn(async move {
@@ -54,7 +122,19 @@ impl Full {
     }
 }
 
-async fn answer(app: &App, request: Request<Incoming>) -> Response {
+/// Counts a connection for which there is no place.
+fn refused(app: &App, client: Option<IpAddr>) {
+    app.metrics.connection_refused();
+    app.audit.note(&Finding {
+        event: SecurityEvent::Limit,
+        reason: "connections",
+        client: client.filter(|_| !app.config.server.trusts(client)),
+        user: None,
+        place: Place::Nothing,
+    });
+}
+
+async fn answer(app: &App, request: Request<Incoming>, client: Option<IpAddr>) -> Response {
     let route = Route::of(request.uri().path(), &app.config);
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     match route {
@@ -63,7 +143,7 @@ async fn answer(app: &App, request: Request<Incoming>) -> Response {
         Some(Route::Readyz) => ops::readyz(app, false).await,
         Some(Route::Metrics) => ops::metrics(app),
         _ => {
-            app.metrics.connection_refused();
+            refused(app, client);
             reply::no_room()
         }
     }

@@ -14,6 +14,7 @@
 //! | `Unknown`: the connection died during the commit | tells nobody, and tries again before all else |
 //! | anything else | passes it on: nothing was written |
 
+mod health;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
+use self::health::Health;
 use super::StoreError;
 use crate::{
     chat::{Conversation, Message, NewMessage, Receipt, receipt::READ},
@@ -129,6 +131,7 @@ pub struct Committer {
     task: Mutex<Option<JoinHandle<()>>>,
     vital: Vital,
     ids: IdVersion,
+    health: Arc<Health>,
 }
 
 impl Committer {
@@ -136,12 +139,15 @@ impl Committer {
     pub fn start(backend: impl Backend, ids: IdVersion, metrics: Arc<Metrics>) -> Self {
         let (queue, items) = mpsc::channel(QUEUE);
         let vital = Vital::default();
-        let task = vital.spawn("committer", task::run(backend, items, ids, metrics));
+        let health = Arc::<Health>::default();
+        let run = task::run(backend, items, ids, metrics, Arc::clone(&health));
+        let task = vital.spawn("committer", run);
         Committer {
             queue: RwLock::new(Some(queue)),
             task: Mutex::new(Some(task)),
             vital,
             ids,
+            health,
         }
     }
 
@@ -162,6 +168,12 @@ impl Committer {
     /// The task that writes.
     pub fn vital(&self) -> &Vital {
         &self.vital
+    }
+
+    /// The kind of the failure, if the last commit has failed, and lately.
+    #[must_use]
+    pub fn failure(&self) -> Option<&'static str> {
+        self.health.failure()
     }
 
     /// Hands a message over and waits for its commit; `None` if its conversation is gone. Once

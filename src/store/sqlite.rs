@@ -8,6 +8,7 @@ pub mod migrate;
 mod people;
 mod pool;
 mod query;
+pub mod sole;
 mod write;
 
 use std::{

@@ -14,6 +14,8 @@ use tracing::{
 };
 use tracing_subscriber::{Layer, layer::Context};
 
+use crate::config::log::SECURITY;
+
 /// Events of one line of the code that are written between two calls of [`Floods::summarise`].
 const MOST: u64 = 20;
 
@@ -49,7 +51,8 @@ impl Floods {
     /// Whether one more event may be written.
     fn admit(&self, event: &Event<'_>) -> bool {
         let metadata = event.metadata();
-        if *metadata.level() > Level::INFO {
+        // The security log has bounds of its own.
+        if *metadata.level() > Level::INFO || metadata.target() == SECURITY {
             return true;
         }
         let mut seen = self.seen();

@@ -1,8 +1,8 @@
 //! Which request and which connection a line of the log is about.
 
-use std::fmt;
+use std::{borrow::Cow, fmt, net::IpAddr};
 
-use hyper::HeaderMap;
+use hyper::{HeaderMap, Uri};
 use tracing::{Span, field::Empty};
 
 use super::trace::{Context, Trace};
@@ -12,6 +12,9 @@ pub const ACCESS: &str = "chatferry::access";
 
 /// Most characters of an id that somebody else gave a request.
 const ID_MAX: usize = 128;
+
+/// Most characters of a path in a line.
+const PATH_MAX: usize = 256;
 
 /// A request by its connection's number, counted since the start of the process, and its own on
 /// that connection: `17.3`.
@@ -56,6 +59,44 @@ impl fmt::Display for RequestId {
     }
 }
 
+/// Who asked for what, as far as lines tell it.
+#[derive(Clone, Debug, Default)]
+pub struct Trail {
+    /// `None` for a proxy that speaks for nobody, and over a Unix socket.
+    pub client: Option<IpAddr>,
+    uri: Uri,
+}
+
+impl Trail {
+    #[must_use]
+    pub fn new(client: Option<IpAddr>, uri: Uri) -> Self {
+        Trail { client, uri }
+    }
+
+    /// The path without what may be secret in it: it ends where a query begins, however that is
+    /// written, and a segment that looks like a token is not shown.
+    #[must_use]
+    pub fn path(&self) -> Cow<'_, str> {
+        let path = self.uri.path();
+        let end = path.char_indices().find(|(at, c)| {
+            matches!(c, ';' | '&' | '=')
+                || path[*at..]
+                    .get(..3)
+                    .is_some_and(|it| it.eq_ignore_ascii_case("%3f"))
+        });
+        let most = path.char_indices().nth(PATH_MAX);
+        let ends = [end, most].into_iter().flatten().map(|(at, _)| at);
+        let path = &path[..ends.min().unwrap_or(path.len())];
+        // A JSON Web Token begins with `{"` in Base64.
+        if !path.contains("eyJ") {
+            return path.into();
+        }
+        let shown = path.split('/');
+        let shown = shown.map(|it| if it.contains("eyJ") { "***" } else { it });
+        shown.collect::<Vec<_>>().join("/").into()
+    }
+}
+
 fn is_plain(id: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.:/+=".contains(&b);
     !id.is_empty() && id.len() <= ID_MAX && id.bytes().all(plain)
@@ -71,5 +112,28 @@ mod tests {
         for wrong in ["", "a b", "a\tb", "a\"b", "대화", &"a".repeat(ID_MAX + 1)] {
             assert!(!is_plain(wrong), "{wrong}");
         }
+    }
+
+    #[test]
+    fn no_token_is_shown_in_a_path() {
+        for (target, shown) in [
+            ("/ws/chat/1/?token=a.b.c", "/ws/chat/1/"),
+            ("http://host/ws/chat/1/?token=a.b.c", "/ws/chat/1/"),
+            ("/ws/chat/1/%3Ftoken=a.b.c", "/ws/chat/1/"),
+            ("/ws/chat/1/%3ftoken%3Da.b.c", "/ws/chat/1/"),
+            ("/ws/chat/1/&token=a.b.c", "/ws/chat/1/"),
+            ("/ws/chat/1/;token=a.b.c", "/ws/chat/1/"),
+            ("/token=a.b.c/", "/token"),
+            ("/ws/eyJhbGciOi.eyJzdWIi.c2ln/x/", "/ws/***/x/"),
+            (
+                "/api/chat/users/%EB%AF%BC/conversations/",
+                "/api/chat/users/%EB%AF%BC/conversations/",
+            ),
+        ] {
+            let trail = Trail::new(None, target.parse().unwrap());
+            assert_eq!(trail.path(), shown, "{target}");
+        }
+        let long = Trail::new(None, format!("/{}", "a".repeat(1000)).parse().unwrap());
+        assert_eq!(long.path().len(), PATH_MAX);
     }
 }

@@ -6,6 +6,7 @@
 //! client that sends faster than the store commits is slowed down by TCP and not by memory.
 
 use std::{
+    net::IpAddr,
     pin::pin,
     sync::Arc,
     time::{Duration, Instant},
@@ -16,6 +17,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf},
     time::sleep_until,
 };
+use tracing::field::display;
 use uuid::Uuid;
 
 use super::{
@@ -38,10 +40,11 @@ use crate::{
     gateway::{Side, rollout::Moved},
     hub::Membership,
     limits::{self, Seat},
-    metrics::Asked,
+    metrics::{Asked, SecurityEvent},
     store::StoreError,
     telemetry::{
         request::{ACCESS, RequestId},
+        security::{Finding, Place},
         trace::Origin,
     },
 };
@@ -57,6 +60,8 @@ pub struct Name {
     pub id: RequestId,
     /// `None` if nothing is traced.
     pub origin: Option<Arc<Origin>>,
+    /// The address of the client.
+    pub client: Option<IpAddr>,
 }
 
 /// One open socket and everything it holds.
@@ -145,14 +150,42 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
     /// Serves the socket to its end. By reference: a connection that is an argument would take its
     /// room in the task twice.
     pub async fn run(&mut self) {
-        let (id, conversation_id) = (self.name.id, self.conversation_id);
         let opened = Instant::now();
         self.app.metrics.socket_opened();
-        tracing::debug!(target: ACCESS, %id, %conversation_id, "socket opened");
+        self.log(None);
         let code = self.serve().await;
         self.app.metrics.frames_out(&mut self.writer.news);
         self.app.metrics.socket_closed(code, opened.elapsed());
-        tracing::debug!(target: ACCESS, %id, %conversation_id, code, "socket closed");
+        self.log(Some(code));
+    }
+
+    /// The line that the socket is open, or has ended with a code.
+    fn log(&self, code: Option<u16>) {
+        let (id, conversation_id) = (self.name.id, self.conversation_id);
+        let client = self.name.client.map(display);
+        let user = self.registration.socket().user.as_deref();
+        let what = if code.is_none() { "opened" } else { "closed" };
+        tracing::debug!(target: ACCESS, %id, %conversation_id, code, client, user, "socket {what}");
+    }
+
+    /// Tells the security log of something.
+    fn note(&self, event: SecurityEvent, reason: &str) {
+        self.app.audit.note(&Finding {
+            event,
+            reason,
+            client: self.name.client,
+            user: self.registration.socket().user.as_deref(),
+            place: Place::Conversation(self.conversation_id),
+        });
+    }
+
+    /// Closes the socket, unless it is closing already.
+    fn close(&mut self, reason: Reason) -> Action {
+        let is_noted = matches!(reason, Reason::Refused | Reason::Slow | Reason::Expired);
+        if is_noted && self.session.is_open() {
+            self.note(SecurityEvent::Closed, reason.word());
+        }
+        self.session.close(reason)
     }
 
     /// Returns the close code the socket ended with.
@@ -211,14 +244,14 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
                     None => self.beat(),
                 },
                 ended = self.registration.socket().ended(), if is_open => {
-                    self.session.close(ended.into())
+                    self.close(ended.into())
                 }
                 () = drain.reached(), if is_open => {
-                    self.session.close(Reason::Restart)
+                    self.close(Reason::Restart)
                 }
                 () = to_end(&mut moved), if is_open => {
                     self.app.metrics.gateway_moved();
-                    self.session.close(Reason::Restart)
+                    self.close(Reason::Restart)
                 }
             };
             if let Some(code) = self.act(action) {
@@ -275,7 +308,12 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
                 self.until = Some(until);
                 Action::Wait
             }
-            Outcome::Renewed(Err(denied)) => self.session.refused(token::refusal(&denied)),
+            Outcome::Renewed(Err(denied)) => {
+                if let Some(refused) = denied.refused() {
+                    self.note(refused.event, refused.reason);
+                }
+                self.session.refused(token::refusal(&denied))
+            }
             Outcome::Refused(why) => self.session.refused(&why),
         }
     }
@@ -293,7 +331,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
     fn beat(&mut self) -> Action {
         let now = Instant::now();
         if self.until.is_some_and(|until| until <= now) {
-            return self.session.close(Reason::Expired);
+            return self.close(Reason::Expired);
         }
         let unix_nanos = u64::try_from(since_1970().as_nanos()).unwrap_or(u64::MAX);
         self.session.beat(&self.heartbeat.beat(now, unix_nanos))
@@ -305,7 +343,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
                 self.writer.append(frames);
                 Action::Wait
             }
-            Err(_) => self.session.close(Reason::Slow),
+            Err(_) => self.close(Reason::Slow),
         }
     }
 
@@ -317,14 +355,14 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
 
     fn take_fragment(&mut self, fragment: Option<Result<Bytes, StoreError>>) -> Action {
         match fragment {
-            Some(Ok(_)) if self.queue.has_overflowed() => self.session.close(Reason::Slow),
+            Some(Ok(_)) if self.queue.has_overflowed() => self.close(Reason::Slow),
             Some(Ok(fragment)) => {
                 self.writer.push(fragment);
                 Action::Wait
             }
             Some(Err(error)) => {
                 tracing::error!(%error, "a history broke off");
-                self.session.close(Reason::Broken)
+                self.close(Reason::Broken)
             }
             None => {
                 self.history = Rest::default();
@@ -338,6 +376,11 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
     fn act(&mut self, action: Action) -> Option<u16> {
         match action {
             Action::Wait => {}
+            Action::Deny(frame) => {
+                self.app.metrics.policy_denied("speak");
+                self.note(SecurityEvent::Policy, "speak");
+                return self.act(Action::Write(frame));
+            }
             Action::Write(frame) if !self.history.is_told() && !is_control(&frame) => {
                 if self.queue.push(frame, None).is_err() {
                     self.app.metrics.slow_consumers(1);
@@ -376,6 +419,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
     /// What the peer is told instead of something that would be past a limit.
     fn refusal(&self, action: limits::Action) -> Option<String> {
         let throttled = self.seat.meter().allow(action).err()?;
+        self.note(SecurityEvent::Limit, throttled.limit());
         Some(Detail::Throttled(throttled.seconds()).text(self.app.language()))
     }
 

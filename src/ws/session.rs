@@ -26,6 +26,8 @@ pub enum Action {
     Wait,
     /// Write this frame.
     Write(Bytes),
+    /// Write this frame: the peer has tried to speak as somebody else.
+    Deny(Bytes),
     /// Do this, and tell the outcome by [`Session::done`]. One client's requests are done in their
     /// order, as one consumer of Channels does them.
     Perform(Request),
@@ -71,6 +73,20 @@ impl From<Ended> for Reason {
 }
 
 impl Reason {
+    /// What the security log says of it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Reason::Age => "age",
+            Reason::Broken => "broken",
+            Reason::TooBig => "too big",
+            Reason::Restart => "restart",
+            Reason::Slow => "slow",
+            Reason::Expired => "expired",
+            Reason::Refused => "refused",
+        }
+    }
+
     /// The close code on the wire (RFC 6455 section 7.4 and IANA's list).
     #[must_use]
     pub const fn code(self) -> u16 {
@@ -150,7 +166,11 @@ impl Session {
         }
         match incoming {
             Incoming::Text(text) => self.asked(&text).unwrap_or_else(|rejection| {
-                Action::Write(protocol::error_frame(&rejection.to_string()))
+                let frame = protocol::error_frame(&rejection.to_string());
+                match rejection {
+                    Rejection::NotYou => Action::Deny(frame),
+                    _ => Action::Write(frame),
+                }
             }),
             Incoming::Binary => {
                 Action::Write(protocol::error_frame(&Rejection::Binary.to_string()))
@@ -289,14 +309,14 @@ mod tests {
             "true",
         ] {
             for frame in as_user(id) {
-                let Action::Write(answer) = session.incoming(text(&frame)) else {
+                let Action::Deny(answer) = session.incoming(text(&frame)) else {
                     panic!("an answer to {frame}")
                 };
                 assert!(answer.ends_with(b"as yourself only\"}"), "{frame}");
             }
         }
         let nobody = session.incoming(text(r#"{"type":"typing"}"#));
-        assert!(matches!(nobody, Action::Write(_)));
+        assert!(matches!(nobody, Action::Deny(_)));
         session.close(Reason::Restart);
         let [_, _, typing] = as_user("\"bob\"");
         assert_eq!(session.incoming(text(&typing)), Action::Wait);

@@ -15,6 +15,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncWriteExt, split};
+use tracing::field::display;
 use uuid::Uuid;
 
 use super::{
@@ -39,13 +40,18 @@ use crate::{
         handshake::{self, VERSIONS},
         urls::decode_path,
     },
-    http::{Body, Response, router},
+    http::{Body, Response, reply, router},
     hub::Membership,
     limits::{Meter, Seat, Throttled},
+    metrics::SecurityEvent,
     serializers,
     server::Stream,
     store::{Of, history::History},
-    telemetry::trace::{self, Trace},
+    telemetry::{
+        request::{ACCESS, Trail},
+        security::Refused,
+        trace::{self, Trace},
+    },
 };
 
 /// Why a socket is not opened.
@@ -56,9 +62,12 @@ enum Refusal {
     /// No such path. The original's router raises, and Daphne makes a 500 of that after up to a
     /// second; clients know the status, so only the wait is gone.
     NoRoute,
-    /// The conversation does not exist or is not active, the origin is not allowed, or the caller
-    /// may not know of the conversation.
+    /// The conversation does not exist or is not active.
     Denied,
+    /// The caller may not know of the conversation.
+    Hidden,
+    /// Pages of this origin may open no socket.
+    Origin,
     /// Who is asking must be known and is not.
     Unknown(Denied),
     /// The store or the layer cannot be asked now.
@@ -73,7 +82,21 @@ impl From<ChatError> for Refusal {
     fn from(error: ChatError) -> Self {
         match error {
             ChatError::NoConversation => Refusal::Denied,
+            ChatError::Hidden(_) => Refusal::Hidden,
             error => Refusal::Unavailable(error),
+        }
+    }
+}
+
+impl Refusal {
+    /// What the security log says of it.
+    fn refused(&self) -> Option<Refused> {
+        match self {
+            Refusal::Hidden => Some(Refused::new(SecurityEvent::Policy, "see")),
+            Refusal::Origin => Some(Refused::new(SecurityEvent::Origin, "not listed")),
+            Refusal::Unknown(denied) => denied.refused(),
+            Refusal::Throttled(throttled) => Some(reply::limited(*throttled)),
+            _ => None,
         }
     }
 }
@@ -92,20 +115,38 @@ struct Opening {
 }
 
 /// Answers a request that wants to be upgraded, and serves the socket in a task of its own.
-pub async fn answer(app: Arc<App>, mut request: Request<Incoming>) -> Response {
-    match open(&app, &request).await {
-        Ok(opening) => accept(app, &mut request, opening),
-        Err(Refusal::Unknown(denied))
+pub async fn answer(app: Arc<App>, mut request: Request<Incoming>, trail: &Trail) -> Response {
+    let mut user = None;
+    let refusal = match open(&app, &request, &mut user).await {
+        Ok(opening) => return accept(app, &mut request, opening, trail),
+        Err(refusal) => refusal,
+    };
+    let mut response = match &refusal {
+        Refusal::Unknown(denied)
             if app.config.auth.socket_refusal == SocketRefusal::Close
-                && !matches!(denied, Denied::Unavailable(_)) =>
+                && !matches!(denied, Denied::Limited(_) | Denied::Unavailable(_)) =>
         {
             accept_to_close(&app, &mut request)
         }
-        Err(refusal) => refuse(&refusal),
+        refusal => refuse(refusal),
+    };
+    let client = trail.client.map(display);
+    let (status, path) = (response.status().as_u16(), trail.path());
+    let known = user.as_deref();
+    tracing::debug!(target: ACCESS, status, client, user = known, path = &*path, "socket refused");
+    if let Some(mut refused) = refusal.refused() {
+        refused.user = user;
+        response.extensions_mut().insert(refused);
     }
+    response
 }
 
-async fn open(app: &Arc<App>, request: &Request<Incoming>) -> Result<Opening, Refusal> {
+/// All that the socket needs. `user` is set as soon as the client is known.
+async fn open(
+    app: &Arc<App>,
+    request: &Request<Incoming>,
+    user: &mut Option<Arc<str>>,
+) -> Result<Opening, Refusal> {
     handshake::check(request.method(), request.headers()).map_err(Refusal::Handshake)?;
     if app.drain.has_begun() {
         return Err(Refusal::Draining);
@@ -119,11 +160,12 @@ async fn open(app: &Arc<App>, request: &Request<Incoming>) -> Result<Opening, Re
         span.set("conversation_id", conversation_id.to_string());
     });
     if !origin_is_allowed(app, request) {
-        return Err(Refusal::Denied);
+        return Err(Refusal::Origin);
     }
     let asked = Credentials::of(request);
-    let admission = app.auth.admit_socket(&asked).await;
+    let admission = app.auth.admit_socket(&asked, seat.meter()).await;
     let admission = admission.map_err(Refusal::Unknown)?;
+    user.clone_from(&admission.user);
     if let Some(user) = &admission.user {
         seat.is_user(user).map_err(Refusal::Throttled)?;
     }
@@ -187,8 +229,14 @@ pub fn origin_is_allowed<B>(app: &App, request: &Request<B>) -> bool {
             .any(|allowed| allowed.is(&origin, host.as_deref()))
 }
 
-fn accept(app: Arc<App>, request: &mut Request<Incoming>, opening: Opening) -> Response {
+fn accept(
+    app: Arc<App>,
+    request: &mut Request<Incoming>,
+    opening: Opening,
+    trail: &Trail,
+) -> Response {
     let name = Name {
+        client: trail.client,
         id: request.extensions().get().copied().unwrap_or_default(),
         origin: request.extensions().get().map(Trace::origin).map(Arc::new),
     };
@@ -302,8 +350,11 @@ fn refuse(refused: &Refusal) -> Response {
             response
         }
         Refusal::NoRoute => refusal(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error"),
-        Refusal::Denied => refusal(StatusCode::FORBIDDEN, "Access denied"),
+        Refusal::Denied | Refusal::Hidden | Refusal::Origin => {
+            refusal(StatusCode::FORBIDDEN, "Access denied")
+        }
         Refusal::Draining | Refusal::Unknown(Denied::Unavailable(_)) => retry_later(),
+        Refusal::Unknown(Denied::Limited(refused)) => throttled(*refused),
         Refusal::Unknown(denied) => match denied.challenge() {
             Some(challenge) => {
                 let mut response = refusal(StatusCode::UNAUTHORIZED, "Unauthorized");

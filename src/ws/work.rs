@@ -234,7 +234,9 @@ async fn perform(
             };
             match marked {
                 // The original tells everybody even of a message that is not there.
-                Ok(()) | Err(ChatError::NoMessage) => chat.broadcast(conversation_id, event).await,
+                Ok(()) | Err(ChatError::NoMessage | ChatError::Hidden(_)) => {
+                    chat.broadcast(conversation_id, event).await
+                }
                 Err(error) => Err(error),
             }
         }

@@ -39,7 +39,9 @@ async fn two_migrations_at_once_make_the_tables_once() {
 async fn servers_that_start_at_once_where_nothing_is_yet_all_serve_the_same_chat() {
     for _ in 0..3 {
         let directory = Directory::new();
-        let starting = (0..5).map(|_| Process::start(&directory, &[]));
+        // Else only one of them may have the file.
+        let settings = ["server.reuse_port=true"];
+        let starting = (0..5).map(|_| Process::start(&directory, &settings));
         let servers = futures_util::future::join_all(starting).await;
         let body = json!({"participant1_id": "alice", "participant2_id": "bob"});
         let create = request("POST", "/api/chat/conversations/", &[], Some(&body));

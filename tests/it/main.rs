@@ -39,6 +39,7 @@ mod protocol;
 mod races;
 mod redis;
 mod rest;
+mod security;
 mod store;
 mod talk;
 mod tls;

@@ -53,6 +53,7 @@ class Servers:
             "AUTH__POLICY": "participants",
             "AUTH__JWT__SECRET": SECRET,
             "AUTH__JWT__ALGORITHMS": "HS256",
+            "METRICS__PUBLIC": "yes",
             "LIMITS__USER__MESSAGES": "2/s",
         }
         self.chat = self.launch(stack, "chat", serve, self.shared | ours(chat))

@@ -20,6 +20,7 @@ CACHE = Cache(user_directory())
 PACKAGES = {
     "cc": "build-essential",
     "chromium-headless-shell": "chromium-headless-shell",
+    "fail2ban-regex": "fail2ban",
     "faketime": "faketime",
     "haproxy": "haproxy",
     # The server without the service, which is started and stopped by the tests.

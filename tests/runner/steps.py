@@ -199,7 +199,7 @@ def django_app(options):
 
 def deploy(options):
     build(options)
-    for name in ("nginx", "haproxy", "promtool", "redis-server"):
+    for name in ("nginx", "haproxy", "promtool", "redis-server", "fail2ban-regex"):
         command(name)
     tests = ("discover", "--start-directory", "compat/deploy")
     run(python(), "-m", "unittest", *tests, CHATFERRY_BINARY=str(release_binary()))

@@ -10,7 +10,9 @@ use tokio::signal::unix::Signal;
 use super::systemd;
 use crate::app::App;
 use crate::config::{Config, Effective, Loaded};
+use crate::metrics::SecurityEvent;
 use crate::telemetry::Logging;
+use crate::telemetry::security::{Finding, Place};
 
 /// Settings that a running server takes over.
 const LIVE: &[&str] = &[
@@ -38,7 +40,10 @@ pub(super) async fn on_signal<E: Display>(
         match reread() {
             Ok(loaded) if is_refused(&loaded) => {}
             Ok(loaded) => take_over(&app, log.as_ref(), &mut in_force, loaded),
-            Err(error) => tracing::error!(%error, "the settings stay as they are"),
+            Err(error) => {
+                note(&app, &format!("refused: {error}"));
+                tracing::error!(%error, "the settings stay as they are");
+            }
         }
         systemd::ready();
     }
@@ -68,6 +73,9 @@ fn take_over(app: &App, log: Option<&Logging>, in_force: &mut Loaded, loaded: Lo
     let (live, fixed): (Vec<_>, Vec<_>) = changes(&in_force.effective, &loaded.effective)
         .into_iter()
         .partition(|changed| is_live(changed.key));
+    let keys = |settings: &[Effective]| settings.iter().map(|it| it.key).collect::<Vec<_>>();
+    let (now, later) = (keys(&live).join(", "), keys(&fixed).join(", "));
+    note(app, &format!("in force: {now}; after a restart: {later}"));
     for setting in &live {
         tracing::info!("{setting}: in force now");
     }
@@ -97,6 +105,17 @@ fn take_over(app: &App, log: Option<&Logging>, in_force: &mut Loaded, loaded: Lo
     if has_certificate {
         in_force.config.server.tls = loaded.config.server.tls;
     }
+}
+
+/// Tells the security log of it.
+fn note(app: &App, reason: &str) {
+    app.audit.note(&Finding {
+        event: SecurityEvent::Settings,
+        reason,
+        client: None,
+        user: None,
+        place: Place::Nothing,
+    });
 }
 
 /// Reads the certificate again, whose files may have changed under their old names. Whether it is

@@ -49,7 +49,7 @@ pub async fn retrieve(
 /// `GET`: the active conversations of a user, the newest first. Never paged.
 pub fn list(app: &App, caller: &Caller, request: &Request, user: String) -> Result<Reply, Failure> {
     if !app.chat.may_list(caller, &user) {
-        return Ok(Reply::ok(Value::List(Vec::new())));
+        return Ok(Reply::ok(Value::List(Vec::new())).withheld("list"));
     }
     allow_rows(app, request)?;
     let source = Source::conversations(app, caller, user);

@@ -4,12 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::mpsc, time::Instant};
 
-use super::{BATCH_BYTES, BATCH_MAX, Backend, Done, Draft, Item, Outcome, Write};
+use super::{BATCH_BYTES, BATCH_MAX, Backend, Done, Draft, Item, Outcome, Write, health::Health};
 use crate::{
     chat::{Message, NewMessage},
     config::IdVersion,
     django::{auto_now::auto_now, datetime::Timestamp},
-    metrics::Metrics,
+    metrics::{ClockStep, Metrics},
     store::StoreError,
 };
 
@@ -31,17 +31,54 @@ const SETTLE_PAUSE: Duration = Duration::from_millis(250);
 /// After this their callers hear that nobody knows.
 pub const SETTLE_MAX: Duration = Duration::from_secs(30);
 
-/// Gives messages their ids and times: each time later than the one before.
+/// Microseconds that the messages of one batch may be ahead of the clock.
+const CLOCK_GRAIN: i64 = 1_000_000;
+
+/// Microseconds that the clock may be behind the last message's time and be waited for. Past it that
+/// time was the wrong one.
+const CLOCK_BEHIND_MAX: i64 = 60_000_000;
+
+/// Gives messages their ids and times: each time later than the one before, unless the clock has gone back by
+/// more than [`CLOCK_BEHIND_MAX`].
 struct Clock {
     ids: IdVersion,
     last: Option<Timestamp>,
+    /// The clock is behind `last`, and that has been reported.
+    is_behind: bool,
 }
 
 impl Clock {
-    fn stamp(&mut self, new: NewMessage) -> Message {
+    fn stamp(&mut self, new: NewMessage, metrics: &Metrics) -> Message {
+        self.look(Timestamp::now(), metrics);
         let (created_at, updated_at) = auto_now(self.last);
         self.last = Some(updated_at);
         new.stamped(self.ids.new_id(), created_at, updated_at)
+    }
+
+    /// Compares the clock with the last message's time, and reports when it is behind.
+    fn look(&mut self, now: Timestamp, metrics: &Metrics) {
+        let behind = self.last.map_or(0, |last| last.micros() - now.micros());
+        if behind <= CLOCK_GRAIN {
+            self.is_behind = false;
+            return;
+        }
+        let behind_s = behind / 1_000_000;
+        if behind > CLOCK_BEHIND_MAX {
+            self.last = None;
+            self.is_behind = false;
+            metrics.clock_stepped(ClockStep::Followed);
+            tracing::warn!(
+                behind_s,
+                "the clock is far behind the last message's time: messages get earlier times from now on"
+            );
+        } else if !std::mem::replace(&mut self.is_behind, true) {
+            metrics.clock_stepped(ClockStep::Held);
+            tracing::warn!(
+                behind_s,
+                "the clock is behind the last message's time: until it has caught up, messages get \
+                 times just after the last"
+            );
+        }
     }
 }
 
@@ -51,11 +88,17 @@ pub async fn run(
     mut items: mpsc::Receiver<Item>,
     ids: IdVersion,
     metrics: Arc<Metrics>,
+    health: Arc<Health>,
 ) {
     let mut writer = Writer {
         backend,
         metrics,
-        clock: Clock { ids, last: None },
+        health,
+        clock: Clock {
+            ids,
+            last: None,
+            is_behind: false,
+        },
         unsettled: Vec::new(),
         unsettled_since: Instant::now(),
     };
@@ -102,6 +145,7 @@ fn take(items: &mut mpsc::Receiver<Item>, gathered: &mut Vec<Item>) {
 struct Writer<B> {
     backend: B,
     metrics: Arc<Metrics>,
+    health: Arc<Health>,
     clock: Clock,
     /// Written, but nobody knows whether committed. Nothing else is written before these are
     /// settled: messages must be announced in the order of their times.
@@ -115,8 +159,7 @@ impl<B: Backend> Writer<B> {
             let away = StoreError::Unavailable("an earlier commit is not confirmed yet".into());
             for Item { draft, done, .. } in items {
                 let write = self.written(draft);
-                self.metrics.store_error(away.label());
-                done(write, Err(away.clone()));
+                self.tell(write, done, Err(away.clone()));
             }
             return;
         }
@@ -139,7 +182,7 @@ impl<B: Backend> Writer<B> {
     fn written(&mut self, draft: Draft) -> Write {
         match draft {
             Draft::Ready(write) => write,
-            Draft::Message(new) => Write::Message(self.clock.stamp(new)),
+            Draft::Message(new) => Write::Message(self.clock.stamp(new, &self.metrics)),
         }
     }
 
@@ -166,6 +209,7 @@ impl<B: Backend> Writer<B> {
     }
 
     fn tell(&self, write: Write, done: Done, outcome: Result<Outcome, StoreError>) {
+        self.health.note(&outcome);
         if let Err(error) = &outcome {
             self.metrics.store_error(error.label());
         }
@@ -250,4 +294,56 @@ async fn write_through(
         pause *= 2;
     }
     backend.write(Arc::clone(batch)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The clock after a message whose time is ahead of it by so many seconds, and its counters.
+    fn ahead(seconds: i64) -> (Clock, Metrics, Timestamp) {
+        let now = Timestamp::now();
+        let last = Timestamp::from_micros(now.micros() + seconds * 1_000_000);
+        let clock = Clock {
+            ids: IdVersion::V7,
+            last: Some(last),
+            is_behind: false,
+        };
+        (clock, Metrics::new(), now)
+    }
+
+    fn steps(metrics: &Metrics) -> [bool; 2] {
+        let text = metrics.render();
+        ["held", "followed"].map(|step| {
+            text.contains(&format!(
+                "chatferry_clock_steps_back_total{{times=\"{step}\"}} 1\n"
+            ))
+        })
+    }
+
+    #[test]
+    fn a_clock_that_is_a_little_behind_is_waited_for() {
+        let (mut clock, metrics, now) = ahead(50);
+        for _ in 0..3 {
+            clock.look(now, &metrics);
+        }
+        assert!(clock.last > Some(now));
+        assert_eq!(steps(&metrics), [true, false], "once for all messages");
+    }
+
+    #[test]
+    fn a_clock_that_was_far_ahead_for_a_moment_is_followed_back() {
+        let (mut clock, metrics, now) = ahead(400 * 86_400);
+        clock.look(now, &metrics);
+        assert_eq!(clock.last, None);
+        assert_eq!(steps(&metrics), [false, true]);
+    }
+
+    #[test]
+    fn messages_of_one_batch_are_no_step_of_the_clock() {
+        let (mut clock, metrics, now) = ahead(0);
+        clock.look(now, &metrics);
+        assert!(clock.last.is_some());
+        assert_eq!(steps(&metrics), [false, false]);
+    }
 }

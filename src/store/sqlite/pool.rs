@@ -1,6 +1,8 @@
 //! Connections to the file: how one is opened, and the pool of those that only read.
 
 use std::{
+    fs::OpenOptions,
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     thread,
@@ -21,11 +23,12 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long until a file that another process is just turning to WAL is tried again.
 const WAL_RETRY: Duration = Duration::from_millis(10);
 
-/// Opens the file, making it if it is not there.
+/// Opens the file, making it if it is not there, for nobody but its owner.
 ///
 /// # Errors
 /// When the file cannot be opened or is no database.
 pub fn connect(path: &Path) -> Result<Connection, StoreError> {
+    make_private(path);
     let db = Connection::open(path).map_err(|error| error_at(path, &error))?;
     db.busy_timeout(BUSY_TIMEOUT)
         .and_then(|()| enter_wal(&db))
@@ -33,6 +36,18 @@ pub fn connect(path: &Path) -> Result<Connection, StoreError> {
         .and_then(|()| db.pragma_update(None, "foreign_keys", true))
         .map_err(|error| error_at(path, &error))?;
     Ok(db)
+}
+
+/// Makes an empty file that only its owner may read and write, whatever the umask. SQLite gives
+/// `-wal` and `-shm` the permissions of the file itself. A file that is there keeps its own, and one
+/// that cannot be made is reported by SQLite.
+fn make_private(path: &Path) {
+    // A URI, of which only SQLite knows what file it means.
+    if path.as_os_str().as_encoded_bytes().starts_with(b"file:") {
+        return;
+    }
+    let mut private = OpenOptions::new();
+    let _ = private.write(true).create_new(true).mode(0o600).open(path);
 }
 
 /// Puts the file into WAL mode, in which it stays.

@@ -339,7 +339,7 @@ pub fn error_frame(text: &str) -> Bytes {
 pub fn failure_frame(error: &ChatError) -> Option<Bytes> {
     match error {
         // The original looks the conversation up and does nothing if it has been deleted.
-        ChatError::NoConversation | ChatError::NoMessage => None,
+        ChatError::NoConversation | ChatError::NoMessage | ChatError::Hidden(_) => None,
         ChatError::TooLong { .. } | ChatError::NotYou | ChatError::Alike => {
             Some(error_frame(&error.to_string()))
         }

@@ -224,6 +224,41 @@ async fn sessions_in_signed_cookies_are_known_and_only_where_they_are_expected()
 }
 
 #[tokio::test]
+async fn cookies_that_are_made_up_cost_few_lookups_and_push_out_no_session() {
+    let Some(django) = Django::prepared(&[], &[]).await else {
+        return;
+    };
+    let cookies = django.says(&[LOG_IN, IN_DATABASE].concat()).await;
+    let small = [
+        ("auth.django_session.cache_s", "3600"),
+        ("auth.django_session.cache_size", "8"),
+        ("limits.address.denied", "20/day"),
+    ];
+    let settings = [&BY_SESSION[..], &small].concat();
+    let server = Server::on(django.directory.clone(), &settings).await;
+    let list = "users/alice/conversations/";
+    for name in ["alice", "bob"] {
+        assert!(is_known(&server, &cookies[name]).await);
+    }
+    let reads = "chatferry_store_read_seconds_count";
+    let before = server.metric(reads).await;
+    let mut refused = Vec::new();
+    for number in 0..100 {
+        let made_up = json!(format!("{number:032}"));
+        refused.push(ask(&server, &made_up, "GET", list, None).await.status);
+    }
+    let after = server.metric(reads).await;
+    assert!(after - before <= 21.0, "{} lookups", after - before);
+    assert_eq!(refused.iter().filter(|status| **status == 403).count(), 20);
+    assert_eq!(refused.iter().filter(|status| **status == 429).count(), 80);
+    let before = server.metric(reads).await;
+    let answer = ask(&server, &cookies["alice"], "GET", list, None).await;
+    assert_eq!(answer.status, 200, "still remembered");
+    // The list itself, and not the session and the user.
+    assert!(server.metric(reads).await - before <= 1.0);
+}
+
+#[tokio::test]
 async fn an_older_secret_key_is_good_as_long_as_it_is_a_fallback() {
     let older = [("SECRET_KEY", "an-older-key-of-the-reference-0123456789-abc")];
     let Some(django) = Django::prepared(&[], &older).await else {

@@ -424,6 +424,25 @@ async fn settings_that_do_not_say_which_keys_are_good_start_nothing() {
         (
             &[
                 BY_SECRET[0],
+                ("auth.jwt.secret", "thirty-one bytes are not enough"),
+                ("auth.jwt.algorithms", "HS256"),
+            ],
+            "auth.jwt.secret has 31 bytes, and HS256 needs 32 at least",
+        ),
+        (
+            &[
+                BY_SECRET[0],
+                (
+                    "auth.jwt.secret",
+                    "forty-seven bytes, which are enough for a token",
+                ),
+                ("auth.jwt.algorithms", "HS256,HS384"),
+            ],
+            "auth.jwt.secret has 47 bytes, and HS384 needs 48 at least",
+        ),
+        (
+            &[
+                BY_SECRET[0],
                 BY_SECRET[1],
                 ("auth.jwt.algorithms", "HS256,RS256"),
             ],

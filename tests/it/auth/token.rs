@@ -13,7 +13,7 @@ use ring::{
 use serde_json::{Value, json};
 
 /// The secret of the tests' settings.
-pub const SECRET: &str = "a secret of at least thirty-two bytes";
+pub const SECRET: &str = "a secret of sixty-four bytes and more, as HS512 has a hash of that size";
 
 /// What makes a server know callers by tokens with [`SECRET`].
 pub const BY_SECRET: [(&str, &str); 3] = [

@@ -136,6 +136,14 @@ impl Process {
         assert!(status.unwrap().success());
     }
 
+    /// Lets the process have no more than so many files and sockets open.
+    pub async fn limit_descriptors(&self, most: usize) {
+        let pid = self.child.id().unwrap();
+        let command = format!("prlimit --pid {pid} --nofile={most}");
+        let status = Command::new("sh").args(["-c", &command]).status().await;
+        assert!(status.unwrap().success());
+    }
+
     /// Waits for the process to end; its exit code and what it wrote to standard error, if that was
     /// not led elsewhere.
     pub async fn ended(mut self) -> (i32, String) {

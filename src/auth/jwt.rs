@@ -23,7 +23,7 @@ use crate::{
     config::{self, Algorithm as Listed, Config},
     layer::{LayerError, redis},
     metrics::Metrics,
-    tls,
+    tls::Authorities,
 };
 
 /// Reads tokens.
@@ -281,8 +281,8 @@ fn validation(settings: &config::Jwt) -> Validation {
 
 /// Whether there is an authority in a PEM file. It is read again whenever it is needed.
 fn believable(file: &Path) -> Result<(), SetupError> {
-    let why = match tls::roots(Some(file)) {
-        Ok(roots) if roots.is_empty() => "no PEM file with a certificate".to_owned(),
+    let why = match Authorities::read(Some(file)) {
+        Ok(authorities) if authorities.is_empty() => "no PEM file with a certificate".to_owned(),
         Ok(_) => return Ok(()),
         Err(error) => error.to_string(),
     };

@@ -222,7 +222,7 @@ metrics! {
     store_connections: Each<Counter, Outcome> = "chatferry_store_connections_total" by "outcome";
     /// What the database refused or did not answer, by kind.
     store_errors: Labelled<Counter> = "chatferry_store_errors_total" by "kind"
-        of ["unavailable", "denied", "refused", "conflict", "unknown", "schema", "closed"];
+        of ["unavailable", "denied", "unfit", "refused", "conflict", "unknown", "schema", "closed"];
 
     /// Messages sent to the channel layer.
     layer_sent: Counter = "chatferry_layer_sent_total";

@@ -279,6 +279,10 @@ pub enum StoreError {
     /// wrong, or there is no database of this name. Waiting does not help.
     #[error("the database does not let us in: {0}")]
     Denied(String),
+    /// The database answers, and its configuration does not fit ours. `remedy` is what an operator
+    /// can do.
+    #[error("the database cannot be used as it is set up: {why}")]
+    Unfit { why: String, remedy: &'static str },
     /// The database refused these values, and would again.
     #[error("the database refused the values: {0}")]
     Refused(String),
@@ -313,6 +317,7 @@ impl StoreError {
             self,
             StoreError::Unavailable(_)
                 | StoreError::Denied(_)
+                | StoreError::Unfit { .. }
                 | StoreError::Conflict(_)
                 | StoreError::Unknown(_)
         )
@@ -324,6 +329,7 @@ impl StoreError {
         match self {
             StoreError::Unavailable(_) => "unavailable",
             StoreError::Denied(_) => "denied",
+            StoreError::Unfit { .. } => "unfit",
             StoreError::Refused(_) => "refused",
             StoreError::Alike => "alike",
             StoreError::Conflict(_) => "conflict",

@@ -36,6 +36,7 @@ pub(super) fn store(error: &StoreError, config: &Config) -> String {
         (StoreError::Denied(_), _) => {
             format!("correct user, password and database name in store.url = {url}, or create them")
         }
+        (StoreError::Unfit { remedy, .. }, _) => (*remedy).to_owned(),
         _ => return error.to_string(),
     };
     told(error, &next)

@@ -7,7 +7,9 @@
 //! that holds one is refused before it meets anybody else's row.
 
 mod address;
+mod connection;
 pub mod migrate;
+mod param;
 mod people;
 mod pool;
 mod query;

@@ -4,7 +4,7 @@
 //! can be left out of an `INSERT`; a column that is missing or holds something else is.
 
 use super::StoreError;
-use crate::config::Tables;
+use crate::{chat::Conversation, config::Tables, django::datetime::Timestamp};
 
 /// What a column must be able to hold. Each database spells these in its own way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,6 +201,21 @@ fn is_about(statement: &str, table: &str) -> bool {
             || statement.starts_with(&format!("ALTER TABLE {name} "))
             || statement.contains(&format!(" ON {name} "))
     })
+}
+
+/// A conversation that is written and taken back, of people that nobody is.
+#[must_use]
+pub fn rehearsed() -> Conversation {
+    let id = Uuid::new_v4();
+    let now = Timestamp::now();
+    Conversation {
+        id,
+        participant1_id: format!("chatferry check {id}"),
+        participant2_id: String::new(),
+        created_at: now,
+        updated_at: now,
+        is_active: false,
+    }
 }
 
 /// Lets nobody start on tables that cannot be used.

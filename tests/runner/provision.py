@@ -29,6 +29,7 @@ PACKAGES = {
     "nginx": "nginx-light",
     "node": "nodejs",
     "npm": "npm",
+    "pgbouncer": "pgbouncer",
     "pkg-config": "pkg-config",
     "prometheus": "prometheus",
     "promtool": "prometheus",

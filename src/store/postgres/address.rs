@@ -7,7 +7,14 @@
 //! directory is `host=/run/postgresql`. Everything else (`connect_timeout`, `target_session_attrs`,
 //! several hosts, …) is the driver's business, which refuses what it does not know.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use rustls::ClientConfig;
 use tokio_postgres::{Config, config::SslMode};
@@ -39,6 +46,8 @@ const DJANGOS: [&str; 5] = [
 pub struct Address {
     pub config: Config,
     pub tls: MakeRustlsConnect,
+    /// Whether a pooler was found before the server; shared by all connections.
+    pooled: Arc<AtomicBool>,
 }
 
 impl Address {
@@ -74,7 +83,7 @@ impl Address {
         };
         let mut config: Config = format!("{location}?{}", rest.join("&"))
             .parse()
-            .map_err(|error| invalid(super::pool::describe(&error)))?;
+            .map_err(|error| invalid(super::connection::describe(&error)))?;
         config.ssl_mode(sslmode);
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(CONNECT_TIMEOUT);
@@ -86,7 +95,26 @@ impl Address {
             config.application_name("chatferry");
         }
         let tls = MakeRustlsConnect::new(client_config(checks, root.as_deref(), identity)?);
-        Ok(Address { config, tls })
+        Ok(Address {
+            config,
+            tls,
+            pooled: Arc::default(),
+        })
+    }
+
+    /// Whether a pooler stands before the server.
+    pub fn is_pooled(&self) -> bool {
+        self.pooled.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a pooler stands before the server.
+    pub fn found_pooler(&self) {
+        if !self.pooled.swap(true, Ordering::Relaxed) {
+            tracing::info!(
+                "a pooler stands before PostgreSQL: no statement is prepared, and settings hold \
+                 for one transaction"
+            );
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use tokio_postgres::{
 use uuid::Uuid;
 
 use super::{
+    param::Param,
     pool::Pool,
     query::{Time, time_at},
 };
@@ -40,6 +41,16 @@ impl ToSql for Written<'_> {
     }
 
     to_sql_checked!();
+}
+
+impl Param for Written<'_> {
+    fn value(&self) -> &(dyn ToSql + Sync) {
+        self
+    }
+
+    fn ty(&self) -> Type {
+        Type::UNKNOWN
+    }
 }
 
 pub async fn participants(
@@ -126,7 +137,7 @@ pub async fn users(
     let places: Vec<String> = (1..=ids.len()).map(|n| format!("${n}")).collect();
     let sql = users::sql(columns, '"', "text", &places.join(", "));
     let ids: Vec<Written<'_>> = ids.iter().map(|id| Written(id)).collect();
-    let values: Vec<&(dyn ToSql + Sync)> = ids.iter().map(|id| id as _).collect();
+    let values: Vec<&dyn Param> = ids.iter().map(|id| id as _).collect();
     let rows = pool.query(&sql, &values).await?;
     let user = |row: &Row| {
         Ok(users::row([

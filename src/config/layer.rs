@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{
     Secret,
     declare::{choice, settings},
-    secret::masked,
+    secret::{masked, unencoded},
 };
 use crate::layer::redis::{address::Address, capacity::Rule};
 
@@ -95,6 +95,9 @@ impl TryFrom<Vec<String>> for Hosts {
             }
         }
         for entry in &entries {
+            if let Some(special) = unencoded(entry) {
+                return Err(special);
+            }
             Address::parse(entry)?;
         }
         Ok(Self(entries))

@@ -219,6 +219,20 @@ fn a_wrong_value_is_an_error_that_names_key_value_source_and_what_is_accepted() 
 }
 
 #[test]
+fn a_special_character_in_a_password_is_named_whatever_the_url_is_of() {
+    for (key, url) in [
+        ("store.url", "mysql://chat:s3c#ret@h:3306/db"),
+        ("store.url", "postgres://chat:s3c#ret@h/db"),
+        ("layer.hosts", "redis://:s3c#ret@h:6379/0"),
+        ("layer.hosts", "sentinel://:s3c#ret@h:26379/m/0"),
+    ] {
+        let error = error("", &[], &[(key, url)]);
+        assert!(error.contains("`#` as `%23`"), "{error}");
+        assert!(!error.contains("s3c") && !error.contains("ret"), "{error}");
+    }
+}
+
+#[test]
 fn every_form_is_held_to() {
     for (file, expected) in [
         (

@@ -403,6 +403,34 @@ pub async fn loose_columns(config: &Config) -> Result<Vec<schema::LooseColumn>, 
     }
 }
 
+/// Writes to the live tables what nobody sees: it is taken back at once. `SQLite` is not asked, whose
+/// file is one process' own.
+///
+/// # Errors
+/// When the database would not be written to.
+pub async fn rehearse(config: &Config) -> Result<(), StoreError> {
+    let config::Store { url, tables, .. } = &config.store;
+    match url.database() {
+        Database::Sqlite => Ok(()),
+        Database::Postgres => {
+            postgres::migrate::rehearse(&postgres::address_of(&config.store)?, tables).await
+        }
+        Database::Mysql => mysql::migrate::rehearse(&config.store).await,
+    }
+}
+
+/// The columns of texts whose character set cannot hold every text. Only MySQL and MariaDB have
+/// such columns.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn narrow_columns(config: &Config) -> Result<Vec<schema::NarrowColumn>, StoreError> {
+    match config.store.url.database() {
+        Database::Sqlite | Database::Postgres => Ok(Vec::new()),
+        Database::Mysql => mysql::migrate::narrow_columns(&config.store).await,
+    }
+}
+
 /// What keeps the live tables from being used.
 ///
 /// # Errors

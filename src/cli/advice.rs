@@ -7,7 +7,10 @@ use std::io;
 use crate::app::StartError;
 use crate::config::{Bind, Config, Database};
 use crate::layer::LayerError;
-use crate::store::{StoreError, schema::LooseColumn};
+use crate::store::{
+    StoreError,
+    schema::{LooseColumn, NarrowColumn},
+};
 
 /// Why a server did not start.
 pub(super) fn start(error: &StartError, config: &Config) -> String {
@@ -34,7 +37,18 @@ pub(super) fn store(error: &StoreError, config: &Config) -> String {
             format!("start the database, or correct host and port in store.url = {url}")
         }
         (StoreError::Denied(_), _) => {
-            format!("correct user, password and database name in store.url = {url}, or create them")
+            let shown = url.to_string();
+            // MariaDB says no more to an account, or to everybody, who must come by TLS.
+            let is_plain = url.database() == Database::Mysql && !shown.contains("ssl-");
+            let or_tls = if is_plain {
+                ", or add ssl-mode=REQUIRED"
+            } else {
+                ""
+            };
+            format!(
+                "correct user, password and database name in store.url = {shown}, or create \
+                 them{or_tls}"
+            )
         }
         (StoreError::Unfit { remedy, .. }, _) => (*remedy).to_owned(),
         _ => return error.to_string(),
@@ -58,6 +72,23 @@ pub(super) fn collation(loose: &[LooseColumn], database: Database) -> String {
             columns.join(", ")
         ),
         &format!("give these columns the collation {exact}; in Django that is their db_collation"),
+    )
+}
+
+/// The database cannot store what people write.
+pub(super) fn charset(narrow: &[NarrowColumn]) -> String {
+    let columns: Vec<String> = narrow.iter().map(ToString::to_string).collect();
+    let mut tables: Vec<&str> = narrow.iter().map(|column| column.table.as_str()).collect();
+    tables.dedup();
+    let convert = |table: &&str| format!("ALTER TABLE {table} CONVERT TO CHARACTER SET utf8mb4");
+    let convert: Vec<String> = tables.iter().map(convert).collect();
+    told(
+        &format!(
+            "warning: the database cannot store every text, as one with an emoji, which is refused \
+             (400): {}",
+            columns.join(", ")
+        ),
+        &convert.join("; "),
     )
 }
 

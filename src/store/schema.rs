@@ -3,6 +3,8 @@
 //! Columns that a newer version of the app has added are none of our business as long as they
 //! can be left out of an `INSERT`; a column that is missing or holds something else is.
 
+use uuid::Uuid;
+
 use super::StoreError;
 use crate::{chat::Conversation, config::Tables, django::datetime::Timestamp};
 
@@ -103,6 +105,24 @@ pub fn user_ids(names: &Tables) -> [(&str, &'static [&'static str]); 2] {
         ),
         (names.delivery_receipts.as_str(), &["user_id"]),
     ]
+}
+
+/// The columns of texts.
+#[must_use]
+pub fn texts(names: &Tables) -> [(&str, Vec<&'static str>); 3] {
+    tables(names).map(|(table, columns)| {
+        let texts = columns.iter().filter(|column| column.kind == Kind::Text);
+        (table, texts.map(|column| column.name).collect())
+    })
+}
+
+/// A column of texts whose character set has no room for some.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{table}.{column} ({charset})")]
+pub struct NarrowColumn {
+    pub table: String,
+    pub column: String,
+    pub charset: String,
 }
 
 /// A column of user ids whose collation takes some of other bytes for the same.

@@ -51,7 +51,7 @@ pub fn active_row(row: Row) -> Result<(Uuid, [String; 2]), StoreError> {
 }
 
 /// The sessions of these keys, but for those that have run out.
-pub fn sessions(keys: &[String]) -> String {
+pub fn sessions(keys: &[&String]) -> String {
     let keys: Vec<String> = keys.iter().map(|key| quoted(key)).collect();
     format!(
         "SELECT session_key, session_data, expire_date FROM django_session \

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use futures_util::{StreamExt, future::join_all};
 use redis::{
     Msg, Value,
-    aio::{ConnectionLike, MultiplexedConnection, PubSubSink, PubSubStream},
+    aio::{ConnectionLike, PubSubSink, PubSubStream},
 };
 use tokio::time::sleep;
 
@@ -18,6 +18,7 @@ use crate::{
     layer::{
         CONTROL, LayerError,
         redis::{
+            address::Connection,
             codec::{Fields, Route},
             inbox::Inbox,
             keeper::{Kept, Seen},
@@ -118,7 +119,7 @@ impl Inner {
     async fn publish_notice(
         &self,
         notice: &Event,
-        commands: &mut MultiplexedConnection,
+        commands: &mut Connection,
     ) -> Result<(), LayerError> {
         let codec = &self.inbox.codec;
         let fields = Fields::new(codec.format, notice)?;
@@ -131,7 +132,7 @@ impl Inner {
     }
 
     /// The server's name for the script that publishes, if it lets us run scripts.
-    async fn load(&self, host: &Host, commands: &mut MultiplexedConnection) -> Option<Arc<str>> {
+    async fn load(&self, host: &Host, commands: &mut Connection) -> Option<Arc<str>> {
         let once = Once {
             note: self.note(),
             number: 0,

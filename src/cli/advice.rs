@@ -102,10 +102,45 @@ pub(super) fn layer(error: &LayerError, config: &Config) -> String {
     } else {
         format!("layer.hosts = {:?}", config.layer.hosts)
     };
-    told(
-        error,
-        &format!("start Redis, or correct address and password in {hosts}"),
-    )
+    told(error, &next_for_redis(&error.to_string(), &hosts))
+}
+
+/// What to do about what Redis said, by the words of its protocol, or about a Redis that says
+/// nothing.
+fn next_for_redis(said: &str, hosts: &str) -> String {
+    let says = |words: &[&str]| words.iter().any(|word| said.contains(word));
+    if says(&["is a cluster"]) {
+        return "set layer.backend = redis_pubsub, in Django too (channels_redis.pubsub), or name a \
+                Redis that is no cluster"
+            .to_owned();
+    }
+    if says(&[
+        "WRONGPASS",
+        "NOAUTH",
+        "authentication failed",
+        "invalid password",
+    ]) {
+        return format!("correct user and password in {hosts}");
+    }
+    if says(&["NOPERM", "NoPerm"]) {
+        return "let the user's rules (ACL) allow what the layer needs: its keys and channels, and \
+                the commands of the message"
+            .to_owned();
+    }
+    if says(&[
+        "MISCONF",
+        "OOM",
+        "ReadOnly",
+        "NOREPLICAS",
+        "BusyLoading",
+        "MasterDown",
+    ]) {
+        return "mend what Redis complains of; it is asked again".to_owned();
+    }
+    if says(&["TLS: ", "certificate"]) {
+        return format!("correct the scheme and the options of TLS (ssl_…) in {hosts}");
+    }
+    format!("start Redis, or correct address and password in {hosts}")
 }
 
 /// The address of the setting `key` cannot be listened on.

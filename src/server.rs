@@ -5,6 +5,7 @@
 
 mod brief;
 mod door;
+mod first;
 mod full;
 mod listener;
 mod peer;

@@ -18,7 +18,7 @@ use crate::{
     telemetry::trace::{EndpointError, Tracer},
     tls::{Tls, TlsError},
     vital::Vital,
-    ws::protocol::django::event_frame,
+    ws::{origin::RefusedOrigins, protocol::django::event_frame},
 };
 
 /// Everything a request needs. There are no globals: two servers fit into one process.
@@ -43,6 +43,7 @@ pub struct App {
     pub tls: Option<Tls>,
     /// `None` if nothing is traced.
     pub tracer: Option<Tracer>,
+    pub refused_origins: RefusedOrigins,
 }
 
 /// Why a server cannot start.
@@ -140,6 +141,7 @@ impl App {
             limits,
             tls,
             tracer,
+            refused_origins: RefusedOrigins::default(),
         }))
     }
 

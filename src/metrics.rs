@@ -138,6 +138,8 @@ metrics! {
 
     /// WebSockets open now.
     ws_open: Gauge = "chatferry_ws_open";
+    /// WebSocket handshakes refused because of their page's origin.
+    ws_origins_refused: Counter = "chatferry_ws_origins_refused_total";
     /// WebSocket handshakes accepted.
     ws_opened: Counter = "chatferry_ws_opened_total";
     /// WebSockets closed, by the close code; 1006 is one that ended without a close frame.

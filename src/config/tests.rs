@@ -214,7 +214,9 @@ fn a_wrong_value_is_an_error_that_names_key_value_source_and_what_is_accepted() 
     assert_eq!(
         error("ws.allowed_origins = ['same', 'nowhere']", &[], &[]),
         "ws.allowed_origins = [\"same\", \"nowhere\"] (file chat.toml): expected `same`, `null`, or \
-         origins as `https://chat.example` (no path, no `*`)"
+         origins as browsers send them, `https://chat.example` or `https://chat.example:8443` (no \
+         path, no `*`, no port that is the scheme's own), or `https://.chat.example` for subdomains \
+         too"
     );
 }
 

@@ -8,8 +8,7 @@ use hyper::{
     body::Incoming,
     ext::ReasonPhrase,
     header::{
-        HOST, HeaderValue, ORIGIN, RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
-        WWW_AUTHENTICATE,
+        HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, WWW_AUTHENTICATE,
     },
     upgrade::{OnUpgrade, on},
 };
@@ -21,6 +20,7 @@ use super::{
     connection::{Connection, Name},
     ending::shut_down,
     history::{First, Rest},
+    origin,
     protocol::django::history_frame,
     queue::{Limits, Queue},
     session::Reason,
@@ -118,7 +118,7 @@ async fn open(app: &Arc<App>, request: &Request<Incoming>) -> Result<Opening, Re
         span.route(&router::socket_template(&app.config));
         span.set("conversation_id", conversation_id.to_string());
     });
-    if !origin_is_allowed(app, request) {
+    if !origin::is_allowed(app, request) {
         return Err(Refusal::Denied);
     }
     let asked = Credentials::of(request);
@@ -167,24 +167,6 @@ async fn open(app: &Arc<App>, request: &Request<Incoming>) -> Result<Opening, Re
         history,
         seat,
     })
-}
-
-/// Whether `ws.allowed_origins` lets pages of this request's origin open a socket.
-pub fn origin_is_allowed<B>(app: &App, request: &Request<B>) -> bool {
-    let allowed = &app.config.ws.allowed_origins;
-    let text = |name| {
-        let value = request.headers().get(name)?;
-        Some(String::from_utf8_lossy(value.as_bytes()))
-    };
-    // Other clients than browsers send no origin, and could send any.
-    let Some(origin) = text(ORIGIN) else {
-        return true;
-    };
-    let host = text(HOST);
-    allowed.is_empty()
-        || allowed
-            .iter()
-            .any(|allowed| allowed.is(&origin, host.as_deref()))
 }
 
 fn accept(app: Arc<App>, request: &mut Request<Incoming>, opening: Opening) -> Response {

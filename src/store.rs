@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use crate::{
     chat::{Conversation, Message, NewMessage, Receipt},
-    config::{self, Config, Database, DjangoSession},
+    config::{self, Config, Database, DjangoSession, TableName},
     django::{datetime::Timestamp, uuid::hex32},
     metrics::Metrics,
 };
@@ -174,6 +174,10 @@ pub trait Store: Send + Sync {
     /// What Django's session table has for these keys, but for sessions that have run out.
     async fn sessions(&self, keys: &[String]) -> Result<Vec<SessionRow>, StoreError>;
 
+    /// What REST framework's table of tokens has for these keys, as the database compares.
+    async fn tokens(&self, table: &TableName, keys: &[String])
+    -> Result<Vec<TokenRow>, StoreError>;
+
     /// Django's session of one key.
     async fn session(&self, key: String) -> Result<Option<SessionRow>, StoreError> {
         Ok(self.sessions(&[key]).await?.into_iter().next())
@@ -249,6 +253,15 @@ pub struct SessionRow {
     /// Signed, see [`crate::django::signing`].
     pub data: String,
     pub expires: Timestamp,
+}
+
+/// A row of REST framework's tokens.
+#[derive(Clone)]
+pub struct TokenRow {
+    /// As it is stored.
+    pub key: String,
+    /// The user's primary key, as text.
+    pub user: String,
 }
 
 /// A row of Django's users.

@@ -7,13 +7,14 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    sync::Arc,
 };
 
-use sha2::{Digest, Sha256};
-
-use super::{SetupError, identity::Identity};
+use super::{
+    SetupError,
+    identity::Identity,
+    remembered::{Found, Remembered},
+};
 use crate::{
     clock::since_1970,
     config::{self, Config, Secret, SessionEngine},
@@ -30,23 +31,7 @@ pub struct Sessions {
     settings: config::DjangoSession,
     /// `SECRET_KEY` first, then its fallbacks.
     keys: Vec<Secret>,
-    /// By the hash of the cookie, so that no cookie is kept. Held for moments only.
-    seen: Mutex<HashMap<[u8; 32], Seen>>,
-}
-
-/// What a session's cookie led to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
-    /// No session.
-    Nothing,
-    /// A session of nobody who is logged in.
-    Anonymous,
-    Known(Identity),
-}
-
-struct Seen {
-    at: Instant,
-    found: Found,
+    seen: Remembered,
 }
 
 /// The user that a session names as logged in.
@@ -88,7 +73,7 @@ impl Sessions {
         Ok(Sessions {
             settings: config.auth.django_session.clone(),
             keys,
-            seen: Mutex::default(),
+            seen: Remembered::new(&config.auth.django_session),
         })
     }
 
@@ -103,12 +88,12 @@ impl Sessions {
     /// # Errors
     /// When the store cannot tell.
     pub async fn find(&self, store: &dyn Store, cookie: &str) -> Result<Found, StoreError> {
-        let place = Sha256::digest(cookie).into();
-        if let Some(found) = self.remembered(&place) {
+        let place = Remembered::place_of(cookie);
+        if let Some(found) = self.seen.get(&place) {
             return Ok(found);
         }
         let found = self.look_up(store, cookie).await?;
-        self.remember(place, found.clone());
+        self.seen.put(place, found.clone());
         Ok(found)
     }
 
@@ -157,8 +142,7 @@ impl Sessions {
 
     /// Forgets what is remembered of the sessions of a user.
     pub fn forget(&self, user: &str) {
-        let is_users = |seen: &Seen| matches!(&seen.found, Found::Known(it) if *it.user == *user);
-        self.seen().retain(|_, seen| !is_users(seen));
+        self.seen.forget(user);
     }
 
     /// Whether the tables that sessions and users are read from are there.
@@ -242,35 +226,5 @@ impl Sessions {
 
     fn keys(&self) -> impl Iterator<Item = &str> {
         self.keys.iter().map(Secret::expose)
-    }
-
-    fn seen(&self) -> MutexGuard<'_, HashMap<[u8; 32], Seen>> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn remembered(&self, place: &[u8; 32]) -> Option<Found> {
-        let seen = self.seen();
-        let Seen { at, found } = seen.get(place)?;
-        let is_over = matches!(found, Found::Known(known) if known.until <= since_1970().as_secs());
-        (at.elapsed() < self.patience() && !is_over).then(|| found.clone())
-    }
-
-    fn remember(&self, place: [u8; 32], found: Found) {
-        if self.settings.cache_s == 0 {
-            return;
-        }
-        let mut seen = self.seen();
-        if seen.len() >= self.settings.cache_size {
-            seen.retain(|_, seen| seen.at.elapsed() < self.patience());
-        }
-        if seen.len() >= self.settings.cache_size {
-            seen.clear();
-        }
-        let at = Instant::now();
-        seen.insert(place, Seen { at, found });
-    }
-
-    fn patience(&self) -> Duration {
-        Duration::from_secs(self.settings.cache_s)
     }
 }

@@ -84,7 +84,7 @@ struct Opening {
     admission: Admission,
     registration: Registration,
     /// The subprotocol that is agreed on.
-    protocol: Option<&'static str>,
+    protocol: Option<String>,
     membership: Membership,
     queue: Arc<Queue>,
     history: First,
@@ -94,14 +94,17 @@ struct Opening {
 /// Answers a request that wants to be upgraded, and serves the socket in a task of its own.
 pub async fn answer(app: Arc<App>, mut request: Request<Incoming>) -> Response {
     match open(&app, &request).await {
-        Ok(opening) => accept(app, &mut request, opening),
+        Ok(mut opening) => {
+            let protocol = opening.protocol.take();
+            accept(app, &mut request, protocol, opening)
+        }
         Err(Refusal::Unknown(denied))
             if app.config.auth.socket_refusal == SocketRefusal::Close
                 && !matches!(denied, Denied::Unavailable(_)) =>
         {
             accept_to_close(&app, &mut request)
         }
-        Err(refusal) => refuse(&refusal),
+        Err(refusal) => refuse(&app, &refusal),
     }
 }
 
@@ -169,12 +172,17 @@ async fn open(app: &Arc<App>, request: &Request<Incoming>) -> Result<Opening, Re
     })
 }
 
-fn accept(app: Arc<App>, request: &mut Request<Incoming>, opening: Opening) -> Response {
+fn accept(
+    app: Arc<App>,
+    request: &mut Request<Incoming>,
+    protocol: Option<String>,
+    opening: Opening,
+) -> Response {
     let name = Name {
         id: request.extensions().get().copied().unwrap_or_default(),
         origin: request.extensions().get().map(Trace::origin).map(Arc::new),
     };
-    agree(request, opening.protocol, |upgraded| {
+    agree(request, protocol, |upgraded| {
         serve(app, upgraded, opening, name)
     })
 }
@@ -189,7 +197,7 @@ fn accept_to_close(app: &App, request: &mut Request<Incoming>) -> Response {
 /// Agrees to the upgrade; `then` goes on with the connection once the answer is written.
 fn agree<F>(
     request: &mut Request<Incoming>,
-    protocol: Option<&'static str>,
+    protocol: Option<String>,
     then: impl FnOnce(OnUpgrade) -> F,
 ) -> Response
 where
@@ -204,8 +212,7 @@ where
         Ok((response, _)) => {
             tokio::spawn(then(upgraded));
             let mut response = response.map(|_| Body::default());
-            if let Some(protocol) = protocol {
-                let protocol = HeaderValue::from_static(protocol);
+            if let Some(protocol) = protocol.and_then(|it| HeaderValue::try_from(it).ok()) {
                 let headers = response.headers_mut();
                 headers.insert(SEC_WEBSOCKET_PROTOCOL, protocol);
             }
@@ -270,7 +277,7 @@ async fn begin(
     ))
 }
 
-fn refuse(refused: &Refusal) -> Response {
+fn refuse(app: &App, refused: &Refusal) -> Response {
     match refused {
         Refusal::Handshake(refused) => {
             let status = StatusCode::from_u16(refused.status).unwrap_or(StatusCode::BAD_REQUEST);
@@ -286,7 +293,7 @@ fn refuse(refused: &Refusal) -> Response {
         Refusal::NoRoute => refusal(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error"),
         Refusal::Denied => refusal(StatusCode::FORBIDDEN, "Access denied"),
         Refusal::Draining | Refusal::Unknown(Denied::Unavailable(_)) => retry_later(),
-        Refusal::Unknown(denied) => match denied.challenge() {
+        Refusal::Unknown(denied) => match app.auth.challenge(denied) {
             Some(challenge) => {
                 let mut response = refusal(StatusCode::UNAUTHORIZED, "Unauthorized");
                 response.headers_mut().insert(WWW_AUTHENTICATE, challenge);

@@ -13,9 +13,9 @@ use super::{
     query::{Time, time_at},
 };
 use crate::{
-    config::{DjangoSession, Tables},
+    config::{DjangoSession, TableName, Tables},
     django::datetime::Timestamp,
-    store::{Of, SessionRow, StoreError, UserRow, users},
+    store::{Of, SessionRow, StoreError, TokenRow, UserRow, users},
 };
 
 /// A value as text, for a column whose type is Django's affair: the server reads it.
@@ -117,6 +117,21 @@ pub async fn sessions(pool: &Pool, keys: &[&String]) -> Result<Vec<SessionRow>, 
         })
     };
     Ok(rows.iter().map(session).collect::<Result<_, Error>>()?)
+}
+
+/// The tokens of these keys.
+pub async fn tokens(
+    pool: &Pool,
+    table: &TableName,
+    keys: &[&String],
+) -> Result<Vec<TokenRow>, StoreError> {
+    let sql = users::tokens_sql(table, '"', "text", "SELECT unnest($1::text[])");
+    let rows = pool.query(&sql, &[&keys]).await?;
+    let token = |row: &Row| {
+        let (key, user) = (row.try_get(0)?, row.try_get(1)?);
+        Ok(TokenRow { key, user })
+    };
+    Ok(rows.iter().map(token).collect::<Result<_, Error>>()?)
 }
 
 /// The users of these primary keys.

@@ -21,7 +21,7 @@ use crate::{
     },
     tls::{Tls, TlsError},
     vital::Vital,
-    ws::protocol::django::event_frame,
+    ws::{origin::RefusedOrigins, protocol::django::event_frame},
 };
 
 /// Everything a request needs. There are no globals: two servers fit into one process.
@@ -48,6 +48,7 @@ pub struct App {
     pub tls: Option<Tls>,
     /// `None` if nothing is traced.
     pub tracer: Option<Tracer>,
+    pub refused_origins: RefusedOrigins,
 }
 
 /// Why a server cannot start.
@@ -147,6 +148,7 @@ impl App {
             limits,
             tls,
             tracer,
+            refused_origins: RefusedOrigins::default(),
         }))
     }
 

@@ -2,7 +2,8 @@
 //!
 //! - [`identity`] is where a request shows who is asking, and what comes of it,
 //! - [`jwt`] reads signed tokens, with the keys of the settings or of [`jwks`],
-//! - [`django_session`] reads the sessions of Django,
+//! - [`django_session`] reads the sessions of Django, [`django_token`] REST framework's tokens,
+//! - [`words`] are those that stand before a token,
 //! - [`policy`] is what a caller may do, decided from values alone,
 //! - [`sockets`] are those that are open, whose rights [`recheck`] looks at again.
 //!
@@ -10,28 +11,34 @@
 //! as a value. With `auth.identity = none` there is nothing here to ask or to keep.
 
 pub mod django_session;
+pub mod django_token;
 pub mod identity;
 pub mod jwks;
 pub mod jwt;
 pub mod policy;
 mod recheck;
+mod remembered;
 mod revoked;
 pub mod sockets;
+pub mod words;
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use hyper::header::HeaderName;
+use hyper::header::{HeaderName, HeaderValue};
 use uuid::Uuid;
 
 use self::{
-    django_session::{Found, Sessions},
-    identity::{Credentials, Denied, Identity, TOKEN_PROTOCOL, Token},
+    django_session::Sessions,
+    django_token::Tokens,
+    identity::{Credentials, Denied, Identity, Token},
     jwt::Jwt,
     policy::Caller,
+    remembered::Found,
     sockets::{OpenSocket, OpenSockets, Registration},
+    words::Words,
 };
 use crate::{
     config::{self, Config, Origin, Policy, Secret},
@@ -50,6 +57,7 @@ const LONGEST: Duration = Duration::from_secs(366 * 86_400);
 /// How callers are known and what they may do, as the settings have it.
 pub struct Auth {
     method: Method,
+    words: Words,
     policy: Policy,
     trusted: Vec<Origin>,
     /// Whether `ws.allowed_origins` says which origins may open a socket.
@@ -63,6 +71,7 @@ enum Method {
     None,
     Jwt(Box<Jwt>),
     Session(Box<Sessions>),
+    Token(Box<Tokens>),
 }
 
 impl Method {
@@ -75,6 +84,7 @@ impl Method {
             config::Identity::None => Method::None,
             config::Identity::Jwt => Method::Jwt(Box::new(Jwt::open(config, metrics)?)),
             config::Identity::DjangoSession => Method::Session(Box::new(Sessions::open(config)?)),
+            config::Identity::DjangoToken => Method::Token(Box::new(Tokens::open(config))),
         })
     }
 
@@ -84,6 +94,16 @@ impl Method {
             Method::None => None,
             Method::Jwt(_) => Some("jwt"),
             Method::Session(_) => Some("django_session"),
+            Method::Token(_) => Some("django_token"),
+        }
+    }
+
+    /// Whether the tables of users that it reads are there.
+    async fn check(&self, store: &dyn Store) -> Result<(), StoreError> {
+        match self {
+            Method::None | Method::Jwt(_) => Ok(()),
+            Method::Session(sessions) => sessions.check(store).await,
+            Method::Token(tokens) => tokens.check(store).await,
         }
     }
 }
@@ -98,13 +118,13 @@ pub async fn check(config: &Config) -> Result<(), SetupError> {
     match Method::open(config, &metrics)? {
         Method::None => Ok(()),
         Method::Jwt(jwt) => jwt.check().await,
-        Method::Session(sessions) => {
+        method @ (Method::Session(_) | Method::Token(_)) => {
             if let Some(file) = config.store.url.sqlite_file().filter(|file| !file.exists()) {
                 let why = format!("{}: there is no such file yet", file.display());
                 return Err(StoreError::Unavailable(why).into());
             }
             let store = store::open(config, metrics).await?;
-            let found = sessions.check(&*store).await;
+            let found = method.check(&*store).await;
             store.close().await;
             Ok(found?)
         }
@@ -119,7 +139,7 @@ pub struct Admission {
     pub user: Option<Arc<str>>,
     /// When its token or session runs out.
     pub until: Option<Instant>,
-    /// The cookie of its session, of a socket that is known by one.
+    /// The cookie of its session, or the token of a row, of a socket that is known by one.
     pub session: Option<Secret>,
     /// The `jti` of its token, where tokens may be taken back.
     pub token_id: Option<Arc<str>>,
@@ -179,6 +199,7 @@ impl Auth {
     ) -> Result<Self, SetupError> {
         Ok(Auth {
             method: Method::open(config, &metrics)?,
+            words: Words::of(&config.auth),
             policy: config.auth.policy,
             trusted: config.django.csrf_trusted_origins.clone(),
             sockets_are_listed: !config.ws.allowed_origins.is_empty(),
@@ -237,7 +258,11 @@ impl Auth {
                     return Err(Denied::Forged("the page of another host".into()));
                 }
             }
-            let session = self.sessions().and_then(|it| asked.cookie(it.cookie()));
+            let session = match &self.method {
+                Method::Session(sessions) => asked.cookie(sessions.cookie()),
+                Method::Token(tokens) => tokens.token(asked, &self.words),
+                Method::None | Method::Jwt(_) => None,
+            };
             Ok(Admission {
                 session: session.map(Secret::from),
                 ..self.admission(known)
@@ -281,12 +306,27 @@ impl Auth {
         }))
     }
 
-    /// The subprotocol to agree on: that which says that the next one is a token, if tokens are
-    /// read at all.
+    /// The subprotocol to agree on: that which says where a token is, if tokens are read at all.
     #[must_use]
-    pub fn protocol(&self, asked: &Credentials<'_>) -> Option<&'static str> {
-        let reads = matches!(self.method, Method::Jwt(_));
-        (reads && asked.protocol().is_some()).then_some(TOKEN_PROTOCOL)
+    pub fn protocol(&self, asked: &Credentials<'_>) -> Option<String> {
+        let reads = matches!(self.method, Method::Jwt(_) | Method::Token(_));
+        let offered = reads.then(|| self.words.in_protocol(asked)).flatten();
+        offered.map(|offered| offered.agreed)
+    }
+
+    /// The `WWW-Authenticate` header for who is denied, if a token would help.
+    #[must_use]
+    pub fn challenge(&self, denied: &Denied) -> Option<HeaderValue> {
+        self.words.challenge(denied)
+    }
+
+    /// Forgets what is remembered of a user's sessions or tokens.
+    fn forget(&self, user: &str) {
+        match &self.method {
+            Method::Session(sessions) => sessions.forget(user),
+            Method::Token(tokens) => tokens.forget(user),
+            Method::None | Method::Jwt(_) => {}
+        }
     }
 
     /// Whether Django has the session of a cookie; for who answers as its middleware does. True also
@@ -304,14 +344,7 @@ impl Auth {
     fn tokens(&self) -> Option<&Jwt> {
         match &self.method {
             Method::Jwt(jwt) => Some(jwt),
-            Method::None | Method::Session(_) => None,
-        }
-    }
-
-    fn sessions(&self) -> Option<&Sessions> {
-        match &self.method {
-            Method::Session(sessions) => Some(sessions),
-            Method::None | Method::Jwt(_) => None,
+            Method::None | Method::Session(_) | Method::Token(_) => None,
         }
     }
 
@@ -324,7 +357,7 @@ impl Auth {
         match &self.method {
             Method::None => Ok(None),
             Method::Jwt(jwt) => {
-                let token = jwt.token(asked).ok_or(Denied::NoToken)?;
+                let token = jwt.token(asked, &self.words).ok_or(Denied::NoToken)?;
                 let known = jwt.read(&token).await;
                 if let Err(Denied::BadToken(_) | Denied::ExpiredToken) = known {
                     meter.allow(Action::Denied).map_err(Denied::Limited)?;
@@ -336,6 +369,14 @@ impl Auth {
                 match sessions.find(&*self.store, &cookie, meter).await? {
                     Found::Known(known) => Ok(Some(known)),
                     Found::Nothing | Found::Anonymous => Err(Denied::NoSession),
+                }
+            }
+            Method::Token(tokens) => {
+                let token = tokens.token(asked, &self.words).ok_or(Denied::NoToken)?;
+                match tokens.find(&*self.store, &token, meter).await? {
+                    Found::Known(known) => Ok(Some(known)),
+                    Found::Nothing => Err(Denied::BadToken("there is none of this key".into())),
+                    Found::Anonymous => Err(Denied::BadToken("its user is not active".into())),
                 }
             }
         }

@@ -38,7 +38,8 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 
 pub use auth::{
-    Algorithm, Auth, DjangoSession, Identity, JwksUrl, Jwt, Policy, SessionEngine, SocketRefusal,
+    Algorithm, Auth, DjangoSession, DjangoToken, Identity, JwksUrl, Jwt, Policy, SessionEngine,
+    SocketRefusal, Word,
 };
 pub use cors::{Cors, CorsOrigin};
 pub use declare::{OptionDoc, Section};

@@ -138,6 +138,8 @@ metrics! {
 
     /// WebSockets open now.
     ws_open: Gauge = "chatferry_ws_open";
+    /// WebSocket handshakes refused because of their page's origin.
+    ws_origins_refused: Counter = "chatferry_ws_origins_refused_total";
     /// WebSocket handshakes accepted.
     ws_opened: Counter = "chatferry_ws_opened_total";
     /// WebSockets closed, by the close code; 1006 is one that ended without a close frame.
@@ -232,7 +234,7 @@ metrics! {
     store_connections: Each<Counter, Outcome> = "chatferry_store_connections_total" by "outcome";
     /// What the database refused or did not answer, by kind.
     store_errors: Labelled<Counter> = "chatferry_store_errors_total" by "kind"
-        of ["unavailable", "denied", "refused", "conflict", "unknown", "schema", "closed"];
+        of ["unavailable", "denied", "unfit", "refused", "conflict", "unknown", "schema", "closed"];
 
     /// Messages sent to the channel layer.
     layer_sent: Counter = "chatferry_layer_sent_total";

@@ -5,6 +5,7 @@
 
 mod brief;
 mod door;
+mod first;
 mod full;
 mod listener;
 mod peer;
@@ -49,10 +50,6 @@ use crate::{
     shutdown::Over,
     telemetry::{request::RequestId, trace::Trace},
 };
-
-/// How long a kept-alive connection may be silent between two requests: Daphne's `http_timeout`
-/// leaves it open for a minute.
-const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 /// Most bytes of a request's head, and most header lines: Twisted's own.
 const HEAD_MAX: usize = 16 * 1024;
@@ -285,6 +282,7 @@ async fn speak(app: Arc<App>, stream: Stream, peer: Peer, (number, first_head): 
     let asked = Arc::new(AtomicU64::new(0));
     let drain = app.drain.clone();
     let keep_case = app.gateway.is_some();
+    let keep_alive = Duration::from_secs(app.config.server.keep_alive_s);
     let service = {
         let asked = Arc::clone(&asked);
         service_fn(move |mut request: Request<Incoming>| {
@@ -295,7 +293,7 @@ async fn speak(app: Arc<App>, stream: Stream, peer: Peer, (number, first_head): 
     };
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(KEEP_ALIVE)
+        .header_read_timeout(keep_alive)
         .max_headers(HEADERS_MAX)
         .max_header_size(HEAD_MAX)
         .auto_date_header(false)

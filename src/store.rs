@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use crate::{
     chat::{Conversation, Message, NewMessage, Receipt},
-    config::{self, Config, Database, DjangoSession},
+    config::{self, Config, Database, DjangoSession, TableName},
     django::{datetime::Timestamp, uuid::hex32},
     metrics::Metrics,
 };
@@ -174,6 +174,10 @@ pub trait Store: Send + Sync {
     /// What Django's session table has for these keys, but for sessions that have run out.
     async fn sessions(&self, keys: &[String]) -> Result<Vec<SessionRow>, StoreError>;
 
+    /// What REST framework's table of tokens has for these keys, as the database compares.
+    async fn tokens(&self, table: &TableName, keys: &[String])
+    -> Result<Vec<TokenRow>, StoreError>;
+
     /// Django's session of one key.
     async fn session(&self, key: String) -> Result<Option<SessionRow>, StoreError> {
         Ok(self.sessions(&[key]).await?.into_iter().next())
@@ -251,6 +255,15 @@ pub struct SessionRow {
     pub expires: Timestamp,
 }
 
+/// A row of REST framework's tokens.
+#[derive(Clone)]
+pub struct TokenRow {
+    /// As it is stored.
+    pub key: String,
+    /// The user's primary key, as text.
+    pub user: String,
+}
+
 /// A row of Django's users.
 #[derive(Clone)]
 pub struct UserRow {
@@ -279,6 +292,10 @@ pub enum StoreError {
     /// wrong, or there is no database of this name. Waiting does not help.
     #[error("the database does not let us in: {0}")]
     Denied(String),
+    /// The database answers, and its configuration does not fit ours. `remedy` is what an operator
+    /// can do.
+    #[error("the database cannot be used as it is set up: {why}")]
+    Unfit { why: String, remedy: &'static str },
     /// The database refused these values, and would again.
     #[error("the database refused the values: {0}")]
     Refused(String),
@@ -313,6 +330,7 @@ impl StoreError {
             self,
             StoreError::Unavailable(_)
                 | StoreError::Denied(_)
+                | StoreError::Unfit { .. }
                 | StoreError::Conflict(_)
                 | StoreError::Unknown(_)
         )
@@ -324,6 +342,7 @@ impl StoreError {
         match self {
             StoreError::Unavailable(_) => "unavailable",
             StoreError::Denied(_) => "denied",
+            StoreError::Unfit { .. } => "unfit",
             StoreError::Refused(_) => "refused",
             StoreError::Alike => "alike",
             StoreError::Conflict(_) => "conflict",
@@ -394,6 +413,34 @@ pub async fn loose_columns(config: &Config) -> Result<Vec<schema::LooseColumn>, 
             postgres::migrate::loose_columns(&postgres::address_of(&config.store)?, tables).await
         }
         Database::Mysql => mysql::migrate::loose_columns(&config.store).await,
+    }
+}
+
+/// Writes to the live tables what nobody sees: it is taken back at once. `SQLite` is not asked, whose
+/// file is one process' own.
+///
+/// # Errors
+/// When the database would not be written to.
+pub async fn rehearse(config: &Config) -> Result<(), StoreError> {
+    let config::Store { url, tables, .. } = &config.store;
+    match url.database() {
+        Database::Sqlite => Ok(()),
+        Database::Postgres => {
+            postgres::migrate::rehearse(&postgres::address_of(&config.store)?, tables).await
+        }
+        Database::Mysql => mysql::migrate::rehearse(&config.store).await,
+    }
+}
+
+/// The columns of texts whose character set cannot hold every text. Only MySQL and MariaDB have
+/// such columns.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn narrow_columns(config: &Config) -> Result<Vec<schema::NarrowColumn>, StoreError> {
+    match config.store.url.database() {
+        Database::Sqlite | Database::Postgres => Ok(Vec::new()),
+        Database::Mysql => mysql::migrate::narrow_columns(&config.store).await,
     }
 }
 

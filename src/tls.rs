@@ -1,5 +1,6 @@
 //! TLS for clients, by rustls: 1.2 and 1.3, its own choice of ciphers, certificates that can be
-//! replaced while the server runs. TLS to databases and to Redis is set in their URLs.
+//! replaced while the server runs. TLS to databases and to Redis is set in their URLs; whose
+//! certificates are believed there, and by the gateway, is in `trust`.
 //!
 //! HTTP/1.1 is all that is offered. WebSockets over HTTP/2 (RFC 8441) would need a stream of hyper's
 //! in the place of a socket, which fastwebsockets' handshake does not know; clients that offer both
@@ -7,7 +8,7 @@
 
 mod anybody;
 mod crowd;
-mod roots;
+mod trust;
 
 use std::{
     io,
@@ -27,7 +28,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use self::crowd::Crowd;
-pub use self::{anybody::Anybody, roots::roots};
+pub use self::trust::{Authorities, Identity, Trust, client_config};
 use crate::config;
 
 /// Most handshakes at once. Each may hold up to about 100 KiB until it is over.

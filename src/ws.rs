@@ -1,6 +1,6 @@
 //! The WebSocket side.
 //!
-//! - [`upgrade`] answers the opening handshake,
+//! - [`upgrade`] answers the opening handshake, [`origin`] says for which pages,
 //! - [`reader`] turns bytes into messages,
 //! - [`session`] decides what a message, a timer or an event asks for (pure, no socket),
 //! - [`protocol`] knows the JSON of the frames,
@@ -14,6 +14,7 @@ pub mod connection;
 mod ending;
 pub mod heartbeat;
 pub mod history;
+pub mod origin;
 pub mod protocol;
 pub mod queue;
 pub mod reader;

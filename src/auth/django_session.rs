@@ -7,15 +7,13 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    sync::Arc,
 };
-
-use sha2::{Digest, Sha256};
 
 use super::{
     SetupError,
     identity::{Denied, Identity},
+    remembered::{Found, Remembered},
 };
 use crate::{
     clock::since_1970,
@@ -24,7 +22,7 @@ use crate::{
         pystr::str_of,
         signing::{self, COOKIE_SESSION, DATABASE_SESSION},
     },
-    limits::{Action, Meter},
+    limits::Meter,
     store::{Store, StoreError, UserRow, bare},
     value::{Text, Value},
 };
@@ -34,31 +32,7 @@ pub struct Sessions {
     settings: config::DjangoSession,
     /// `SECRET_KEY` first, then its fallbacks.
     keys: Vec<Secret>,
-    /// Held for moments only.
-    seen: Mutex<Memory>,
-}
-
-/// What cookies led to, by their hash, so that none is kept. Cookies that anybody can make up do not
-/// push out the sessions of users.
-#[derive(Default)]
-struct Memory {
-    known: HashMap<[u8; 32], Seen>,
-    others: HashMap<[u8; 32], Seen>,
-}
-
-/// What a session's cookie led to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
-    /// No session.
-    Nothing,
-    /// A session of nobody who is logged in.
-    Anonymous,
-    Known(Identity),
-}
-
-struct Seen {
-    at: Instant,
-    found: Found,
+    seen: Remembered,
 }
 
 /// The user that a session names as logged in.
@@ -100,7 +74,7 @@ impl Sessions {
         Ok(Sessions {
             settings: config.auth.django_session.clone(),
             keys,
-            seen: Mutex::default(),
+            seen: Remembered::new(&config.auth.django_session),
         })
     }
 
@@ -121,18 +95,8 @@ impl Sessions {
         cookie: &str,
         meter: &Meter,
     ) -> Result<Found, Denied> {
-        let place = Sha256::digest(cookie).into();
-        if let Some(found) = self.remembered(&place) {
-            return Ok(found);
-        }
-        meter.may_show().map_err(Denied::Limited)?;
-        let found = self.look_up(store, cookie).await;
-        let found = found.map_err(|error| Denied::Unavailable(error.to_string()))?;
-        self.remember(place, found.clone());
-        if found == Found::Nothing {
-            meter.allow(Action::Denied).map_err(Denied::Limited)?;
-        }
-        Ok(found)
+        let look_up = self.look_up(store, cookie);
+        self.seen.find(cookie, meter, look_up).await
     }
 
     /// Looks up the user of each cookie, past what is remembered. Two queries for any number of
@@ -180,8 +144,7 @@ impl Sessions {
 
     /// Forgets what is remembered of the sessions of a user.
     pub fn forget(&self, user: &str) {
-        let is_users = |seen: &Seen| matches!(&seen.found, Found::Known(it) if *it.user == *user);
-        self.seen().known.retain(|_, seen| !is_users(seen));
+        self.seen.forget(user);
     }
 
     /// Whether the tables that sessions and users are read from are there.
@@ -265,41 +228,5 @@ impl Sessions {
 
     fn keys(&self) -> impl Iterator<Item = &str> {
         self.keys.iter().map(Secret::expose)
-    }
-
-    fn seen(&self) -> MutexGuard<'_, Memory> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn remembered(&self, place: &[u8; 32]) -> Option<Found> {
-        let seen = self.seen();
-        let Seen { at, found } = seen.known.get(place).or_else(|| seen.others.get(place))?;
-        let is_over = matches!(found, Found::Known(known) if known.until <= since_1970().as_secs());
-        (at.elapsed() < self.patience() && !is_over).then(|| found.clone())
-    }
-
-    fn remember(&self, place: [u8; 32], found: Found) {
-        if self.settings.cache_s == 0 {
-            return;
-        }
-        let mut memory = self.seen();
-        let Memory { known, others } = &mut *memory;
-        let (seen, before) = match found {
-            Found::Known(_) => (known, others),
-            Found::Nothing | Found::Anonymous => (others, known),
-        };
-        before.remove(&place);
-        if seen.len() >= self.settings.cache_size {
-            seen.retain(|_, seen| seen.at.elapsed() < self.patience());
-        }
-        if seen.len() >= self.settings.cache_size {
-            seen.clear();
-        }
-        let at = Instant::now();
-        seen.insert(place, Seen { at, found });
-    }
-
-    fn patience(&self) -> Duration {
-        Duration::from_secs(self.settings.cache_s)
     }
 }

@@ -4,9 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use hyper::{
     HeaderMap, Request,
-    header::{
-        AUTHORIZATION, COOKIE, HOST, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL,
-    },
+    header::{COOKIE, HOST, HeaderName, HeaderValue, ORIGIN},
 };
 
 use crate::{
@@ -17,9 +15,6 @@ use crate::{
     metrics::SecurityEvent,
     telemetry::security::Refused,
 };
-
-/// The subprotocol that says that the next one is a token.
-pub const TOKEN_PROTOCOL: &str = "access_token";
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -99,23 +94,6 @@ impl Denied {
         };
         Some(Refused::new(event, reason))
     }
-
-    /// The `WWW-Authenticate` header that goes with a 401 (RFC 6750 section 3); without one the
-    /// answer is 403, as REST framework has it for sessions.
-    #[must_use]
-    pub fn challenge(&self) -> Option<HeaderValue> {
-        let text = match self {
-            Denied::NoToken => "Bearer realm=\"api\"",
-            Denied::BadToken(_) => "Bearer realm=\"api\", error=\"invalid_token\"",
-            Denied::ExpiredToken => {
-                "Bearer realm=\"api\", error=\"invalid_token\", error_description=\"expired\""
-            }
-            Denied::NoSession | Denied::Forged(_) | Denied::Limited(_) | Denied::Unavailable(_) => {
-                return None;
-            }
-        };
-        Some(HeaderValue::from_static(text))
-    }
 }
 
 /// A token, and where it was.
@@ -140,25 +118,6 @@ impl<'a> Credentials<'a> {
             headers: request.headers(),
             query: request.uri().query(),
         }
-    }
-
-    /// The token of `Authorization: Bearer`.
-    #[must_use]
-    pub fn bearer(&self) -> Option<String> {
-        let header = self.text(&AUTHORIZATION)?;
-        let (scheme, token) = header.trim().split_once(' ')?;
-        scheme
-            .eq_ignore_ascii_case("bearer")
-            .then(|| token.trim().to_owned())
-    }
-
-    /// The token of `Sec-WebSocket-Protocol: access_token, TOKEN`.
-    #[must_use]
-    pub fn protocol(&self) -> Option<String> {
-        let header = self.text(&SEC_WEBSOCKET_PROTOCOL)?;
-        let mut names = header.split(',').map(str::trim);
-        names.find(|name| *name == TOKEN_PROTOCOL)?;
-        names.next().map(str::to_owned)
     }
 
     /// The last value of a query parameter, as Django takes it.
@@ -227,36 +186,11 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_found_in_each_of_its_places() {
-        let headers = headers(&[
-            ("authorization", "bearer  a.b.c"),
-            ("sec-websocket-protocol", "chat, access_token, d.e.f"),
-            ("cookie", "jwt=g.h.i; x=y"),
-        ]);
+    fn a_token_may_be_in_the_query_and_in_a_cookie() {
+        let headers = headers(&[("cookie", "jwt=g.h.i; x=y")]);
         let asked = credentials(&headers);
-        assert_eq!(asked.bearer().as_deref(), Some("a.b.c"));
-        assert_eq!(asked.protocol().as_deref(), Some("d.e.f"));
         assert_eq!(asked.parameter("token").as_deref(), Some("a.b.c"));
         assert_eq!(asked.cookie("jwt").as_deref(), Some("g.h.i"));
-    }
-
-    #[test]
-    fn what_is_no_token_is_not_taken_for_one() {
-        for lines in [
-            &[("authorization", "Basic YTpi")][..],
-            &[("authorization", "Bearer")],
-            &[("sec-websocket-protocol", "access_token")],
-            &[("sec-websocket-protocol", "a.b.c, d")],
-            &[],
-        ] {
-            let headers = headers(lines);
-            let asked = credentials(&headers);
-            assert_eq!(
-                (asked.bearer(), asked.protocol()),
-                (None, None),
-                "{lines:?}"
-            );
-        }
     }
 
     #[test]

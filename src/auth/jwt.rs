@@ -11,6 +11,7 @@ use jsonwebtoken::{
 };
 use serde_json::{Map, Value};
 
+use super::words::Words;
 use super::{
     SetupError,
     identity::{Credentials, Denied, Identity, Token},
@@ -23,7 +24,7 @@ use crate::{
     config::{self, Algorithm as Listed, Config, Secret},
     layer::{LayerError, redis},
     metrics::Metrics,
-    tls,
+    tls::Authorities,
 };
 
 /// Reads tokens.
@@ -102,10 +103,11 @@ impl Jwt {
 
     /// The token of a request, if it has one.
     #[must_use]
-    pub fn token(&self, asked: &Credentials<'_>) -> Option<Token> {
+    pub fn token(&self, asked: &Credentials<'_>, words: &Words) -> Option<Token> {
         let query = || asked.parameter(self.settings.query.as_deref()?);
         let cookie = || asked.cookie(self.settings.cookie.as_deref()?);
-        let shown = asked.bearer().or_else(|| asked.protocol()).or_else(query);
+        let protocol = || words.in_protocol(asked).map(|offered| offered.token);
+        let shown = words.in_header(asked).or_else(protocol).or_else(query);
         let by_cookie = shown.is_none();
         let text = shown.or_else(cookie)?;
         Some(Token { text, by_cookie })
@@ -302,8 +304,8 @@ fn validation(settings: &config::Jwt) -> Validation {
 
 /// Whether there is an authority in a PEM file. It is read again whenever it is needed.
 fn believable(file: &Path) -> Result<(), SetupError> {
-    let why = match tls::roots(Some(file)) {
-        Ok(roots) if roots.is_empty() => "no PEM file with a certificate".to_owned(),
+    let why = match Authorities::read(Some(file)) {
+        Ok(authorities) if authorities.is_empty() => "no PEM file with a certificate".to_owned(),
         Ok(_) => return Ok(()),
         Err(error) => error.to_string(),
     };

@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::{
-    Auth,
+    Auth, Method,
     policy::Caller,
     sockets::{Disconnect, Ended, OpenSocket},
 };
@@ -69,12 +69,14 @@ impl Auth {
     ) -> Result<HashMap<String, Arc<str>>, StoreError> {
         let sessions = sockets.iter().filter_map(|it| it.session.as_ref());
         let cookies: HashSet<&str> = sessions.map(Secret::expose).collect();
-        match self.sessions() {
-            Some(sessions) if !cookies.is_empty() => {
-                let cookies: Vec<&str> = cookies.into_iter().collect();
-                sessions.users(&*self.store, &cookies).await
-            }
-            _ => Ok(HashMap::new()),
+        if cookies.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let cookies: Vec<&str> = cookies.into_iter().collect();
+        match &self.method {
+            Method::Session(sessions) => sessions.users(&*self.store, &cookies).await,
+            Method::Token(tokens) => tokens.users(&*self.store, &cookies).await,
+            Method::None | Method::Jwt(_) => Ok(HashMap::new()),
         }
     }
 
@@ -114,9 +116,9 @@ impl Auth {
         let conversation_id = socket.conversation_id;
         tracing::info!(user, %conversation_id, ?why, "the rights of a socket have ended");
         if why == Ended::Unknown
-            && let (Some(sessions), Some(user)) = (self.sessions(), user)
+            && let Some(user) = user
         {
-            sessions.forget(user);
+            self.forget(user);
         }
         socket.end(why);
     }
@@ -125,8 +127,8 @@ impl Auth {
     /// remembered of the user's sessions is forgotten: they are looked up when the user comes back.
     /// Returns the number of sockets.
     pub fn disconnect(&self, order: &Disconnect) -> usize {
-        if let (Some(sessions), Some(user)) = (self.sessions(), &order.user) {
-            sessions.forget(user);
+        if let Some(user) = &order.user {
+            self.forget(user);
         }
         let sockets = self.sockets.disconnect(order);
         let Disconnect { user, conversation } = order;

@@ -8,7 +8,10 @@ use std::path::Path;
 use crate::app::StartError;
 use crate::config::{Bind, Config, Database};
 use crate::layer::LayerError;
-use crate::store::{StoreError, schema::LooseColumn};
+use crate::store::{
+    StoreError,
+    schema::{LooseColumn, NarrowColumn},
+};
 
 /// Why a server did not start.
 pub(super) fn start(error: &StartError, config: &Config) -> String {
@@ -35,8 +38,20 @@ pub(super) fn store(error: &StoreError, config: &Config) -> String {
             format!("start the database, or correct host and port in store.url = {url}")
         }
         (StoreError::Denied(_), _) => {
-            format!("correct user, password and database name in store.url = {url}, or create them")
+            let shown = url.to_string();
+            // MariaDB says no more to an account, or to everybody, who must come by TLS.
+            let is_plain = url.database() == Database::Mysql && !shown.contains("ssl-");
+            let or_tls = if is_plain {
+                ", or add ssl-mode=REQUIRED"
+            } else {
+                ""
+            };
+            format!(
+                "correct user, password and database name in store.url = {shown}, or create \
+                 them{or_tls}"
+            )
         }
+        (StoreError::Unfit { remedy, .. }, _) => (*remedy).to_owned(),
         _ => return error.to_string(),
     };
     told(error, &next)
@@ -61,6 +76,23 @@ pub(super) fn collation(loose: &[LooseColumn], database: Database) -> String {
     )
 }
 
+/// The database cannot store what people write.
+pub(super) fn charset(narrow: &[NarrowColumn]) -> String {
+    let columns: Vec<String> = narrow.iter().map(ToString::to_string).collect();
+    let mut tables: Vec<&str> = narrow.iter().map(|column| column.table.as_str()).collect();
+    tables.dedup();
+    let convert = |table: &&str| format!("ALTER TABLE {table} CONVERT TO CHARACTER SET utf8mb4");
+    let convert: Vec<String> = tables.iter().map(convert).collect();
+    told(
+        &format!(
+            "warning: the database cannot store every text, as one with an emoji, which is refused \
+             (400): {}",
+            columns.join(", ")
+        ),
+        &convert.join("; "),
+    )
+}
+
 /// The layer cannot be used.
 pub(super) fn layer(error: &LayerError, config: &Config) -> String {
     if !matches!(error, LayerError::Unavailable(_) | LayerError::Refused(_)) {
@@ -71,10 +103,45 @@ pub(super) fn layer(error: &LayerError, config: &Config) -> String {
     } else {
         format!("layer.hosts = {:?}", config.layer.hosts)
     };
-    told(
-        error,
-        &format!("start Redis, or correct address and password in {hosts}"),
-    )
+    told(error, &next_for_redis(&error.to_string(), &hosts))
+}
+
+/// What to do about what Redis said, by the words of its protocol, or about a Redis that says
+/// nothing.
+fn next_for_redis(said: &str, hosts: &str) -> String {
+    let says = |words: &[&str]| words.iter().any(|word| said.contains(word));
+    if says(&["is a cluster"]) {
+        return "set layer.backend = redis_pubsub, in Django too (channels_redis.pubsub), or name a \
+                Redis that is no cluster"
+            .to_owned();
+    }
+    if says(&[
+        "WRONGPASS",
+        "NOAUTH",
+        "authentication failed",
+        "invalid password",
+    ]) {
+        return format!("correct user and password in {hosts}");
+    }
+    if says(&["NOPERM", "NoPerm"]) {
+        return "let the user's rules (ACL) allow what the layer needs: its keys and channels, and \
+                the commands of the message"
+            .to_owned();
+    }
+    if says(&[
+        "MISCONF",
+        "OOM",
+        "ReadOnly",
+        "NOREPLICAS",
+        "BusyLoading",
+        "MasterDown",
+    ]) {
+        return "mend what Redis complains of; it is asked again".to_owned();
+    }
+    if says(&["TLS: ", "certificate"]) {
+        return format!("correct the scheme and the options of TLS (ssl_…) in {hosts}");
+    }
+    format!("start Redis, or correct address and password in {hosts}")
 }
 
 /// Another process serves the SQLite file, and the two would not hear each other.

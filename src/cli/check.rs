@@ -22,6 +22,10 @@ pub(super) async fn check(loaded: Loaded) -> ExitCode {
     let tls = Tls::of(&loaded.config.server.tls);
     findings.extend(tls.err().map(|error| error.to_string()));
     match store::check(&loaded.config).await {
+        Ok(found) if found.is_empty() => {
+            let written = store::rehearse(&loaded.config).await.err();
+            findings.extend(written.map(|error| advice::store(&error, &loaded.config)));
+        }
         Ok(found) => findings.extend(found.iter().map(ToString::to_string)),
         Err(error) => findings.push(advice::store(&error, &loaded.config)),
     }
@@ -34,6 +38,7 @@ pub(super) async fn check(loaded: Loaded) -> ExitCode {
     // Warnings only: none is a reason not to start.
     warnings.extend(gateway::probe::warning(&loaded.config).await);
     warnings.extend(collation(&loaded.config).await);
+    warnings.extend(charset(&loaded.config).await);
     for warning in &warnings {
         super::complain(warning);
     }
@@ -58,6 +63,12 @@ async fn collation(config: &Config) -> Option<String> {
     // A database that cannot be read is a finding already.
     let loose = store::loose_columns(config).await.ok()?;
     (!loose.is_empty()).then(|| advice::collation(&loose, config.store.url.database()))
+}
+
+/// Warns of a database that cannot store what people write.
+async fn charset(config: &Config) -> Option<String> {
+    let narrow = store::narrow_columns(config).await.ok()?;
+    (!narrow.is_empty()).then(|| advice::charset(&narrow))
 }
 
 /// Whether the layer answers.

@@ -6,14 +6,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::{ClientConfig, crypto::ring, pki_types::ServerName};
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use crate::config::{Bind, Server};
-use crate::tls::Anybody;
+use crate::tls::{Trust, client_config};
 
 /// From connecting to the whole answer.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -102,13 +102,7 @@ async fn get(
         return exchange(stream).await;
     }
     // It is this very machine, and the certificate is for the names that others call it by.
-    let provider = Arc::new(ring::default_provider());
-    let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anybody::new(provider)))
-        .with_no_client_auth();
+    let config = client_config(Trust::Anybody, None).map_err(io::Error::other)?;
     let name = ServerName::from(IpAddr::from(Ipv4Addr::LOCALHOST));
     let connector = TlsConnector::from(Arc::new(config));
     exchange(connector.connect(name, stream).await?).await

@@ -15,8 +15,9 @@ settings! {
     pub struct Auth in "auth" {
         /// How a caller is known. `none`: the ids a caller gives are believed, as in the original.
         /// `jwt`: by a signed token, see `auth.jwt`. `django_session`: by the cookie of somebody
-        /// logged in to Django, see `auth.django_session`. With either of these a caller who is
-        /// not known is served nothing of the chat.
+        /// logged in to Django, see `auth.django_session`. `django_token`: by a token of REST
+        /// framework's `authtoken`, see `auth.django_token`. With any of these a caller who is not
+        /// known is served nothing of the chat.
         identity: Identity = "none",
         /// What a caller may do. `open`: everything, as in the original. `participants`: only the
         /// two participants of a conversation may see it, join it, and send, mark and type in it,
@@ -34,8 +35,18 @@ settings! {
         /// or 403. `close`: the socket is opened and closed with 4401 at once, which scripts in a
         /// browser can tell from a network failure.
         socket_refusal: SocketRefusal = "status",
+        /// Words that may stand before a token in the `Authorization` header, in any case; a 401
+        /// asks for the first. simplejwt's `AUTH_HEADER_TYPES`. None is `Bearer` with `jwt`, and
+        /// `Token` with `django_token`.
+        token_words: Vec<Word> = [],
+        /// Subprotocols of a handshake that say that the next one is a token, as in
+        /// `Sec-WebSocket-Protocol: access_token, TOKEN`. The answer agrees on this one.
+        token_protocols: Vec<Word> = ["access_token"],
+        /// A subprotocol that is the only one is a token, `Sec-WebSocket-Protocol: TOKEN`, and the
+        /// answer repeats it.
+        token_is_protocol: bool = false,
     }
-    with { jwt: Jwt, django_session: DjangoSession }
+    with { jwt: Jwt, django_session: DjangoSession, django_token: DjangoToken }
 }
 
 choice! {
@@ -43,6 +54,7 @@ choice! {
     pub enum Identity {
         None = "none",
         DjangoSession = "django_session",
+        DjangoToken = "django_token",
         Jwt = "jwt",
     }
 }
@@ -66,8 +78,9 @@ choice! {
 settings! {
     /// The tokens of `auth.identity = jwt`. One of `secret`, `public_key_file` and `jwks_url` says
     /// which signatures are good. A token is taken from `Authorization: Bearer`, from
-    /// `Sec-WebSocket-Protocol: access_token, TOKEN`, from the query and from a cookie; the first
-    /// of these that there is counts.
+    /// `Sec-WebSocket-Protocol: access_token, TOKEN` (other words are `auth.token_words` and
+    /// `auth.token_protocols`), from the query and from a cookie; the first of these that there is
+    /// counts.
     pub struct Jwt in "auth.jwt" {
         /// The shared secret of HS256, HS384 or HS512; of Django simplejwt its `SIGNING_KEY`. It has
         /// as many bytes as the hash at least: 32, 48 or 64.
@@ -166,6 +179,44 @@ choice! {
     pub enum SessionEngine {
         Database = "database",
         SignedCookies = "signed_cookies",
+    }
+}
+
+settings! {
+    /// The tokens of `auth.identity = django_token`: keys of `rest_framework.authtoken`, compared
+    /// byte by byte. They are taken from `Authorization: Token` and from the subprotocol, and are
+    /// good until their row is deleted or their user is no longer active. Table and columns of the
+    /// users are those of `auth.django_session`, which has `cache_s` and `cache_size` too.
+    pub struct DjangoToken in "auth.django_token" {
+        /// The table of the tokens, with the columns `key` and `user_id`.
+        table: TableName = "authtoken_token",
+        /// The query parameter that may hold the token. None: tokens are not taken from the query,
+        /// which proxies and browsers write into logs and histories.
+        query: Option<String> = "",
+    }
+}
+
+/// A word in a header: an RFC 9110 token.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Word(String);
+
+impl TryFrom<String> for Word {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let is_part = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+        if !text.is_empty() && text.bytes().all(is_part) {
+            Ok(Self(text))
+        } else {
+            Err("words as `Bearer`, without spaces and separators")
+        }
+    }
+}
+
+impl fmt::Display for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

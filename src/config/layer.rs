@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{
     Secret,
     declare::{choice, settings},
-    secret::masked,
+    secret::{masked, unencoded},
 };
 use crate::layer::redis::{address::Address, capacity::Rule};
 
@@ -18,8 +18,12 @@ settings! {
         /// with other processes and with Django; every process must name the same one.
         backend: Backend = "memory",
         /// Redis, in Django's order, which says what is where: `redis://user:password@host:port/db`,
-        /// `rediss://…` (`?ssl_ca_certs=FILE`, `?ssl_cert_reqs=none`), `unix:///path?db=0` or
-        /// `sentinel://host:port,host:port/master/db`. None is `redis://localhost:6379`.
+        /// `rediss://…`, `unix:///path?db=0` or `sentinel://host:port,host:port/master/db`. None is
+        /// `redis://localhost:6379`. TLS has redis-py's options: `ssl_ca_certs=FILE`,
+        /// `ssl_cert_reqs=none`, `ssl_check_hostname=false`, `ssl_certfile=FILE` and
+        /// `ssl_keyfile=FILE`; with Sentinels `ssl=true` is TLS to the master and
+        /// `sentinel_ssl=true` to them. Special characters of a password are percent-encoded, `#` as
+        /// `%23`.
         hosts: Hosts = [],
         /// Start of every key, as in Django's settings.
         prefix: String = "asgi",
@@ -95,6 +99,9 @@ impl TryFrom<Vec<String>> for Hosts {
             }
         }
         for entry in &entries {
+            if let Some(special) = unencoded(entry) {
+                return Err(special);
+            }
             Address::parse(entry)?;
         }
         Ok(Self(entries))

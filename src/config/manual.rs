@@ -73,6 +73,7 @@ impl Config {
         super::Auth::SECTION,
         super::Jwt::SECTION,
         super::DjangoSession::SECTION,
+        super::DjangoToken::SECTION,
         super::Limits::SECTION,
         super::ByAddress::SECTION,
         super::ByUser::SECTION,

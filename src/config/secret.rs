@@ -65,6 +65,28 @@ pub(super) fn masked(text: &str) -> String {
     }
 }
 
+/// The likeliest reason that a URL (`scheme://user:password@host/…`) cannot be read: a character of
+/// its password that ends the host's part there. Names the character, and nothing of the password.
+pub(super) fn unencoded(url: &str) -> Option<String> {
+    let (_, rest) = url.split_once("://")?;
+    let (authority, beyond) = rest.split_at(rest.find(['/', '?', '#'])?);
+    if authority.contains('@') || !authority.contains(':') {
+        return None;
+    }
+    // The host comes later than it seems: an `@` follows that is in no option's value.
+    let before = &beyond[..beyond.find('@')?];
+    let option = before.rfind(['?', '&']).map(|start| &before[start..]);
+    if option.is_some_and(|option| option.contains('=')) {
+        return None;
+    }
+    let special = beyond.chars().next()?;
+    Some(format!(
+        "the special characters of a password percent-encoded, `{special}` as `%{:02X}` (`#` is \
+         `%23`, `/` is `%2F`, `?` is `%3F`, `@` is `%40`)",
+        u32::from(special)
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -35,6 +35,10 @@ settings! {
         /// Seconds from accepting a connection to the end of its request head, the TLS handshake
         /// included; then it is closed.
         header_timeout_s: u64 = 10 in 1..=3600,
+        /// Seconds that a kept-alive connection may be silent between two requests; then it is
+        /// closed. Longer than a balancer in front keeps its own (60 s with AWS and nginx, 600 s with
+        /// Google), so that none is closed while a request is on its way.
+        keep_alive_s: u64 = 90 in 1..=3600,
         /// MiB that the bodies of requests may take together while they are read and answered; one
         /// that finds no room gets a 503, one larger than all of it a 413. Those of up to 64 KiB are
         /// always read. Where a control group limits the memory, as in a container, the default is

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::declare::{choice, settings};
-use super::secret::masked;
+use super::secret::{masked, unencoded};
 
 settings! {
     /// The database.
@@ -15,13 +15,18 @@ settings! {
         /// `sqlite://FILE`, as in `sqlite://chat.sqlite3` (relative to the working directory) or
         /// `sqlite:///var/lib/chat.sqlite3`. The variable `DATABASE_URL` sets it too.
         /// `postgres://user:pw@host:port/db`, with `?host=/run/postgresql` for a socket, and
-        /// `sslmode=` `disable`, `prefer` (the default), `require` or `verify-full` (which trusts
-        /// `sslrootcert=FILE`, or else the system's certificates).
-        /// `mysql://user:pw@host:port/db` for MySQL and MariaDB, with `?unix_socket=FILE` for a
-        /// socket, and `ssl-mode=` `disabled` (the default), `required`, `verify_ca` or
-        /// `verify_identity` (which trust `ssl-ca=FILE`, or else well-known authorities; naming a
-        /// file turns `verify_identity` on), `ssl-cert=FILE` and `ssl-key=FILE` to be known by
-        /// them, and `connect_timeout=` (5), `read_timeout=` and `write_timeout=` (10) in seconds.
+        /// `sslmode=` `disable`, `prefer` (the default), `require`, `verify-ca` or `verify-full`
+        /// (which trust `sslrootcert=FILE`, or else the system's certificates; naming a file makes
+        /// `require` the same as `verify-ca`), `sslcert=FILE` and `sslkey=FILE` to be known by
+        /// them. `mysql://user:pw@host:port/db` for MySQL and MariaDB, with `?unix_socket=FILE` for
+        /// a socket, and `ssl-mode=` `disabled` (the default), `preferred`, `required`, `verify_ca`
+        /// or `verify_identity` (which trust `ssl-ca=FILE`, or else well-known authorities; naming
+        /// a file turns `verify_identity` on), `ssl-cert=FILE` and `ssl-key=FILE` to be known by
+        /// them, `isolation_level=` (`read committed`) and `init_command=` as in Django's
+        /// `OPTIONS`, and `connect_timeout=` (5), `read_timeout=` and `write_timeout=` (10) in
+        /// seconds. Special characters of a password are percent-encoded, `#` as `%23`. Other
+        /// schemes of Django projects are understood too: `mysql2`, `mysqlgis`, `postgis`, `psql`,
+        /// `pgsql`, `timescale`.
         url: StoreUrl = "sqlite://chat.sqlite3",
         /// Database connections. One of them writes; there is always one more that reads.
         pool_size: usize = 10 in 1..=1000,
@@ -127,19 +132,45 @@ impl StoreUrl {
 }
 
 impl TryFrom<String> for StoreUrl {
-    type Error = &'static str;
+    type Error = String;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         let database = match text.split_once("://") {
-            Some((_, "")) => None,
-            Some(("sqlite", _)) => Some(Database::Sqlite),
-            Some(("mysql", _)) => Some(Database::Mysql),
-            Some(("postgres" | "postgresql", _)) => Some(Database::Postgres),
-            _ => None,
+            Some((_, "")) | None => None,
+            Some((scheme, _)) => Database::of(scheme),
         };
         let database = database
             .ok_or("`sqlite://FILE`, `mysql://user:pw@host/db` or `postgres://user:pw@host/db`")?;
+        if database == Database::Sqlite {
+            return Ok(Self { text, database });
+        }
+        if let Some(special) = unencoded(&text) {
+            return Err(special);
+        }
+        // The drivers know one scheme each.
+        let scheme = match database {
+            Database::Mysql => "mysql",
+            _ => "postgres",
+        };
+        let text = match text.split_once("://") {
+            Some((_, rest)) => format!("{scheme}://{rest}"),
+            None => text,
+        };
         Ok(Self { text, database })
+    }
+}
+
+impl Database {
+    /// The database that a scheme stands for, those of `dj-database-url` and `django-environ`
+    /// included.
+    fn of(scheme: &str) -> Option<Self> {
+        Some(match scheme {
+            "sqlite" => Database::Sqlite,
+            "mysql" | "mysql2" | "mysqlgis" => Database::Mysql,
+            "postgres" | "postgresql" | "postgis" | "psql" | "pgsql" | "timescale"
+            | "timescalegis" => Database::Postgres,
+            _ => return None,
+        })
     }
 }
 
@@ -194,7 +225,7 @@ impl fmt::Display for TableName {
 mod tests {
     use super::*;
 
-    fn url(text: &str) -> Result<StoreUrl, &'static str> {
+    fn url(text: &str) -> Result<StoreUrl, String> {
         StoreUrl::try_from(text.to_owned())
     }
 
@@ -223,6 +254,34 @@ mod tests {
             "oracle://h/db",
         ] {
             assert!(url(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn schemes_of_django_projects_are_understood() {
+        let exposed = |text| url(text).unwrap().expose().to_owned();
+        assert_eq!(exposed("mysql2://u:p@h/db"), "mysql://u:p@h/db");
+        assert_eq!(exposed("postgis://u:p@h/db"), "postgres://u:p@h/db");
+        assert_eq!(exposed("postgresql://u:p@h/db"), "postgres://u:p@h/db");
+    }
+
+    #[test]
+    fn a_special_character_in_a_password_is_named_and_the_password_is_not() {
+        for (text, encoded) in [
+            ("mysql://chat:s3c#ret@h:3306/db", "%23"),
+            ("mysql://chat:s3c/ret@h:3306/db", "%2F"),
+            ("postgres://chat:123?ret@h/db", "%3F"),
+        ] {
+            let error = url(text).unwrap_err();
+            assert!(error.contains(encoded), "{text}: {error}");
+            assert!(!error.contains("s3c") && !error.contains("ret"), "{error}");
+        }
+        for fine in [
+            "mysql://chat:p%23a@h:3306/db?ssl-ca=/etc/a@b.pem",
+            "postgres://chat@h/db?host=/run/a@b",
+            "mysql://chat:p@ss@h/db",
+        ] {
+            assert!(url(fine).is_ok(), "{fine}");
         }
     }
 

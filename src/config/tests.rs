@@ -238,7 +238,9 @@ fn a_wrong_value_is_an_error_that_names_key_value_source_and_what_is_accepted() 
     assert_eq!(
         error("ws.allowed_origins = ['same', 'nowhere']", &[], &[]),
         "ws.allowed_origins = [\"same\", \"nowhere\"] (file chat.toml): expected `same`, `null`, or \
-         origins as `https://chat.example` (no path, no `*`)"
+         origins as browsers send them, `https://chat.example` or `https://chat.example:8443` (no \
+         path, no `*`, no port that is the scheme's own), or `https://.chat.example` for subdomains \
+         too"
     );
 }
 
@@ -261,6 +263,20 @@ fn every_wrong_value_is_an_error_of_its_own() {
         "server.bnid",
     ];
     assert_eq!(keys, expected, "{errors}");
+}
+
+#[test]
+fn a_special_character_in_a_password_is_named_whatever_the_url_is_of() {
+    for (key, url) in [
+        ("store.url", "mysql://chat:s3c#ret@h:3306/db"),
+        ("store.url", "postgres://chat:s3c#ret@h/db"),
+        ("layer.hosts", "redis://:s3c#ret@h:6379/0"),
+        ("layer.hosts", "sentinel://:s3c#ret@h:26379/m/0"),
+    ] {
+        let error = error("", &[], &[(key, url)]);
+        assert!(error.contains("`#` as `%23`"), "{error}");
+        assert!(!error.contains("s3c") && !error.contains("ret"), "{error}");
+    }
 }
 
 #[test]

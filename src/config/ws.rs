@@ -25,8 +25,9 @@ settings! {
         /// Any client, of REST and of Django's sockets too, is dropped when it takes nothing of
         /// what it is sent for both times together.
         ping_timeout_s: u64 = 30 in 1..=3600,
-        /// Origins a browser may connect from: `https://chat.example`, or `same` for the host it
-        /// asked for. Empty allows any.
+        /// Origins a browser may connect from: `https://chat.example`, `https://.chat.example` for
+        /// that one and all its subdomains, as Channels has it, or `same` for the host it asked for.
+        /// Empty allows any. Those refused are counted, and logged once each.
         allowed_origins: Vec<Origin> = [],
     }
 }
@@ -48,6 +49,13 @@ pub enum Origin {
     Same,
     /// Exactly this one, in lower case.
     Exact(String),
+    /// The host after the dot and all its subdomains, by this scheme and port.
+    Subdomains {
+        /// In lower case, with `://`.
+        scheme: String,
+        /// In lower case, with the dot before it and the port after it, if it is not the scheme's.
+        host: String,
+    },
 }
 
 impl Origin {
@@ -57,6 +65,11 @@ impl Origin {
         let origin = origin.trim();
         match self {
             Self::Exact(exact) => exact.eq_ignore_ascii_case(origin),
+            Self::Subdomains { scheme, host } => {
+                let origin = origin.to_ascii_lowercase();
+                let asked = origin.strip_prefix(scheme);
+                asked.is_some_and(|asked| format!(".{asked}").ends_with(host))
+            }
             Self::Same => origin.split_once("://").is_some_and(|(_, rest)| {
                 host.is_some_and(|host| host.trim().eq_ignore_ascii_case(rest))
             }),
@@ -68,33 +81,69 @@ impl TryFrom<String> for Origin {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        if text == "same" {
-            return Ok(Self::Same);
+        let text = text.to_ascii_lowercase();
+        match text.as_str() {
+            "same" => return Ok(Self::Same),
+            "null" => return Ok(Self::Exact(text)),
+            _ => {}
         }
-        let is_origin = text == "null"
-            || text.split_once("://").is_some_and(|(scheme, host)| {
-                let plain = |b: u8| b.is_ascii_graphic() && !b"/?#@*".contains(&b);
-                scheme
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
-                    && !scheme.is_empty()
-                    && !host.is_empty()
-                    && host.bytes().all(plain)
-            });
-        if is_origin {
-            Ok(Self::Exact(text.to_ascii_lowercase()))
-        } else {
-            Err("`same`, `null`, or origins as `https://chat.example` (no path, no `*`)")
+        let (scheme, host) = text.split_once("://").ok_or(EXPECTED)?;
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"+-.".contains(&b);
+        let name = host.strip_prefix('.');
+        if scheme.is_empty() || !scheme.bytes().all(plain) || !is_host(scheme, name.unwrap_or(host))
+        {
+            return Err(EXPECTED);
         }
+        Ok(match name {
+            Some(_) => Self::Subdomains {
+                scheme: format!("{scheme}://"),
+                host: host.to_owned(),
+            },
+            None => Self::Exact(text),
+        })
     }
+}
+
+const EXPECTED: &str = "`same`, `null`, or origins as browsers send them, `https://chat.example` or \
+     `https://chat.example:8443` (no path, no `*`, no port that is the scheme's own), or \
+     `https://.chat.example` for subdomains too";
+
+/// Whether a browser sends this host, with its port, after `scheme://`.
+fn is_host(scheme: &str, host: &str) -> bool {
+    let (name, port) = match host.rsplit_once(':') {
+        Some((name, port)) if !port.contains(']') => (name, Some(port)),
+        _ => (host, None),
+    };
+    let own = match scheme {
+        "https" => 443,
+        "http" => 80,
+        "wss" | "ws" => return false,
+        _ => 0,
+    };
+    let is_port = |port: &str| {
+        let number = port.parse::<u16>();
+        number.is_ok_and(|number| number != own && number.to_string() == port)
+    };
+    let is_name = match name
+        .strip_prefix('[')
+        .and_then(|name| name.strip_suffix(']'))
+    {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => {
+            let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+            !name.is_empty() && !name.starts_with('.') && name.bytes().all(plain)
+        }
+    };
+    is_name && port.is_none_or(is_port)
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Same => "same",
-            Self::Exact(origin) => origin,
-        })
+        match self {
+            Self::Same => f.write_str("same"),
+            Self::Exact(origin) => f.write_str(origin),
+            Self::Subdomains { scheme, host } => write!(f, "{scheme}{host}"),
+        }
     }
 }
 
@@ -124,8 +173,41 @@ mod tests {
     }
 
     #[test]
+    fn a_dot_before_the_host_stands_for_it_and_its_subdomains() {
+        let allowed = origin("https://.Example.com").unwrap();
+        for inside in [
+            "https://example.com",
+            "https://chat.example.com",
+            "https://A.b.example.COM",
+        ] {
+            assert!(allowed.is(inside, None), "{inside}");
+        }
+        for outside in [
+            "http://chat.example.com",
+            "https://chat.example.com:8443",
+            "https://notexample.com",
+            "https://example.com.evil",
+            "null",
+        ] {
+            assert!(!allowed.is(outside, None), "{outside}");
+        }
+        let allowed = origin("https://.example.com:8443").unwrap();
+        assert!(allowed.is("https://chat.example.com:8443", None));
+        assert!(!allowed.is("https://chat.example.com", None));
+    }
+
+    #[test]
     fn what_no_browser_sends_as_an_origin_is_refused() {
         for text in [
+            "wss://a",
+            "https://a:443",
+            "http://a:80",
+            "http://a:080",
+            "https://a:b",
+            "https://..a",
+            "https://.",
+            "https://[::g]",
+            "https://대화",
             "",
             "*",
             "chat.example",

@@ -71,7 +71,7 @@ async fn known(app: &App, request: &Request<Incoming>) -> Option<Admission> {
 
 /// The limits of the user are asked when the socket takes its seat.
 async fn socket(app: &App, request: &Request<Incoming>, of: Of) -> Option<Admission> {
-    if !ws::upgrade::origin_is_allowed(app, request) {
+    if !ws::origin::is_allowed(app, request) {
         return None;
     }
     let admission = app

@@ -2,14 +2,13 @@
 
 use std::{io, path::Path, sync::Arc};
 
-use rustls::{
-    ClientConfig, RootCertStore,
-    crypto::ring,
-    pki_types::{InvalidDnsNameError, ServerName, pem},
-};
+use rustls::pki_types::{InvalidDnsNameError, ServerName, pem};
 use tokio_rustls::{TlsConnector, TlsStream};
 
-use crate::{server::Socket, tls};
+use crate::{
+    server::Socket,
+    tls::{self, Authorities, Trust},
+};
 
 /// Why it is not known whom to believe.
 #[derive(Debug, thiserror::Error)]
@@ -38,10 +37,8 @@ impl Tls {
         let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let name = ServerName::try_from(host.to_owned())?;
-        let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots(authorities)?)
-            .with_no_client_auth();
+        let trust = Trust::Name(read(authorities)?);
+        let mut config = tls::client_config(trust, None)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Tls {
             connector: Arc::new(config).into(),
@@ -56,13 +53,13 @@ impl Tls {
     }
 }
 
-fn roots(authorities: Option<&Path>) -> Result<RootCertStore, TrustError> {
-    let roots = tls::roots(authorities).map_err(|error| TrustError::File {
-        file: authorities.map_or_else(String::new, |file| file.display().to_string()),
+fn read(file: Option<&Path>) -> Result<Authorities, TrustError> {
+    let authorities = Authorities::read(file).map_err(|error| TrustError::File {
+        file: file.map_or_else(String::new, |file| file.display().to_string()),
         error,
     })?;
-    if roots.is_empty() {
+    if authorities.is_empty() {
         return Err(TrustError::Nobody);
     }
-    Ok(roots)
+    Ok(authorities)
 }

@@ -241,7 +241,10 @@ async fn perform(app: &App, request: &Request, resource: Resource) -> Result<Rep
     }
     let Admission { caller, user, .. } = match authenticate(app, request).await {
         Ok(admission) => admission,
-        Err(denied) => return Ok(Reply::denied(&denied, app.language())),
+        Err(denied) => {
+            let challenge = app.auth.challenge(&denied);
+            return Ok(Reply::denied(&denied, challenge, app.language()));
+        }
     };
     if let Some(user) = user {
         let counted = request.meter.is_user(&user);

@@ -179,7 +179,7 @@ impl Reply {
     /// What somebody is answered who must be known and is not: 401 with a challenge where tokens
     /// say who is asking, else 403.
     #[must_use]
-    pub fn denied(denied: &Denied, language: Language) -> Self {
+    pub fn denied(denied: &Denied, challenge: Option<HeaderValue>, language: Language) -> Self {
         let detail = match denied {
             Denied::NoSession | Denied::NoToken => Detail::NotAuthenticated,
             Denied::BadToken(_) | Denied::ExpiredToken => Detail::AuthenticationFailed,
@@ -189,7 +189,7 @@ impl Reply {
         };
         let mut reply = Reply::detail(&detail, language);
         reply.refused = denied.refused();
-        reply.challenge = denied.challenge();
+        reply.challenge = challenge;
         if reply.challenge.is_some() {
             reply.status = StatusCode::UNAUTHORIZED;
         }

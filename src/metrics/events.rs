@@ -197,6 +197,10 @@ impl Metrics {
     }
 
     /// The database failed; `kind` is the store error's own word for how.
+    pub fn ws_origin_refused(&self) {
+        self.ws_origins_refused.increment(1);
+    }
+
     pub fn store_error(&self, kind: &'static str) {
         self.store_errors.with([kind]).increment(1);
     }

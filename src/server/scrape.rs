@@ -10,7 +10,7 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{sync::Semaphore, time::sleep};
 
-use super::{HEAD_MAX, Io, KEEP_ALIVE, Listener, PAUSE, Stream};
+use super::{HEAD_MAX, Io, Listener, PAUSE, Stream};
 use crate::{
     app::App,
     http::{Response, ops, reply},
@@ -25,6 +25,7 @@ const LONGEST: Duration = Duration::from_secs(3600);
 /// Answers until it is dropped.
 pub async fn serve(app: Arc<App>, listener: Listener) -> Infallible {
     let permits = Arc::new(Semaphore::new(AT_ONCE));
+    let keep_alive = Duration::from_secs(app.config.server.keep_alive_s);
     loop {
         let permit = Arc::clone(&permits).acquire_owned().await;
         let socket = match listener.accept().await {
@@ -44,7 +45,7 @@ pub async fn serve(app: Arc<App>, listener: Listener) -> Infallible {
             });
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
-                .header_read_timeout(KEEP_ALIVE)
+                .header_read_timeout(keep_alive)
                 .max_header_size(HEAD_MAX)
                 .serve_connection(TokioIo::new(Stream::new(Io::Plain(socket), None)), service);
             let _ = tokio::time::timeout(LONGEST, connection).await;

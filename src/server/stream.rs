@@ -9,7 +9,7 @@ use std::{
     io,
     net::IpAddr,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -21,6 +21,7 @@ use tokio::{
 };
 use tokio_rustls::TlsStream;
 
+use super::first::First;
 use crate::metrics::Held;
 
 /// A socket of the system's, of either kind that a server listens on.
@@ -69,6 +70,8 @@ pub enum Io {
 /// A connection, plain HTTP or upgraded.
 pub struct Stream {
     io: Io,
+    /// None once the first head has been passed on.
+    first: Option<Box<First>>,
     /// Given back when the connection ends; without one the client is only told to go away.
     _place: Option<Place>,
 }
@@ -129,12 +132,16 @@ impl Socket {
 impl Stream {
     #[must_use]
     pub fn new(io: Io, place: Option<Place>) -> Self {
-        Stream { io, _place: place }
+        Stream {
+            io,
+            first: Some(Box::default()),
+            _place: place,
+        }
     }
 }
 
-/// Reads from and writes to what a stream holds.
-macro_rules! passes_on {
+/// Reads from what a stream holds.
+macro_rules! reads_from {
     ($stream:ident: $($held:pat => $inner:expr),+) => {
         impl AsyncRead for $stream {
             fn poll_read(
@@ -145,7 +152,12 @@ macro_rules! passes_on {
                 match self.get_mut() { $($held => Pin::new($inner).poll_read(cx, buffer)),+ }
             }
         }
+    };
+}
 
+/// Writes to what a stream holds.
+macro_rules! writes_to {
+    ($stream:ident: $($held:pat => $inner:expr),+) => {
         impl AsyncWrite for $stream {
             fn poll_write(
                 self: Pin<&mut Self>,
@@ -178,9 +190,31 @@ macro_rules! passes_on {
     };
 }
 
-passes_on!(Kind: Kind::Tcp(socket) => socket, Kind::Unix(socket) => socket);
-passes_on!(Io: Io::Plain(socket) => socket, Io::Tls(tls) => tls);
-passes_on!(Stream: Stream { io, .. } => io);
+reads_from!(Kind: Kind::Tcp(socket) => socket, Kind::Unix(socket) => socket);
+writes_to!(Kind: Kind::Tcp(socket) => socket, Kind::Unix(socket) => socket);
+reads_from!(Io: Io::Plain(socket) => socket, Io::Tls(tls) => tls);
+writes_to!(Io: Io::Plain(socket) => socket, Io::Tls(tls) => tls);
+writes_to!(Stream: Stream { io, .. } => io);
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let io = Pin::new(&mut this.io);
+        match &mut this.first {
+            None => io.poll_read(cx, buffer),
+            Some(first) => {
+                if ready!(first.poll_read(io, cx, buffer))? {
+                    this.first = None;
+                }
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+}
 
 impl AsyncRead for Socket {
     fn poll_read(

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use self::{options::Options, pool::Pool, write::Writer};
 use super::{
-    Comparison, Lookup, Marks, Of, SessionRow, Store, StoreError, UserRow,
+    Comparison, Lookup, Marks, Of, SessionRow, Store, StoreError, TokenRow, UserRow,
     commit::Committer,
     history::{
         ConversationPage, Deleted, PAGE_BYTES, PAGE_MESSAGES, Page, Place, TOGETHER_MESSAGES,
@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     chat::Conversation,
-    config::{DjangoSession, Store as Settings, Tables},
+    config::{DjangoSession, Store as Settings, TableName, Tables},
     django::datetime::Timestamp,
     metrics::Metrics,
 };
@@ -247,11 +247,30 @@ impl Store for MysqlStore {
     }
 
     async fn sessions(&self, keys: &[String]) -> Result<Vec<SessionRow>, StoreError> {
-        match self.pool.rows(&people::sessions(keys)).await {
+        // No session's, and no text for a narrow column.
+        let keys: Vec<&String> = keys.iter().filter(|key| key.is_ascii()).collect();
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        match self.pool.rows(&people::sessions(&keys)).await {
             // A database without Django's session table has no sessions.
             Err(StoreError::Schema(_)) => Ok(Vec::new()),
             rows => rows?.into_iter().map(people::session_row).collect(),
         }
+    }
+
+    async fn tokens(
+        &self,
+        table: &TableName,
+        keys: &[String],
+    ) -> Result<Vec<TokenRow>, StoreError> {
+        // No token's, and no text for a narrow column.
+        let keys: Vec<&String> = keys.iter().filter(|key| key.is_ascii()).collect();
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows = self.pool.rows(&people::tokens(table, &keys)).await?;
+        rows.into_iter().map(people::token_row).collect()
     }
 
     async fn users(

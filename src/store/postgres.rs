@@ -7,7 +7,9 @@
 //! that holds one is refused before it meets anybody else's row.
 
 mod address;
+mod connection;
 pub mod migrate;
+mod param;
 mod people;
 mod pool;
 mod query;
@@ -21,14 +23,14 @@ use uuid::Uuid;
 pub use self::address::Address;
 use self::{pool::Pool, write::Writer};
 use super::{
-    Comparison, Lookup, Marks, Of, SessionRow, Store, StoreError, UserRow,
+    Comparison, Lookup, Marks, Of, SessionRow, Store, StoreError, TokenRow, UserRow,
     commit::{Announce, Committer},
     history::{ConversationPage, Deleted, Page, Place},
     schema,
 };
 use crate::{
     chat::{Conversation, Message, NewMessage, Receipt, USER_ID_MAX},
-    config::{DjangoSession, Store as Settings, Tables},
+    config::{DjangoSession, Store as Settings, TableName, Tables},
     django::datetime::Timestamp,
     metrics::Metrics,
 };
@@ -239,6 +241,15 @@ impl Store for PostgresStore {
     async fn sessions(&self, keys: &[String]) -> Result<Vec<SessionRow>, StoreError> {
         let keys = keys.iter().filter(|key| storable([key]).is_ok());
         people::sessions(&self.readers, &keys.collect::<Vec<_>>()).await
+    }
+
+    async fn tokens(
+        &self,
+        table: &TableName,
+        keys: &[String],
+    ) -> Result<Vec<TokenRow>, StoreError> {
+        let keys = keys.iter().filter(|key| storable([key]).is_ok());
+        people::tokens(&self.readers, table, &keys.collect::<Vec<_>>()).await
     }
 
     async fn users(

@@ -3,8 +3,10 @@
 //! Columns that a newer version of the app has added are none of our business as long as they
 //! can be left out of an `INSERT`; a column that is missing or holds something else is.
 
+use uuid::Uuid;
+
 use super::StoreError;
-use crate::config::Tables;
+use crate::{chat::Conversation, config::Tables, django::datetime::Timestamp};
 
 /// What a column must be able to hold. Each database spells these in its own way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +107,24 @@ pub fn user_ids(names: &Tables) -> [(&str, &'static [&'static str]); 2] {
     ]
 }
 
+/// The columns of texts.
+#[must_use]
+pub fn texts(names: &Tables) -> [(&str, Vec<&'static str>); 3] {
+    tables(names).map(|(table, columns)| {
+        let texts = columns.iter().filter(|column| column.kind == Kind::Text);
+        (table, texts.map(|column| column.name).collect())
+    })
+}
+
+/// A column of texts whose character set has no room for some.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{table}.{column} ({charset})")]
+pub struct NarrowColumn {
+    pub table: String,
+    pub column: String,
+    pub charset: String,
+}
+
 /// A column of user ids whose collation takes some of other bytes for the same.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{table}.{column} ({collation})")]
@@ -201,6 +221,21 @@ fn is_about(statement: &str, table: &str) -> bool {
             || statement.starts_with(&format!("ALTER TABLE {name} "))
             || statement.contains(&format!(" ON {name} "))
     })
+}
+
+/// A conversation that is written and taken back, of people that nobody is.
+#[must_use]
+pub fn rehearsed() -> Conversation {
+    let id = Uuid::new_v4();
+    let now = Timestamp::now();
+    Conversation {
+        id,
+        participant1_id: format!("chatferry check {id}"),
+        participant2_id: String::new(),
+        created_at: now,
+        updated_at: now,
+        is_active: false,
+    }
 }
 
 /// Lets nobody start on tables that cannot be used.

@@ -21,14 +21,14 @@ use uuid::Uuid;
 
 use self::{pool::Readers, write::Writer};
 use super::{
-    Comparison, Lookup, Marks, Of, SessionRow, Store, StoreError, UserRow,
+    Comparison, Lookup, Marks, Of, SessionRow, Store, StoreError, TokenRow, UserRow,
     commit::Committer,
     history::{ConversationPage, Deleted, Page, Place},
     schema,
 };
 use crate::{
     chat::Conversation,
-    config::{DjangoSession, Store as Settings, Tables},
+    config::{DjangoSession, Store as Settings, TableName, Tables},
     django::datetime::Timestamp,
     metrics::Metrics,
 };
@@ -239,6 +239,17 @@ impl Store for SqliteStore {
         let keys = keys.to_vec();
         self.readers
             .read(move |db| people::sessions(db, &keys))
+            .await
+    }
+
+    async fn tokens(
+        &self,
+        table: &TableName,
+        keys: &[String],
+    ) -> Result<Vec<TokenRow>, StoreError> {
+        let (table, keys) = (table.clone(), keys.to_vec());
+        self.readers
+            .read(move |db| people::tokens(db, &table, &keys))
             .await
     }
 

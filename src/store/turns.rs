@@ -11,6 +11,13 @@ use tokio::{
 use super::StoreError;
 use crate::metrics::{Held, Metrics, Outcome};
 
+/// A connection that has not answered for longer is asked whether it lives before it is trusted: a
+/// failover or a NAT may have dropped it without a word.
+pub const QUIET: Duration = Duration::from_secs(3);
+
+/// The longest wait for that answer; a new connection is opened then.
+pub const PING: Duration = Duration::from_secs(2);
+
 /// The turns of one pool of connections.
 #[derive(Clone)]
 pub struct Turns {

@@ -20,6 +20,15 @@ pub fn sql(columns: &DjangoSession, quote: char, text: &str, keys: &str) -> Stri
     )
 }
 
+/// The query for the tokens whose key is one of `keys`: key and user, as text.
+pub fn tokens_sql(table: &TableName, quote: char, text: &str, keys: &str) -> String {
+    let q = quote;
+    format!(
+        "SELECT CAST({q}key{q} AS {text}), CAST({q}user_id{q} AS {text}) FROM {q}{table}{q} \
+         WHERE {q}key{q} IN ({keys})"
+    )
+}
+
 pub fn row([key, password, active, chat_id]: Columns) -> UserRow {
     UserRow {
         key: key.unwrap_or_default(),

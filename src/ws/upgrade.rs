@@ -8,8 +8,7 @@ use hyper::{
     body::Incoming,
     ext::ReasonPhrase,
     header::{
-        HOST, HeaderValue, ORIGIN, RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
-        WWW_AUTHENTICATE,
+        HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, WWW_AUTHENTICATE,
     },
     upgrade::{OnUpgrade, on},
 };
@@ -22,6 +21,7 @@ use super::{
     connection::{Connection, Name},
     ending::shut_down,
     history::{First, Rest},
+    origin,
     protocol::django::history_frame,
     queue::{Limits, Queue},
     session::Reason,
@@ -107,7 +107,7 @@ struct Opening {
     admission: Admission,
     registration: Registration,
     /// The subprotocol that is agreed on.
-    protocol: Option<&'static str>,
+    protocol: Option<String>,
     membership: Membership,
     queue: Arc<Queue>,
     history: First,
@@ -118,7 +118,10 @@ struct Opening {
 pub async fn answer(app: Arc<App>, mut request: Request<Incoming>, trail: &Trail) -> Response {
     let mut user = None;
     let refusal = match open(&app, &request, &mut user).await {
-        Ok(opening) => return accept(app, &mut request, opening, trail),
+        Ok(mut opening) => {
+            let protocol = opening.protocol.take();
+            return accept(app, &mut request, protocol, opening, trail);
+        }
         Err(refusal) => refusal,
     };
     let mut response = match &refusal {
@@ -128,7 +131,7 @@ pub async fn answer(app: Arc<App>, mut request: Request<Incoming>, trail: &Trail
         {
             accept_to_close(&app, &mut request)
         }
-        refusal => refuse(refusal),
+        refusal => refuse(&app, refusal),
     };
     let client = trail.client.map(display);
     let (status, path) = (response.status().as_u16(), trail.path());
@@ -159,7 +162,7 @@ async fn open(
         span.route(&router::socket_template(&app.config));
         span.set("conversation_id", conversation_id.to_string());
     });
-    if !origin_is_allowed(app, request) {
+    if !origin::is_allowed(app, request) {
         return Err(Refusal::Origin);
     }
     let asked = Credentials::of(request);
@@ -211,27 +214,10 @@ async fn open(
     })
 }
 
-/// Whether `ws.allowed_origins` lets pages of this request's origin open a socket.
-pub fn origin_is_allowed<B>(app: &App, request: &Request<B>) -> bool {
-    let allowed = &app.config.ws.allowed_origins;
-    let text = |name| {
-        let value = request.headers().get(name)?;
-        Some(String::from_utf8_lossy(value.as_bytes()))
-    };
-    // Other clients than browsers send no origin, and could send any.
-    let Some(origin) = text(ORIGIN) else {
-        return true;
-    };
-    let host = text(HOST);
-    allowed.is_empty()
-        || allowed
-            .iter()
-            .any(|allowed| allowed.is(&origin, host.as_deref()))
-}
-
 fn accept(
     app: Arc<App>,
     request: &mut Request<Incoming>,
+    protocol: Option<String>,
     opening: Opening,
     trail: &Trail,
 ) -> Response {
@@ -240,7 +226,7 @@ fn accept(
         id: request.extensions().get().copied().unwrap_or_default(),
         origin: request.extensions().get().map(Trace::origin).map(Arc::new),
     };
-    agree(request, opening.protocol, |upgraded| {
+    agree(request, protocol, |upgraded| {
         serve(app, upgraded, opening, name)
     })
 }
@@ -255,7 +241,7 @@ fn accept_to_close(app: &App, request: &mut Request<Incoming>) -> Response {
 /// Agrees to the upgrade; `then` goes on with the connection once the answer is written.
 fn agree<F>(
     request: &mut Request<Incoming>,
-    protocol: Option<&'static str>,
+    protocol: Option<String>,
     then: impl FnOnce(OnUpgrade) -> F,
 ) -> Response
 where
@@ -270,8 +256,7 @@ where
         Ok((response, _)) => {
             tokio::spawn(then(upgraded));
             let mut response = response.map(|_| Body::default());
-            if let Some(protocol) = protocol {
-                let protocol = HeaderValue::from_static(protocol);
+            if let Some(protocol) = protocol.and_then(|it| HeaderValue::try_from(it).ok()) {
                 let headers = response.headers_mut();
                 headers.insert(SEC_WEBSOCKET_PROTOCOL, protocol);
             }
@@ -336,7 +321,7 @@ async fn begin(
     ))
 }
 
-fn refuse(refused: &Refusal) -> Response {
+fn refuse(app: &App, refused: &Refusal) -> Response {
     match refused {
         Refusal::Handshake(refused) => {
             let status = StatusCode::from_u16(refused.status).unwrap_or(StatusCode::BAD_REQUEST);
@@ -355,7 +340,7 @@ fn refuse(refused: &Refusal) -> Response {
         }
         Refusal::Draining | Refusal::Unknown(Denied::Unavailable(_)) => retry_later(),
         Refusal::Unknown(Denied::Limited(refused)) => throttled(*refused),
-        Refusal::Unknown(denied) => match denied.challenge() {
+        Refusal::Unknown(denied) => match app.auth.challenge(denied) {
             Some(challenge) => {
                 let mut response = refusal(StatusCode::UNAUTHORIZED, "Unauthorized");
                 response.headers_mut().insert(WWW_AUTHENTICATE, challenge);

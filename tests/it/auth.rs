@@ -3,6 +3,7 @@
 
 mod actions;
 mod django;
+mod django_token;
 mod jwks;
 mod jwt;
 mod others;
@@ -11,3 +12,4 @@ mod renewal;
 mod rights;
 pub mod token;
 pub mod wire;
+mod words;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::support::{
-    Server, Socket,
+    Directory, Process, Server, Socket,
     socket::{TEXT, chat_message, frame, handshake, path_of},
     until,
 };
@@ -222,4 +222,29 @@ async fn the_chat_can_be_mounted_elsewhere() {
     let page = server.get("/v1/talk/").await;
     assert_eq!(page.status, 200);
     assert!(page.text().contains("/v1/talk/") && page.text().contains("/live/"));
+}
+
+#[tokio::test]
+async fn a_refused_origin_is_counted_each_time_and_logged_once() {
+    let directory = Directory::new();
+    let allowed = "ws.allowed_origins=https://.example.com";
+    let mut server = Process::start(&directory, &[allowed]).await;
+    let id = server.conversation().await;
+    let open = async |origin: &str| {
+        let header = format!("Origin: {origin}\r\n");
+        Socket::try_open(server.connect().await, &path_of(&id), &header).await
+    };
+    for origin in ["https://example.com", "https://chat.example.com"] {
+        assert!(open(origin).await.is_ok(), "{origin}");
+    }
+    for _ in 0..3 {
+        assert_eq!(open("https://example.org").await.err().unwrap().status, 403);
+    }
+    let mut metrics = server.connect().await;
+    let refused = metrics.metric("chatferry_ws_origins_refused_total").await;
+    assert_eq!(refused.to_bits(), 3_f64.to_bits());
+    server.logs("ws.allowed_origins").await;
+    server.signal("TERM").await;
+    let (_, log) = server.ended().await;
+    assert_eq!(log.matches("https://example.org").count(), 1, "{log}");
 }

@@ -33,6 +33,7 @@ mod limits;
 mod logs;
 mod metrics;
 mod mysql;
+mod nginx;
 mod postgres;
 mod probes;
 mod protocol;

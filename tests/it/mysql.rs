@@ -15,6 +15,7 @@ mod races;
 mod rows;
 mod spellings;
 mod tables;
+mod ways;
 
 /// Makes a test of each function for each kind of server.
 macro_rules! on_both {
@@ -78,5 +79,12 @@ on_both! {
         a_full_disk_is_told_and_survived,
         a_commit_that_was_not_confirmed_is_looked_up_before_anything_is_said,
         crashes_under_load_lose_nothing_acknowledged_and_write_nothing_twice,
-        a_connection_may_be_encrypted_and_go_through_a_socket;
+        connections_that_die_without_a_word_are_replaced;
+    ways:
+        a_socket_stands_where_django_projects_write_it,
+        every_stage_of_tls_asks_for_more_than_the_one_before,
+        a_server_without_tls_is_preferred_and_not_required_to_have_it,
+        a_server_that_logs_statements_is_told_of_and_written_to_with_djangos_isolation_level,
+        tables_of_three_bytes_refuse_what_they_cannot_hold,
+        first_words_that_the_server_refuses_are_told;
 }

@@ -10,6 +10,7 @@ mod cluster;
 pub mod database;
 mod faults;
 mod limits;
+mod pooler;
 mod races;
 mod rows;
 mod spellings;

@@ -25,4 +25,5 @@ mod revoked;
 mod shown;
 mod statements;
 mod transport;
+mod trouble;
 mod world;

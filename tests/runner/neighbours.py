@@ -12,7 +12,7 @@ from shell import ROOT, Skipped
 
 def found():
     """The variables that name what was found."""
-    for ask in (postgresql, mariadb, redis):
+    for ask in (postgresql, pgbouncer, mariadb, redis):
         attempt(ask)
     variables = {
         "CHATFERRY_TEST_PYTHON": attempt(python),
@@ -35,6 +35,10 @@ def attempt(ask):
 def postgresql():
     if not any(Path("/usr/lib/postgresql").glob("*/bin/postgres")):
         debian("postgresql")
+
+
+def pgbouncer():
+    return command("pgbouncer")
 
 
 def mariadb():

@@ -30,6 +30,7 @@ PACKAGES = {
     "nginx": "nginx-light",
     "node": "nodejs",
     "npm": "npm",
+    "pgbouncer": "pgbouncer",
     "pkg-config": "pkg-config",
     "prometheus": "prometheus",
     "promtool": "prometheus",

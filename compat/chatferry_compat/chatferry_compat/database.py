@@ -7,8 +7,8 @@ from .toml import Entry
 
 KEY = "store.url"
 MYSQL_SSL = {"ca": "ssl-ca", "cert": "ssl-cert", "key": "ssl-key"}
-MYSQL_MODES = {"DISABLED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY"}
-POSTGRES_MODES = {"disable", "prefer", "require", "verify-full"}
+MYSQL_MODES = {"DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY"}
+POSTGRES_MODES = {"allow", "disable", "prefer", "require", "verify-ca", "verify-full"}
 #: libpq's names that Chatferry's driver takes as they are.
 POSTGRES_SAME = {
     "application_name",
@@ -16,6 +16,8 @@ POSTGRES_SAME = {
     "keepalives",
     "keepalives_idle",
     "options",
+    "sslcert",
+    "sslkey",
     "sslrootcert",
     "target_session_attrs",
 }
@@ -111,7 +113,9 @@ def _mysql(database):
         if name in options:
             url.query[name] = options.pop(name)
     _mysql_session(url)
-    for name in ("read_default_file", "read_default_group", "init_command"):
+    if "init_command" in options:
+        url.query["init_command"] = options.pop("init_command")
+    for name in ("read_default_file", "read_default_group"):
         if name in options:
             text = f"{_shown(name, options.pop(name))} is not read by Chatferry"
             url.find(LOOK, f"OPTIONS[{name!r}]", text, "Put what it sets into this URL, if it is about the connection.")
@@ -137,10 +141,6 @@ def _mysql_tls(url):
     if tls:
         text = f"{', '.join(sorted(tls))} of OPTIONS['ssl'] has no counterpart"
         url.find(LOOK, "OPTIONS['ssl']", text, "The system's list of authorities and ciphers is used.")
-    if mode == "PREFERRED":
-        text = "there is no mode that falls back to plain text"
-        url.find(NOTE, "OPTIONS['ssl_mode']", text, "REQUIRED is written; DISABLED is the other choice.")
-        mode = "REQUIRED"
     if not mode and "ssl-ca" in url.query:
         mode = "VERIFY_IDENTITY" if checks_host else "VERIFY_CA"
     if not mode and (asked or url.query.keys() & set(MYSQL_SSL.values())):
@@ -162,8 +162,7 @@ def _mysql_session(url):
         url.find(BREAKS, "OPTIONS['charset']", text, "Convert the tables to utf8mb4 and drop the option.")
     level = str(options.pop("isolation_level", None) or "read committed").lower()
     if level != "read committed":
-        text = f"Chatferry uses READ COMMITTED, not {level.upper()}"
-        url.find(NOTE, "OPTIONS['isolation_level']", text, "No statement of the chat depends on it.")
+        url.query["isolation_level"] = level
     if "sql_mode" in options:
         text = f"Chatferry uses STRICT_TRANS_TABLES, not {options.pop('sql_mode')!r}"
         url.find(
@@ -199,15 +198,7 @@ def _postgres(database):
 
 def _postgres_tls(url):
     mode = url.options.pop("sslmode", None)
-    replaced = {"allow": "prefer", "verify-ca": "verify-full"}.get(mode, mode)
-    if replaced != mode:
-        url.find(NOTE, "OPTIONS['sslmode']", f"{mode} is not served", f"{replaced} is written instead.")
-    if replaced in POSTGRES_MODES:
-        url.query["sslmode"] = replaced
-    elif replaced is not None:
+    if mode in POSTGRES_MODES:
+        url.query["sslmode"] = mode
+    elif mode is not None:
         url.find(LOOK, "OPTIONS['sslmode']", f"{mode!r} is not known", f"Choose one of {sorted(POSTGRES_MODES)}.")
-    for name in ("sslcert", "sslkey"):
-        if url.options.pop(name, None):
-            url.find(
-                BREAKS, f"OPTIONS[{name!r}]", "client certificates are not served", "Use a password for Chatferry."
-            )

@@ -76,16 +76,14 @@ class Mysql(unittest.TestCase):
             "conv": {},
         }
         entry = store_url(database("mysql", HOST="h", OPTIONS=options))
-        self.assertEqual(entry.value, "mysql://chat@h/talk?ssl-mode=REQUIRED&connect_timeout=3")
+        session = "isolation_level=serializable&init_command=SET%20x%3D1"
+        self.assertEqual(entry.value, f"mysql://chat@h/talk?ssl-mode=PREFERRED&connect_timeout=3&{session}")
         self.assertEqual(
             subjects(entry),
             {
                 ("breaks", "OPTIONS['charset']"),
-                ("look", "OPTIONS['init_command']"),
-                ("note", "OPTIONS['isolation_level']"),
                 ("look", "OPTIONS['sql_mode']"),
                 ("look", "OPTIONS['read_default_file']"),
-                ("note", "OPTIONS['ssl_mode']"),
                 ("look", "OPTIONS['local_infile']"),
             },
         )
@@ -119,8 +117,6 @@ class Postgres(unittest.TestCase):
             {
                 ("breaks", "OPTIONS['service']"),
                 ("look", "OPTIONS['passfile']"),
-                ("note", "OPTIONS['sslmode']"),
-                ("breaks", "OPTIONS['sslcert']"),
                 ("look", "OPTIONS['assume_role']"),
             },
         )

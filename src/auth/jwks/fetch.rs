@@ -10,7 +10,7 @@ use hyper::{
     header::{ACCEPT, HOST, USER_AGENT},
 };
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, crypto::ring, pki_types::ServerName};
+use rustls::pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -19,7 +19,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use crate::tls::roots;
+use crate::tls::{Authorities, Trust, client_config};
 
 /// Longest that all of it may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -73,13 +73,9 @@ async fn connect_and_ask(url: &Uri, authorities: Option<&Path>) -> Result<Bytes,
     // Read anew each time: it happens once a minute at most, and the system's would take more
     // memory than all the rest of the program.
     let authorities = authorities.map(Path::to_owned);
-    let trusted = spawn_blocking(move || roots(authorities.as_deref()));
+    let trusted = spawn_blocking(move || Authorities::read(authorities.as_deref()));
     let trusted = trusted.await.map_err(no_tls)?.map_err(no_tls)?;
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(no_tls)?
-        .with_root_certificates(trusted)
-        .with_no_client_auth();
+    let config = client_config(Trust::Name(trusted), None).map_err(no_tls)?;
     let connector = TlsConnector::from(Arc::new(config));
     ask(connector.connect(name, stream).await?, url).await
 }

@@ -3,20 +3,32 @@
 //! | entry | what it is |
 //! |---|---|
 //! | `redis://user:pw@host:port/db` | plain TCP |
-//! | `rediss://…` | TLS; `?ssl_ca_certs=FILE` for a private CA, `?ssl_cert_reqs=none` for none at all |
+//! | `rediss://…` | TLS |
 //! | `unix:///path?db=0&password=…` | a socket file |
-//! | `sentinel://user:pw@h:p,h:p/master/db` | whatever the Sentinels say is the master; `?sentinel_password=…` |
+//! | `sentinel://user:pw@h:p,h:p/master/db` | the master that the Sentinels name; `?sentinel_password=…` |
 //!
-//! The names of the options are redis-py's; the first three kinds take `username`, `password` and
-//! `db` as options too.
+//! The names of the options are redis-py's. The first three kinds take `username`, `password` and
+//! `db` as options too. TLS has `ssl_ca_certs=FILE`, `ssl_cert_reqs` (`required`, or `none` for no
+//! check at all), `ssl_check_hostname=false` for one of the chain only, `ssl_certfile=FILE` and
+//! `ssl_keyfile=FILE`; with Sentinels, `ssl=true` asks for it to the master and `sentinel_ssl=true`
+//! to them. What tunes redis-py itself is passed over, and any other option is refused: [`options`].
+
+mod dial;
+mod options;
 
 use std::{sync::Arc, time::Duration};
 
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo,
-    TlsCertificates, aio::MultiplexedConnection, aio::PubSub,
+    AsyncConnectionConfig, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo,
+    aio::{MultiplexedConnection, PubSub},
 };
 
+pub use self::dial::Connection;
+
+use self::{
+    dial::{Server, Stream},
+    options::{Options, Secured},
+};
 use crate::layer::LayerError;
 
 /// From the first packet to a connection that has logged in.
@@ -34,22 +46,22 @@ pub struct Address {
     /// For logs: no secrets.
     shown: Arc<str>,
     place: Place,
+    login: RedisConnectionInfo,
 }
 
 #[derive(Clone, Debug)]
 enum Place {
-    At(ConnectionInfo),
-    /// The last part of a TLS connection that has to be read from a file.
-    Tls {
-        info: ConnectionInfo,
-        ca_file: String,
-    },
-    Sentinel {
-        sentinels: Vec<ConnectionInfo>,
-        master: String,
-        /// Its address is what the Sentinels say.
-        login: ConnectionInfo,
-    },
+    At(Server),
+    Sentinels(Sentinels),
+}
+
+#[derive(Clone, Debug)]
+struct Sentinels {
+    servers: Vec<Server>,
+    login: RedisConnectionInfo,
+    master: String,
+    /// TLS to the master.
+    tls: Option<Secured>,
 }
 
 impl Address {
@@ -60,71 +72,45 @@ impl Address {
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
         let (scheme, rest) = text.split_once("://").ok_or(EXPECTED)?;
-        let place = match scheme {
+        let (place, login, shown) = match scheme {
             "sentinel" => sentinel(rest)?,
-            "redis" | "unix" => Place::At(info(text)?),
-            "rediss" => tls(text)?,
+            "redis" | "unix" | "rediss" => one(text)?,
             _ => return Err(EXPECTED.to_owned()),
-        };
-        let shown = match &place {
-            Place::At(info) | Place::Tls { info, .. } => info.addr().to_string(),
-            Place::Sentinel { master, .. } => format!("master {master} of the Sentinels"),
         };
         Ok(Address {
             shown: shown.into(),
             place,
+            login,
         })
     }
 
     /// Opens a connection for commands, or one that also waits for messages if `response` is long
     /// enough for that. `response` bounds the wait for each answer.
-    pub async fn connect(&self, response: Duration) -> Result<MultiplexedConnection, LayerError> {
+    pub async fn connect(&self, response: Duration) -> Result<Connection, LayerError> {
         Ok(self.connect_to(response).await?.0)
     }
 
     /// The same, and the address of the server that it leads to.
-    pub async fn connect_to(
-        &self,
-        response: Duration,
-    ) -> Result<(MultiplexedConnection, String), LayerError> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT))
-            .set_response_timeout(Some(response))
-            .set_pipeline_buffer_size(PIPELINE)
-            .set_write_backpressure_boundary(WRITE);
-        let client = self.client().await?;
-        let connection = client.get_multiplexed_async_connection_with_config(&config);
-        let server = client.get_connection_info().addr().to_string();
-        Ok((within(connection).await?, server))
+    pub async fn connect_to(&self, response: Duration) -> Result<(Connection, String), LayerError> {
+        let server = self.server().await?;
+        let connection = within(commands(&server, &self.login, response)).await?;
+        Ok((connection, server.to_string()))
     }
 
     /// Opens a connection for subscriptions.
     pub async fn subscribe(&self) -> Result<PubSub, LayerError> {
-        let client = self.client().await?;
-        within(client.get_async_pubsub()).await
+        let server = self.server().await?;
+        within(async {
+            let stream = server.dial().await?;
+            PubSub::new(&self.login, stream).await.map_err(unavailable)
+        })
+        .await
     }
 
-    async fn client(&self) -> Result<Client, LayerError> {
+    async fn server(&self) -> Result<Server, LayerError> {
         match &self.place {
-            Place::At(info) => Client::open(info.clone()).map_err(unavailable),
-            Place::Tls { info, ca_file } => {
-                let root_cert = tokio::fs::read(ca_file)
-                    .await
-                    .map_err(|error| LayerError::Unavailable(format!("{ca_file}: {error}")))?;
-                let certificates = TlsCertificates {
-                    client_tls: None,
-                    root_cert: Some(root_cert),
-                };
-                Client::build_with_tls(info.clone(), certificates).map_err(unavailable)
-            }
-            Place::Sentinel {
-                sentinels,
-                master,
-                login,
-            } => {
-                let at = find_master(sentinels, master).await?;
-                Client::open(login.clone().set_addr(at)).map_err(unavailable)
-            }
+            Place::At(server) => Ok(server.clone()),
+            Place::Sentinels(sentinels) => sentinels.find_master().await,
         }
     }
 }
@@ -142,20 +128,37 @@ fn unavailable(error: impl std::fmt::Display) -> LayerError {
     LayerError::Unavailable(error.to_string())
 }
 
-async fn within<T>(opening: impl Future<Output = redis::RedisResult<T>>) -> Result<T, LayerError> {
+async fn within<T>(opening: impl Future<Output = Result<T, LayerError>>) -> Result<T, LayerError> {
     match tokio::time::timeout(CONNECT, opening).await {
-        Ok(opened) => opened.map_err(unavailable),
+        Ok(opened) => opened,
         Err(_) => Err(unavailable("no connection within 2 s")),
     }
 }
 
+/// A connection for commands, logged in.
+async fn commands(
+    server: &Server,
+    login: &RedisConnectionInfo,
+    response: Duration,
+) -> Result<Connection, LayerError> {
+    let config = AsyncConnectionConfig::new()
+        .set_response_timeout(Some(response))
+        .set_pipeline_buffer_size(PIPELINE)
+        .set_write_backpressure_boundary(WRITE);
+    let stream: Stream = server.dial().await?;
+    let opened = MultiplexedConnection::new_with_config(login, stream, config).await;
+    let (commands, driver) = opened.map_err(unavailable)?;
+    Ok(Connection::driven_by(driver, commands))
+}
+
 /// As redis-py reads a URL: what its options say of the login is believed where it says nothing
 /// else, and of the database in any case.
-fn info(text: &str) -> Result<ConnectionInfo, String> {
+fn one(text: &str) -> Result<(Place, RedisConnectionInfo, String), String> {
     let info = text.into_connection_info();
     let info = info.map_err(|error| format!("{EXPECTED} ({error})"))?;
     let url = redis::parse_redis_url(text).ok_or(EXPECTED)?;
-    let mut login = info.redis_settings().clone();
+    let options = Options::read(url.query_pairs(), &[])?;
+    let mut login = ours(info.redis_settings());
     for (key, value) in url.query_pairs() {
         login = match &*key {
             "username" if url.username().is_empty() => login.set_username(value),
@@ -164,38 +167,28 @@ fn info(text: &str) -> Result<ConnectionInfo, String> {
             _ => login,
         };
     }
-    let login = login.set_lib_name("chatferry", env!("CARGO_PKG_VERSION"));
-    let alive = redis::io::tcp::TcpSettings::default().set_nodelay(true);
-    Ok(info.set_redis_settings(login).set_tcp_settings(alive))
+    let server = match info.addr() {
+        ConnectionAddr::Unix(path) => Server::File(path.clone()),
+        ConnectionAddr::Tcp(_, _) if options.tells_of_tls => {
+            return Err("rediss://… where there are options of TLS".to_owned());
+        }
+        ConnectionAddr::Tcp(host, port) => Server::Tcp(host.clone(), *port, None),
+        ConnectionAddr::TcpTls { host, port, .. } => {
+            Server::Tcp(host.clone(), *port, Some(options.secured()))
+        }
+        _ => return Err(EXPECTED.to_owned()),
+    };
+    let shown = server.to_string();
+    Ok((Place::At(server), login, shown))
 }
 
-fn tls(text: &str) -> Result<Place, String> {
-    let url = redis::parse_redis_url(text).ok_or(EXPECTED)?;
-    let option = |name: &str| {
-        let mut pairs = url.query_pairs();
-        pairs.find_map(|(key, value)| (key == name).then(|| value.into_owned()))
-    };
-    let info = info(text)?;
-    if option("ssl_cert_reqs").is_some_and(|value| value.eq_ignore_ascii_case("none")) {
-        let ConnectionAddr::TcpTls { host, port, .. } = info.addr().clone() else {
-            return Err(EXPECTED.to_owned());
-        };
-        let unchecked = ConnectionAddr::TcpTls {
-            host,
-            port,
-            insecure: true,
-            tls_params: None,
-        };
-        return Ok(Place::At(info.set_addr(unchecked)));
-    }
-    Ok(match option("ssl_ca_certs") {
-        Some(ca_file) => Place::Tls { info, ca_file },
-        None => Place::At(info),
-    })
+fn ours(login: &RedisConnectionInfo) -> RedisConnectionInfo {
+    let login = login.clone();
+    login.set_lib_name("chatferry", env!("CARGO_PKG_VERSION"))
 }
 
 /// `[user:pw@]host:port,host:port/master[/db][?sentinel_password=…&sentinel_username=…]`
-fn sentinel(rest: &str) -> Result<Place, String> {
+fn sentinel(rest: &str) -> Result<(Place, RedisConnectionInfo, String), String> {
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (login, rest) = match rest.rsplit_once('@') {
         Some((login, rest)) => (format!("{login}@"), rest),
@@ -206,65 +199,79 @@ fn sentinel(rest: &str) -> Result<Place, String> {
     if master.is_empty() {
         return Err(EXPECTED.to_owned());
     }
+    let info = |text: &str| {
+        let info = text.into_connection_info();
+        info.map_err(|error| format!("{EXPECTED} ({error})"))
+    };
     // The options as the client reads them in a URL, percent signs and all.
-    let options = redis::parse_redis_url(&format!("redis://-?{query}")).ok_or(EXPECTED)?;
-    let mut sentinels = Vec::new();
+    let url = redis::parse_redis_url(&format!("redis://-?{query}")).ok_or(EXPECTED)?;
+    let options = Options::read(url.query_pairs(), &options::SENTINELS)?;
+    let mut own = ours(&RedisConnectionInfo::default());
+    for (key, value) in url.query_pairs() {
+        own = match &*key {
+            "sentinel_username" => own.set_username(value),
+            "sentinel_password" => own.set_password(value),
+            _ => own,
+        };
+    }
+    let mut servers = Vec::new();
     for host in hosts.split(',').filter(|host| !host.is_empty()) {
         let host = if host.rsplit(']').next().is_some_and(|end| end.contains(':')) {
             host.to_owned()
         } else {
             format!("{host}:26379")
         };
-        let found = info(&format!("redis://{host}"))?;
-        let mut own = found.redis_settings().clone();
-        for (key, value) in options.query_pairs() {
-            own = match &*key {
-                "sentinel_username" => own.set_username(value),
-                "sentinel_password" => own.set_password(value),
-                _ => own,
-            };
-        }
-        sentinels.push(found.set_redis_settings(own));
+        let ConnectionAddr::Tcp(host, port) = info(&format!("redis://{host}"))?.addr().clone()
+        else {
+            return Err(EXPECTED.to_owned());
+        };
+        let tls = options.sentinel_ssl.then(|| options.secured());
+        servers.push(Server::Tcp(host, port, tls));
     }
-    if sentinels.is_empty() {
+    if servers.is_empty() {
         return Err(EXPECTED.to_owned());
     }
-    Ok(Place::Sentinel {
-        sentinels,
-        master: master.to_owned(),
-        login: info(&format!("redis://{login}master/{db}"))?,
-    })
-}
-
-/// Asks one Sentinel after the other, and makes sure of the answer: right after a failover the old
-/// master may still be named.
-async fn find_master(
-    sentinels: &[ConnectionInfo],
-    master: &str,
-) -> Result<ConnectionAddr, LayerError> {
-    let mut last = unavailable("no Sentinel answers");
-    for sentinel in sentinels {
-        match ask_sentinel(sentinel, master).await {
-            Ok(at) => return Ok(at),
-            Err(error) => last = error,
-        }
+    if options.tells_of_tls && !(options.ssl || options.sentinel_ssl) {
+        return Err("ssl=true or sentinel_ssl=true where there are options of TLS".to_owned());
     }
-    Err(last)
+    let master_login = info(&format!("redis://{login}master/{db}"))?;
+    let place = Place::Sentinels(Sentinels {
+        servers,
+        login: own,
+        master: master.to_owned(),
+        tls: options.ssl.then(|| options.secured()),
+    });
+    let shown = format!("master {master} of the Sentinels");
+    Ok((place, ours(master_login.redis_settings()), shown))
 }
 
-async fn ask_sentinel(
-    sentinel: &ConnectionInfo,
-    master: &str,
-) -> Result<ConnectionAddr, LayerError> {
-    let client = Client::open(sentinel.clone()).map_err(unavailable)?;
-    let mut connection = within(client.get_multiplexed_async_connection()).await?;
-    let mut question = redis::cmd("SENTINEL");
-    question.arg("get-master-addr-by-name").arg(master);
-    let answer = question.query_async::<Option<(String, u16)>>(&mut connection);
-    let (host, port) = within(answer)
-        .await?
-        .ok_or_else(|| unavailable(format!("the Sentinels know no master {master}")))?;
-    Ok(ConnectionAddr::Tcp(host, port))
+impl Sentinels {
+    /// Asks one Sentinel after the other.
+    async fn find_master(&self) -> Result<Server, LayerError> {
+        let mut last = unavailable("no Sentinel answers");
+        for sentinel in &self.servers {
+            match self.ask(sentinel).await {
+                Ok(at) => return Ok(at),
+                Err(LayerError::Unavailable(why)) => {
+                    last = unavailable(format!("the Sentinel {sentinel}: {why}"));
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    async fn ask(&self, sentinel: &Server) -> Result<Server, LayerError> {
+        let mut connection = within(commands(sentinel, &self.login, CONNECT)).await?;
+        let mut question = redis::cmd("SENTINEL");
+        question.arg("get-master-addr-by-name").arg(&self.master);
+        let answer = question.query_async::<Option<(String, u16)>>(&mut connection);
+        let (host, port) = answer
+            .await
+            .map_err(unavailable)?
+            .ok_or_else(|| unavailable(format!("the Sentinels know no master {}", self.master)))?;
+        Ok(Server::Tcp(host, port, self.tls.clone()))
+    }
 }
 
 #[cfg(test)]
@@ -292,10 +299,7 @@ mod tests {
 
     #[test]
     fn logins_and_databases_are_kept() {
-        let Place::At(info) = Address::parse("redis://u:p%40w@h:1/3").unwrap().place else {
-            panic!("plain");
-        };
-        let login = info.redis_settings();
+        let login = Address::parse("redis://u:p%40w@h:1/3").unwrap().login;
         let got = (login.username(), login.password(), login.db());
         assert_eq!(got, (Some("u"), Some("p@w"), 3));
 
@@ -304,26 +308,21 @@ mod tests {
             "redis://h?password=p%40w&username=u&db=2",
             "rediss://u:p%40w@h/7?db=2&password=no&username=no",
         ] {
-            let Place::At(info) = Address::parse(text).unwrap().place else {
-                panic!("plain");
-            };
-            let login = info.redis_settings();
+            let login = Address::parse(text).unwrap().login;
             let got = (login.username(), login.password(), login.db());
             assert_eq!(got, (Some("u"), Some("p@w"), 2), "{text}");
         }
 
         let text = "sentinel://:pw@a,[::1]:2/m/4?sentinel_password=s%20p";
-        let Place::Sentinel {
-            sentinels, login, ..
-        } = Address::parse(text).unwrap().place
-        else {
+        let address = Address::parse(text).unwrap();
+        let Place::Sentinels(sentinels) = address.place else {
             panic!("Sentinels");
         };
-        let master = login.redis_settings();
+        let master = &address.login;
         assert_eq!((master.password(), master.db()), (Some("pw"), 4));
-        let at: Vec<String> = sentinels.iter().map(|s| s.addr().to_string()).collect();
+        let at: Vec<String> = sentinels.servers.iter().map(ToString::to_string).collect();
         assert_eq!(at, ["a:26379", "::1:2"]);
-        assert_eq!(sentinels[0].redis_settings().password(), Some("s p"));
+        assert_eq!(sentinels.login.password(), Some("s p"));
     }
 
     #[test]
@@ -338,6 +337,11 @@ mod tests {
             "redis://h?db=x",
             "sentinel:///m",
             "sentinel://a//0",
+            "rediss://h?ssl_ca_cert=ca.pem",
+            "redis://h?ssl_ca_certs=ca.pem",
+            "redis://h?sentinel_password=p",
+            "rediss://h?ssl_check_hostname=maybe",
+            "rediss://h?ssl_keyfile=k.pem",
         ] {
             assert!(Address::parse(bad).is_err(), "{bad}");
         }

@@ -261,6 +261,11 @@ impl ChannelLayer for CoreLayer {
             }
             // The keeper makes up for it when the host is back, and tells of the gap.
             Err(LayerError::Unavailable(_)) if local.is_some() => Ok(()),
+            // The same: an answer that is no better than none must not cost more.
+            Err(error @ LayerError::Refused(_)) if local.is_some() => {
+                host.link.refuse(&error);
+                Ok(())
+            }
             Err(error) => {
                 if let Some(local) = local {
                     host.members().remove(group, local);
@@ -338,7 +343,8 @@ impl ChannelLayer for CoreLayer {
             {
                 Ok(()) => host.members().told(CONTROL, CONTROL),
                 // The keeper makes up for it.
-                Err(LayerError::Unavailable(_) | LayerError::Refused(_)) => {}
+                Err(LayerError::Unavailable(_)) => {}
+                Err(error @ LayerError::Refused(_)) => host.link.refuse(&error),
                 Err(error) => return Err(error),
             }
         }
@@ -376,10 +382,8 @@ impl ChannelLayer for CoreLayer {
         if self.core.inbox.is_closed() {
             return Err(LayerError::Closed);
         }
-        let mut ping = redis::pipe();
-        ping.cmd("PING");
         for host in &self.core.hosts {
-            host.link.run(&ping).await?;
+            host.link.ping().await?;
         }
         Ok(())
     }

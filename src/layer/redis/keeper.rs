@@ -86,7 +86,7 @@ async fn keep(kept: impl Kept, tried: oneshot::Sender<()>) {
     loop {
         let set_up = kept.set_up().await;
         link.metrics.redis_connected(Outcome::of(&set_up));
-        match set_up {
+        let error = match set_up {
             Ok(incoming) => {
                 let _up = link.metrics.redis_up();
                 if !backoff.is_fresh() {
@@ -97,21 +97,22 @@ async fn keep(kept: impl Kept, tried: oneshot::Sender<()>) {
                 let (began, seen) = (Instant::now(), Seen::now());
                 let error = tokio::select! {
                     error = kept.serve(incoming, &seen) => error,
-                    () = link.broken() => LayerError::Unavailable("a command failed".to_owned()),
+                    () = link.broken() => LayerError::Unavailable(link.why().to_string()),
                 };
                 well = seen.get();
                 tracing::warn!(%host, %error, "the channel layer is away");
                 backoff.worked_for(began.elapsed());
-            }
-            Err(error) if backoff.is_fresh() => {
-                tracing::warn!(%host, %error, "no channel layer");
+                error
             }
             Err(error) => {
-                tracing::debug!(%host, %error, "no channel layer yet");
+                if backoff.is_fresh() || !link.is_down_for(&error) {
+                    tracing::warn!(%host, %error, "no channel layer");
+                }
+                error
             }
-        }
+        };
+        link.take_down_for(&error);
         let _ = tried.take().map(|tried| tried.send(()));
-        link.take_down();
         kept.lost();
         inbox.lost(kept.number(), well);
         sleep(backoff.next()).await;

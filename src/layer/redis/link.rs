@@ -7,21 +7,19 @@
 //! hear at once that there is none instead of waiting too.
 
 use std::{
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
-use redis::{
-    Cmd, ErrorKind, Pipeline, RedisError, ServerErrorKind, Value, aio::MultiplexedConnection,
-};
+use redis::{Cmd, ErrorKind, Pipeline, RedisError, ServerErrorKind, Value};
 use tokio::sync::Notify;
 
 use super::{
-    address::Address,
+    address::{Address, Connection},
     moved::Moved,
     script::{self, Added, Entry, Group, Life, Once},
 };
-use crate::{layer::LayerError, metrics::Metrics};
+use crate::{django::datetime::Timestamp, layer::LayerError, metrics::Metrics};
 
 /// The longest wait for an answer; past it the connection counts as gone. Redis answers in far
 /// less, but a machine that is short of processors must not be taken for a Redis that is away:
@@ -35,11 +33,16 @@ pub struct Link {
     /// Which server this is, if Sentinels lead to it.
     pub moved: Moved,
     live: RwLock<Option<Live>>,
+    /// The reason why there is no connection.
+    why: RwLock<Arc<str>>,
+    /// What the server said instead of making a member of one of our channels, and since when.
+    /// Until it does there is a connection and no layer.
+    refusal: Mutex<Option<(Timestamp, String)>>,
 }
 
 #[derive(Clone)]
 struct Live {
-    connection: MultiplexedConnection,
+    connection: Connection,
     /// The server's name for the script, if it let us load it.
     script: Option<Arc<str>>,
     /// Told when this connection was taken down by a failed command.
@@ -54,11 +57,13 @@ impl Link {
             metrics,
             moved: Moved::default(),
             live: RwLock::default(),
+            why: RwLock::new("not tried yet".into()),
+            refusal: Mutex::default(),
         }
     }
 
     /// Takes `connection` for commands from now on.
-    pub fn set_up(&self, connection: MultiplexedConnection, script: Option<Arc<str>>) {
+    pub fn set_up(&self, connection: Connection, script: Option<Arc<str>>) {
         let gone = Arc::default();
         self.set(Some(Live {
             connection,
@@ -70,6 +75,71 @@ impl Link {
     /// From now on there is no connection.
     pub fn take_down(&self) {
         self.set(None);
+    }
+
+    /// From now on there is no connection, and this is why.
+    pub fn take_down_for(&self, error: &LayerError) {
+        self.explain(reason(error));
+        self.take_down();
+    }
+
+    fn explain(&self, why: String) {
+        *self.why.write().unwrap_or_else(PoisonError::into_inner) = why.into();
+    }
+
+    /// The reason why there is no connection.
+    #[must_use]
+    pub fn why(&self) -> Arc<str> {
+        Arc::clone(&self.why.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether that is the reason already.
+    #[must_use]
+    pub fn is_down_for(&self, error: &LayerError) -> bool {
+        *self.why() == *reason(error)
+    }
+
+    /// The server refuses a membership. It is asked again.
+    pub fn refuse(&self, why: &LayerError) {
+        let mut refusal = self.refusal();
+        if refusal.is_none() {
+            tracing::warn!(host = %self.address, error = %why, "memberships are refused");
+        }
+        let since = refusal
+            .take()
+            .map_or_else(Timestamp::now, |(since, _)| since);
+        *refusal = Some((since, reason(why)));
+    }
+
+    /// Every membership stands.
+    pub fn accept(&self) {
+        if self.refusal().take().is_some() {
+            tracing::info!(host = %self.address, "memberships are no longer refused");
+        }
+    }
+
+    /// Since when memberships are refused, if they are.
+    #[must_use]
+    pub fn refuses_since(&self) -> Option<Timestamp> {
+        self.refusal().as_ref().map(|(since, _)| *since)
+    }
+
+    fn refusal(&self) -> MutexGuard<'_, Option<(Timestamp, String)>> {
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks for a sign of life.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run), and [`LayerError::Refused`] while memberships are.
+    pub async fn ping(&self) -> Result<(), LayerError> {
+        let mut ping = redis::pipe();
+        ping.cmd("PING");
+        self.run(&ping).await?;
+        match &*self.refusal() {
+            Some((_, why)) => Err(LayerError::Refused(format!("{}: {why}", self.address))),
+            None => Ok(()),
+        }
     }
 
     /// The host's other connection has failed: this one is not to be trusted either.
@@ -173,14 +243,16 @@ impl Link {
 
     fn live(&self) -> Result<Live, LayerError> {
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
-        let none = || LayerError::Unavailable(format!("no connection to {}", self.address));
-        live.clone().ok_or_else(none)
+        live.clone().ok_or_else(|| {
+            LayerError::Unavailable(format!("no connection to {}: {}", self.address, self.why()))
+        })
     }
 
     /// What an error means for the caller; the connection is taken down if it means that it is
     /// gone.
     fn failed(&self, live: &Live, error: &RedisError) -> LayerError {
         let failure = if means_gone(error) {
+            self.explain(error.to_string());
             self.forget(live);
             live.gone.notify_one();
             LayerError::Unavailable(format!("{}: {error}", self.address))
@@ -218,6 +290,14 @@ impl Link {
             }
             Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
         }
+    }
+}
+
+/// An error without what all of its kind begin with.
+fn reason(error: &LayerError) -> String {
+    match error {
+        LayerError::Unavailable(why) | LayerError::Refused(why) => why.clone(),
+        other => other.to_string(),
     }
 }
 

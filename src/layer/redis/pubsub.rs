@@ -105,11 +105,12 @@ impl Host {
                 self.link.fail();
                 Ok(())
             }
-            Err(error) => {
-                self.state().leave(&name, local);
-                Err(error)
+            // An answer that is no better than none must not cost more.
+            Err(error @ LayerError::Refused(_)) => {
+                self.link.refuse(&error);
+                Ok(())
             }
-            Ok(()) => Ok(()),
+            joined => joined,
         }
     }
 }
@@ -319,10 +320,8 @@ impl ChannelLayer for PubSubLayer {
         if self.inner.inbox.is_closed() {
             return Err(LayerError::Closed);
         }
-        let mut ping = redis::pipe();
-        ping.cmd("PING");
         for host in &self.inner.hosts {
-            host.link.run(&ping).await?;
+            host.link.ping().await?;
         }
         Ok(())
     }

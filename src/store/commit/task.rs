@@ -232,6 +232,7 @@ impl<B: Backend> Writer<B> {
                     StoreError::Unknown(_)
                     | StoreError::Unavailable(_)
                     | StoreError::Denied(_)
+                    | StoreError::Unfit { .. }
                     | StoreError::Conflict(_),
                 ) if !expired => {
                     self.unsettled.push((write, done));
@@ -239,6 +240,7 @@ impl<B: Backend> Writer<B> {
                 Err(
                     StoreError::Unavailable(why)
                     | StoreError::Denied(why)
+                    | StoreError::Unfit { why, .. }
                     | StoreError::Conflict(why),
                 ) => {
                     self.tell(write, done, Err(StoreError::Unknown(why)));

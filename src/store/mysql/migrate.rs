@@ -2,13 +2,13 @@
 
 use mysql_async::{Conn, Row, prelude::Queryable};
 
-use super::{options::Options, pool::connect, query};
+use super::{options::Options, pool::connect, query, write::insert_conversation};
 use crate::{
     config::{self, Tables},
     django::datetime::Timestamp,
     store::{
         StoreError,
-        schema::{self, Dialect, Finding, Kind, LiveColumn, LooseColumn},
+        schema::{self, Dialect, Finding, Kind, LiveColumn, LooseColumn, NarrowColumn},
     },
 };
 
@@ -35,6 +35,13 @@ pub async fn run(settings: &config::Store) -> Result<Vec<String>, StoreError> {
         return Err(StoreError::Unavailable(why.into()));
     }
     let statements = pending(&mut conn, &settings.tables).await?;
+    if let Some(note) = statements.last() {
+        // A server that would not take Django's note shall not be left with tables that lack it.
+        conn.query_drop(DJANGO_MIGRATIONS).await?;
+        conn.query_drop("START TRANSACTION").await?;
+        conn.query_drop(note).await?;
+        conn.query_drop("ROLLBACK").await?;
+    }
     for statement in &statements {
         conn.query_drop(statement).await?;
     }
@@ -58,6 +65,20 @@ pub async fn plan(settings: &config::Store) -> Result<Vec<String>, StoreError> {
 /// When the database cannot be read.
 pub async fn check(settings: &config::Store) -> Result<Vec<Finding>, StoreError> {
     findings(&mut open(settings).await?, &settings.tables).await
+}
+
+/// Writes a conversation and takes it back.
+///
+/// # Errors
+/// When the database would not be written to.
+pub async fn rehearse(settings: &config::Store) -> Result<(), StoreError> {
+    let mut conn = open(settings).await?;
+    conn.query_drop("START TRANSACTION").await?;
+    let row = schema::rehearsed();
+    let insert = insert_conversation(&settings.tables, &row);
+    conn.query_drop(insert).await?;
+    conn.query_drop("ROLLBACK").await?;
+    Ok(())
 }
 
 /// The columns of user ids that are not compared byte by byte.
@@ -88,6 +109,34 @@ pub async fn loose_columns(settings: &config::Store) -> Result<Vec<LooseColumn>,
         }
     }
     Ok(loose)
+}
+
+/// The columns of texts whose character set cannot hold every text.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn narrow_columns(settings: &config::Store) -> Result<Vec<NarrowColumn>, StoreError> {
+    let mut conn = open(settings).await?;
+    let mut narrow = Vec::new();
+    for (table, columns) in schema::texts(&settings.tables) {
+        let sql = format!(
+            "SELECT column_name, character_set_name FROM information_schema.columns \
+             WHERE table_schema = DATABASE() AND table_name = '{table}' \
+             AND column_name IN ('{}') AND character_set_name <> 'utf8mb4' \
+             ORDER BY ordinal_position",
+            columns.join("', '")
+        );
+        let rows: Vec<Row> = conn.query(sql).await?;
+        for row in rows {
+            let mut columns = query::Columns::from(row);
+            narrow.push(NarrowColumn {
+                table: table.to_owned(),
+                column: columns.take()?,
+                charset: columns.take()?,
+            });
+        }
+    }
+    Ok(narrow)
 }
 
 /// Whether a collation tells any two texts of other bytes apart. Most of the `_bin` ones pass over

@@ -1,33 +1,53 @@
-//! What `store.url` says about how to reach a MySQL or MariaDB server.
+//! `store.url` for MySQL and MariaDB: how to reach the server, and what its sessions are like.
 //!
 //! Stands in for the `DATABASES` entry of Django's settings; the names after the `?` are those of
-//! the `OPTIONS` that Django hands to `mysqlclient`, and of the `mysql` command line.
+//! the `OPTIONS` that Django hands to `mysqlclient`, and of the `mysql` command line. A name that
+//! means nothing here is refused, unless nothing is lost by its meaning nothing.
 
 use std::{path::PathBuf, time::Duration};
 
 use mysql_async::{ClientIdentity, Opts, OptsBuilder, SslOpts};
 
-use crate::store::StoreError;
+use crate::{django::urls::unquote_to_bytes, store::StoreError};
 
 /// Every name that may stand after the `?`.
 const NAMES: &str = "socket, unix_socket, ssl-mode, ssl-ca, ssl-cert, ssl-key, connect_timeout, \
-                     read_timeout, write_timeout";
+                     read_timeout, write_timeout, isolation_level, init_command, charset, sql_mode";
+
+/// Names that mean something to Django and its driver only, in lower case.
+const DJANGOS: [&str; 8] = [
+    "atomic_requests",
+    "autocommit",
+    "compress",
+    "conn_health_checks",
+    "conn_max_age",
+    "disable_server_side_cursors",
+    "local_infile",
+    "use_unicode",
+];
 
 /// What Django sets on a connection, and what it takes for granted.
-const SESSION: [&str; 2] = [
-    "SET NAMES utf8mb4, SESSION sql_mode = 'STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', \
+const SESSION: &str = "SET NAMES utf8mb4, SESSION sql_mode = \
+     'STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', \
      SESSION time_zone = '+00:00', SESSION autocommit = 1, SESSION innodb_lock_wait_timeout = 5, \
-     SESSION lock_wait_timeout = 5",
-    "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
-];
+     SESSION lock_wait_timeout = 5";
 
 /// The largest packet the protocol knows: the server's own limit is the one that counts.
 const PACKET_MAX: usize = 1 << 30;
+
+/// The name that a certificate is compared with where names do not count. The driver (mysql_async
+/// 0.37) passes over a wrong name if it finds this word in the text of the error, which shows the
+/// name that was expected.
+const NO_NAME: &str = "NotValidForName";
 
 /// How to connect, and how long to wait for what.
 #[derive(Clone)]
 pub struct Options {
     pub opts: Opts,
+    /// The same without TLS, for a server that has none, if that is allowed.
+    pub without_tls: Option<Opts>,
+    /// Whether the server is first told something that is not ours.
+    pub has_init_command: bool,
     /// Until the server has let us in.
     pub connect_timeout: Duration,
     /// For the answer to a query.
@@ -43,7 +63,8 @@ impl Options {
     /// When it names no database, or something after the `?` that means nothing.
     pub fn from_url(url: &str) -> Result<Self, StoreError> {
         let (base, query) = url.split_once('?').unwrap_or((url, ""));
-        let opts = Opts::from_url(base).map_err(|error| refused(&error.to_string()))?;
+        let (base, host_socket) = place(base);
+        let opts = Opts::from_url(&base).map_err(|error| refused(&error.to_string()))?;
         if opts.db_name().is_none_or(str::is_empty) {
             return Err(refused("no database is named after the host"));
         }
@@ -57,16 +78,34 @@ impl Options {
             .wait_timeout(Some(8 * 60 * 60))
             .tcp_keepalive(Some(Duration::from_secs(30)))
             .stmt_cache_size(0)
-            .setup(SESSION.to_vec())
-            .ssl_opts(extra.tls()?)
-            .socket(extra.socket);
+            .setup(extra.setup())
+            .socket(extra.socket.clone().or(host_socket));
+        let without_tls = (extra.tls == Tls::Preferred).then(|| opts.clone().into());
         Ok(Options {
-            opts: opts.into(),
+            opts: opts.ssl_opts(extra.tls()?).into(),
+            without_tls,
+            has_init_command: extra.init_command.is_some(),
             connect_timeout: extra.connect_timeout,
             read_timeout: extra.read_timeout,
             write_timeout: extra.write_timeout,
         })
     }
+}
+
+/// The URL with a host that the driver understands, and the socket file that stood in its place:
+/// `mysql://user@%2Frun%2Fmysqld.sock/db`. No host at all is this machine.
+fn place(base: &str) -> (String, Option<String>) {
+    let (scheme, rest) = base.split_once("://").unwrap_or(("mysql", base));
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let (login, host) = match authority.rsplit_once('@') {
+        Some((login, host)) => (format!("{login}@"), host),
+        None => (String::new(), authority),
+    };
+    let unquoted = String::from_utf8_lossy(&unquote_to_bytes(host.as_bytes())).into_owned();
+    let socket = unquoted.starts_with('/').then_some(unquoted);
+    let is_here = socket.is_some() || host.is_empty();
+    let host = if is_here { "localhost" } else { host };
+    (format!("{scheme}://{login}{host}/{path}"), socket)
 }
 
 /// What stands after the `?`.
@@ -76,6 +115,8 @@ struct Extra {
     ca: Option<PathBuf>,
     cert: Option<PathBuf>,
     key: Option<PathBuf>,
+    isolation: &'static str,
+    init_command: Option<String>,
     connect_timeout: Duration,
     read_timeout: Duration,
     write_timeout: Duration,
@@ -85,6 +126,8 @@ struct Extra {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Tls {
     Disabled,
+    /// If the server has it.
+    Preferred,
     Required,
     VerifyCa,
     VerifyIdentity,
@@ -98,6 +141,8 @@ impl Extra {
             ca: None,
             cert: None,
             key: None,
+            isolation: "READ COMMITTED",
+            init_command: None,
             connect_timeout: Duration::from_secs(5),
             read_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(10),
@@ -110,11 +155,14 @@ impl Extra {
                 "ssl-ca" | "ssl_ca" => extra.ca = Some(PathBuf::from(value.as_ref())),
                 "ssl-cert" | "ssl_cert" => extra.cert = Some(PathBuf::from(value.as_ref())),
                 "ssl-key" | "ssl_key" => extra.key = Some(PathBuf::from(value.as_ref())),
+                "isolation_level" => extra.isolation = isolation(&value)?,
+                "init_command" => extra.init_command = Some(value.into_owned()),
                 "connect_timeout" => extra.connect_timeout = seconds(&name, &value)?,
                 "read_timeout" => extra.read_timeout = seconds(&name, &value)?,
                 "write_timeout" => extra.write_timeout = seconds(&name, &value)?,
-                "charset" if value == "utf8mb4" => {}
-                _ => return Err(refused(&format!("unknown option {name}; known: {NAMES}"))),
+                "charset" => charset(&value)?,
+                "sql_mode" => sql_mode(&value)?,
+                _ => known_to_django(&name)?,
             }
         }
         // Whoever names a CA wants it to be asked.
@@ -124,6 +172,13 @@ impl Extra {
             (None, None) => Tls::Disabled,
         });
         Ok(extra)
+    }
+
+    /// What is said to the server first. Ours comes after `init_command`, and wins.
+    fn setup(&self) -> Vec<String> {
+        let isolation = format!("SET SESSION TRANSACTION ISOLATION LEVEL {}", self.isolation);
+        let theirs = self.init_command.iter().cloned();
+        theirs.chain([SESSION.to_owned(), isolation]).collect()
     }
 
     fn tls(&self) -> Result<Option<SslOpts>, StoreError> {
@@ -138,13 +193,15 @@ impl Extra {
             _ => return Err(refused("ssl-cert and ssl-key belong together")),
         };
         let roots = self.ca.iter().map(|file| file.clone().into()).collect();
+        let skips_names = self.tls < Tls::VerifyIdentity;
         Ok(Some(
             SslOpts::default()
                 .with_client_identity(identity)
                 .with_root_certs(roots)
                 .with_disable_built_in_roots(self.ca.is_some())
                 .with_danger_accept_invalid_certs(self.tls < Tls::VerifyCa)
-                .with_danger_skip_domain_validation(self.tls < Tls::VerifyIdentity),
+                .with_danger_skip_domain_validation(skips_names)
+                .with_danger_tls_hostname_override((self.tls == Tls::VerifyCa).then_some(NO_NAME)),
         ))
     }
 }
@@ -152,12 +209,61 @@ impl Extra {
 fn tls_of(mode: &str) -> Result<Tls, StoreError> {
     match mode.to_ascii_lowercase().as_str() {
         "disabled" => Ok(Tls::Disabled),
+        "preferred" => Ok(Tls::Preferred),
         "required" => Ok(Tls::Required),
         "verify_ca" => Ok(Tls::VerifyCa),
         "verify_identity" => Ok(Tls::VerifyIdentity),
         _ => Err(refused(
-            "ssl-mode is disabled, required, verify_ca or verify_identity",
+            "ssl-mode is disabled, preferred, required, verify_ca or verify_identity",
         )),
+    }
+}
+
+/// Django's names of the levels.
+fn isolation(level: &str) -> Result<&'static str, StoreError> {
+    let levels = [
+        "READ UNCOMMITTED",
+        "READ COMMITTED",
+        "REPEATABLE READ",
+        "SERIALIZABLE",
+    ];
+    let found = levels
+        .iter()
+        .find(|known| known.eq_ignore_ascii_case(level));
+    found.copied().ok_or_else(|| {
+        refused(
+            "isolation_level is read uncommitted, read committed, repeatable read or serializable",
+        )
+    })
+}
+
+/// Connections have the widest character set; Django's narrower ones are parts of it.
+fn charset(name: &str) -> Result<(), StoreError> {
+    match name.to_ascii_lowercase().as_str() {
+        "utf8mb4" | "utf8mb3" | "utf8" => Ok(()),
+        _ => Err(refused("charset is utf8mb4 here, and can be no other")),
+    }
+}
+
+/// A session is strict, whatever the server's default.
+fn sql_mode(mode: &str) -> Result<(), StoreError> {
+    let strict = ["STRICT_TRANS_TABLES", "STRICT_ALL_TABLES", "TRADITIONAL"];
+    let mode = mode.to_ascii_uppercase();
+    if mode.split(',').any(|part| strict.contains(&part.trim())) {
+        return Ok(());
+    }
+    Err(refused(
+        "sql_mode is strict here, and can be no other: leave it out",
+    ))
+}
+
+fn known_to_django(name: &str) -> Result<(), StoreError> {
+    match name.to_ascii_lowercase().as_str() {
+        "read_default_file" | "read_default_group" => Err(refused(
+            "no file of options is read: write what read_default_file holds into the URL",
+        )),
+        name if DJANGOS.contains(&name) => Ok(()),
+        _ => Err(refused(&format!("unknown option {name}; known: {NAMES}"))),
     }
 }
 
@@ -216,6 +322,36 @@ mod tests {
     }
 
     #[test]
+    fn a_socket_file_may_stand_where_the_host_does() {
+        let at = |url| {
+            let options = Options::from_url(url).unwrap();
+            let socket = options.opts.socket().map(str::to_owned);
+            (socket, options.opts.ip_or_hostname().to_owned())
+        };
+        let file = Some("/cloudsql/a:b:c".to_owned());
+        for url in [
+            "mysql://u:p@/talk?unix_socket=/cloudsql/a:b:c",
+            "mysql://u:p@%2Fcloudsql%2Fa%3Ab%3Ac/talk",
+        ] {
+            assert_eq!(at(url), (file.clone(), "localhost".to_owned()), "{url}");
+        }
+        assert_eq!(at("mysql://u:p@/talk"), (None, "localhost".to_owned()));
+    }
+
+    #[test]
+    fn what_django_may_be_given_is_understood() {
+        let url = "mysql://chat@h/talk?charset=utf8&ssl-mode=PREFERRED&conn_max_age=60\
+                   &init_command=SET%20foreign_key_checks%3D1&sql_mode=TRADITIONAL\
+                   &isolation_level=Repeatable+Read";
+        let options = Options::from_url(url).unwrap();
+        let setup = options.opts.setup();
+        assert_eq!(setup[0], "SET foreign_key_checks=1");
+        assert!(setup[2].ends_with("ISOLATION LEVEL REPEATABLE READ"));
+        assert!(options.opts.ssl_opts().is_some());
+        assert!(options.without_tls.unwrap().ssl_opts().is_none());
+    }
+
+    #[test]
     fn naming_a_ca_turns_the_whole_verification_on() {
         let options = Options::from_url("mysql://chat@h/talk?ssl-ca=/ca.pem").unwrap();
         let tls = options.opts.ssl_opts().unwrap();
@@ -230,6 +366,16 @@ mod tests {
             ("mysql://chat:s3cret@h", "no database"),
             ("mysql://chat:s3cret@h/talk?ssl=1", "unknown option ssl"),
             ("mysql://chat:s3cret@h/talk?ssl-mode=maybe", "ssl-mode is"),
+            ("mysql://chat:s3cret@h/talk?charset=latin1", "charset is"),
+            ("mysql://chat:s3cret@h/talk?sql_mode=ANSI", "sql_mode is"),
+            (
+                "mysql://chat:s3cret@h/talk?isolation_level=4",
+                "isolation_level is",
+            ),
+            (
+                "mysql://chat:s3cret@h/talk?read_default_file=/etc/my.cnf",
+                "no file of options",
+            ),
             (
                 "mysql://chat:s3cret@h/talk?ssl-mode=required&ssl-cert=c",
                 "belong together",

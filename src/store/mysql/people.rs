@@ -6,9 +6,9 @@ use uuid::Uuid;
 
 use super::query::{Columns, id, ids, quoted, time};
 use crate::{
-    config::{DjangoSession, Tables},
+    config::{DjangoSession, TableName, Tables},
     django::datetime::Timestamp,
-    store::{Of, SessionRow, StoreError, UserRow, bare, users},
+    store::{Of, SessionRow, StoreError, TokenRow, UserRow, bare, users},
 };
 
 pub fn participants(tables: &Tables, of: Of) -> String {
@@ -51,7 +51,7 @@ pub fn active_row(row: Row) -> Result<(Uuid, [String; 2]), StoreError> {
 }
 
 /// The sessions of these keys, but for those that have run out.
-pub fn sessions(keys: &[String]) -> String {
+pub fn sessions(keys: &[&String]) -> String {
     let keys: Vec<String> = keys.iter().map(|key| quoted(key)).collect();
     format!(
         "SELECT session_key, session_data, expire_date FROM django_session \
@@ -70,6 +70,20 @@ pub fn session_row(row: Row) -> Result<SessionRow, StoreError> {
         data: columns.take()?,
         expires: columns.time()?,
     })
+}
+
+/// The tokens of these keys.
+pub fn tokens(table: &TableName, keys: &[&String]) -> String {
+    let keys: Vec<String> = keys.iter().map(|key| quoted(key)).collect();
+    users::tokens_sql(table, '`', "CHAR", &keys.join(", "))
+}
+
+/// # Errors
+/// When the row is not what [`tokens`] asks for.
+pub fn token_row(row: Row) -> Result<TokenRow, StoreError> {
+    let mut columns = Columns::from(row);
+    let (key, user) = (columns.take()?, columns.take()?);
+    Ok(TokenRow { key, user })
 }
 
 /// The users of these primary keys. Django writes a UUID with dashes into sessions and without

@@ -2,7 +2,7 @@
 //! errors mean.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt;
 use mysql_async::{Conn, DriverError, Error, IoError, Row, ServerError, Value, prelude::Queryable};
@@ -11,28 +11,75 @@ use tokio::time::timeout;
 use super::options::Options;
 use crate::{
     metrics::Metrics,
-    store::{StoreError, turns::Turns},
+    store::{
+        StoreError,
+        turns::{PING, QUIET, Turns},
+    },
 };
 
 /// How long a reader waits for one of the pool's connections.
 const POOL_WAIT: Duration = Duration::from_secs(5);
+
+/// What to do about a server's refusal that no waiting ends, by its number.
+fn remedy(code: u16) -> Option<&'static str> {
+    Some(match code {
+        // ER_SECURE_TRANSPORT_REQUIRED.
+        3159 => "add ssl-mode=REQUIRED to store.url: the server takes no connection without TLS",
+        // Not safe for a binlog of statements.
+        1665 => {
+            "add isolation_level=repeatable%20read to store.url, as in Django's OPTIONS, or set \
+             binlog_format = ROW (or MIXED) on the server: it logs statements, which READ \
+             COMMITTED does not allow"
+        }
+        // No right to the table, or to a column of it.
+        1142 | 1143 => {
+            "grant the user in store.url the rights SELECT, INSERT and UPDATE on the tables"
+        }
+        _ => return None,
+    })
+}
+
+/// What to do about a server that refuses the first statements: syntax, and unknown or wrong
+/// variables.
+fn remedy_at_setup(code: u16, options: &Options) -> Option<&'static str> {
+    if options.has_init_command && matches!(code, 1064 | 1193 | 1231 | 1232 | 1238) {
+        return Some("correct init_command in store.url, which the server refused");
+    }
+    remedy(code)
+}
 
 /// Opens a connection and sets it up as Django does.
 ///
 /// # Errors
 /// When the server cannot be reached, does not let us in, or takes too long.
 pub async fn connect(options: &Options) -> Result<Conn, StoreError> {
-    match timeout(options.connect_timeout, Conn::new(options.opts.clone())).await {
-        Ok(Ok(conn)) => Ok(conn),
+    let error = match timeout(options.connect_timeout, open(options)).await {
+        Ok(Ok(conn)) => return Ok(conn),
+        Ok(Err(error)) => error,
+        Err(_) => return Err(StoreError::Unavailable("connecting took too long".into())),
+    };
+    let why = match &error {
+        // The driver says "Input/output error" twice before it says which.
+        Error::Io(IoError::Io(error)) => error.to_string(),
+        error => error.to_string(),
+    };
+    Err(match code(&error) {
         // Wrong account or password, no rights on the database, no such database, a host that may
         // not connect.
-        Ok(Err(error)) if matches!(code(&error), Some(1044 | 1045 | 1049 | 1130 | 1698)) => {
-            Err(StoreError::Denied(error.to_string()))
+        Some(1044 | 1045 | 1049 | 1130 | 1698) => StoreError::Denied(why),
+        code => match code.and_then(|code| remedy_at_setup(code, options)) {
+            Some(remedy) => StoreError::Unfit { why, remedy },
+            None => StoreError::Unavailable(why),
+        },
+    })
+}
+
+async fn open(options: &Options) -> Result<Conn, Error> {
+    match (Conn::new(options.opts.clone()).await, &options.without_tls) {
+        (Err(Error::Driver(DriverError::NoClientSslFlagFromServer)), Some(plain)) => {
+            Conn::new(plain.clone()).await
         }
-        // The driver says "Input/output error" twice before it says which.
-        Ok(Err(Error::Io(IoError::Io(error)))) => Err(StoreError::Unavailable(error.to_string())),
-        Ok(Err(error)) => Err(StoreError::Unavailable(error.to_string())),
-        Err(_) => Err(StoreError::Unavailable("connecting took too long".into())),
+        (opened, _) => opened,
     }
 }
 
@@ -40,8 +87,15 @@ pub async fn connect(options: &Options) -> Result<Conn, StoreError> {
 pub struct Pool {
     options: Arc<Options>,
     /// Held for moments only, never across an await.
-    idle: Mutex<Vec<Conn>>,
+    idle: Mutex<Vec<Kept>>,
     turns: Turns,
+}
+
+/// A connection that waits for its next query.
+struct Kept {
+    conn: Conn,
+    /// When the server last answered.
+    used: Instant,
 }
 
 impl Pool {
@@ -72,13 +126,15 @@ impl Pool {
         self.turns.done(self.read(sql, most).await)
     }
 
+    /// Reads, if need be a second time: a kept connection may have died without a word, and then
+    /// those kept beside it are no better.
     async fn read(&self, sql: &str, most: usize) -> Result<(Vec<Row>, bool), StoreError> {
         let _turn = self.turns.take().await?;
-        let kept = self.idle().pop();
-        if let Some(mut conn) = kept {
-            match self.query(&mut conn, sql, most).await? {
-                Err(error) if is_lost(&error) => self.idle().clear(),
-                answer => return self.keep(conn, answer),
+        if let Some(mut conn) = self.take_idle().await {
+            match self.query(&mut conn, sql, most).await {
+                Ok(Err(error)) if is_lost(&error) => self.idle().clear(),
+                Ok(answer) => return self.keep(conn, answer),
+                Err(_) => self.idle().clear(),
             }
         }
         let mut conn = self.turns.connected(connect(&self.options).await)?;
@@ -99,22 +155,39 @@ impl Pool {
 
     fn keep<T>(&self, conn: Conn, answer: Result<T, Error>) -> Result<T, StoreError> {
         if !matches!(&answer, Err(error) if is_lost(error)) {
-            self.idle().push(conn);
+            let used = Instant::now();
+            self.idle().push(Kept { conn, used });
         }
         Ok(answer?)
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Conn>> {
+    /// A kept connection that lives: one long unused is asked. If it does not, the others are no
+    /// better.
+    async fn take_idle(&self) -> Option<Conn> {
+        let Kept { mut conn, used } = self.idle().pop()?;
+        if used.elapsed() < QUIET || lives(&mut conn).await {
+            return Some(conn);
+        }
+        self.idle().clear();
+        None
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Kept>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes leave of the server. Queries that come later open connections of their own.
     pub async fn close(&self) {
         let idle = std::mem::take(&mut *self.idle());
-        for conn in idle {
+        for Kept { conn, .. } in idle {
             let _ = timeout(Duration::from_secs(1), conn.disconnect()).await;
         }
     }
+}
+
+/// Whether the server answers on this connection.
+pub async fn lives(conn: &mut Conn) -> bool {
+    matches!(timeout(PING, conn.ping()).await, Ok(Ok(())))
 }
 
 async fn read(conn: &mut Conn, sql: &str, most: usize) -> Result<(Vec<Row>, bool), Error> {
@@ -172,11 +245,16 @@ impl From<Error> for StoreError {
         let Error::Server(ServerError { code, state, .. }) = error else {
             return StoreError::Unavailable(text);
         };
+        if let Some(remedy) = remedy(code) {
+            return StoreError::Unfit { why: text, remedy };
+        }
         match code {
             // Lock wait timeout, deadlock, interrupted, record changed since the snapshot.
             1205 | 1213 | 1317 | 1020 => StoreError::Conflict(text),
             // No such table, no such column.
             1054 | 1146 => StoreError::Schema(text),
+            // Texts that the column's character set does not have.
+            1267 | 1270 | 1271 | 3854 | 3988 => StoreError::Refused(text),
             // Packet too large, no default, wrong string: data errors with a state of their own.
             1153 | 1364 | 1366 => StoreError::Refused(text),
             // Data exceptions and broken constraints.

@@ -14,6 +14,8 @@ use std::{
 use mysql_async::Error;
 use tokio::time::timeout;
 
+pub use self::statement::insert_conversation;
+
 use self::session::{Session, Stage};
 use super::{options::Options, pool::is_lost};
 use crate::{
@@ -61,7 +63,7 @@ impl Writer {
 
     async fn session(&mut self) -> Result<Session, StoreError> {
         if let Some(mut session) = self.session.take()
-            && (session.used.elapsed() < QUIET || session.lives(&self.options).await)
+            && (session.used.elapsed() < QUIET || session.lives().await)
         {
             return Ok(session);
         }

@@ -1,21 +1,29 @@
 //! `store.url` for PostgreSQL: where the server is, and how the way to it is secured.
 //!
-//! The query of the URL takes libpq's names. `sslmode` is `disable`, `prefer` (the default),
-//! `require` or `verify-full`; with `prefer` and `require` the certificate is not looked at, just
-//! as libpq and therefore Django does not. `verify-full` trusts `sslrootcert=FILE` (PEM), or the
-//! system's certificates. A socket's directory is `host=/run/postgresql`. Everything else
-//! (`connect_timeout`, `target_session_attrs`, several hosts, …) is the driver's business.
+//! The query of the URL takes libpq's names. `sslmode` is `disable`, `allow`, `prefer` (the
+//! default), `require`, `verify-ca` or `verify-full`. Up to `require` the certificate is not looked
+//! at, just as libpq and therefore Django does not, unless `sslrootcert=FILE` (PEM) names whom to
+//! trust: that is `verify-ca` then. Without a file the system's certificates are trusted. A socket's
+//! directory is `host=/run/postgresql`. Everything else (`connect_timeout`, `target_session_attrs`,
+//! several hosts, …) is the driver's business, which refuses what it does not know.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use rustls::ClientConfig;
 use tokio_postgres::{Config, config::SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::{
     django::urls::unquote_to_bytes,
     store::StoreError,
-    tls::{self, Anybody},
+    tls::{self, Authorities, Identity, Trust},
 };
 
 /// How long one host may take to let us in, unless the URL says otherwise.
@@ -24,11 +32,22 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// After how long without an acknowledgement the kernel gives a connection up.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Names that mean something to Django only, in lower case.
+const DJANGOS: [&str; 5] = [
+    "atomic_requests",
+    "autocommit",
+    "conn_health_checks",
+    "conn_max_age",
+    "disable_server_side_cursors",
+];
+
 /// What is needed to connect.
 #[derive(Clone)]
 pub struct Address {
     pub config: Config,
     pub tls: MakeRustlsConnect,
+    /// Whether a pooler was found before the server; shared by all connections.
+    pooled: Arc<AtomicBool>,
 }
 
 impl Address {
@@ -39,27 +58,32 @@ impl Address {
     pub fn parse(url: &str) -> Result<Self, StoreError> {
         let (location, query) = url.split_once('?').unwrap_or((url, ""));
         let mut sslmode = SslMode::Prefer;
-        let mut verified = false;
-        let mut root = None;
+        let mut checks = Checks::Nothing;
+        let (mut root, mut cert, mut key) = (None, None, None);
         let mut rest = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            match pair.split_once('=') {
-                Some(("sslmode", "disable")) => sslmode = SslMode::Disable,
-                Some(("sslmode", "prefer")) => sslmode = SslMode::Prefer,
-                Some(("sslmode", "require")) => sslmode = SslMode::Require,
-                Some(("sslmode", "verify-full")) => (sslmode, verified) = (SslMode::Require, true),
-                Some(("sslmode", _)) => {
-                    return Err(invalid(
-                        "sslmode is `disable`, `prefer`, `require` or `verify-full`",
-                    ));
-                }
-                Some(("sslrootcert", path)) => root = Some(unquoted(path)),
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            match name {
+                "sslmode" => (sslmode, checks) = mode(value)?,
+                "sslrootcert" if value == "system" => checks = Checks::Name,
+                "sslrootcert" => root = Some(unquoted(value)),
+                "sslcert" => cert = Some(unquoted(value)),
+                "sslkey" => key = Some(unquoted(value)),
+                // A connection speaks UTF-8, and no GSSAPI.
+                "client_encoding" if is_utf8(value) => {}
+                "gssencmode" if value != "require" => {}
+                name if DJANGOS.contains(&name.to_ascii_lowercase().as_str()) => {}
                 _ => rest.push(pair),
             }
         }
+        let identity = match (cert, key) {
+            (Some(cert), Some(key)) => Some((cert, key)),
+            (None, None) => None,
+            _ => return Err(invalid("sslcert and sslkey belong together")),
+        };
         let mut config: Config = format!("{location}?{}", rest.join("&"))
             .parse()
-            .map_err(|error| invalid(super::pool::describe(&error)))?;
+            .map_err(|error| invalid(super::connection::describe(&error)))?;
         config.ssl_mode(sslmode);
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(CONNECT_TIMEOUT);
@@ -70,9 +94,48 @@ impl Address {
         if config.get_application_name().is_none() {
             config.application_name("chatferry");
         }
-        let tls = MakeRustlsConnect::new(client_config(verified, root.as_deref())?);
-        Ok(Address { config, tls })
+        let tls = MakeRustlsConnect::new(client_config(checks, root.as_deref(), identity)?);
+        Ok(Address {
+            config,
+            tls,
+            pooled: Arc::default(),
+        })
     }
+
+    /// Whether a pooler stands before the server.
+    pub fn is_pooled(&self) -> bool {
+        self.pooled.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a pooler stands before the server.
+    pub fn found_pooler(&self) {
+        if !self.pooled.swap(true, Ordering::Relaxed) {
+            tracing::info!(
+                "a pooler stands before PostgreSQL: no statement is prepared, and settings hold \
+                 for one transaction"
+            );
+        }
+    }
+}
+
+/// The stages of libpq's `sslmode`.
+fn mode(value: &str) -> Result<(SslMode, Checks), StoreError> {
+    Ok(match value {
+        "disable" => (SslMode::Disable, Checks::Nothing),
+        "allow" | "prefer" => (SslMode::Prefer, Checks::Nothing),
+        "require" => (SslMode::Require, Checks::Nothing),
+        "verify-ca" => (SslMode::Require, Checks::Chain),
+        "verify-full" => (SslMode::Require, Checks::Name),
+        _ => {
+            return Err(invalid(
+                "sslmode is `disable`, `allow`, `prefer`, `require`, `verify-ca` or `verify-full`",
+            ));
+        }
+    })
+}
+
+fn is_utf8(encoding: &str) -> bool {
+    ["utf8", "utf-8", "unicode"].contains(&encoding.to_ascii_lowercase().as_str())
 }
 
 fn invalid(why: impl std::fmt::Display) -> StoreError {
@@ -83,33 +146,41 @@ fn unquoted(text: &str) -> String {
     String::from_utf8_lossy(&unquote_to_bytes(text.as_bytes())).into_owned()
 }
 
-fn client_config(verified: bool, root: Option<&str>) -> Result<ClientConfig, StoreError> {
-    let provider = Arc::new(ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(invalid)?;
-    // A root certificate is given in order to be believed, whatever the mode: as in libpq.
-    let builder = if verified || root.is_some() {
-        builder.with_root_certificates(roots(root)?)
-    } else {
-        builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Anybody::new(provider)))
-    };
-    Ok(builder.with_no_client_auth())
+/// How much of the server's certificate is checked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Checks {
+    Nothing,
+    Chain,
+    Name,
 }
 
-fn roots(file: Option<&str>) -> Result<RootCertStore, StoreError> {
-    let roots = tls::roots(file.map(Path::new)).map_err(|error| {
+fn client_config(
+    checks: Checks,
+    root: Option<&str>,
+    identity: Option<(String, String)>,
+) -> Result<ClientConfig, StoreError> {
+    let trust = match checks {
+        // A root certificate is given in order to be believed, whatever the mode: as in libpq.
+        Checks::Nothing if root.is_none() => Trust::Anybody,
+        Checks::Nothing | Checks::Chain => Trust::Chain(authorities(root)?),
+        Checks::Name => Trust::Name(authorities(root)?),
+    };
+    let identity = identity.map(|(cert, key)| Identity::read(Path::new(&cert), Path::new(&key)));
+    let identity = identity.transpose().map_err(invalid)?;
+    tls::client_config(trust, identity).map_err(invalid)
+}
+
+fn authorities(file: Option<&str>) -> Result<Authorities, StoreError> {
+    let authorities = Authorities::read(file.map(Path::new)).map_err(|error| {
         let file = file.unwrap_or_default();
         invalid(format!("sslrootcert {file}: {error}"))
     })?;
-    if roots.is_empty() {
+    if authorities.is_empty() {
         return Err(invalid(
-            "verify-full needs certificates to trust, and there are none: set sslrootcert=FILE",
+            "there are no certificates to trust: set sslrootcert=FILE",
         ));
     }
-    Ok(roots)
+    Ok(authorities)
 }
 
 #[cfg(test)]
@@ -157,8 +228,17 @@ mod tests {
     }
 
     #[test]
-    fn a_mode_that_would_check_less_than_it_says_is_refused() {
-        assert!(error_of("postgres://db/chat?sslmode=verify-ca").contains("verify-full"));
+    fn what_django_may_be_given_is_understood() {
+        let url = "postgres://db/chat?conn_max_age=60&client_encoding=UTF8&sslmode=allow";
+        assert!(Address::parse(url).is_ok());
+        for (option, why) in [
+            ("sslmode=verify", "verify-ca"),
+            ("sslcert=/c.pem", "belong together"),
+            ("client_encoding=latin1", "client_encoding"),
+        ] {
+            let error = error_of(&format!("postgres://db/chat?{option}"));
+            assert!(error.contains(why), "{option}: {error}");
+        }
     }
 
     #[test]

@@ -2,11 +2,11 @@
 
 use tokio_postgres::{Error, error::SqlState};
 
-use super::{address::Address, pool::Connection};
+use super::{address::Address, connection::Connection, write::insert_conversation};
 use crate::{
     config::Tables,
     store::{
-        StoreError,
+        Comparison, StoreError,
         schema::{self, Dialect, Finding, Kind, LiveColumn, LooseColumn},
     },
 };
@@ -40,10 +40,10 @@ pub async fn run(address: &Address, tables: &Tables) -> Result<Vec<String>, Stor
     loop {
         // Whatever fails, the transaction ends with the connection.
         let mut db = Connection::open(address).await?;
-        db.run("BEGIN").await?;
+        db.begin().await?;
         db.run(LOCK).await?;
         let statements = pending(&mut db, tables).await?;
-        match run_all(&db, &statements).await {
+        match run_all(&mut db, &statements).await {
             Ok(()) => return Ok(statements),
             Err(error) if is_made_already(&error) && attempts < ATTEMPTS => attempts += 1,
             Err(error) => return Err(error.into()),
@@ -51,11 +51,11 @@ pub async fn run(address: &Address, tables: &Tables) -> Result<Vec<String>, Stor
     }
 }
 
-async fn run_all(db: &Connection, statements: &[String]) -> Result<(), Error> {
+async fn run_all(db: &mut Connection, statements: &[String]) -> Result<(), Error> {
     for statement in statements {
         db.run(statement).await?;
     }
-    db.run("COMMIT").await
+    db.commit().await
 }
 
 fn is_made_already(error: &Error) -> bool {
@@ -101,6 +101,19 @@ pub async fn check(address: &Address, tables: &Tables) -> Result<Vec<Finding>, S
         }
     }
     Ok(findings)
+}
+
+/// Writes a conversation and takes it back.
+///
+/// # Errors
+/// When the database would not be written to.
+pub async fn rehearse(address: &Address, tables: &Tables) -> Result<(), StoreError> {
+    let mut db = Connection::open(address).await?;
+    db.begin().await?;
+    let row = schema::rehearsed();
+    insert_conversation(&mut db, tables, Comparison::Collation, &row).await?;
+    db.roll_back().await?;
+    Ok(())
 }
 
 /// The columns of user ids that are not compared byte by byte: those with a collation that an

@@ -8,13 +8,14 @@ use tokio_postgres::{
 use uuid::Uuid;
 
 use super::{
+    param::Param,
     pool::Pool,
     query::{Time, time_at},
 };
 use crate::{
-    config::{DjangoSession, Tables},
+    config::{DjangoSession, TableName, Tables},
     django::datetime::Timestamp,
-    store::{Of, SessionRow, StoreError, UserRow, users},
+    store::{Of, SessionRow, StoreError, TokenRow, UserRow, users},
 };
 
 /// A value as text, for a column whose type is Django's affair: the server reads it.
@@ -40,6 +41,16 @@ impl ToSql for Written<'_> {
     }
 
     to_sql_checked!();
+}
+
+impl Param for Written<'_> {
+    fn value(&self) -> &(dyn ToSql + Sync) {
+        self
+    }
+
+    fn ty(&self) -> Type {
+        Type::UNKNOWN
+    }
 }
 
 pub async fn participants(
@@ -108,6 +119,21 @@ pub async fn sessions(pool: &Pool, keys: &[&String]) -> Result<Vec<SessionRow>, 
     Ok(rows.iter().map(session).collect::<Result<_, Error>>()?)
 }
 
+/// The tokens of these keys.
+pub async fn tokens(
+    pool: &Pool,
+    table: &TableName,
+    keys: &[&String],
+) -> Result<Vec<TokenRow>, StoreError> {
+    let sql = users::tokens_sql(table, '"', "text", "SELECT unnest($1::text[])");
+    let rows = pool.query(&sql, &[&keys]).await?;
+    let token = |row: &Row| {
+        let (key, user) = (row.try_get(0)?, row.try_get(1)?);
+        Ok(TokenRow { key, user })
+    };
+    Ok(rows.iter().map(token).collect::<Result<_, Error>>()?)
+}
+
 /// The users of these primary keys.
 ///
 /// # Errors
@@ -126,7 +152,7 @@ pub async fn users(
     let places: Vec<String> = (1..=ids.len()).map(|n| format!("${n}")).collect();
     let sql = users::sql(columns, '"', "text", &places.join(", "));
     let ids: Vec<Written<'_>> = ids.iter().map(|id| Written(id)).collect();
-    let values: Vec<&(dyn ToSql + Sync)> = ids.iter().map(|id| id as _).collect();
+    let values: Vec<&dyn Param> = ids.iter().map(|id| id as _).collect();
     let rows = pool.query(&sql, &values).await?;
     let user = |row: &Row| {
         Ok(users::row([

@@ -7,7 +7,7 @@ use tokio_postgres::{
 };
 use uuid::Uuid;
 
-use super::pool::{Params, Pool};
+use super::{param::Params, pool::Pool};
 use crate::{
     chat::{Conversation, Message, Receipt, receipt::READ},
     config::Tables,
@@ -393,8 +393,8 @@ pub async fn stored_between(
          AND created_at >= $2 AND created_at < $3 AND NOT is_deleted LIMIT {most}",
         tables.messages
     );
-    let values: [&(dyn ToSql + Sync); 3] = [&conversations, &Time(since), &Time(until)];
-    let rows = pool.query(&sql, &values).await?;
+    let values: Params<'_> = &[&conversations, &Time(since), &Time(until)];
+    let rows = pool.query(&sql, values).await?;
     let pair = |row: &Row| Ok((row.try_get(0)?, row.try_get(1)?));
     Ok(rows.iter().map(pair).collect::<Result<_, Error>>()?)
 }
@@ -419,9 +419,9 @@ pub async fn marked_between(
     );
     let ids: Vec<Uuid> = newest.iter().map(|(id, _)| *id).collect();
     let counts: Vec<i64> = newest.iter().map(|(_, count)| signed(*count)).collect();
-    let values: [&(dyn ToSql + Sync); 4] = [&ids, &counts, &Time(since), &Time(until)];
+    let values: Params<'_> = &[&ids, &counts, &Time(since), &Time(until)];
     let mut marks = Marks::default();
-    for row in &pool.query(&sql, &values).await? {
+    for row in &pool.query(&sql, values).await? {
         marks.add(mark_row(row));
     }
     Ok(marks)

@@ -11,10 +11,13 @@ use std::sync::Arc;
 use tokio::time::timeout;
 use tokio_postgres::{Error, error::SqlState};
 
-use self::statement::{insert_conversation, insert_messages, pair_of, upsert_receipts};
+pub use self::statement::insert_conversation;
+use self::statement::{insert_messages, pair_of, upsert_receipts};
 use super::{
     address::Address,
-    pool::{ANSWER, Connection, describe, is_answer, leaves_usable, no_answer},
+    connection::{
+        ANSWER, Connection, describe, is_answer, leaves_usable, loses_statements, no_answer,
+    },
 };
 use crate::{
     chat::{Conversation, Message, Receipt},
@@ -56,7 +59,9 @@ impl Writer {
     }
 
     async fn connection(&mut self) -> Result<Connection, StoreError> {
-        if let Some(db) = self.db.take().filter(|db| !db.is_closed()) {
+        if let Some(mut db) = self.db.take()
+            && db.lives().await
+        {
             return Ok(db);
         }
         let opened = Connection::open(&self.address).await;
@@ -79,8 +84,12 @@ impl Backend for Writer {
             Ok(Err(error)) => return Err(without_answer(error.into())),
             Err(_) => return Err(StoreError::Unknown(no_answer(ANSWER))),
         };
-        if leaves_usable(&error) && db.run("ROLLBACK").await.is_ok() {
+        if leaves_usable(&error) && db.roll_back().await.is_ok() {
             self.db = Some(db);
+        }
+        if loses_statements(&error) {
+            self.address.found_pooler();
+            return Err(StoreError::Conflict(describe(&error)));
         }
         self.repeated = !repeated && error.code() == Some(&SqlState::UNIQUE_VIOLATION);
         if self.repeated || error.code().is_some_and(is_passing) {
@@ -147,9 +156,10 @@ async fn write_all(
 ) -> Result<Vec<Outcome>, Error> {
     let mut rows = Sorted::new(batch);
     let mut outcomes = vec![Outcome::Missing; batch.len()];
-    let several = !rows.is_one_statement();
+    // Behind a pooler the settings of a session hold for a transaction only.
+    let several = db.is_pooled() || !rows.is_one_statement();
     if several {
-        db.run("BEGIN").await?;
+        db.begin().await?;
     }
     // Locks are taken in one order by every process, so that none waits for another in a circle.
     rows.conversations.sort_by_key(|(_, row)| pair_of(row));
@@ -159,7 +169,7 @@ async fn write_all(
     insert_messages(db, tables, &rows.messages, repeated, &mut outcomes).await?;
     upsert_receipts(db, (tables, ids), &rows.receipts, &mut outcomes).await?;
     if several {
-        db.run("COMMIT").await?;
+        db.commit().await?;
     }
     Ok(outcomes)
 }

@@ -5,12 +5,12 @@ use uuid::Uuid;
 
 use super::query::{time_at, uuid_at};
 use crate::{
-    config::{DjangoSession, Tables},
+    config::{DjangoSession, TableName, Tables},
     django::{
         datetime::{Timestamp, to_sqlite},
         uuid::hex32,
     },
-    store::{Of, SessionRow, UserRow, bare, users},
+    store::{Of, SessionRow, TokenRow, UserRow, bare, users},
 };
 
 pub fn participants(
@@ -96,6 +96,20 @@ pub fn users(
                 row.get(2)?,
                 row.get(3)?,
             ]))
+        })?
+        .collect()
+}
+
+/// The tokens of these keys.
+pub fn tokens(
+    db: &Connection,
+    table: &TableName,
+    keys: &[String],
+) -> rusqlite::Result<Vec<TokenRow>> {
+    db.prepare_cached(&users::tokens_sql(table, '"', "TEXT", &places(keys.len())))?
+        .query_map(params_from_iter(keys), |row| {
+            let (key, user) = (row.get(0)?, row.get(1)?);
+            Ok(TokenRow { key, user })
         })?
         .collect()
 }

@@ -13,11 +13,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use prost::Message as _;
-use rustls::{
-    ClientConfig,
-    crypto::ring,
-    pki_types::{InvalidDnsNameError, ServerName, pem},
-};
+use rustls::pki_types::{InvalidDnsNameError, ServerName, pem};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -26,7 +22,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::otlp::{ExportResponse, PartialSuccess};
-use crate::tls::roots;
+use crate::tls::{Authorities, Trust, client_config};
 
 /// Longest that all of one request may take, as with OpenTelemetry's own exporters.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -212,18 +208,15 @@ fn host(uri: &Uri) -> &str {
     host.trim_start_matches('[').trim_end_matches(']')
 }
 
-fn connector(authorities: Option<&Path>) -> Result<TlsConnector, EndpointError> {
-    let roots = roots(authorities).map_err(|error| EndpointError::File {
-        file: authorities.map_or_else(String::new, |file| file.display().to_string()),
+fn connector(file: Option<&Path>) -> Result<TlsConnector, EndpointError> {
+    let authorities = Authorities::read(file).map_err(|error| EndpointError::File {
+        file: file.map_or_else(String::new, |file| file.display().to_string()),
         error,
     })?;
-    if roots.is_empty() {
+    if authorities.is_empty() {
         return Err(EndpointError::Nobody);
     }
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let config = client_config(Trust::Name(authorities), None)?;
     Ok(Arc::new(config).into())
 }
 

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chatferry::{
     chat::{Conversation, Message},
-    config::DjangoSession,
+    config::{DjangoSession, TableName},
     django::datetime::Timestamp,
     metrics::Metrics,
     store::{
-        Lookup, Marks, Of, SessionRow, Store, StoreError, UserRow,
+        Lookup, Marks, Of, SessionRow, Store, StoreError, TokenRow, UserRow,
         commit::{Backend, Committer, Outcome, Write},
         history::{ConversationPage, Deleted, Page, Place},
     },
@@ -146,6 +146,10 @@ impl Store for Nowhere {
     }
 
     async fn sessions(&self, _: &[String]) -> Result<Vec<SessionRow>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn tokens(&self, _: &TableName, _: &[String]) -> Result<Vec<TokenRow>, StoreError> {
         Err(StoreError::Closed)
     }
 

@@ -47,7 +47,8 @@ impl Database {
         Some(database)
     }
 
-    async fn on(instance: Arc<Instance>) -> Self {
+    /// Without any table, on this server.
+    pub async fn on(instance: Arc<Instance>) -> Self {
         let name = instance.new_name();
         let url = instance.make(&name).await;
         Database {

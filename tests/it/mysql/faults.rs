@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use chatferry::app::App;
 use mysql_async::prelude::Queryable;
 use tokio::task::spawn_blocking;
 
@@ -13,7 +12,10 @@ use super::{
 };
 use crate::support::{
     Proxy, Server,
-    faults::{Senders, assert_unavailable, everybody_hears_so, goes_on, unconfirmed_commits},
+    faults::{
+        Senders, assert_unavailable, everybody_hears_so, goes_on, lost_connections,
+        unconfirmed_commits,
+    },
     soon,
 };
 
@@ -188,25 +190,13 @@ pub async fn crashes_under_load_lose_nothing_acknowledged_and_write_nothing_twic
     senders.lost_nothing().await;
 }
 
-pub async fn a_connection_may_be_encrypted_and_go_through_a_socket(on: Flavour) {
+pub async fn connections_that_die_without_a_word_are_replaced(on: Flavour) {
     let Some(database) = Database::new(on).await else {
         return;
     };
-    let Some((socket, ca)) = database.instance.files() else {
-        return;
-    };
-    let start = async |options: &str| {
-        let url = format!("{}?{options}", database.url);
-        App::start(database.config(&[("store.url", &url)])).await
-    };
-    start(&format!("unix_socket={}", socket.display()))
-        .await
-        .unwrap();
-    if !ca.exists() {
-        return;
-    }
-    start("ssl-mode=required").await.unwrap();
-    start(&format!("ssl-ca={}", ca.display())).await.unwrap();
-    let unknown = start("ssl-mode=verify_ca").await.err().unwrap();
-    assert!(unknown.to_string().contains("not available"), "{unknown}");
+    let (location, name) = database.url.rsplit_once('/').unwrap();
+    let proxy = Proxy::before(location).await;
+    let url = format!("{}/{name}", proxy.location);
+    let server = Server::with(&[("store.url", &url)]).await;
+    lost_connections(&server, &proxy).await;
 }

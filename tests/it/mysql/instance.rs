@@ -98,6 +98,15 @@ impl Instance {
 
     /// A server of the test's own, which it may stop, started with these options more.
     pub async fn private(flavour: Flavour, options: &[&str]) -> Option<Self> {
+        Instance::certified(flavour, options, certify).await
+    }
+
+    /// The same, with the certificate that is made in its directory.
+    pub async fn certified(
+        flavour: Flavour,
+        options: &[&str],
+        certify: fn(&Path) -> bool,
+    ) -> Option<Self> {
         let Some(program) = program(flavour) else {
             skip(match flavour {
                 Flavour::MariaDb => "no MariaDB",
@@ -107,11 +116,18 @@ impl Instance {
         };
         let options = options.iter().map(|option| (*option).to_owned()).collect();
         let initial = Initial::shared(flavour, &program).await?;
-        let instance = spawn_blocking(move || Instance::of(flavour, initial, program, options));
+        let instance =
+            spawn_blocking(move || Instance::of(flavour, initial, program, options, certify));
         Some(instance.await.unwrap())
     }
 
-    fn of(flavour: Flavour, initial: Arc<Initial>, program: PathBuf, options: Vec<String>) -> Self {
+    fn of(
+        flavour: Flavour,
+        initial: Arc<Initial>,
+        program: PathBuf,
+        options: Vec<String>,
+        certify: fn(&Path) -> bool,
+    ) -> Self {
         let directory = Directory::new();
         certify(directory.path());
         initial.directory.copy(DATA, directory.path());
@@ -281,8 +297,12 @@ impl Private {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         if self.directory.path().join("cert.pem").exists() {
+            let authority = ["ca.pem", "cert.pem"];
+            let authority = authority
+                .into_iter()
+                .find(|name| Path::new(&path(name)).exists());
             command.args([
-                format!("--ssl-ca={}", path("cert.pem")),
+                format!("--ssl-ca={}", path(authority.unwrap())),
                 format!("--ssl-cert={}", path("cert.pem")),
                 format!("--ssl-key={}", path("key.pem")),
             ]);

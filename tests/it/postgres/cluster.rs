@@ -15,7 +15,7 @@ use tokio::task::spawn_blocking;
 use crate::support::{
     Directory, PATIENCE, Port, Shared,
     child::{end, freeze, signal},
-    skip,
+    skip, until,
 };
 
 /// A server that databases can be made on.
@@ -105,6 +105,29 @@ impl Cluster {
         format!("chatferry_it_{}_{number}", std::process::id())
     }
 
+    /// Lets in by TCP only who has a certificate of the server's authority, from now on.
+    pub async fn asks_for_certificates(&self) {
+        let data = self.ours().data();
+        let rules = "local all all trust\nhostssl all all all trust clientcert=verify-ca\n";
+        std::fs::write(data.join("pg_hba.conf"), rules).unwrap();
+        let settings = "ssl = on\nssl_ca_file = 'root.crt'\n";
+        std::fs::write(data.join("postgresql.auto.conf"), settings).unwrap();
+        signal(self.ours().process(), "HUP");
+        let url = format!("host={} port={}", data.display(), self.ours().port.number);
+        until("the new rules", async || {
+            let config = format!("{url} user=chat dbname=postgres");
+            let (client, connection) = tokio_postgres::connect(&config, tokio_postgres::NoTls)
+                .await
+                .unwrap();
+            tokio::spawn(connection);
+            let row = client
+                .query_one("SELECT current_setting('ssl_ca_file')", &[])
+                .await;
+            row.unwrap().get::<_, String>(0) == "root.crt"
+        })
+        .await;
+    }
+
     /// Starts the server again and returns when it lets somebody in.
     pub fn start(&self) {
         let private = self.ours();
@@ -192,7 +215,7 @@ impl Initial {
 
     fn new(initdb: &Path) -> Self {
         let directory = directory();
-        let status = as_account(initdb, &directory)
+        let status = as_server(initdb, &directory)
             .args(["-N", "-U", "chat", "-A", "trust", "-E", "UTF8"])
             .args(["--no-locale", "-D", DATA])
             .status();
@@ -202,7 +225,7 @@ impl Initial {
 }
 
 /// A directory that PostgreSQL may write to.
-fn directory() -> Directory {
+pub fn directory() -> Directory {
     let directory = Directory::new();
     if let Some((user, group)) = account() {
         std::os::unix::fs::chown(directory.path(), Some(user), Some(group)).unwrap();
@@ -211,7 +234,7 @@ fn directory() -> Directory {
 }
 
 /// A program of PostgreSQL's in a directory; it refuses to be run by root.
-fn as_account(program: &Path, directory: &Directory) -> Command {
+pub fn as_server(program: &Path, directory: &Directory) -> Command {
     let mut command = match account() {
         Some((user, group)) => {
             let mut command = Command::new("setpriv");
@@ -241,7 +264,7 @@ impl Private {
     }
 
     fn as_account(&self, program: &Path) -> Command {
-        as_account(program, &self.directory)
+        as_server(program, &self.directory)
     }
 
     fn process(&self) -> u32 {

@@ -101,7 +101,7 @@ impl Database {
     }
 }
 
-async fn connect(url: &str) -> Client {
+pub async fn connect(url: &str) -> Client {
     let (client, connection) = soon("PostgreSQL", tokio_postgres::connect(url, NoTls))
         .await
         .unwrap();

@@ -8,7 +8,10 @@ use tokio::task::spawn_blocking;
 use super::database::Database;
 use crate::support::{
     Proxy, Server,
-    faults::{Senders, assert_unavailable, everybody_hears_so, goes_on, unconfirmed_commits},
+    faults::{
+        Senders, assert_unavailable, everybody_hears_so, goes_on, lost_connections,
+        unconfirmed_commits,
+    },
     soon,
 };
 
@@ -128,6 +131,18 @@ async fn a_commit_that_was_not_confirmed_is_looked_up_before_anything_is_said() 
         u64::try_from(rows).unwrap()
     };
     unconfirmed_commits(&server, &proxy, count).await;
+}
+
+#[tokio::test]
+async fn connections_that_die_without_a_word_are_replaced() {
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    let proxy = Proxy::before(&database.cluster.location).await;
+    let (_, name) = database.url.rsplit_once('/').unwrap();
+    let url = format!("{}/{name}", proxy.location);
+    let server = Server::with(&[("store.url", &url)]).await;
+    lost_connections(&server, &proxy).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

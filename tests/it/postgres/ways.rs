@@ -6,6 +6,7 @@ use chatferry::{
 };
 
 use super::database::Database;
+use crate::support::{Directory, certificate::certify_itself, skip};
 
 /// Opens the store and says why not.
 async fn reach(database: &Database, url: &str) -> Result<(), StartError> {
@@ -48,11 +49,60 @@ async fn a_server_is_believed_as_much_as_sslmode_says() {
         (at("localhost", "?sslmode=disable"), "no encryption"),
         (at("127.0.0.1", &trusted), "TLS"),
         (at("localhost", "?sslmode=verify-full"), "TLS"),
-        (at("localhost", "?sslmode=verify-ca"), "sslmode is"),
+        (at("localhost", "?sslmode=verify-ca"), "TLS"),
+        (at("localhost", "?sslmode=verify"), "sslmode is"),
     ] {
         let error = reach(&database, &way).await.unwrap_err().to_string();
         assert!(error.contains(why), "{way}: {error}");
     }
+}
+
+#[tokio::test]
+async fn every_stage_of_tls_asks_for_more_than_the_one_before() {
+    let Some(database) = Database::secure().await else {
+        return;
+    };
+    let (port, data) = database.cluster.place();
+    let ours = data.join("root.crt").display().to_string();
+    let directory = Directory::new();
+    if !certify_itself(directory.path()) {
+        return skip("no openssl");
+    }
+    let others = directory.path().join("cert.pem").display().to_string();
+    // Whether the server is believed by: our authority and its name; our authority and another
+    // name; another authority.
+    let places = [
+        ("localhost", &ours),
+        ("127.0.0.1", &ours),
+        ("localhost", &others),
+    ];
+    for (mode, believed) in [
+        ("require", [true, true, false]),
+        ("verify-ca", [true, true, false]),
+        ("verify-full", [true, false, false]),
+    ] {
+        for ((host, root), believed) in places.into_iter().zip(believed) {
+            let options = format!("sslmode={mode}&sslrootcert={root}");
+            let url = format!("postgres://chat@{host}:{port}/postgres?{options}");
+            let reached = reach(&database, &url).await;
+            assert_eq!(reached.is_ok(), believed, "{url}: {reached:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_asks_who_we_are_is_shown_our_certificate() {
+    let Some(database) = Database::secure().await else {
+        return;
+    };
+    let (port, data) = database.cluster.place();
+    database.cluster.asks_for_certificates().await;
+    let file = |name: &str| data.join(name).display().to_string();
+    let url = format!("postgres://chat@localhost:{port}/postgres?sslmode=require");
+    assert!(reach(&database, &url).await.is_err());
+    let (cert, key) = (file("server.crt"), file("server.key"));
+    let known = format!("{url}&sslcert={cert}&sslkey={key}");
+    reach(&database, &known).await.unwrap();
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 use chatferry::layer::CONTROL;
@@ -12,7 +12,13 @@ use super::{
     instance::Redis,
     world::{Layer, counted, number},
 };
-use crate::support::{Directory, Port, skip, until};
+use crate::support::{
+    Directory, Port,
+    certificate::{
+        certify_by_authority, certify_common_name, certify_itself, certify_without_names,
+    },
+    skip, until,
+};
 
 /// Two layers at this address hear each other.
 async fn works(host: &str) {
@@ -79,63 +85,187 @@ async fn a_socket_file() {
     works(&format!("unix://{}?db=2&password=secret", path.display())).await;
 }
 
-/// A certificate authority and a certificate for 127.0.0.1 signed by it; `false` without openssl.
-fn certificates(directory: &Path) -> bool {
-    let run = |arguments: &str| {
-        let mut command = Command::new("openssl");
-        command.args(arguments.split(' ')).current_dir(directory);
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        command.status().is_ok_and(|status| status.success())
-    };
-    std::fs::write(directory.join("san"), "subjectAltName=IP:127.0.0.1\n").unwrap();
-    run("req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=ca")
-        && run("req -newkey rsa:2048 -nodes -keyout redis.key -out redis.csr -subj /CN=redis")
-        && run(
-            "x509 -req -in redis.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out redis.pem -days 2 -extfile san",
-        )
+/// Options of a Redis that speaks TLS, on `port`, with the certificate that is in its directory. It
+/// asks for those of its clients if `asks`.
+fn secured(directory: &Directory, port: u16, asks: bool) -> Vec<String> {
+    let authority = ["ca.pem", "cert.pem"];
+    let there = |name: &&str| directory.path().join(name).exists();
+    let authority = authority.into_iter().find(there).unwrap();
+    let port = port.to_string();
+    let pairs = [
+        ("--tls-port", port.as_str()),
+        ("--tls-cert-file", "cert.pem"),
+        ("--tls-key-file", "key.pem"),
+        ("--tls-ca-cert-file", authority),
+        ("--tls-auth-clients", if asks { "yes" } else { "no" }),
+    ];
+    let pairs = pairs.iter().flat_map(|(name, value)| [*name, *value]);
+    pairs.map(str::to_owned).collect()
+}
+
+/// A Redis that speaks TLS on a port of its own.
+struct Secure {
+    redis: Redis,
+    port: Port,
+}
+
+impl Secure {
+    async fn with(certify: fn(&Path) -> bool, asks: bool) -> Option<Self> {
+        let port = Port::claim();
+        let mut made = true;
+        let options = |directory: &Directory| {
+            made = certify(directory.path());
+            if made {
+                secured(directory, port.number, asks)
+            } else {
+                Vec::new()
+            }
+        };
+        let redis = Redis::with(options).await?;
+        if !made {
+            skip("no openssl");
+            return None;
+        }
+        Some(Secure { redis, port })
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.redis.directory.path().join(name).display().to_string()
+    }
+
+    fn url(&self, host: &str, options: &str) -> String {
+        format!("rediss://{host}:{}/0?{options}", self.port.number)
+    }
+}
+
+/// Whether layers come to this address.
+async fn reaches(host: &str) -> bool {
+    let layer = Layer::at(host, &[]).await;
+    let answer = layer.layer.ping().await;
+    layer.layer.close().await;
+    answer.is_ok()
 }
 
 #[tokio::test]
-async fn tls_with_an_authority_of_ones_own() {
-    let claimed = Port::claim();
-    let port = claimed.number;
-    let mut made = false;
-    let options = |directory: &Directory| {
-        made = certificates(directory.path());
-        if !made {
-            return Vec::new();
-        }
-        let port = port.to_string();
-        let pairs = [
-            ("--tls-port", &*port),
-            ("--tls-cert-file", "redis.pem"),
-            ("--tls-key-file", "redis.key"),
-            ("--tls-ca-cert-file", "ca.pem"),
-            ("--tls-auth-clients", "no"),
-        ];
-        pairs
-            .iter()
-            .flat_map(|(name, value)| [(*name).to_owned(), (*value).to_owned()])
-            .collect()
-    };
-    let Some(redis) = Redis::with(options).await else {
+async fn every_stage_of_tls_asks_for_more_than_the_one_before() {
+    let (Some(named), Some(unnamed)) = (
+        Secure::with(certify_by_authority, false).await,
+        Secure::with(certify_without_names, false).await,
+    ) else {
         return;
     };
-    if !made {
-        return skip("no openssl");
+    // Whether a server is believed that has: our authority and our name; our authority and no
+    // name; another authority.
+    for (options, believed) in [
+        ("ssl_cert_reqs=none", [true, true, true]),
+        ("ssl_check_hostname=false", [true, true, false]),
+        ("ssl_cert_reqs=required", [true, false, false]),
+    ] {
+        for ((server, authority), believed) in
+            [(&named, &named), (&unnamed, &unnamed), (&named, &unnamed)]
+                .into_iter()
+                .zip(believed)
+        {
+            let ca = authority.file("ca.pem");
+            let url = server.url("127.0.0.1", &format!("{options}&ssl_ca_certs={ca}"));
+            assert_eq!(reaches(&url).await, believed, "{url}");
+        }
     }
-    let ca = redis.directory.path().join("ca.pem");
-    works(&format!(
-        "rediss://127.0.0.1:{port}/1?ssl_ca_certs={}",
-        ca.display()
-    ))
-    .await;
-    works(&format!("rediss://127.0.0.1:{port}/0?ssl_cert_reqs=none")).await;
-    let unknown = Layer::at(&format!("rediss://127.0.0.1:{port}/0"), &[]).await;
     assert!(
-        unknown.layer.ping().await.is_err(),
-        "an unknown authority is not trusted"
+        !reaches(&named.url("127.0.0.1", "")).await,
+        "of the system's authorities"
     );
+    let ca = named.file("ca.pem");
+    works(&named.url("127.0.0.1", &format!("ssl_ca_certs={ca}"))).await;
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_its_own_authority_is_believed_if_it_is_the_one_in_the_file() {
+    let (Some(one), Some(other)) = (
+        Secure::with(certify_itself, false).await,
+        Secure::with(certify_itself, false).await,
+    ) else {
+        return;
+    };
+    let (own, others) = (one.file("cert.pem"), other.file("cert.pem"));
+    let with = |host: &str, file: &str| one.url(host, &format!("ssl_ca_certs={file}"));
+    works(&with("localhost", &own)).await;
+    assert!(!reaches(&with("localhost", &others)).await);
+    assert!(!reaches(&with("127.0.0.1", &own)).await, "another name");
+}
+
+#[tokio::test]
+async fn a_certificate_without_alternative_names_is_that_of_its_common_name() {
+    let Some(redis) = Secure::with(certify_without_names, false).await else {
+        return;
+    };
+    let ca = format!("ssl_ca_certs={}", redis.file("ca.pem"));
+    // Its common name is `server`.
+    assert!(!reaches(&redis.url("localhost", &ca)).await);
+    let Some(redis) = Secure::with(certify_common_name, false).await else {
+        return;
+    };
+    let ca = format!("ssl_ca_certs={}", redis.file("cert.pem"));
+    works(&redis.url("localhost", &ca)).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_asks_who_we_are_is_shown_our_certificate() {
+    let Some(redis) = Secure::with(certify_by_authority, true).await else {
+        return;
+    };
+    let ca = format!("ssl_ca_certs={}", redis.file("ca.pem"));
+    assert!(!reaches(&redis.url("127.0.0.1", &ca)).await);
+    let (cert, key) = (redis.file("cert.pem"), redis.file("key.pem"));
+    let identity = format!("{ca}&ssl_certfile={cert}&ssl_keyfile={key}");
+    works(&redis.url("127.0.0.1", &identity)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sentinels_and_their_master_may_speak_tls() {
+    let Some(master) = Secure::with(certify_by_authority, false).await else {
+        return;
+    };
+    let (plain, secure) = (Port::claim(), Port::claim());
+    let home = master.redis.directory.path();
+    let config = format!(
+        "port {}\nbind 127.0.0.1\ntls-port {}\ntls-cert-file cert.pem\n\
+         tls-key-file key.pem\ntls-ca-cert-file ca.pem\ntls-auth-clients no\n\
+         tls-replication yes\nsentinel monitor mymaster 127.0.0.1 {} 1\n",
+        plain.number, secure.number, master.port.number
+    );
+    std::fs::write(home.join("sentinel.conf"), config).unwrap();
+    let sentinel = Command::new("redis-server")
+        .args(["sentinel.conf", "--sentinel"])
+        .current_dir(home)
+        .stdout(Stdio::null())
+        .spawn();
+    let sentinel = Killed(sentinel.unwrap());
+    until("the Sentinel", async || {
+        let port = secure.number;
+        tokio::net::TcpStream::connect(("127.0.0.1", port))
+            .await
+            .is_ok()
+    })
+    .await;
+    let ca = format!("ssl_ca_certs={}", master.file("ca.pem"));
+    let url =
+        |port: u16, options: &str| format!("sentinel://127.0.0.1:{port}/mymaster/0?{options}&{ca}");
+    works(&url(secure.number, "ssl=true&sentinel_ssl=true")).await;
+    works(&url(plain.number, "ssl=true")).await;
+    assert!(!reaches(&url(secure.number, "ssl=true")).await);
+    assert!(!reaches(&url(secure.number, "sentinel_ssl=true")).await);
+    drop(sentinel);
+}
+
+/// A process that ends with the test.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// Whether the Sentinel knows a replica of its master and has heard that it is fine.
@@ -184,7 +314,7 @@ async fn a_failover_leads_to_the_new_master() {
         .current_dir(directory.path())
         .stdout(Stdio::null())
         .spawn();
-    let mut sentinel = sentinel.unwrap();
+    let _sentinel = Killed(sentinel.unwrap());
     let linked = async || {
         let state: String = replica.ask("INFO replication").await;
         state.contains("master_link_status:up")
@@ -215,6 +345,4 @@ async fn a_failover_leads_to_the_new_master() {
     }
     assert_eq!(next.1, number(2));
     assert_eq!(replica.ask::<i64>("EXISTS asgi:group:g").await, 1);
-    let _ = sentinel.kill();
-    let _ = sentinel.wait();
 }

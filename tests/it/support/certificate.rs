@@ -24,9 +24,41 @@ pub fn certify(directory: &Path) -> bool {
     openssl.output().is_ok_and(|output| output.status.success())
 }
 
+/// Makes a certificate for `localhost` that is its own authority, as `openssl req -x509` does unless
+/// it is stopped.
+pub fn certify_itself(directory: &Path) -> bool {
+    self_signed(directory, &["-addext", "subjectAltName=DNS:localhost"])
+}
+
+/// The same with no other name than the common one.
+pub fn certify_common_name(directory: &Path) -> bool {
+    self_signed(directory, &[])
+}
+
+fn self_signed(directory: &Path, names: &[&str]) -> bool {
+    let mut openssl = Command::new("openssl");
+    openssl
+        .args(["req", "-x509", "-newkey", "ec", "-nodes", "-days", "2"])
+        .args(["-pkeyopt", "ec_paramgen_curve:prime256v1"])
+        .args(["-subj", "/CN=localhost"])
+        .args(names)
+        .args(["-keyout", "key.pem", "-out", "cert.pem"])
+        .current_dir(directory);
+    openssl.output().is_ok_and(|output| output.status.success())
+}
+
 /// Makes an authority in `ca.pem`, and in `cert.pem` and `key.pem` what it certifies for 127.0.0.1;
 /// `false` without an OpenSSL that can.
 pub fn certify_by_authority(directory: &Path) -> bool {
+    certify_by(directory, &["-addext", "subjectAltName=IP:127.0.0.1"])
+}
+
+/// The same without any name that a client could look for, as database servers make theirs.
+pub fn certify_without_names(directory: &Path) -> bool {
+    certify_by(directory, &[])
+}
+
+fn certify_by(directory: &Path, names: &[&str]) -> bool {
     let openssl = |arguments: &[&str]| {
         let made = Command::new("openssl")
             .args(["req", "-x509", "-newkey", "ec", "-nodes", "-days", "2"])
@@ -43,22 +75,26 @@ pub fn certify_by_authority(directory: &Path) -> bool {
         "ca.key",
         "-out",
         "ca.pem",
-    ]) && openssl(&[
-        "-CA",
-        "ca.pem",
-        "-CAkey",
-        "ca.key",
-        "-subj",
-        "/CN=127.0.0.1",
-        "-addext",
-        "subjectAltName=IP:127.0.0.1",
-        "-addext",
-        "basicConstraints=critical,CA:FALSE",
-        "-keyout",
-        "key.pem",
-        "-out",
-        "cert.pem",
-    ])
+    ]) && openssl(
+        &[
+            &[
+                "-CA",
+                "ca.pem",
+                "-CAkey",
+                "ca.key",
+                "-subj",
+                "/CN=server",
+                "-addext",
+                "basicConstraints=critical,CA:FALSE",
+                "-keyout",
+                "key.pem",
+                "-out",
+                "cert.pem",
+            ],
+            names,
+        ]
+        .concat(),
+    )
 }
 
 /// A server's side of the handshake with the certificate in this directory.

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use serde_json::json;
 use tokio::{task::JoinHandle, time::sleep};
 
@@ -95,6 +96,31 @@ async fn answered_late(
     let held = proxy.hold();
     let (answer, ()) = tokio::join!(request, held.lose_that_of(committed));
     answer
+}
+
+/// The connections of a server whose database is behind `proxy` die without a word, at once after
+/// they were used: nobody is refused, and one reader is all that notices.
+pub async fn lost_connections(server: &Server, proxy: &Proxy) {
+    let id = server.conversation().await;
+    let list = format!("/api/chat/conversations/{id}/messages/");
+    let opened = "chatferry_store_connections_total{outcome=\"opened\"}";
+    let many = (0..20).map(|_| server.get(&list));
+    for answer in join_all(many).await {
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    server.stored(&id, "alice", "before").await;
+    let before = server.metric(opened).await;
+    proxy.lose_connections();
+    for _ in 0..5 {
+        let answer = server.get(&list).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    assert_eq!(
+        server.metric(opened).await.to_bits(),
+        (before + 1.0).to_bits()
+    );
+    server.stored(&id, "alice", "after").await;
+    assert_eq!(server.contents(&id).await, ["before", "after"]);
 }
 
 const SENDERS: usize = 20;

@@ -1,5 +1,5 @@
 //! A way to the database that can be cut just behind a commit: what was sent arrives, and its answer
-//! does not.
+//! does not. Or it loses all that is said on the connections it has, as after a failover.
 
 use std::sync::Arc;
 
@@ -22,6 +22,8 @@ pub struct Proxy {
     pub location: String,
     /// Where each answer waits to be judged; none while all are passed on.
     judge: Arc<watch::Sender<Option<UnboundedSender<Answered>>>>,
+    /// Changes when the connections that are open are to be lost.
+    lost: Arc<watch::Sender<()>>,
 }
 
 /// An answer of the server that has not been passed on.
@@ -45,13 +47,26 @@ impl Proxy {
         let location = format!("{user}@{}", listener.local_addr().unwrap());
         let judge = Arc::new(watch::Sender::new(None));
         let judging = Arc::clone(&judge);
+        let lost = Arc::new(watch::Sender::new(()));
+        let losing = Arc::clone(&lost);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let server = TcpStream::connect(&server).await.unwrap();
-                tokio::spawn(pass(client, server, judging.subscribe()));
+                let (judge, lost) = (judging.subscribe(), losing.subscribe());
+                tokio::spawn(pass(client, server, judge, lost));
             }
         });
-        Proxy { location, judge }
+        Proxy {
+            location,
+            judge,
+            lost,
+        }
+    }
+
+    /// Loses everything that is said from now on on the connections that are open, which stay so.
+    /// New ones work.
+    pub fn lose_connections(&self) {
+        self.lost.send_replace(());
     }
 
     /// Holds every answer from now on, until one is lost.
@@ -88,20 +103,25 @@ async fn pass(
     client: TcpStream,
     server: TcpStream,
     judge: watch::Receiver<Option<UnboundedSender<Answered>>>,
+    mut lost: watch::Receiver<()>,
 ) {
-    let (mut from_client, to_client) = client.into_split();
-    let (from_server, mut to_server) = server.into_split();
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
     // Either end ends both.
     tokio::select! {
         _ = copy(&mut from_client, &mut to_server) => {}
-        () = answer(from_server, to_client, judge) => {}
+        () = answer(&mut from_server, &mut to_client, judge) => {}
+        Ok(()) = lost.changed() => {
+            // Until the client has had enough.
+            let _ = copy(&mut from_client, &mut tokio::io::sink()).await;
+        }
     }
 }
 
 /// Passes on the answers of the server, those that are held once they have been judged.
 async fn answer(
-    mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
+    from: &mut OwnedReadHalf,
+    to: &mut OwnedWriteHalf,
     judge: watch::Receiver<Option<UnboundedSender<Answered>>>,
 ) {
     let mut bytes = Vec::new();

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use redis::{Pipeline, Value, aio::MultiplexedConnection};
+use redis::{Pipeline, Value};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{Core, Host, local_of, reader};
@@ -13,10 +13,11 @@ use crate::{
     layer::{
         CONTROL, LayerError,
         redis::{
+            address::Connection,
             codec::{Fields, Route},
             inbox::Inbox,
             keeper::{Kept, Seen},
-            link::{Link, RESPONSE},
+            link::{Link, RESPONSE, accepted},
             names::{group_key, queue_key},
             script::{self, Entry},
         },
@@ -44,6 +45,10 @@ const RENEW: Duration = Duration::from_secs(600);
 /// Memberships told in one write.
 const CHUNK: usize = 500;
 
+/// What keeps this layer from using a Redis Cluster.
+const CLUSTER: &str = "this Redis is a cluster, and may keep any key on another server: \
+                       layer.backend = redis_pubsub works there, here and in Django";
+
 /// The layer's business with one host.
 pub(super) struct Keeper {
     pub core: Arc<Core>,
@@ -52,7 +57,7 @@ pub(super) struct Keeper {
 
 impl Kept for Keeper {
     /// Waits for messages in our queue.
-    type Incoming = MultiplexedConnection;
+    type Incoming = Connection;
 
     fn number(&self) -> usize {
         self.host.number
@@ -66,9 +71,12 @@ impl Kept for Keeper {
         &self.core.inbox
     }
 
-    async fn set_up(&self) -> Result<MultiplexedConnection, LayerError> {
+    async fn set_up(&self) -> Result<Connection, LayerError> {
         let link = &self.host.link;
         let (mut commands, server) = link.address.connect_to(RESPONSE).await?;
+        if is_cluster(&mut commands).await {
+            return Err(LayerError::Unavailable(CLUSTER.to_owned()));
+        }
         let incoming = link.address.connect(reader::PATIENCE).await?;
         let loaded = script::load().query_async::<String>(&mut commands).await;
         // A server that does not let us load scripts may let us run them.
@@ -85,7 +93,7 @@ impl Kept for Keeper {
         Ok(incoming)
     }
 
-    async fn serve(&self, incoming: MultiplexedConnection, seen: &Seen) -> LayerError {
+    async fn serve(&self, incoming: Connection, seen: &Seen) -> LayerError {
         tokio::select! {
             error = self.core.read(&self.host, incoming, seen) => error,
             error = self.core.look_after(&self.host) => error,
@@ -106,7 +114,9 @@ impl Core {
                 () = host.missing.notified() => Ok(false),
             };
             let is_due = renewed.elapsed() >= renew;
+            let refused = host.link.refuses_since();
             let found = match found {
+                Ok(true) if refused.is_some() => Ok(false),
                 Ok(true) if is_due => self.renew(host).await,
                 found => found,
             };
@@ -119,16 +129,23 @@ impl Core {
                     continue;
                 }
                 Ok(false) => {
-                    tracing::warn!(host = %host.link.address, "memberships were lost: restoring");
-                    self.inbox.lost(host.number, well);
+                    let since = refused.map_or(well, |since| since.min(well));
+                    self.inbox.lost(host.number, since);
                     if let Some(last) = restored_at {
                         sleep_until(last + BETWEEN).await;
                     }
                     restored_at = Some(Instant::now());
-                    self.inbox.returning(host.number);
+                    if refused.is_none() {
+                        let address = &host.link.address;
+                        tracing::warn!(host = %address, "memberships were lost: restoring");
+                        self.inbox.returning(host.number);
+                    }
                     let restored = self.restore(host).await;
-                    if !matches!(restored, Err(LayerError::Unavailable(_))) {
-                        self.inbox.back(host.number);
+                    match (&restored, host.link.refuses_since()) {
+                        (Err(LayerError::Unavailable(_)), _) => {}
+                        // As good as away, until a later attempt.
+                        (_, Some(since)) => self.inbox.lost(host.number, since),
+                        (_, None) => self.inbox.back(host.number),
                     }
                     restored
                 }
@@ -196,7 +213,7 @@ impl Core {
         &self,
         host: &Host,
         notice: &Event,
-        commands: &mut MultiplexedConnection,
+        commands: &mut Connection,
     ) -> Result<(), LayerError> {
         let failed = |error: redis::RedisError| LayerError::Unavailable(error.to_string());
         let codec = &self.inbox.codec;
@@ -255,7 +272,8 @@ impl Core {
         Ok(true)
     }
 
-    /// Tells Redis every membership, and what has ended since it was last there.
+    /// Tells Redis every membership, and what has ended since it was last there. Notes whether it
+    /// refuses any.
     async fn restore(&self, host: &Host) -> Result<(), LayerError> {
         let goodbyes = host.members().goodbyes();
         for chunk in goodbyes.chunks(CHUNK) {
@@ -263,13 +281,17 @@ impl Core {
             host.members().said(chunk);
         }
         let all = host.members().all();
+        let mut refusal = None;
         for chunk in all.chunks(CHUNK) {
-            self.join(host, &self.full(chunk)).await?;
+            let answers = host.link.ask(&self.joining(&self.full(chunk))).await?;
             // What has ended meanwhile may have been told before this.
             let ended: Vec<_> = {
                 let mut members = host.members();
-                for (group, local) in chunk {
-                    members.told(group, local);
+                for ((group, local), answer) in chunk.iter().zip(answers.into_iter().step_by(2)) {
+                    match accepted(answer) {
+                        Ok(_) => members.told(group, local),
+                        Err(error) => refusal = Some(error),
+                    }
                 }
                 let ended = |(group, local): &&(String, String)| !members.contains(group, local);
                 chunk.iter().filter(ended).cloned().collect()
@@ -277,6 +299,10 @@ impl Core {
             if !ended.is_empty() {
                 self.leave(host, &self.full(&ended)).await?;
             }
+        }
+        match refusal {
+            Some(error) => host.link.refuse(&error),
+            None => host.link.accept(),
         }
         Ok(())
     }
@@ -294,6 +320,11 @@ impl Core {
         host: &Host,
         memberships: &[(String, String)],
     ) -> Result<(), LayerError> {
+        run(host, &self.joining(memberships)).await
+    }
+
+    /// Two commands for each membership.
+    fn joining(&self, memberships: &[(String, String)]) -> Pipeline {
         let mut commands = redis::pipe();
         for (group, channel) in memberships {
             let key = group_key(&self.settings.prefix, group);
@@ -304,7 +335,7 @@ impl Core {
                 .arg(&key)
                 .arg(self.settings.group_expiry);
         }
-        run(host, &commands).await
+        commands
     }
 
     pub(super) async fn leave(
@@ -336,6 +367,14 @@ impl Core {
         let _ = run(host, &commands).await;
         host.link.take_down();
     }
+}
+
+/// Whether the server says that it is part of a cluster. One that does not let us ask is believed to
+/// be none.
+async fn is_cluster(commands: &mut Connection) -> bool {
+    let mut look = redis::cmd("INFO");
+    let said = look.arg("server").query_async::<String>(commands).await;
+    said.is_ok_and(|said| said.lines().any(|line| line == "redis_mode:cluster"))
 }
 
 async fn run(host: &Host, commands: &Pipeline) -> Result<(), LayerError> {

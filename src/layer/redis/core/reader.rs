@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream::FuturesOrdered};
-use redis::{Cmd, Value, aio::MultiplexedConnection, cmd};
+use redis::{Cmd, Value, cmd};
 
 use super::{Core, Host, instant_of, local_of, queue_key};
 use crate::{
@@ -17,7 +17,9 @@ use crate::{
     django::datetime::Timestamp,
     layer::{
         Departure, LayerError,
-        redis::{codec::Message, inbox::Taken, keeper::Seen, link::means_gone},
+        redis::{
+            address::Connection, codec::Message, inbox::Taken, keeper::Seen, link::means_gone,
+        },
     },
     metrics::Sender,
 };
@@ -39,7 +41,7 @@ impl Core {
     pub(super) async fn read(
         &self,
         host: &Host,
-        connection: MultiplexedConnection,
+        connection: Connection,
         seen: &Seen,
     ) -> LayerError {
         let key = queue_key(&self.settings.prefix, &self.queue);
@@ -148,7 +150,7 @@ impl Core {
 
 /// With the answer comes what was asked.
 async fn ask<T>(
-    mut connection: MultiplexedConnection,
+    mut connection: Connection,
     command: &Cmd,
     asked: T,
 ) -> Result<(T, Value), LayerError> {

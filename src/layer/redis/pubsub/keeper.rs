@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use futures_util::{StreamExt, future::join_all};
 use redis::{
     Msg, Value,
-    aio::{ConnectionLike, MultiplexedConnection, PubSubSink, PubSubStream},
+    aio::{ConnectionLike, PubSubSink, PubSubStream},
 };
 use tokio::time::sleep;
 
@@ -18,6 +18,7 @@ use crate::{
     layer::{
         CONTROL, LayerError,
         redis::{
+            address::Connection,
             codec::{Fields, Route},
             inbox::Inbox,
             keeper::{Kept, Seen},
@@ -62,7 +63,7 @@ impl Kept for Keeper {
     async fn serve(&self, (sink, stream): Self::Incoming, seen: &Seen) -> LayerError {
         tokio::select! {
             error = self.inner.read(&self.host, stream) => error,
-            error = look_after(&self.host, &self.inner.own, sink, seen) => error,
+            error = self.inner.look_after(&self.host, sink, seen) => error,
         }
     }
 
@@ -91,11 +92,9 @@ impl Inner {
             state.sink = Some(sink.clone());
             state.groups.keys().cloned().collect()
         };
+        let mut refusal = None;
         for chunk in names.chunks(CHUNK) {
-            all(&sink, chunk, |mut sink, name| async move {
-                sink.subscribe(name).await
-            })
-            .await?;
+            refusal = subscribe(&sink, chunk).await?.or(refusal);
             let left: Vec<String> = {
                 let state = host.state();
                 let left = |name: &&String| !state.groups.contains_key(*name);
@@ -105,6 +104,10 @@ impl Inner {
                 sink.unsubscribe(name).await
             })
             .await?;
+        }
+        match refusal {
+            Some(error) => host.link.refuse(&error),
+            None => host.link.accept(),
         }
         if let Some(notice) = host.link.moved.notice(&server) {
             self.publish_notice(&notice, &mut commands).await?;
@@ -118,7 +121,7 @@ impl Inner {
     async fn publish_notice(
         &self,
         notice: &Event,
-        commands: &mut MultiplexedConnection,
+        commands: &mut Connection,
     ) -> Result<(), LayerError> {
         let codec = &self.inbox.codec;
         let fields = Fields::new(codec.format, notice)?;
@@ -131,7 +134,7 @@ impl Inner {
     }
 
     /// The server's name for the script that publishes, if it lets us run scripts.
-    async fn load(&self, host: &Host, commands: &mut MultiplexedConnection) -> Option<Arc<str>> {
+    async fn load(&self, host: &Host, commands: &mut Connection) -> Option<Arc<str>> {
         let once = Once {
             note: self.note(),
             number: 0,
@@ -188,6 +191,59 @@ impl Inner {
             let _ = self.inbox.put(local, event, None, resent).await;
         }
     }
+
+    /// Asks both connections for a sign of life: neither would notice a server that just stops. And
+    /// subscribes again where that was refused.
+    async fn look_after(&self, host: &Host, mut sink: PubSubSink, seen: &Seen) -> LayerError {
+        loop {
+            sleep(LOOK).await;
+            let now = Timestamp::now();
+            let mut look = redis::pipe();
+            look.cmd("ROLE");
+            look.cmd("PUBSUB").arg("NUMSUB").arg(&self.own);
+            let commands = host.link.ask(&look).await;
+            let commands = commands.and_then(|answers| heard(&answers));
+            let subscription = confirmed(async { sink.ping::<Value>().await.map(|_| ()) }).await;
+            let resubscribed = self.resubscribe(host, &sink).await;
+            for answer in [commands, subscription, resubscribed] {
+                match answer {
+                    Ok(()) | Err(LayerError::Refused(_)) => {}
+                    Err(error) => return error,
+                }
+            }
+            seen.set(now);
+        }
+    }
+
+    async fn resubscribe(&self, host: &Host, sink: &PubSubSink) -> Result<(), LayerError> {
+        let Some(since) = host.link.refuses_since() else {
+            return Ok(());
+        };
+        // As good as away.
+        self.inbox.lost(host.number, since);
+        let names: Vec<String> = host.state().groups.keys().cloned().collect();
+        for chunk in names.chunks(CHUNK) {
+            if let Some(error) = subscribe(sink, chunk).await? {
+                host.link.refuse(&error);
+                return Ok(());
+            }
+        }
+        host.link.accept();
+        self.inbox.back(host.number);
+        Ok(())
+    }
+}
+
+/// Subscribes to all of these; what the server said instead, if it would not.
+async fn subscribe(sink: &PubSubSink, names: &[String]) -> Result<Option<LayerError>, LayerError> {
+    let subscribed = all(sink, names, |mut sink, name| async move {
+        sink.subscribe(name).await
+    });
+    match subscribed.await {
+        Ok(()) => Ok(None),
+        Err(error @ LayerError::Refused(_)) => Ok(Some(error)),
+        Err(error) => Err(error),
+    }
 }
 
 /// Changes many subscriptions in one write. One command for all of them would be answered once for
@@ -237,25 +293,4 @@ fn heard(answers: &[Value]) -> Result<(), LayerError> {
         return Err(LayerError::Unavailable(why));
     }
     Ok(())
-}
-
-/// Asks both connections for a sign of life: neither would notice a server that just stops.
-async fn look_after(host: &Host, own: &str, mut sink: PubSubSink, seen: &Seen) -> LayerError {
-    loop {
-        sleep(LOOK).await;
-        let now = Timestamp::now();
-        let mut look = redis::pipe();
-        look.cmd("ROLE");
-        look.cmd("PUBSUB").arg("NUMSUB").arg(own);
-        let commands = host.link.ask(&look).await;
-        let commands = commands.and_then(|answers| heard(&answers));
-        let subscription = confirmed(async { sink.ping::<Value>().await.map(|_| ()) }).await;
-        for answer in [commands, subscription] {
-            match answer {
-                Ok(()) | Err(LayerError::Refused(_)) => {}
-                Err(error) => return error,
-            }
-        }
-        seen.set(now);
-    }
 }

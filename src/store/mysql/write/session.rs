@@ -31,7 +31,7 @@ use crate::{
         commit::{Outcome, Write},
         mysql::{
             options::Options,
-            pool::{code, connect},
+            pool::{code, connect, lives},
             query,
         },
     },
@@ -95,9 +95,8 @@ impl Session {
         })
     }
 
-    pub async fn lives(&mut self, options: &Options) -> bool {
-        let ping = timeout(options.connect_timeout, self.conn.ping()).await;
-        matches!(ping, Ok(Ok(())))
+    pub async fn lives(&mut self) -> bool {
+        lives(&mut self.conn).await
     }
 
     /// Writes all or nothing.
@@ -180,7 +179,9 @@ impl Session {
             Ok(()) => Ok(Outcome::Conversation(row.clone(), true)),
             // Django was faster, which does not know the lock.
             Err(error) if code(&error) == Some(DUPLICATE) => {
-                self.find(row).await?.ok_or(Failure::Sql(error))
+                // A snapshot of REPEATABLE READ is older than its row; the next one is not.
+                let unseen = || StoreError::Conflict(error.to_string()).into();
+                self.find(row).await?.ok_or_else(unseen)
             }
             Err(error) => Err(error.into()),
         }

@@ -13,7 +13,7 @@ use crate::{
         Comparison,
         commit::Outcome,
         postgres::{
-            pool::Connection,
+            connection::Connection,
             query::{RECEIPT, Time, conversation_row, pair_sql, receipt_row},
         },
     },

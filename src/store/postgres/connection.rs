@@ -1,0 +1,363 @@
+//! Connections: how one is opened and looked after, and what the server's errors mean.
+//!
+//! What a session keeps is ours only if the session is. A pooler like pgbouncer in transaction mode
+//! gives each transaction whichever of its own connections is free: a statement that was prepared
+//! on one is not there on the next or is somebody else's, and a setting would be left behind for
+//! others. So our settings are start-up options, which only a server of PostgreSQL itself takes.
+//! One that refuses or ignores them is behind a pooler: statements are unnamed there, and settings
+//! hold for one transaction.
+
+use std::{
+    collections::HashMap,
+    error::Error as _,
+    pin::pin,
+    time::{Duration, Instant},
+};
+
+use futures_util::TryStreamExt;
+use tokio::{task::JoinHandle, time::timeout};
+use tokio_postgres::{
+    Client, Config, Error, Row, SimpleQueryMessage, Statement,
+    error::{DbError, Severity, SqlState},
+    types::WrongType,
+};
+
+use super::{address::Address, param::Params};
+use crate::store::{
+    StoreError,
+    turns::{PING, QUIET},
+};
+
+/// Longest that opening a connection may take, all hosts of the URL together.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// Longest that a statement may take before the connection is given up. The server gives up
+/// earlier, so this is for one that says nothing any more.
+pub const ANSWER: Duration = Duration::from_secs(8);
+
+/// Settings of a session of ours. Isolation is what Django's is; a transaction of ours that hangs
+/// must not hold up Django's. The last one marks the session.
+const SESSION: &str = "-c default_transaction_isolation=read\\ committed -c statement_timeout=7s \
+                       -c idle_in_transaction_session_timeout=10s -c chatferry.session=own";
+
+/// Shows the mark.
+const MARK: &str = "SELECT current_setting('chatferry.session', true)";
+
+/// The same settings for one transaction.
+const TRANSACTION: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; \
+                           SET LOCAL statement_timeout = '7s'; \
+                           SET LOCAL idle_in_transaction_session_timeout = '10s'";
+
+/// What to do about a pooler that refuses an option of `store.url`.
+const OPTIONS_REFUSED: &str = "take `options` out of store.url: a pooler stands before the server \
+     and passes no start-up options on (set them by ALTER ROLE or ALTER DATABASE), or name them in \
+     pgbouncer's ignore_startup_parameters";
+
+/// One connection, with the statements that were prepared on it.
+pub struct Connection {
+    client: Client,
+    /// None behind a pooler.
+    statements: Option<HashMap<String, Statement>>,
+    /// Whether a transaction has begun and not ended.
+    in_transaction: bool,
+    /// When the server last answered.
+    used: Instant,
+    /// Moves the bytes; ends with the connection.
+    driver: JoinHandle<()>,
+}
+
+impl Connection {
+    /// # Errors
+    /// When the server cannot be reached or does not let us in.
+    pub async fn open(address: &Address) -> Result<Self, StoreError> {
+        match timeout(CONNECT, Self::open_one(address)).await {
+            Ok(opened) => opened.map_err(|error: Error| why_not_in(&error)),
+            Err(_) => Err(StoreError::Unavailable(no_answer(CONNECT))),
+        }
+    }
+
+    async fn open_one(address: &Address) -> Result<Self, Error> {
+        if !address.is_pooled() {
+            match Self::connect(address, &with_session(&address.config)).await {
+                Ok(mut db) => {
+                    if db.has_mark().await? {
+                        db.statements = Some(HashMap::new());
+                    } else {
+                        address.found_pooler();
+                    }
+                    return Ok(db);
+                }
+                Err(error) if refuses_options(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let db = Self::connect(address, &address.config).await?;
+        address.found_pooler();
+        Ok(db)
+    }
+
+    async fn connect(address: &Address, config: &Config) -> Result<Self, Error> {
+        let (client, connection) = config.connect(address.tls.clone()).await?;
+        let driver = tokio::spawn(async move {
+            // The caller who waits for an answer gets the error.
+            let _ = connection.await;
+        });
+        Ok(Connection {
+            client,
+            statements: None,
+            in_transaction: false,
+            used: Instant::now(),
+            driver,
+        })
+    }
+
+    async fn has_mark(&self) -> Result<bool, Error> {
+        let answer = self.client.simple_query(MARK).await?;
+        Ok(answer.iter().any(|message| match message {
+            SimpleQueryMessage::Row(row) => row.try_get(0).is_ok_and(|mark| mark == Some("own")),
+            _ => false,
+        }))
+    }
+
+    /// Runs one statement. Returns once the server is done with it, and its transaction if it is
+    /// one by itself: an error in the commit is an error here.
+    ///
+    /// # Errors
+    /// Those of the server, and of the way to it.
+    pub async fn query(&mut self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, Error> {
+        Ok(self.some_rows(sql, params, usize::MAX).await?.0)
+    }
+
+    /// Reads with one statement that is a transaction by itself: the rows up to the one that
+    /// reaches `most` bytes, and whether that cut them short.
+    ///
+    /// # Errors
+    /// Those of the server, and of the way to it.
+    pub async fn read(
+        &mut self,
+        sql: &str,
+        params: Params<'_>,
+        most: usize,
+    ) -> Result<(Vec<Row>, bool), Error> {
+        if !self.is_pooled() {
+            return self.some_rows(sql, params, most).await;
+        }
+        self.begin().await?;
+        let rows = self.some_rows(sql, params, most).await;
+        // After an error this rolls back.
+        let ended = self.commit().await;
+        let rows = rows?;
+        ended?;
+        Ok(rows)
+    }
+
+    async fn some_rows(
+        &mut self,
+        sql: &str,
+        params: Params<'_>,
+        most: usize,
+    ) -> Result<(Vec<Row>, bool), Error> {
+        let values = params.iter().map(|param| param.value());
+        let mut answer = pin!(match &mut self.statements {
+            None => {
+                let typed = params.iter().map(|param| (param.value(), param.ty()));
+                self.client.query_typed_raw(sql, typed).await?
+            }
+            Some(statements) => {
+                let statement = prepared(&self.client, statements, sql).await?;
+                self.client.query_raw(&statement, values).await?
+            }
+        });
+        let (mut rows, mut bytes) = (Vec::new(), 0_usize);
+        // The driver throws away what is left.
+        while bytes < most
+            && let Some(row) = answer.try_next().await?
+        {
+            bytes = bytes.saturating_add(row.raw_size_bytes());
+            rows.push(row);
+        }
+        self.used = Instant::now();
+        Ok((rows, bytes >= most))
+    }
+
+    /// Runs statements that have no parameters and no rows.
+    ///
+    /// # Errors
+    /// Those of the server, and of the way to it.
+    pub async fn run(&self, sql: &str) -> Result<(), Error> {
+        self.client.batch_execute(sql).await
+    }
+
+    /// Begins a transaction.
+    ///
+    /// # Errors
+    /// Those of the server, and of the way to it.
+    pub async fn begin(&mut self) -> Result<(), Error> {
+        self.in_transaction = true;
+        let begin = if self.is_pooled() {
+            TRANSACTION
+        } else {
+            "BEGIN"
+        };
+        self.run(begin).await
+    }
+
+    /// Ends a transaction: commits it, or rolls it back after an error.
+    ///
+    /// # Errors
+    /// Those of the server, and of the way to it.
+    pub async fn commit(&mut self) -> Result<(), Error> {
+        self.end("COMMIT").await
+    }
+
+    /// Ends a transaction without a trace.
+    ///
+    /// # Errors
+    /// Those of the server, and of the way to it.
+    pub async fn roll_back(&mut self) -> Result<(), Error> {
+        self.end("ROLLBACK").await
+    }
+
+    async fn end(&mut self, how: &str) -> Result<(), Error> {
+        let ended = self.run(how).await;
+        self.in_transaction = ended.is_err();
+        self.used = Instant::now();
+        ended
+    }
+
+    /// Whether a pooler gives each transaction a connection of its choice.
+    pub fn is_pooled(&self) -> bool {
+        self.statements.is_none()
+    }
+
+    /// Whether the next caller may have it: not closed, and no transaction left open by a caller
+    /// that has gone.
+    pub fn is_free(&self) -> bool {
+        !self.client.is_closed() && !self.in_transaction
+    }
+
+    /// Whether the server is still there: asked if it has not answered for [`QUIET`].
+    pub async fn lives(&mut self) -> bool {
+        if self.used.elapsed() < QUIET {
+            return !self.client.is_closed();
+        }
+        let answered = matches!(timeout(PING, self.run("")).await, Ok(Ok(())));
+        self.used = Instant::now();
+        answered
+    }
+}
+
+/// The server may be deaf: its goodbye is not waited for.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+fn with_session(config: &Config) -> Config {
+    let mut own = config.clone();
+    match config.get_options() {
+        // What the URL says comes last and wins.
+        Some(theirs) => own.options(format!("{SESSION} {theirs}")),
+        None => own.options(SESSION),
+    };
+    own
+}
+
+/// Whether a start-up option was not understood: a protocol violation for pgbouncer, an unknown or
+/// wrong parameter for others.
+fn refuses_options(error: &Error) -> bool {
+    let class = error.code().and_then(|code| code.code().get(..2));
+    matches!(class, Some("08" | "0A" | "22" | "42"))
+}
+
+fn why_not_in(error: &Error) -> StoreError {
+    let text = describe(error);
+    match error.code().map(SqlState::code) {
+        // Invalid authorization, invalid catalog name.
+        Some(code) if code.starts_with("28") || code.starts_with("3D") => StoreError::Denied(text),
+        Some("08P01") if text.contains("startup parameter") => StoreError::Unfit {
+            why: text,
+            remedy: OPTIONS_REFUSED,
+        },
+        _ => StoreError::Unavailable(text),
+    }
+}
+
+async fn prepared(
+    client: &Client,
+    statements: &mut HashMap<String, Statement>,
+    sql: &str,
+) -> Result<Statement, Error> {
+    if let Some(statement) = statements.get(sql) {
+        return Ok(statement.clone());
+    }
+    let statement = client.prepare(sql).await?;
+    statements.insert(sql.to_owned(), statement.clone());
+    Ok(statement)
+}
+
+/// Whether the server ended the transaction with this error, and nothing else: an answer, and no
+/// broken connection.
+pub fn is_answer(error: &Error) -> bool {
+    let severity = error.as_db_error().map(DbError::parsed_severity);
+    severity.is_some_and(|severity| !matches!(severity, Some(Severity::Fatal | Severity::Panic)))
+}
+
+/// Whether the connection is as good as before. A session that has become read-only stays so after
+/// the server has been healed; plans outlive the tables they were made for.
+pub fn leaves_usable(error: &Error) -> bool {
+    let spoilt = [
+        SqlState::READ_ONLY_SQL_TRANSACTION,
+        SqlState::FEATURE_NOT_SUPPORTED,
+    ];
+    let code = error.code();
+    is_answer(error) && !loses_statements(error) && !code.is_some_and(|c| spoilt.contains(c))
+}
+
+/// Whether a prepared statement is not ours or not there any more: a pooler that took our start-up
+/// options has changed the server's connection.
+pub fn loses_statements(error: &Error) -> bool {
+    let codes = [
+        SqlState::INVALID_SQL_STATEMENT_NAME,
+        SqlState::DUPLICATE_PSTATEMENT,
+    ];
+    error.code().is_some_and(|code| codes.contains(code))
+}
+
+/// An error with its cause, in one line. The server's detail is left out: it holds values.
+pub fn describe(error: &Error) -> String {
+    match (error.as_db_error(), error.source()) {
+        (Some(db), _) => format!("{} ({})", db.message(), db.code().code()),
+        (None, Some(source)) => format!("{error}: {source}"),
+        (None, None) => error.to_string(),
+    }
+}
+
+pub fn no_answer(within: Duration) -> String {
+    format!("no answer within {} s", within.as_secs())
+}
+
+impl From<Error> for StoreError {
+    fn from(error: Error) -> Self {
+        let text = describe(&error);
+        let Some(code) = error.code() else {
+            let mistyped = error
+                .source()
+                .is_some_and(<dyn std::error::Error>::is::<WrongType>);
+            return if mistyped {
+                StoreError::Schema(text)
+            } else {
+                StoreError::Unavailable(text)
+            };
+        };
+        match code.code().get(..2) {
+            // Data exceptions, broken constraints, program limits (a text too long for an index).
+            Some("22" | "23" | "54") => StoreError::Refused(text),
+            // Tables that are missing or other than they were, or are not ours to use.
+            Some("42") => StoreError::Schema(text),
+            _ if *code == SqlState::FEATURE_NOT_SUPPORTED => StoreError::Schema(text),
+            _ => StoreError::Unavailable(text),
+        }
+    }
+}

@@ -141,7 +141,8 @@ impl Server {
         } = self;
         drop(listener);
         let max = app.config.server.max_connections;
-        let open = || max.saturating_sub(permits.available_permits());
+        // Each connection's permit holds the semaphore, whose free permits wait in `all` below.
+        let open = || Arc::strong_count(&permits).saturating_sub(1);
         let all = permits.acquire_many(u32::try_from(max).unwrap_or(u32::MAX));
         tokio::select! {
             _ = all => Ended::Drained,

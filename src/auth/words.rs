@@ -77,7 +77,9 @@ impl Words {
             Denied::NoToken => "",
             Denied::BadToken(_) => ", error=\"invalid_token\"",
             Denied::ExpiredToken => ", error=\"invalid_token\", error_description=\"expired\"",
-            Denied::NoSession | Denied::Forged(_) | Denied::Unavailable(_) => return None,
+            Denied::NoSession | Denied::Forged(_) | Denied::Limited(_) | Denied::Unavailable(_) => {
+                return None;
+            }
         };
         let word = self.header.first().map_or("Bearer", String::as_str);
         HeaderValue::try_from(format!("{word} realm=\"api\"{more}")).ok()

@@ -39,7 +39,7 @@ pub(super) fn of(loaded: &Loaded) -> Vec<String> {
 fn secrets(config: &Config) -> Vec<String> {
     let (django, jwt) = (&config.django, &config.auth.jwt);
     let used: Vec<(&str, &Secret)> = match config.auth.identity {
-        Identity::None => Vec::new(),
+        Identity::None | Identity::DjangoToken => Vec::new(),
         Identity::Jwt => jwt
             .secret
             .iter()

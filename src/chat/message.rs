@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use super::id;
 use crate::django::datetime::Timestamp;
 
 /// A row of `messages`.
@@ -40,7 +41,7 @@ impl NewMessage {
     #[must_use]
     pub fn stamped(self, created_at: Timestamp, updated_at: Timestamp) -> Message {
         Message {
-            id: Uuid::new_v4(),
+            id: id::new(),
             conversation_id: self.conversation_id,
             sender_id: self.sender_id,
             content: self.content,

@@ -32,7 +32,7 @@ use uuid::Uuid;
 
 use super::StoreError;
 use crate::{
-    chat::{Conversation, Message, NewMessage, Receipt, receipt::READ},
+    chat::{Conversation, Message, NewMessage, Receipt, id, receipt::READ},
     django::{auto_now::auto_now, datetime::Timestamp},
     metrics::Metrics,
     telemetry::trace::{self, Kind, Span},
@@ -221,7 +221,7 @@ impl Committer {
         user_id: String,
     ) -> Result<Option<Receipt>, StoreError> {
         let receipt = Receipt {
-            id: Uuid::new_v4(),
+            id: id::new(),
             message_id,
             user_id,
             status: READ.to_owned(),

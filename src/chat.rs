@@ -5,6 +5,7 @@
 
 pub mod conversation;
 pub mod event;
+pub mod id;
 pub mod message;
 pub mod receipt;
 pub mod service;

@@ -9,6 +9,7 @@
 //! again what was said and (`marks`) read meanwhile, and `sweep` finds what no event came for. `shown`
 //! is the memory of what the sockets have been shown.
 
+mod hold;
 mod marks;
 mod member;
 mod repair;
@@ -202,6 +203,7 @@ impl Hub {
             *joined = true;
         }
         drop(joined);
+        membership.room.hears_all(number);
         Ok(membership)
     }
 

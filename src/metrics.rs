@@ -196,12 +196,22 @@ metrics! {
     delivered: Each<Counter, EventType> = "chatferry_events_delivered_total" by "type";
     /// Messages that no event had told of, found in the store after a gap and delivered then.
     messages_repaired: Counter = "chatferry_messages_repaired_total";
-    /// Messages that no event came for and no gap explains, found by comparing with the store: this
-    /// should not happen. A sender died, or Django stored them without an event.
+    /// Messages that the comparison with the store (`layer.sweep_s`) found before an event of them
+    /// came, and that were delivered then: Django stored them by REST, or could not broadcast them;
+    /// their event is late; or it never comes, which `chatferry_messages_unheard_total` counts.
+    messages_swept: Counter = "chatferry_messages_swept_total";
+    /// Messages that a Chatferry process stored and was to broadcast, that the comparison with the
+    /// store had to find, and of which no event came in the next 5.5 minutes, for which a sender owes
+    /// it: this should not happen, unless their sender died. Counted by each process with sockets of
+    /// the conversation. Not counted: what Django stored, and events that were late.
     messages_unheard: Counter = "chatferry_messages_unheard_total";
     /// Read marks that no event had told of, found in the store after a gap and delivered then.
     marks_repaired: Counter = "chatferry_read_marks_repaired_total";
-    /// Read marks that no event came for and no gap explains: as with messages, this should not happen.
+    /// Read marks that the comparison with the store found before an event of them came, as with
+    /// messages.
+    marks_swept: Counter = "chatferry_read_marks_swept_total";
+    /// Read marks that a Chatferry process stored and of which no event came, as with messages: this
+    /// should not happen, unless their sender died.
     marks_unheard: Counter = "chatferry_read_marks_unheard_total";
     /// Comparisons with the store that found too much to compare it all.
     sweeps_cut: Counter = "chatferry_sweeps_cut_short_total";

@@ -117,13 +117,14 @@ pub trait Store: Send + Sync {
     ) -> Result<Vec<Uuid>, StoreError>;
 
     /// The messages that some conversations got between two times (the second excluded) and that are
-    /// not deleted, as far as they are no more than `most`: conversation and message.
+    /// not deleted, the oldest first and no more than `most`: conversation, message, and when it was
+    /// made. A time that cannot be read is taken for the first of the two.
     async fn stored_between(
         &self,
         conversations: &[Uuid],
         between: (Timestamp, Timestamp),
         most: usize,
-    ) -> Result<Vec<(Uuid, Uuid)>, StoreError>;
+    ) -> Result<Vec<(Uuid, Uuid, Timestamp)>, StoreError>;
 
     /// The receipts with the status `read` that were made between two times (the second excluded), of
     /// the newest messages of some conversations, as many of each as stands beside it. The oldest first, and no more than `most` rows.

@@ -15,7 +15,7 @@ pub struct Vital {
     failed: Arc<watch::Sender<Option<&'static str>>>,
     /// The task that a test wants to panic. There is no such thing in a release.
     #[cfg(debug_assertions)]
-    provoked: Arc<watch::Sender<&'static str>>,
+    provoked: Arc<watch::Sender<String>>,
 }
 
 /// Held by a task; dropped by its end, its abortion or its panic.
@@ -84,8 +84,8 @@ impl Vital {
 
     /// Makes the task of this name panic. Only for tests.
     #[cfg(debug_assertions)]
-    pub fn provoke(&self, name: &'static str) {
-        self.provoked.send_replace(name);
+    pub fn provoke(&self, name: &str) {
+        self.provoked.send_replace(name.to_owned());
     }
 
     #[cfg(debug_assertions)]

@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use super::id;
 use crate::django::datetime::Timestamp;
 
 /// A row of `messages`.

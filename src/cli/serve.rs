@@ -83,6 +83,8 @@ pub(super) async fn serve<E: Display + 'static>(
         "started"
     );
     systemd::ready();
+    #[cfg(debug_assertions)]
+    provoke(&app);
     let tasks = [
         tokio::spawn(show_metrics(Arc::clone(&app), metrics)),
         tokio::spawn(keep_up(Arc::clone(&app), log.clone())),
@@ -249,6 +251,18 @@ async fn wait_for_database(
 fn may_pass(error: &StartError, config: &Config) -> bool {
     matches!(error, StartError::Store(StoreError::Unavailable(_)))
         && config.store.url.database() != Database::Sqlite
+}
+
+/// Makes the task panic that a test names. There is no such thing in a release.
+#[cfg(debug_assertions)]
+fn provoke(app: &App) {
+    let Ok(task) = std::env::var("CHATFERRY_PROVOKE") else {
+        return;
+    };
+    let (committer, layer) = (app.store.committer().vital(), app.layer.vital());
+    for vital in [&app.vital, committer, &layer] {
+        vital.provoke(&task);
+    }
 }
 
 async fn keep_up(app: Arc<App>, log: Option<Logging>) {

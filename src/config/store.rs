@@ -4,7 +4,6 @@ use std::fmt;
 use std::path::Path;
 
 use serde::Deserialize;
-use uuid::Uuid;
 
 use super::declare::{choice, settings};
 use super::secret::{masked, unencoded};
@@ -81,18 +80,6 @@ choice! {
     pub enum IdVersion {
         V7 = "v7",
         V4 = "v4",
-    }
-}
-
-impl IdVersion {
-    /// Makes an id. Those of version 7 are in the order in which this process made them, also
-    /// within a millisecond and when the clock is set back.
-    #[must_use]
-    pub fn new_id(self) -> Uuid {
-        match self {
-            Self::V7 => Uuid::now_v7(),
-            Self::V4 => Uuid::new_v4(),
-        }
     }
 }
 

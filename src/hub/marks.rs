@@ -111,6 +111,6 @@ impl Hub {
 }
 
 /// Later than everything that is stored.
-fn far() -> Timestamp {
+pub(super) fn far() -> Timestamp {
     after(Timestamp::now(), AHEAD)
 }

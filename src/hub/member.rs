@@ -13,7 +13,8 @@ const SEEN: usize = 4096;
 pub struct Member {
     pub number: u64,
     pub queue: Arc<Queue>,
-    joined: Timestamp,
+    /// Since when it hears everything; nothing until the layer has taken the process as a member.
+    joined: Option<Timestamp>,
     /// `None` for most: nothing was said just before they came.
     seen: Option<Box<Seen>>,
 }
@@ -48,21 +49,32 @@ impl Member {
         Member {
             number,
             queue,
-            joined: Timestamp::now(),
+            joined: None,
             seen: None,
         }
+    }
+
+    /// Notes that it hears everything from now on. Its history is read after that.
+    pub fn hears_all(&mut self) {
+        self.joined.get_or_insert_with(Timestamp::now);
+    }
+
+    /// Whether it has been told its history: until then nothing is missing.
+    pub fn is_complete(&self) -> bool {
+        self.joined.is_some() && self.queue.has_history()
     }
 
     /// Whether a message of this time may have come with an event after it joined. What was stored
     /// long before is in its history.
     pub fn is_concerned(&self, created_at: Timestamp) -> bool {
-        created_at >= before(self.joined, MEMORY)
+        self.joined
+            .is_some_and(|joined| created_at >= before(joined, MEMORY))
     }
 
     /// Whether something of this time came after it joined. There is no history of read marks, and
-    /// those from before are not owed to it: it may have been shown newer ones.
+    /// those from before are not owed to it: it may be shown newer ones first.
     pub fn awaits(&self, made_at: Timestamp) -> bool {
-        made_at >= self.joined
+        self.joined.is_some_and(|joined| made_at >= joined)
     }
 
     /// Notes a message of its history, whose event may still come.

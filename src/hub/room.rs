@@ -2,7 +2,6 @@
 //! waits while it is repaired.
 
 use std::{
-    collections::VecDeque,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -11,8 +10,10 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::{
+    hold::Hold,
     member::Member,
-    shown::{By, Key, Shown, mark_key},
+    shown::{By, Counts, Key, Shown, before, is_mark, mark_key},
+    sweep::REACH,
     told::Told,
 };
 use crate::{
@@ -21,10 +22,6 @@ use crate::{
     metrics,
     ws::queue::{Overflow, Queue},
 };
-
-/// Most events that wait in one conversation. Past it the oldest is let go, which the store has, and
-/// the store is read once more.
-const HELD: usize = 1000;
 
 /// How long a conversation counts as lively after an event.
 const LIVELY: Duration = Duration::from_secs(60);
@@ -48,21 +45,6 @@ struct State {
     swept: Timestamp,
     /// When an event came last.
     heard: Instant,
-}
-
-/// What waits for a repair.
-struct Hold {
-    /// The layer will tell since when events may have been missed.
-    awaits_gap: bool,
-    /// Since when the store is to be read; `None` while that is done.
-    since: Option<Timestamp>,
-    /// Somebody reads, or is about to.
-    is_taken: bool,
-    events: VecDeque<Told>,
-    /// An event was let go, which was told at this time.
-    let_go: Option<Timestamp>,
-    began: Instant,
-    _open: metrics::Held,
 }
 
 /// What became of a frame.
@@ -126,6 +108,15 @@ impl Room {
 
     pub fn enter(&self, member: Member) {
         self.state().members.push(member);
+    }
+
+    /// A member hears everything from now on.
+    pub fn hears_all(&self, number: u64) {
+        let mut state = self.state();
+        let member = state.members.iter_mut().find(|m| m.number == number);
+        if let Some(member) = member {
+            member.hears_all();
+        }
     }
 
     /// Returns whether that was the last one.
@@ -207,30 +198,39 @@ impl Room {
     ) -> Delivery {
         let mut delivery = Delivery::default();
         let mut state = self.state();
+        if state.shown.by(key).is_some() {
+            return delivery;
+        }
+        if is_mark(key) {
+            // The store need not have those that were sent before this one.
+            let hold = state.hold.as_mut();
+            for told in hold.map_or_else(Vec::new, |hold| hold.take_marks_before(key)) {
+                delivery.add(state.show(&told, keep));
+            }
+        }
         let State {
             members,
             shown,
             hold,
             ..
         } = &mut *state;
-        if shown.by(key).is_some() {
-            return delivery;
-        }
         let waited = hold.as_mut().and_then(|hold| hold.take(key));
         let (by, frame) = match &waited {
             Some(told) => (By::Event, &told.frame),
             None => (By::Store, frame),
         };
+        let mut own = Delivery::default();
         for member in members {
             if wants(member, waited.is_some()) {
-                delivery.push(&member.queue, frame, message);
+                own.push(&member.queue, frame, message);
             }
         }
         // A mark that nobody here is owed must not come late either: newer ones have been shown. Nor
         // may an event that was taken out come again.
-        if message.is_none() || waited.is_some() || delivery != Delivery::default() {
+        if message.is_none() || waited.is_some() || own != Delivery::default() {
             shown.note(key, by, keep);
         }
+        delivery.add(own);
         delivery
     }
 
@@ -335,9 +335,14 @@ impl Room {
         }
     }
 
-    /// Up to when what is stored has been shown.
+    /// Up to when what is stored has been shown. A time ahead of the clock is from before the clock
+    /// was set back, and says nothing.
     pub fn swept(&self) -> Timestamp {
-        self.state().swept
+        let (swept, now) = (self.state().swept, Timestamp::now());
+        if swept > now {
+            return before(now, REACH);
+        }
+        swept
     }
 
     /// Whether something was said lately.
@@ -348,15 +353,32 @@ impl Room {
     /// What is stored up to then has been shown.
     pub fn is_swept(&self, until: Timestamp) {
         let mut state = self.state();
-        state.swept = state.swept.max(until);
+        if until > state.swept || state.swept > Timestamp::now() {
+            state.swept = until;
+        }
     }
 
-    /// Whether every member has been shown this message, or is too young to be.
+    /// Whether every member has been shown this message, or will be by its history.
     pub fn has_shown(&self, id: Uuid) -> bool {
         let key = id.as_u128();
         let state = self.state();
-        let seen = |member: &Member| member.has_seen(key);
+        let seen = |member: &Member| !member.is_complete() || member.has_seen(key);
         state.shown.by(key).is_some() || state.members.iter().all(seen)
+    }
+
+    /// Notes what is stored with a time ahead of the clock; returns for how long that is known.
+    pub fn meets(&self, key: Key, dated: Timestamp) -> Duration {
+        self.state().shown.meets(key, dated)
+    }
+
+    /// An event must still come for what the sweep has just shown, or it counts as unheard.
+    pub fn expects(&self, key: Key) {
+        self.state().shown.expects(key);
+    }
+
+    /// Forgets what is old; returns for how much of it no event has come, of what was expected.
+    pub fn unheard(&self, keep: bool) -> Counts {
+        self.state().shown.unheard(keep)
     }
 
     /// Whether this mark has been shown, or every member came after it.
@@ -365,34 +387,6 @@ impl Room {
         let state = self.state();
         let awaits = |member: &Member| member.awaits(receipt.timestamp);
         state.shown.by(key).is_some() || !state.members.iter().any(awaits)
-    }
-}
-
-impl Hold {
-    fn new(open: metrics::Held) -> Self {
-        Hold {
-            awaits_gap: false,
-            since: None,
-            is_taken: false,
-            events: VecDeque::new(),
-            let_go: None,
-            began: Instant::now(),
-            _open: open,
-        }
-    }
-
-    /// Takes out the first event with this key.
-    fn take(&mut self, key: Key) -> Option<Told> {
-        let place = self.events.iter().position(|told| told.key == Some(key))?;
-        self.events.remove(place)
-    }
-
-    fn wait(&mut self, told: Told) {
-        if self.events.len() == HELD {
-            self.events.pop_front();
-            self.let_go.get_or_insert_with(Timestamp::now);
-        }
-        self.events.push_back(told);
     }
 }
 
@@ -410,7 +404,7 @@ impl State {
             match shown.by(key) {
                 Some(_) if resent.is_some() => return delivery,
                 // It was late: the store has shown it.
-                Some(By::Store) => {
+                Some(By::Store | By::Sweep) => {
                     shown.note(key, By::Event, keep);
                     return delivery;
                 }

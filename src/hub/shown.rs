@@ -10,18 +10,22 @@
 use std::{
     collections::{HashMap, VecDeque},
     hash::{DefaultHasher, Hash, Hasher},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::django::datetime::Timestamp;
 
-/// How long it is remembered that something was shown: longer than the layer can keep an event on
-/// its way, and than a sweep looks back.
+/// How long it is remembered what an event has shown: longer than the layer can keep an event on its
+/// way, and than a sweep looks back.
 pub const MEMORY: Duration = Duration::from_secs(90);
 
-/// Most that is remembered of one conversation.
+/// How long it is remembered what the store has shown: longer than a sender owes its event.
+pub const LATE: Duration = Duration::from_secs(330);
+
+/// Most that is remembered of one conversation, of each kind.
 const REMEMBERED: usize = 100_000;
 
 /// The id of a message, or what stands for a read mark: no message has the version that makes.
@@ -31,6 +35,12 @@ pub type Key = u128;
 #[must_use]
 pub fn mark_key(message_id: Uuid, user_id: &str) -> Key {
     key_of(&(message_id.as_u128(), user_id))
+}
+
+/// Whether this stands for a read mark.
+#[must_use]
+pub fn is_mark(key: Key) -> bool {
+    key >> 64 == 0
 }
 
 /// What stands for something without an id.
@@ -45,16 +55,48 @@ pub fn key_of(what: &impl Hash) -> Key {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum By {
     Event,
+    /// A repair or a sweep. Its event may still come.
     Store,
+    /// A sweep, and its event must still come.
+    Sweep,
 }
 
-/// Shown lately, the oldest first.
+/// Messages and read marks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub messages: usize,
+    pub marks: usize,
+}
+
+impl Counts {
+    #[must_use]
+    pub fn sum(self) -> usize {
+        self.messages + self.marks
+    }
+}
+
+/// Shown lately.
 #[derive(Default)]
 pub struct Shown {
-    order: VecDeque<(Instant, Key)>,
     by: HashMap<Key, By>,
+    /// Keys that events have shown, the oldest first.
+    events: VecDeque<(Instant, Key)>,
+    /// `None` for most conversations.
+    rare: Option<Box<Rare>>,
     /// When the newest of what is forgotten was shown.
     forgotten: Option<Timestamp>,
+}
+
+/// Memory that only faults need.
+#[derive(Default)]
+struct Rare {
+    /// Keys that the store has shown, the oldest first.
+    stored: VecDeque<(Instant, Key)>,
+    /// Keys that are stored with a time ahead of the clock: that time, and since when it is known.
+    /// They are remembered until it has passed.
+    ahead: HashMap<Key, (Timestamp, Instant)>,
+    /// Counts of those that were forgotten before the event that had to come.
+    unheard: Counts,
 }
 
 impl Shown {
@@ -68,20 +110,75 @@ impl Shown {
         let now = Instant::now();
         self.forget(now, keep);
         if self.by.insert(key, by).is_none() {
-            self.order.push_back((now, key));
+            match by {
+                By::Event => self.events.push_back((now, key)),
+                _ => self.rare().stored.push_back((now, key)),
+            }
         }
     }
 
-    fn forget(&mut self, now: Instant, keep: bool) {
-        while let Some(&(at, old)) = self.order.front() {
-            let age = now.duration_since(at);
-            if (keep || age < MEMORY) && self.order.len() < REMEMBERED {
-                break;
-            }
-            self.order.pop_front();
-            self.by.remove(&old);
-            self.forgotten = Some(before(Timestamp::now(), age));
+    /// The event of what the store has shown must still come.
+    pub fn expects(&mut self, key: Key) {
+        if let Some(by) = self.by.get_mut(&key)
+            && *by == By::Store
+        {
+            *by = By::Sweep;
         }
+    }
+
+    /// Notes what is stored with a time ahead of the clock; returns for how long that is known. Of
+    /// more than is remembered nothing is known.
+    pub fn meets(&mut self, key: Key, dated: Timestamp) -> Duration {
+        let ahead = &mut self.rare().ahead;
+        if ahead.len() >= REMEMBERED && !ahead.contains_key(&key) {
+            return Duration::ZERO;
+        }
+        let (_, met) = ahead.entry(key).or_insert_with(|| (dated, Instant::now()));
+        met.elapsed()
+    }
+
+    /// Forgets what is old, unless told to `keep` it. Returns for how much of it the event that had
+    /// to come has not.
+    pub fn unheard(&mut self, keep: bool) -> Counts {
+        self.forget(Instant::now(), keep);
+        let Some(rare) = &mut self.rare else {
+            return Counts::default();
+        };
+        if !keep && !rare.ahead.is_empty() {
+            let now = Timestamp::now();
+            let passed = |(key, (dated, _)): (&Key, &(Timestamp, Instant))| {
+                (after(*dated, LATE) < now).then_some(*key)
+            };
+            let passed: Vec<Key> = rare.ahead.iter().filter_map(passed).collect();
+            for key in passed {
+                rare.ahead.remove(&key);
+                rare.forget(key, &mut self.by);
+            }
+        }
+        let unheard = std::mem::take(&mut rare.unheard);
+        if rare.stored.is_empty() && rare.ahead.is_empty() {
+            self.rare = None;
+        }
+        unheard
+    }
+
+    fn forget(&mut self, now: Instant, keep: bool) {
+        while let Some((age, old)) = oldest(&mut self.events, now, MEMORY, keep) {
+            match &mut self.rare {
+                Some(rare) => rare.forget(old, &mut self.by),
+                None => _ = self.by.remove(&old),
+            }
+            self.forgotten = self.forgotten.max(Some(before(Timestamp::now(), age)));
+        }
+        let Some(rare) = &mut self.rare else { return };
+        while let Some((age, old)) = oldest(&mut rare.stored, now, LATE, keep) {
+            rare.forget(old, &mut self.by);
+            self.forgotten = self.forgotten.max(Some(before(Timestamp::now(), age)));
+        }
+    }
+
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
     }
 
     /// Whether all that was shown since then is remembered.
@@ -89,6 +186,35 @@ impl Shown {
     pub fn is_whole_since(&self, since: Timestamp) -> bool {
         self.forgotten.is_none_or(|forgotten| forgotten < since)
     }
+}
+
+impl Rare {
+    fn forget(&mut self, key: Key, by: &mut HashMap<Key, By>) {
+        if !self.ahead.contains_key(&key) && by.remove(&key) == Some(By::Sweep) {
+            let count = if is_mark(key) {
+                &mut self.unheard.marks
+            } else {
+                &mut self.unheard.messages
+            };
+            *count += 1;
+        }
+    }
+}
+
+/// Takes out the oldest if it is older than that, or one too many, and returns its age.
+fn oldest(
+    order: &mut VecDeque<(Instant, Key)>,
+    now: Instant,
+    most: Duration,
+    keep: bool,
+) -> Option<(Duration, Key)> {
+    let &(at, key) = order.front()?;
+    let age = now.duration_since(at);
+    if (keep || age < most) && order.len() < REMEMBERED {
+        return None;
+    }
+    order.pop_front();
+    Some((age, key))
 }
 
 /// So long after a time.

@@ -1,29 +1,44 @@
 //! The net below: what is stored is compared with what was shown, now and then.
 //!
 //! Every message that a socket should be shown has an event, and every event that may have been lost
-//! is made up for by its sender or found by a repair. What no event came for all the same (a process
-//! that died before it could send, a Django that could not broadcast what it stored, a cause that
-//! nobody thought of) is found here, shown once it is [`AGE`] old, and counted apart: it should not
-//! have happened.
+//! is made up for by its sender or found by a repair. What no event has come for all the same (a
+//! process that died before it could send, a Django that could not broadcast what it stored, a cause
+//! that nobody thought of) is found here and shown once it is [`AGE`] old.
 //!
 //! One query for [`TOGETHER`] conversations asks for the ids of what was stored since the last look,
 //! one more for the read marks of the newest messages; only a conversation that lacks something is
 //! read, as by a repair. Conversations in which nothing was said for a minute are looked at in every
-//! sixth round. A query that finds more than [`MOST`] ids leaves the rest: that much in one round is
-//! not compared, and counted.
+//! sixth round. A query that finds more than [`MOST`] ids leaves the rest, the newest: that much in one
+//! round is not compared, and counted.
 //!
-//! What Chatferry stores without an event (messages and read marks by REST, which the original does
-//! not broadcast) is no fault: the process that stores it tells the others within a second that it is
-//! unannounced. Nothing tells that of what Django stored by REST.
+//! **Clocks.** What another process stores while its clock is ahead of ours has a time that is still to
+//! come: its age counts from the round that met it, and it is remembered until that time has passed.
+//! What is dated further back than a look reaches is found only by its event.
+//!
+//! **Counted.** Everything that is found is counted as swept. It is a fault, and counted as unheard, only
+//! if a Chatferry process stored it (`chat::id`), and if its event has not come when it is forgotten,
+//! after five minutes: by then no sender owes it any longer. What Chatferry stores without an event
+//! (by REST, which the original does not broadcast) is neither: the process that stores it tells the
+//! others within a second that it is unannounced. Of what Django stored nothing tells whether it was
+//! to be broadcast.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use super::{Hub, repair::TOGETHER, room::Room, shown::before};
+use super::{
+    Hub,
+    marks::far,
+    repair::TOGETHER,
+    room::Room,
+    shown::{Key, after, before, mark_key},
+};
 use crate::{
-    chat::Receipt, django::datetime::Timestamp, layer::control::Control, store::StoreError,
+    chat::{Receipt, id},
+    django::datetime::Timestamp,
+    layer::control::Control,
+    store::StoreError,
 };
 
 /// How old a message is before it counts as missed: older than anything that is under way.
@@ -48,7 +63,7 @@ const NEWEST: usize = 20;
 /// Most ids in one telling.
 const TOLD_TOGETHER: usize = 500;
 
-/// What no event came for in one conversation.
+/// Found before an event came, in one conversation.
 #[derive(Default)]
 struct Unheard {
     messages: Vec<Uuid>,
@@ -83,6 +98,7 @@ impl Hub {
     pub(super) async fn sweep_once(&self, round: usize, now: Timestamp) {
         let (mut lively, mut quiet) = (Vec::new(), Vec::new());
         for (id, room) in self.all_rooms() {
+            self.count_unheard(id, &room);
             let swept = room.swept();
             if room.held_for().is_some() {
                 // Its repair reads more than this.
@@ -108,27 +124,34 @@ impl Hub {
         let until = before(now, AGE);
         let swept = some.iter().map(|(.., swept)| before(*swept, MARGIN)).min();
         let since = swept.unwrap_or(until).max(before(now, REACH));
-        let between = (since, until);
-        let stored = self.store.stored_between(&ids, between, MOST).await?;
+        let stored = self
+            .store
+            .stored_between(&ids, (since, far()), MOST)
+            .await?;
         let is_whole = stored.len() < MOST;
         if !is_whole {
             self.metrics.sweep_cut_short();
         }
         let rooms: HashMap<Uuid, &Arc<Room>> = some.iter().map(|(id, it, _)| (*id, it)).collect();
+        let due = |id: &Uuid, key, dated| {
+            let room = rooms.get(id)?;
+            is_due(room, key, dated, now).then_some(room)
+        };
         let mut newest: HashMap<Uuid, usize> = ids.iter().map(|id| (*id, NEWEST)).collect();
         let mut unheard: HashMap<Uuid, Unheard> = HashMap::new();
-        for (id, message) in stored {
+        for (id, message, created_at) in stored {
             *newest.entry(id).or_default() += 1;
-            let is_missed = rooms.get(&id).is_some_and(|it| !it.has_shown(message));
+            let room = due(&id, message.as_u128(), created_at);
+            let is_missed = room.is_some_and(|it| !it.has_shown(message));
             if is_missed && !self.unannounced.contains(message) {
                 unheard.entry(id).or_default().messages.push(message);
             }
         }
         let newest: Vec<_> = newest.into_iter().collect();
-        for (id, receipt) in self.marks(&newest, between).await? {
-            let is_missed = rooms
-                .get(&id)
-                .is_some_and(|it| !it.has_shown_mark(&receipt));
+        for (id, receipt) in self.marks(&newest, (since, far())).await? {
+            let key = mark_key(receipt.message_id, &receipt.user_id);
+            let room = due(&id, key, receipt.timestamp);
+            let is_missed = room.is_some_and(|it| !it.has_shown_mark(&receipt));
             if is_missed && !self.unannounced.contains(receipt.id) {
                 unheard.entry(id).or_default().marks.push(receipt);
             }
@@ -145,7 +168,7 @@ impl Hub {
         Ok(())
     }
 
-    /// Shows what no event came for. Returns whether that was possible now.
+    /// Shows what was found. Returns whether that was possible now.
     async fn make_up(&self, id: Uuid, room: &Room, unheard: &Unheard, since: Timestamp) -> bool {
         if !room.hold(|| self.metrics.repair_open()) {
             // Its repair reads more than this.
@@ -154,11 +177,42 @@ impl Hub {
         // From here on events wait; one may have come before.
         let messages = unheard.messages.iter().filter(|id| !room.has_shown(**id));
         let marks = unheard.marks.iter().filter(|it| !room.has_shown_mark(it));
-        let (messages, marks) = (messages.count(), marks.count());
-        if messages + marks > 0 {
-            tracing::warn!(conversation_id = %id, messages, marks, "no event came for messages or read marks");
-            self.metrics.unheard(messages, marks);
+        let (messages, marks): (Vec<_>, Vec<_>) = (messages.collect(), marks.collect());
+        if messages.len() + marks.len() > 0 {
+            tracing::info!(
+                conversation_id = %id, messages = messages.len(), marks = marks.len(),
+                "messages or read marks were found before an event of them came"
+            );
+            self.metrics.swept(messages.len(), marks.len());
         }
-        self.repair_room(id, room, since).await
+        let is_done = self.repair_room(id, room, since).await;
+        for message in messages.into_iter().filter(|it| id::is_own(**it)) {
+            room.expects(message.as_u128());
+        }
+        for mark in marks.into_iter().filter(|it| id::is_own(it.id)) {
+            room.expects(mark_key(mark.message_id, &mark.user_id));
+        }
+        is_done
     }
+
+    /// Counts for what no event has come in five minutes.
+    fn count_unheard(&self, id: Uuid, room: &Room) {
+        let unheard = room.unheard(self.keeps());
+        if unheard.sum() > 0 {
+            tracing::warn!(
+                conversation_id = %id, messages = unheard.messages, marks = unheard.marks,
+                "no event came for messages or read marks of a Chatferry process"
+            );
+            self.metrics.unheard(unheard.messages, unheard.marks);
+        }
+    }
+}
+
+/// Whether something stored is old enough to have been shown: by its time or, if that is ahead of our
+/// clock, by when it was met.
+fn is_due(room: &Room, key: Key, dated: Timestamp, now: Timestamp) -> bool {
+    if dated > after(now, MARGIN) {
+        return room.meets(key, dated) >= AGE;
+    }
+    dated < before(now, AGE)
 }

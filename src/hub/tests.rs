@@ -1,3 +1,5 @@
+mod sweep;
+
 use super::*;
 use crate::{
     chat::{Message, NewMessage},
@@ -92,7 +94,32 @@ impl World {
     async fn join(&self, here: Uuid) -> (Membership, Arc<Queue>) {
         let queue = queue();
         let joined = self.hub.join(here, here.to_string(), Arc::clone(&queue));
-        (joined.await.unwrap(), queue)
+        let joined = joined.await.unwrap();
+        queue.history_is_told();
+        (joined, queue)
+    }
+
+    /// The value of a counter.
+    fn metric(&self, name: &str) -> String {
+        let metrics = self.hub.metrics.render();
+        let start = format!("{name} ");
+        let value = metrics.lines().find_map(|line| line.strip_prefix(&*start));
+        value.unwrap_or_else(|| panic!("no {name}")).to_owned()
+    }
+
+    /// A mark is stored; it has not been told of.
+    async fn mark(&self, message: Uuid, user: &str) {
+        let marked = self.store.mark_read(message, user.to_owned()).await;
+        marked.unwrap().unwrap();
+    }
+
+    /// An event tells of a mark, perhaps again.
+    fn hear_mark(&self, room: &Room, message: Uuid, user: &str, resent: Option<Timestamp>) {
+        let event = Event::MessageRead {
+            message_id: message.to_string().into(),
+            user_id: user.into(),
+        };
+        self.hub.deliver(room, &event, resent);
     }
 
     /// Repairs run from now on.
@@ -113,6 +140,13 @@ impl World {
         let db = rusqlite::Connection::open(self.directory.join("chat.sqlite3")).unwrap();
         assert_eq!(db.execute(sql, []).unwrap(), 1);
     }
+}
+
+/// Time passes, for all but the time of day.
+async fn pass(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
 }
 
 fn queue() -> Arc<Queue> {
@@ -426,28 +460,6 @@ async fn a_read_mark_that_was_missed_is_found_once_and_no_older_one() {
 }
 
 #[tokio::test]
-async fn a_read_mark_that_no_event_came_for_is_found() {
-    let world = World::new().await;
-    let here = world.conversation().await;
-    let (_socket, queue) = world.join(here).await;
-    let message = world.store(here, "hello").await;
-    world.deliver(&message);
-    let bob = world.store.mark_read(message.id, "bob".into()).await;
-    bob.unwrap();
-    let now = Timestamp::now();
-    world.hub.sweep_once(0, now).await;
-    assert_eq!(told(&queue, &["hello", "bob"]), ["hello"], "it may come");
-    let later = Timestamp::from_micros(now.micros() + 20_000_000);
-    for _ in 0..2 {
-        world.hub.sweep_once(0, later).await;
-    }
-    assert_eq!(told(&queue, &["hello", "bob"]), ["bob"]);
-    let metrics = world.hub.metrics.render();
-    let count = "chatferry_read_marks_unheard_total 1";
-    assert!(metrics.contains(count), "{metrics}");
-}
-
-#[tokio::test]
 async fn what_another_process_owes_is_read_by_a_repair_that_began_long_after() {
     let world = World::new().await;
     let here = world.conversation().await;
@@ -517,32 +529,6 @@ async fn a_row_that_cannot_be_read_costs_itself() {
 }
 
 #[tokio::test]
-async fn a_message_that_no_event_came_for_is_found() {
-    let world = World::new().await;
-    let here = world.conversation().await;
-    let (_socket, queue) = world.join(here).await;
-    let heard = world.store(here, "heard").await;
-    world.deliver(&heard);
-    world.store(here, "missed").await;
-    let quiet = world.store(here, "quiet").await;
-    world.hub.unannounced().note(quiet.id);
-    let contents = ["heard", "missed", "quiet"];
-    let now = Timestamp::now();
-    world.hub.sweep_once(0, now).await;
-    assert_eq!(told(&queue, &contents), ["heard"], "it may still come");
-    let later = Timestamp::from_micros(now.micros() + 20_000_000);
-    for _ in 0..2 {
-        world.hub.sweep_once(0, later).await;
-    }
-    assert_eq!(told(&queue, &contents), ["missed"]);
-    let metrics = world.hub.metrics.render();
-    assert!(
-        metrics.contains("chatferry_messages_unheard_total 1"),
-        "{metrics}"
-    );
-}
-
-#[tokio::test]
 async fn another_process_can_ask_for_a_conversation_to_be_read_again() {
     let world = World::new().await;
     let (here, elsewhere) = (world.conversation().await, world.conversation().await);
@@ -569,4 +555,110 @@ async fn another_process_can_ask_for_a_conversation_to_be_read_again() {
     world.repaired().await;
     assert_eq!(told(&queue, &contents), [""; 0]);
     assert_eq!(told(&other, &contents), ["aside"]);
+}
+
+#[tokio::test]
+async fn a_mark_from_before_the_layer_took_us_as_a_member_does_not_follow_a_newer_one() {
+    let world = World::new().await;
+    let here = world.conversation().await;
+    let message = world.store(here, "hello").await;
+    let room = Arc::new(Room::new(here.to_string()));
+    world.hub.rooms().insert(here, Arc::clone(&room));
+    let (hub, queue) = (Arc::clone(&world.hub), queue());
+    // The layer takes its time.
+    let asked = room.joined.lock().await;
+    let joining = {
+        let queue = Arc::clone(&queue);
+        tokio::spawn(async move { hub.join(here, here.to_string(), queue).await })
+    };
+    while room.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let before = Timestamp::now();
+    // Its event was sent before we were a member.
+    let early = world.store.mark_read(message.id, "early".into()).await;
+    early.unwrap();
+    drop(asked);
+    let _socket = joining.await.unwrap().unwrap();
+    world.mark(message.id, "newer").await;
+    world.hear_mark(&room, message.id, "newer", None);
+    world.repairs();
+    world.hub.gap(before);
+    world.repaired().await;
+    assert_eq!(told(&queue, &["early", "newer"]), ["newer"]);
+}
+
+#[tokio::test]
+async fn marks_that_wait_keep_their_order_though_the_store_finds_only_the_newer_one() {
+    let world = World::new().await;
+    let here = world.conversation().await;
+    let (_socket, queue) = world.join(here).await;
+    let message = world.store(here, "hello").await;
+    let room = world.hub.room(here).unwrap();
+    let before = Timestamp::now();
+    world.hub.await_gap();
+    // A message that is too old to be looked up.
+    world.hear_mark(&room, Uuid::new_v4(), "first", None);
+    world.mark(message.id, "second").await;
+    world.hear_mark(&room, message.id, "second", None);
+    world.repairs();
+    world.hub.gap(before);
+    world.repaired().await;
+    let users = ["first", "second"];
+    assert_eq!(told(&queue, &users), users);
+}
+
+#[tokio::test]
+async fn what_the_store_has_shown_is_known_as_long_as_its_sender_owes_the_event() {
+    let world = World::new().await;
+    let here = world.conversation().await;
+    let (_socket, queue) = world.join(here).await;
+    let owed = world.store(here, "owed").await;
+    world.repairs();
+    world.hub.gap(owed.created_at);
+    world.repaired().await;
+    assert_eq!(told(&queue, &["owed"]), ["owed"]);
+    pass(Duration::from_secs(299)).await;
+    world.deliver(&world.store(here, "next").await);
+    world.hear(&owed, Some(owed.created_at));
+    assert_eq!(told(&queue, &["owed", "next"]), ["next"]);
+}
+
+#[tokio::test]
+async fn a_repair_that_does_not_end_is_told_of_after_a_minute() {
+    let world = World::new().await;
+    let (_socket, _queue) = world.join(world.conversation().await).await;
+    world.hub.await_gap();
+    pass(Duration::from_secs(60)).await;
+    assert_eq!(world.hub.behind(), None);
+    pass(Duration::from_secs(1)).await;
+    let why = world.hub.behind().unwrap();
+    assert_eq!(
+        why,
+        "1 conversations wait for their repair, for 61 s by now"
+    );
+}
+
+#[tokio::test]
+async fn sockets_are_closed_if_a_gap_is_longer_than_what_is_remembered() {
+    let world = World::new().await;
+    let (here, elsewhere) = (world.conversation().await, world.conversation().await);
+    let (_socket, queue) = world.join(here).await;
+    let (_other, other) = world.join(elsewhere).await;
+    let before = Timestamp::now();
+    world.store(here, "missed").await;
+    let room = world.hub.room(here).unwrap();
+    // The socket does not await these.
+    let long_ago = Timestamp::from_micros(0);
+    for n in 0..=100_000 {
+        world.hear_mark(&room, Uuid::from_u128(n), "a", Some(long_ago));
+    }
+    assert!(queue.take().unwrap().is_empty());
+    world.store(elsewhere, "aside").await;
+    world.repairs();
+    world.hub.gap(before);
+    world.repaired().await;
+    assert!(queue.take().is_err(), "it is closed, and not short of one");
+    assert_eq!(told(&other, &["aside"]), ["aside"]);
+    assert_eq!(world.metric("chatferry_repairs_given_up_total"), "1");
 }

@@ -99,7 +99,13 @@ impl Metrics {
         self.rows_unreadable.increment(rows as u64);
     }
 
-    /// So many messages and read marks were found that no event came for.
+    /// So many messages and read marks were found before their events came.
+    pub fn swept(&self, messages: usize, marks: usize) {
+        self.messages_swept.increment(messages as u64);
+        self.marks_swept.increment(marks as u64);
+    }
+
+    /// Of so many messages and read marks of Chatferry processes no event has come.
     pub fn unheard(&self, messages: usize, marks: usize) {
         self.messages_unheard.increment(messages as u64);
         self.marks_unheard.increment(marks as u64);

@@ -34,7 +34,7 @@ use uuid::Uuid;
 use self::health::Health;
 use super::StoreError;
 use crate::{
-    chat::{Conversation, Message, NewMessage, Receipt, receipt::READ},
+    chat::{Conversation, Message, NewMessage, Receipt, id, receipt::READ},
     config::IdVersion,
     django::{auto_now::auto_now, datetime::Timestamp},
     metrics::Metrics,
@@ -212,7 +212,7 @@ impl Committer {
     ) -> Result<(Conversation, bool), StoreError> {
         let (created_at, updated_at) = auto_now(None);
         let conversation = Conversation {
-            id: self.ids.new_id(),
+            id: id::new(self.ids),
             participant1_id,
             participant2_id,
             created_at,
@@ -236,7 +236,7 @@ impl Committer {
         user_id: String,
     ) -> Result<Option<Receipt>, StoreError> {
         let receipt = Receipt {
-            id: self.ids.new_id(),
+            id: id::new(self.ids),
             message_id,
             user_id,
             status: READ.to_owned(),

@@ -193,14 +193,15 @@ impl Store for MysqlStore {
         conversations: &[Uuid],
         between: (Timestamp, Timestamp),
         most: usize,
-    ) -> Result<Vec<(Uuid, Uuid)>, StoreError> {
+    ) -> Result<Vec<(Uuid, Uuid, Timestamp)>, StoreError> {
         let sql = query::stored_between(&self.tables, conversations, between, most);
         let rows = self.pool.rows(&sql).await?.into_iter();
-        let pair = |row| {
+        let stored = |row| {
             let mut columns = query::Columns::from(row);
-            Ok((columns.id()?, columns.id()?))
+            let (conversation, message) = (columns.id()?, columns.id()?);
+            Ok((conversation, message, columns.time().unwrap_or(between.0)))
         };
-        rows.map(pair).collect()
+        rows.map(stored).collect()
     }
 
     async fn marked_between(

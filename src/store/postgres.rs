@@ -186,7 +186,7 @@ impl Store for PostgresStore {
         conversations: &[Uuid],
         between: (Timestamp, Timestamp),
         most: usize,
-    ) -> Result<Vec<(Uuid, Uuid)>, StoreError> {
+    ) -> Result<Vec<(Uuid, Uuid, Timestamp)>, StoreError> {
         query::stored_between(&self.readers, &self.tables, conversations, between, most).await
     }
 

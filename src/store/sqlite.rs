@@ -185,7 +185,7 @@ impl Store for SqliteStore {
         conversations: &[Uuid],
         between: (Timestamp, Timestamp),
         most: usize,
-    ) -> Result<Vec<(Uuid, Uuid)>, StoreError> {
+    ) -> Result<Vec<(Uuid, Uuid, Timestamp)>, StoreError> {
         let (tables, conversations) = (Arc::clone(&self.tables), conversations.to_vec());
         self.readers
             .read(move |db| query::stored_between(db, &tables, &conversations, between, most))

@@ -54,13 +54,6 @@ def arguments():
         help="faults whose names begin so; link.cut@:redis holds for their targets too",
     )
     parser.add_argument("--sabotage", choices=sabotage.KINDS, help="no faults, but servers that lie")
-    parser.add_argument(
-        "--open",
-        nargs="+",
-        default=[],
-        metavar="KIND",
-        help="kinds of violations that are not mended yet: counted and printed, and no failure",
-    )
     parser.add_argument("--calm", action="store_true", help="no faults")
     parser.add_argument("--plan", action="store_true", help="print the plan and end")
     parser.add_argument(
@@ -111,8 +104,8 @@ def one(options):
         print(f"its files: {keep(options, plan, directory)}\nagain: {again(options, plan)}", file=sys.stderr)
         return BROKE
     verdict |= {"seed": plan.seed, "headline": plan.headline(), "again": again(options, plan)}
-    failed = is_bad(options, verdict)
-    if (failed or verdict["counts"]) and not options.sabotage:
+    failed = is_bad(verdict)
+    if failed and not options.sabotage:
         directory = keep(options, plan, directory)
     verdict["directory"] = str(directory)
     say(json.dumps(verdict, ensure_ascii=False) if options.json else report(verdict))
@@ -136,8 +129,8 @@ def again(options, plan):
     return " ".join(("tests/run chaos", plan.options(), *faults))
 
 
-def is_bad(options, verdict):
-    return bool(verdict["counts"].keys() - set(options.open) or verdict["complaints"])
+def is_bad(verdict):
+    return bool(verdict["counts"] or verdict["complaints"])
 
 
 def report(verdict):
@@ -180,7 +173,7 @@ def many(options):
         kinds["complaints"] += len(verdict["complaints"])
         plan = plan_of(options, verdict["seed"])
         by_setting[f"{plan.backend} {plan.database}"] += 1
-    bad = [verdict["seed"] for verdict in good if is_bad(options, verdict)]
+    bad = [verdict["seed"] for verdict in good if is_bad(verdict)]
     say(
         f"\n{len(verdicts)} seeds in {time.monotonic() - began:.0f} s, {stored} messages: "
         + ", ".join(f"{n} {name}" for name, n in sorted(by_setting.items()))
@@ -199,9 +192,8 @@ def in_process(options, seed):
     if options.django is not None:
         command.append("--django" if options.django else "--no-django")
     command += ["--calm"] * options.calm
-    for name in ("only", "open"):
-        if kinds := getattr(options, name):
-            command += [f"--{name}", *kinds]
+    if options.only:
+        command += ["--only", *options.only]
     process = shell.start(tied(command), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         out, err = process.communicate(timeout=options.seconds + options.settle_s + SPARE_S)

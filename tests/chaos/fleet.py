@@ -19,7 +19,7 @@ from servers import PATIENT, REFERENCE, free_port, migrate_reference
 START_S = 120
 DRAIN_S = 2
 #: Of the log of a Chatferry process.
-SWEPT = re.compile(r"no event came for messages .*messages=(\d+)")
+SWEPT = re.compile(r"found before an event of them came .*messages=(\d+)")
 FAKETIME = next(iter(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")), None)
 
 

@@ -97,6 +97,32 @@ impl Address {
         Ok((connection, server.to_string()))
     }
 
+    /// Fails if the Sentinels lead to another server than this one by now: it may take for the master
+    /// itself until they demote it. Without Sentinels, and without an answer, nothing is known.
+    ///
+    /// # Errors
+    /// [`LayerError::Unavailable`].
+    pub async fn still_leads_to(&self, server: &str) -> Result<(), LayerError> {
+        let Place::Sentinel {
+            sentinels, master, ..
+        } = &self.place
+        else {
+            return Ok(());
+        };
+        match find_master(sentinels, master).await {
+            Ok(at) if at.to_string() != server => Err(unavailable(format!(
+                "the Sentinels name {at} as the master, and no longer {server}"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether Sentinels are asked for the server.
+    #[must_use]
+    pub fn has_sentinels(&self) -> bool {
+        matches!(self.place, Place::Sentinel { .. })
+    }
+
     /// Opens a connection for subscriptions.
     pub async fn subscribe(&self) -> Result<PubSub, LayerError> {
         let server = self.server().await?;

@@ -116,6 +116,13 @@ impl Inbox {
         }
     }
 
+    /// Events may have been missed since then on a host that was lost.
+    pub fn reach_back(&self, host: usize, since: Timestamp) {
+        if let Some(known) = self.away().get_mut(&host) {
+            known.since = since.min(known.since);
+        }
+    }
+
     /// Memberships are about to be restored on a host that was lost.
     pub fn returning(&self, host: usize) {
         if let Some(away) = self.away().get_mut(&host) {

@@ -26,6 +26,9 @@ use crate::{django::datetime::Timestamp, layer::LayerError, metrics::Metrics};
 /// what follows would cost it even more.
 pub const RESPONSE: Duration = Duration::from_secs(3);
 
+/// How often a host that is connected is looked after.
+pub const LOOK: Duration = Duration::from_secs(2);
+
 /// The way to one host.
 pub struct Link {
     pub address: Address,
@@ -225,6 +228,22 @@ impl Link {
         reply.map_err(|error| self.failed(&live, &error))
     }
 
+    /// Waits until the Sentinels lead to another server; for ever without Sentinels.
+    pub async fn moves(&self) -> LayerError {
+        if !self.address.has_sentinels() {
+            return std::future::pending().await;
+        }
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let Some(server) = self.moved.server() else {
+                continue;
+            };
+            if let Err(error) = self.address.still_leads_to(&server).await {
+                return error;
+            }
+        }
+    }
+
     /// Whether there is a connection now.
     #[must_use]
     pub fn is_up(&self) -> bool {
@@ -298,6 +317,25 @@ fn reason(error: &LayerError) -> String {
     match error {
         LayerError::Unavailable(why) | LayerError::Refused(why) => why.clone(),
         other => other.to_string(),
+    }
+}
+
+/// Fails if the answer to `ROLE` says that the server is no master (any more): what is sent there
+/// reaches nobody elsewhere. A server that does not let us ask is believed.
+///
+/// # Errors
+/// [`LayerError::Unavailable`].
+pub fn is_master(answer: Option<&Value>) -> Result<(), LayerError> {
+    let Some(Value::Array(parts)) = answer else {
+        return Ok(());
+    };
+    let role = parts.first().cloned();
+    match role.map(redis::from_redis_value::<String>) {
+        Some(Ok(role)) if role != "master" => {
+            let why = format!("the server is a {role}, and no master");
+            Err(LayerError::Unavailable(why))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -3,8 +3,9 @@
 //! A Sentinel leads to another server after a failover. The one before may have taken events until
 //! then that nobody will ever hear: it was the master no longer, and others had moved already, or the
 //! new master had not copied them. Every answer said that they were sent. So who moves has the other
-//! Chatferry processes read again what was stored in the last [`REACH`], before it sends anything.
-//! And what waits in its queue on the new server may have been taken from the old one.
+//! Chatferry processes read again what was stored in the last [`REACH`], before it sends anything, and
+//! does so itself. And what waits in its queue on the new server may have been taken from the old one.
+//! The Sentinels are asked now and then: the old one may take itself for the master until they reach it.
 
 use std::{
     sync::{
@@ -14,12 +15,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    chat::Event,
-    clock::since_1970,
-    django::datetime::Timestamp,
-    layer::control::{Control, Notice},
-};
+use crate::{clock::since_1970, django::datetime::Timestamp, layer::control::Notice};
 
 /// For how long a server may have been the wrong one: longer than a Sentinel takes to tell it so.
 const REACH: Duration = Duration::from_secs(60);
@@ -36,13 +32,19 @@ pub struct Moved {
 impl Moved {
     /// The notice to the other processes if the server at this address is another one than before.
     #[must_use]
-    pub fn notice(&self, server: &str) -> Option<Event> {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.as_ref().filter(|last| *last != server)?;
+    pub fn notice(&self, server: &str) -> Option<Notice> {
+        self.server().filter(|last| last != server)?;
         let reach = i64::try_from(REACH.as_micros()).unwrap_or(i64::MAX);
         let since = Timestamp::from_micros(Timestamp::now().micros().saturating_sub(reach));
         let group = None;
-        Some(Control::ReadAgain(Notice { group, since }).event())
+        Some(Notice { group, since })
+    }
+
+    /// The address of the server.
+    #[must_use]
+    pub fn server(&self) -> Option<String> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.clone()
     }
 
     /// The notice, if there was one, is sent.

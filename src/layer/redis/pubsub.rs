@@ -2,8 +2,8 @@
 //!
 //! A group is a Redis channel, and this process subscribes to it once however many channels of
 //! ours are in the group. An event of our own comes back to us by that subscription, like anybody
-//! else's; only when the send failed and it has not come back is it delivered in memory, so that
-//! the sockets here get it once in any weather.
+//! else's; only when the send has failed, or the subscription, and it has not come back is it
+//! delivered in memory, so that the sockets here get it once in any weather.
 
 mod echo;
 mod keeper;
@@ -28,7 +28,7 @@ use self::{echo::Echoes, keeper::Keeper, sender::Job};
 use super::{
     codec::{Fields, Route},
     debts::Item,
-    inbox::Inbox,
+    inbox::{Inbox, Taken},
     keeper::start,
     link::{Link, RESPONSE, means_gone},
     names::{check_group, group_channel},
@@ -197,22 +197,22 @@ impl Inner {
             .inbox
             .codec
             .seal(&fields, Route::Plain, since_1970().as_secs());
-        let echo = to_group.then(|| host.state().echoes.expect(&channel, &bytes));
+        // A direct message is nobody's but its sender's to repeat.
+        let keeps = to_group && !matches!(event, Event::TypingStatus { .. });
+        let event = Arc::new(event);
+        let echo = to_group.then(|| host.state().echoes.expect(&channel, &bytes, &event));
         let (done, outcome) = oneshot::channel();
         let item = Item {
             group: channel,
             fields,
             score: 0.0,
             since: Timestamp::now(),
-            // A direct message is nobody's but its sender's to repeat.
-            keeps: to_group && !matches!(event, Event::TypingStatus { .. }),
+            keeps,
             notice: None,
         };
-        let event = Arc::new(event);
         let job = Job {
             item,
             bytes,
-            event,
             echo,
             done,
         };
@@ -353,8 +353,23 @@ impl State {
         let is_empty = members.is_empty();
         if is_empty {
             self.groups.remove(name);
+            self.echoes.leave(name);
         }
         is_empty
+    }
+
+    /// Hands an event of a channel to our own channels in its group. The lock of the state keeps what
+    /// comes by the subscription and what is delivered from here in one order.
+    fn put(
+        &self,
+        inbox: &Inbox,
+        name: &str,
+        event: &Arc<Event>,
+        resent: Option<Timestamp>,
+    ) -> Vec<Taken> {
+        let locals = self.locals(name).into_iter();
+        let put = |local| inbox.put(local, Arc::clone(event), None, resent);
+        locals.map(put).collect()
     }
 
     /// The local names of our channels in the group of this Redis channel.

@@ -6,7 +6,7 @@ use tokio::{sync::mpsc, time::Instant};
 
 use super::{BATCH_BYTES, BATCH_MAX, Backend, Done, Draft, Item, Outcome, Write, health::Health};
 use crate::{
-    chat::{Message, NewMessage},
+    chat::{Message, NewMessage, id},
     config::IdVersion,
     django::{auto_now::auto_now, datetime::Timestamp},
     metrics::{ClockStep, Metrics},
@@ -52,7 +52,7 @@ impl Clock {
         self.look(Timestamp::now(), metrics);
         let (created_at, updated_at) = auto_now(self.last);
         self.last = Some(updated_at);
-        new.stamped(self.ids.new_id(), created_at, updated_at)
+        new.stamped(id::new(self.ids), created_at, updated_at)
     }
 
     /// Compares the clock with the last message's time, and reports when it is behind.

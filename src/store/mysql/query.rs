@@ -226,7 +226,7 @@ pub fn spoken_in(tables: &Tables, of: &[Uuid], since: Timestamp) -> String {
     )
 }
 
-/// Conversation and id of the messages that were made between two times in some conversations.
+/// Conversation, id and time of the messages that were made between two times in some conversations.
 pub fn stored_between(
     tables: &Tables,
     of: &[Uuid],
@@ -234,8 +234,9 @@ pub fn stored_between(
     most: usize,
 ) -> String {
     format!(
-        "SELECT conversation_id, id FROM `{}` WHERE conversation_id IN ({}) \
-         AND created_at >= {} AND created_at < {} AND NOT is_deleted LIMIT {most}",
+        "SELECT conversation_id, id, created_at FROM `{}` WHERE conversation_id IN ({}) \
+         AND created_at >= {} AND created_at < {} AND NOT is_deleted \
+         ORDER BY created_at LIMIT {most}",
         tables.messages,
         ids(of.iter().copied()),
         time(since),

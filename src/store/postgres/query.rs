@@ -380,23 +380,27 @@ pub async fn spoken_in(
         .collect::<Result<_, _>>()?)
 }
 
-/// Conversation and id of the messages that were made between two times in some conversations.
+/// Conversation, id and time of the messages that were made between two times in some conversations.
 pub async fn stored_between(
     pool: &Pool,
     tables: &Tables,
     conversations: &[Uuid],
     (since, until): (Timestamp, Timestamp),
     most: usize,
-) -> Result<Vec<(Uuid, Uuid)>, StoreError> {
+) -> Result<Vec<(Uuid, Uuid, Timestamp)>, StoreError> {
     let sql = format!(
-        "SELECT conversation_id, id FROM \"{}\" WHERE conversation_id = ANY($1) \
-         AND created_at >= $2 AND created_at < $3 AND NOT is_deleted LIMIT {most}",
+        "SELECT conversation_id, id, created_at FROM \"{}\" WHERE conversation_id = ANY($1) \
+         AND created_at >= $2 AND created_at < $3 AND NOT is_deleted \
+         ORDER BY created_at LIMIT {most}",
         tables.messages
     );
     let values: Params<'_> = &[&conversations, &Time(since), &Time(until)];
     let rows = pool.query(&sql, values).await?;
-    let pair = |row: &Row| Ok((row.try_get(0)?, row.try_get(1)?));
-    Ok(rows.iter().map(pair).collect::<Result<_, Error>>()?)
+    let stored = |row: &Row| {
+        let created_at = time_at(row, 2).unwrap_or(since);
+        Ok((row.try_get(0)?, row.try_get(1)?, created_at))
+    };
+    Ok(rows.iter().map(stored).collect::<Result<_, Error>>()?)
 }
 
 /// Conversation and receipt of the read marks that were made between two times, of the newest

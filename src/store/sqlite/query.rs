@@ -385,18 +385,19 @@ pub fn stored_between(
     conversations: &[Uuid],
     (since, until): (Timestamp, Timestamp),
     most: usize,
-) -> rusqlite::Result<Vec<(Uuid, Uuid)>> {
+) -> rusqlite::Result<Vec<(Uuid, Uuid, Timestamp)>> {
     let places = vec!["?"; conversations.len()].join(", ");
     let sql = format!(
-        "SELECT conversation_id, id FROM \"{}\" WHERE conversation_id IN ({places}) \
-         AND created_at >= ? AND created_at < ? AND NOT is_deleted LIMIT {most}",
+        "SELECT conversation_id, id, created_at FROM \"{}\" WHERE conversation_id IN ({places}) \
+         AND created_at >= ? AND created_at < ? AND NOT is_deleted ORDER BY created_at LIMIT {most}",
         tables.messages
     );
     let keys = conversations.iter().map(hex32);
     let values = keys.chain([to_sqlite(since), to_sqlite(until)]);
     db.prepare(&sql)?
         .query_map(rusqlite::params_from_iter(values), |row| {
-            Ok((uuid_at(row, 0)?, uuid_at(row, 1)?))
+            let created_at = time_at(row, 2).unwrap_or(since);
+            Ok((uuid_at(row, 0)?, uuid_at(row, 1)?, created_at))
         })?
         .collect()
 }

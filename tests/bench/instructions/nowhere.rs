@@ -113,7 +113,7 @@ impl Store for Nowhere {
         _: &[Uuid],
         _: (Timestamp, Timestamp),
         _: usize,
-    ) -> Result<Vec<(Uuid, Uuid)>, StoreError> {
+    ) -> Result<Vec<(Uuid, Uuid, Timestamp)>, StoreError> {
         Err(StoreError::Closed)
     }
 

@@ -1,4 +1,4 @@
-//! The link of one process to a Redis, which a test can cut, freeze and mend.
+//! The link of one process to a Redis, which a test can cut, freeze, mend and lead elsewhere.
 
 use std::sync::Arc;
 
@@ -22,7 +22,11 @@ struct State {
     frozen: u64,
     /// Those before this one pass on what is asked, and lose the answers.
     deaf: u64,
+    /// This one, by its number, loses what comes from Redis.
+    mute: Option<u64>,
     opened: u64,
+    /// The port that new connections lead to.
+    target: u16,
     /// Directions of connections whose bytes wait.
     waiting: usize,
 }
@@ -37,14 +41,17 @@ impl Cable {
     pub async fn to(redis: &Redis) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let target = redis.port.number;
-        let state = Arc::new(watch::Sender::new(State::default()));
+        let state = Arc::new(watch::Sender::new(State {
+            target: redis.port.number,
+            ..State::default()
+        }));
         let shared = Arc::clone(&state);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 if shared.borrow().down {
                     continue;
                 }
+                let target = shared.borrow().target;
                 let Ok(server) = TcpStream::connect(("127.0.0.1", target)).await else {
                     continue;
                 };
@@ -66,6 +73,12 @@ impl Cable {
 
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/0", self.port)
+    }
+
+    /// New connections lead to another Redis. Those that are open are not touched.
+    pub fn lead_to(&self, redis: &Redis) {
+        self.state
+            .send_modify(|state| state.target = redis.port.number);
     }
 
     /// Every connection breaks, and none can be opened.
@@ -92,6 +105,13 @@ impl Cable {
         let mut state = self.state.subscribe();
         let passed = state.wait_for(|state| state.waiting == 0);
         soon("the held bytes", passed).await.unwrap();
+    }
+
+    /// What Redis sends by the subscriptions of a pub/sub layer that has just been opened is lost; its
+    /// commands are answered.
+    pub fn lose_published(&self) {
+        let subscriptions = |state: &mut State| state.mute = state.opened.checked_sub(1);
+        self.state.send_modify(subscriptions);
     }
 
     /// Redis does what it is asked on the connections that are open, and its answers are lost.
@@ -126,7 +146,7 @@ async fn pass(
         if number < now.cut {
             break;
         }
-        if answers && number < now.deaf {
+        if answers && (number < now.deaf || now.mute == Some(number)) {
             continue;
         }
         if to.write_all(&bytes[..read]).await.is_err() {

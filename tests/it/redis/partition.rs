@@ -3,14 +3,21 @@
 
 use std::{sync::Arc, time::Duration};
 
+use chatferry::{
+    django::datetime::Timestamp,
+    layer::control::{Control, Notice},
+};
 use serde_json::{Value, json};
 use tokio::{
     io::AsyncReadExt,
     time::{Instant, sleep, timeout},
 };
 
-use super::{cable::Cable, instance::Redis};
-use crate::support::{Connection, Directory, Server, Socket, soon, until};
+use super::{cable::Cable, instance::Redis, world::Layer};
+use crate::{
+    postgres::database::Database,
+    support::{Connection, Directory, Server, Socket, soon, until},
+};
 
 const BACKENDS: [&str; 2] = ["redis", "redis_pubsub"];
 
@@ -350,7 +357,84 @@ async fn what_nobody_told_of_is_found_in_the_store_and_what_came_by_rest_is_not(
     }
     assert_eq!(soon("the sweep", socket.heard()).await, "unheard");
     assert_eq!(reader(&mut socket).await, "unheard");
-    assert_eq!(near.metric("chatferry_messages_unheard_total").await, 1.0);
-    assert_eq!(near.metric("chatferry_read_marks_unheard_total").await, 1.0);
+    assert_eq!(near.metric("chatferry_messages_swept_total").await, 1.0);
+    assert_eq!(near.metric("chatferry_read_marks_swept_total").await, 1.0);
     socket.works().await;
+}
+
+#[tokio::test]
+async fn a_socket_is_closed_with_1013_if_more_was_missed_than_is_remembered() {
+    let Some(redis) = Redis::start().await else {
+        return;
+    };
+    let url = redis.url();
+    let flags = [
+        ("layer.backend", "redis"),
+        ("layer.hosts", &*url),
+        ("layer.sweep_s", "0"),
+    ];
+    let server = Server::with(&flags).await;
+    let id = server.conversation().await;
+    let mut socket = server.socket(&id).await;
+    socket.works().await;
+    pass(Duration::from_secs(100)).await;
+    // From now on nobody knows what was shown before.
+    socket.works().await;
+    let other = Layer::at(&url, &[]).await;
+    let read_again = |seconds: i64| {
+        let now = Timestamp::now().micros();
+        let since = Timestamp::from_micros(now - seconds * 1_000_000);
+        Control::ReadAgain(Notice { group: None, since })
+    };
+    other.layer.send_control(&read_again(1)).await.unwrap();
+    until("the repair", async || {
+        server.metric("chatferry_repairs_open").await == 0.0
+    })
+    .await;
+    socket.works().await;
+    other.layer.send_control(&read_again(1000)).await.unwrap();
+    assert_eq!(soon("the close", socket.close_code()).await, 1013);
+    assert_eq!(server.metric("chatferry_repairs_given_up_total").await, 1.0);
+}
+
+#[tokio::test]
+async fn a_repair_that_does_not_end_makes_a_process_not_ready() {
+    let (Some(redis), Some(database)) = (Redis::start().await, Database::new().await) else {
+        return;
+    };
+    let url = redis.url();
+    let flags = [("layer.backend", "redis_pubsub"), ("layer.hosts", &*url)];
+    let server = database.server_with(&flags).await;
+    let id = server.conversation().await;
+    let mut socket = server.socket(&id).await;
+    socket.works().await;
+    let locker = database.client().await;
+    let lock = "BEGIN; LOCK TABLE messages IN ACCESS EXCLUSIVE MODE";
+    locker.batch_execute(lock).await.unwrap();
+    redis.cut_connections().await;
+    let waits = async || server.metric("chatferry_repairs_open").await == 1.0;
+    until("the repair", waits).await;
+    until("Redis", async || server.app.layer.ping().await.is_ok()).await;
+    assert_eq!(server.get("/readyz").await.status, 200);
+    pass(Duration::from_secs(61)).await;
+    let answer = server.get("/readyz").await;
+    let body = answer.json();
+    assert_eq!(answer.status, 503, "{body}");
+    let parts = [&body["status"], &body["store"], &body["layer"]];
+    assert_eq!(parts, ["unavailable", "ok", "ok"]);
+    let repairs = body["repairs"].as_str().unwrap();
+    assert!(repairs.starts_with("1 conversations wait"), "{repairs}");
+    locker.batch_execute("ROLLBACK").await.unwrap();
+    until("readiness", async || {
+        server.get("/readyz").await.status == 200
+    })
+    .await;
+    socket.works().await;
+}
+
+/// Time passes, for all but the time of day.
+async fn pass(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
 }

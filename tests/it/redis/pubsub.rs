@@ -1,6 +1,7 @@
 //! The pub/sub layer: which Redis channels it listens on, and what comes of bad messages.
 
 use super::{
+    cable::Cable,
     instance::Redis,
     world::{Layer, counted, layers, number},
 };
@@ -150,4 +151,33 @@ async fn many_groups_are_subscribed_again_after_a_restart() {
             "g{n}"
         );
     }
+}
+
+#[tokio::test]
+async fn an_event_of_ours_that_is_lost_on_its_way_back_comes_before_what_is_newer() {
+    let Some(redis) = Redis::start().await else {
+        return;
+    };
+    let cable = Cable::to(&redis).await;
+    let [one, other] = [
+        Layer::at(&cable.url(), &[PUBSUB]).await,
+        Layer::at(&redis.url(), &[PUBSUB]).await,
+    ];
+    for layer in [&one, &other] {
+        layer.join("g", "a").await;
+    }
+    cable.lose_published();
+    for n in 0..2 {
+        one.layer.group_send("g", counted(n)).await.unwrap();
+        assert_eq!(other.next().await.1, number(n));
+    }
+    cable.cut();
+    until("the cut", async || one.layer.ping().await.is_err()).await;
+    assert!(one.layer.group_send("g", counted(2)).await.is_err());
+    for n in 0..3 {
+        assert_eq!(one.next().await.1, number(n));
+    }
+    cable.mend();
+    assert_eq!(other.next().await.1, number(2));
+    one.got_no_more(&other).await;
 }

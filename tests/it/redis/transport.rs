@@ -6,9 +6,10 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use chatferry::layer::CONTROL;
+use chatferry::{django::datetime::Timestamp, layer::CONTROL};
 
 use super::{
+    cable::Cable,
     instance::Redis,
     world::{Layer, counted, number},
 };
@@ -286,45 +287,87 @@ async fn met_a_replica(port: u16) -> bool {
     replicas.iter().any(linked)
 }
 
+/// A master with a replica, and a Sentinel that knows both.
+struct Watched {
+    master: Redis,
+    replica: Redis,
+    sentinel: Child,
+    port: Port,
+    _directory: Directory,
+}
+
+impl Watched {
+    async fn start() -> Option<Self> {
+        let master = Redis::start().await?;
+        let follow = |_: &Directory| {
+            let port = master.port.number.to_string();
+            vec!["--replicaof".to_owned(), "127.0.0.1".to_owned(), port]
+        };
+        let replica = Redis::with(follow).await?;
+        let port = Port::claim();
+        let directory = Directory::new();
+        let file = directory.path().join("sentinel.conf");
+        let config = format!(
+            "port {}\nbind 127.0.0.1\n\
+             sentinel monitor mymaster 127.0.0.1 {} 1\n\
+             sentinel down-after-milliseconds mymaster 5000\n\
+             sentinel failover-timeout mymaster 10000\n",
+            port.number, master.port.number
+        );
+        std::fs::write(&file, config).unwrap();
+        let sentinel = Command::new("redis-server")
+            .arg(&file)
+            .arg("--sentinel")
+            .current_dir(directory.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        until("the replica", async || is_linked(&replica).await).await;
+        until("the Sentinel to have met the replica", async || {
+            met_a_replica(port.number).await
+        })
+        .await;
+        Some(Watched {
+            master,
+            replica,
+            sentinel,
+            port,
+            _directory: directory,
+        })
+    }
+
+    fn url(&self) -> String {
+        format!("sentinel://127.0.0.1:{}/mymaster/0", self.port.number)
+    }
+
+    /// Tells the Sentinel to make the replica the master.
+    async fn fail_over(&self) {
+        let client = redis::Client::open(format!("redis://127.0.0.1:{}", self.port.number));
+        let connection = client.unwrap().get_multiplexed_async_connection().await;
+        let mut order = redis::cmd("SENTINEL");
+        order.arg("FAILOVER").arg("mymaster");
+        let () = order.query_async(&mut connection.unwrap()).await.unwrap();
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        let _ = self.sentinel.kill();
+        let _ = self.sentinel.wait();
+    }
+}
+
+async fn is_linked(replica: &Redis) -> bool {
+    let state: String = replica.ask("INFO replication").await;
+    state.contains("master_link_status:up")
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failover_leads_to_the_new_master() {
-    let Some(master) = Redis::start().await else {
+    let Some(watched) = Watched::start().await else {
         return;
     };
-    let follow = |_: &Directory| {
-        let port = master.port.number.to_string();
-        vec!["--replicaof".to_owned(), "127.0.0.1".to_owned(), port]
-    };
-    let replica = Redis::with(follow).await.unwrap();
-    let claimed = Port::claim();
-    let sentinel_port = claimed.number;
-    let directory = Directory::new();
-    let file = directory.path().join("sentinel.conf");
-    let config = format!(
-        "port {sentinel_port}\nbind 127.0.0.1\n\
-         sentinel monitor mymaster 127.0.0.1 {} 1\n\
-         sentinel down-after-milliseconds mymaster 5000\n\
-         sentinel failover-timeout mymaster 10000\n",
-        master.port.number
-    );
-    std::fs::write(&file, config).unwrap();
-    let sentinel = Command::new("redis-server")
-        .arg(&file)
-        .arg("--sentinel")
-        .current_dir(directory.path())
-        .stdout(Stdio::null())
-        .spawn();
-    let _sentinel = Killed(sentinel.unwrap());
-    let linked = async || {
-        let state: String = replica.ask("INFO replication").await;
-        state.contains("master_link_status:up")
-    };
-    until("the replica", linked).await;
-    until("the Sentinel to have met the replica", async || {
-        met_a_replica(sentinel_port).await
-    })
-    .await;
-    let url = format!("sentinel://127.0.0.1:{sentinel_port}/mymaster/0");
+    let url = watched.url();
     let [one, other] = [Layer::at(&url, &[]).await, Layer::at(&url, &[]).await];
     one.join("g", "a").await;
     for layer in [&one, &other] {
@@ -332,7 +375,7 @@ async fn a_failover_leads_to_the_new_master() {
     }
     other.layer.group_send("g", counted(1)).await.unwrap();
     assert_eq!(one.next().await.1, number(1));
-    master.kill();
+    watched.master.kill();
     tokio::join!(one.gap(), other.gap());
     other.layer.group_send("g", counted(2)).await.unwrap();
     // The old master may have taken what nobody heard: that is to be read, before what is newer.
@@ -344,5 +387,75 @@ async fn a_failover_leads_to_the_new_master() {
         next = one.next().await;
     }
     assert_eq!(next.1, number(2));
-    assert_eq!(replica.ask::<i64>("EXISTS asgi:group:g").await, 1);
+    let members: i64 = watched.replica.ask("EXISTS asgi:group:g").await;
+    assert_eq!(members, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_master_that_nobody_demotes_is_left() {
+    for backend in ["redis", "redis_pubsub"] {
+        let Some(watched) = Watched::start().await else {
+            return;
+        };
+        let (url, settings) = (watched.url(), [("layer.backend", backend)]);
+        let [one, other] = [
+            Layer::at(&url, &settings).await,
+            Layer::at(&url, &settings).await,
+        ];
+        one.join("g", "a").await;
+        // The Sentinel tries in vain.
+        let forbid = "ACL SETUSER default -replicaof -slaveof";
+        let _: () = watched.master.ask(forbid).await;
+        watched.fail_over().await;
+        let began = Timestamp::now();
+        for layer in [&one, &other] {
+            let since = layer.gap().await;
+            // What others said at the new master meanwhile was not heard.
+            assert!(since.micros() < began.micros() - 30_000_000);
+        }
+        let role: redis::Value = watched.master.ask("ROLE").await;
+        assert!(format!("{role:?}").contains("master"), "{role:?}");
+        other.layer.group_send("g", counted(1)).await.unwrap();
+        assert_eq!(one.next().await.1, number(1), "{backend}");
+        let listeners = match backend {
+            "redis" => watched.replica.ask("EXISTS asgi:group:g").await,
+            _ => watched.replica.listeners("asgi__group__g").await,
+        };
+        assert_eq!(listeners, 1, "{backend}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_that_moves_to_the_new_master_is_followed_although_nothing_is_cut() {
+    for backend in ["redis", "redis_pubsub"] {
+        let Some(old) = Redis::start().await else {
+            return;
+        };
+        let new = Redis::start().await.unwrap();
+        let follow = |of: &Redis| format!("REPLICAOF 127.0.0.1 {}", of.port.number);
+        let _: () = new.ask(&follow(&old)).await;
+        until("the replica", async || is_linked(&new).await).await;
+        // One address for both, as of a cloud or a proxy.
+        let cable = Cable::to(&old).await;
+        let (url, settings) = (cable.url(), [("layer.backend", backend)]);
+        let [one, other] = [
+            Layer::at(&url, &settings).await,
+            Layer::at(&url, &settings).await,
+        ];
+        for layer in [&one, &other] {
+            layer.join("g", "a").await;
+        }
+        let _: () = new.ask("REPLICAOF NO ONE").await;
+        let _: () = old.ask(&follow(&new)).await;
+        cable.lead_to(&new);
+        let restarted = Layer::at(&url, &settings).await;
+        restarted.join("g", "a").await;
+        tokio::join!(one.gap(), other.gap());
+        for (n, sender) in [&one, &other, &restarted].into_iter().enumerate() {
+            sender.layer.group_send("g", counted(n)).await.unwrap();
+            for layer in [&one, &other, &restarted] {
+                assert_eq!(layer.next().await.1, number(n), "{backend}");
+            }
+        }
+    }
 }

@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use chatferry::{
     chat::Event,
-    django::json::{Constants, loads},
+    django::{
+        datetime::Timestamp,
+        json::{Constants, loads},
+    },
     layer::{
         ChannelLayer, Received,
         redis::{self, event::Passthrough},
@@ -119,16 +122,16 @@ impl Layer {
         assert!(next.is_err(), "{next:?}");
     }
 
-    /// Waits for the notice that events may have been missed.
-    pub async fn gap(&self) {
+    /// Waits for the notice that events may have been missed; returns since when.
+    pub async fn gap(&self) -> Timestamp {
         soon("a gap", async {
             loop {
-                if let Received::Gap { .. } = self.layer.receive().await.unwrap() {
-                    return;
+                if let Received::Gap { since } = self.layer.receive().await.unwrap() {
+                    return since;
                 }
             }
         })
-        .await;
+        .await
     }
 
     /// The value of a counter.

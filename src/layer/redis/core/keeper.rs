@@ -12,23 +12,21 @@ use crate::{
     django::datetime::Timestamp,
     layer::{
         CONTROL, LayerError,
+        control::Control,
         redis::{
             address::Connection,
             codec::{Fields, Route},
             inbox::Inbox,
             keeper::{Kept, Seen},
-            link::{Link, RESPONSE, accepted},
+            link::{LOOK, Link, RESPONSE, accepted, is_master},
             names::{group_key, queue_key},
             script::{self, Entry},
         },
     },
 };
 
-/// How often some of our memberships are looked up: the longest that a flush goes unnoticed.
-const LOOK: Duration = Duration::from_secs(2);
-
-/// Memberships looked up each time, in turn: with no more than that each is known to stand after
-/// [`LOOK`].
+/// Memberships looked up every [`LOOK`], in turn: with no more than that it is the longest that a flush
+/// goes unnoticed.
 const LOOKED_UP: usize = 200;
 
 /// Seconds after which a process of Chatferry that has not shown up counts as gone. One that lives
@@ -82,8 +80,10 @@ impl Kept for Keeper {
         // A server that does not let us load scripts may let us run them.
         let script = loaded.ok().map(Arc::from);
         if let Some(notice) = link.moved.notice(&server) {
+            self.core.inbox.reach_back(self.host.number, notice.since);
+            let event = Control::ReadAgain(notice).event();
             self.core
-                .send_notice(&self.host, &notice, &mut commands)
+                .send_notice(&self.host, &event, &mut commands)
                 .await?;
         }
         link.moved.settle(server);
@@ -97,6 +97,7 @@ impl Kept for Keeper {
         tokio::select! {
             error = self.core.read(&self.host, incoming, seen) => error,
             error = self.core.look_after(&self.host) => error,
+            error = self.host.link.moves() => error,
         }
     }
 }
@@ -105,7 +106,8 @@ impl Core {
     async fn look_after(&self, host: &Host) -> LayerError {
         let renew = RENEW.min(Duration::from_secs(self.settings.group_expiry) / 3);
         let mut renewed = Instant::now();
-        let mut well = Timestamp::now();
+        // When the last round of lookups began that found all memberships, and the one under way.
+        let (mut well, mut began) = (Timestamp::now(), Timestamp::now());
         let mut turn = 0;
         let mut restored_at = None;
         loop {
@@ -122,7 +124,9 @@ impl Core {
             };
             let restored = match found {
                 Ok(true) => {
-                    well = Timestamp::now();
+                    if turn == 0 {
+                        (well, began) = (began, Timestamp::now());
+                    }
                     if is_due {
                         renewed = Instant::now();
                     }
@@ -155,7 +159,7 @@ impl Core {
                 // A refusal (out of memory, no permission) does not get better by reconnecting.
                 Ok(()) | Err(LayerError::Refused(_)) => {
                     renewed = Instant::now();
-                    well = Timestamp::now();
+                    (well, began, turn) = (Timestamp::now(), Timestamp::now(), 0);
                 }
                 Err(error) => return error,
             }
@@ -172,10 +176,7 @@ impl Core {
             *turn + LOOKED_UP
         };
         let mut look = redis::pipe();
-        if samples.is_empty() {
-            look.cmd("PING");
-            return host.link.run(&look).await.map(|()| true);
-        }
+        look.cmd("ROLE");
         for (group, local) in &samples {
             look.cmd("ZSCORE")
                 .arg(group_key(&self.settings.prefix, group))
@@ -185,7 +186,8 @@ impl Core {
             self.show_up(&mut look);
         }
         let answers = host.link.ask(&look).await?;
-        let gone = answers.iter().zip(&samples);
+        is_master(answers.first())?;
+        let gone = answers.iter().skip(1).zip(&samples);
         let mut gone = gone.filter(|(answer, _)| matches!(answer, Value::Nil));
         // It may have ended while we were asking.
         let is_missed = gone.any(|(_, (group, local))| host.members().contains(group, local));

@@ -1,10 +1,13 @@
 //! Which events of ours have come back to us.
 //!
-//! Everybody who is subscribed hears what is published, its sender too. When the answer to a
-//! publish does not come, nobody knows whether it was done; then what has not come back is
-//! delivered from here, and if it comes back after all, it is passed over.
+//! Everybody who is subscribed hears what is published, its sender too, by another connection than
+//! that of the answer. An event stays here until it has come back. It is delivered from here if
+//! nobody is known to have heard it, if the subscription has ended before it came back, and before a
+//! newer one of its channel is delivered so. If it comes back after all, it is passed over.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
+
+use crate::chat::Event;
 
 /// Events between their publishing and the time they cannot come back any more.
 #[derive(Debug, Default)]
@@ -19,6 +22,10 @@ struct Echo {
     number: u64,
     channel: String,
     bytes: Vec<u8>,
+    /// Taken when it is delivered from here.
+    event: Option<Arc<Event>>,
+    /// Whether the publish has ended.
+    is_settled: bool,
     state: State,
 }
 
@@ -31,27 +38,27 @@ pub(super) enum Heard {
     Unknown,
 }
 
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum State {
-    /// The answer is still to come.
-    Open,
-    /// It has come back before the answer.
+    /// It has not come back.
+    Out,
+    /// It has come back, and the publish has not ended.
     Back,
     /// Delivered from here: an echo would be the second.
     Delivered,
 }
 
+impl Echo {
+    fn deliver(&mut self) -> Option<Arc<Event>> {
+        self.state = State::Delivered;
+        self.event.take()
+    }
+}
+
 impl Echoes {
     /// Notes what is about to be published; returns its number.
-    pub fn expect(&mut self, channel: &str, bytes: &[u8]) -> u64 {
-        self.next += 1;
-        self.open.push_back(Echo {
-            number: self.next,
-            channel: channel.to_owned(),
-            bytes: bytes.to_vec(),
-            state: State::Open,
-        });
-        self.next
+    pub fn expect(&mut self, channel: &str, bytes: &[u8], event: &Arc<Event>) -> u64 {
+        self.push(channel, bytes, Some(Arc::clone(event)))
     }
 
     /// Notes events that have been delivered from here and are about to be published again; returns
@@ -60,14 +67,23 @@ impl Echoes {
         &mut self,
         messages: impl Iterator<Item = (&'a str, &'a [u8])>,
     ) -> Vec<u64> {
-        let expect = |(channel, bytes): (&str, &[u8])| {
-            let number = self.expect(channel, bytes);
-            if let Some(echo) = self.open.back_mut() {
-                echo.state = State::Delivered;
-            }
-            number
-        };
-        messages.map(expect).collect()
+        messages
+            .map(|(channel, bytes)| self.push(channel, bytes, None))
+            .collect()
+    }
+
+    /// Without an event it has been delivered.
+    fn push(&mut self, channel: &str, bytes: &[u8], event: Option<Arc<Event>>) -> u64 {
+        self.next += 1;
+        self.open.push_back(Echo {
+            number: self.next,
+            channel: channel.to_owned(),
+            bytes: bytes.to_vec(),
+            is_settled: event.is_none(),
+            state: event.as_ref().map_or(State::Delivered, |_| State::Out),
+            event,
+        });
+        self.next
     }
 
     /// These have not been heard by anybody, and will not come back.
@@ -82,99 +98,195 @@ impl Echoes {
         let place = self.open.iter().position(|echo| {
             echo.state != State::Back && echo.channel == channel && echo.bytes == bytes
         });
-        match place.and_then(|place| Some((place, self.open.get_mut(place)?))) {
-            Some((place, echo)) if echo.state == State::Delivered => {
-                self.open.remove(place);
-                true
-            }
-            Some((_, echo)) => {
-                echo.state = State::Back;
-                false
-            }
-            None => false,
-        }
-    }
-
-    /// The publish has ended. Returns whether the event has to be delivered from here: nobody is
-    /// known to have heard it, and it has not come back.
-    pub fn settle(&mut self, number: u64, heard: Heard) -> bool {
-        let place = self.open.iter().position(|echo| echo.number == number);
-        let Some(mut echo) = place.and_then(|place| self.open.remove(place)) else {
+        let Some((place, echo)) = place.and_then(|it| Some((it, self.open.get_mut(it)?))) else {
             return false;
         };
-        let missing = heard != Heard::Yes && echo.state == State::Open;
-        if missing && heard == Heard::Unknown {
-            echo.state = State::Delivered;
-            self.open.push_front(echo);
+        let was = echo.state;
+        echo.state = State::Back;
+        if echo.is_settled {
+            self.open.remove(place);
+        }
+        if place > 0 {
+            // What was published to the channel before and has not come back was published before
+            // we were subscribed.
+            let mut number = 0;
+            self.open.retain(|echo| {
+                number += 1;
+                number > place || !echo.is_settled || echo.channel != channel
+            });
+        }
+        was == State::Delivered
+    }
+
+    /// The publish has ended. `is_ours` tells whether we are subscribed to the channel. If nobody is
+    /// known to have heard the event and it has not come back, returns what has to be delivered from
+    /// here, in its order: what has not come back of the channel's events before it, and itself.
+    pub fn settle(&mut self, number: u64, heard: Heard, is_ours: bool) -> Vec<Arc<Event>> {
+        let place = self.open.iter().position(|echo| echo.number == number);
+        let Some((place, echo)) = place.and_then(|it| Some((it, self.open.get_mut(it)?))) else {
+            return Vec::new();
+        };
+        echo.is_settled = true;
+        let may_come = match heard {
+            Heard::Yes => is_ours,
+            Heard::No => false,
+            Heard::Unknown => true,
+        };
+        let mut missing = Vec::new();
+        if echo.state == State::Out && heard != Heard::Yes {
+            let channel = echo.channel.clone();
+            let until_it = self.open.iter_mut().take(place + 1);
+            for echo in until_it.filter(|echo| echo.channel == channel) {
+                if echo.is_settled && echo.state == State::Out {
+                    missing.extend(echo.deliver());
+                }
+            }
+        }
+        let is_back = |echo: &Echo| echo.state == State::Back;
+        if !may_come || self.open.get(place).is_some_and(is_back) {
+            self.open.remove(place);
         }
         missing
     }
 
-    /// The subscriptions are gone: what was delivered from here cannot come back.
-    pub fn forget(&mut self) {
-        self.open.retain(|echo| echo.state != State::Delivered);
+    /// We are no longer subscribed to this channel.
+    pub fn leave(&mut self, channel: &str) {
+        let stays = |echo: &Echo| !echo.is_settled || echo.channel != channel;
+        self.open.retain(stays);
+    }
+
+    /// The subscriptions have ended. Returns what has to be delivered from here with its channel, in
+    /// its order: what has not come back. Only what is still being published can come by others.
+    pub fn forget(&mut self) -> Vec<(String, Arc<Event>)> {
+        let mut missing = Vec::new();
+        self.open.retain_mut(|echo| {
+            if echo.state == State::Out
+                && let Some(event) = echo.deliver()
+            {
+                missing.push((echo.channel.clone(), event));
+            }
+            !echo.is_settled
+        });
+        missing
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::value::Value;
+
+    /// An event that is told from others by its number.
+    fn event(number: i64) -> Arc<Event> {
+        Arc::new(Event::Other(Value::Int(number.into())))
+    }
+
+    fn expect(echoes: &mut Echoes, number: i64) -> u64 {
+        let bytes = number.to_string();
+        echoes.expect("g", bytes.as_bytes(), &event(number))
+    }
+
+    fn comes_back(echoes: &mut Echoes, number: i64) -> bool {
+        echoes.is_known("g", number.to_string().as_bytes())
+    }
 
     #[test]
     fn an_event_that_was_heard_is_left_to_the_subscription() {
         let mut echoes = Echoes::default();
-        let number = echoes.expect("g", b"x");
-        assert!(!echoes.settle(number, Heard::Yes));
-        assert!(!echoes.is_known("g", b"x"), "the echo is the delivery");
+        let number = expect(&mut echoes, 1);
+        assert!(echoes.settle(number, Heard::Yes, true).is_empty());
+        assert!(!comes_back(&mut echoes, 1), "the echo is the delivery");
+        assert!(echoes.open.is_empty());
     }
 
     #[test]
     fn one_that_came_back_before_its_failure_is_not_delivered_again() {
         let mut echoes = Echoes::default();
-        let number = echoes.expect("g", b"x");
-        assert!(!echoes.is_known("g", b"x"));
-        assert!(!echoes.settle(number, Heard::Unknown));
+        let number = expect(&mut echoes, 1);
+        assert!(!comes_back(&mut echoes, 1));
+        assert!(echoes.settle(number, Heard::Unknown, true).is_empty());
+        assert!(echoes.open.is_empty());
     }
 
     #[test]
     fn one_delivered_from_here_is_passed_over_when_it_comes_back() {
         let mut echoes = Echoes::default();
-        let number = echoes.expect("g", b"x");
-        assert!(echoes.settle(number, Heard::Unknown));
-        assert!(!echoes.is_known("g", b"y"), "another event");
-        assert!(echoes.is_known("g", b"x"));
-        assert!(
-            !echoes.is_known("g", b"x"),
-            "an equal event of somebody else"
-        );
+        let number = expect(&mut echoes, 1);
+        assert_eq!(echoes.settle(number, Heard::Unknown, true), [event(1)]);
+        assert!(!comes_back(&mut echoes, 2), "another event");
+        assert!(comes_back(&mut echoes, 1));
+        assert!(!comes_back(&mut echoes, 1), "an equal event of others");
     }
 
     #[test]
     fn one_that_nobody_heard_cannot_come_back() {
         let mut echoes = Echoes::default();
-        let number = echoes.expect("g", b"x");
-        assert!(echoes.settle(number, Heard::No));
-        assert!(
-            !echoes.is_known("g", b"x"),
-            "an equal event of somebody else"
-        );
+        let number = expect(&mut echoes, 1);
+        assert_eq!(echoes.settle(number, Heard::No, true), [event(1)]);
+        assert!(!comes_back(&mut echoes, 1), "an equal event of others");
     }
 
     #[test]
     fn a_new_connection_brings_back_nothing_old() {
         let mut echoes = Echoes::default();
-        let number = echoes.expect("g", b"x");
-        assert!(echoes.settle(number, Heard::Unknown));
-        echoes.forget();
-        assert!(!echoes.is_known("g", b"x"));
+        let number = expect(&mut echoes, 1);
+        assert_eq!(echoes.settle(number, Heard::Unknown, true), [event(1)]);
+        assert!(echoes.forget().is_empty());
+        assert!(!comes_back(&mut echoes, 1));
     }
 
     #[test]
     fn equal_events_are_told_apart() {
         let mut echoes = Echoes::default();
-        let (one, two) = (echoes.expect("g", b"x"), echoes.expect("g", b"x"));
-        assert!(!echoes.is_known("g", b"x"));
-        assert!(!echoes.settle(one, Heard::Unknown));
-        assert!(echoes.settle(two, Heard::No));
+        let (one, two) = (expect(&mut echoes, 1), expect(&mut echoes, 1));
+        assert!(!comes_back(&mut echoes, 1));
+        assert!(echoes.settle(one, Heard::Unknown, true).is_empty());
+        assert_eq!(echoes.settle(two, Heard::No, true), [event(1)]);
+    }
+
+    #[test]
+    fn what_was_heard_and_is_lost_on_its_way_back_comes_before_what_is_newer() {
+        let mut echoes = Echoes::default();
+        let (one, two) = (expect(&mut echoes, 1), expect(&mut echoes, 2));
+        let elsewhere = echoes.expect("h", b"3", &event(3));
+        for number in [one, elsewhere] {
+            assert!(echoes.settle(number, Heard::Yes, true).is_empty());
+        }
+        let both = [event(1), event(2)];
+        assert_eq!(echoes.settle(two, Heard::Unknown, true), both);
+        let rest = [("h".to_owned(), event(3))];
+        assert_eq!(echoes.forget(), rest);
+        assert!(echoes.forget().is_empty() && echoes.open.is_empty());
+    }
+
+    #[test]
+    fn what_is_being_published_when_the_subscription_ends_is_delivered_once() {
+        for (heard, comes) in [(Heard::Yes, true), (Heard::Yes, false), (Heard::No, false)] {
+            let mut echoes = Echoes::default();
+            let number = expect(&mut echoes, 1);
+            assert_eq!(echoes.forget(), [("g".to_owned(), event(1))]);
+            assert!(!comes || comes_back(&mut echoes, 1), "by a new one");
+            assert!(echoes.settle(number, heard, true).is_empty());
+            echoes.forget();
+            assert!(echoes.open.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_cannot_come_back_is_not_waited_for() {
+        let mut echoes = Echoes::default();
+        let early = expect(&mut echoes, 1);
+        assert!(echoes.settle(early, Heard::Yes, false).is_empty());
+        assert!(echoes.open.is_empty(), "we were not subscribed");
+        let (joining, next) = (expect(&mut echoes, 2), expect(&mut echoes, 3));
+        for number in [joining, next] {
+            assert!(echoes.settle(number, Heard::Yes, true).is_empty());
+        }
+        assert!(!comes_back(&mut echoes, 3));
+        assert!(echoes.open.is_empty(), "they come back in their order");
+        let last = expect(&mut echoes, 4);
+        assert!(echoes.settle(last, Heard::Yes, true).is_empty());
+        echoes.leave("g");
+        assert!(echoes.forget().is_empty());
     }
 }

@@ -1,7 +1,7 @@
 //! Subscribes anew whenever the connections to a host had to be opened again, and takes what comes
 //! by them.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use futures_util::{StreamExt, future::join_all};
 use redis::{
@@ -17,20 +17,18 @@ use crate::{
     django::datetime::Timestamp,
     layer::{
         CONTROL, LayerError,
+        control::Control,
         redis::{
             address::Connection,
             codec::{Fields, Route},
             inbox::Inbox,
             keeper::{Kept, Seen},
-            link::{Link, RESPONSE},
+            link::{LOOK, Link, RESPONSE, is_master},
             names::group_channel,
             script::{self, Once},
         },
     },
 };
-
-/// How often both connections are asked whether they are alive.
-const LOOK: Duration = Duration::from_secs(2);
 
 /// Channels subscribed to in one write.
 const CHUNK: usize = 500;
@@ -64,14 +62,17 @@ impl Kept for Keeper {
         tokio::select! {
             error = self.inner.read(&self.host, stream) => error,
             error = self.inner.look_after(&self.host, sink, seen) => error,
+            error = self.host.link.moves() => error,
         }
     }
 
     fn lost(&self) {
         let mut state = self.host.state();
         state.sink = None;
-        // What had not come back by the old connection never will.
-        state.echoes.forget();
+        // What has not come back by the old connection never will.
+        for (channel, event) in state.echoes.forget() {
+            drop(state.put(&self.inner.inbox, &channel, &event, None));
+        }
     }
 }
 
@@ -110,7 +111,9 @@ impl Inner {
             None => host.link.accept(),
         }
         if let Some(notice) = host.link.moved.notice(&server) {
-            self.publish_notice(&notice, &mut commands).await?;
+            self.inbox.reach_back(host.number, notice.since);
+            let event = Control::ReadAgain(notice).event();
+            self.publish_notice(&event, &mut commands).await?;
         }
         host.link.moved.settle(server);
         host.link.set_up(commands, script);
@@ -167,28 +170,29 @@ impl Inner {
 
     async fn take(&self, host: &Host, message: &Msg) {
         let (channel, bytes) = (message.get_channel_name(), message.get_payload_bytes());
-        let locals = if channel == self.own {
-            vec![String::new()]
-        } else {
-            let mut state = host.state();
-            if state.echoes.is_known(channel, bytes) {
-                return;
-            }
-            state.locals(channel)
-        };
         let Some(message) = self.inbox.read(bytes) else {
             return;
         };
-        if locals.is_empty() {
-            return self.inbox.unroutable();
-        }
         let resent = message.resent;
         let Some(event) = self.inbox.event(message) else {
             return;
         };
-        for local in locals {
-            let event = Arc::clone(&event);
-            let _ = self.inbox.put(local, event, None, resent).await;
+        if channel == self.own {
+            let _ = self.inbox.put(String::new(), event, None, resent).await;
+            return;
+        }
+        let taken = {
+            let mut state = host.state();
+            if state.echoes.is_known(channel, bytes) {
+                return;
+            }
+            state.put(&self.inbox, channel, &event, resent)
+        };
+        if taken.is_empty() {
+            return self.inbox.unroutable();
+        }
+        for taken in taken {
+            let _ = taken.await;
         }
     }
 
@@ -277,18 +281,10 @@ async fn is_heard(own: &str, commands: &mut impl ConnectionLike) -> Result<(), L
 
 /// What the answers of [`is_heard`] say; a server that does not let us ask is believed.
 fn heard(answers: &[Value]) -> Result<(), LayerError> {
-    let part = |answer: Option<&Value>, place: usize| match answer {
-        Some(Value::Array(parts)) => parts.get(place).cloned(),
-        _ => None,
-    };
-    let role = part(answers.first(), 0).map(redis::from_redis_value::<String>);
-    if let Some(Ok(role)) = role
-        && role != "master"
+    is_master(answers.first())?;
+    if let Some(Value::Array(count)) = answers.get(1)
+        && let Some(Value::Int(0)) = count.get(1)
     {
-        let why = format!("the server is a {role}, and no master");
-        return Err(LayerError::Unavailable(why));
-    }
-    if let Some(Value::Int(0)) = part(answers.get(1), 1) {
         let why = "we are subscribed at another server".to_owned();
         return Err(LayerError::Unavailable(why));
     }

@@ -1,8 +1,8 @@
 //! Publishes on one host, in the order the events came, all that has gathered in one write.
 //!
 //! What the host does not take is owed to it: see [`ledger`](crate::layer::redis::ledger). An event
-//! of our own is delivered from here at once when it is owed, and passed over when it comes back in
-//! the end.
+//! of our own is delivered from here at once when it is owed, behind those that have not come back
+//! yet, and passed over when it comes back in the end.
 
 use std::sync::Arc;
 
@@ -11,13 +11,13 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{Host, Inner, echo::Heard};
 use crate::{
-    chat::Event,
     clock::since_1970,
     layer::{
         LayerError,
         redis::{
             codec::Route,
             debts::{Debts, Due, Item, Placed, Unsettled, Wire},
+            inbox::Taken,
             link::accepted,
             names::group_channel,
             script::{self, Once},
@@ -32,7 +32,6 @@ const BATCH: usize = 256;
 pub(super) struct Job {
     pub item: Item,
     pub bytes: Vec<u8>,
-    pub event: Arc<Event>,
     /// Its number among the events that may come back; none if we do not listen there.
     pub echo: Option<u64>,
     pub done: oneshot::Sender<Result<(), LayerError>>,
@@ -214,20 +213,17 @@ impl Inner {
         job: Job,
         (heard, answer): (Heard, Result<Value, LayerError>),
     ) -> Item {
-        let locals = {
+        let group = &job.item.group;
+        let taken: Vec<Taken> = {
             let mut state = host.state();
-            let missing = job
-                .echo
-                .is_some_and(|echo| state.echoes.settle(echo, heard));
-            if missing {
-                state.locals(&job.item.group)
-            } else {
-                Vec::new()
-            }
+            let is_ours = state.groups.contains_key(group);
+            let settle = |echo| state.echoes.settle(echo, heard, is_ours);
+            let missing = job.echo.map_or_else(Vec::new, settle);
+            let put = |event| state.put(&self.inbox, group, event, None);
+            missing.iter().flat_map(put).collect()
         };
-        for local in locals {
-            let event = Arc::clone(&job.event);
-            let _ = self.inbox.put(local, event, None, None).await;
+        for taken in taken {
+            let _ = taken.await;
         }
         // A caller that has gone away no longer cares.
         let _ = job.done.send(answer.map(|_| ()));

@@ -1,0 +1,79 @@
+//! Events that wait in a conversation while it is repaired.
+
+use std::collections::VecDeque;
+
+use tokio::time::Instant;
+
+use super::{
+    shown::{Key, is_mark},
+    told::Told,
+};
+use crate::{django::datetime::Timestamp, metrics};
+
+/// Most events that wait in one conversation. Past it the oldest is let go, which the store has, and
+/// the store is read once more.
+const HELD: usize = 1000;
+
+/// Events that wait for a repair.
+pub struct Hold {
+    /// The layer will tell since when events may have been missed.
+    pub awaits_gap: bool,
+    /// Since when the store is to be read; `None` while that is done.
+    pub since: Option<Timestamp>,
+    /// Somebody reads, or is about to.
+    pub is_taken: bool,
+    pub events: VecDeque<Told>,
+    /// An event was let go, which was told at this time.
+    pub let_go: Option<Timestamp>,
+    pub began: Instant,
+    _open: metrics::Held,
+}
+
+impl Hold {
+    pub fn new(open: metrics::Held) -> Self {
+        Hold {
+            awaits_gap: false,
+            since: None,
+            is_taken: false,
+            events: VecDeque::new(),
+            let_go: None,
+            began: Instant::now(),
+            _open: open,
+        }
+    }
+
+    /// Takes out the first event with this key.
+    pub fn take(&mut self, key: Key) -> Option<Told> {
+        let place = self.events.iter().position(|told| told.key == Some(key))?;
+        self.events.remove(place)
+    }
+
+    /// Takes out the read marks that wait before the one with this key, if that waits.
+    pub fn take_marks_before(&mut self, key: Key) -> Vec<Told> {
+        let place = self.events.iter().position(|told| told.key == Some(key));
+        let (mut before, mut taken) = (place.unwrap_or_default(), Vec::new());
+        let mut at = 0;
+        while at < before {
+            let is_mark = self
+                .events
+                .get(at)
+                .is_some_and(|told| told.key.is_some_and(is_mark));
+            if is_mark {
+                taken.extend(self.events.remove(at));
+                before -= 1;
+            } else {
+                at += 1;
+            }
+        }
+        taken
+    }
+
+    /// Adds an event. The caller has checked that it may wait.
+    pub fn wait(&mut self, told: Told) {
+        if self.events.len() == HELD {
+            self.events.pop_front();
+            self.let_go.get_or_insert_with(Timestamp::now);
+        }
+        self.events.push_back(told);
+    }
+}

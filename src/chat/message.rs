@@ -2,7 +2,6 @@
 
 use uuid::Uuid;
 
-use super::id;
 use crate::django::datetime::Timestamp;
 
 /// A row of `messages`.

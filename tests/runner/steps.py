@@ -67,6 +67,7 @@ def install(_):
         neighbours.channels,
         neighbours.collector,
         schemathesis,
+        provision.kubernetes,
         provision.mysql,
     ):
         neighbours.attempt(ask)
@@ -177,7 +178,10 @@ def deploy(options):
     for name in ("nginx", "haproxy", "promtool", "redis-server"):
         command(name)
     tests = ("discover", "--start-directory", "compat/deploy")
-    run(python(), "-m", "unittest", *tests, CHATFERRY_BINARY=str(release_binary()))
+    tools = neighbours.attempt(provision.kubernetes)
+    variables = {"KUBERNETES_TOOLS": str(tools)} if tools else {}
+    run(python(), "-m", "unittest", *tests, CHATFERRY_BINARY=str(release_binary()), **variables)
+    return 0 if tools else 1
 
 
 def move(options):

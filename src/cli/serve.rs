@@ -7,6 +7,8 @@
 
 mod reload;
 mod systemd;
+#[cfg(test)]
+mod tests;
 
 use std::fmt::Display;
 use std::io::{self, Write};

@@ -285,6 +285,7 @@ async fn drain_on_signal(app: Arc<App>, mut signals: Option<Signals>) {
     next(&mut signals).await;
     tracing::info!(drain_s = app.config.server.drain_s, "draining");
     systemd::stopping();
+    app.metrics.drain_begun();
     app.drain.begin();
     // Whoever asks twice does not want to wait.
     next(&mut signals).await;

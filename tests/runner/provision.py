@@ -20,8 +20,10 @@ CACHE = Cache(user_directory())
 PACKAGES = {
     "cc": "build-essential",
     "chromium-headless-shell": "chromium-headless-shell",
+    "curl": "curl",
     "faketime": "faketime",
     "haproxy": "haproxy",
+    "ip": "iproute2",
     # The server without the service, which is started and stopped by the tests.
     "mariadbd": "mariadb-server-core",
     # `mariadb-install-db` calls it, and its package does not ask for it.

@@ -74,7 +74,8 @@ def install(_):
 
 
 def runner(_):
-    run("python3", "-m", "unittest", "discover", "--start-directory", "tests/runner")
+    for tests in ("tests/runner", "tests/bench"):
+        run("python3", "-m", "unittest", "discover", "--start-directory", tests)
 
 
 def fmt(_):
@@ -175,7 +176,7 @@ def django_app(options):
 
 def deploy(options):
     build(options)
-    for name in ("nginx", "haproxy", "promtool", "redis-server"):
+    for name in ("nginx", "haproxy", "promtool", "redis-server", "curl", "ip"):
         command(name)
     tests = ("discover", "--start-directory", "compat/deploy")
     tools = neighbours.attempt(provision.kubernetes)
@@ -190,7 +191,8 @@ def move(options):
         command(name)
     node()
     small = scaled(options, ("--small",), ())
-    run(python(), "compat/deploy/under_load.py", *small, CHATFERRY_BINARY=str(release_binary()))
+    pictures = ("--pictures", KEPT)
+    run(python(), "compat/deploy/under_load.py", *small, *pictures, CHATFERRY_BINARY=str(release_binary()))
 
 
 def compat(options):
@@ -381,7 +383,7 @@ STEPS = [
     compute("build", "the release binary", build, uses=RELEASE, is_urgent=True),
     compute("clippy", "no lint has anything to say", clippy, uses=DEBUG, quick=True),
     wait("install", "packages and tools that the steps need", install, needs=("toolchain",)),
-    wait("runner", "the runner of these steps", runner, quick=True),
+    wait("runner", "the runner of these steps, and what draws pictures", runner, quick=True),
     # Before the tests compile: cargo would let them wait for its lock, though they are built.
     compute("doc", "the documentation builds, and its links lead somewhere", doc, uses=DEBUG),
     compute("test_build", "the tests compile", test_build, uses=DEBUG, quick=True),
@@ -407,7 +409,7 @@ STEPS = [
         live=True,
     ),
     live("deploy", "moves behind nginx and HAProxy with the samples", deploy),
-    live("move", "a whole move and back while people chat, behind nginx and HAProxy", move, is_scaled=True),
+    live("move", "a whole move and back while people chat, into target/tests/move-*.svg", move, is_scaled=True),
     live("databases", "side by side on one database, of each kind", compat_databases),
     live("fleet", "a mixed fleet while Redis and processes are killed", fleet, is_scaled=True),
     live("chaos", "nothing stored is missed, by anybody, in order, under faults by seed", chaos, is_scaled=True),

@@ -64,7 +64,7 @@ def mariadb(case):
 
 
 def settings_in_force(case, variables, *arguments):
-    """What `chatferry config` prints with these variables, each of which must be one it knows."""
+    """The output of `chatferry config` with these variables, each of which must be one it knows."""
     chatferry = binary()
     if chatferry is None:
         case.skipTest("no chatferry binary: build it, or name it in CHATFERRY_BINARY")

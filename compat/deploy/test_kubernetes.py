@@ -21,7 +21,7 @@ OVERLAYS = ("move", "production")
 VERSIONS = ("1.30", "1.37")
 POD = {"app.kubernetes.io/name": "chatferry"}
 SECRETS = "/run/secrets/chatferry"
-#: What the Secret `chatferry` holds: the README names these keys.
+#: Keys of the Secret `chatferry`, which the README names too.
 SECRET = {
     "database_url": "mysql://u:geheim@db/chat",
     "redis_url": "redis://:geheim@redis",
@@ -72,7 +72,7 @@ class Kubernetes(unittest.TestCase):
     def test_every_overlay_is_here_and_is_what_the_api_takes(self):
         self.assertEqual(sorted(path.name for path in (HERE / "overlays").iterdir()), sorted(OVERLAYS))
         for overlay in OVERLAYS:
-            # What is no part of the API itself has no schema here.
+            # The validator has the schemas of the API itself alone.
             known = [made for made in objects(overlay) if made["kind"] != "ServiceMonitor"]
             self.assertEqual(len(known), 7)
             file = directory(self) / f"{overlay}.yaml"

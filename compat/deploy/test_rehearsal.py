@@ -22,7 +22,7 @@ from servers import REFERENCE, clean_environment, migrate_reference
 
 #: It writes into a test copy of both servers: `compat/kit` has tests of its own.
 LEFT_OUT = ("python compat/kit/play.py",)
-#: What is changed, and lies over the machine's own for as long as the test takes.
+#: Directories that the guide changes: copies lie over the machine's own for as long as the test takes.
 CHANGED = ("/etc", "/usr/local/bin", "/var/lib", "/run", "/srv", "/var/log")
 SETTINGS = 'from service.settings import *\nINSTALLED_APPS = [*INSTALLED_APPS, "chatferry_compat"]\n'
 FRONT, DJANGO, CHATFERRY = "http://127.0.0.1", "http://127.0.0.1:8000", "http://127.0.0.1:8001"
@@ -60,9 +60,9 @@ class Shell:
         self.process = subprocess.Popen(command, cwd=home, env=environment, text=True, **pipes)
 
     def run(self, commands):
-        """What was printed. Raises if one of the commands fails."""
-        told = "trap 'echo \"FAILED: $BASH_COMMAND\"' ERR"
-        self.process.stdin.write(f'{told}\n{commands}\necho "{self.END} $?"\n')
+        """Returns their output. Raises if one of the commands fails."""
+        trap = "trap 'echo \"FAILED: $BASH_COMMAND\"' ERR"
+        self.process.stdin.write(f'{trap}\n{commands}\necho "{self.END} $?"\n')
         self.process.stdin.flush()
         lines = []
         for line in self.process.stdout:

@@ -82,7 +82,7 @@ def over_time(charts, marks=()):
     seconds = max((curve.points[-1][0] for chart in charts for curve in chart.curves if curve.points), default=1) or 1
     parts, y = [], 0
     for place, chart in enumerate(charts):
-        # What the marks say stands above the first.
+        # Room for the words of the marks.
         y += ABOVE + (14 * bool(marks) if place == 0 else 0)
         parts += framed(chart, y, seconds, marks, is_first=place == 0)
         y += chart.height + BELOW

@@ -1,4 +1,4 @@
-"""What became of a soak's figures: their medians of the third quarter and of the last, and a chart of each."""
+"""A soak's figures: their medians of the third quarter and of the last, in words, and a chart of each."""
 
 import statistics
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from drawing import Chart, Curve, over_time
 
 MEMORY_SETTLES_S = 600  # until then SQLite's page caches fill
 MEMORY = "rss_mib"
-# What a figure may be above what it was: a share of it, and so much more in any case.
+# Growth that is allowed: a share of the figure, and an amount on top.
 ALLOWED = {MEMORY: (0.03, 1), "files": (0, 2), "tasks": (0, 2), "connections": (0, 2)}
 # Within this share of what it was a figure is called flat.
 FLAT = 0.005

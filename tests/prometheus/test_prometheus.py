@@ -128,7 +128,7 @@ class Boards(unittest.TestCase):
                 self.assertLessEqual(place["x"] + place["w"], 24, panel["title"])
                 for x in range(place["x"], place["x"] + place["w"]):
                     for y in range(place["y"], place["y"] + place["h"]):
-                        # What is in a folded row has places of its own.
+                        # A folded row has places of its own.
                         spot = (board, row if is_folded(board, row) and panel["type"] != "row" else None, x, y)
                         self.assertIsNone(taken.get(spot), f"{board}: {panel['title']} covers {taken.get(spot)}")
                         taken[spot] = panel["title"]

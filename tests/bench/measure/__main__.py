@@ -69,7 +69,7 @@ def measure_table(machine, options, directory):
 
 
 def progress(done, of, seconds):
-    """How far it is, and how long the rest takes if it goes on like that."""
+    """The progress, and the time that the rest takes at this pace."""
     rest = f", some {seconds / done * (of - done) / 60:.0f} to go" if done else ""
     return f"part {done + 1} of {of}; {seconds / 60:.0f} min gone{rest}"
 

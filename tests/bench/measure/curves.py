@@ -39,7 +39,7 @@ class Curve:
 
     @property
     def bound(self):
-        """What the last point may cost: a multiple of the cheapest before it."""
+        """The most that the last point may cost: a multiple of the cheapest before it."""
         return GROWS * min(value for _, value in self.points[:-1] or self.points)
 
     @property

@@ -1,4 +1,4 @@
-// What axe-core has to say of a page as it stands: the rules of WCAG and its best practices.
+// Asks axe-core about a page as it stands: the rules of WCAG and its best practices.
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 

@@ -156,7 +156,7 @@ export default function talk(browser) {
     await alice.close();
   });
 
-  check('the state of the connection is told as one\'s own, and not below the name of the other', async () => {
+  check('the state of the connection is shown as one\'s own, and not below the name of the other', async () => {
     const { alice, one, two } = await pair();
     assert.equal(await alice.state.textContent(), `Connected as ${one}`);
     const heading = alice.page.locator('.bar', { has: alice.page.getByRole('heading', { name: two }) });
@@ -198,7 +198,7 @@ export default function talk(browser) {
     await alice.close();
   });
 
-  check('addresses become links that tell nobody where they came from; other schemes do not', async () => {
+  check('addresses become links without a referrer; other schemes do not', async () => {
     const { alice } = await pair();
     await alice.say('see https://example.com/a?b=c and javascript:alert(1)');
     const links = alice.message('see').getByRole('link');

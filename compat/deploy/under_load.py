@@ -176,12 +176,11 @@ class Move:
         self.pair.django.stop()
         self.talk()
         self.pair.restart_django()
-        self.watcher.mark("it starts")
-        self.set_percent(0)
+        self.set_percent(0, "Django is back, ")
         self.talk()
 
-    def set_percent(self, percent):
-        self.watcher.mark(f"{percent} %")
+    def set_percent(self, percent, before=""):
+        self.watcher.mark(f"{before}{percent} %")
         # Whoever is closed from now on comes back to the side that the new share says.
         self.people.do("begin", step=percent)
         self.pair.set_percent(percent)

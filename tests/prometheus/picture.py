@@ -16,7 +16,7 @@ matplotlib.use("agg")
 
 import matplotlib.pyplot as plt
 from load import Load, Servers
-from matplotlib.ticker import EngFormatter
+from matplotlib.ticker import EngFormatter, MultipleLocator
 from watch import Prometheus, panels
 
 # Of the panels below the first row, those that fit in a picture that can still be read.
@@ -42,8 +42,9 @@ def draw_stat(panel, axes, prometheus):
     colour = [name for bound, name in panel.thresholds if bound is None or value >= bound][-1]
     axes.set_axis_off()
     axes.add_patch(plt.Rectangle((0, 0), 1, 1, transform=axes.transAxes, color=COLOURS[colour]))
-    axes.text(0.5, 0.78, panel.title, transform=axes.transAxes, ha="center", va="center", color="white", fontsize=11)
-    axes.text(0.5, 0.36, written(value, panel.unit), transform=axes.transAxes, ha="center", va="center", color="white", fontsize=20)
+    middle = {"transform": axes.transAxes, "ha": "center", "va": "center", "color": "white"}
+    axes.text(0.5, 0.78, panel.title, fontsize=11, **middle)
+    axes.text(0.5, 0.36, written(value, panel.unit), fontsize=20, **middle)
 
 
 def written(value, unit):
@@ -66,6 +67,7 @@ def draw(panel, axes, prometheus, seconds):
     axes.set_title(f"{panel.row}: {panel.title}", loc="left", fontsize=12)
     axes.yaxis.set_major_formatter(EngFormatter(unit=UNITS.get(panel.unit, "")))
     axes.xaxis.set_major_formatter(EngFormatter(unit="s"))
+    axes.xaxis.set_major_locator(MultipleLocator(60))
     axes.set_xlim(-seconds, 0)
     # Room for the legend above the lines.
     axes.set_ylim(0, max(axes.get_ylim()[1], 1e-3) * 1.7)
@@ -89,7 +91,8 @@ def main(binary, file, minutes="3"):
         time.sleep(seconds + BEGIN_S)
         everything = panels("overview.json")
         stats = [panel for panel in everything if panel.row == everything[0].row]
-        charts = [next(panel for panel in everything if panel.kind == "timeseries" and panel.title == title) for title in SHOWN]
+        lines = {panel.title: panel for panel in reversed(everything) if panel.kind == "timeseries"}
+        charts = [lines[title] for title in SHOWN]
         stat_lines, chart_lines = -(-len(stats) // STATS_A_LINE), -(-len(charts) // COLUMNS)
         figure = plt.figure(figsize=(15, 1.1 * stat_lines + 3.1 * chart_lines), layout="constrained")
         above, below = figure.subfigures(2, 1, height_ratios=[1.1 * stat_lines, 3.1 * chart_lines])

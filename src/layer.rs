@@ -13,7 +13,7 @@ pub mod memory;
 pub mod redis;
 pub mod unannounced;
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
@@ -29,6 +29,9 @@ use crate::{
 
 /// The group of Chatferry's own processes. It exists on every host of the layer.
 pub const CONTROL: &str = "chatferry-control";
+
+/// How long [`ChannelLayer::close`] takes at most.
+pub const GOODBYE: Duration = Duration::from_secs(2);
 
 /// The outcome of a send, to be awaited.
 pub type Sent = Pin<Box<dyn Future<Output = Result<(), LayerError>> + Send>>;
@@ -78,8 +81,8 @@ pub trait ChannelLayer: Send + Sync {
     /// Fails unless the layer works now.
     async fn ping(&self) -> Result<(), LayerError>;
 
-    /// Ends every membership, leaves nothing behind, and ends [`receive`](Self::receive). Takes no
-    /// longer than a few seconds.
+    /// Ends every membership, leaves nothing behind, and ends [`receive`](Self::receive), within
+    /// [`GOODBYE`].
     async fn close(&self);
 }
 

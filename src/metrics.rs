@@ -334,6 +334,10 @@ metrics! {
     process_fds_max: Gauge = "process_max_fds";
     /// When the process started, in Unix seconds.
     process_start: Gauge = "process_start_time_seconds";
+    /// When the settings were read last, in Unix seconds: at the start, or on SIGHUP.
+    settings_read: Gauge = "chatferry_settings_read_time_seconds";
+    /// When the drain began, in Unix seconds; 0 before it has.
+    drain_start: Gauge = "chatferry_drain_start_time_seconds";
 
     /// Errors that were our fault, by kind: `accept` if the system gave us no connection.
     errors: Labelled<Counter> = "chatferry_errors_total" by "kind" of ["accept"];
@@ -358,7 +362,9 @@ impl Metrics {
         let metrics = Self::register(builder.build_recorder());
         metrics.build_info.with([env!("CARGO_PKG_VERSION")]).set(1);
         // A process makes its metrics as one of the first things it does.
-        metrics.process_start.set(since_1970().as_secs_f64());
+        let now = since_1970().as_secs_f64();
+        metrics.process_start.set(now);
+        metrics.settings_read.set(now);
         metrics
     }
 

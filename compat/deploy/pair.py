@@ -63,6 +63,27 @@ def mariadb(case):
         case.skipTest(str(reason))
 
 
+def settings_in_force(case, variables, *arguments):
+    """The output of `chatferry config` with these variables, each of which must be one it knows."""
+    chatferry = binary()
+    if chatferry is None:
+        case.skipTest("no chatferry binary: build it, or name it in CHATFERRY_BINARY")
+    command = [chatferry.resolve(), "config", *arguments]
+    done = subprocess.run(
+        command,
+        env=clean_environment(**variables),
+        cwd=directory(case),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    case.assertEqual((done.returncode, done.stderr), (0, ""))
+    for name, value in variables.items():
+        case.assertIn(f"file {value}" if name.endswith("_FILE") else f"environment {name}", done.stdout)
+    return done.stdout
+
+
 class Pair:
     """The reference and Chatferry on one database, a SQLite file if none is named, and on one Redis if one is."""
 

@@ -13,25 +13,26 @@ package `reconnecting-websocket` as it is (tests/clients/reconnecting.mjs). 0, 1
   neighbour disconnects. Such a socket finds it in its next history, and how many there were is told,
 - `gateway.shadow_percent = 100` finds no difference between the two, and finds one when Django is changed on purpose.
 
-Needs what the tests beside it need, mariadb-server-core, nodejs, and `npm ci` in tests/clients.
+`--pictures DIRECTORY` gets an SVG of each move: the share, the sockets of both sides, and what the comparison found, over
+time. Needs what the tests beside it need, mariadb-server-core, nodejs, and `npm ci` in tests/clients.
 """
 
 import asyncio
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
 import unittest
-import urllib.request
+from pathlib import Path
 
 from fronts import HaproxyGateway, NginxGateway
 from pair import ROOT, Pair, ask, directory, mariadb, needed, open_socket, redis
 from servers import REFERENCE
 from tables import rows_of
+from watcher import Watcher, scraped, values
 from wire import TEXT, frame_bytes
 
 CLIENTS = ROOT / "tests" / "clients"
@@ -93,9 +94,7 @@ class Gateway(Pair):
 
     def metrics(self, name):
         """Values of a metric by its labels."""
-        with urllib.request.urlopen(f"{self.chatferry.url}/metrics", timeout=PATIENCE_S) as answer:
-            text = answer.read().decode()
-        return {labels: float(value) for labels, value in re.findall(rf"(?m)^{name}(\{{.*?\}})? (\S+)$", text)}
+        return values(scraped(self.chatferry.url), name)
 
     def metric(self, name):
         return sum(self.metrics(name).values())
@@ -132,6 +131,8 @@ class Move:
     #: Said in each step at least.
     messages = 60
     pause_ms = PAUSE_MS
+    #: Where the picture goes, if anywhere.
+    pictures = None
 
     def setUp(self):
         needed(self, self.front.program)
@@ -149,16 +150,12 @@ class Move:
     def move(self):
         self.ids = [self.create(number) for number in range(self.conversations)]
         self.people = People(self, self.proxy.url, self.ids, self.each)
-        self.everybody_is_there("everybody to be there")
-        self.talk()
-        for percent in (10, 50, 100):
-            self.set_percent(percent)
-            self.talk()
-        self.pair.django.stop()
-        self.talk()
-        self.pair.restart_django()
-        self.set_percent(0)
-        self.talk()
+        with Watcher(self.pair.chatferry.url) as self.watcher:
+            self.go_through()
+        if self.pictures:
+            file = Path(self.pictures) / f"move-{self.front.program}.svg"
+            file.write_text(self.watcher.picture(), encoding="utf-8")
+            print(file)
         self.assertEqual(self.mismatches(), {})
         compared = self.pair.metric("chatferry_shadow_compared_total")
         self.assertGreater(compared, self.messages)
@@ -169,7 +166,21 @@ class Move:
             f"{compared:.0f} frames and answers compared; Django itself lost {len(self.lost)}"
         )
 
-    def set_percent(self, percent):
+    def go_through(self):
+        self.everybody_is_there("everybody to be there")
+        self.talk()
+        for percent in (10, 50, 100):
+            self.set_percent(percent)
+            self.talk()
+        self.watcher.mark("Django stops")
+        self.pair.django.stop()
+        self.talk()
+        self.pair.restart_django()
+        self.set_percent(0, "Django is back, ")
+        self.talk()
+
+    def set_percent(self, percent, before=""):
+        self.watcher.mark(f"{before}{percent} %")
         # Whoever is closed from now on comes back to the side that the new share says.
         self.people.do("begin", step=percent)
         self.pair.set_percent(percent)
@@ -349,6 +360,10 @@ class WithHaproxy(Move, unittest.TestCase):
 
 
 def main(arguments):
+    if "--pictures" in arguments:
+        at = arguments.index("--pictures")
+        _, Move.pictures = arguments[at : at + 2]
+        del arguments[at : at + 2]
     if "--small" in arguments:
         arguments.remove("--small")
         for case in (WithNginx, WithHaproxy):

@@ -8,6 +8,8 @@
 mod reload;
 mod summary;
 mod systemd;
+#[cfg(test)]
+mod tests;
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -353,6 +355,7 @@ async fn drain_on_signal(app: Arc<App>, mut signals: Option<Signals>) {
     next(&mut signals).await;
     tracing::info!(drain_s = app.config.server.drain_s, "draining");
     systemd::stopping();
+    app.metrics.drain_begun();
     app.drain.begin();
     // Whoever asks twice does not want to wait.
     next(&mut signals).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{
     Asked, ClockStep, EventType, Frames, Held, Metrics, Outcome, SecurityEvent, Sender, label,
-    process::Process, small,
+    process::Process, since_1970, small,
 };
 
 impl Metrics {
@@ -361,6 +361,16 @@ impl Metrics {
         self.process_cpu.absolute(process.cpu.as_secs());
         self.process_fds.set(process.open_fds as f64);
         self.process_fds_max.set(process.max_fds as f64);
+    }
+
+    /// Settings that were read on SIGHUP have been taken over.
+    pub fn settings_read(&self) {
+        self.settings_read.set(since_1970().as_secs_f64());
+    }
+
+    /// The process takes no more connections and closes those it has.
+    pub fn drain_begun(&self) {
+        self.drain_start.set(since_1970().as_secs_f64());
     }
 
     /// Something failed that no client could help; `kind` is the error's own word for it.

@@ -220,6 +220,26 @@ fn a_closed_socket_is_open_no_more() {
 }
 
 #[test]
+fn start_reload_and_drain_leave_their_times() {
+    let time = |metrics: &Metrics, of| value(&metrics.render(), of).unwrap();
+    let metrics = Metrics::new();
+    let [start, read, drain] = [
+        "process_start_time_seconds",
+        "chatferry_settings_read_time_seconds",
+        "chatferry_drain_start_time_seconds",
+    ];
+    let started = time(&metrics, start);
+    assert_eq!(
+        (time(&metrics, read), time(&metrics, drain)),
+        (started, 0.0)
+    );
+    metrics.settings_read();
+    assert!(time(&metrics, read) > started);
+    metrics.drain_begun();
+    assert!(time(&metrics, drain) >= time(&metrics, read));
+}
+
+#[test]
 fn two_servers_in_one_process_count_apart() {
     let (one, other) = (Metrics::new(), Metrics::new());
     one.message_stored();

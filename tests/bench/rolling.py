@@ -29,6 +29,7 @@ from servers import free_port
 IN_EACH = 10  # sockets of one conversation
 PAUSE_S = 2.0  # between two messages of one
 DRAIN_S = 20
+TELL_S = 2  # between two lines of progress
 SETTLED_S = 300  # longest that the last messages may take
 # Of all that come back, not more than this share in any second; an even spread over 12 s is 0.08.
 CROWD = 0.4
@@ -143,6 +144,15 @@ async def until(what, holds, longest_s=SETTLED_S):
         await asyncio.sleep(0.2)
 
 
+async def tell(people, turn):
+    """Prints how many are back after a restart, again and again."""
+    began = time.monotonic()
+    while True:
+        await asyncio.sleep(TELL_S)
+        back = sum(person.is_here and len(person.returns) == turn for person in people)
+        print(f"{time.monotonic() - began:4.0f} s: {back} of {len(people)} are back", flush=True)
+
+
 async def roll(chat, sockets, restarts):
     await asyncio.to_thread(chat.start)
     urls = [chat.conversation(number) for number in range(sockets // IN_EACH)]
@@ -154,8 +164,11 @@ async def roll(chat, sockets, restarts):
     codes, crowds = [], []
     for turn in range(1, restarts + 1):
         before = time.monotonic()
+        print(f"restart {turn} of {restarts}", flush=True)
+        telling = asyncio.create_task(tell(people, turn))
         codes.append(await chat.restart())
         await until("everybody to be back", lambda: all(person.is_here and len(person.returns) == turn for person in people))
+        telling.cancel()
         back = [person.returns[-1] - before for person in people]
         crowds.append(max(collections.Counter(int(at) for at in back).values()) / len(back))
         print(f"exit code {codes[-1]}; {len(back)} came back over {max(back) - min(back):.1f} s, "

@@ -4,29 +4,30 @@
 
 People talk all the time, others come and go, and REST is asked. Between two rounds, when those who came have gone
 again, the server's memory and open files are read from /proc and its tasks and connections from /metrics. DIRECTORY
-gets `soak.csv` and `soak.svg`. Fails if any of them has grown over the second half, memory only in a run that is long
-enough for it to settle. Needs websockets.
+gets `soak.csv` and `soak.svg`. Compared are the medians of the third quarter and of the last: fails if one of them has
+grown by more than it may, memory only in a run that is long enough for it to settle. Needs websockets.
+
+    python tests/bench/soak.py --draw DIRECTORY
+
+draws the picture and judges anew, from `soak.csv` there.
 """
 
 import asyncio
 import csv
 import json
-import statistics
 import sys
 import time
 import urllib.request
 from pathlib import Path
 
 import websockets
+from verdicts import MEMORY, plot, verdicts
 
 CONVERSATIONS = 10
 TALKERS = 3  # in each of them
 PAUSE_S = 0.1  # between two messages of one
 VISITORS = 60  # who come and go in each round
 SETTLED_S = 6  # the server looks at its tasks every 5 s
-MEMORY_SETTLES_S = 600  # until then SQLite's page caches fill
-# What a figure may be above what it was: a share of it, and so much more in any case.
-ALLOWED = {"rss_kib": (0.03, 1024), "files": (0, 2), "tasks": (0, 2), "connections": (0, 2)}
 
 
 class Server:
@@ -54,7 +55,7 @@ class Server:
         status = (self.process / "status").read_text(encoding="ascii")
         rss = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
         return {
-            "rss_kib": int(rss.split()[1]),
+            MEMORY: int(rss.split()[1]) / 1024,
             "files": len(list((self.process / "fd").iterdir())),
             "tasks": self.metric("chatferry_tasks"),
             "connections": self.metric("chatferry_connections_open"),
@@ -101,54 +102,36 @@ async def soak(server, minutes):
             if talker.done():
                 talker.result()
         rows.append({"second": round(time.monotonic() - began), **await asyncio.to_thread(server.figures)})
-        print("  ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
+        print(f"of {60 * minutes:g} s:  " + "  ".join(f"{name} {value:g}" for name, value in rows[-1].items()), flush=True)
     for talker in talkers:
         talker.cancel()
     return rows
 
 
-def grown(rows):
-    """What has grown from the third quarter to the last, in words."""
-    half = rows[len(rows) // 2 :]
-    third, last = half[: len(half) // 2], half[len(half) // 2 :]
-    judged = [name for name in ALLOWED if name != "rss_kib" or rows[-1]["second"] >= MEMORY_SETTLES_S]
-    for name in judged:
-        share, more = ALLOWED[name]
-        before, after = (statistics.median(row[name] for row in quarter) for quarter in (third, last))
-        print(f"{name}: {before:g} in the third quarter, {after:g} in the last")
-        if after > before * (1 + share) + more:
-            yield f"{name} has grown from {before:g} to {after:g}"
+def tell(rows, directory):
+    """Draws, prints what became of each figure, and returns the exit code."""
+    judged = list(verdicts(rows))
+    (directory / "soak.svg").write_text(plot(rows, judged), encoding="utf-8")
+    print(f"{rows[-1]['messages']} messages in {rows[-1]['second']} s")
+    print("\n".join(f"{one}{', MORE THAN IT MAY' if one.has_grown else ''}" for one in judged))
+    return 1 if any(one.has_grown for one in judged) else 0
 
 
-def plot(rows):
-    """One panel for each figure, from nothing to its largest value."""
-    width, height, gap = 720, 120, 40
-    end = rows[-1]["second"] or 1
-    parts = []
-    for place, name in enumerate(ALLOWED):
-        top, most = place * (height + gap) + gap, max(row[name] for row in rows) or 1
-        points = " ".join(f"{row['second'] / end * width:.1f},{top + height - row[name] / most * height:.1f}" for row in rows)
-        parts += [
-            f'<text x="0" y="{top - 10}">{name}: at most {most}</text>',
-            f'<rect x="0" y="{top}" width="{width}" height="{height}" fill="none" stroke="#9fb2bd"/>',
-            f'<polyline points="{points}" fill="none" stroke="#0a6583" stroke-width="2"/>',
-        ]
-    size = f'width="{width + 40}" height="{len(ALLOWED) * (height + gap) + gap}"'
-    style = 'font-family="sans-serif" font-size="14" fill="#50616c"'
-    body = "".join(parts)
-    return f'<svg xmlns="http://www.w3.org/2000/svg" {size}><g transform="translate(20,0)" {style}>{body}</g></svg>\n'
+def read(directory):
+    with (directory / "soak.csv").open(encoding="ascii", newline="") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
 
-def main(address, pid, minutes, directory):
+def main(*arguments):
+    if arguments[0] == "--draw":
+        return tell(read(Path(arguments[1])), Path(arguments[1]))
+    address, pid, minutes, directory = arguments
     rows = asyncio.run(soak(Server(address, pid), float(minutes)))
     with (Path(directory) / "soak.csv").open("w", encoding="ascii", newline="") as file:
         table = csv.DictWriter(file, rows[0])
         table.writeheader()
         table.writerows(rows)
-    (Path(directory) / "soak.svg").write_text(plot(rows), encoding="ascii")
-    found = list(grown(rows))
-    print("\n".join(found) or f"flat after {rows[-1]['messages']} messages")
-    return 1 if found else 0
+    return tell(rows, Path(directory))
 
 
 if __name__ == "__main__":

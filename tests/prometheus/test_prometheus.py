@@ -3,8 +3,10 @@
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 import unittest
 import urllib.request
 from pathlib import Path
@@ -12,7 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 from load import Load, Servers
-from watch import GRAFANA, SERIES, Prometheus, alerts, boards, panels, until
+from watch import GRAFANA, SERIES, Prometheus, alerts, annotations, boards, in_rows, panels, read, until
 
 
 def tool(name):
@@ -67,6 +69,21 @@ class Watched(unittest.TestCase):
             self.known(f"{panel.board}: {panel.title}", expr)
         print(f"{len(asked)} questions of {len(boards())} dashboards, all answered", file=sys.stderr)
 
+    def test_marks_of_starts_reloads_and_drains_ask_for_what_is_there(self):
+        server = self.servers.guarded
+        for board in boards():
+            marks = annotations(board)
+            self.assertLessEqual({"Restarts", "Reloads", "Drains"}, set(marks), board)
+            for name, expression in marks.items():
+                self.known(f"{board}: {name}", expression)
+        seen = lambda name: self.prometheus.values(annotations("overview.json")[name])  # noqa: E731
+        until("the starts", lambda: len(seen("Restarts")) == len(self.servers.targets()))
+        self.assertEqual((seen("Reloads"), seen("Drains")), ([], []))
+        server.process.send_signal(signal.SIGHUP)
+        until("a reload", lambda: len(seen("Reloads")) == 1)
+        # Milliseconds, as Grafana wants them.
+        self.assertLess(abs(seen("Reloads")[0] / 1000 - time.time()), 600)
+
     def test_every_alert_asks_for_what_is_there(self):
         def loaded():
             groups = self.prometheus.data("/api/v1/rules")["groups"]
@@ -79,6 +96,54 @@ class Watched(unittest.TestCase):
         for name, expression in alerts().items():
             self.known(name, expression)
         until("an alert", lambda: self.prometheus.values('ALERTS{alertname="ChatferryDjangoDiffers"}') != [])
+
+
+class Boards(unittest.TestCase):
+    """The dashboards as text."""
+
+    def test_the_first_row_says_in_colours_whether_it_is_well(self):
+        for board in boards():
+            shown = panels(board)
+            first = [panel for panel in shown if panel.row == "Is it well?"]
+            self.assertEqual(shown[: len(first)], first, board)
+            self.assertGreaterEqual(len(first), 6, board)
+            for panel in first:
+                what = f"{board}: {panel.title}"
+                self.assertEqual(panel.kind, "stat", what)
+                bounds, colours = zip(*panel.thresholds, strict=True)
+                self.assertIsNone(bounds[0], what)
+                self.assertEqual(list(bounds[1:]), sorted(set(bounds[1:])), what)
+                self.assertGreaterEqual(len(bounds), 2, what)
+                order = [colour for colour in ("green", "yellow", "red") if colour in colours]
+                self.assertIn(list(colours), (order, order[::-1]), what)
+                self.assertEqual(order[0], "green", what)
+
+    def test_every_panel_is_in_a_row_and_none_covers_another(self):
+        for board in boards():
+            ids, taken = [], {}
+            for row, panel in in_rows(board):
+                self.assertIsNotNone(row, f"{board}: {panel['title']}")
+                ids.append(panel["id"])
+                place = panel["gridPos"]
+                self.assertLessEqual(place["x"] + place["w"], 24, panel["title"])
+                for x in range(place["x"], place["x"] + place["w"]):
+                    for y in range(place["y"], place["y"] + place["h"]):
+                        # A folded row has places of its own.
+                        spot = (board, row if is_folded(board, row) and panel["type"] != "row" else None, x, y)
+                        self.assertIsNone(taken.get(spot), f"{board}: {panel['title']} covers {taken.get(spot)}")
+                        taken[spot] = panel["title"]
+            self.assertEqual(len(ids), len(set(ids)), board)
+
+    def test_the_dashboards_lead_to_each_other(self):
+        uids = {board: read(board)["uid"] for board in boards()}
+        for board, uid in uids.items():
+            links = read(board)["links"]
+            self.assertEqual({link["url"] for link in links}, {f"/d/{other}" for other in uids.values() if other != uid})
+            self.assertTrue(all(link["keepTime"] and link["includeVars"] for link in links))
+
+
+def is_folded(board, title):
+    return any(panel["title"] == title and panel["collapsed"] for panel in read(board)["panels"] if panel["type"] == "row")
 
 
 class Rules(unittest.TestCase):

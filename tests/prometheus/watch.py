@@ -23,20 +23,44 @@ SERIES = re.compile(r"\b(?:chatferry|process)_[a-z_]+|\bup\b")
 @dataclass
 class Panel:
     board: str
+    # The title of the row it is in.
+    row: str
     title: str
+    kind: str
     unit: str
     # (expression, legend)
     targets: list
+    # (lower bound or None, colour)
+    thresholds: list
+
+
+def read(board):
+    return json.loads((GRAFANA / board).read_text(encoding="utf-8"))
 
 
 def panels(board):
     """The panels of a dashboard that ask something."""
-    text = json.loads((GRAFANA / board).read_text(encoding="utf-8"))
-    return [
-        Panel(board, panel["title"], panel["fieldConfig"]["defaults"]["unit"],
-              [(target["expr"], target["legendFormat"]) for target in panel["targets"]])
-        for panel in text["panels"] if panel["type"] != "row"
-    ]
+    return [panel_of(board, row, panel) for row, panel in in_rows(board) if panel["type"] != "row"]
+
+
+def in_rows(board):
+    """(title of the row, panel as JSON), those of folded rows as well, and the rows themselves."""
+    row = None
+    for panel in read(board)["panels"]:
+        row = panel["title"] if panel["type"] == "row" else row
+        yield from ((row, each) for each in (panel, *panel.get("panels", [])))
+
+
+def panel_of(board, row, panel):
+    defaults = panel["fieldConfig"]["defaults"]
+    steps = [(step["value"], step["color"]) for step in defaults.get("thresholds", {}).get("steps", [])]
+    targets = [(target["expr"], target["legendFormat"]) for target in panel["targets"]]
+    return Panel(board, row, panel["title"], panel["type"], defaults["unit"], targets, steps)
+
+
+def annotations(board):
+    """The expressions of the marks on a dashboard, by their names."""
+    return {mark["name"]: mark["expr"] for mark in read(board)["annotations"]["list"]}
 
 
 def boards():

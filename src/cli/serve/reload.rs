@@ -100,6 +100,7 @@ fn take_over(app: &App, log: Option<&Logging>, in_force: &mut Loaded, loaded: Lo
             *before = setting;
         }
     }
+    app.metrics.settings_read();
     in_force.config.log = loaded.config.log;
     in_force.config.gateway = loaded.config.gateway;
     if has_certificate {

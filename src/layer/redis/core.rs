@@ -23,10 +23,7 @@ mod pay;
 mod reader;
 mod sender;
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
@@ -53,13 +50,10 @@ use crate::{
     chat::Event,
     clock::since_1970,
     django::datetime::Timestamp,
-    layer::{CONTROL, ChannelLayer, Departure, LayerError, Received, Sent, control::Control},
+    layer::{CONTROL, ChannelLayer, Departure, GOODBYE, LayerError, Received, Sent, control::Control},
     metrics::Metrics,
     vital::Vital,
 };
-
-/// How long the goodbyes of a layer that is closed may take.
-const GOODBYE: Duration = Duration::from_secs(2);
 
 /// Settings of the layer that are not in its parts.
 pub struct Settings {

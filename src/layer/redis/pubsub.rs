@@ -12,7 +12,6 @@ mod sender;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -38,12 +37,9 @@ use crate::{
     chat::Event,
     clock::since_1970,
     django::datetime::Timestamp,
-    layer::{CONTROL, ChannelLayer, LayerError, Received, Sent, control::Control},
+    layer::{CONTROL, ChannelLayer, GOODBYE, LayerError, Received, Sent, control::Control},
     vital::Vital,
 };
-
-/// How long the goodbyes of a layer that is closed may take.
-const GOODBYE: Duration = Duration::from_secs(2);
 
 /// The layer; closing it ends its tasks.
 pub struct PubSubLayer {

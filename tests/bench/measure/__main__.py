@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(1, str(HERE.parents[1] / "runner"))
+sys.path[1:1] = [str(HERE.parent), str(HERE.parents[1] / "runner")]
 
 import curves  # noqa: E402
 import idle  # noqa: E402
@@ -51,12 +51,14 @@ def measure_table(machine, options, directory):
     services = [s for s in SERVICES if not options.only or any(word.lower() in s.name.lower() for word in options.only)]
     results = {cell.name: {} for cell in CELLS}
     of_machine = {limit: [] for limit in LIMITS}
-    began = time.monotonic()
-    for turn in range(options.rounds or size.rounds):
+    began, rounds = time.monotonic(), options.rounds or size.rounds
+    for turn in range(rounds):
         if turn and time.monotonic() - began > options.minutes * 60:
             print(f"no time for more than {turn} rounds", flush=True)
             break
-        for service in services:
+        for place, service in enumerate(services):
+            done, of = turn * len(services) + place, rounds * len(services)
+            print(f"\n{progress(done, of, time.monotonic() - began)}", flush=True)
             measure_service(machine, service, size, results)
         inserts, deliveries, single = of_machine.values()
         inserts.append(inserted(machine, size.seconds))
@@ -66,6 +68,12 @@ def measure_table(machine, options, directory):
     return tell(services, spreads, of_machine, options, directory)
 
 
+def progress(done, of, seconds):
+    """The progress, and the time that the rest takes at this pace."""
+    rest = f", some {seconds / done * (of - done) / 60:.0f} to go" if done else ""
+    return f"part {done + 1} of {of}; {seconds / 60:.0f} min gone{rest}"
+
+
 def spread(figures):
     values = (figure.value for figure in figures if figure.value is not None)
     return Spread(tuple(values), tuple(fault for figure in figures for fault in figure.faults))
@@ -73,7 +81,7 @@ def spread(figures):
 
 def measure_service(machine, service, size, results):
     """One round of one server. A cell that fails says so, and the next one is measured."""
-    print(f"\n{service.name}", flush=True)
+    print(service.name, flush=True)
     prepared = fixtures(machine, machine.database(service), size)
     with machine.running(service) as server:
         for cell in CELLS:

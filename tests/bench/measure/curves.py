@@ -34,12 +34,17 @@ class Curve:
     # (how many there are, microseconds of CPU for the unit of work)
     points: list
 
+    #: Of the line to compare with.
+    bound_words = f"{GROWS:g} times the cheapest"
+
+    @property
+    def bound(self):
+        """The most that the last point may cost: a multiple of the cheapest before it."""
+        return GROWS * min(value for _, value in self.points[:-1] or self.points)
+
     @property
     def grows(self):
-        if len(self.points) < 2:
-            return False
-        *before, (_, last) = self.points
-        return last > GROWS * min(value for _, value in before)
+        return self.points[-1][1] > self.bound
 
 
 def micros(figures, work):
@@ -168,7 +173,7 @@ def measure(machine, options, directory):
             broken.append(title)
         if curve.points:
             drawn.append(curve)
-        if curve.grows:
+        if curve.points and curve.grows:
             print(f"GROWS: the last point costs more than {GROWS} times the cheapest", flush=True)
     picture = plot.curves(drawn)
     (directory / "curves.svg").write_text(picture, encoding="utf-8")

@@ -1,28 +1,11 @@
-"""Figures to pictures, in SVG that needs nothing but a browser."""
+"""The pictures of the table and of the curves."""
 
 import math
-from html import escape
 
+from drawing import BAD, INK, OTHERS, OURS, PALE, WIDTH, line, polyline, round_steps, svg, text
 from table import BASE, number, ratio
 
-INK, PALE, OURS, OTHERS, BAD = "#50616c", "#c9d5dc", "#0a6583", "#9fb2bd", "#b3403a"
-WIDTH, LABEL, BAR = 900, 190, 16
-
-
-def svg(width, height, parts):
-    style = f'font-family="sans-serif" font-size="13" fill="{INK}"'
-    box = f'xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
-    ground = f'<rect width="{width}" height="{height}" fill="#ffffff"/>'
-    return f"<svg {box}>{ground}<g {style}>{''.join(parts)}</g></svg>\n"
-
-
-def text(x, y, words, anchor="start", colour=INK, weight="normal"):
-    where = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}" font-weight="{weight}"'
-    return f"<text {where}>{escape(words)}</text>"
-
-
-def line(x1, y1, x2, y2, colour, width=1):
-    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}" stroke-width="{width}"/>'
+LABEL, BAR = 190, 16
 
 
 def bars(cells, names, results):
@@ -57,27 +40,43 @@ def bar(y, scale, name, cell, spread, base):
 
 
 def curves(drawn):
-    """A panel for each curve, with a logarithmic x axis and a y axis from nothing."""
-    width, height, left, parts = WIDTH, 150, 70, []
-    y = 30
+    """A panel for each curve, with a logarithmic x axis, and the bound that its last point must stay below."""
+    height, left, parts, y = 150, 70, [], 30
     for curve in drawn:
         parts.append(text(10, y, curve.title, weight="bold", colour=BAD if curve.grows else INK))
-        top, right = y + 14, width - left - 40
-        most = max(value for _, value in curve.points) * 1.15 or 1
-        logs = [math.log10(max(1, x)) for x, _ in curve.points]
-        span = (logs[-1] - logs[0]) or 1
-        at = [
-            (left + (log - logs[0]) / span * right, top + height - value / most * height)
-            for log, (_, value) in zip(logs, curve.points, strict=True)
-        ]
-        parts.append(line(left, top + height, left + right, top + height, PALE))
-        parts.append(line(left, top, left, top + height, PALE))
-        path = " ".join(f"{x:.1f},{level:.1f}" for x, level in at)
-        colour = BAD if curve.grows else OURS
-        parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        for (x, level), (count, value) in zip(at, curve.points, strict=True):
-            parts.append(f'<circle cx="{x:.1f}" cy="{level:.1f}" r="3" fill="{colour}"/>')
-            parts.append(text(x, level - 8, number(value), "middle"))
-            parts.append(text(x, top + height + 16, f"{count:,}".replace(",", " "), "middle"))
-        y = top + height + 56
-    return svg(width, y, parts)
+        parts += panel(curve, left, y + 14, WIDTH - left - 40, height)
+        y += height + 70
+    return svg(WIDTH, y, parts)
+
+
+def panel(curve, left, top, width, height):
+    colour = BAD if curve.grows else OURS
+    logs = [math.log10(max(1, x)) for x, _ in curve.points]
+    span = (logs[-1] - logs[0]) or 1
+    share, ticks = scale([value for _, value in curve.points], curve.bound)
+    at_y = lambda value: top + height * (1 - share(value))  # noqa: E731
+    yield line(left, top + height, left + width, top + height, PALE)
+    yield line(left, top, left, top + height, PALE)
+    for value in ticks:
+        yield text(left - 8, at_y(value) + 4, number(value), "end")
+    yield line(left, at_y(curve.bound), left + width, at_y(curve.bound), INK, dashed=True)
+    yield text(left + width, at_y(curve.bound) - 6, curve.bound_words, "end")
+    at = [(left + (log - logs[0]) / span * width, at_y(value)) for log, (_, value) in zip(logs, curve.points, strict=True)]
+    yield polyline(at, colour)
+    for (x, level), (count, value) in zip(at, curve.points, strict=True):
+        yield f'<circle cx="{x:.1f}" cy="{level:.1f}" r="3" fill="{colour}"/>'
+        # Clear of the axis, and of what is said of the bound.
+        yield text(x + 6, level - 8, number(value)) if x == left else text(x, level + 18, number(value), "middle")
+        yield text(x, top + height + 16, f"{count:,}".replace(",", " "), "middle")
+
+
+def scale(values, bound):
+    """Which share of the height a value has, and values for the axis: from nothing, or logarithmic if they differ much."""
+    most, least = max(*values, bound), min(values)
+    if most < 20 * least:
+        most *= 1.15
+        return (lambda value: value / most), round_steps(most)[:-1]
+    most *= 2.5
+    bottom = 10 ** math.floor(math.log10(least / 2))
+    orders = range(round(math.log10(bottom)), math.ceil(math.log10(most)))
+    return (lambda value: math.log(value / bottom) / math.log(most / bottom)), [10**order for order in orders]

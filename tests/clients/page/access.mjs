@@ -1,7 +1,8 @@
 // The page without a mouse, and to assistive technology.
-import { check, assert, until, person } from '../lib/checks.mjs';
+import { check, assert, until, person, BASE_URL } from '../lib/checks.mjs';
 import { createConversation, sendMessage } from '../lib/rest.mjs';
 import { Window, PHONE } from '../lib/browser.mjs';
+import { violations } from '../lib/axe.mjs';
 
 const CONTROLS = new Set(['button', 'link', 'textbox', 'searchbox', 'checkbox', 'combobox']);
 
@@ -72,6 +73,36 @@ export default function access(browser) {
     }
   });
 
+  check('axe finds no violation, in every view, light and dark', async () => {
+    const [one, two] = [person('alice'), person('bob')];
+    await sendMessage(await createConversation(one, two), two, 'hello https://example.com/');
+    const views = [{}, { me: one }, { me: one, peer: two }].flatMap((view) => [view, { ...view, ...PHONE }, { ...view, colorScheme: 'dark' }]);
+    for (const options of views) {
+      const window = await Window.open(browser, options);
+      if (options.peer) await window.message('hello').waitFor();
+      else if (options.me) await window.conversation(two).waitFor();
+      assert.deepEqual(await violations(window.page), [], JSON.stringify(options));
+      await window.close();
+    }
+    for (const options of [{}, PHONE, { colorScheme: 'dark' }]) {
+      const window = await Window.open(browser, options);
+      await window.page.goto(`${BASE_URL}/docs`);
+      await window.page.getByRole('heading', { name: 'WebSocket' }).waitFor();
+      for (const summary of await window.page.locator('summary').all()) await summary.click();
+      assert.deepEqual(await violations(window.page), [], `/docs ${JSON.stringify(options)}`);
+      await window.close();
+    }
+  });
+
+  check('every view has one heading of the first level, a phone\'s too', async () => {
+    const [one, two] = [person('alice'), person('bob')];
+    for (const options of [{}, { me: one }, { me: one, peer: two }].flatMap((view) => [view, { ...view, ...PHONE }])) {
+      const window = await Window.open(browser, options);
+      await until('the heading', async () => await window.page.getByRole('heading', { level: 1 }).count() === 1);
+      await window.close();
+    }
+  });
+
   check('the landmarks, the log and each message read well', async () => {
     const [one, two] = [person('alice'), person('bob')], id = await createConversation(one, two);
     await sendMessage(id, two, 'How are you?');
@@ -79,7 +110,7 @@ export default function access(browser) {
     const window = await Window.open(browser, { me: one, peer: two });
     await window.message('Well, thanks').waitFor();
     const tree = await window.page.locator('body').ariaSnapshot();
-    for (const line of ['navigation "Conversations"', 'main', `heading "${two}" [level=2]`, `log "Messages with ${two}"`, `textbox "Message to ${two}"`,
+    for (const line of ['navigation "Conversations"', 'main', 'region "Chat"', `heading "${two}" [level=2]`, `log "Messages with ${two}"`, `textbox "Message to ${two}"`,
       'button "Send message"', 'heading "Chatferry" [level=1]']) assert.ok(tree.includes(line), `${line} is missing in\n${tree}`);
     assert.match(tree, new RegExp(`listitem:[^]*${two}: How are you\\?`));
     assert.match(tree, /listitem:[^]*You: Well, thanks/);
@@ -119,7 +150,7 @@ export default function access(browser) {
     assert.equal(await page.getByRole('navigation').isVisible(), false);
     await page.getByRole('button', { name: 'Back to conversations' }).tap();
     await window.conversation(two).waitFor();
-    assert.equal(await page.getByRole('main').isVisible(), false);
+    assert.equal(await page.getByRole('region', { name: 'Chat' }).isVisible(), false);
     assert.equal(await page.evaluate(() => document.activeElement.tagName), 'A');
     assert.equal(new URL(page.url()).searchParams.get('with'), null);
     await window.close();

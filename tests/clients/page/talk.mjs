@@ -121,14 +121,48 @@ export default function talk(browser) {
     await alice.close();
   });
 
-  check('a message sent by REST shows up in the list on focus and in the chat after reopening', async () => {
+  check('a message sent by REST shows up in the list and in the open chat on focus, without a reload', async () => {
     const [one, two] = [person('alice'), person('bob')];
-    const alice = await Window.open(browser, { me: one });
+    const alice = await Window.open(browser, { me: one }), look = () => alice.page.evaluate(() => dispatchEvent(new Event('focus')));
     await alice.page.getByText('No conversations yet').waitFor();
-    await sendMessage(await createConversation(two, one), two, 'From a script');
-    await alice.page.evaluate(() => dispatchEvent(new Event('focus')));
+    const id = await createConversation(two, one);
+    await look();
     await alice.conversation(two).click();
+    await alice.connected();
+    await alice.page.getByText(`No messages yet. Say hello to ${two}.`).waitFor();
+    await sendMessage(id, two, 'From a script');
+    await look();
     await alice.message('From a script').waitFor();
+    await alice.say('I can see you');
+    await alice.page.locator('.message:not(.pending)', { hasText: 'I can see you' }).waitFor();
+    await sendMessage(id, two, 'Once more');
+    await look();
+    await alice.message('Once more').waitFor();
+    await until('the list to have it', async () => await alice.conversation(two).getByText('Once more').isVisible());
+    assert.deepEqual(await alice.shown(), ['From a script', 'I can see you', 'Once more']);
+    await alice.close();
+  });
+
+  check('what came by REST before the newest message that the chat shows is put in its place', async () => {
+    const { alice, id, two } = await pair();
+    await alice.say('first');
+    await alice.page.locator('.message:not(.pending)').waitFor();
+    await sendMessage(id, two, 'by REST, meanwhile');
+    await alice.say('last');
+    await alice.page.locator('.message:not(.pending)', { hasText: 'last' }).waitFor();
+    await alice.page.evaluate(() => dispatchEvent(new Event('focus')));
+    await alice.message('by REST, meanwhile').waitFor();
+    assert.deepEqual(await alice.shown(), ['first', 'by REST, meanwhile', 'last']);
+    await alice.close();
+  });
+
+  check('the state of the connection is shown as one\'s own, and not below the name of the other', async () => {
+    const { alice, one, two } = await pair();
+    assert.equal(await alice.state.textContent(), `Connected as ${one}`);
+    const heading = alice.page.locator('.bar', { has: alice.page.getByRole('heading', { name: two }) });
+    assert.equal(await heading.count(), 1);
+    assert.ok(!/connect/i.test(await heading.textContent()), await heading.textContent());
+    assert.ok((await alice.state.boundingBox()).y >= (await alice.text.boundingBox()).y, 'beside the own text box');
     await alice.close();
   });
 
@@ -164,12 +198,70 @@ export default function talk(browser) {
     await alice.close();
   });
 
-  check('web addresses become links that tell nobody where they came from; other schemes do not', async () => {
+  check('addresses become links without a referrer; other schemes do not', async () => {
     const { alice } = await pair();
     await alice.say('see https://example.com/a?b=c and javascript:alert(1)');
     const links = alice.message('see').getByRole('link');
     await links.first().waitFor();
     assert.deepEqual(await links.evaluateAll((all) => all.map((a) => [a.href, a.rel])), [['https://example.com/a?b=c', 'noopener noreferrer nofollow']]);
+    await alice.close();
+  });
+
+  check('a link ends where its address ends; www. and mail addresses are links too', async () => {
+    const { alice } = await pair();
+    const wiki = 'https://en.wikipedia.org/wiki/Foo_(bar)', expected = [
+      [`(${wiki}).`, [[wiki, wiki]]],
+      [`see ${wiki}, or [https://example.com/x]!`, [[wiki, wiki], ['https://example.com/x', 'https://example.com/x']]],
+      ['“https://example.com/?q=a,b;c.”', [['https://example.com/?q=a,b;c', 'https://example.com/?q=a,b;c']]],
+      ['https://example.com/((a) and https://example.com/a))', [['https://example.com/((a)', 'https://example.com/((a)'], ['https://example.com/a', 'https://example.com/a']]],
+      ['at www.example.com/ferry, or WWW.EXAMPLE.ORG.', [['www.example.com/ferry', 'https://www.example.com/ferry'], ['WWW.EXAMPLE.ORG', 'https://www.example.org/']]],
+      ['write to ann.lee+chat@mail.example.co.kr.', [['ann.lee+chat@mail.example.co.kr', 'mailto:ann.lee+chat@mail.example.co.kr']]],
+      ['https://ann@example.com/@bob (a path, no mail)', [['https://ann@example.com/@bob', 'https://ann@example.com/@bob']]],
+      ['no link: www. awww.example.com https:// http://. a@b @bob foo@ www.example', []],
+    ];
+    for (const [number, [words, links]] of expected.entries()) {
+      await alice.say(`${number}: ${words}`);
+      const message = alice.message(`${number}: `);
+      await message.waitFor();
+      assert.deepEqual(await message.getByRole('link').evaluateAll((all) => all.map((a) => [a.textContent, a.href])), links, words);
+      assert.equal(await message.locator('.text').textContent(), `${number}: ${words}`);
+    }
+    await alice.close();
+  });
+
+  check('a long text of brackets, dots and letters is no work for the browser', async () => {
+    const { alice } = await pair();
+    const took = await alice.page.evaluate(() => {
+      const node = document.createElement('p'), began = performance.now();
+      for (const text of [`https://a/${')'.repeat(1_000_000)}`, `https://a/${'('.repeat(1_000_000)}`, 'a.'.repeat(500_000), `${'a'.repeat(1_000_000)}@`, 'www.'.repeat(250_000), `a@${'a.'.repeat(500_000)}`]) {
+        fillText(node, text);
+        if (node.textContent !== text) throw new Error(`${text.slice(0, 20)}… has changed`);
+      }
+      return performance.now() - began;
+    });
+    console.log(`      six of 1 MB: ${took.toFixed(0)} ms`);
+    await alice.close();
+  });
+
+  check('what leads to the newest message covers no message', async () => {
+    const { alice, id, one, two } = await pair();
+    await seed(id, one, 40);
+    await until('all to be there', async () => (await alice.shown()).length === 40);
+    await alice.page.locator('#log').evaluate((log) => { log.scrollTop = 0; });
+    await sendLive(id, two, 'news below');
+    const pill = alice.page.getByRole('button', { name: '1 new' });
+    await pill.waitFor();
+    // Wherever it stands: the log, in which all messages are, ends above it.
+    for (const place of [0, 0.3, 0.7]) {
+      await alice.page.locator('#log').evaluate((log, share) => { log.scrollTop = share * (log.scrollHeight - log.clientHeight); }, place);
+      const [log, button] = [await alice.page.locator('#log').boundingBox(), await pill.boundingBox()];
+      assert.ok(log.y + log.height <= button.y + .5, JSON.stringify([log, button]));
+    }
+    await pill.click();
+    await pill.waitFor({ state: 'hidden' });
+    await alice.message('news below').waitFor();
+    const [last, log] = [await alice.message('news below').boundingBox(), await alice.page.locator('#log').boundingBox()];
+    assert.ok(last.y + last.height <= log.y + log.height + .5, 'the newest message is whole');
     await alice.close();
   });
 

@@ -33,7 +33,7 @@ pub struct App {
     pub store: Arc<dyn Store>,
     pub layer: Arc<dyn ChannelLayer>,
     pub metrics: Arc<Metrics>,
-    /// What was refused and ended, for the security log.
+    /// The security log.
     pub audit: Arc<Audit>,
     pub drain: Drain,
     /// The tasks that the process cannot do without.

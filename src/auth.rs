@@ -329,8 +329,8 @@ impl Auth {
         }
     }
 
-    /// Whether Django has the session of a cookie; for who answers as its middleware does. True also
-    /// if that cannot be found out: a store that is away must not cost anybody a session.
+    /// Returns false if Django has no session of this cookie. True also if that cannot be found out: a
+    /// store that is away must not cost anybody a session.
     pub async fn has_session(&self, cookie: &str, meter: &Meter) -> bool {
         match &self.method {
             Method::Session(sessions) => {

@@ -90,7 +90,7 @@ pub struct Loaded {
     pub unknown: Vec<UnknownName>,
     /// Names that were set and have no effect.
     pub warnings: Vec<Warning>,
-    /// What does not fit into the files that may be open.
+    /// The number of connections, if it did not fit into the files that may be open.
     pub lowered: Option<files::Lowered>,
 }
 
@@ -200,12 +200,13 @@ impl Config {
     }
 
     /// Whether `/metrics` is on `server.bind`.
+    /// Returns true if `/metrics` is on `server.bind`.
     #[must_use]
     pub fn shows_metrics(&self) -> bool {
         self.metrics.bind.is_none() && self.shows(self.metrics.public)
     }
 
-    /// Whether `/docs` and `/openapi.json` are there.
+    /// Returns true if `/docs` and `/openapi.json` are there.
     #[must_use]
     pub fn shows_docs(&self) -> bool {
         self.shows(self.server.docs)

@@ -114,7 +114,7 @@ pub struct Limits {
     open: Open,
     answers: Pools,
     metrics: Arc<Metrics>,
-    /// Whether `/metrics` is ours, and free as probes are.
+    /// True if `/metrics` is ours, and free as probes are.
     shows_metrics: bool,
 }
 

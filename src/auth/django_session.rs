@@ -84,7 +84,7 @@ impl Sessions {
         &self.settings.cookie
     }
 
-    /// What the value of the cookie leads to; at most `auth.django_session.cache_s` old. The meter
+    /// Finds the session and the user of a cookie; the result is at most `auth.django_session.cache_s` old. The meter
     /// counts a cookie that is looked up and is no session's.
     ///
     /// # Errors

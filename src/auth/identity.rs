@@ -79,7 +79,7 @@ impl Denied {
         }
     }
 
-    /// What the security log says of it; nothing of a fault of ours.
+    /// Returns the entry for the security log; none for a fault of ours.
     #[must_use]
     pub fn refused(&self) -> Option<Refused> {
         let event = match self {

@@ -1,11 +1,11 @@
-//! What works and is not what most would want: logged at start, and reported by `check`. None of it
+//! Settings that work and are not what most would want: logged at start, and reported by `check`. None
 //! is a reason not to start.
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use crate::config::{Config, Identity, Loaded, Secret, Shown};
 
-/// How `django-admin startproject` begins the key that it makes.
+/// The beginning of each key that `django-admin startproject` makes.
 const INSECURE: &str = "django-insecure-";
 
 /// Reports what is odd about the settings, once they are in force.
@@ -25,7 +25,7 @@ pub(super) fn log(loaded: &Loaded) {
     }
 }
 
-/// All that can be known of the settings and the files they name.
+/// Finds all that can be known of the settings and the files they name.
 pub(super) fn of(loaded: &Loaded) -> Vec<String> {
     let mut found = secrets(&loaded.config);
     let lowered = loaded.lowered.filter(|lowered| lowered.was_set);
@@ -35,7 +35,7 @@ pub(super) fn of(loaded: &Loaded) -> Vec<String> {
     found
 }
 
-/// Keys in use that are those of Django's template.
+/// Finds keys in use that are those of Django's template.
 fn secrets(config: &Config) -> Vec<String> {
     let (django, jwt) = (&config.django, &config.auth.jwt);
     let used: Vec<(&str, &Secret)> = match config.auth.identity {
@@ -60,14 +60,14 @@ fn secrets(config: &Config) -> Vec<String> {
         .map(|(key, _)| {
             format!(
                 "warning: {key} begins with `{INSECURE}`: Django made it for development, and it may \
-                 be in a repository. Whoever knows it is any user\n  What to do: give Django another \
+                 be in a repository. Somebody who knows it is any user\n  What to do: give Django another \
                  key, and the same here."
             )
         })
         .collect()
 }
 
-/// What clients do not see because of `auth.identity`.
+/// Names what clients do not see because of `auth.identity`.
 fn hidden(config: &Config) -> Option<String> {
     if config.auth.identity == Identity::None {
         return None;
@@ -92,7 +92,7 @@ fn hidden(config: &Config) -> Option<String> {
     })
 }
 
-/// A database that other users of this machine can read or write.
+/// Warns of a database that other users of this machine can read or write.
 fn open_to_others(file: &Path) -> Option<String> {
     let mode = fs::metadata(file).ok()?.permissions().mode() & 0o777;
     (mode & 0o077 != 0).then(|| {

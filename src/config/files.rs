@@ -1,4 +1,4 @@
-//! How many files and sockets the process may have open, and the number of connections that fits.
+//! The limit of open files and sockets, and the number of connections that fits.
 
 use std::fmt;
 use std::fs;
@@ -6,15 +6,14 @@ use std::path::Path;
 
 use super::{Config, Database, Loaded};
 
-/// What the process has open besides connections and the database: its own files, listeners, those
-/// who read the metrics, Redis, the issuer of tokens, the collector of traces, and a few spare ones.
+/// Files open besides connections and the database: the program's own, listeners, those who read the metrics, Redis, the issuer of tokens, the collector of traces, and a few spare ones.
 const OWN: u64 = 128;
 
 /// Most connections past `server.max_connections`, for one answer each.
 const ONE_ANSWER: u64 = 256;
 
-/// The number of files that the process may have open, by its soft limit; `root` is `/`. None if
-/// nobody limits it, or that cannot be found out.
+/// Reads the soft limit of files that the process may have open; `root` is `/`. None if there is no
+/// limit, or it cannot be found out.
 #[must_use]
 pub fn limit(root: &Path) -> Option<u64> {
     let limits = fs::read_to_string(root.join("proc/self/limits")).ok()?;
@@ -30,7 +29,7 @@ pub struct Lowered {
     pub to: usize,
     /// The soft limit of open files.
     pub limit: u64,
-    /// Whether somebody has set the number that was lowered.
+    /// False if the number that was lowered is the default.
     pub was_set: bool,
 }
 
@@ -75,7 +74,7 @@ impl Loaded {
     }
 }
 
-/// The connections of clients that fit into so many open files. One that is passed on to Django has
+/// Computes the connections of clients that fit into so many open files. One that is passed on to Django has
 /// another beside it.
 fn connections(config: &Config, limit: u64) -> u64 {
     let pool = u64::try_from(config.store.pool_size).unwrap_or(u64::MAX);

@@ -59,15 +59,15 @@ settings! {
         /// Connections from `trusted_proxies`, and those of a Unix socket, begin with a header of
         /// the PROXY protocol, version 1 or 2. One without it is closed.
         proxy_protocol: bool = false,
-        /// Whether `/docs` and `/openapi.json` are served: `yes`, `no`, or `auto` for only while
-        /// `auth.identity` is `none`. `chatferry openapi` prints the document at any time.
+        /// Serve `/docs` and `/openapi.json`: `yes`, `no`, or `auto` for only while `auth.identity` is
+        /// `none`. `chatferry openapi` prints the document at any time.
         docs: Shown = "auto",
     }
     with { tls: Tls }
 }
 
 choice! {
-    /// Whether clients are shown something of the server that is not of the chat.
+    /// The clients that are shown something of the server that is not of the chat.
     pub enum Shown {
         /// Only while `auth.identity` is `none`.
         Auto = "auto",

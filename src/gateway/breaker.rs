@@ -20,7 +20,7 @@ const SOON: Duration = Duration::from_secs(1);
 pub struct Breaker {
     /// Failures one after the other that open it; 0 never does.
     after: u32,
-    /// How long it stays open before the next attempt.
+    /// Time that it stays open before the next attempt.
     pause: Duration,
     state: Mutex<State>,
 }

@@ -129,7 +129,7 @@ pub struct Limits {
     /// Requests one after the other that find it hanging, after which it is not asked; 0 for any
     /// number.
     pub hangs: u32,
-    /// How long it is not asked then.
+    /// Time that it is not asked then.
     pub pause: Duration,
     pub connect: Duration,
     /// From the last byte of the request's body to the head of the answer.

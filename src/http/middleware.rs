@@ -45,7 +45,7 @@ use crate::{
     ws,
 };
 
-/// Answers one request; a WebSocket handshake too. What was refused goes to the security log.
+/// Answers one request; a WebSocket handshake too. Refusals go to the security log.
 pub async fn handle(app: Arc<App>, request: hyper::Request<Incoming>) -> Response {
     let peer = request.extensions().get::<Peer>();
     let client = peer.and_then(|peer| peer.client(request.headers(), &app.config.server));

@@ -54,7 +54,7 @@ pub struct Reply {
     pub retry_after_s: Option<u64>,
     /// The `WWW-Authenticate` header.
     pub challenge: Option<HeaderValue>,
-    /// What the security log says of it.
+    /// The entry for the security log.
     pub refused: Option<Refused>,
 }
 
@@ -126,7 +126,7 @@ impl Reply {
         }
     }
 
-    /// What the policy keeps from a caller; `reason` is a word for the security log.
+    /// Marks what the policy keeps from a caller; `reason` is a word for the security log.
     #[must_use]
     pub fn withheld(self, reason: &'static str) -> Self {
         Reply {
@@ -328,7 +328,7 @@ pub fn throttled(throttled: Throttled, language: Language) -> Response {
     response
 }
 
-/// What the security log says of a limit that was reached.
+/// Makes the entry for the security log about a limit that was reached.
 #[must_use]
 pub fn limited(throttled: Throttled) -> Refused {
     Refused::new(SecurityEvent::Limit, throttled.limit())

@@ -71,7 +71,7 @@ words! {
         Others = "others",
     }
 
-    /// What became of the times of messages when the clock was behind them.
+    /// The times of messages after the clock was behind them.
     pub enum ClockStep {
         /// They stay just after the last one.
         Held = "held",
@@ -79,7 +79,7 @@ words! {
         Followed = "followed",
     }
 
-    /// What the security log tells of.
+    /// The events of the security log.
     pub enum SecurityEvent {
         /// A caller who must be known and is not.
         Identity = "identity",

@@ -170,7 +170,7 @@ impl Committer {
         &self.vital
     }
 
-    /// The kind of the failure, if the last commit has failed, and lately.
+    /// Returns the kind of the failure, if the last commit has failed, and lately.
     #[must_use]
     pub fn failure(&self) -> Option<&'static str> {
         self.health.failure()

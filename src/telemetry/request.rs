@@ -59,7 +59,7 @@ impl fmt::Display for RequestId {
     }
 }
 
-/// Who asked for what, as far as lines tell it.
+/// The client of a request and its target, for access lines and the security log.
 #[derive(Clone, Debug, Default)]
 pub struct Trail {
     /// `None` for a proxy that speaks for nobody, and over a Unix socket.
@@ -73,7 +73,7 @@ impl Trail {
         Trail { client, uri }
     }
 
-    /// The path without what may be secret in it: it ends where a query begins, however that is
+    /// Returns the path without what may be secret in it: it ends where a query begins, however that is
     /// written, and a segment that looks like a token is not shown.
     #[must_use]
     pub fn path(&self) -> Cow<'_, str> {

@@ -33,10 +33,10 @@ const EACH: u32 = 5;
 /// Lines in a window about one kind of event, besides those that count.
 const LINES: u32 = 100;
 
-/// Addresses and reasons that are told apart in a window, for each kind of event.
+/// Addresses and reasons that are counted apart in a window, for each kind of event.
 const APART: usize = 100;
 
-/// What has happened, and to whom.
+/// An event, and the client that it is about.
 #[derive(Clone, Copy, Debug)]
 pub struct Finding<'a> {
     pub event: SecurityEvent,
@@ -48,7 +48,7 @@ pub struct Finding<'a> {
     pub place: Place<'a>,
 }
 
-/// What a finding is about.
+/// The place that a finding is about.
 #[derive(Clone, Copy, Debug)]
 pub enum Place<'a> {
     Nothing,
@@ -56,7 +56,7 @@ pub enum Place<'a> {
     Conversation(Uuid),
 }
 
-/// Why a request was refused: the answer has it among its extensions on its way out.
+/// The reason why a request was refused: the answer has it among its extensions on its way out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
     pub event: SecurityEvent,
@@ -83,7 +83,7 @@ pub struct Audit {
     hasher: RandomState,
 }
 
-/// What has been seen since it began.
+/// The events since it began.
 #[derive(Default)]
 struct Window {
     began: Option<Instant>,
@@ -239,7 +239,7 @@ fn write(finding: &Finding<'_>, repeats: Option<u64>) {
     );
 }
 
-/// How a line begins.
+/// Returns the words that a line begins with.
 fn title(event: SecurityEvent) -> &'static str {
     match event {
         SecurityEvent::Identity => "identity refused",
@@ -252,7 +252,7 @@ fn title(event: SecurityEvent) -> &'static str {
     }
 }
 
-/// The address, or the /64 network of IPv6 that one customer has.
+/// Returns the address, or the /64 network of IPv6 that one customer has.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {

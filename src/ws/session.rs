@@ -73,7 +73,7 @@ impl From<Ended> for Reason {
 }
 
 impl Reason {
-    /// What the security log says of it.
+    /// Returns the word of the security log for it.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {

@@ -89,7 +89,7 @@ impl From<ChatError> for Refusal {
 }
 
 impl Refusal {
-    /// What the security log says of it.
+    /// Returns the entry for the security log.
     fn refused(&self) -> Option<Refused> {
         match self {
             Refusal::Hidden => Some(Refused::new(SecurityEvent::Policy, "see")),

@@ -1,4 +1,4 @@
-//! What operators learn of attacks, and what attackers find closed that is small: logs, files,
+//! The log that operators have of attacks, and small things that attackers find closed: files,
 //! descriptors, secrets.
 
 mod closed;

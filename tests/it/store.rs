@@ -215,8 +215,8 @@ async fn while_the_store_is_broken_it_is_told_and_when_it_is_healed_all_goes_on(
             "ALTER TABLE lost RENAME TO messages; ALTER TABLE lost_too RENAME TO conversations",
         )
         .unwrap();
-        assert_eq!(server.get("/readyz").await.status, 200);
         assert_eq!(server.post(&send, body.clone()).await.status, 201);
+        assert_eq!(server.get("/readyz").await.status, 200);
         socket.works().await;
     }
 }

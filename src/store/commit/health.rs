@@ -1,4 +1,4 @@
-//! Whether what was written lately could be committed, for those who ask whether the server is ready.
+//! The outcome of the last commit, for those who ask if the server is ready.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::store::StoreError;
 
-/// How long a failure is remembered. A server that is not ready gets no requests, so that no write
+/// Time that a failure is remembered. A server that is not ready gets no requests, so that no write
 /// would ever show that the database has recovered.
 const MEMORY: Duration = Duration::from_secs(10);
 
@@ -29,7 +29,7 @@ impl Health {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = failure;
     }
 
-    /// The kind of the failure, if the last commit has failed within the last ten seconds.
+    /// Returns the kind of the failure, if the last commit has failed within the last ten seconds.
     pub fn failure(&self) -> Option<&'static str> {
         let failure = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (at, kind) = failure?;

@@ -1,5 +1,5 @@
-//! Whether other processes serve the same file. With an in-memory layer their sockets would not hear
-//! each other; with one of Redis any number may serve it.
+//! A lock against other processes that serve the same file. With an in-memory layer their sockets would
+//! not hear each other; with one of Redis any number may serve it.
 //!
 //! The lock is on a file of its own: closing any handle of the database's would take SQLite's locks
 //! away. It ends with the process, however that ends.
@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What came of the attempt to lock the file.
+/// The outcome of an attempt to lock the file.
 #[derive(Debug)]
 pub enum Sole {
     /// No process serves it that does not hear this one. Held for as long as this lives.

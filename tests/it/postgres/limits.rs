@@ -46,9 +46,14 @@ async fn a_full_disk_is_told_and_survived() {
     };
     assert_unavailable(&full);
     assert_eq!(server.contents(&id).await.len() as u64, stored);
-    assert_eq!(server.get("/readyz").await.status, 200, "it can be read");
+    assert_eq!(
+        server.get("/readyz").await.status,
+        503,
+        "it can only be read"
+    );
     database.cluster.limit_files("unlimited");
     goes_on(&server, &id, "room").await;
+    assert_eq!(server.get("/readyz").await.status, 200);
     assert_eq!(server.contents(&id).await.len() as u64, stored + 1);
 }
 

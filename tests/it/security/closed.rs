@@ -1,4 +1,4 @@
-//! What is not shown, and not asked too often.
+//! Pages that are not shown, and servers that are not asked too often.
 
 use std::sync::Arc;
 

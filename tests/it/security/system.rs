@@ -91,7 +91,7 @@ async fn a_second_process_that_would_not_hear_the_first_is_refused() {
             .contains("another Chatferry serves chat.sqlite3"),
         "{second:?}"
     );
-    // A new version beside the old one is wanted, and told.
+    // A new version beside the old one is wanted, and reported.
     let mut beside = Process::start(&directory, &["server.reuse_port=true"]).await;
     beside
         .logs("sockets there and sockets here do not hear each other")
@@ -168,7 +168,7 @@ async fn a_server_that_could_not_write_lately_is_not_ready() {
     let path = format!("/api/chat/conversations/{id}/messages/send/");
     let body = json!({"sender_id": "alice", "content": "x".repeat(100_000)});
     let send = request("POST", &path, &[], Some(&body));
-    // What is in the write-ahead log already may leave room for the first ones.
+    // There may be room for the first ones in the write-ahead log.
     until("a write that fails", async || {
         server.connect().await.ask(&send).await.status == 503
     })

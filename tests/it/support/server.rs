@@ -28,7 +28,7 @@ pub fn config(directory: &Directory, flags: &[(&str, &str)]) -> Config {
         ("server.drain_s", "1"),
         // A client that waits for another one does not answer pings.
         ("ws.ping_interval_s", "600"),
-        // Whoever is asked for, tests read the metrics.
+        // Tests read the metrics, with an identity too.
         ("metrics.public", "yes"),
         ("store.url", &url),
     ];

@@ -199,7 +199,6 @@ impl Config {
         .collect()
     }
 
-    /// Whether `/metrics` is on `server.bind`.
     /// Returns true if `/metrics` is on `server.bind`.
     #[must_use]
     pub fn shows_metrics(&self) -> bool {

@@ -402,7 +402,10 @@ impl State {
         let State { members, shown, .. } = self;
         if let Some(key) = *key {
             match shown.by(key) {
-                Some(_) if resent.is_some() => return delivery,
+                Some(_) if resent.is_some() => {
+                    shown.came(key);
+                    return delivery;
+                }
                 // It was late: the store has shown it.
                 Some(By::Store | By::Sweep) => {
                     shown.note(key, By::Event, keep);

@@ -126,6 +126,15 @@ impl Shown {
         }
     }
 
+    /// The event of what the store has shown has come. It is passed over, as one more would be.
+    pub fn came(&mut self, key: Key) {
+        if let Some(by) = self.by.get_mut(&key)
+            && *by == By::Sweep
+        {
+            *by = By::Store;
+        }
+    }
+
     /// Notes what is stored with a time ahead of the clock; returns for how long that is known. Of
     /// more than is remembered nothing is known.
     pub fn meets(&mut self, key: Key, dated: Timestamp) -> Duration {

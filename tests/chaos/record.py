@@ -29,7 +29,7 @@ class Sent:
     #: When the first client saw it: shown by a socket, in a history or list, or in an answer of REST.
     shown_at: float | None = None
     shown_by: str = ""
-    #: When first on a connection to each server.
+    #: When first live on a connection to each server. A history is read from the tables.
     shown_on: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -261,18 +261,20 @@ def shown_of(at, messages):
 
 
 def note_first_shown(record):
-    def note(key, at, by, server=""):
+    def note(key, at, by, server=None):
         if sent := record.sent.get(key):
             if sent.shown_at is None or at < sent.shown_at:
                 sent.shown_at, sent.shown_by = at, by
-            sent.shown_on[server] = min(at, sent.shown_on.get(server, at))
+            if server:
+                sent.shown_on[server] = min(at, sent.shown_on.get(server, at))
 
     for connection in record.connections:
-        for shown in (*(connection.history or ()), *connection.live):
+        for shown in connection.history or ():
+            note(shown.key, shown.at, connection.client)
+        for shown in connection.live:
             note(shown.key, shown.at, connection.client, connection.server)
     for listing in record.listings:
         for shown in listing.messages:
-            note(shown.key, shown.at, listing.client, listing.server)
+            note(shown.key, shown.at, listing.client)
     for _, key, client, at in record.acknowledged:
-        # By the process it was sent to.
-        note(key, at, client, record.sent[key].server)
+        note(key, at, client)

@@ -206,6 +206,19 @@ class Checker(unittest.TestCase):
         self.story.show("s1", number=1)
         self.finds()
 
+    def test_a_history_that_others_read_does_not_tell_their_sockets(self):
+        self.story.say(1, "s0")
+        self.story.note("s0", "close", n=1, code=1012, reason="")
+        self.story.note("s0", "connect", n=2, server="chatferry-1")
+        self.story.note("s0", "history", n=2, messages=in_history(1))
+        self.story.ends.append({"t": self.story.time, "server": "chatferry-0"})
+        self.story.send(2, n=2)
+        self.story.store(2)
+        self.story.show("s0", number=2, n=2)
+        self.story.show("s1", number=2)
+        self.story.show("s1", number=1)
+        self.finds()
+
     def test_but_it_is_owed(self):
         self.end_a_process_that_only_the_tables_heard("s0")
         self.finds(missed=1)

@@ -452,9 +452,11 @@ async fn an_address_that_moves_to_the_new_master_is_followed_although_nothing_is
         restarted.join("g", "a").await;
         tokio::join!(one.gap(), other.gap());
         for (n, sender) in [&one, &other, &restarted].into_iter().enumerate() {
-            sender.layer.group_send("g", counted(n)).await.unwrap();
-            for layer in [&one, &other, &restarted] {
-                assert_eq!(layer.next().await.1, number(n), "{backend}");
+            let sent = sender.layer.group_send("g", counted(n));
+            let (sent, a, b, c) = tokio::join!(sent, one.next(), other.next(), restarted.next());
+            sent.unwrap();
+            for heard in [a, b, c] {
+                assert_eq!(heard.1, number(n), "{backend}");
             }
         }
     }

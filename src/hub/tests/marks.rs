@@ -1,0 +1,128 @@
+//! Read marks: shown once, late rather than never, and in order.
+
+use super::*;
+
+#[tokio::test]
+async fn a_read_mark_that_is_sent_again_is_shown_once() {
+    let world = World::new().await;
+    let here = world.conversation().await;
+    let (_socket, queue) = world.join(here).await;
+    let room = world.hub.room(here).unwrap();
+    let read = |id: &str| Event::MessageRead {
+        message_id: id.into(),
+        user_id: "bob".into(),
+    };
+    let now = Timestamp::now();
+    for (id, resent) in [
+        ("one", None),
+        ("one", Some(now)),
+        ("two", Some(now)),
+        ("two", Some(now)),
+    ] {
+        world.hub.deliver(&room, &read(id), resent);
+    }
+    assert_eq!(told(&queue, &["one", "two"]), ["one", "two"]);
+}
+
+#[tokio::test]
+async fn a_read_mark_that_was_missed_is_found_once_and_no_older_one() {
+    let world = World::new().await;
+    let here = world.conversation().await;
+    let message = world.store(here, "hello").await;
+    let mark = async |user: &str| {
+        let marked = world.store.mark_read(message.id, user.to_owned()).await;
+        marked.unwrap().unwrap()
+    };
+    mark("early bird").await;
+    // Longer before the socket came than clocks may differ.
+    world.spoil(
+        "UPDATE delivery_receipts SET timestamp = strftime('%Y-%m-%d %H:%M:%f', 'now', '-5 seconds')",
+    );
+    let (socket, queue) = world.join(here).await;
+    socket.is_shown(&world.history(here).await);
+    let room = world.hub.room(here).unwrap();
+    let hear = |user: &str| {
+        let event = Event::MessageRead {
+            message_id: message.id.to_string().into(),
+            user_id: user.into(),
+        };
+        world.hub.deliver(&room, &event, None);
+    };
+    mark("heard").await;
+    hear("heard");
+    mark("missed one").await;
+    mark("missed two").await;
+    let quiet = mark("quiet").await;
+    world.hub.unannounced().note(quiet.id);
+    world.repairs();
+    for _ in 0..2 {
+        world.hub.gap(Timestamp::now());
+        world.repaired().await;
+    }
+    // It was only late.
+    hear("missed one");
+    hear("live");
+    let users = [
+        "early bird",
+        "heard",
+        "missed one",
+        "missed two",
+        "quiet",
+        "live",
+    ];
+    let want = ["heard", "missed one", "missed two", "live"];
+    assert_eq!(told(&queue, &users), want);
+    hear("missed one");
+    assert_eq!(told(&queue, &users), ["missed one"], "it was marked again");
+}
+
+#[tokio::test]
+async fn a_mark_from_before_the_layer_took_us_as_a_member_does_not_follow_a_newer_one() {
+    let world = World::new().await;
+    let here = world.conversation().await;
+    let message = world.store(here, "hello").await;
+    let room = Arc::new(Room::new(here.to_string()));
+    world.hub.rooms().insert(here, Arc::clone(&room));
+    let (hub, queue) = (Arc::clone(&world.hub), queue());
+    // The layer takes its time.
+    let asked = room.joined.lock().await;
+    let joining = {
+        let queue = Arc::clone(&queue);
+        tokio::spawn(async move { hub.join(here, here.to_string(), queue).await })
+    };
+    while room.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let before = Timestamp::now();
+    // Its event was sent before we were a member.
+    let early = world.store.mark_read(message.id, "early".into()).await;
+    early.unwrap();
+    drop(asked);
+    let _socket = joining.await.unwrap().unwrap();
+    world.mark(message.id, "newer").await;
+    world.hear_mark(&room, message.id, "newer", None);
+    world.repairs();
+    world.hub.gap(before);
+    world.repaired().await;
+    assert_eq!(told(&queue, &["early", "newer"]), ["newer"]);
+}
+
+#[tokio::test]
+async fn marks_that_wait_keep_their_order_though_the_store_finds_only_the_newer_one() {
+    let world = World::new().await;
+    let here = world.conversation().await;
+    let (_socket, queue) = world.join(here).await;
+    let message = world.store(here, "hello").await;
+    let room = world.hub.room(here).unwrap();
+    let before = Timestamp::now();
+    world.hub.await_gap();
+    // A message that is too old to be looked up.
+    world.hear_mark(&room, Uuid::new_v4(), "first", None);
+    world.mark(message.id, "second").await;
+    world.hear_mark(&room, message.id, "second", None);
+    world.repairs();
+    world.hub.gap(before);
+    world.repaired().await;
+    let users = ["first", "second"];
+    assert_eq!(told(&queue, &users), users);
+}

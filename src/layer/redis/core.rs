@@ -50,7 +50,9 @@ use crate::{
     chat::Event,
     clock::since_1970,
     django::datetime::Timestamp,
-    layer::{CONTROL, ChannelLayer, Departure, GOODBYE, LayerError, Received, Sent, control::Control},
+    layer::{
+        CONTROL, ChannelLayer, Departure, GOODBYE, LayerError, Received, Sent, control::Control,
+    },
     metrics::Metrics,
     vital::Vital,
 };

@@ -196,7 +196,7 @@ impl Hub {
     }
 
     /// Counts for what no event has come in five minutes.
-    fn count_unheard(&self, id: Uuid, room: &Room) {
+    pub(super) fn count_unheard(&self, id: Uuid, room: &Room) {
         let unheard = room.unheard(self.keeps());
         if unheard.sum() > 0 {
             tracing::warn!(

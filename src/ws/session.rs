@@ -26,6 +26,10 @@ pub enum Action {
     Wait,
     /// Write this frame.
     Write(Bytes),
+    /// Write this frame: what the peer sent is refused.
+    Refuse(Bytes),
+    /// Nothing: what the peer sent asks for nothing that is known.
+    Ignore,
     /// Do this, and tell the outcome by [`Session::done`]. One client's requests are done in their
     /// order, as one consumer of Channels does them.
     Perform(Request),
@@ -59,6 +63,8 @@ pub enum Reason {
     Expired,
     /// The policy no longer admits its user, or an order has disconnected it.
     Refused,
+    /// The client sends more frames than its budget allows.
+    Flooding,
 }
 
 impl From<Ended> for Reason {
@@ -76,13 +82,27 @@ impl Reason {
     pub const fn code(self) -> u16 {
         match self {
             Reason::Age => 1000,
-            Reason::Refused => 1008,
+            Reason::Refused | Reason::Flooding => 1008,
             Reason::TooBig => 1009,
             Reason::Broken => 1011,
             Reason::Restart => 1012,
             Reason::Slow => 1013,
             Reason::Expired => 4401,
         }
+    }
+
+    /// The close frame.
+    #[must_use]
+    pub fn frame(self) -> Bytes {
+        let text = if self == Reason::Flooding {
+            "too many frames"
+        } else {
+            ""
+        };
+        frame(OpCode::Close, |payload| {
+            payload.extend(self.code().to_be_bytes());
+            payload.extend(text.bytes());
+        })
     }
 }
 
@@ -125,7 +145,7 @@ impl Session {
             return Ok(Action::Renew(token));
         }
         let Some(request) = protocol::request(frame)? else {
-            return Ok(Action::Wait);
+            return Ok(Action::Ignore);
         };
         let may = self.caller == Caller::Anybody
             || request.speaker().is_some_and(|id| self.caller.is(&id));
@@ -149,12 +169,8 @@ impl Session {
             };
         }
         match incoming {
-            Incoming::Text(text) => self.asked(&text).unwrap_or_else(|rejection| {
-                Action::Write(protocol::error_frame(&rejection.to_string()))
-            }),
-            Incoming::Binary => {
-                Action::Write(protocol::error_frame(&Rejection::Binary.to_string()))
-            }
+            Incoming::Text(text) => self.asked(&text).unwrap_or_else(refuse),
+            Incoming::Binary => refuse(Rejection::Binary),
             Incoming::Ping(payload) => {
                 Action::Write(frame(OpCode::Pong, |out| out.extend_from_slice(&payload)))
             }
@@ -172,8 +188,7 @@ impl Session {
         match violation {
             // What is left of the message is not understood any more, only thrown away.
             Violation::TooBig if !std::mem::replace(&mut self.closing, true) => {
-                let code = Reason::TooBig.code();
-                let frame = close_frame(code);
+                let (code, frame) = (Reason::TooBig.code(), Reason::TooBig.frame());
                 Action::CloseNow { code, frame }
             }
             Violation::TooBig | Violation::Protocol(_) => Action::Drop,
@@ -220,7 +235,7 @@ impl Session {
         self.hears = reason == Reason::Restart;
         Action::Close {
             code: reason.code(),
-            frame: close_frame(reason.code()),
+            frame: reason.frame(),
         }
     }
 
@@ -229,6 +244,10 @@ impl Session {
     pub fn is_open(&self) -> bool {
         !self.closing
     }
+}
+
+fn refuse(why: Rejection) -> Action {
+    Action::Refuse(protocol::error_frame(&why.to_string()))
 }
 
 #[cfg(test)]
@@ -242,7 +261,7 @@ mod tests {
     #[test]
     fn bad_json_is_answered_and_the_socket_stays() {
         let mut session = Session::default();
-        let Action::Write(frame) = session.incoming(text("{")) else {
+        let Action::Refuse(frame) = session.incoming(text("{")) else {
             panic!("an answer")
         };
         assert_eq!(&frame[2..], br#"{"error": "Invalid JSON format"}"#);
@@ -256,7 +275,7 @@ mod tests {
     #[test]
     fn a_binary_message_is_answered_and_the_socket_stays() {
         let mut session = Session::default();
-        let Action::Write(frame) = session.incoming(Incoming::Binary) else {
+        let Action::Refuse(frame) = session.incoming(Incoming::Binary) else {
             panic!("an answer")
         };
         assert!(frame[2..].starts_with(br#"{"error": "#));
@@ -289,14 +308,14 @@ mod tests {
             "true",
         ] {
             for frame in as_user(id) {
-                let Action::Write(answer) = session.incoming(text(&frame)) else {
+                let Action::Refuse(answer) = session.incoming(text(&frame)) else {
                     panic!("an answer to {frame}")
                 };
                 assert!(answer.ends_with(b"as yourself only\"}"), "{frame}");
             }
         }
         let nobody = session.incoming(text(r#"{"type":"typing"}"#));
-        assert!(matches!(nobody, Action::Write(_)));
+        assert!(matches!(nobody, Action::Refuse(_)));
         session.close(Reason::Restart);
         let [_, _, typing] = as_user("\"bob\"");
         assert_eq!(session.incoming(text(&typing)), Action::Wait);
@@ -306,7 +325,7 @@ mod tests {
     fn a_fresh_token_is_looked_at_only_of_a_peer_that_is_known_by_one() {
         let auth = r#"{"type":"auth","token":"a.b.c"}"#;
         let action = Session::default().incoming(text(auth));
-        assert_eq!(action, Action::Wait, "as every type nobody knows");
+        assert_eq!(action, Action::Ignore, "as every type nobody knows");
         let mut session = Session::new(Caller::Only("alice".into()), true);
         let action = session.incoming(text(auth));
         assert_eq!(action, Action::Renew("a.b.c".to_owned().into()));

@@ -131,6 +131,12 @@ impl Config {
                 "server.tls: a certificate needs its key, and a key its certificate: set both",
             ));
         }
+        if config.layer.backend != Backend::Memory && !config.layer.carries(&config.ws) {
+            return Err(ConfigError::Conflict(
+                "layer.max_event_bytes: an event takes ws.max_message_bytes and 128 KiB more at \
+                 least",
+            ));
+        }
         let effective = Self::options()
             .filter_map(|option| values.in_force(option.key))
             .collect();

@@ -5,11 +5,14 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use redis::{Cmd, Value, aio::MultiplexedConnection, cmd};
+use redis::{Cmd, Value, cmd};
 use tokio::sync::Mutex;
 
 use super::identity::Denied;
-use crate::layer::{LayerError, redis::address::Address};
+use crate::layer::{
+    LayerError,
+    redis::{address::Address, connection::Connection},
+};
 
 /// The longest wait for an answer.
 const ANSWER: Duration = Duration::from_secs(3);
@@ -20,7 +23,7 @@ pub struct Revoked {
     /// Stands before the `jti` in the name of a key.
     prefix: String,
     /// Held while a connection is opened, so that there is one.
-    connection: Mutex<Option<MultiplexedConnection>>,
+    connection: Mutex<Option<Connection>>,
 }
 
 impl Revoked {
@@ -62,7 +65,7 @@ impl Revoked {
         answer.map_err(|error| LayerError::Unavailable(format!("{}: {error}", self.address)))
     }
 
-    async fn connection(&self) -> Result<MultiplexedConnection, LayerError> {
+    async fn connection(&self) -> Result<Connection, LayerError> {
         let mut connection = self.connection.lock().await;
         if let Some(open) = &*connection {
             return Ok(open.clone());

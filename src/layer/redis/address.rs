@@ -13,10 +13,14 @@
 use std::{sync::Arc, time::Duration};
 
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo,
-    TlsCertificates, aio::MultiplexedConnection, aio::PubSub,
+    AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo,
+    aio::{MultiplexedConnection, PubSub},
 };
 
+use super::{
+    bounds::{Ahead, Bounded},
+    connection::{self, Connection, Io},
+};
 use crate::layer::LayerError;
 
 /// From the first packet to a connection that has logged in.
@@ -28,12 +32,17 @@ const PIPELINE: usize = 1024;
 /// Bytes gathered before they are written while more commands wait.
 const WRITE: usize = 64 * 1024;
 
+/// Most bytes of a value in an answer, where no events come.
+const VALUE: usize = 1024 * 1024;
+
 /// Where a Redis is.
 #[derive(Clone, Debug)]
 pub struct Address {
     /// For logs: no secrets.
     shown: Arc<str>,
     place: Place,
+    /// Most bytes of a value in an answer.
+    value_max: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -73,59 +82,69 @@ impl Address {
         Ok(Address {
             shown: shown.into(),
             place,
+            value_max: VALUE,
         })
+    }
+
+    /// The same for answers with values of up to so many bytes; larger ones are left out.
+    #[must_use]
+    pub fn with_values_of(mut self, bytes: usize) -> Self {
+        self.value_max = bytes;
+        self
     }
 
     /// Opens a connection for commands, or one that also waits for messages if `response` is long
     /// enough for that. `response` bounds the wait for each answer.
-    pub async fn connect(&self, response: Duration) -> Result<MultiplexedConnection, LayerError> {
+    pub async fn connect(&self, response: Duration) -> Result<Connection, LayerError> {
         Ok(self.connect_to(response).await?.0)
     }
 
     /// The same, and the address of the server that it leads to.
-    pub async fn connect_to(
-        &self,
-        response: Duration,
-    ) -> Result<(MultiplexedConnection, String), LayerError> {
+    pub async fn connect_to(&self, response: Duration) -> Result<(Connection, String), LayerError> {
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT))
             .set_response_timeout(Some(response))
             .set_pipeline_buffer_size(PIPELINE)
             .set_write_backpressure_boundary(WRITE);
-        let client = self.client().await?;
-        let connection = client.get_multiplexed_async_connection_with_config(&config);
-        let server = client.get_connection_info().addr().to_string();
-        Ok((within(connection).await?, server))
+        let info = self.info().await?;
+        let connection = within(async {
+            let stream = self.open(&info).await?;
+            command_connection(&info, stream, config).await
+        });
+        Ok((connection.await?, info.addr().to_string()))
     }
 
-    /// Opens a connection for subscriptions.
-    pub async fn subscribe(&self) -> Result<PubSub, LayerError> {
-        let client = self.client().await?;
-        within(client.get_async_pubsub()).await
+    /// Opens a connection for subscriptions. `ahead` is for whoever takes the messages.
+    pub async fn subscribe(&self, ahead: &Arc<Ahead>) -> Result<PubSub, LayerError> {
+        let info = self.info().await?;
+        within(async {
+            let stream = self.open(&info).await?;
+            let stream = stream.not_far_ahead(Arc::clone(ahead));
+            PubSub::new(info.redis_settings(), stream).await
+        })
+        .await
     }
 
-    async fn client(&self) -> Result<Client, LayerError> {
+    async fn info(&self) -> Result<ConnectionInfo, LayerError> {
         match &self.place {
-            Place::At(info) => Client::open(info.clone()).map_err(unavailable),
-            Place::Tls { info, ca_file } => {
-                let root_cert = tokio::fs::read(ca_file)
-                    .await
-                    .map_err(|error| LayerError::Unavailable(format!("{ca_file}: {error}")))?;
-                let certificates = TlsCertificates {
-                    client_tls: None,
-                    root_cert: Some(root_cert),
-                };
-                Client::build_with_tls(info.clone(), certificates).map_err(unavailable)
-            }
+            Place::At(info) | Place::Tls { info, .. } => Ok(info.clone()),
             Place::Sentinel {
                 sentinels,
                 master,
                 login,
             } => {
                 let at = find_master(sentinels, master).await?;
-                Client::open(login.clone().set_addr(at)).map_err(unavailable)
+                Ok(login.clone().set_addr(at))
             }
         }
+    }
+
+    async fn open(&self, info: &ConnectionInfo) -> redis::RedisResult<Bounded<Box<dyn Io>>> {
+        let ca_file = match &self.place {
+            Place::Tls { ca_file, .. } => Some(ca_file.as_str()),
+            Place::At(_) | Place::Sentinel { .. } => None,
+        };
+        let stream = connection::open(info.addr(), ca_file).await?;
+        Ok(Bounded::new(stream, self.value_max))
     }
 }
 
@@ -140,6 +159,16 @@ const EXPECTED: &str = "redis://host:port/db, rediss://…, unix:///path?db=0 or
 
 fn unavailable(error: impl std::fmt::Display) -> LayerError {
     LayerError::Unavailable(error.to_string())
+}
+
+async fn command_connection(
+    info: &ConnectionInfo,
+    stream: Bounded<Box<dyn Io>>,
+    config: AsyncConnectionConfig,
+) -> redis::RedisResult<Connection> {
+    let login = info.redis_settings();
+    let (inner, driver) = MultiplexedConnection::new_with_config(login, stream, config).await?;
+    Ok(Connection::new(inner, driver))
 }
 
 async fn within<T>(opening: impl Future<Output = redis::RedisResult<T>>) -> Result<T, LayerError> {
@@ -256,8 +285,12 @@ async fn ask_sentinel(
     sentinel: &ConnectionInfo,
     master: &str,
 ) -> Result<ConnectionAddr, LayerError> {
-    let client = Client::open(sentinel.clone()).map_err(unavailable)?;
-    let mut connection = within(client.get_multiplexed_async_connection()).await?;
+    let opened = within(async {
+        let stream = connection::open(sentinel.addr(), None).await?;
+        let config = AsyncConnectionConfig::new();
+        command_connection(sentinel, Bounded::new(stream, VALUE), config).await
+    });
+    let mut connection = opened.await?;
     let mut question = redis::cmd("SENTINEL");
     question.arg("get-master-addr-by-name").arg(master);
     let answer = question.query_async::<Option<(String, u16)>>(&mut connection);

@@ -11,13 +11,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use redis::{
-    Cmd, ErrorKind, Pipeline, RedisError, ServerErrorKind, Value, aio::MultiplexedConnection,
-};
+use redis::{Cmd, ErrorKind, Pipeline, RedisError, ServerErrorKind, Value};
 use tokio::sync::Notify;
 
 use super::{
     address::Address,
+    connection::Connection,
     moved::Moved,
     script::{self, Added, Entry, Group, Life, Once},
 };
@@ -39,7 +38,7 @@ pub struct Link {
 
 #[derive(Clone)]
 struct Live {
-    connection: MultiplexedConnection,
+    connection: Connection,
     /// The server's name for the script, if it let us load it.
     script: Option<Arc<str>>,
     /// Told when this connection was taken down by a failed command.
@@ -58,7 +57,7 @@ impl Link {
     }
 
     /// Takes `connection` for commands from now on.
-    pub fn set_up(&self, connection: MultiplexedConnection, script: Option<Arc<str>>) {
+    pub fn set_up(&self, connection: Connection, script: Option<Arc<str>>) {
         let gone = Arc::default();
         self.set(Some(Live {
             connection,

@@ -26,7 +26,7 @@ use tokio::{
 
 use self::{echo::Echoes, keeper::Keeper, sender::Job};
 use super::{
-    codec::{Fields, Route},
+    codec::Route,
     debts::Item,
     inbox::Inbox,
     keeper::start,
@@ -191,7 +191,7 @@ impl Inner {
         if self.inbox.is_closed() {
             return Err(LayerError::Closed);
         }
-        let fields = Fields::new(self.inbox.codec.format, &event)?;
+        let fields = self.inbox.codec.fields(&event)?;
         let bytes = self
             .inbox
             .codec

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use redis::{Pipeline, Value, aio::MultiplexedConnection};
+use redis::{Pipeline, Value};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{Core, Host, local_of, reader};
@@ -13,7 +13,8 @@ use crate::{
     layer::{
         CONTROL, LayerError,
         redis::{
-            codec::{Fields, Route},
+            codec::Route,
+            connection::Connection,
             inbox::Inbox,
             keeper::{Kept, Seen},
             link::{Link, RESPONSE},
@@ -52,7 +53,7 @@ pub(super) struct Keeper {
 
 impl Kept for Keeper {
     /// Waits for messages in our queue.
-    type Incoming = MultiplexedConnection;
+    type Incoming = Connection;
 
     fn number(&self) -> usize {
         self.host.number
@@ -66,7 +67,7 @@ impl Kept for Keeper {
         &self.core.inbox
     }
 
-    async fn set_up(&self) -> Result<MultiplexedConnection, LayerError> {
+    async fn set_up(&self) -> Result<Connection, LayerError> {
         let link = &self.host.link;
         let (mut commands, server) = link.address.connect_to(RESPONSE).await?;
         let incoming = link.address.connect(reader::PATIENCE).await?;
@@ -85,7 +86,7 @@ impl Kept for Keeper {
         Ok(incoming)
     }
 
-    async fn serve(&self, incoming: MultiplexedConnection, seen: &Seen) -> LayerError {
+    async fn serve(&self, incoming: Connection, seen: &Seen) -> LayerError {
         tokio::select! {
             error = self.core.read(&self.host, incoming, seen) => error,
             error = self.core.look_after(&self.host) => error,
@@ -196,11 +197,11 @@ impl Core {
         &self,
         host: &Host,
         notice: &Event,
-        commands: &mut MultiplexedConnection,
+        commands: &mut Connection,
     ) -> Result<(), LayerError> {
         let failed = |error: redis::RedisError| LayerError::Unavailable(error.to_string());
         let codec = &self.inbox.codec;
-        let fields = Fields::new(codec.format, notice)?;
+        let fields = codec.fields(notice)?;
         let mut look = redis::cmd("ZRANGE");
         look.arg(group_key(&self.settings.prefix, CONTROL));
         let members = look.arg(0).arg(-1).query_async::<Vec<String>>(commands);

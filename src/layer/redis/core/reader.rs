@@ -3,12 +3,13 @@
 //! There is no backup queue: nobody but us reads this one, and what a crash loses is in the store.
 
 use std::{
+    collections::HashSet,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use futures_util::{StreamExt, stream::FuturesOrdered};
-use redis::{Cmd, Value, aio::MultiplexedConnection, cmd};
+use redis::{Cmd, Value, cmd};
 
 use super::{Core, Host, instant_of, local_of, queue_key};
 use crate::{
@@ -17,7 +18,9 @@ use crate::{
     django::datetime::Timestamp,
     layer::{
         Departure, LayerError,
-        redis::{codec::Message, inbox::Taken, keeper::Seen, link::means_gone},
+        redis::{
+            codec::Message, connection::Connection, inbox::Taken, keeper::Seen, link::means_gone,
+        },
     },
     metrics::Sender,
 };
@@ -39,7 +42,7 @@ impl Core {
     pub(super) async fn read(
         &self,
         host: &Host,
-        connection: MultiplexedConnection,
+        connection: Connection,
         seen: &Seen,
     ) -> LayerError {
         let key = queue_key(&self.settings.prefix, &self.queue);
@@ -138,17 +141,22 @@ impl Core {
         }
     }
 
-    /// The local names of the channels of ours that a message is for.
+    /// The local names of the channels of ours that a message is for, each once.
     fn locals(&self, message: &Message) -> Vec<String> {
         let route = message.route.iter().flatten();
-        let local = |name: &String| local_of(name, &self.queue).map(str::to_owned);
-        route.filter_map(local).collect()
+        let locals = route.filter_map(|name| local_of(name, &self.queue));
+        let mut locals: Vec<&str> = locals.collect();
+        if locals.len() > 1 {
+            let mut known = HashSet::new();
+            locals.retain(|local| known.insert(*local));
+        }
+        locals.into_iter().map(str::to_owned).collect()
     }
 }
 
 /// With the answer comes what was asked.
 async fn ask<T>(
-    mut connection: MultiplexedConnection,
+    mut connection: Connection,
     command: &Cmd,
     asked: T,
 ) -> Result<(T, Value), LayerError> {

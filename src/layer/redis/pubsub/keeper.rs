@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use futures_util::{StreamExt, future::join_all};
 use redis::{
     Msg, Value,
-    aio::{ConnectionLike, MultiplexedConnection, PubSubSink, PubSubStream},
+    aio::{ConnectionLike, PubSubSink, PubSubStream},
 };
 use tokio::time::sleep;
 
@@ -18,7 +18,9 @@ use crate::{
     layer::{
         CONTROL, LayerError,
         redis::{
-            codec::{Fields, Route},
+            bounds::Ahead,
+            codec::Route,
+            connection::Connection,
             inbox::Inbox,
             keeper::{Kept, Seen},
             link::{Link, RESPONSE},
@@ -41,7 +43,7 @@ pub(super) struct Keeper {
 }
 
 impl Kept for Keeper {
-    type Incoming = (PubSubSink, PubSubStream);
+    type Incoming = (PubSubSink, PubSubStream, Arc<Ahead>);
 
     fn number(&self) -> usize {
         self.host.number
@@ -59,9 +61,9 @@ impl Kept for Keeper {
         self.inner.subscribe_to_all(&self.host).await
     }
 
-    async fn serve(&self, (sink, stream): Self::Incoming, seen: &Seen) -> LayerError {
+    async fn serve(&self, (sink, stream, ahead): Self::Incoming, seen: &Seen) -> LayerError {
         tokio::select! {
-            error = self.inner.read(&self.host, stream) => error,
+            error = self.inner.read(&self.host, stream, &ahead) => error,
             error = look_after(&self.host, &self.inner.own, sink, seen) => error,
         }
     }
@@ -78,10 +80,11 @@ impl Inner {
     async fn subscribe_to_all(
         &self,
         host: &Host,
-    ) -> Result<(PubSubSink, PubSubStream), LayerError> {
+    ) -> Result<(PubSubSink, PubSubStream, Arc<Ahead>), LayerError> {
         let (mut commands, server) = host.link.address.connect_to(RESPONSE).await?;
         let script = self.load(host, &mut commands).await;
-        let (mut sink, stream) = host.link.address.subscribe().await?.split();
+        let ahead = Arc::default();
+        let (mut sink, stream) = host.link.address.subscribe(&ahead).await?.split();
         self.inbox.returning(host.number);
         confirmed(sink.subscribe(&self.own)).await?;
         is_heard(&self.own, &mut commands).await?;
@@ -111,17 +114,17 @@ impl Inner {
         }
         host.link.moved.settle(server);
         host.link.set_up(commands, script);
-        Ok((sink, stream))
+        Ok((sink, stream, ahead))
     }
 
     /// Says something to the other Chatferry processes, before anything else is published.
     async fn publish_notice(
         &self,
         notice: &Event,
-        commands: &mut MultiplexedConnection,
+        commands: &mut Connection,
     ) -> Result<(), LayerError> {
         let codec = &self.inbox.codec;
-        let fields = Fields::new(codec.format, notice)?;
+        let fields = codec.fields(notice)?;
         let bytes = codec.seal(&fields, Route::Plain, since_1970().as_secs());
         let mut publish = redis::cmd("PUBLISH");
         publish.arg(group_channel(&self.prefix, CONTROL)).arg(bytes);
@@ -131,7 +134,7 @@ impl Inner {
     }
 
     /// The server's name for the script that publishes, if it lets us run scripts.
-    async fn load(&self, host: &Host, commands: &mut MultiplexedConnection) -> Option<Arc<str>> {
+    async fn load(&self, host: &Host, commands: &mut Connection) -> Option<Arc<str>> {
         let once = Once {
             note: self.note(),
             number: 0,
@@ -155,9 +158,21 @@ impl Inner {
         loaded.ok().map(Arc::from)
     }
 
-    async fn read(&self, host: &Host, mut stream: PubSubStream) -> LayerError {
-        while let Some(message) = stream.next().await {
-            self.take(host, &message).await;
+    async fn read(&self, host: &Host, mut stream: PubSubStream, ahead: &Ahead) -> LayerError {
+        ahead.taken();
+        loop {
+            let next = tokio::select! {
+                biased;
+                next = stream.next() => next,
+                () = ahead.stopped() => {
+                    ahead.taken();
+                    continue;
+                }
+            };
+            match next {
+                Some(message) => self.take(host, &message).await,
+                None => break,
+            }
         }
         LayerError::Unavailable("the subscription is gone".to_owned())
     }

@@ -127,6 +127,7 @@ pub struct Committer {
     queue: RwLock<Option<mpsc::Sender<Item>>>,
     task: Mutex<Option<JoinHandle<()>>>,
     vital: Vital,
+    metrics: Arc<Metrics>,
 }
 
 impl Committer {
@@ -134,12 +135,19 @@ impl Committer {
     pub fn start(backend: impl Backend, metrics: Arc<Metrics>) -> Self {
         let (queue, items) = mpsc::channel(QUEUE);
         let vital = Vital::default();
-        let task = vital.spawn("committer", task::run(backend, items, metrics));
+        let run = task::run(backend, items, Arc::clone(&metrics));
+        let task = vital.spawn("committer", run);
         Committer {
             queue: RwLock::new(Some(queue)),
             task: Mutex::new(Some(task)),
             vital,
+            metrics,
         }
+    }
+
+    /// Where the store counts.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Hands `write` over and waits for its commit.

@@ -11,7 +11,11 @@ use tokio::time::timeout;
 use super::options::Options;
 use crate::{
     metrics::Metrics,
-    store::{StoreError, turns::Turns},
+    store::{
+        StoreError,
+        history::{ROWS_BYTES, TOO_MANY},
+        turns::Turns,
+    },
 };
 
 /// How long a reader waits for one of the pool's connections.
@@ -60,7 +64,10 @@ impl Pool {
     /// # Errors
     /// When no connection comes free or can be opened, or the query fails or takes too long.
     pub async fn rows(&self, sql: &str) -> Result<Vec<Row>, StoreError> {
-        Ok(self.some_rows(sql, usize::MAX).await?.0)
+        match self.some_rows(sql, ROWS_BYTES).await? {
+            (rows, false) => Ok(rows),
+            (_, true) => Err(StoreError::Unavailable(TOO_MANY.into())),
+        }
     }
 
     /// The rows of one query up to the one that reaches `most` bytes, and whether that cut them

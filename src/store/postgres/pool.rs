@@ -19,7 +19,11 @@ use tokio_postgres::{
 use super::address::Address;
 use crate::{
     metrics::Metrics,
-    store::{StoreError, turns::Turns},
+    store::{
+        StoreError,
+        history::{ROWS_BYTES, TOO_MANY},
+        turns::Turns,
+    },
 };
 
 /// Longest that opening a connection may take, all hosts of the URL together.
@@ -165,7 +169,10 @@ impl Pool {
     /// # Errors
     /// When there is no connection to be had, or the statement fails.
     pub async fn query(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, StoreError> {
-        Ok(self.some_rows(sql, params, usize::MAX).await?.0)
+        match self.some_rows(sql, params, ROWS_BYTES).await? {
+            (rows, false) => Ok(rows),
+            (_, true) => Err(StoreError::Unavailable(TOO_MANY.into())),
+        }
     }
 
     /// Reads with one statement up to the row that reaches `most` bytes, and tells whether that

@@ -2,7 +2,7 @@
 //! everybody who could try it.
 
 mod actions;
-mod django;
+pub mod django;
 mod jwks;
 mod jwt;
 mod others;

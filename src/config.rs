@@ -190,9 +190,13 @@ impl Config {
     fn conflicts(&self) -> Vec<ConfigError> {
         let tables = "store.tables: each table needs a name of its own";
         let tls = "server.tls: a certificate needs its key, and a key its certificate: set both";
+        let event = "layer.max_event_bytes: an event takes ws.max_message_bytes and 128 KiB more at \
+                     least";
+        let is_shared = self.layer.backend != Backend::Memory;
         [
             (!self.store.tables.are_distinct(), tables),
             (self.server.tls.is_half(), tls),
+            (is_shared && !self.layer.carries(&self.ws), event),
         ]
         .into_iter()
         .filter_map(|(is_wrong, why)| is_wrong.then_some(ConfigError::Conflict(why)))

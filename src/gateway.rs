@@ -3,7 +3,7 @@
 //!
 //! - [`decision`] is who serves a request, by what [`target`] says that its path may stand for,
 //! - [`rollout`] is which conversations are served here,
-//! - [`guard`] holds what is passed on to our policy,
+//! - [`guard`] holds what is passed on to our policy, and [`inspect`] what is said on sockets,
 //! - [`mod@forward`] passes requests on, with [`headers`] and [`body`]; [`upstream`] keeps the
 //!   connections, and [`breaker`] knows whether it answers,
 //! - [`tunnel`] passes WebSockets on, [`frames`] knows where their frames end,
@@ -21,6 +21,7 @@ mod forward;
 mod frames;
 mod guard;
 mod headers;
+mod inspect;
 pub mod probe;
 pub mod rollout;
 mod shadow;

@@ -155,6 +155,10 @@ metrics! {
     ws_sent: Each<Counter, FrameType> = "chatferry_ws_sent_frames_total" by "type";
     /// Bytes of the frames written to WebSockets, by type, their headers included.
     ws_sent_bytes: Each<Counter, FrameType> = "chatferry_ws_sent_bytes_total" by "type";
+    /// Clients that sent more than `ws.frames_per_s`: `slowed`, each time that it began, or `closed`
+    /// after `ws.flood_s`.
+    ws_floods: Labelled<Counter> = "chatferry_ws_floods_total" by "outcome"
+        of ["slowed", "closed"];
     /// What clients asked for on WebSockets, by type: `chat_message`, `mark_as_read`, `typing`, or
     /// `auth` with a fresh token.
     ws_asked: Each<Counter, Asked> = "chatferry_ws_requests_total" by "type";
@@ -219,7 +223,8 @@ metrics! {
     repairs_open: Gauge = "chatferry_repairs_open";
     /// Repairs that could not be done: the store could not be read, or the gap was too long.
     repairs_given_up: Counter = "chatferry_repairs_given_up_total";
-    /// Rows that could not be read and were passed over by a repair; the log names them.
+    /// Rows that were passed over, which the log names: those that a repair could not read, and
+    /// messages of more than 64 MiB, each time.
     rows_unreadable: Counter = "chatferry_rows_unreadable_total";
 
     /// Times that the clock was found more than a second behind the last message's time: `held` if
@@ -293,11 +298,11 @@ metrics! {
     /// REST requests, `socket` for a handshake, `django` for what is Django's alone.
     gateway_seconds: Labelled<Histogram> = "chatferry_gateway_request_seconds" by "route" in SECONDS;
     /// Requests that Django did not answer, by kind: `connect`, `broken`, `late`, `busy` if
-    /// too many were under way, `silent` if it was not asked as it had not answered before, or
-    /// `starved` if the client stopped sending; and answers that broke off: `interrupted`, or `idle`
-    /// if nothing came any more.
+    /// too many were under way, `silent` if it was not asked as it had not answered before, `unasked`
+    /// if it agreed to what it was not asked for, or `starved` if the client stopped sending; and
+    /// answers that broke off: `interrupted`, or `idle` if nothing came any more.
     gateway_failures: Labelled<Counter> = "chatferry_gateway_failures_total" by "kind"
-        of ["connect", "broken", "late", "busy", "silent", "starved", "interrupted", "idle"];
+        of ["connect", "broken", "late", "busy", "silent", "unasked", "starved", "interrupted", "idle"];
     /// WebSockets between clients and Django open now.
     gateway_ws_open: Gauge = "chatferry_gateway_ws_open";
     /// WebSockets between clients and Django that were opened.

@@ -5,11 +5,13 @@
 //! - [`session`] decides what a message, a timer or an event asks for (pure, no socket),
 //! - [`protocol`] knows the JSON of the frames,
 //! - [`queue`] holds what waits to be written, with a bound,
+//! - [`budget`] is how many frames a client may send,
 //! - [`writer`] lays out frames,
 //! - [`history`] tells a long history piece by piece,
 //! - `work` does what was asked, and `ending` says goodbye,
 //! - [`connection`] owns the socket and runs it all.
 
+pub mod budget;
 pub mod connection;
 mod ending;
 pub mod heartbeat;

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Deserialize;
 
 use super::{
-    Secret,
+    Secret, Ws,
     declare::{choice, settings},
     secret::{masked, unencoded},
 };
@@ -46,10 +46,24 @@ settings! {
         /// Events of Django code's own making that are sent to the sockets as they are, by their
         /// `type`: `conversation_closed`. All others are counted and dropped.
         passthrough: Vec<String> = [],
+        /// Bytes of one event in Redis; a larger one is dropped as it comes, and counted. The text of
+        /// a message may take six times its bytes there in JSON, and a third more if it is encrypted.
+        max_event_bytes: usize = 8388608 in 262_144..=536_870_912,
         /// Seconds between two comparisons of what was shown with what is stored, with `redis` and
         /// `redis_pubsub`: a message or read mark that no event came for is shown then, those that
         /// Django stored by REST among them. 0 never compares.
         sweep_s: u64 = 10 in 0..=60,
+    }
+}
+
+/// What an event takes beside its message: names of channels, above all.
+pub const ROOM: usize = 128 * 1024;
+
+impl Layer {
+    /// Whether an event can hold the largest message of a socket.
+    #[must_use]
+    pub fn carries(&self, ws: &Ws) -> bool {
+        ws.max_message_bytes.saturating_add(ROOM) <= self.max_event_bytes
     }
 }
 

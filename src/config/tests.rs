@@ -455,3 +455,14 @@ fn a_certificate_alone_is_an_error() {
         "server.tls: a certificate needs its key, and a key its certificate: set both"
     );
 }
+
+#[test]
+fn an_event_that_cannot_hold_a_message_is_an_error_where_there_is_redis() {
+    let small = [("layer.max_event_bytes", "1000000")];
+    assert!(load("", &[], &small).is_ok());
+    let shared = [&small[..], &[("layer.backend", "redis")]].concat();
+    assert_eq!(
+        error("", &[], &shared),
+        "layer.max_event_bytes: an event takes ws.max_message_bytes and 128 KiB more at least"
+    );
+}

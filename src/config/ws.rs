@@ -25,6 +25,14 @@ settings! {
         /// Any client, of REST and of Django's sockets too, is dropped when it takes nothing of
         /// what it is sent for both times together.
         ping_timeout_s: u64 = 30 in 1..=3600,
+        /// Frames that a client may send in a second on one socket, all of them at once if need be:
+        /// messages, their fragments, pings and pongs. 4 KiB count as one more, and a frame that is
+        /// answered with an error or ignored as ten, but for those past one of `limits`. A client
+        /// that sends more is read slower. 0 is any number.
+        frames_per_s: u32 = 1000 in 0..=1_000_000,
+        /// Seconds for which a client may go on sending more than that without a pause, and is read
+        /// slower; then its socket is closed with 1008 and the reason `too many frames`.
+        flood_s: u64 = 30 in 1..=86_400,
         /// Origins a browser may connect from: `https://chat.example`, `https://.chat.example` for
         /// that one and all its subdomains, as Channels has it, or `same` for the host it asked for.
         /// Empty allows any. Those refused are counted, and logged once each.

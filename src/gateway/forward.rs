@@ -6,7 +6,8 @@ use hyper::{
     Request, StatusCode, Version,
     body::Body as HttpBody,
     header::{
-        CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING, UPGRADE,
+        CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_EXTENSIONS,
+        TRANSFER_ENCODING, UPGRADE,
     },
     http::{request, response, uri::PathAndQuery},
     upgrade::OnUpgrade,
@@ -114,6 +115,9 @@ fn label(app: &App, request: &Request<Outgoing>) -> &'static str {
 
 async fn relay(gateway: &Arc<Gateway>, request: Request<Outgoing>) -> Result<Response, Failure> {
     let response = gateway.upstream.send(outgoing(gateway, request)).await?;
+    if response.status().is_informational() {
+        return Err(Failure::Unasked);
+    }
     let (mut head, body) = response.into_parts();
     headers::strip_hop_by_hop(&mut head.headers);
     Ok(incoming(head, body))
@@ -147,12 +151,19 @@ async fn upgrade(
     let asked = request.headers_mut();
     asked.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     asked.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    if tunnel.is_inspected() {
+        // What an extension has changed could not be read.
+        asked.remove(SEC_WEBSOCKET_EXTENSIONS);
+    }
     let mut response = gateway.upstream.upgrade(request).await?;
     tunnel.answered(response.status());
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         let (mut head, body) = response.into_parts();
         headers::strip_hop_by_hop(&mut head.headers);
         return Ok(incoming(head, gateway.upstream.refusal(body)));
+    }
+    if tunnel.is_inspected() && response.headers().contains_key(SEC_WEBSOCKET_EXTENSIONS) {
+        return Err(Failure::Unasked);
     }
     let upstream = hyper::upgrade::on(&mut response);
     let (mut head, _) = response.into_parts();

@@ -1,5 +1,6 @@
 //! An open WebSocket between a client and Django: bytes both ways, as they come. Only where frames
-//! end is followed, for a close frame of ours may stand between two frames and nowhere else.
+//! end is followed, for a close frame of ours may stand between two frames and nowhere else. Where
+//! the policy lets the client speak for itself only, what it says is looked at ([`super::inspect`]).
 
 use std::{
     io,
@@ -9,10 +10,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use hyper::{Request, StatusCode, upgrade::OnUpgrade};
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split},
+    sync::{mpsc, oneshot},
     time::{sleep_until, timeout},
 };
 use uuid::Uuid;
@@ -21,6 +24,7 @@ use super::{
     Gateway, Side,
     body::Outgoing,
     frames::{CLOSE, Cutter, Piece},
+    inspect::{Answers, Inspector, Over},
     shadow::Watcher,
 };
 use crate::{
@@ -36,7 +40,7 @@ use crate::{
     server::Stream,
     shutdown::Turn,
     telemetry::security::{Finding, Place},
-    ws::{session::Reason, writer::close_frame},
+    ws::session::Reason,
 };
 
 /// Bytes that are on their way in each direction, at most.
@@ -57,6 +61,7 @@ pub struct Tunnel {
     /// Of a chat socket; the others are Django's alone.
     conversation: Option<Uuid>,
     watcher: Option<Watcher>,
+    inspector: Option<(Inspector, Answers)>,
     drain: Turn,
     /// When the token or session that it was opened with runs out.
     until: Option<Instant>,
@@ -71,7 +76,7 @@ pub struct Tunnel {
 /// The reading half of a side, and what it has sent already.
 struct Source {
     half: ReadHalf<Stream>,
-    early: bytes::Bytes,
+    early: Bytes,
 }
 
 impl Source {
@@ -98,7 +103,10 @@ impl Tunnel {
         peer: Option<IpAddr>,
     ) -> Self {
         let conversation = router::socket(&decode_path(request.uri().path()), &app.config);
+        let inspector =
+            conversation.and_then(|id| Inspector::of(app, id, &admission.caller, seat.meter()));
         Tunnel {
+            inspector,
             watcher: conversation.and_then(|id| gateway.watcher(app, id, request)),
             app: Arc::clone(app),
             gateway: Arc::clone(gateway),
@@ -109,6 +117,11 @@ impl Tunnel {
             peer,
             seat,
         }
+    }
+
+    /// Whether what the client says is looked at.
+    pub fn is_inspected(&self) -> bool {
+        self.inspector.is_some()
     }
 
     /// Django has answered the handshake.
@@ -142,6 +155,8 @@ impl Tunnel {
         };
         let (mut upstream_write, mut client_write) = (upstream_write, client_write);
         let watcher = self.watcher;
+        let (inspector, answers) = self.inspector.unzip();
+        let (answers, close) = answers.map(|it| (it.frames, it.close)).unzip();
         let (until, socket) = (self.until, self.registration.as_ref());
         let socket = socket.map(|registration| Arc::clone(registration.socket()));
         let rights = closed(
@@ -151,9 +166,9 @@ impl Tunnel {
             rights_end(until, socket.clone()),
         );
         let leave = leave(self.app, &self.gateway, self.conversation, self.drain);
-        let leave = Box::pin(leave_or_lose(leave, rights));
+        let leave = Box::pin(leave_or_lose(leave, rights, close));
         let (see_client, see_server) = Watcher::split(watcher);
-        let up = up(from_client, &mut upstream_write, see_client);
+        let up = up(from_client, &mut upstream_write, inspector, see_client);
         // What the client says once its rights have ended does not reach Django.
         let up = async {
             tokio::select! {
@@ -162,7 +177,7 @@ impl Tunnel {
                 ended = up => ended,
             }
         };
-        let down = down(from_upstream, &mut client_write, leave, see_server);
+        let down = down(from_upstream, &mut client_write, leave, answers, see_server);
         let (mut up, mut down) = (Box::pin(up), Box::pin(down));
         // Who ends first has told the other, which may take a moment to end as well.
         tokio::select! {
@@ -176,8 +191,8 @@ impl Tunnel {
     }
 }
 
-/// The end of a socket that has to go, with its close code.
-type Leave = Pin<Box<dyn Future<Output = u16> + Send>>;
+/// The end of a socket that has to go, and why.
+type Leave = Pin<Box<dyn Future<Output = Reason> + Send>>;
 
 /// Waits until the socket has to go: the process drains, or the conversation has moved.
 fn leave(
@@ -198,14 +213,24 @@ fn leave(
     })
 }
 
-/// The close code of a socket that leaves, or whose rights end before.
+/// Waits until a socket leaves, its rights end, or its inspector wants it to be closed.
 async fn leave_or_lose(
     leave: impl Future<Output = ()>,
     rights: impl Future<Output = Reason>,
-) -> u16 {
+    close: Option<oneshot::Receiver<Reason>>,
+) -> Reason {
+    let closed = async {
+        if let Some(close) = close
+            && let Ok(reason) = close.await
+        {
+            return reason;
+        }
+        std::future::pending().await
+    };
     tokio::select! {
-        reason = rights => reason.code(),
-        () = leave => Reason::Restart.code(),
+        reason = rights => reason,
+        reason = closed => reason,
+        () = leave => Reason::Restart,
     }
 }
 
@@ -253,6 +278,7 @@ async fn rights_end(until: Option<Instant>, socket: Option<Arc<OpenSocket>>) -> 
 async fn up(
     mut from: Source,
     to: &mut WriteHalf<Stream>,
+    mut inspector: Option<Inspector>,
     mut see: impl FnMut(&[u8]),
 ) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER];
@@ -261,11 +287,24 @@ async fn up(
         if bytes.is_empty() {
             return to.shutdown().await;
         }
+        let (bytes, over) = match &mut inspector {
+            Some(inspector) => inspector.take(bytes).await,
+            None => (bytes, None),
+        };
         to.write_all(bytes).await?;
         // TLS may hold back what the socket did not take.
         to.flush().await?;
         see(bytes);
+        match over {
+            None => {}
+            Some(Over::Broken) => return Err(io::ErrorKind::InvalidData.into()),
+            Some(Over::Closing) => break,
+        }
     }
+    to.shutdown().await?;
+    // A connection that is closed with unread bytes would lose the close frame.
+    while !from.next(&mut buffer).await?.is_empty() {}
+    Ok(())
 }
 
 /// Django to client, until the socket has to leave: then the client is told between two frames,
@@ -274,16 +313,22 @@ async fn down(
     mut from: Source,
     to: &mut WriteHalf<Stream>,
     mut leave: Leave,
+    mut answers: Option<mpsc::Receiver<Bytes>>,
     mut see: impl FnMut(&[u8]),
 ) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER];
     let mut cutter = Cutter::default();
-    let mut closing = false;
-    let code = loop {
+    let (mut closing, mut in_message) = (false, false);
+    let reason = loop {
+        let may_speak = cutter.is_between_frames() && !closing;
         tokio::select! {
             biased;
             // A socket that Django closes itself needs no second goodbye.
-            code = &mut leave, if cutter.is_between_frames() && !closing => break code,
+            reason = &mut leave, if may_speak => break reason,
+            answer = next_answer(&mut answers), if may_speak && !in_message => {
+                to.write_all(&answer).await?;
+                to.flush().await?;
+            }
             bytes = from.next(&mut buffer) => {
                 let bytes = bytes?;
                 if bytes.is_empty() {
@@ -292,18 +337,30 @@ async fn down(
                 to.write_all(bytes).await?;
                 // TLS may hold back what the socket did not take.
                 to.flush().await?;
-                cutter.cut(bytes, |piece| {
-                    closing |= matches!(piece, Piece::Head(head) if head.opcode == CLOSE);
+                cutter.cut(bytes, |piece| match piece {
+                    Piece::Head(head) if head.opcode == CLOSE => closing = true,
+                    Piece::Head(head) if head.opcode < CLOSE => in_message = !head.fin,
+                    _ => {}
                 });
                 see(bytes);
             }
         }
     };
-    to.write_all(&close_frame(code)).await?;
+    to.write_all(&reason.frame()).await?;
     let rest = async {
         while !from.next(&mut buffer).await?.is_empty() {}
         Ok(())
     };
     let _: Result<io::Result<()>, _> = timeout(CLOSING, rest).await;
     to.shutdown().await
+}
+
+/// The next answer of ours; never comes if there is nobody to give one.
+async fn next_answer(answers: &mut Option<mpsc::Receiver<Bytes>>) -> Bytes {
+    if let Some(answers) = answers
+        && let Some(answer) = answers.recv().await
+    {
+        return answer;
+    }
+    std::future::pending().await
 }

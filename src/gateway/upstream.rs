@@ -4,19 +4,24 @@ use std::{
     io,
     path::Path,
     pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use hyper::{
     Method, Request, Response, StatusCode,
     body::{Body, Incoming},
-    client::conn::http1,
+    client::conn::{TrySendError, http1},
+    ext::on_informational,
 };
 use hyper_util::rt::TokioIo;
 use tokio::{
     net::{TcpStream, UnixStream},
     sync::{OwnedSemaphorePermit, Semaphore},
+    task::AbortHandle,
     time::{Instant, sleep_until, timeout},
 };
 
@@ -38,10 +43,38 @@ const IDLE: Duration = Duration::from_secs(4);
 /// Most unused connections that are kept.
 const IDLE_MAX: usize = 128;
 
+/// Most bytes of the head of an answer.
+const HEAD: usize = 64 * 1024;
+
+/// Most interim answers to one request. Whoever sends more would keep a worker thread.
+const INTERIM: usize = 16;
+
 /// How long a connection may take to be ready again after an answer was read from it.
 const SETTLE: Duration = Duration::from_millis(5);
 
-type Sender = http1::SendRequest<Outgoing>;
+/// A connection to the upstream.
+#[derive(Debug)]
+struct Sender {
+    requests: http1::SendRequest<Outgoing>,
+    /// Of the task that reads and writes.
+    driver: AbortHandle,
+}
+
+impl Sender {
+    /// Sends a request, which is given back if it was not begun.
+    async fn send(
+        &mut self,
+        mut request: Request<Outgoing>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<Outgoing>>> {
+        let (driver, count) = (self.driver.clone(), AtomicUsize::new(0));
+        on_informational(&mut request, move |_| {
+            if count.fetch_add(1, Ordering::Relaxed) == INTERIM {
+                driver.abort();
+            }
+        });
+        self.requests.try_send_request(request).await
+    }
+}
 
 /// Why there is no answer from the upstream.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +91,9 @@ pub enum Failure {
     /// It has not answered lately, and is not asked. The time after which to try again.
     #[error("it has not answered lately")]
     Silent(Duration),
+    /// It agreed to an upgrade, or to an extension of WebSocket, that it was not asked for.
+    #[error("the answer agrees to what was not asked for")]
+    Unasked,
     /// It is the client that stopped sending.
     #[error("the request's body stopped coming")]
     Starved,
@@ -72,7 +108,7 @@ impl Failure {
                 StatusCode::BAD_GATEWAY,
                 "The server behind this one cannot be reached, try again.",
             ),
-            Failure::Broken(_) => (
+            Failure::Broken(_) | Failure::Unasked => (
                 StatusCode::BAD_GATEWAY,
                 "The server behind this one broke off, try again.",
             ),
@@ -114,6 +150,7 @@ impl Failure {
             Failure::Late => "late",
             Failure::Busy => "busy",
             Failure::Silent(_) => "silent",
+            Failure::Unasked => "unasked",
             Failure::Starved => "starved",
         }
     }
@@ -170,12 +207,12 @@ pub struct Place {
 impl Place {
     /// The connection may be used again, if the request has been sent whole.
     pub fn give_back(self) {
-        if !self.upload.is_done() || self.sender.is_closed() {
+        if !self.upload.is_done() || self.sender.requests.is_closed() {
             return;
         }
         let mut idle = self.upstream.idle();
         let now = Instant::now();
-        idle.retain(|idle| now - idle.since < IDLE && !idle.sender.is_closed());
+        idle.retain(|idle| now - idle.since < IDLE && !idle.sender.requests.is_closed());
         if idle.len() < IDLE_MAX {
             idle.push(Idle {
                 sender: self.sender,
@@ -250,7 +287,7 @@ impl Upstream {
         let patience = self.limits.response;
         if let Some(mut sender) = self.kept().await {
             let copy = copy(&request);
-            match in_time(&upload, patience, sender.try_send_request(request)).await? {
+            match in_time(&upload, patience, sender.send(request)).await? {
                 Ok(response) => return Ok(relayed(response, sender)),
                 Err(mut error) => match error.take_message().or(copy) {
                     Some(unsent) => request = unsent,
@@ -259,8 +296,9 @@ impl Upstream {
             }
         }
         let mut sender = self.connect(false).await?;
-        let response = in_time(&upload, patience, sender.send_request(request)).await?;
-        Ok(relayed(response.map_err(Failure::Broken)?, sender))
+        let response = in_time(&upload, patience, sender.send(request)).await?;
+        let response = response.map_err(|error| Failure::Broken(error.into_error()))?;
+        Ok(relayed(response, sender))
     }
 
     /// Waits until one more request may be under way.
@@ -304,8 +342,8 @@ impl Upstream {
         let _permit = self.permit().await?;
         let mut sender = self.connect(true).await?;
         let (upload, patience) = (Upload::new(true), self.limits.response);
-        let response = in_time(&upload, patience, sender.send_request(request)).await?;
-        response.map_err(Failure::Broken)
+        let response = in_time(&upload, patience, sender.send(request)).await?;
+        response.map_err(|error| Failure::Broken(error.into_error()))
     }
 
     /// The body of an answer to [`Upstream::upgrade`] that is no upgrade.
@@ -317,8 +355,8 @@ impl Upstream {
     async fn kept(&self) -> Option<Sender> {
         loop {
             let Idle { mut sender, since } = self.idle().pop()?;
-            if since.elapsed() < IDLE && matches!(timeout(SETTLE, sender.ready()).await, Ok(Ok(())))
-            {
+            let ready = timeout(SETTLE, sender.requests.ready());
+            if since.elapsed() < IDLE && matches!(ready.await, Ok(Ok(()))) {
                 return Some(sender);
             }
         }
@@ -329,12 +367,13 @@ impl Upstream {
             .await
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             .map_err(Failure::Connect)?;
-        let (sender, connection) = http1::Builder::new()
+        let (requests, connection) = http1::Builder::new()
             .preserve_header_case(true)
+            .max_buf_size(HEAD)
             .handshake(TokioIo::new(Stream::new(io, None)))
             .await
             .map_err(Failure::Broken)?;
-        tokio::spawn(async move {
+        let driver = tokio::spawn(async move {
             let ended = if upgrade {
                 connection.with_upgrades().await
             } else {
@@ -344,7 +383,8 @@ impl Upstream {
                 tracing::debug!(%error, "a connection to the upstream ended");
             }
         });
-        Ok(sender)
+        let driver = driver.abort_handle();
+        Ok(Sender { requests, driver })
     }
 
     async fn open(&self) -> io::Result<Io> {

@@ -7,7 +7,8 @@
 //! | [`codec`], [`crypto`] | a message's bytes |
 //! | [`event`] | which messages are events of the chat |
 //! | [`names`], [`shard`] | keys, and the host they are on |
-//! | [`address`], `link`, `keeper` | connections, opened again whenever they fail |
+//! | [`address`], [`connection`], `link`, `keeper` | connections, opened again whenever they fail |
+//! | `bounds` | how much a server may send |
 //! | [`script`] | what one send does in Redis |
 //! | `debts`, `ledger` | what could not be sent, until it is |
 //! | `inbox`, `members` | what comes in, what we are members of |
@@ -19,6 +20,7 @@
 
 pub mod address;
 mod backoff;
+mod bounds;
 pub mod capacity;
 mod clock;
 pub mod codec;
@@ -83,7 +85,10 @@ pub async fn open(
 ) -> Result<Arc<dyn ChannelLayer>, LayerError> {
     let addresses = addresses(settings)?;
     metrics.redis_hosts(addresses.len());
-    let link = |address| Link::new(address, Arc::clone(&metrics));
+    let link = |address: Address| {
+        let address = address.with_values_of(settings.max_event_bytes);
+        Link::new(address, Arc::clone(&metrics))
+    };
     let links = addresses.into_iter().map(link).collect();
     let keys = settings
         .symmetric_encryption_keys
@@ -99,6 +104,7 @@ pub async fn open(
         },
         keys: Keys::new(keys),
         token_life: is_core.then_some(settings.expiry + TOKEN_MARGIN),
+        event_max: settings.max_event_bytes,
     };
     let inbox = Inbox::new(codec, passthrough, Arc::clone(&metrics));
     if !is_core {

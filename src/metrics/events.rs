@@ -63,6 +63,11 @@ impl Metrics {
         }
     }
 
+    /// A client sends more than its budget; `outcome` is `slowed` or `closed`.
+    pub fn flood(&self, outcome: &'static str) {
+        self.ws_floods.with([outcome]).increment(1);
+    }
+
     /// A client asked for this on a socket.
     pub fn socket_asked(&self, asked: Asked) {
         self.ws_asked.of(asked).increment(1);

@@ -24,6 +24,15 @@ impl Frames {
         }
     }
 
+    /// Frames and bytes of all types.
+    #[must_use]
+    pub fn sum(&self) -> (u32, u32) {
+        self.0.iter().fold((0, 0), |(frames, bytes), count| {
+            let frames = count.frames.saturating_add(frames);
+            (frames, count.bytes.saturating_add(bytes))
+        })
+    }
+
     /// What was noted, by type: frames and bytes. From now on nothing is.
     pub(super) fn take(&mut self) -> impl Iterator<Item = (FrameType, u64, u64)> {
         let counts = std::mem::take(&mut self.0);

@@ -132,6 +132,7 @@ pub struct Committer {
     vital: Vital,
     ids: IdVersion,
     health: Arc<Health>,
+    metrics: Arc<Metrics>,
 }
 
 impl Committer {
@@ -140,7 +141,13 @@ impl Committer {
         let (queue, items) = mpsc::channel(QUEUE);
         let vital = Vital::default();
         let health = Arc::<Health>::default();
-        let run = task::run(backend, items, ids, metrics, Arc::clone(&health));
+        let run = task::run(
+            backend,
+            items,
+            ids,
+            Arc::clone(&metrics),
+            Arc::clone(&health),
+        );
         let task = vital.spawn("committer", run);
         Committer {
             queue: RwLock::new(Some(queue)),
@@ -148,7 +155,13 @@ impl Committer {
             vital,
             ids,
             health,
+            metrics,
         }
+    }
+
+    /// Where the store counts.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Hands `write` over and waits for its commit.

@@ -32,6 +32,21 @@ pub const PAGE_MESSAGES: usize = 500;
 /// long messages make short pages. One message is always taken, whatever its size.
 pub const PAGE_BYTES: usize = 256 * 1024;
 
+/// The content of a message as it is read: NULL if it is larger than any body by REST may be, 64 MiB.
+/// The SQL is that of every database.
+macro_rules! content {
+    () => {
+        "CASE WHEN octet_length(content) > 67108864 THEN NULL ELSE content END AS content"
+    };
+}
+pub(super) use content;
+
+/// Most bytes of the rows of an answer that has no pages.
+pub const ROWS_BYTES: usize = 64 * 1024 * 1024;
+
+/// What an answer with more is called.
+pub const TOO_MANY: &str = "an answer has more than 64 MiB";
+
 /// Most messages of several conversations that are read together, within [`PAGE_BYTES`].
 pub const TOGETHER_MESSAGES: usize = 2 * PAGE_MESSAGES;
 
@@ -119,6 +134,8 @@ pub struct Page {
     pub is_full: bool,
     /// Rows among them that cannot be read, and why.
     pub unreadable: Vec<StoreError>,
+    /// Messages among them whose content is too large. They are passed over.
+    pub too_large: Vec<String>,
 }
 
 impl Page {
@@ -130,7 +147,20 @@ impl Page {
             messages,
             is_full,
             unreadable,
+            too_large: Vec::new(),
         }
+    }
+
+    /// Names in the log what is passed over, and counts it.
+    pub fn note_too_large(&self, store: &dyn Store) {
+        for id in &self.too_large {
+            tracing::error!(
+                message_id = id,
+                "a message of more than 64 MiB is passed over"
+            );
+        }
+        let metrics = store.committer().metrics();
+        metrics.rows_unreadable(self.too_large.len());
     }
 
     /// The page, unless a row of it cannot be read.
@@ -181,6 +211,7 @@ impl History {
         let Some(newest) = newest.await? else {
             return Ok(None);
         };
+        newest.note_too_large(&**store);
         let newest = newest.whole()?;
         if !newest.is_full || limit == Some(newest.messages.len()) {
             return Ok(Some(History::Short(newest.messages)));
@@ -290,6 +321,7 @@ impl Pages {
             .store
             .messages(self.conversation_id, self.deleted, after, until);
         let mut page = page.await?;
+        page.note_too_large(&*self.store);
         match &mut self.unreadable {
             None => page = page.whole()?,
             Some(count) => {

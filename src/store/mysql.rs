@@ -82,14 +82,20 @@ impl MysqlStore {
         if reversed {
             rows.reverse();
         }
+        let too_large: Vec<String> = rows.iter().filter_map(query::too_large).collect();
         let (mut messages, mut unreadable) = (Vec::with_capacity(rows.len()), Vec::new());
         for row in rows {
+            if !too_large.is_empty() && query::too_large(&row).is_some() {
+                continue;
+            }
             match query::message_row(row) {
                 Ok(message) => messages.push(message),
                 Err(error) => unreadable.push(error),
             }
         }
-        Ok(Page::new(messages, is_full, unreadable))
+        let mut page = Page::new(messages, is_full, unreadable);
+        page.too_large = too_large;
+        Ok(page)
     }
 
     async fn exists(&self, sql: &str) -> Result<bool, StoreError> {

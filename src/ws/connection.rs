@@ -5,6 +5,8 @@
 //! the writer. While a request is being performed nothing is read but a few more messages, so a
 //! client that sends faster than the store commits is slowed down by TCP and not by memory.
 
+mod reading;
+
 use std::{
     net::IpAddr,
     pin::pin,
@@ -20,7 +22,9 @@ use tokio::{
 use tracing::field::display;
 use uuid::Uuid;
 
+use self::reading::TURN;
 use super::{
+    budget::{Budget, REFUSED},
     ending::{Ending, GONE, shut_down},
     heartbeat::Heartbeat,
     history::{First, Rest},
@@ -53,7 +57,7 @@ use crate::{
 const ANSWERS: usize = 64;
 
 /// What the JSON around a text of `ws.max_message_bytes` may take.
-const ENVELOPE: usize = 256;
+pub const ENVELOPE: usize = 256;
 
 /// The handshake: what the socket is called in the log and in traces.
 pub struct Name {
@@ -76,6 +80,13 @@ pub struct Connection<S> {
     queue: Arc<Queue>,
     session: Session,
     heartbeat: Heartbeat,
+    budget: Budget,
+    /// Frames that count besides those that were read.
+    refused: u32,
+    /// Frames read since other sockets had their turn.
+    turn: u32,
+    /// Messages may be left in the reader's buffer that could be taken now.
+    has_more: bool,
     reader: Reader,
     writer: Writer,
     read: ReadHalf<S>,
@@ -104,11 +115,11 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
         received: &[u8],
         history: First,
     ) -> Self {
-        let limits = &app.config.ws;
+        let (limits, now) = (&app.config.ws, Instant::now());
         let heartbeat = Heartbeat::new(
             Duration::from_secs(limits.ping_interval_s),
             Duration::from_secs(limits.ping_timeout_s),
-            Instant::now(),
+            now,
         );
         let reader = Reader::new(
             BytesMut::from(received),
@@ -134,6 +145,10 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
             queue,
             session,
             heartbeat,
+            budget: Budget::new(now),
+            refused: 0,
+            turn: 0,
+            has_more: false,
             reader,
             writer,
             read,
@@ -202,6 +217,10 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
                 shut_down(&mut self.read, &mut self.write).await;
                 return self.code();
             }
+            if self.turn >= TURN {
+                self.turn = 0;
+                tokio::task::yield_now().await;
+            }
             let reading = self.hears() && !self.lost && self.has_room();
             let due = self.due().into();
             if timer.deadline() != due {
@@ -209,6 +228,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
             }
             let is_open = self.session.is_open();
             let action = tokio::select! {
+                () = std::future::ready(()), if self.has_more => Action::Wait,
                 outcome = self.work.done(), if self.work.is_under_way() => self.worked(outcome),
                 read = self.reader.read_some(&mut self.read), if reading => match read {
                     Ok(0) | Err(_) => {
@@ -240,8 +260,8 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
                     self.take_events()
                 }
                 () = &mut timer => match &self.ending {
-                    Some(ending) => return ending.code,
-                    None => self.beat(),
+                    Some(ending) if ending.by <= Instant::now() => return ending.code,
+                    _ => self.beat(),
                 },
                 ended = self.registration.socket().ended(), if is_open => {
                     self.close(ended.into())
@@ -260,46 +280,6 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
         }
     }
 
-    /// Takes out of the buffer what has arrived whole, as far as it may be done beside what is under
-    /// way. What a peer has said before it was lost is still done.
-    fn read_messages(&mut self) -> Option<u16> {
-        let ended = self.take_messages();
-        self.app.metrics.frames_in(&mut self.reader.news);
-        self.reader.give_back();
-        ended
-    }
-
-    fn take_messages(&mut self) -> Option<u16> {
-        while self.hears() {
-            let action = match self.work.take_held() {
-                Some(held) => held,
-                None => self.next_action()?,
-            };
-            if let Some(action) = self.work.admit(action)
-                && let Some(code) = self.act(action)
-            {
-                return Some(code);
-            }
-        }
-        None
-    }
-
-    /// Whether the next message may be taken.
-    fn hears(&self) -> bool {
-        self.work.hears() && !self.is_over()
-    }
-
-    fn next_action(&mut self) -> Option<Action> {
-        match self.reader.take_message() {
-            Ok(Some(incoming)) => Some(self.session.incoming(incoming)),
-            Ok(None) => self.lost.then_some(Action::End),
-            Err(violation) => {
-                tracing::debug!(%violation, "socket dropped");
-                Some(self.session.violation(violation))
-            }
-        }
-    }
-
     /// What the peer asked for has been done, or has failed.
     fn worked(&mut self, outcome: Outcome) -> Action {
         match outcome {
@@ -312,6 +292,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
                 if let Some(refused) = denied.refused() {
                     self.note(refused.event, refused.reason);
                 }
+                self.refused += REFUSED;
                 self.session.refused(token::refusal(&denied))
             }
             Outcome::Refused(why) => self.session.refused(&why),
@@ -330,6 +311,10 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
 
     fn beat(&mut self) -> Action {
         let now = Instant::now();
+        if self.budget.resume(now) {
+            // What it may have sent meanwhile was not read.
+            self.heartbeat.heard(now);
+        }
         if self.until.is_some_and(|until| until <= now) {
             return self.close(Reason::Expired);
         }
@@ -345,12 +330,6 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
             }
             Err(_) => self.close(Reason::Slow),
         }
-    }
-
-    /// Whether what the peer has asked for is being read: who sends pings or nonsense and reads no
-    /// answers is not read any further, and in the end not waited for either.
-    fn has_room(&self) -> bool {
-        self.writer.len() < self.app.config.ws.queue_messages.saturating_add(ANSWERS)
     }
 
     fn take_fragment(&mut self, fragment: Option<Result<Bytes, StoreError>>) -> Action {
@@ -376,17 +355,17 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
     fn act(&mut self, action: Action) -> Option<u16> {
         match action {
             Action::Wait => {}
+            Action::Ignore => self.refused += REFUSED,
             Action::Deny(frame) => {
                 self.app.metrics.policy_denied("speak");
                 self.note(SecurityEvent::Policy, "speak");
-                return self.act(Action::Write(frame));
+                return self.act(Action::Refuse(frame));
             }
-            Action::Write(frame) if !self.history.is_told() && !is_control(&frame) => {
-                if self.queue.push(frame, None).is_err() {
-                    self.app.metrics.slow_consumers(1);
-                }
+            Action::Refuse(frame) => {
+                self.refused += REFUSED;
+                self.write(frame);
             }
-            Action::Write(frame) => self.writer.push(frame),
+            Action::Write(frame) => self.write(frame),
             Action::Perform(request) => {
                 self.app.metrics.socket_asked(request.asked());
                 if let Some(why) = self.refusal(request.action()) {
@@ -416,6 +395,15 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
         None
     }
 
+    /// Writes a frame, behind the history if it has not been told.
+    fn write(&mut self, frame: Bytes) {
+        if self.history.is_told() || is_control(&frame) {
+            self.writer.push(frame);
+        } else if self.queue.push(frame, None).is_err() {
+            self.app.metrics.slow_consumers(1);
+        }
+    }
+
     /// What the peer is told instead of something that would be past a limit.
     fn refusal(&self, action: limits::Action) -> Option<String> {
         let throttled = self.seat.meter().allow(action).err()?;
@@ -441,10 +429,13 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
     }
 
     fn due(&self) -> Instant {
+        // Who is not read cannot answer a ping.
+        let paused = self.budget.paused_until();
+        let alive = || paused.unwrap_or_else(|| self.heartbeat.due());
         match (&self.ending, self.until) {
-            (Some(ending), _) => ending.by,
-            (None, Some(until)) => until.min(self.heartbeat.due()),
-            (None, None) => self.heartbeat.due(),
+            (Some(ending), _) => paused.map_or(ending.by, |paused| paused.min(ending.by)),
+            (None, Some(until)) => until.min(alive()),
+            (None, None) => alive(),
         }
     }
 }

@@ -36,6 +36,16 @@ pub enum Incoming {
     Close,
 }
 
+/// What one frame brings.
+#[derive(Debug, PartialEq)]
+pub enum Taken {
+    /// Not all of it has come.
+    Nothing,
+    /// A message goes on in the next one.
+    Fragment,
+    Message(Incoming),
+}
+
 /// Why no more can be read from this peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Violation {
@@ -111,21 +121,33 @@ impl Reader {
     /// After an error the stream has lost its meaning and must not be read any more.
     pub fn take_message(&mut self) -> Result<Option<Incoming>, Violation> {
         loop {
-            let Some(header) = self.header()? else {
-                return Ok(None);
-            };
-            if self.buffer.len() < header.size + header.payload {
-                return Ok(None);
-            }
-            self.news
-                .note(self.kind(&header), header.size + header.payload);
-            self.buffer.advance(header.size);
-            let mut payload = self.buffer.split_to(header.payload);
-            fastwebsockets::unmask(&mut payload, header.mask);
-            if let Some(incoming) = self.take(&header, payload)? {
-                return Ok(Some(incoming));
+            match self.take_frame(|_| {})? {
+                Taken::Nothing => return Ok(None),
+                Taken::Fragment => {}
+                Taken::Message(incoming) => return Ok(Some(incoming)),
             }
         }
+    }
+
+    /// The next frame in the buffer; `see` is given its bytes as they came.
+    ///
+    /// # Errors
+    /// As [`Reader::take_message`].
+    pub fn take_frame(&mut self, see: impl FnOnce(&[u8])) -> Result<Taken, Violation> {
+        let Some(header) = self.header()? else {
+            return Ok(Taken::Nothing);
+        };
+        let size = header.size + header.payload;
+        let Some(frame) = self.buffer.get(..size) else {
+            return Ok(Taken::Nothing);
+        };
+        see(frame);
+        self.news.note(self.kind(&header), size);
+        self.buffer.advance(header.size);
+        let mut payload = self.buffer.split_to(header.payload);
+        fastwebsockets::unmask(&mut payload, header.mask);
+        let taken = self.take(&header, payload)?;
+        Ok(taken.map_or(Taken::Fragment, Taken::Message))
     }
 
     /// Gives back what the messages took that have been taken out.

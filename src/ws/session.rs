@@ -28,6 +28,10 @@ pub enum Action {
     Write(Bytes),
     /// Write this frame: the peer has tried to speak as somebody else.
     Deny(Bytes),
+    /// Write this frame: what the peer sent is refused.
+    Refuse(Bytes),
+    /// Nothing: what the peer sent asks for nothing that is known.
+    Ignore,
     /// Do this, and tell the outcome by [`Session::done`]. One client's requests are done in their
     /// order, as one consumer of Channels does them.
     Perform(Request),
@@ -61,6 +65,8 @@ pub enum Reason {
     Expired,
     /// The policy no longer admits its user, or an order has disconnected it.
     Refused,
+    /// The client sends more frames than its budget allows.
+    Flooding,
 }
 
 impl From<Ended> for Reason {
@@ -92,13 +98,27 @@ impl Reason {
     pub const fn code(self) -> u16 {
         match self {
             Reason::Age => 1000,
-            Reason::Refused => 1008,
+            Reason::Refused | Reason::Flooding => 1008,
             Reason::TooBig => 1009,
             Reason::Broken => 1011,
             Reason::Restart => 1012,
             Reason::Slow => 1013,
             Reason::Expired => 4401,
         }
+    }
+
+    /// The close frame.
+    #[must_use]
+    pub fn frame(self) -> Bytes {
+        let text = if self == Reason::Flooding {
+            "too many frames"
+        } else {
+            ""
+        };
+        frame(OpCode::Close, |payload| {
+            payload.extend(self.code().to_be_bytes());
+            payload.extend(text.bytes());
+        })
     }
 }
 
@@ -141,7 +161,7 @@ impl Session {
             return Ok(Action::Renew(token));
         }
         let Some(request) = protocol::request(frame)? else {
-            return Ok(Action::Wait);
+            return Ok(Action::Ignore);
         };
         let may = self.caller == Caller::Anybody
             || request.speaker().is_some_and(|id| self.caller.is(&id));
@@ -165,16 +185,8 @@ impl Session {
             };
         }
         match incoming {
-            Incoming::Text(text) => self.asked(&text).unwrap_or_else(|rejection| {
-                let frame = protocol::error_frame(&rejection.to_string());
-                match rejection {
-                    Rejection::NotYou => Action::Deny(frame),
-                    _ => Action::Write(frame),
-                }
-            }),
-            Incoming::Binary => {
-                Action::Write(protocol::error_frame(&Rejection::Binary.to_string()))
-            }
+            Incoming::Text(text) => self.asked(&text).unwrap_or_else(refuse),
+            Incoming::Binary => refuse(Rejection::Binary),
             Incoming::Ping(payload) => {
                 Action::Write(frame(OpCode::Pong, |out| out.extend_from_slice(&payload)))
             }
@@ -192,8 +204,7 @@ impl Session {
         match violation {
             // What is left of the message is not understood any more, only thrown away.
             Violation::TooBig if !std::mem::replace(&mut self.closing, true) => {
-                let code = Reason::TooBig.code();
-                let frame = close_frame(code);
+                let (code, frame) = (Reason::TooBig.code(), Reason::TooBig.frame());
                 Action::CloseNow { code, frame }
             }
             Violation::TooBig | Violation::Protocol(_) => Action::Drop,
@@ -240,7 +251,7 @@ impl Session {
         self.hears = reason == Reason::Restart;
         Action::Close {
             code: reason.code(),
-            frame: close_frame(reason.code()),
+            frame: reason.frame(),
         }
     }
 
@@ -248,6 +259,14 @@ impl Session {
     #[must_use]
     pub fn is_open(&self) -> bool {
         !self.closing
+    }
+}
+
+fn refuse(why: Rejection) -> Action {
+    let frame = protocol::error_frame(&why.to_string());
+    match why {
+        Rejection::NotYou => Action::Deny(frame),
+        _ => Action::Refuse(frame),
     }
 }
 
@@ -262,7 +281,7 @@ mod tests {
     #[test]
     fn bad_json_is_answered_and_the_socket_stays() {
         let mut session = Session::default();
-        let Action::Write(frame) = session.incoming(text("{")) else {
+        let Action::Refuse(frame) = session.incoming(text("{")) else {
             panic!("an answer")
         };
         assert_eq!(&frame[2..], br#"{"error": "Invalid JSON format"}"#);
@@ -276,7 +295,7 @@ mod tests {
     #[test]
     fn a_binary_message_is_answered_and_the_socket_stays() {
         let mut session = Session::default();
-        let Action::Write(frame) = session.incoming(Incoming::Binary) else {
+        let Action::Refuse(frame) = session.incoming(Incoming::Binary) else {
             panic!("an answer")
         };
         assert!(frame[2..].starts_with(br#"{"error": "#));
@@ -326,7 +345,7 @@ mod tests {
     fn a_fresh_token_is_looked_at_only_of_a_peer_that_is_known_by_one() {
         let auth = r#"{"type":"auth","token":"a.b.c"}"#;
         let action = Session::default().incoming(text(auth));
-        assert_eq!(action, Action::Wait, "as every type nobody knows");
+        assert_eq!(action, Action::Ignore, "as every type nobody knows");
         let mut session = Session::new(Caller::Only("alice".into()), true);
         let action = session.incoming(text(auth));
         assert_eq!(action, Action::Renew("a.b.c".to_owned().into()));

@@ -92,7 +92,7 @@ impl Work {
     /// Gives back what may be done now. What must wait until nothing is under way is held.
     pub fn admit(&mut self, action: Action) -> Option<Action> {
         let may_join = match &action {
-            Action::Wait => true,
+            Action::Wait | Action::Ignore => true,
             Action::Perform(request) => request.text_bytes().is_some(),
             _ => false,
         };

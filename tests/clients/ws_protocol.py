@@ -1,6 +1,7 @@
 """The cases of Autobahn's test suite, written and read by Python's `websockets` as it is without its sockets.
 
 BASE_URL   the server (default http://127.0.0.1:8000), started with CHATFERRY__WS__MAX_MESSAGE_BYTES=20000000
+           and CHATFERRY__WS__FRAMES_PER_S=0
 
 The cases are the rows of `../protocol/autobahn.txt`, which says how they are read. Frames that `websockets` knows are laid out
 by it, of those that nobody may send the first byte is by hand; every answer goes through its parser, which takes nothing that breaks the protocol.

@@ -2,7 +2,7 @@
 //! everybody who could try it.
 
 mod actions;
-mod django;
+pub mod django;
 mod django_token;
 mod jwks;
 mod jwt;

@@ -387,3 +387,25 @@ async fn a_long_history_goes_to_slow_clients_in_little_memory() {
     let grown = most.saturating_sub(before);
     assert!(grown < ROOM_KIB, "{grown} KiB more for {messages} messages");
 }
+
+#[tokio::test]
+async fn a_message_that_is_too_large_costs_itself() {
+    let server = Server::start().await;
+    let id = server.conversation().await;
+    for content in ["one", "large", "two"] {
+        server.stored(&id, "alice", content).await;
+    }
+    let larger =
+        "UPDATE messages SET content = printf('%.*c', 70000000, 'x') WHERE content = 'large'";
+    server.directory.open().execute_batch(larger).unwrap();
+    let (mut socket, history) = server.join(&id).await;
+    assert_eq!(history.len(), 2);
+    assert_eq!(server.contents(&id).await, ["one", "two"]);
+    let shown = server.get(&format!("/api/chat/conversations/{id}/")).await;
+    assert_eq!(shown.json()["messages"].as_array().unwrap().len(), 2);
+    let listed = server.get("/api/chat/users/alice/conversations/").await;
+    assert_eq!(listed.json()[0]["messages"].as_array().unwrap().len(), 2);
+    socket.works().await;
+    let passed_over = server.metric("chatferry_rows_unreadable_total").await;
+    assert!(passed_over >= 4.0, "{passed_over}");
+}

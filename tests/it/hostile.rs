@@ -22,9 +22,11 @@ const HOSTILE: usize = 1000;
 
 /// They are to hold their connections; that these are taken from them in the end has tests of its
 /// own.
-const PATIENT: [&str; 3] = [
+const PATIENT: [&str; 4] = [
     "server.header_timeout_s=3600",
     "ws.ping_interval_s=3600",
+    // A socket that is read slower holds less, and later.
+    "ws.frames_per_s=0",
     "server.drain_s=1",
 ];
 
@@ -440,8 +442,9 @@ async fn json_made_to_hurt_is_no_fault_of_the_server_by_rest_either() {
 }
 
 #[tokio::test]
-async fn fragments_without_an_end_end_at_the_limit_and_empty_ones_count_for_nothing() {
-    let server = Server::with(&[("ws.max_message_bytes", "1000")]).await;
+async fn fragments_without_an_end_end_at_the_limit_and_empty_ones_take_no_room() {
+    let settings = [("ws.max_message_bytes", "1000"), ("ws.frames_per_s", "0")];
+    let server = Server::with(&settings).await;
     let id = server.conversation().await;
     let mut socket = server.socket(&id).await;
     socket.connection.send(frame_with(TEXT, "")).await;

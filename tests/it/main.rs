@@ -21,6 +21,7 @@ mod browsers;
 mod cli;
 mod drain;
 mod errors;
+mod floods;
 mod frames;
 mod full;
 mod gateway;

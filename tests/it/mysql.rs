@@ -13,6 +13,7 @@ mod faults;
 pub mod instance;
 mod races;
 mod rows;
+mod sessions;
 mod spellings;
 mod tables;
 mod ways;
@@ -66,6 +67,9 @@ on_both! {
         of_two_spellings_at_once_one_has_the_conversation,
         a_receipt_of_another_spelling_is_neither_shown_nor_raised,
         check_warns_of_the_collation_and_an_exact_one_tells_everybody_apart;
+    sessions:
+        a_session_key_of_another_spelling_is_no_session,
+        a_user_key_of_another_spelling_is_no_user;
     races:
         a_pair_opened_from_both_sides_on_two_servers_at_once_is_one_conversation,
         read_marks_at_once_on_two_servers_make_one_receipt_each_and_no_error,

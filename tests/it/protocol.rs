@@ -206,7 +206,11 @@ fn rows(sections: &[&str]) -> Vec<&'static str> {
 }
 
 async fn play(sections: &[&str]) {
-    let server = Server::with(&[("ws.max_message_bytes", "20000000")]).await;
+    let settings = [
+        ("ws.max_message_bytes", "20000000"),
+        ("ws.frames_per_s", "0"),
+    ];
+    let server = Server::with(&settings).await;
     for row in rows(sections) {
         Case::read(row).play(&server).await;
     }

@@ -12,6 +12,7 @@ mod beside;
 mod cable;
 mod core;
 mod fleet;
+mod hostile;
 pub mod instance;
 mod interop;
 mod lifetime;

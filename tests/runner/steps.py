@@ -298,7 +298,7 @@ def ws_python(options):
 
 def ws_protocol(options):
     build(options)
-    with serving(WS__MAX_MESSAGE_BYTES="20000000") as address:
+    with serving(WS__MAX_MESSAGE_BYTES="20000000", WS__FRAMES_PER_S="0") as address:
         run(python(), "ws_protocol.py", cwd=CLIENTS, BASE_URL=address)
 
 

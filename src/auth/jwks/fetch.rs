@@ -27,6 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Most bytes of an answer; a key has less than a thousand.
 const BODY_MAX: usize = 256 * 1024;
 
+/// Most bytes of the head of an answer.
+const HEAD_MAX: usize = 16 * 1024;
+
 /// Why nothing was fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
@@ -92,7 +95,9 @@ async fn ask<S>(stream: S, url: &Uri) -> Result<Bytes, FetchError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let mut builder = http1::Builder::new();
+    let builder = builder.max_buf_size(HEAD_MAX);
+    let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
     let driver = tokio::spawn(connection);
     let authority = url.authority().map_or("", |authority| authority.as_str());
     let target = url.path_and_query().map_or("/", |target| target.as_str());

@@ -148,6 +148,7 @@ impl Messages {
             let all = self.store.messages_of(&[self.conversation_id]).await?;
             let all = all.whole()?;
             if !all.is_full {
+                all.note_too_large(&*self.store);
                 return Ok(Some(History::Short(all.messages)));
             }
         }
@@ -340,7 +341,9 @@ impl ConversationList {
             .iter()
             .map(|conversation| conversation.id)
             .collect();
-        let page = self.store.messages_of(&ids).await?.whole()?;
+        let page = self.store.messages_of(&ids).await?;
+        page.note_too_large(&*self.store);
+        let page = page.whole()?;
         step.rows += page.messages.len();
         if !page.is_full {
             let mut said: HashMap<Uuid, Vec<Message>> = HashMap::new();

@@ -26,9 +26,10 @@ use redis::{
 pub use self::dial::Connection;
 
 use self::{
-    dial::{Server, Stream},
+    dial::Server,
     options::{Options, Secured},
 };
+use super::bounds::{Ahead, Bounded};
 use crate::layer::LayerError;
 
 /// From the first packet to a connection that has logged in.
@@ -40,6 +41,9 @@ const PIPELINE: usize = 1024;
 /// Bytes gathered before they are written while more commands wait.
 const WRITE: usize = 64 * 1024;
 
+/// Most bytes of a value in an answer, where no events come.
+const VALUE: usize = 1024 * 1024;
+
 /// Where a Redis is.
 #[derive(Clone, Debug)]
 pub struct Address {
@@ -47,6 +51,8 @@ pub struct Address {
     shown: Arc<str>,
     place: Place,
     login: RedisConnectionInfo,
+    /// Most bytes of a value in an answer.
+    value_max: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -81,7 +87,15 @@ impl Address {
             shown: shown.into(),
             place,
             login,
+            value_max: VALUE,
         })
+    }
+
+    /// The same for answers with values of up to so many bytes; larger ones are left out.
+    #[must_use]
+    pub fn with_values_of(mut self, bytes: usize) -> Self {
+        self.value_max = bytes;
+        self
     }
 
     /// Opens a connection for commands, or one that also waits for messages if `response` is long
@@ -93,7 +107,7 @@ impl Address {
     /// The same, and the address of the server that it leads to.
     pub async fn connect_to(&self, response: Duration) -> Result<(Connection, String), LayerError> {
         let server = self.server().await?;
-        let connection = within(commands(&server, &self.login, response)).await?;
+        let connection = within(commands(&server, &self.login, response, self.value_max)).await?;
         Ok((connection, server.to_string()))
     }
 
@@ -120,11 +134,12 @@ impl Address {
         matches!(self.place, Place::Sentinels(_))
     }
 
-    /// Opens a connection for subscriptions.
-    pub async fn subscribe(&self) -> Result<PubSub, LayerError> {
+    /// Opens a connection for subscriptions. `ahead` is for the task that takes the messages.
+    pub async fn subscribe(&self, ahead: &Arc<Ahead>) -> Result<PubSub, LayerError> {
         let server = self.server().await?;
         within(async {
-            let stream = server.dial().await?;
+            let stream = Bounded::new(server.dial().await?, self.value_max);
+            let stream = stream.not_far_ahead(Arc::clone(ahead));
             PubSub::new(&self.login, stream).await.map_err(unavailable)
         })
         .await
@@ -163,12 +178,13 @@ async fn commands(
     server: &Server,
     login: &RedisConnectionInfo,
     response: Duration,
+    value_max: usize,
 ) -> Result<Connection, LayerError> {
     let config = AsyncConnectionConfig::new()
         .set_response_timeout(Some(response))
         .set_pipeline_buffer_size(PIPELINE)
         .set_write_backpressure_boundary(WRITE);
-    let stream: Stream = server.dial().await?;
+    let stream = Bounded::new(server.dial().await?, value_max);
     let opened = MultiplexedConnection::new_with_config(login, stream, config).await;
     let (commands, driver) = opened.map_err(unavailable)?;
     Ok(Connection::driven_by(driver, commands))
@@ -285,7 +301,7 @@ impl Sentinels {
     }
 
     async fn ask(&self, sentinel: &Server) -> Result<Server, LayerError> {
-        let mut connection = within(commands(sentinel, &self.login, CONNECT)).await?;
+        let mut connection = within(commands(sentinel, &self.login, CONNECT, VALUE)).await?;
         let mut question = redis::cmd("SENTINEL");
         question.arg("get-master-addr-by-name").arg(&self.master);
         let answer = question.query_async::<Option<(String, u16)>>(&mut connection);

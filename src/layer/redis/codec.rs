@@ -16,7 +16,8 @@ use item::Item;
 
 use super::crypto::{InvalidToken, Keys};
 use crate::{
-    config::Serializer,
+    chat::Event,
+    config::{Serializer, layer::ROOM},
     django::{datetime::Timestamp, json::MAX_DEPTH},
     value::{Text, Value},
 };
@@ -37,6 +38,8 @@ pub struct Codec {
     pub keys: Option<Keys>,
     /// Seconds after which a token is refused; `None` on pub/sub, which checks no time.
     pub token_life: Option<u64>,
+    /// Most bytes of an event in Redis.
+    pub event_max: usize,
 }
 
 /// The channels of one process that a message is for.
@@ -91,6 +94,8 @@ pub enum Unsendable {
     Type,
     #[error("it must not contain `{ROUTE}`")]
     Route,
+    #[error("it is larger than layer.max_event_bytes")]
+    TooLarge,
 }
 
 /// Levels of nesting we send: all that a client can say, as the original does. Python's C decoder
@@ -98,6 +103,23 @@ pub enum Unsendable {
 pub const MAX_SENT_DEPTH: usize = MAX_DEPTH;
 
 impl Codec {
+    /// The fields of an event that can be sent.
+    ///
+    /// # Errors
+    /// [`Unsendable`]
+    pub fn fields(&self, event: &Event) -> Result<Fields, Unsendable> {
+        let fields = Fields::new(self.format, event)?;
+        // A token is in Base64.
+        let size = match self.keys {
+            Some(_) => fields.size().div_ceil(3) * 4,
+            None => fields.size(),
+        };
+        if size > self.event_max.saturating_sub(ROOM) {
+            return Err(Unsendable::TooLarge);
+        }
+        Ok(fields)
+    }
+
     /// The bytes to be stored: `fields` with its route, made at `now` (Unix seconds).
     #[must_use]
     pub fn seal(&self, fields: &Fields, route: Route<'_>, now: u64) -> Vec<u8> {

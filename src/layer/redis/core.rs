@@ -36,7 +36,7 @@ use self::{keeper::Keeper, sender::Job};
 use super::{
     capacity::Capacities,
     clock::Clock,
-    codec::{Fields, Route},
+    codec::Route,
     debts::Item,
     inbox::Inbox,
     keeper::start,
@@ -180,7 +180,7 @@ impl Core {
         if self.inbox.is_closed() {
             return Err(LayerError::Closed);
         }
-        let fields = Fields::new(self.inbox.codec.format, &event)?;
+        let fields = self.inbox.codec.fields(&event)?;
         let keeps = !matches!(event, Event::TypingStatus { .. });
         let event = Arc::new(event);
         let sent = Some(Departure::now());
@@ -300,7 +300,7 @@ impl ChannelLayer for CoreLayer {
     async fn send(&self, channel: &str, event: Event) -> Result<(), LayerError> {
         check_channel(channel)?;
         let core = &self.core;
-        let fields = Fields::new(core.inbox.codec.format, &event)?;
+        let fields = core.inbox.codec.fields(&event)?;
         let queue = queue_of(channel);
         let route = if queue.ends_with('!') {
             Route::One(channel)

@@ -12,6 +12,7 @@ use std::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
+    bounds::TOO_LARGE,
     codec::{Codec, Message},
     event::{Passthrough, Strange},
 };
@@ -180,6 +181,11 @@ impl Inbox {
 
     /// The message in stored bytes, counted and skipped if it is none.
     pub fn read(&self, stored: &[u8]) -> Option<Message> {
+        if stored == TOO_LARGE {
+            tracing::debug!("a message of the channel layer is too large");
+            self.metrics.layer_rejected("too_large");
+            return None;
+        }
         match self.codec.open(stored, since_1970().as_secs()) {
             Ok(message) => Some(message),
             Err(error) => {
@@ -264,6 +270,7 @@ mod tests {
             prefix_len: 0,
             keys: None,
             token_life: None,
+            event_max: usize::MAX,
         };
         Inbox::new(codec, Passthrough::new(&[]), Arc::new(Metrics::new()))
     }

@@ -25,7 +25,7 @@ use tokio::{
 
 use self::{echo::Echoes, keeper::Keeper, sender::Job};
 use super::{
-    codec::{Fields, Route},
+    codec::Route,
     debts::Item,
     inbox::{Inbox, Taken},
     keeper::start,
@@ -188,7 +188,7 @@ impl Inner {
         if self.inbox.is_closed() {
             return Err(LayerError::Closed);
         }
-        let fields = Fields::new(self.inbox.codec.format, &event)?;
+        let fields = self.inbox.codec.fields(&event)?;
         let bytes = self
             .inbox
             .codec

@@ -13,6 +13,7 @@ use crate::{
     metrics::Metrics,
     store::{
         StoreError,
+        history::{ROWS_BYTES, TOO_MANY},
         turns::{PING, QUIET, Turns},
     },
 };
@@ -114,7 +115,10 @@ impl Pool {
     /// # Errors
     /// When no connection comes free or can be opened, or the query fails or takes too long.
     pub async fn rows(&self, sql: &str) -> Result<Vec<Row>, StoreError> {
-        Ok(self.some_rows(sql, usize::MAX).await?.0)
+        match self.some_rows(sql, ROWS_BYTES).await? {
+            (rows, false) => Ok(rows),
+            (_, true) => Err(StoreError::Unavailable(TOO_MANY.into())),
+        }
     }
 
     /// The rows of one query up to the one that reaches `most` bytes, and whether that cut them

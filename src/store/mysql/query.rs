@@ -15,14 +15,17 @@ use crate::{
     django::datetime::{Timestamp, from_sqlite, to_sqlite},
     store::{
         Comparison, Lookup, StoreError,
-        history::{Deleted, PAGE_CONVERSATIONS, Place},
+        history::{Deleted, PAGE_CONVERSATIONS, Place, content},
     },
 };
 
 const CONVERSATION: &str =
     "id, participant1_id, participant2_id, created_at, updated_at, is_active";
-const MESSAGE: &str = "id, conversation_id, sender_id, content, message_type, created_at, \
-                       updated_at, is_deleted";
+const MESSAGE: &str = concat!(
+    "id, conversation_id, sender_id, ",
+    content!(),
+    ", message_type, created_at, updated_at, is_deleted"
+);
 const RECEIPT: &str = "id, message_id, user_id, status, timestamp";
 
 /// A text as SQL. Right for the `sql_mode` and the character set that every connection is given.
@@ -353,6 +356,15 @@ pub fn message_row(row: Row) -> Result<Message, StoreError> {
     let id = columns.id()?;
     let named = |error| StoreError::Schema(format!("the message {id} is unreadable: {error}"));
     message_of(id, columns).map_err(named)
+}
+
+/// The id of a message whose content is too large, as it is read.
+#[must_use]
+pub fn too_large(row: &Row) -> Option<String> {
+    match row.as_ref(3)? {
+        Value::NULL => row.get_opt::<String, _>(0)?.ok(),
+        _ => None,
+    }
 }
 
 fn message_of(id: Uuid, mut columns: Columns) -> Result<Message, StoreError> {

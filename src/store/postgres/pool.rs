@@ -15,7 +15,11 @@ use super::{
 };
 use crate::{
     metrics::Metrics,
-    store::{StoreError, turns::Turns},
+    store::{
+        StoreError,
+        history::{ROWS_BYTES, TOO_MANY},
+        turns::Turns,
+    },
 };
 
 /// Longest wait for a connection of the pool.
@@ -45,7 +49,10 @@ impl Pool {
     /// # Errors
     /// When there is no connection to be had, or the statement fails.
     pub async fn query(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, StoreError> {
-        Ok(self.some_rows(sql, params, usize::MAX).await?.0)
+        match self.some_rows(sql, params, ROWS_BYTES).await? {
+            (rows, false) => Ok(rows),
+            (_, true) => Err(StoreError::Unavailable(TOO_MANY.into())),
+        }
     }
 
     /// Reads with one statement up to the row that reaches `most` bytes, and tells whether that

@@ -16,15 +16,18 @@ use crate::{
         Comparison, Lookup, Marks, StoreError,
         history::{
             ConversationPage, Deleted, PAGE_BYTES, PAGE_CONVERSATIONS, PAGE_MESSAGES, Page, Place,
-            TOGETHER_MESSAGES,
+            TOGETHER_MESSAGES, content,
         },
     },
 };
 
 pub const CONVERSATION: &str =
     "id, participant1_id, participant2_id, created_at, updated_at, is_active";
-const MESSAGE: &str = "id, conversation_id, sender_id, content, message_type, created_at, \
-                       updated_at, is_deleted";
+const MESSAGE: &str = concat!(
+    "id, conversation_id, sender_id, ",
+    content!(),
+    ", message_type, created_at, updated_at, is_deleted"
+);
 pub const RECEIPT: &str = "id, message_id, user_id, status, timestamp";
 
 /// A `timestamp with time zone`: on the wire, microseconds since 2000.
@@ -315,7 +318,13 @@ pub async fn messages(
 
 fn page(rows: &[Row], is_full: bool) -> Page {
     let (mut messages, mut unreadable) = (Vec::with_capacity(rows.len()), Vec::new());
+    let mut too_large = Vec::new();
     for row in rows {
+        if let Ok(None) = row.try_get::<_, Option<&str>>(3) {
+            let id: Option<Uuid> = row.try_get(0).ok();
+            too_large.push(id.unwrap_or_default().to_string());
+            continue;
+        }
         match message_row(row) {
             Ok(message) => messages.push(message),
             Err(error) => {
@@ -326,7 +335,9 @@ fn page(rows: &[Row], is_full: bool) -> Page {
             }
         }
     }
-    Page::new(messages, is_full, unreadable)
+    let mut page = Page::new(messages, is_full, unreadable);
+    page.too_large = too_large;
+    page
 }
 
 fn bound(place: &Place) -> Result<(Time, Uuid), StoreError> {

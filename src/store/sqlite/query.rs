@@ -1,6 +1,9 @@
 //! What is read, and how a row becomes a value.
 
-use rusqlite::{Connection, OptionalExtension, Row, Rows, params, types::Type};
+use rusqlite::{
+    Connection, OptionalExtension, Row, Rows, params,
+    types::{Type, ValueRef},
+};
 use uuid::Uuid;
 
 use crate::{
@@ -14,15 +17,18 @@ use crate::{
         Comparison, Lookup, Marks, StoreError,
         history::{
             ConversationPage, Deleted, PAGE_BYTES, PAGE_CONVERSATIONS, PAGE_MESSAGES, Page, Place,
-            TOGETHER_MESSAGES,
+            TOGETHER_MESSAGES, content,
         },
     },
 };
 
 const CONVERSATION: &str =
     "id, participant1_id, participant2_id, created_at, updated_at, is_active";
-const MESSAGE: &str = "id, conversation_id, sender_id, content, message_type, created_at, \
-                       updated_at, is_deleted";
+const MESSAGE: &str = concat!(
+    "id, conversation_id, sender_id, ",
+    content!(),
+    ", message_type, created_at, updated_at, is_deleted"
+);
 
 pub fn uuid_at(row: &Row<'_>, index: usize) -> rusqlite::Result<Uuid> {
     let text = row.get_ref(index)?.as_str()?;
@@ -215,6 +221,7 @@ pub fn messages_of(
             .sum::<usize>();
         all.messages.extend(page.messages);
         all.unreadable.extend(page.unreadable);
+        all.too_large.extend(page.too_large);
         let read = all.messages.len();
         all.is_full = page.is_full || read >= TOGETHER_MESSAGES || bytes >= PAGE_BYTES;
         if all.is_full {
@@ -300,6 +307,7 @@ fn gather(
     while let Some(row) = rows.next()? {
         see(row)?;
         match message_row(row) {
+            _ if row.get_ref(3)? == ValueRef::Null => page.too_large.push(row.get(0)?),
             Ok(message) => {
                 bytes += message.content.len();
                 page.messages.push(message);
@@ -310,7 +318,8 @@ fn gather(
                 page.unreadable.push(StoreError::Schema(error));
             }
         }
-        if page.messages.len() + page.unreadable.len() == limit || bytes >= PAGE_BYTES {
+        let read = page.messages.len() + page.unreadable.len() + page.too_large.len();
+        if read == limit || bytes >= PAGE_BYTES {
             page.is_full = true;
             break;
         }

@@ -26,6 +26,7 @@ pub fn layer_message(input: &[u8]) {
             prefix_len,
             keys: None,
             token_life: None,
+            event_max: usize::MAX,
         };
         if let Ok(message) = codec.open(input, NOW) {
             let _ = Passthrough::all().event(message.clone());

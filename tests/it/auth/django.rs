@@ -12,7 +12,7 @@ use crate::{
 /// The reference's own.
 const SECRET_KEY: &str = "the-reference-service-keeps-no-secrets-0123456789";
 
-const BY_SESSION: [(&str, &str); 5] = [
+pub const BY_SESSION: [(&str, &str); 5] = [
     ("auth.identity", "django_session"),
     ("auth.policy", "participants"),
     ("auth.django_session.user_column", "username"),
@@ -24,7 +24,7 @@ const BY_SESSION: [(&str, &str); 5] = [
 const CSRF: &str = "aZ9baZ9baZ9baZ9baZ9baZ9baZ9baZ9b";
 
 /// Sessions by the names of those who are logged in, and some of nobody.
-const LOG_IN: &str = r#"
+pub const LOG_IN: &str = r#"
 import time
 from unittest import mock
 from django.contrib.auth.models import User
@@ -51,7 +51,7 @@ User.objects.filter(username="changed").update(password="md5$salt$another")
 "#;
 
 /// More, where sessions are in the database.
-const IN_DATABASE: &str = r#"
+pub const IN_DATABASE: &str = r#"
 from datetime import timedelta
 from django.contrib.sessions.models import Session
 from django.utils import timezone
@@ -85,7 +85,7 @@ async fn ask(
 }
 
 /// Whether the cookie's bearer may list, which everybody may who is known.
-async fn is_known(server: &Server, cookie: &Value) -> bool {
+pub async fn is_known(server: &Server, cookie: &Value) -> bool {
     let answer = ask(server, cookie, "GET", "users/alice/conversations/", None).await;
     assert!(matches!(answer.status, 200 | 403), "{answer:?}");
     answer.status == 200

@@ -292,6 +292,23 @@ async fn an_issuer_that_misbehaves_lets_nobody_in_and_holds_nobody_up() {
         ("no key set", answer("<html>")),
         ("half of it", answer(&set)[..100].to_vec()),
         ("silence", Vec::new()),
+        (
+            "a head without an end",
+            [b"HTTP/1.1 200 OK\r\nX: ", &*vec![b'x'; 2 << 20]].concat(),
+        ),
+        (
+            "headers without an end",
+            [b"HTTP/1.1 200 OK\r\n", &*b"X: x\r\n".repeat(1000)].concat(),
+        ),
+        ("a set that is nested deep", answer(&"[".repeat(200_000))),
+        (
+            "chunks without an end",
+            [
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+                &*b"1\r\n \r\n".repeat(300_000),
+            ]
+            .concat(),
+        ),
     ] {
         let issuer = Issuer::answering(answer).await;
         let server = issuer.server(&[]).await;
@@ -303,4 +320,44 @@ async fn an_issuer_that_misbehaves_lets_nobody_in_and_holds_nobody_up() {
         assert_eq!(issuer.asked(), 1, "{what}");
     }
     assert_eq!(other.asked(), 0, "no further than where it was sent");
+}
+
+#[tokio::test]
+async fn an_issuer_that_sends_a_byte_now_and_then_is_not_waited_for_long() {
+    let key = Key::p256();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let dribbling = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n";
+        stream.write_all(head).await.unwrap();
+        while stream.write_all(b" ").await.is_ok() {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    });
+    let url = format!("http://{address}/");
+    let settings = [
+        ("auth.identity", "jwt"),
+        ("auth.jwt.jwks_url", url.as_str()),
+        ("auth.jwt.algorithms", "ES256"),
+    ];
+    let server = Server::with(&settings).await;
+    assert_eq!(asked(&server, &token(&key, Some("one"))).await, 503);
+    // It is not listened to any more.
+    crate::support::soon("the end of its connection", dribbling)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn of_many_keys_the_first_hundred_are_used() {
+    let key = Key::p256();
+    let mut keys: Vec<Value> = (0..120)
+        .map(|number| key.jwk(&format!("k{number}")))
+        .collect();
+    keys.push(key.jwk("last"));
+    let issuer = Issuer::answering(answer(&json!({"keys": keys}).to_string())).await;
+    let server = issuer.server(&[]).await;
+    assert_eq!(asked(&server, &token(&key, Some("k99"))).await, 200);
+    assert_eq!(asked(&server, &token(&key, Some("last"))).await, 401);
 }

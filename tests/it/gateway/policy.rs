@@ -1,6 +1,11 @@
 //! The policy before an upstream that has none: what Django serves of the chat is refused here as
 //! what is served here, and what is admitted arrives whole.
 
+use std::{
+    ops::Deref,
+    sync::{Arc, Mutex},
+};
+
 use serde_json::{Value, json};
 
 use super::upstream::{Call, Upstream};
@@ -12,42 +17,91 @@ use crate::{
 const TOLD: &str = "django's own";
 
 /// Stands for a Django that serves everybody: it reads bodies, takes every socket, and answers.
-async fn django() -> Upstream {
-    Upstream::start(|mut call: Call| async move {
-        while let Some(head) = call.head().await {
-            let head = head.to_lowercase();
-            if head.contains("\r\nupgrade: websocket\r\n") {
-                call.write(
-                    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
-                     Connection: Upgrade\r\nX-Django: yes\r\n\r\n",
-                )
-                .await;
-                return while call.more().await {};
-            }
-            let length = head
-                .lines()
-                .find_map(|line| line.strip_prefix("content-length: "));
-            let body = call
-                .exactly(length.map_or(0, |it| it.parse().unwrap()))
-                .await;
-            let body = String::from_utf8(body).unwrap();
-            call.answer(&format!("{TOLD} {body}")).await;
-        }
-    })
-    .await
+pub struct Django {
+    pub upstream: Upstream,
+    /// What has come by its sockets.
+    heard: Arc<Mutex<Vec<u8>>>,
+    /// Of the last handshake.
+    head: Arc<Mutex<String>>,
 }
 
-struct Pair {
-    upstream: Upstream,
-    server: Server,
-    conversation: String,
-    message: String,
+impl Deref for Django {
+    type Target = Upstream;
+
+    fn deref(&self) -> &Upstream {
+        &self.upstream
+    }
+}
+
+impl Django {
+    /// Waits for so many bytes by its sockets, and takes them.
+    pub async fn heard(&self, size: usize) -> Vec<u8> {
+        until("bytes to arrive", async || self.unheard() >= size).await;
+        self.heard.lock().unwrap().drain(..size).collect()
+    }
+
+    /// How many bytes have come and were not taken.
+    pub fn unheard(&self) -> usize {
+        self.heard.lock().unwrap().len()
+    }
+
+    /// The head of the last handshake.
+    pub fn last_head(&self) -> String {
+        self.head.lock().unwrap().clone()
+    }
+}
+
+pub async fn django() -> Django {
+    let (heard, head) = (Arc::default(), Arc::default());
+    let (hears, reads) = (Arc::clone(&heard), Arc::clone(&head));
+    let upstream =
+        Upstream::start(move |call: Call| serve(call, Arc::clone(&hears), Arc::clone(&reads)));
+    Django {
+        upstream: upstream.await,
+        heard,
+        head,
+    }
+}
+
+async fn serve(mut call: Call, heard: Arc<Mutex<Vec<u8>>>, handshake: Arc<Mutex<String>>) {
+    while let Some(head) = call.head().await {
+        let head = head.to_lowercase();
+        if head.contains("\r\nupgrade: websocket\r\n") {
+            *handshake.lock().unwrap() = head;
+            call.write(
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+                 Connection: Upgrade\r\nX-Django: yes\r\n\r\n",
+            )
+            .await;
+            loop {
+                heard.lock().unwrap().append(&mut call.buffer);
+                if !call.more().await {
+                    return;
+                }
+            }
+        }
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "));
+        let body = call
+            .exactly(length.map_or(0, |it| it.parse().unwrap()))
+            .await;
+        let body = String::from_utf8(body).unwrap();
+        call.answer(&format!("{TOLD} {body}")).await;
+    }
+}
+
+pub struct Pair {
+    pub upstream: Django,
+    pub server: Server,
+    pub conversation: String,
+    pub message: String,
 }
 
 /// A conversation of alice and bob, and a server that leaves all to Django.
-async fn pair(settings: &[(&str, &str)]) -> Pair {
-    let directory = std::sync::Arc::new(Directory::new());
-    let open = Server::on(std::sync::Arc::clone(&directory), &[]).await;
+pub async fn pair(settings: &[(&str, &str)]) -> Pair {
+    let directory = Arc::new(Directory::new());
+    let open = Server::on(Arc::clone(&directory), &[]).await;
     let conversation = open.conversation().await;
     let message = open.stored(&conversation, "alice", "hi").await;
     let message = message["id"].as_str().unwrap().to_owned();
@@ -94,7 +148,7 @@ impl Pair {
     }
 }
 
-fn bearer_line(user: &str) -> String {
+pub fn bearer_line(user: &str) -> String {
     format!("Authorization: Bearer {}\r\n", token_of(user))
 }
 
@@ -299,7 +353,7 @@ async fn check_warns_of_an_upstream_that_serves_the_chat_to_strangers() {
     let open = django().await;
     let closed =
         Upstream::answering("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n").await;
-    for (upstream, warned) in [(&open, true), (&closed, false)] {
+    for (upstream, warned) in [(&open.upstream, true), (&closed, false)] {
         let url = format!("gateway.upstream={}", upstream.url());
         let directory = Directory::new();
         let set = |text: &str| format!("--set={text}");

@@ -2,7 +2,8 @@
 //!
 //! Written: always the shortest form, floats as 64 bits. Read: every form there is, but what
 //! Python refuses is refused here too: other map keys than texts and bytes, texts that are not
-//! UTF-8, anything after the value, and timestamps of an impossible length.
+//! UTF-8, anything after the value, and timestamps of an impossible length. Depth and number of
+//! values are bounded as those of JSON.
 
 use std::collections::HashMap;
 
@@ -11,7 +12,7 @@ use super::{
     item::{Item, Key},
 };
 use crate::{
-    django::json::MAX_DEPTH,
+    django::json::{MAX_DEPTH, MAX_VALUES},
     value::{Text, Value},
 };
 
@@ -152,7 +153,10 @@ pub(super) fn write_item(out: &mut Vec<u8>, item: &Item) -> Result<(), Unsendabl
 
 /// Reads one value, the whole of `bytes`.
 pub(super) fn read(bytes: &[u8]) -> Result<Item, &'static str> {
-    let mut reader = Reader { rest: bytes };
+    let mut reader = Reader {
+        rest: bytes,
+        values: 0,
+    };
     let item = reader.item()?;
     if reader.rest.is_empty() {
         Ok(item)
@@ -163,6 +167,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<Item, &'static str> {
 
 struct Reader<'a> {
     rest: &'a [u8],
+    /// How many values have been begun.
+    values: usize,
 }
 
 type Read<T> = Result<T, &'static str>;
@@ -287,6 +293,10 @@ impl<'a> Reader<'a> {
     }
 
     fn begin(&mut self) -> Read<Begun> {
+        self.values += 1;
+        if self.values > MAX_VALUES {
+            return Err("too many values");
+        }
         let [byte] = self.array()?;
         let item = match byte {
             0x80..=0x8F => return Ok(Begun::Map(usize::from(byte & 0x0F))),

@@ -123,6 +123,7 @@ fn equal_messages_are_kept_apart_by_their_prefix() {
         prefix_len: 12,
         keys: None,
         token_life: None,
+        event_max: usize::MAX,
     };
     let event = Event::TypingStatus {
         user_id: "a".into(),

@@ -16,6 +16,10 @@ use crate::layer::{
 /// Most groups whose members are kept: some 400 bytes each where few processes are in a group.
 const KEPT: usize = 10_000;
 
+/// Longer names of members are passed over, in bytes: no channel has one, and each event would have
+/// to carry it.
+const NAME: usize = 1024;
+
 /// The groups of one host that were sent to, as they were then.
 #[derive(Default)]
 pub(super) struct Audiences {
@@ -84,6 +88,7 @@ impl Core {
                 continue;
             };
             match String::from_utf8(name) {
+                Ok(name) if name.len() > NAME => self.inbox.unroutable(),
                 Ok(name) if local_of(&name, &self.queue).is_some() => ours = true,
                 Ok(name) => others.push(name),
                 // Python fails at such a name, and nobody in the group hears anything.

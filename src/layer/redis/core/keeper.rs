@@ -15,7 +15,7 @@ use crate::{
         control::Control,
         redis::{
             address::Connection,
-            codec::{Fields, Route},
+            codec::Route,
             inbox::Inbox,
             keeper::{Kept, Seen},
             link::{LOOK, Link, RESPONSE, accepted, is_master},
@@ -219,7 +219,7 @@ impl Core {
     ) -> Result<(), LayerError> {
         let failed = |error: redis::RedisError| LayerError::Unavailable(error.to_string());
         let codec = &self.inbox.codec;
-        let fields = Fields::new(codec.format, notice)?;
+        let fields = codec.fields(notice)?;
         let mut look = redis::cmd("ZRANGE");
         look.arg(group_key(&self.settings.prefix, CONTROL));
         let members = look.arg(0).arg(-1).query_async::<Vec<String>>(commands);

@@ -3,6 +3,7 @@
 //! There is no backup queue: nobody but us reads this one, and what a crash loses is in the store.
 
 use std::{
+    collections::HashSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -140,11 +141,16 @@ impl Core {
         }
     }
 
-    /// The local names of the channels of ours that a message is for.
+    /// The local names of the channels of ours that a message is for, each once.
     fn locals(&self, message: &Message) -> Vec<String> {
         let route = message.route.iter().flatten();
-        let local = |name: &String| local_of(name, &self.queue).map(str::to_owned);
-        route.filter_map(local).collect()
+        let locals = route.filter_map(|name| local_of(name, &self.queue));
+        let mut locals: Vec<&str> = locals.collect();
+        if locals.len() > 1 {
+            let mut known = HashSet::new();
+            locals.retain(|local| known.insert(*local));
+        }
+        locals.into_iter().map(str::to_owned).collect()
     }
 }
 

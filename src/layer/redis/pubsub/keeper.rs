@@ -20,7 +20,8 @@ use crate::{
         control::Control,
         redis::{
             address::Connection,
-            codec::{Fields, Route},
+            bounds::Ahead,
+            codec::Route,
             inbox::Inbox,
             keeper::{Kept, Seen},
             link::{LOOK, Link, RESPONSE, is_master},
@@ -40,7 +41,7 @@ pub(super) struct Keeper {
 }
 
 impl Kept for Keeper {
-    type Incoming = (PubSubSink, PubSubStream);
+    type Incoming = (PubSubSink, PubSubStream, Arc<Ahead>);
 
     fn number(&self) -> usize {
         self.host.number
@@ -58,9 +59,9 @@ impl Kept for Keeper {
         self.inner.subscribe_to_all(&self.host).await
     }
 
-    async fn serve(&self, (sink, stream): Self::Incoming, seen: &Seen) -> LayerError {
+    async fn serve(&self, (sink, stream, ahead): Self::Incoming, seen: &Seen) -> LayerError {
         tokio::select! {
-            error = self.inner.read(&self.host, stream) => error,
+            error = self.inner.read(&self.host, stream, &ahead) => error,
             error = self.inner.look_after(&self.host, sink, seen) => error,
             error = self.host.link.moves() => error,
         }
@@ -80,10 +81,11 @@ impl Inner {
     async fn subscribe_to_all(
         &self,
         host: &Host,
-    ) -> Result<(PubSubSink, PubSubStream), LayerError> {
+    ) -> Result<(PubSubSink, PubSubStream, Arc<Ahead>), LayerError> {
         let (mut commands, server) = host.link.address.connect_to(RESPONSE).await?;
         let script = self.load(host, &mut commands).await;
-        let (mut sink, stream) = host.link.address.subscribe().await?.split();
+        let ahead = Arc::default();
+        let (mut sink, stream) = host.link.address.subscribe(&ahead).await?.split();
         self.inbox.returning(host.number);
         confirmed(sink.subscribe(&self.own)).await?;
         is_heard(&self.own, &mut commands).await?;
@@ -117,7 +119,7 @@ impl Inner {
         }
         host.link.moved.settle(server);
         host.link.set_up(commands, script);
-        Ok((sink, stream))
+        Ok((sink, stream, ahead))
     }
 
     /// Says something to the other Chatferry processes, before anything else is published.
@@ -127,7 +129,7 @@ impl Inner {
         commands: &mut Connection,
     ) -> Result<(), LayerError> {
         let codec = &self.inbox.codec;
-        let fields = Fields::new(codec.format, notice)?;
+        let fields = codec.fields(notice)?;
         let bytes = codec.seal(&fields, Route::Plain, since_1970().as_secs());
         let mut publish = redis::cmd("PUBLISH");
         publish.arg(group_channel(&self.prefix, CONTROL)).arg(bytes);
@@ -161,9 +163,21 @@ impl Inner {
         loaded.ok().map(Arc::from)
     }
 
-    async fn read(&self, host: &Host, mut stream: PubSubStream) -> LayerError {
-        while let Some(message) = stream.next().await {
-            self.take(host, &message).await;
+    async fn read(&self, host: &Host, mut stream: PubSubStream, ahead: &Ahead) -> LayerError {
+        ahead.taken();
+        loop {
+            let next = tokio::select! {
+                biased;
+                next = stream.next() => next,
+                () = ahead.stopped() => {
+                    ahead.taken();
+                    continue;
+                }
+            };
+            match next {
+                Some(message) => self.take(host, &message).await,
+                None => break,
+            }
         }
         LayerError::Unavailable("the subscription is gone".to_owned())
     }

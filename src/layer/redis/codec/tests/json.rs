@@ -10,6 +10,7 @@ fn json_that_only_python_takes_is_read() {
         prefix_len: 0,
         keys: None,
         token_life: None,
+        event_max: usize::MAX,
     };
     let body = br#"{"type": "a", "n": NaN, "i": -Infinity, "big": 1000000000000000000000000000000, "s": "\ud800"}"#;
     let message = codec.open(body, 0).unwrap();

@@ -55,6 +55,7 @@ impl Vector {
             prefix_len: self.number("prefix_len").unwrap().try_into().unwrap(),
             keys: Keys::new(keys.iter().copied()),
             token_life: (self.text("layer") == "core").then_some(70),
+            event_max: usize::MAX,
         }
     }
 

@@ -1,0 +1,248 @@
+//! Holds what a client says on a chat socket of Django's to the policy: it speaks for itself only, as
+//! on a socket of ours.
+//!
+//! Messages are put together, looked at, and passed on in the very bytes they came in. One that is
+//! refused is answered here, in the words of our own sockets, and not passed on. Control frames are
+//! passed on at once.
+
+use std::{sync::Arc, time::Instant};
+
+use bytes::{Bytes, BytesMut};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::sleep_until,
+};
+use uuid::Uuid;
+
+use crate::{
+    app::App,
+    auth::policy::Caller,
+    chat::ChatError,
+    django::drf::Detail,
+    limits::Meter,
+    metrics::Frames,
+    store::{Lookup, Of},
+    ws::{
+        budget::{Budget, REFUSED, Spent},
+        connection::ENVELOPE,
+        protocol::django::{Request, error_frame, failure_frame},
+        reader::{Incoming, Reader, Taken, Violation},
+        session::{Action, Reason, Session},
+    },
+};
+
+/// Answers that wait until they can stand between two messages of Django's.
+const ANSWERS: usize = 16;
+
+/// The frames of a message may take this much of `ws.max_message_bytes` with their headers.
+const HELD: usize = 2;
+
+/// What an inspector has to say to the client.
+pub struct Answers {
+    /// Frames, each a whole message.
+    pub frames: mpsc::Receiver<Bytes>,
+    /// Why the socket is to be closed.
+    pub close: oneshot::Receiver<Reason>,
+}
+
+/// Follows what one client says.
+pub struct Inspector {
+    app: Arc<App>,
+    conversation: Uuid,
+    session: Session,
+    meter: Meter,
+    reader: Reader,
+    budget: Budget,
+    /// Frames that count besides those that were read.
+    refused: u32,
+    /// The frames of a message whose end has not come.
+    held: Vec<u8>,
+    /// What may be passed on.
+    passed: Vec<u8>,
+    frames: mpsc::Sender<Bytes>,
+    close: Option<oneshot::Sender<Reason>>,
+}
+
+/// Why nothing more of the client's is passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// The socket is being closed.
+    Closing,
+    /// The protocol is broken: the connection is dropped.
+    Broken,
+}
+
+impl Inspector {
+    /// An inspector of a caller's socket, if the policy lets the caller speak for itself only.
+    pub fn of(
+        app: &Arc<App>,
+        conversation: Uuid,
+        caller: &Caller,
+        meter: &Meter,
+    ) -> Option<(Self, Answers)> {
+        if *caller == Caller::Anybody {
+            return None;
+        }
+        let (frames, waiting) = mpsc::channel(ANSWERS);
+        let (close, closing) = oneshot::channel();
+        let max_message = app.config.ws.max_message_bytes.saturating_add(ENVELOPE);
+        let inspector = Inspector {
+            app: Arc::clone(app),
+            conversation,
+            session: Session::new(caller.clone(), false),
+            meter: meter.clone(),
+            reader: Reader::new(BytesMut::new(), max_message),
+            budget: Budget::new(Instant::now()),
+            refused: 0,
+            held: Vec::new(),
+            passed: Vec::new(),
+            frames,
+            close: Some(close),
+        };
+        let answers = Answers {
+            frames: waiting,
+            close: closing,
+        };
+        Some((inspector, answers))
+    }
+
+    /// Takes the next bytes of the client's. Returns what may be passed on, and whether that was the
+    /// last of it.
+    pub async fn take(&mut self, bytes: &[u8]) -> (&[u8], Option<Over>) {
+        self.pause().await;
+        self.passed.clear();
+        self.reader.buffer.extend_from_slice(bytes);
+        let mut over = self.take_frames().await.err();
+        self.reader.give_back();
+        if self.is_flooding() {
+            over = over.or(Some(self.end(Reason::Flooding)));
+        }
+        (&self.passed, over)
+    }
+
+    async fn take_frames(&mut self) -> Result<(), Over> {
+        loop {
+            let start = self.held.len();
+            let held = &mut self.held;
+            let taken = self
+                .reader
+                .take_frame(|frame| held.extend_from_slice(frame));
+            match taken {
+                Err(Violation::Protocol(_)) => return Err(Over::Broken),
+                Err(Violation::TooBig) => return Err(self.end(Reason::TooBig)),
+                Ok(Taken::Nothing) => return Ok(()),
+                Ok(Taken::Fragment) => {
+                    let most = self.app.config.ws.max_message_bytes.saturating_mul(HELD);
+                    if self.held.len() > most.saturating_add(ENVELOPE) {
+                        return Err(self.end(Reason::TooBig));
+                    }
+                }
+                Ok(Taken::Message(message @ (Incoming::Text(_) | Incoming::Binary))) => {
+                    if self.admits(message).await {
+                        self.passed.extend_from_slice(&self.held);
+                    }
+                    self.held = Vec::new();
+                }
+                Ok(Taken::Message(_)) => self.passed.extend(self.held.drain(start..)),
+            }
+        }
+    }
+
+    /// Whether a message may be passed on. The client is told why not.
+    async fn admits(&mut self, message: Incoming) -> bool {
+        let request = match self.session.incoming(message) {
+            Action::Perform(request) => request,
+            Action::Refuse(frame) => {
+                self.refused += REFUSED;
+                self.answer(frame).await;
+                return false;
+            }
+            Action::Ignore => {
+                self.refused += REFUSED;
+                return true;
+            }
+            _ => return true,
+        };
+        if let Err(throttled) = self.meter.allow(request.action()) {
+            let why = Detail::Throttled(throttled.seconds()).text(self.app.language());
+            self.answer(error_frame(&why)).await;
+            return false;
+        }
+        match self.admits_mark(request).await {
+            Ok(admits) => admits,
+            Err(error) => {
+                if let Some(frame) = failure_frame(&error) {
+                    self.answer(frame).await;
+                }
+                false
+            }
+        }
+    }
+
+    /// Whether Django may do this: a read mark could be of a message of another conversation, or of
+    /// a user that only the database takes for the caller.
+    async fn admits_mark(&self, request: Request) -> Result<bool, ChatError> {
+        let Request::MarkRead {
+            message_id,
+            user_id,
+            event,
+        } = request
+        else {
+            return Ok(true);
+        };
+        let (chat, caller) = (&self.app.chat, self.session.caller());
+        match chat.admit(caller, Of::Message(message_id)).await {
+            Ok(()) => {}
+            // As on our own sockets, everybody is told even of a message that is not there.
+            Err(ChatError::NoMessage) => {
+                chat.broadcast(self.conversation, event).await?;
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
+        }
+        let lookup = Lookup::Receipt(message_id, user_id);
+        if chat.finds_others(caller, lookup).await? {
+            return Err(ChatError::Alike);
+        }
+        Ok(true)
+    }
+
+    /// A client that does not read its answers is not read either.
+    async fn answer(&self, frame: Bytes) {
+        // Without a receiver the socket is ending.
+        let _ = self.frames.send(frame).await;
+    }
+
+    fn end(&mut self, reason: Reason) -> Over {
+        if let Some(close) = self.close.take() {
+            let _ = close.send(reason);
+        }
+        Over::Closing
+    }
+
+    /// Counts what was read.
+    fn is_flooding(&mut self) -> bool {
+        let (frames, bytes) = std::mem::replace(&mut self.reader.news, Frames::default()).sum();
+        let frames = frames.saturating_add(std::mem::take(&mut self.refused));
+        let (settings, now) = (&self.app.config.ws, Instant::now());
+        match self.budget.spend(frames, bytes, settings, now) {
+            Spent::Within | Spent::Short { first: false } => false,
+            Spent::Short { first: true } => {
+                self.app.metrics.flood("slowed");
+                false
+            }
+            Spent::Flooding => {
+                self.app.metrics.flood("closed");
+                true
+            }
+        }
+    }
+
+    /// Waits until the socket may be read.
+    async fn pause(&mut self) {
+        if let Some(until) = self.budget.paused_until() {
+            sleep_until(until.into()).await;
+            self.budget.resume(Instant::now());
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What a socket's client has sent, taken as far as its budget and its work allow.
+
+use std::time::Instant;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{ANSWERS, Connection};
+use crate::ws::{
+    budget::Spent,
+    session::{Action, Reason},
+};
+
+/// Most messages taken, and frames read, before other sockets have their turn.
+pub(super) const TURN: u32 = 128;
+
+impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
+    /// Takes out of the buffer what has arrived whole, as far as it may be done beside what is under
+    /// way. What a peer has said before it was lost is still done.
+    pub(super) fn read_messages(&mut self) -> Option<u16> {
+        let mut ended = self.take_messages();
+        let (frames, bytes) = self.reader.news.sum();
+        if frames + self.refused > 0 {
+            let counted = frames.saturating_add(std::mem::take(&mut self.refused));
+            ended = ended.or(self.spend(counted, bytes));
+            self.turn = self.turn.saturating_add(frames);
+            self.app.metrics.frames_in(&mut self.reader.news);
+        }
+        self.reader.give_back();
+        ended
+    }
+
+    /// Counts frames against the budget; a client that goes on sending too many is closed.
+    fn spend(&mut self, frames: u32, bytes: u32) -> Option<u16> {
+        let settings = &self.app.config.ws;
+        let spent = self.budget.spend(frames, bytes, settings, Instant::now());
+        match spent {
+            Spent::Short { first: true } => self.app.metrics.flood("slowed"),
+            Spent::Flooding if self.session.is_open() => {
+                self.app.metrics.flood("closed");
+                let goodbye = self.session.close(Reason::Flooding);
+                return self.act(goodbye);
+            }
+            _ => {}
+        }
+        None
+    }
+
+    fn take_messages(&mut self) -> Option<u16> {
+        self.has_more = false;
+        let mut taken = 0;
+        while self.hears() {
+            if taken == TURN {
+                self.has_more = true;
+                break;
+            }
+            taken += 1;
+            let action = match self.work.take_held() {
+                Some(held) => held,
+                None => self.next_action()?,
+            };
+            if let Some(action) = self.work.admit(action)
+                && let Some(code) = self.act(action)
+            {
+                return Some(code);
+            }
+        }
+        None
+    }
+
+    /// Whether the next message may be taken.
+    pub(super) fn hears(&self) -> bool {
+        self.work.hears() && !self.is_over() && self.budget.paused_until().is_none()
+    }
+
+    fn next_action(&mut self) -> Option<Action> {
+        match self.reader.take_message() {
+            Ok(Some(incoming)) => Some(self.session.incoming(incoming)),
+            Ok(None) => self.lost.then_some(Action::End),
+            Err(violation) => {
+                tracing::debug!(%violation, "socket dropped");
+                Some(self.session.violation(violation))
+            }
+        }
+    }
+
+    /// Whether what the peer has asked for is being read: who sends pings or nonsense and reads no
+    /// answers is not read any further, and in the end not waited for either.
+    pub(super) fn has_room(&self) -> bool {
+        self.writer.len() < self.app.config.ws.queue_messages.saturating_add(ANSWERS)
+    }
+}

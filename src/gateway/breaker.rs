@@ -107,7 +107,7 @@ impl Attempt<'_> {
     /// upstream.
     pub fn ended<T>(self, outcome: &Result<T, Failure>) {
         match outcome {
-            Ok(_) | Err(Failure::Broken(_)) => self.breaker.answered(),
+            Ok(_) | Err(Failure::Broken(_) | Failure::Unasked) => self.breaker.answered(),
             Err(Failure::Connect(error)) if error.kind() != io::ErrorKind::TimedOut => {
                 self.breaker.answered();
             }

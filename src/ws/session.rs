@@ -90,6 +90,7 @@ impl Reason {
             Reason::Slow => "slow",
             Reason::Expired => "expired",
             Reason::Refused => "refused",
+            Reason::Flooding => "flooding",
         }
     }
 

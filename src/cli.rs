@@ -209,7 +209,7 @@ async fn start(loaded: Loaded, sources: Sources) -> ExitCode {
         complain(refusal);
     }
     if refusals.is_empty() {
-        serve::serve(loaded, log, move || sources.load()).await
+        Box::pin(serve::serve(loaded, log, move || sources.load())).await
     } else {
         ExitCode::from(WRONG)
     }

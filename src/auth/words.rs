@@ -120,24 +120,30 @@ mod tests {
         in_header.or_else(|| words.in_protocol(&asked))
     }
 
-    fn offered(token: &str, agreed: &str) -> Option<Offered> {
-        Some(Offered {
+    fn offered(token: &str, agreed: &str) -> Offered {
+        Offered {
             token: token.to_owned(),
             agreed: agreed.to_owned(),
-        })
+        }
     }
 
     #[test]
     fn a_token_stands_after_any_of_the_words() {
         let words = words();
-        assert_eq!(found(&words, "jwt  a.b.c", ""), offered("a.b.c", ""));
-        assert_eq!(found(&words, "bearer a.b.c", ""), offered("a.b.c", ""));
+        assert_eq!(found(&words, "jwt  a.b.c", ""), Some(offered("a.b.c", "")));
+        assert_eq!(
+            found(&words, "bearer a.b.c", ""),
+            Some(offered("a.b.c", ""))
+        );
         let protocols = "chat, access_token, d.e.f";
         assert_eq!(
             found(&words, "", protocols),
-            offered("d.e.f", "access_token")
+            Some(offered("d.e.f", "access_token"))
         );
-        assert_eq!(found(&words, "", "JWT, d.e.f"), offered("d.e.f", "JWT"));
+        assert_eq!(
+            found(&words, "", "JWT, d.e.f"),
+            Some(offered("d.e.f", "JWT"))
+        );
     }
 
     #[test]
@@ -145,7 +151,7 @@ mod tests {
         let mut words = words();
         assert_eq!(found(&words, "", "a.b.c"), None);
         words.alone = true;
-        assert_eq!(found(&words, "", "a.b.c"), offered("a.b.c", "a.b.c"));
+        assert_eq!(found(&words, "", "a.b.c"), Some(offered("a.b.c", "a.b.c")));
         assert_eq!(found(&words, "", "a.b.c, chat"), None);
         assert_eq!(found(&words, "", ""), None);
     }

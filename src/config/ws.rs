@@ -132,15 +132,12 @@ fn is_host(scheme: &str, host: &str) -> bool {
         let number = port.parse::<u16>();
         number.is_ok_and(|number| number != own && number.to_string() == port)
     };
-    let is_name = match name
-        .strip_prefix('[')
-        .and_then(|name| name.strip_suffix(']'))
-    {
-        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => {
-            let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
-            !name.is_empty() && !name.starts_with('.') && name.bytes().all(plain)
-        }
+    let address = name.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
+    let is_name = if let Some(address) = address {
+        address.parse::<std::net::Ipv6Addr>().is_ok()
+    } else {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+        !name.is_empty() && !name.starts_with('.') && name.bytes().all(plain)
     };
     is_name && port.is_none_or(is_port)
 }

@@ -111,7 +111,7 @@ mod tests {
             let mut bytes = socket.as_bytes()[..end].to_vec();
             assert!(!modernise(&mut bytes), "{end}");
         }
-        assert!(modernise(&mut [b'G'; MOST + 1]));
-        assert!(modernise(&mut [&b"GET "[..], &[b'a'; MOST]].concat()));
+        assert!(modernise(&mut vec![b'G'; MOST + 1]));
+        assert!(modernise(&mut [&b"GET "[..], &vec![b'a'; MOST]].concat()));
     }
 }

@@ -28,7 +28,7 @@ TUNING = {
     "parser_class",
     "timeout",
 }
-TLS = ("ssl_ca_certs", "ssl_cert_reqs")
+TLS = ("ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_keyfile")
 
 
 def _finding(severity, subject, text, advice):
@@ -102,11 +102,7 @@ class _Host:
         if options.pop("ssl", False) and self.scheme == "redis":
             self.scheme = "rediss"
         if options.pop("ssl_check_hostname", None) is False:
-            text = "the name in a certificate is always checked, unless nothing is"
-            self._find(LOOK, "ssl_check_hostname", text, "Use the name that the certificate has.")
-        for name in ("ssl_certfile", "ssl_keyfile"):
-            if options.pop(name, None):
-                self._find(BREAKS, name, "client certificates are not served", "Use a password for Chatferry.")
+            self.query["ssl_check_hostname"] = "false"
         self._tuning(options)
 
     def _tuning(self, options):

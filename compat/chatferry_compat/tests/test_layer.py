@@ -67,8 +67,13 @@ class Hosts(unittest.TestCase):
         config = {"hosts": [{"host": "h", "ssl_certfile": "/c", "credential_provider": 1, "retry": 2}]}
         entry = layer_entries({"BACKEND": CORE, "CONFIG": config})[1]
         found = {(finding.severity, finding.subject) for finding in entry.findings}
-        self.assertEqual(found, {("breaks", "ssl_certfile"), ("look", "credential_provider")})
+        self.assertEqual(found, {("look", "credential_provider")})
         self.assertIn("retry", entry.comments[0])
+
+    def test_options_of_tls_are_kept(self):
+        tls = {"ssl": True, "ssl_certfile": "/c", "ssl_keyfile": "/k", "ssl_check_hostname": False}
+        query = "ssl_certfile=/c&ssl_keyfile=/k&ssl_check_hostname=false"
+        self.assertEqual(hosts({"host": "h", **tls}), [f"rediss://h:6379/0?{query}"])
 
     def test_an_address_of_no_redis_is_told(self):
         entry = layer_entries({"BACKEND": CORE, "CONFIG": {"hosts": ["amqp://rabbit"]}})[1]

@@ -35,7 +35,7 @@ const SESSION: &str = "SET NAMES utf8mb4, SESSION sql_mode = \
 /// The largest packet the protocol knows: the server's own limit is the one that counts.
 const PACKET_MAX: usize = 1 << 30;
 
-/// The name that a certificate is compared with where names do not count. The driver (mysql_async
+/// The name that a certificate is compared with where names do not count. The driver (`mysql_async`
 /// 0.37) passes over a wrong name if it finds this word in the text of the error, which shows the
 /// name that was expected.
 const NO_NAME: &str = "NotValidForName";

@@ -54,7 +54,9 @@ fn remedy_at_setup(code: u16, options: &Options) -> Option<&'static str> {
 /// # Errors
 /// When the server cannot be reached, does not let us in, or takes too long.
 pub async fn connect(options: &Options) -> Result<Conn, StoreError> {
-    let error = match timeout(options.connect_timeout, open(options)).await {
+    // On the heap: it is large, and seldom what a reader waits for.
+    let opening = Box::pin(open(options));
+    let error = match timeout(options.connect_timeout, opening).await {
         Ok(Ok(conn)) => return Ok(conn),
         Ok(Err(error)) => error,
         Err(_) => return Err(StoreError::Unavailable("connecting took too long".into())),
@@ -257,10 +259,9 @@ impl From<Error> for StoreError {
             1205 | 1213 | 1317 | 1020 => StoreError::Conflict(text),
             // No such table, no such column.
             1054 | 1146 => StoreError::Schema(text),
-            // Texts that the column's character set does not have.
-            1267 | 1270 | 1271 | 3854 | 3988 => StoreError::Refused(text),
-            // Packet too large, no default, wrong string: data errors with a state of their own.
-            1153 | 1364 | 1366 => StoreError::Refused(text),
+            // Packet too large, no default, wrong string, texts that the column's character set does
+            // not have: data errors with a state of their own.
+            1153 | 1267 | 1270 | 1271 | 1364 | 1366 | 3854 | 3988 => StoreError::Refused(text),
             // Data exceptions and broken constraints.
             _ if state.starts_with("22") || state.starts_with("23") => StoreError::Refused(text),
             // Away, full, read-only, no rights, too many connections, and all else.

@@ -103,6 +103,7 @@ impl Address {
     }
 
     /// Whether a pooler stands before the server.
+    #[must_use]
     pub fn is_pooled(&self) -> bool {
         self.pooled.load(Ordering::Relaxed)
     }

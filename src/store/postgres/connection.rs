@@ -70,7 +70,8 @@ impl Connection {
     /// # Errors
     /// When the server cannot be reached or does not let us in.
     pub async fn open(address: &Address) -> Result<Self, StoreError> {
-        match timeout(CONNECT, Self::open_one(address)).await {
+        // On the heap: it is large, and seldom what a reader waits for.
+        match timeout(CONNECT, Box::pin(Self::open_one(address))).await {
             Ok(opened) => opened.map_err(|error: Error| why_not_in(&error)),
             Err(_) => Err(StoreError::Unavailable(no_answer(CONNECT))),
         }

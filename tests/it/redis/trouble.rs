@@ -1,6 +1,8 @@
 //! A Redis that answers, and not as wished: the reason is told, and it keeps nobody out whom a Redis
 //! that is not there would not keep out.
 
+use std::sync::Arc;
+
 use crate::support::{Directory, Server, process::run, until};
 
 use super::instance::Redis;
@@ -91,17 +93,21 @@ async fn refused_for_a_while(backend: &str, refuse: &str, accept: &str, why: &st
     let Some(redis) = Redis::start().await else {
         return;
     };
-    let (one, other) = (
-        server_on(&redis.url(), backend).await,
-        server_on(&redis.url(), backend).await,
-    );
+    let directory = Arc::new(Directory::new());
+    let hosts = redis.url();
+    let settings = [("layer.backend", backend), ("layer.hosts", hosts.as_str())];
+    let one = Server::on(Arc::clone(&directory), &settings).await;
+    let other = Server::on(directory, &settings).await;
     let command = async |command: &str| {
         let _: redis::Value = redis.ask(command).await;
     };
     command(refuse).await;
     sockets_work(&one).await;
-    let said = not_ready(&one).await;
-    assert!(said.contains(why), "{said}");
+    until("the reason", async || {
+        let ready = one.get("/readyz").await;
+        ready.status == 503 && ready.text().contains(why)
+    })
+    .await;
     let id = one.conversation_of("carol", "dave").await;
     let mut socket = one.socket(&id).await;
     command(accept).await;
@@ -123,7 +129,7 @@ async fn memberships_that_are_refused_are_made_when_they_can_be() {
     .await;
     refused_for_a_while(
         "redis_pubsub",
-        "ACL SETUSER default resetchannels",
+        "ACL SETUSER default resetchannels &asgispecific.*",
         "ACL SETUSER default allchannels",
         "no permissions",
     )

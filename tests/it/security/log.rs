@@ -34,7 +34,9 @@ impl Logged {
         for (key, value) in BY_SECRET {
             set(&format!("{key}={value}"));
         }
-        more.iter().for_each(|setting| set(setting));
+        for setting in more {
+            set(setting);
+        }
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let mut command = chatferry(&directory, &arguments);
         let log = File::create(directory.path().join("log")).unwrap();

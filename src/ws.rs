@@ -7,11 +7,11 @@
 //! - [`queue`] holds what waits to be written, with a bound,
 //! - [`writer`] lays out frames,
 //! - [`history`] tells a long history piece by piece,
-//! - `work` does what was asked, and `ending` says goodbye,
+//! - `work` does what was asked, and [`ending`] says goodbye,
 //! - [`connection`] owns the socket and runs it all.
 
 pub mod connection;
-mod ending;
+pub mod ending;
 pub mod heartbeat;
 pub mod history;
 pub mod origin;

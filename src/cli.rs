@@ -65,7 +65,7 @@ enum Command {
         /// The ASGI application, as mysite.asgi:application
         #[arg(required_unless_present = "command")]
         application: Option<String>,
-        /// What starts a worker, as "python manage.py chatferry_worker"
+        /// Command that starts a worker, as `python manage.py chatferry_worker`
         #[arg(long)]
         command: Option<String>,
         #[command(flatten)]
@@ -248,7 +248,7 @@ async fn start(loaded: Loaded, sources: Sources) -> ExitCode {
         complain(refusal);
     }
     if refusals.is_empty() {
-        serve::serve(loaded, log, move || sources.load()).await
+        Box::pin(serve::serve(loaded, log, move || sources.load())).await
     } else {
         ExitCode::from(WRONG)
     }

@@ -1,6 +1,9 @@
 //! The scope of a handshake: the one that Daphne makes, key by key.
 
-use hyper::{Request, header::HeaderMap, header::SEC_WEBSOCKET_PROTOCOL};
+use hyper::{
+    Request,
+    header::{HeaderMap, HeaderValue, SEC_WEBSOCKET_PROTOCOL},
+};
 
 use super::wire;
 use crate::{
@@ -65,7 +68,7 @@ fn united(headers: &HeaderMap, passes: impl Fn(&str) -> bool) -> Vec<(String, Ve
         let values: Vec<&[u8]> = headers
             .get_all(name)
             .iter()
-            .map(|it| it.as_bytes())
+            .map(HeaderValue::as_bytes)
             .collect();
         values.join(&b","[..])
     };
@@ -80,7 +83,7 @@ pub fn offered(headers: &HeaderMap) -> Vec<String> {
     let values: Vec<&[u8]> = headers
         .get_all(SEC_WEBSOCKET_PROTOCOL)
         .iter()
-        .map(|value| value.as_bytes())
+        .map(HeaderValue::as_bytes)
         .collect();
     if values.is_empty() {
         return Vec::new();
@@ -91,8 +94,6 @@ pub fn offered(headers: &HeaderMap) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use hyper::header::HeaderValue;
-
     use super::*;
     use crate::{config::Config, layer::redis::codec::msgpack};
 

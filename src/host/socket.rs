@@ -370,16 +370,16 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Hosted<S> {
 
     /// When something is due.
     fn due(&self) -> Instant {
-        match &self.ending {
-            Some(ending) => ending.by,
-            None => {
-                let late = self.place.mailbox.calling_since();
-                let late = late.map(|since| since + self.place.host.call_timeout());
-                let dues = [late, self.leaving, Some(self.heartbeat.due())];
-                let due = dues.into_iter().flatten().min();
-                due.unwrap_or_else(|| self.heartbeat.due())
-            }
+        if let Some(ending) = &self.ending {
+            return ending.by;
         }
+        let late = self.place.mailbox.calling_since();
+        let late = late.map(|since| since + self.place.host.call_timeout());
+        let beat = self.heartbeat.due();
+        [late, self.leaving]
+            .into_iter()
+            .flatten()
+            .fold(beat, Instant::min)
     }
 
     fn beat(&mut self, reading: bool) -> Option<End> {

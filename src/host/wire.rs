@@ -316,9 +316,8 @@ fn hello(item: Item) -> Option<Hello> {
 
 fn class(item: Item) -> Option<Class> {
     let mut members = Members::of(item)?;
-    let parked = match members.take("parked")? {
-        Item::Plain(Value::Bool(parked)) => parked,
-        _ => return None,
+    let Item::Plain(Value::Bool(parked)) = members.take("parked")? else {
+        return None;
     };
     let once = list(members.take("once")?)?;
     Some(Class {

@@ -8,6 +8,7 @@ use crate::{
     config::{Backend, Config, Identity},
     django::{datetime::Zone, drf::Language},
     gateway::{Gateway, TrustError},
+    host::{Host, HostError},
     http::{document::Answers, extract::Bodies},
     hub::Hub,
     layer::{self, ChannelLayer, LayerError},
@@ -42,6 +43,8 @@ pub struct App {
     pub answers: Answers,
     /// `None` if nothing is passed on to Django.
     pub gateway: Option<Arc<Gateway>>,
+    /// `None` if no application is hosted.
+    pub host: Option<Arc<Host>>,
     /// `None` if nothing is limited.
     pub limits: Option<Arc<Limits>>,
     /// `None` if clients are not asked for TLS.
@@ -60,6 +63,8 @@ pub enum StartError {
     Layer(#[from] LayerError),
     #[error(transparent)]
     Gateway(#[from] TrustError),
+    #[error(transparent)]
+    Host(#[from] HostError),
     #[error(transparent)]
     Auth(#[from] SetupError),
     #[error(transparent)]
@@ -123,6 +128,10 @@ impl App {
         let limits = Limits::of(&config, Arc::clone(&metrics));
         let bodies = Bodies::new(config.server.body_memory_mib);
         let answers = Answers::new(config.server.answer_memory_mib);
+        let host = Host::open(&config, &metrics).await?;
+        if let Some(host) = &host {
+            vital.include(host.vital());
+        }
         let audit = Arc::new(Audit::new(Arc::clone(&metrics)));
         let orders = (Arc::clone(&auth), Arc::clone(&audit));
         let obey = move |order: &Disconnect| disconnect(&orders.0, &orders.1, order);
@@ -145,6 +154,7 @@ impl App {
             bodies,
             answers,
             gateway,
+            host,
             limits,
             tls,
             tracer,

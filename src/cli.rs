@@ -22,7 +22,7 @@ use clap::{Args, Parser, Subcommand};
 use uuid::Uuid;
 
 use crate::auth::sockets::Disconnect;
-use crate::config::{Config, ConfigErrors, Loaded, example_toml, files, memory};
+use crate::config::{Config, ConfigErrors, Loaded, Prefix, example_toml, files, memory};
 use crate::http::docs;
 use crate::telemetry;
 
@@ -60,6 +60,17 @@ struct Choices {
 enum Command {
     /// Serve until SIGTERM or SIGINT
     Serve(Choices),
+    /// Serve, and host an application of Django Channels: every socket is its own, the chat's too
+    Host {
+        /// The ASGI application, as mysite.asgi:application
+        #[arg(required_unless_present = "command")]
+        application: Option<String>,
+        /// Command that starts a worker, as `python manage.py chatferry_worker`
+        #[arg(long)]
+        command: Option<String>,
+        #[command(flatten)]
+        choices: Choices,
+    },
     /// Make or complete the tables; what Django made stays as it is
     Migrate {
         /// Print the SQL and change nothing
@@ -99,6 +110,25 @@ enum Command {
     Layer(layer::Command),
 }
 
+impl Choices {
+    /// Adds what `chatferry host` stands for. What is set by a flag of its own is left as it is.
+    fn host(&mut self, application: Option<String>, command: Option<String>) {
+        let given = [
+            ("host.application", application),
+            ("host.command", command),
+            // The second names the chat's own prefix, which no shorter one does.
+            ("host.routes", Some(format!("/,{}", Prefix::CHAT))),
+        ];
+        for (key, value) in given {
+            if let Some(value) = value
+                && self.set.iter().all(|(known, _)| known != key)
+            {
+                self.set.push((key.to_owned(), value));
+            }
+        }
+    }
+}
+
 impl Cli {
     /// The command and all flags; of one given twice the last.
     fn into_parts(self) -> (Command, Choices) {
@@ -113,10 +143,19 @@ impl Cli {
             | layer::Command::Tail { choices: after, .. },
         )
         | Command::Disconnect { choices: after, .. }
+        | Command::Host { choices: after, .. }
         | Command::Migrate { choices: after, .. }
         | Command::Config { choices: after, .. }) = &mut command;
         choices.set.append(&mut after.set);
         choices.config = after.config.take().or(choices.config);
+        if let Command::Host {
+            application,
+            command,
+            ..
+        } = &mut command
+        {
+            choices.host(application.take(), command.take());
+        }
         (command, choices)
     }
 }
@@ -172,7 +211,7 @@ pub async fn run(
 async fn execute(command: Command, loaded: Loaded, sources: Sources) -> ExitCode {
     match command {
         // What it holds while it serves is large, and held once.
-        Command::Serve(_) => Box::pin(start(loaded, sources)).await,
+        Command::Serve(_) | Command::Host { .. } => Box::pin(start(loaded, sources)).await,
         Command::Migrate { dry_run, .. } => migrate::migrate(&warned(loaded), dry_run).await,
         Command::Check(_) => check::check(loaded).await,
         Command::Config { .. } => {

@@ -12,6 +12,7 @@ mod error;
 pub mod files;
 mod form;
 pub mod gateway;
+pub mod host;
 mod known;
 pub mod layer;
 pub mod limits;
@@ -46,6 +47,7 @@ pub use declare::{OptionDoc, Section};
 pub use django::{Django, GroupPattern, Language, Prefix, Zone};
 pub use error::{ConfigError, ConfigErrors, Refusal, UnknownName, Warning};
 pub use gateway::{Gateway, OnChange, Upstream};
+pub use host::Host;
 pub use layer::{Backend, ChannelCapacity, Hosts, Layer, Serializer};
 pub use limits::{ByAddress, ByUser, Limits, Rate};
 pub use log::{Format, Level, Log};
@@ -73,6 +75,7 @@ pub struct Config {
     pub auth: Auth,
     pub limits: Limits,
     pub gateway: Gateway,
+    pub host: Host,
     pub metrics: Metrics,
     pub log: Log,
     pub trace: Trace,
@@ -166,6 +169,7 @@ impl Config {
         let auth = Auth::read(values);
         let limits = Limits::read(values);
         let gateway = Gateway::read(values);
+        let host = Host::read(values);
         let metrics = Metrics::read(values);
         let log = Log::read(values);
         let trace = Trace::read(values);
@@ -180,6 +184,7 @@ impl Config {
             auth: auth?,
             limits: limits?,
             gateway: gateway?,
+            host: host?,
             metrics: metrics?,
             log: log?,
             trace: trace?,

@@ -35,13 +35,14 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use self::headers::Trust;
 pub use self::{
     body::{Interrupted, Relayed},
     decision::Decision,
     guard::{Refused, pass_on},
+    headers::Trust,
     rollout::Side,
     shadow::Question,
+    target::Target,
     tls::TrustError,
 };
 use self::{

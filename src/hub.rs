@@ -329,7 +329,7 @@ fn event_type(event: &Event) -> EventType {
         Event::ChatMessage { .. } => EventType::ChatMessage,
         Event::MessageRead { .. } => EventType::MessageRead,
         Event::TypingStatus { .. } => EventType::TypingStatus,
-        Event::Other(_) => EventType::Other,
+        Event::Other(_) | Event::Packed(_) => EventType::Other,
     }
 }
 

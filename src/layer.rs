@@ -95,10 +95,30 @@ pub async fn open(
     config: &Config,
     metrics: Arc<Metrics>,
 ) -> Result<Arc<dyn ChannelLayer>, LayerError> {
+    let passthrough = redis::event::Passthrough::new(&config.layer.passthrough);
+    open_for(passthrough, config, metrics).await
+}
+
+/// Opens a layer of the same settings for an application of its own: every event is
+/// [packed](Event::Packed).
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_packed(
+    config: &Config,
+    metrics: Arc<Metrics>,
+) -> Result<Arc<dyn ChannelLayer>, LayerError> {
+    open_for(redis::event::Passthrough::packed(), config, metrics).await
+}
+
+async fn open_for(
+    passthrough: redis::event::Passthrough,
+    config: &Config,
+    metrics: Arc<Metrics>,
+) -> Result<Arc<dyn ChannelLayer>, LayerError> {
     if config.layer.backend == Backend::Memory {
         return Ok(Arc::new(memory::MemoryLayer::new()));
     }
-    let passthrough = redis::event::Passthrough::new(&config.layer.passthrough);
     redis::open(&config.layer, passthrough, metrics).await
 }
 

@@ -13,6 +13,7 @@
 //! | [`http`] | REST: the URL map, one file for each resource, the chat page |
 //! | [`limits`] | how much one client may ask for |
 //! | [`gateway`] | what is not served here is passed to Django; rollout and shadow |
+//! | [`host`] | sockets of any Channels application, whose consumers run in workers |
 //! | [`serializers`] | the fields that clients see, in their order |
 //! | [`django`] | every inherited oddity, one named place each |
 //! | [`value`], [`clock`] | data whose shape the sender chose; the time |
@@ -34,6 +35,7 @@ pub mod clock;
 pub mod config;
 pub mod django;
 pub mod gateway;
+pub mod host;
 pub mod http;
 pub mod hub;
 pub mod layer;

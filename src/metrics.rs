@@ -26,7 +26,9 @@ use crate::clock::since_1970;
 
 pub use family::Held;
 pub use frames::Frames;
-pub use word::{Asked, ClockStep, EventType, FrameType, Outcome, SecurityEvent, Sender, Word};
+pub use word::{
+    Asked, Call, ClockStep, EventType, FrameType, HostFailure, Outcome, SecurityEvent, Sender, Word,
+};
 
 /// What a metric is, for dashboards and tests.
 #[derive(Debug)]
@@ -320,6 +322,29 @@ metrics! {
     shadow_mismatches: Labelled<Counter> = "chatferry_shadow_mismatch_total" by "kind";
     /// Not compared because too much waited to be compared, or one side could not be asked.
     shadow_skipped: Counter = "chatferry_shadow_skipped_total";
+
+    /// Workers of hosted applications that are joined now.
+    host_workers: Gauge = "chatferry_host_workers";
+    /// Workers that have left, by the reason: `ended` by themselves or by us, `violation` of the
+    /// protocol, or `stuck`: they answered nothing or read nothing.
+    host_workers_left: Labelled<Counter> = "chatferry_host_workers_left_total" by "why"
+        of ["ended", "violation", "stuck"];
+    /// Workers that have ended and were started again.
+    host_restarts: Counter = "chatferry_host_worker_restarts_total";
+    /// Hosted WebSockets open now.
+    host_open: Gauge = "chatferry_host_ws_open";
+    /// Seconds that a call of a worker waited for its turn, by what it is for: `connect`, `frame` or
+    /// `event`; a `disconnect` waits for none.
+    host_waited: Each<Histogram, Call> = "chatferry_host_call_wait_seconds" by "call" in SECONDS;
+    /// Seconds that a worker took for a call, by what it was for.
+    host_ran: Each<Histogram, Call> = "chatferry_host_call_seconds" by "call" in SECONDS;
+    /// Hosted sockets that came to a bad end: an `exception` of the application, a call that was
+    /// `late`, or a worker that was `lost`.
+    host_failures: Each<Counter, HostFailure> = "chatferry_host_failures_total" by "kind";
+    /// Events that a socket sent without a call, as another one's call had made the bytes for all.
+    host_rendered: Counter = "chatferry_host_events_encoded_once_total";
+    /// Events for hosted sockets that were dropped, as too many waited.
+    host_dropped: Counter = "chatferry_host_dropped_events_total";
 
     /// Spans that the collector of the traces has taken.
     spans_exported: Counter = "chatferry_trace_spans_exported_total";

@@ -40,7 +40,7 @@ use self::{
 };
 pub use self::{
     listener::Listener,
-    peer::{FORWARDED_FOR, Peer},
+    peer::{Ends, FORWARDED_FOR, Peer},
     stream::{Io, Socket, Stream},
 };
 use crate::{
@@ -206,6 +206,7 @@ async fn report_drain(open: impl Fn() -> usize) -> Infallible {
 /// Serves a connection to its end; `number` is its name in the log.
 async fn serve(app: Arc<App>, socket: Socket, place: Place, number: u64) {
     let first_head = Instant::now() + Duration::from_secs(app.config.server.header_timeout_s);
+    let ends = app.host.is_some().then(|| socket.ends());
     let (io, peer) = if app.tls.is_some() || app.config.server.proxy_protocol {
         match Box::pin(welcomed(&app, socket, first_head)).await {
             Some(welcomed) => welcomed,
@@ -217,7 +218,7 @@ async fn serve(app: Arc<App>, socket: Socket, place: Place, number: u64) {
         (Io::Plain(socket), Peer { address, secure })
     };
     let stream = Stream::new(io, Some(place));
-    speak(app, stream, peer, (number, first_head)).await;
+    speak(app, stream, (peer, ends), (number, first_head)).await;
 }
 
 /// What comes before HTTP, in time.
@@ -278,7 +279,12 @@ async fn traced(app: Arc<App>, mut request: Request<Incoming>, trace: Trace) -> 
 }
 
 /// HTTP, to the end of the connection or to its upgrade. The first head has to be there in time.
-async fn speak(app: Arc<App>, stream: Stream, peer: Peer, (number, first_head): (u64, Instant)) {
+async fn speak(
+    app: Arc<App>,
+    stream: Stream,
+    (peer, ends): (Peer, Option<Ends>),
+    (number, first_head): (u64, Instant),
+) {
     // Requests read so far.
     let asked = Arc::new(AtomicU64::new(0));
     let drain = app.drain.clone();
@@ -288,6 +294,9 @@ async fn speak(app: Arc<App>, stream: Stream, peer: Peer, (number, first_head): 
         let asked = Arc::clone(&asked);
         service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(peer);
+            if let Some(ends) = ends {
+                request.extensions_mut().insert(ends);
+            }
             let id = RequestId::new(number, asked.fetch_add(1, Ordering::Relaxed) + 1);
             answer(Arc::clone(&app), request, id)
         })

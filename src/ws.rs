@@ -8,12 +8,12 @@
 //! - [`budget`] is how many frames a client may send,
 //! - [`writer`] lays out frames,
 //! - [`history`] tells a long history piece by piece,
-//! - `work` does what was asked, and `ending` says goodbye,
+//! - `work` does what was asked, and [`ending`] says goodbye,
 //! - [`connection`] owns the socket and runs it all.
 
 pub mod budget;
 pub mod connection;
-mod ending;
+pub mod ending;
 pub mod heartbeat;
 pub mod history;
 pub mod origin;

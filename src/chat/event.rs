@@ -1,5 +1,7 @@
 //! What the members of a conversation are told while they are connected.
 
+use bytes::Bytes;
+
 use crate::value::Value;
 
 /// A group event of the original consumer. Its fields are what the sender wrote, of any type,
@@ -21,4 +23,7 @@ pub enum Event {
     /// An event that the original has no handler for: the whole of it, its `type` included. Only
     /// what `layer.passthrough` lists comes this far.
     Other(Value),
+    /// An event of a hosted application, which only its own code understands: a map in msgpack. The
+    /// chat neither sends nor gets any.
+    Packed(Bytes),
 }

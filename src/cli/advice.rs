@@ -20,6 +20,7 @@ pub(super) fn start(error: &StartError, config: &Config) -> String {
         StartError::Layer(error) => layer(error, config),
         // Their texts name the setting.
         StartError::Gateway(error) => error.to_string(),
+        StartError::Host(error) => error.to_string(),
         StartError::Auth(error) => error.to_string(),
         StartError::Tls(error) => error.to_string(),
         StartError::Tracer(error) => error.to_string(),

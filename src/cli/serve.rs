@@ -280,6 +280,9 @@ async fn keep_up(app: Arc<App>, log: Option<Logging>) {
 
 /// Lets go of everything, and tells how it went.
 async fn end(app: &App, ended: Ended) -> ExitCode {
+    if let Some(host) = &app.host {
+        host.close().await;
+    }
     app.layer.close().await;
     app.audit.flush();
     let written = timeout(LAST_WRITES, app.store.close()).await;

@@ -49,6 +49,9 @@ choice! {
 pub struct Prefix(String);
 
 impl Prefix {
+    /// The default of `django.ws_prefix`.
+    pub const CHAT: &str = "/ws/chat/";
+
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -78,6 +78,7 @@ impl Config {
         super::ByAddress::SECTION,
         super::ByUser::SECTION,
         super::Gateway::SECTION,
+        super::Host::SECTION,
         super::Metrics::SECTION,
         super::Log::SECTION,
         super::Trace::SECTION,

@@ -117,6 +117,11 @@ impl Trust {
         }
     }
 
+    /// Whether a header of this name is passed on from this peer.
+    pub fn passes(&self, name: &str, peer: Peer) -> bool {
+        !is_refused(name, self.believes(peer))
+    }
+
     fn believes(&self, peer: Peer) -> bool {
         self.everybody || self.server.trusts(peer.address)
     }
@@ -146,19 +151,9 @@ pub fn prepare(headers: &mut HeaderMap, peer: Peer, trust: &Trust) {
     if !is_trusted {
         trust.warn_of(peer, headers);
     }
-    let is_refused = |name: &HeaderName| {
-        let name = name.as_str();
-        // Django's servers make one name of `X_Real_IP` and `X-Real-IP`.
-        name.contains('_')
-            || OF_PATH.contains(&name)
-            || !is_trusted
-                && OF_CLIENT
-                    .iter()
-                    .any(|beginning| name.starts_with(beginning))
-    };
     let refused: Vec<HeaderName> = headers
         .keys()
-        .filter(|name| is_refused(name))
+        .filter(|name| is_refused(name.as_str(), is_trusted))
         .cloned()
         .collect();
     for name in refused {
@@ -171,6 +166,17 @@ pub fn prepare(headers: &mut HeaderMap, peer: Peer, trust: &Trust) {
     if let Some(host) = headers.get(HOST).cloned() {
         headers.entry(FORWARDED_HOST).or_insert(host);
     }
+}
+
+/// Whether a header does not reach an application, from a peer who is trusted or not.
+fn is_refused(name: &str, is_trusted: bool) -> bool {
+    // Django's servers make one name of `X_Real_IP` and `X-Real-IP`.
+    name.contains('_')
+        || OF_PATH.contains(&name)
+        || !is_trusted
+            && OF_CLIENT
+                .iter()
+                .any(|beginning| name.starts_with(beginning))
 }
 
 /// Makes one `Host` of several, as Django does, which then refuses it.

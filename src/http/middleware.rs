@@ -31,12 +31,13 @@ use crate::{
         cookies::{self, AnsweredBy, Cookies},
         csrf,
         drf::{Detail, options_metadata},
-        handshake, host,
+        handshake, host as django_host,
         multipart::is_refused_by_twisted,
         negotiation::{Refused, negotiate},
         urls::append_slash_location,
     },
     gateway::{self, Decision, Question},
+    host,
     server::Peer,
     telemetry::{
         request::{ACCESS, Trail},
@@ -65,6 +66,13 @@ async fn dispatch(app: Arc<App>, mut request: hyper::Request<Incoming>, trail: &
         let mut response = reply::throttled(throttled, app.language());
         Cors::of(&request, &app.config).mark(response.headers_mut());
         return response;
+    }
+    if let Some(host) = &app.host
+        && handshake::wants_upgrade(request.headers())
+        && host.serves(request.uri(), &app.config)
+    {
+        let host = Arc::clone(host);
+        return host::upgrade::answer(app, &host, request).await;
     }
     if let Some(gateway) = &app.gateway
         && let Decision::Django(condition) = gateway.decide(
@@ -176,7 +184,7 @@ async fn answer(app: &App, request: &Request) -> (&'static str, Response) {
         Some(Route::Healthz) => return (label, ops::healthz()),
         Some(Route::Readyz) => return (label, ops::readyz(app, true).await),
         Some(Route::Metrics) => return (label, ops::metrics(app)),
-        _ if !host::is_valid(&request.values(&HOST)) => {
+        _ if !django_host::is_valid(&request.values(&HOST)) => {
             Answer::new(AnsweredBy::Outside, reply::bad_host())
         }
         Some(Route::Index) => return (label, page::index(&app.config)),

@@ -33,7 +33,8 @@ pub async fn readyz(app: &App, has_place: bool) -> Response {
     let repairs = app.hub.behind().map_or(Ok(()), Err);
     let panicked = |name| format!("{name} has panicked");
     let tasks = app.vital.failed().map(panicked).map_or(Ok(()), Err);
-    let well = [&store, &layer, &repairs, &tasks]
+    let workers = app.host.as_ref().map_or(Ok(()), |host| host.ping());
+    let well = [&store, &layer, &repairs, &tasks, &workers]
         .iter()
         .all(|part| part.is_ok());
     let word = |part: &Result<(), String>| part.clone().err().unwrap_or_else(|| "ok".into());
@@ -46,7 +47,12 @@ pub async fn readyz(app: &App, has_place: bool) -> Response {
     let (store, layer) = (word(&store), word(&layer));
     let mut fields = vec![("status", overall), ("store", &*store), ("layer", &*layer)];
     // What is wrong of itself is named only then.
-    for (name, part) in [("repairs", &repairs), ("tasks", &tasks)] {
+    let named = [
+        ("repairs", &repairs),
+        ("tasks", &tasks),
+        ("workers", &workers),
+    ];
+    for (name, part) in named {
         if let Err(why) = part {
             fields.push((name, why));
         }

@@ -29,7 +29,7 @@ impl Told {
                 message_id,
                 user_id,
             } => Some(read_mark(message_id, user_id).unwrap_or_else(|| key_of(&frame))),
-            Event::TypingStatus { .. } | Event::Other(_) => None,
+            Event::TypingStatus { .. } | Event::Other(_) | Event::Packed(_) => None,
         };
         Told {
             key,

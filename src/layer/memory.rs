@@ -18,7 +18,7 @@ use super::{ChannelLayer, Departure, LayerError, Received, Sent, control::Contro
 use crate::{chat::Event, vital::Vital};
 
 /// The prefix that Channels gives the name of a channel only one process reads.
-const LOCAL_PREFIX: &str = "specific!";
+pub const LOCAL_PREFIX: &str = "specific!";
 
 /// An event on its way to one channel.
 struct Delivery {

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use super::{
-    Asked, ClockStep, EventType, Frames, Held, Metrics, Outcome, SecurityEvent, Sender, label,
-    process::Process, since_1970, small,
+    Asked, Call, ClockStep, EventType, Frames, Held, HostFailure, Metrics, Outcome, SecurityEvent,
+    Sender, label, process::Process, since_1970, small,
 };
 
 impl Metrics {
@@ -254,9 +254,9 @@ impl Metrics {
         self.layer_given_up.increment(events as u64);
     }
 
-    /// There are so many Redis hosts.
+    /// There are so many Redis hosts more, of one layer.
     pub fn redis_hosts(&self, hosts: usize) {
-        self.redis_hosts.set(small(hosts));
+        self.redis_hosts.increment(small(hosts));
     }
 
     /// A Redis host was connected, or could not be.
@@ -348,6 +348,57 @@ impl Metrics {
     /// Something could not be compared.
     pub fn shadow_skipped(&self) {
         self.shadow_skipped.increment(1);
+    }
+
+    /// A worker of a hosted application has joined.
+    pub fn host_worker_joined(&self) {
+        self.host_workers.increment(1);
+    }
+
+    /// A worker that had joined has left; `why` is the error's own word.
+    pub fn host_worker_left(&self, why: &'static str) {
+        self.host_workers.decrement(1);
+        self.host_workers_left.with([why]).increment(1);
+    }
+
+    /// Somebody was not let in as a worker; `why` is the error's own word.
+    pub fn host_worker_refused(&self, why: &'static str) {
+        self.host_workers_left.with([why]).increment(1);
+    }
+
+    /// A worker has ended and is started again.
+    pub fn host_worker_restarted(&self) {
+        self.host_restarts.increment(1);
+    }
+
+    /// A hosted socket is open for as long as the result lives.
+    pub fn host_socket(&self) -> Held {
+        Held::new(&self.host_open)
+    }
+
+    /// A call has waited so long for its turn.
+    pub fn host_call(&self, call: Call, waited: Duration) {
+        self.host_waited.of(call).record(waited.as_secs_f64());
+    }
+
+    /// A worker took so long for a call.
+    pub fn host_ran(&self, call: Call, took: Duration) {
+        self.host_ran.of(call).record(took.as_secs_f64());
+    }
+
+    /// A hosted socket came to a bad end.
+    pub fn host_failure(&self, kind: HostFailure) {
+        self.host_failures.of(kind).increment(1);
+    }
+
+    /// A socket has sent what another one's call had made.
+    pub fn host_rendered(&self) {
+        self.host_rendered.increment(1);
+    }
+
+    /// An event for a hosted socket was dropped.
+    pub fn host_dropped(&self) {
+        self.host_dropped.increment(1);
     }
 
     /// The collector of the traces has taken so many spans.

@@ -97,6 +97,21 @@ words! {
         Settings = "settings",
     }
 
+    /// What a worker of a hosted application is called for.
+    pub enum Call {
+        Connect = "connect",
+        Frame = "frame",
+        Event = "event",
+        Disconnect = "disconnect",
+    }
+
+    /// Why a hosted socket came to a bad end.
+    pub enum HostFailure {
+        Exception = "exception",
+        Late = "late",
+        Lost = "lost",
+    }
+
     /// What became of an attempt to connect.
     pub enum Outcome {
         Opened = "opened",

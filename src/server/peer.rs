@@ -19,6 +19,13 @@ pub struct Peer {
     pub secure: bool,
 }
 
+/// Both ends of a connection, as the system knows them; neither over a Unix socket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ends {
+    pub client: Option<SocketAddr>,
+    pub server: Option<SocketAddr>,
+}
+
 impl Peer {
     /// The address of the client that a request comes from: the last in `X-Forwarded-For` that is
     /// not a trusted proxy's own. `None` if it comes from a trusted proxy itself, or from somebody

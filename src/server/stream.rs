@@ -21,7 +21,7 @@ use tokio::{
 };
 use tokio_rustls::TlsStream;
 
-use super::first::First;
+use super::{Ends, first::First};
 use crate::metrics::Held;
 
 /// A socket of the system's, of either kind that a server listens on.
@@ -125,6 +125,20 @@ impl Socket {
         match &self.kind {
             Kind::Tcp(socket) => socket.peer_addr().ok().map(|it| it.ip().to_canonical()),
             Kind::Unix(_) => None,
+        }
+    }
+}
+
+impl Socket {
+    /// Both ends.
+    #[must_use]
+    pub fn ends(&self) -> Ends {
+        match &self.kind {
+            Kind::Tcp(socket) => Ends {
+                client: socket.peer_addr().ok(),
+                server: socket.local_addr().ok(),
+            },
+            Kind::Unix(_) => Ends::default(),
         }
     }
 }

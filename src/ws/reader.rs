@@ -28,12 +28,12 @@ const READ: usize = 8192;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Incoming {
     Text(String),
-    Binary,
+    Binary(Vec<u8>),
     /// To be answered with the same bytes, at most 125.
     Ping(Vec<u8>),
     Pong,
     /// The other side closes, with a valid code or none.
-    Close,
+    Close(Option<u16>),
 }
 
 /// What one frame brings.
@@ -280,7 +280,7 @@ fn length(short: u8, rest: &[u8]) -> Result<Option<(u64, usize)>, Violation> {
 
 fn message(text: bool, bytes: &[u8]) -> Result<Incoming, Violation> {
     if !text {
-        return Ok(Incoming::Binary);
+        return Ok(Incoming::Binary(bytes.to_vec()));
     }
     match std::str::from_utf8(bytes) {
         Ok(text) => Ok(Incoming::Text(text.to_owned())),
@@ -291,7 +291,7 @@ fn message(text: bool, bytes: &[u8]) -> Result<Incoming, Violation> {
 fn close(payload: &[u8]) -> Result<Incoming, Violation> {
     let Some((code, reason)) = payload.split_first_chunk::<2>() else {
         return if payload.is_empty() {
-            Ok(Incoming::Close)
+            Ok(Incoming::Close(None))
         } else {
             Err(Protocol("half a close code"))
         };
@@ -302,7 +302,7 @@ fn close(payload: &[u8]) -> Result<Incoming, Violation> {
         return Err(Protocol("close code is not allowed"));
     }
     std::str::from_utf8(reason).map_err(|_| Protocol("close reason is not UTF-8"))?;
-    Ok(Incoming::Close)
+    Ok(Incoming::Close(Some(code)))
 }
 
 #[cfg(test)]

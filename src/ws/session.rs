@@ -177,7 +177,7 @@ impl Session {
     pub fn incoming(&mut self, incoming: Incoming) -> Action {
         if self.closing {
             return match incoming {
-                Incoming::Close => Action::End,
+                Incoming::Close(_) => Action::End,
                 Incoming::Text(text) if self.hears => match self.asked(&text) {
                     Ok(Action::Perform(request)) => Action::Perform(request),
                     _ => Action::Wait,
@@ -187,13 +187,13 @@ impl Session {
         }
         match incoming {
             Incoming::Text(text) => self.asked(&text).unwrap_or_else(refuse),
-            Incoming::Binary => refuse(Rejection::Binary),
+            Incoming::Binary(_) => refuse(Rejection::Binary),
             Incoming::Ping(payload) => {
                 Action::Write(frame(OpCode::Pong, |out| out.extend_from_slice(&payload)))
             }
             Incoming::Pong => Action::Wait,
             // Daphne answers 1000 and no reason, whatever valid code it was sent.
-            Incoming::Close => Action::CloseNow {
+            Incoming::Close(_) => Action::CloseNow {
                 code: 1000,
                 frame: close_frame(1000),
             },
@@ -296,7 +296,7 @@ mod tests {
     #[test]
     fn a_binary_message_is_answered_and_the_socket_stays() {
         let mut session = Session::default();
-        let Action::Refuse(frame) = session.incoming(Incoming::Binary) else {
+        let Action::Refuse(frame) = session.incoming(Incoming::Binary(vec![1])) else {
             panic!("an answer")
         };
         assert!(frame[2..].starts_with(br#"{"error": "#));
@@ -363,7 +363,7 @@ mod tests {
 
     #[test]
     fn a_close_is_answered_with_1000_and_no_reason() {
-        let action = Session::default().incoming(Incoming::Close);
+        let action = Session::default().incoming(Incoming::Close(Some(1000)));
         let frame = Bytes::from_static(b"\x88\x02\x03\xe8");
         assert_eq!(action, Action::CloseNow { code: 1000, frame });
     }
@@ -378,7 +378,7 @@ mod tests {
         assert_eq!(session.close(Reason::Restart), Action::Wait);
         assert_eq!(session.incoming(text("{")), Action::Wait);
         assert_eq!(session.beat(&Beat::Ping([0; 12])), Action::Wait);
-        assert_eq!(session.incoming(Incoming::Close), Action::End);
+        assert_eq!(session.incoming(Incoming::Close(Some(1000))), Action::End);
     }
 
     #[test]
@@ -388,7 +388,7 @@ mod tests {
         let said = text(r#"{"type":"chat_message","sender_id":"a","content":"last"}"#);
         assert!(matches!(session.incoming(said), Action::Perform(_)));
         assert_eq!(session.incoming(text("{")), Action::Wait);
-        assert_eq!(session.incoming(Incoming::Close), Action::End);
+        assert_eq!(session.incoming(Incoming::Close(Some(1000))), Action::End);
     }
 
     #[test]

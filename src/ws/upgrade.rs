@@ -239,7 +239,7 @@ fn accept_to_close(app: &App, request: &mut Request<Incoming>) -> Response {
 }
 
 /// Agrees to the upgrade; `then` goes on with the connection once the answer is written.
-fn agree<F>(
+pub fn agree<F>(
     request: &mut Request<Incoming>,
     protocol: Option<String>,
     then: impl FnOnce(OnUpgrade) -> F,
@@ -323,17 +323,7 @@ async fn begin(
 
 fn refuse(app: &App, refused: &Refusal) -> Response {
     match refused {
-        Refusal::Handshake(refused) => {
-            let status = StatusCode::from_u16(refused.status).unwrap_or(StatusCode::BAD_REQUEST);
-            let mut response = refusal(status, &refused.reason);
-            if refused.lists_versions {
-                let versions = HeaderValue::from_static(VERSIONS);
-                response
-                    .headers_mut()
-                    .insert(SEC_WEBSOCKET_VERSION, versions);
-            }
-            response
-        }
+        Refusal::Handshake(refused) => malformed(refused),
         Refusal::NoRoute => refusal(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error"),
         Refusal::Denied | Refusal::Hidden | Refusal::Origin => {
             refusal(StatusCode::FORBIDDEN, "Access denied")
@@ -356,6 +346,20 @@ fn refuse(app: &App, refused: &Refusal) -> Response {
     }
 }
 
+/// For a handshake that is none.
+#[must_use]
+pub fn malformed(refused: &handshake::Refused) -> Response {
+    let status = StatusCode::from_u16(refused.status).unwrap_or(StatusCode::BAD_REQUEST);
+    let mut response = refusal(status, &refused.reason);
+    if refused.lists_versions {
+        let versions = HeaderValue::from_static(VERSIONS);
+        response
+            .headers_mut()
+            .insert(SEC_WEBSOCKET_VERSION, versions);
+    }
+    response
+}
+
 /// For a client that opens too many sockets.
 #[must_use]
 pub fn throttled(throttled: Throttled) -> Response {
@@ -375,7 +379,7 @@ fn later(status: StatusCode, seconds: u64) -> Response {
 }
 
 /// An answer without headers and body that says why in its status line, as Autobahn's do.
-fn refusal(status: StatusCode, reason: impl fmt::Display) -> Response {
+pub fn refusal(status: StatusCode, reason: impl fmt::Display) -> Response {
     let mut response = Response::new(Body::default());
     *response.status_mut() = status;
     if let Ok(reason) = ReasonPhrase::try_from(reason.to_string().into_bytes()) {

@@ -27,6 +27,7 @@ mod full;
 mod gateway;
 mod handshake;
 mod history;
+mod host;
 mod hostile;
 mod http;
 mod life;

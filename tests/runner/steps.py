@@ -225,6 +225,13 @@ def compat(options):
     run(python(), "compat/kit/side_by_side.py", "--binary", release_binary())
 
 
+def consumers(options):
+    build(options)
+    command("redis-server")
+    small = scaled(options, ("--small",), ())
+    run(python(), "compat/consumers/run.py", "--binary", release_binary(), *small)
+
+
 def compat_databases(options):
     build(options)
     with contextlib.ExitStack() as servers:
@@ -441,6 +448,7 @@ STEPS = [
     live("chaos_checker", "the checker of the chaos run finds servers that lie", chaos_checker),
     live("prometheus", "a Prometheus asks all that dashboards and alerts ask", prometheus),
     live("compat", "side by side with a live Django", compat),
+    live("consumers", "consumers of every shape on Daphne and hosted", consumers, is_scaled=True),
     live("page", "people in Chromium use the chat page", page),
     live("django_app", "settings read from Django, and what would differ", django_app),
     live("soak", "memory, files and tasks stay what they are, into target/tests/soak.svg", soak, is_scaled=True),

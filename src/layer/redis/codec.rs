@@ -8,7 +8,7 @@
 mod fields;
 pub mod item;
 mod json;
-mod msgpack;
+pub mod msgpack;
 
 pub use fields::Fields;
 
@@ -90,6 +90,8 @@ pub enum Unsendable {
     TooDeep,
     #[error("it is not an object")]
     NotAMap,
+    #[error("it holds bytes, which JSON cannot")]
+    NotJson,
     #[error("its `type` must be the name of an event handler")]
     Type,
     #[error("it must not contain `{ROUTE}`")]

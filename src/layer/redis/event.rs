@@ -9,7 +9,9 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use super::codec::{Message, item::Item};
+use bytes::Bytes;
+
+use super::codec::{Message, item::Item, msgpack};
 use crate::{
     chat::Event,
     layer::control,
@@ -27,6 +29,7 @@ pub struct Passthrough {
 
 enum Kinds {
     All,
+    Packed,
     These(HashSet<String>),
 }
 
@@ -41,6 +44,8 @@ pub enum Strange {
     Missing(&'static str),
     #[error("`{0}` cannot be written as JSON")]
     NotJson(String),
+    #[error("`{0}` cannot be written in msgpack")]
+    NotPackable(String),
 }
 
 impl Strange {
@@ -52,6 +57,7 @@ impl Strange {
             Strange::UnknownType(_) => "unknown_type",
             Strange::Missing(_) => "missing_field",
             Strange::NotJson(_) => "not_json",
+            Strange::NotPackable(_) => "not_packable",
         }
     }
 }
@@ -75,6 +81,15 @@ impl Passthrough {
         }
     }
 
+    /// Lets everything through as it is, for an application of its own.
+    #[must_use]
+    pub fn packed() -> Self {
+        Passthrough {
+            kinds: Kinds::Packed,
+            logged: Mutex::default(),
+        }
+    }
+
     fn lists(&self, kind: &str) -> bool {
         matches!(&self.kinds, Kinds::These(kinds) if kinds.contains(kind))
     }
@@ -92,6 +107,9 @@ impl Passthrough {
     /// When the original's consumer would have raised.
     pub fn event(&self, message: Message) -> Result<Event, Strange> {
         let mut fields = message.fields;
+        if matches!(self.kinds, Kinds::Packed) {
+            return pack(fields).map(Event::Packed);
+        }
         let kind = fields.iter().find(|(key, _)| key == "type");
         let kind = match kind {
             Some((_, Item::Plain(Value::Str(Text::Utf8(kind))))) => handler(kind),
@@ -140,6 +158,18 @@ fn whole(fields: Vec<(Text, Item)>) -> Result<Value, Strange> {
         Ok((key, value))
     });
     members.collect::<Result<_, _>>().map(Value::Map)
+}
+
+fn pack(fields: Vec<(Text, Item)>) -> Result<Bytes, Strange> {
+    let mut packed = Vec::with_capacity(256);
+    msgpack::write_map_head(&mut packed, fields.len());
+    for (key, item) in fields {
+        let key = key.as_str().unwrap_or_default();
+        msgpack::write_str(&mut packed, key);
+        let written = msgpack::write_item(&mut packed, &item);
+        written.map_err(|_| Strange::NotPackable(key.to_owned()))?;
+    }
+    Ok(packed.into())
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use crate::{
     serializers,
     store::{REFUSED, StoreError},
     value::{Text, Value},
-    ws::writer::{fragment, text_frame},
+    ws::writer::{fragment, frame, text_frame},
 };
 
 /// What a frame asks of the chat.
@@ -260,6 +260,7 @@ pub fn event_frame(event: &Event) -> Bytes {
             [("user_id", user_id), ("is_typing", is_typing)],
         ),
         Event::Other(body) => text_frame(|out| json::write_ascii(out, body)),
+        Event::Packed(body) => frame(OpCode::Binary, |out| out.extend_from_slice(body)),
     }
 }
 

@@ -125,11 +125,11 @@ fn frames_that_break_the_protocol_are_refused() {
 
 #[test]
 fn a_close_frame_needs_a_code_that_may_be_sent() {
-    assert_eq!(read(&frame(0x88, b"")).unwrap(), [Incoming::Close]);
+    assert_eq!(read(&frame(0x88, b"")).unwrap(), [Incoming::Close(None)]);
     for code in [1000u16, 1001, 1003, 1007, 1011, 3000, 4999] {
         assert_eq!(
             read(&frame(0x88, &code.to_be_bytes())).unwrap(),
-            [Incoming::Close],
+            [Incoming::Close(Some(code))],
             "{code}"
         );
     }

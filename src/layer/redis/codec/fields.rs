@@ -1,6 +1,6 @@
 //! The fields of an event, written once for all the queues it goes to.
 
-use super::{MAX_SENT_DEPTH, RESENT, ROUTE, Route, Unsendable, msgpack};
+use super::{MAX_SENT_DEPTH, RESENT, ROUTE, Route, Unsendable, item::Item, msgpack};
 use crate::{
     chat::Event,
     config::Serializer,
@@ -62,6 +62,7 @@ impl Fields {
                 fields.member("is_typing", is_typing)?;
             }
             Event::Other(body) => fields.other(body)?,
+            Event::Packed(body) => fields.packed(body)?,
         }
         Ok(fields)
     }
@@ -94,6 +95,27 @@ impl Fields {
                 Text::Utf8(key) if key == ROUTE => return Err(Unsendable::Route),
                 Text::Utf8(key) => self.member(key, value)?,
                 Text::Surrogates(_) => return Err(Unsendable::Surrogates),
+            }
+        }
+        Ok(())
+    }
+
+    /// An event of a hosted application. As in the original any map will do, and a route is written
+    /// over.
+    fn packed(&mut self, body: &[u8]) -> Result<(), Unsendable> {
+        let members = msgpack::read(body).ok().and_then(Item::into_members);
+        for (key, item) in members.ok_or(Unsendable::NotAMap)? {
+            let key = key.as_str().ok_or(Unsendable::Surrogates)?;
+            if key == ROUTE {
+                continue;
+            }
+            match (self.format, item) {
+                (_, Item::Plain(value)) => self.member(key, &value)?,
+                (Serializer::Json, _) => return Err(Unsendable::NotJson),
+                (Serializer::Msgpack, item) => {
+                    self.key(key);
+                    msgpack::write_item(&mut self.bytes, &item)?;
+                }
             }
         }
         Ok(())

@@ -23,7 +23,10 @@ const SMALL_MAP: usize = 8;
 const TIMESTAMP: u8 = 0xFF;
 
 /// Appends a value that JSON could hold too.
-pub(super) fn write(out: &mut Vec<u8>, value: &Value) -> Result<(), Unsendable> {
+///
+/// # Errors
+/// For what no Python process could read.
+pub fn write(out: &mut Vec<u8>, value: &Value) -> Result<(), Unsendable> {
     write_at(out, value, MAX_SENT_DEPTH)
 }
 
@@ -57,7 +60,8 @@ fn write_at(out: &mut Vec<u8>, value: &Value, depth: usize) -> Result<(), Unsend
     Ok(())
 }
 
-pub(super) fn write_str(out: &mut Vec<u8>, text: &str) {
+/// Appends a text.
+pub fn write_str(out: &mut Vec<u8>, text: &str) {
     write_head(
         out,
         text.len(),
@@ -67,11 +71,19 @@ pub(super) fn write_str(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
-pub(super) fn write_list_head(out: &mut Vec<u8>, len: usize) {
+/// Appends the head of a list of `len` items.
+pub fn write_list_head(out: &mut Vec<u8>, len: usize) {
     write_head(out, len, Some((0x90, 15)), [None, Some(0xDC), Some(0xDD)]);
 }
 
-pub(super) fn write_map_head(out: &mut Vec<u8>, len: usize) {
+/// Appends bytes.
+pub fn write_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    write_head(out, bytes.len(), None, [Some(0xC4), Some(0xC5), Some(0xC6)]);
+    out.extend_from_slice(bytes);
+}
+
+/// Appends the head of a map of `len` members.
+pub fn write_map_head(out: &mut Vec<u8>, len: usize) {
     write_head(out, len, Some((0x80, 15)), [None, Some(0xDE), Some(0xDF)]);
 }
 
@@ -122,15 +134,22 @@ fn write_int(out: &mut Vec<u8>, int: i128) -> Result<(), Unsendable> {
     Ok(())
 }
 
-#[cfg(test)]
-pub(super) fn write_item(out: &mut Vec<u8>, item: &Item) -> Result<(), Unsendable> {
+/// Appends any value; the lengths of its extensions are written as Python writes them.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_item(out: &mut Vec<u8>, item: &Item) -> Result<(), Unsendable> {
     match item {
         Item::Plain(value) => write(out, value)?,
-        Item::Bytes(bytes) => {
-            write_head(out, bytes.len(), None, [Some(0xC4), Some(0xC5), Some(0xC6)]);
+        Item::Bytes(bytes) => write_bytes(out, bytes),
+        Item::Ext(code, bytes) => {
+            match bytes.len() {
+                len @ (1 | 2 | 4 | 8 | 16) => out.extend(u8::try_from(0xD4 + len.ilog2())),
+                len => write_head(out, len, None, [Some(0xC7), Some(0xC8), Some(0xC9)]),
+            }
+            out.push(code.cast_unsigned());
             out.extend_from_slice(bytes);
         }
-        Item::Ext(..) => return Err(Unsendable::NotAMap),
         Item::List(items) => {
             write_list_head(out, items.len());
             for item in items {
@@ -142,7 +161,7 @@ pub(super) fn write_item(out: &mut Vec<u8>, item: &Item) -> Result<(), Unsendabl
             for (key, item) in members {
                 match key {
                     Key::Text(key) => write_str(out, key),
-                    Key::Bytes(key) => write_item(out, &Item::Bytes(key.clone()))?,
+                    Key::Bytes(key) => write_bytes(out, key),
                 }
                 write_item(out, item)?;
             }
@@ -152,7 +171,10 @@ pub(super) fn write_item(out: &mut Vec<u8>, item: &Item) -> Result<(), Unsendabl
 }
 
 /// Reads one value, the whole of `bytes`.
-pub(super) fn read(bytes: &[u8]) -> Result<Item, &'static str> {
+///
+/// # Errors
+/// What Python would refuse.
+pub fn read(bytes: &[u8]) -> Result<Item, &'static str> {
     let mut reader = Reader {
         rest: bytes,
         values: 0,

@@ -1,0 +1,30 @@
+"""Runs the consumers of a Django Channels project for sockets that Chatferry holds.
+
+    python -m chatferry_worker mysite.asgi:application
+    python manage.py chatferry_worker
+
+Chatferry starts it, or it joins at CHATFERRY_HOST_SOCKET. It runs the project's own ASGI application, unchanged: its
+middleware, its URLRouter, its consumers. How it works is in src/host/README.md of Chatferry.
+
+    wire      the messages, and msgpack
+    link      the connection to Chatferry
+    layer     the channel layer that consumers get
+    sockets   one socket: the application's receive and send, and its calls
+    parking   AsyncConsumer.__call__ without a task that waits
+    classes   which classes may be parked, and which handlers depend on their event alone
+    worker    all of it together
+"""
+
+__all__ = ["awake", "parked"]
+
+
+def awake(cls):
+    """Lets Channels' own loop run for a class of consumers, whatever its source says."""
+    cls.chatferry_level = "awake"
+    return cls
+
+
+def parked(cls):
+    """Runs nothing for idle sockets of a class of consumers, whatever its source says."""
+    cls.chatferry_level = "parked"
+    return cls

@@ -1,0 +1,271 @@
+"""One socket: what the application is given as `receive` and `send`, and the calls that come for it, one at a time.
+
+The application's own task runs as under any server. If its consumer is parked the task ends, and each call is a task
+of its own in the same context; else it runs on and takes messages out of `receive`.
+"""
+
+import asyncio
+import collections
+import contextvars
+import logging
+
+from channels.exceptions import StopConsumer
+
+from . import wire
+from .layer import current_socket
+
+logger = logging.getLogger("chatferry.worker")
+
+#: Messages that an application which runs on may leave in `receive` before Chatferry hears that it is behind.
+AHEAD = 16
+
+#: Seconds that an application may take to end once its socket has: Daphne's `application_close_timeout`.
+CLOSING_S = 10
+
+CONNECTING, OPEN, CLOSING, CLOSED = range(4)
+
+
+class Socket:
+    """Owned by the worker until it has reported that the application has ended."""
+
+    __slots__ = (
+        "worker",
+        "number",
+        "path",
+        "state",
+        "calls",
+        "calling",
+        "task",
+        "context",
+        "consumer",
+        "channels",
+        "messages",
+        "waiter",
+        "unpicked",
+        "ended",
+        "timer",
+    )
+
+    def __init__(self, worker, number, path):
+        self.worker = worker
+        self.number = number
+        self.path = path
+        self.state = CONNECTING
+        #: Messages of a parked consumer that wait, as CLOSED may come during a call.
+        self.calls = collections.deque()
+        self.calling = False
+        self.task = None
+        self.context = None
+        self.consumer = None
+        #: Channels that end with this socket.
+        self.channels = []
+        #: What waits in `receive`.
+        self.messages = None
+        self.waiter = None
+        self.unpicked = 0
+        self.ended = False
+        self.timer = None
+
+    def __repr__(self):
+        return f"<socket {self.number} {self.path!r}>"
+
+    @property
+    def channel_name(self):
+        return f"{self.worker.layer.prefix}s{self.number}"
+
+    # What the application is given.
+
+    async def receive(self):
+        while not self.messages:
+            self.waiter = self.worker.loop.create_future()
+            await self.waiter
+        message = self.messages.popleft()
+        if self.unpicked and len(self.messages) < AHEAD:
+            self.unpicked -= 1
+            self.worker.link.send(wire.DONE, self.number)
+        return message
+
+    async def send(self, message):
+        """As Daphne's: what it refuses raises here, what comes after the end is dropped."""
+        if self.state == CLOSED:
+            return
+        if "type" not in message:
+            raise ValueError("Message has no type defined")
+        kind = message["type"]
+        if kind == "websocket.accept":
+            self._accept(message)
+        elif kind == "websocket.close":
+            self._close(message)
+        elif kind == "websocket.send":
+            self._send(message)
+        link = self.worker.link
+        if not link.writable.is_set():
+            await link.writable.wait()
+
+    def _accept(self, message):
+        if self.state != CONNECTING:
+            raise RuntimeError("the socket has been accepted or closed already")
+        headers = [[bytes(name), bytes(value)] for name, value in message.get("headers") or ()]
+        answer = {"subprotocol": message.get("subprotocol"), "headers": headers}
+        self.state = OPEN
+        self.worker.link.send(wire.ACCEPT, self.number, wire.pack(answer))
+
+    def _close(self, message):
+        code, reason = message.get("code"), message.get("reason") or ""
+        code = 1000 if code is None else code
+        if self.state == CONNECTING:
+            # The client gets a 403, whatever the code.
+            self.state, code, reason = CLOSED, 1000, ""
+        elif self.state == OPEN:
+            if type(code) is not int:
+                raise Exception(f"invalid type '{type(code)}' for close code (must be an integer)")
+            if code != 1000 and not 3000 <= code <= 4999:
+                raise Exception(f"invalid close code {code} (must be 1000 or from [3000, 4999])")
+            self.state = CLOSING
+        else:
+            return
+        reason = str(reason).encode()[:123].decode(errors="ignore")
+        self.worker.link.send(wire.CLOSE, self.number, wire.pack({"code": code, "reason": reason}))
+
+    def _send(self, message):
+        text, data = message.get("text"), message.get("bytes")
+        if self.state == CONNECTING:
+            raise ValueError("Socket has not been accepted, so cannot send over it")
+        if text and data:
+            raise ValueError(f"Got invalid WebSocket reply message on {message} - contains both bytes and text keys")
+        if self.state != OPEN or not (text or data):
+            return
+        kind, body = (wire.BINARY, bytes(data)) if data else (wire.TEXT, text.encode())
+        if len(body) > wire.MAX_FRAME:
+            raise ValueError(f"a frame of {len(body)} bytes is too large: at most {wire.MAX_FRAME}")
+        self.worker.link.send(kind, self.number, body)
+
+    # What the worker calls.
+
+    def open(self, application, scope):
+        self.messages = collections.deque([{"type": "websocket.connect"}])
+        self.unpicked = 1
+        self.task = self.worker.loop.create_task(self._run(application, scope))
+
+    def hear(self, message):
+        """A frame or an event."""
+        if self.ended:
+            return
+        if self.consumer is not None:
+            self.calls.append(message)
+            self._next()
+            return
+        self.messages.append(message)
+        if len(self.messages) <= AHEAD:
+            self.worker.link.send(wire.DONE, self.number)
+        else:
+            self.unpicked += 1
+        self._wake()
+
+    def closed(self, code):
+        """The socket is closed: the application hears of it last."""
+        if self.ended:
+            return
+        self.state = CLOSED
+        message = {"type": "websocket.disconnect", "code": code}
+        if self.consumer is not None:
+            self.calls.append(message)
+            self._next()
+        else:
+            self.messages.append(message)
+            self._wake()
+        self.timer = self.worker.loop.call_later(CLOSING_S, self._too_long)
+
+    def forget(self):
+        """Chatferry waits no longer."""
+        self.state = CLOSED
+        if self.task is not None and not self.task.done():
+            self.task.cancel()
+        self.end(None)
+
+    def _too_long(self):
+        if not self.ended:
+            logger.warning("%r took too long to shut down and was killed.", self)
+            self.forget()
+
+    def _wake(self):
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(None)
+
+    # The application's own task.
+
+    async def _run(self, application, scope):
+        current_socket.set(self)
+        error = None
+        try:
+            await application(scope, self.receive, self.send)
+            if self.consumer is not None:
+                await self._connect()
+                return
+        except asyncio.CancelledError:
+            pass
+        except StopConsumer:
+            pass
+        except Exception as raised:
+            error = raised
+        self.end(error)
+
+    def park(self, consumer):
+        """The consumer takes calls from now on; what called it is about to return."""
+        self.consumer = consumer
+        self.context = contextvars.copy_context()
+
+    async def _connect(self):
+        """The first call, in the task that the application was called in."""
+        first, self.messages = self.messages, None
+        self.unpicked = 0
+        self.calling = True
+        self.calls.extend(first)
+        message = self.calls.popleft()
+        await self.consumer.dispatch(message)
+        self._returned(message)
+
+    # The calls of a parked consumer.
+
+    def _next(self):
+        if self.calls and not self.calling and not self.ended:
+            self.calling = True
+            message = self.calls.popleft()
+            self.task = self.context.run(self.worker.loop.create_task, self._call(message))
+
+    async def _call(self, message):
+        try:
+            if type(message) is bytes:
+                message = wire.unpack(message)
+            await self.consumer.dispatch(message)
+        except (StopConsumer, asyncio.CancelledError):
+            self.end(None)
+        except Exception as error:
+            self.end(error)
+        else:
+            self._returned(message)
+
+    def _returned(self, message):
+        self.calling = False
+        self.task = None
+        if message["type"] == "websocket.disconnect":
+            self.end(None)
+            return
+        if not self.ended:
+            self.worker.link.send(wire.DONE, self.number)
+            self._next()
+
+    def end(self, error):
+        """The application has returned, or has raised."""
+        if self.ended:
+            return
+        self.ended = True
+        if error is not None:
+            logger.error("Exception inside application: %s (%r)", error, self, exc_info=error)
+        if self.timer is not None:
+            self.timer.cancel()
+        self.state = CLOSED
+        self.consumer = None
+        self.calls.clear()
+        self.worker.ended(self)
+        self.worker.link.send(wire.ENDED, self.number, wire.pack(error is not None))

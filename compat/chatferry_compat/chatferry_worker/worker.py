@@ -1,0 +1,190 @@
+"""Joins Chatferry and serves until it is gone."""
+
+import asyncio
+import importlib
+import logging
+import os
+import signal
+
+from channels import layers
+
+from . import parking, wire
+from .classes import Classes
+from .layer import WireChannelLayer
+from .link import Link
+from .sockets import Socket
+
+logger = logging.getLogger("chatferry.worker")
+
+SOCKET = "CHATFERRY_HOST_SOCKET"
+#: The channel layer that Chatferry is. Others are what the project says.
+ALIAS = "default"
+
+#: Seconds for what is under way when Chatferry is gone.
+FAREWELL_S = 2
+
+
+class Worker:
+    """One worker. `layer` has been there since before the application was imported."""
+
+    def __init__(self, application, layer, name):
+        self.application = application
+        self.layer = layer
+        self.name = name
+        self.loop = None
+        self.link = None
+        self.classes = Classes()
+        self.numbers = {}
+        self.sockets = {}
+        self.over = None
+        self.hears = {
+            wire.WELCOME: self._welcome,
+            wire.OPEN: self._open,
+            wire.TEXT_IN: self._text,
+            wire.BINARY_IN: self._binary,
+            wire.EVENT: self._event,
+            wire.CLOSED: self._closed,
+            wire.CHANNEL: self.layer.heard,
+            wire.ANSWER: self.layer.answered,
+            wire.FORGET: self._forget,
+            wire.PING: lambda subject, body: self.link.send(wire.PONG, subject),
+        }
+
+    async def run(self, path):
+        self.loop = asyncio.get_running_loop()
+        self.over = self.loop.create_future()
+        self.link = Link(self.loop, self._heard, self._lost)
+        await self.loop.create_unix_connection(lambda: self.link, path)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self.loop.add_signal_handler(number, self._lost, None)
+        hello = {
+            "version": wire.VERSION,
+            "pid": os.getpid(),
+            "application": self.name,
+            "layer": _backend(),
+        }
+        self.link.send(wire.HELLO, 0, wire.pack(hello))
+        await self.over
+        self.layer.lost()
+        for socket in list(self.sockets.values()):
+            socket.forget()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        if tasks:
+            await asyncio.wait(tasks, timeout=FAREWELL_S)
+        self.link.close()
+
+    def serves(self, socket, kind):
+        """Tells Chatferry how a socket is served."""
+        number = self.numbers.get(kind)
+        if number is None:
+            number = self.numbers[kind] = len(self.numbers) + 1
+            described = {
+                "name": kind.name,
+                "parked": not kind.why,
+                "why": kind.why,
+                "source": kind.source,
+                "once": list(kind.once),
+            }
+            self.link.send(wire.CLASS, number, wire.pack(described))
+        self.link.send(wire.SERVES, socket.number, wire.pack(number))
+
+    def ended(self, socket):
+        self.sockets.pop(socket.number, None)
+        self.layer.forget(socket.channels)
+
+    # What Chatferry says.
+
+    def _heard(self, kind, subject, body):
+        try:
+            self.hears[kind](subject, body)
+        except ValueError as error:
+            self.link.transport.abort()
+            self._lost(error)
+
+    def _lost(self, error):
+        if error is not None:
+            logger.error("The connection to Chatferry has failed: %s", error)
+        if not self.over.done():
+            self.over.set_result(None)
+
+    def _welcome(self, _, body):
+        self.layer.join(self.link, wire.unpack(body))
+
+    def _open(self, number, body):
+        scope = wire.unpack(body)
+        scope["headers"] = [tuple(header) for header in scope["headers"]]
+        scope["asgi"] = {"version": "3.0"}
+        socket = self.sockets[number] = Socket(self, number, scope["path"])
+        socket.open(self.application, scope)
+
+    def _hear(self, number, message):
+        socket = self.sockets.get(number)
+        if socket is not None:
+            socket.hear(message)
+
+    def _text(self, number, body):
+        self._hear(number, {"type": "websocket.receive", "text": body.decode()})
+
+    def _binary(self, number, body):
+        self._hear(number, {"type": "websocket.receive", "bytes": body})
+
+    def _event(self, number, body):
+        # Unpacked when it is called: for each socket anew, as consumers may change it.
+        self._hear(number, body)
+
+    def _closed(self, number, body):
+        socket = self.sockets.get(number)
+        if socket is not None:
+            socket.closed(wire.unpack(body))
+
+    def _forget(self, number, _):
+        socket = self.sockets.get(number)
+        if socket is not None:
+            socket.forget()
+
+
+def _backend():
+    """The project's own channel layer, for Chatferry to compare."""
+    return str(layers.channel_layers.configs.get(ALIAS, {}).get("BACKEND", ""))
+
+
+def prepare():
+    """Puts Chatferry's layer in the place of the project's, before any of its code asks for it."""
+    make = layers.ChannelLayerManager.make_backend
+    manager = layers.channel_layers
+    layer = WireChannelLayer()
+    own = []
+
+    def project_layer():
+        if not own:
+            own.append(make(manager, ALIAS))
+        return own[0]
+
+    layer.project_layer = project_layer
+
+    def make_backend(self, name):
+        return layer if self is manager and name == ALIAS else make(self, name)
+
+    layers.ChannelLayerManager.make_backend = make_backend
+    parking.install()
+    return layer
+
+
+def load(name):
+    """The application of this name: `module:attribute`, or with a dot as Django's ASGI_APPLICATION has it."""
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        module, _, attribute = name.rpartition(".")
+    found = importlib.import_module(module)
+    for part in attribute.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def main(name, path=None):
+    path = path or os.environ.get(SOCKET)
+    if not path:
+        raise SystemExit(f"chatferry_worker: where is Chatferry? Set {SOCKET}, or let Chatferry start the worker")
+    layer = prepare()
+    worker = Worker(load(name), layer, name)
+    asyncio.run(worker.run(path))

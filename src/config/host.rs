@@ -1,0 +1,91 @@
+//! `[host]`: an application of Django Channels whose sockets are held here.
+
+use std::path::PathBuf;
+
+use super::{declare::settings, django::Prefix};
+
+settings! {
+    /// An application of Django Channels whose sockets are held here, while its own consumers run in
+    /// workers. Off without `host.command`, `host.application` and `host.socket`.
+    pub struct Host in "host" {
+        /// The ASGI application, as `mysite.asgi:application`: the workers are then
+        /// `python3 -m chatferry_worker APPLICATION`.
+        application: Option<String> = "",
+        /// Command that starts a worker, as `python manage.py chatferry_worker`; for the shell. It finds
+        /// the address of Chatferry in `CHATFERRY_HOST_SOCKET`.
+        command: Option<String> = "",
+        /// Workers that are started, and started again when they end. 0 starts none: they are
+        /// started by somebody else and join at `host.socket`.
+        workers: usize = 1 in 0..=256,
+        /// Unix socket that workers join at. Only processes of the same user, or of root, may.
+        /// Without one it is in a directory of the process' own below the system's for temporary
+        /// files, and only workers that are started from here find it.
+        socket: Option<PathBuf> = "",
+        /// Prefixes of paths whose sockets are hosted. A path that leads to the chat of this server,
+        /// or may be read as one below `django.ws_prefix`, is hosted only if an entry here is or
+        /// begins with that prefix; `auth`, `ws.allowed_origins` and the policy of the chat mean
+        /// nothing for what is hosted, as the application has its own.
+        routes: Vec<Prefix> = ["/ws/"],
+        /// Seconds a worker may take for one call: a connect, a frame, an event or a disconnect.
+        /// Past them the socket is closed with 1011.
+        call_timeout_s: u64 = 60 in 1..=3600,
+        /// Calls that one worker is asked at once. Sockets whose calls wait are not read.
+        max_calls: usize = 128 in 1..=10_000,
+        /// Events that wait for one socket; past them the newest are dropped and counted, as Channels
+        /// does with `capacity`.
+        capacity: usize = 100 in 1..=100_000,
+        /// Call an event handler that provably depends on its event alone once for all sockets of
+        /// its class, and send all of them the same bytes.
+        encode_once: bool = true,
+    }
+}
+
+impl Host {
+    /// Returns `true` if anything is hosted.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.application.is_some() || self.command.is_some() || self.socket.is_some()
+    }
+
+    /// Returns the command that starts a worker, for the shell; `None` if workers are started by somebody else.
+    #[must_use]
+    pub fn start(&self) -> Option<String> {
+        let application = self.application.as_ref();
+        // The name is a single word of the shell whatever is in it.
+        let quoted = |name: &String| name.replace('\'', r"'\''");
+        let module = application.map(|it| format!("python3 -m chatferry_worker '{}'", quoted(it)));
+        let command = self.command.clone().or(module)?;
+        (self.workers > 0).then_some(command)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Config;
+
+    #[test]
+    fn nothing_is_hosted_unless_something_is_named() {
+        assert!(!Config::of(&[]).host.is_on());
+        assert!(!Config::of(&[("host.workers", "4")]).host.is_on());
+        for key in ["host.application", "host.command", "host.socket"] {
+            assert!(Config::of(&[(key, "x")]).host.is_on(), "{key}");
+        }
+    }
+
+    #[test]
+    fn an_application_is_one_word_for_the_shell() {
+        let start = |pairs: &[(&str, &str)]| Config::of(pairs).host.start();
+        let application = ("host.application", "a.asgi:app'; rm -r x");
+        assert_eq!(
+            start(&[application]).as_deref(),
+            Some(r"python3 -m chatferry_worker 'a.asgi:app'\''; rm -r x'")
+        );
+        let command = ("host.command", "python manage.py chatferry_worker");
+        assert_eq!(
+            start(&[application, command]).as_deref(),
+            Some("python manage.py chatferry_worker")
+        );
+        assert_eq!(start(&[command, ("host.workers", "0")]), None);
+        assert_eq!(start(&[("host.socket", "/run/x")]), None);
+    }
+}

@@ -1,0 +1,348 @@
+//! Sockets of any application of Django Channels: held here, while the project's own consumers run in
+//! workers that hold none. `host/README.md` is the manual, and describes the wire.
+//!
+//! - [`wire`] is what is said to a worker and what it may say,
+//! - [`link`] is the connection to one, [`pool`] starts them and lets them join,
+//! - [`upgrade`] answers the handshake of a hosted path, with what [`scope`] tells of it,
+//! - [`socket`] is an open socket, [`place`] what it holds, [`mailbox`] what waits for it, [`calls`]
+//!   what waits for the worker,
+//! - [`groups`] is who is in which group, [`event`] what is sent to them,
+//! - [`request`] is what consumers ask of the channel layer.
+//!
+//! The host has a channel layer of its own, so that other processes reach hosted sockets by the very
+//! names that Channels gives them, and the chat's events have nothing to do with it. Nothing of this
+//! is there unless something is hosted.
+
+mod calls;
+mod event;
+mod groups;
+mod link;
+mod mailbox;
+mod place;
+mod pool;
+mod request;
+mod scope;
+mod socket;
+pub mod upgrade;
+pub mod wire;
+
+use std::{
+    collections::HashMap,
+    io,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use hyper::Uri;
+use tokio::{
+    sync::{Notify, watch},
+    time::{sleep, timeout},
+};
+
+use self::{
+    event::Shared,
+    groups::{Channel, Groups, Local},
+    link::{Link, LinkError},
+    mailbox::Mailbox,
+};
+use crate::{
+    chat::Event,
+    config::{self, Config, Prefix},
+    django::urls::decode_path,
+    gateway::{Target, Trust},
+    http::router,
+    layer::{self, ChannelLayer, LayerError, Received},
+    metrics::Metrics,
+    vital::Vital,
+};
+
+/// Time for workers to finish with the sockets that have ended, when the process ends.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Between two looks whether they have.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Reasons why nothing can be hosted.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+    #[error("host.socket: cannot listen at {path}: {error}")]
+    Socket { path: String, error: io::Error },
+}
+
+/// Everything that is hosted.
+pub struct Host {
+    settings: config::Host,
+    /// The chat's own prefix, which is hosted only if a route says so.
+    chat: Prefix,
+    trust: Trust,
+    expiry: (u64, u64),
+    layer: Arc<dyn ChannelLayer>,
+    /// Text before the local name of a channel here.
+    prefix: String,
+    groups: Groups,
+    sockets: Mutex<HashMap<u64, Arc<Mailbox>>>,
+    workers: Mutex<Vec<Arc<Link>>>,
+    /// By the id of the process: tells who has started it to kill it.
+    started: Mutex<HashMap<u32, Arc<Notify>>>,
+    last: AtomicU64,
+    stopping: watch::Sender<bool>,
+    vital: Vital,
+    metrics: Arc<Metrics>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Host {
+    /// Opens the host of these settings, if they have one, and starts its workers.
+    ///
+    /// # Errors
+    /// When the layer's settings make no sense, or workers have no place to join at.
+    pub async fn open(
+        config: &Config,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Option<Arc<Self>>, HostError> {
+        let settings = &config.host;
+        if !settings.is_on() {
+            return Ok(None);
+        }
+        let layer = layer::open_packed(config, Arc::clone(metrics)).await?;
+        let place = pool::Place::bind(settings.socket.as_deref())?;
+        let vital = Vital::default();
+        vital.include(&layer.vital());
+        let host = Arc::new(Host {
+            settings: settings.clone(),
+            chat: config.django.ws_prefix.clone(),
+            trust: Trust::of(config),
+            expiry: (config.layer.expiry, config.layer.group_expiry),
+            prefix: layer.channel(""),
+            layer,
+            groups: Groups::default(),
+            sockets: Mutex::default(),
+            workers: Mutex::default(),
+            started: Mutex::default(),
+            last: AtomicU64::new(0),
+            stopping: watch::Sender::new(false),
+            vital: vital.clone(),
+            metrics: Arc::clone(metrics),
+        });
+        vital.spawn("host", Arc::clone(&host).receive());
+        vital.spawn("workers", pool::run(Arc::clone(&host), place));
+        Ok(Some(host))
+    }
+
+    /// Returns `true` if a socket at this target is hosted. A target that servers read in different ways is
+    /// not: one of them might take it for the chat's.
+    #[must_use]
+    pub fn serves(&self, uri: &Uri, config: &Config) -> bool {
+        let target = Target::of(uri);
+        if !target.is_plain() {
+            return false;
+        }
+        let chat = self.chat.as_str();
+        let is_chat =
+            target.may_be_below(chat) || router::socket(&decode_path(uri.path()), config).is_some();
+        let mut routes = self.settings.routes.iter();
+        routes.any(|route| {
+            target.is_below(route.as_str()) && (!is_chat || route.as_str().starts_with(chat))
+        })
+    }
+
+    fn layer(&self) -> &Arc<dyn ChannelLayer> {
+        &self.layer
+    }
+
+    fn groups(&self) -> &Groups {
+        &self.groups
+    }
+
+    fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    fn capacity(&self) -> usize {
+        self.settings.capacity
+    }
+
+    fn max_calls(&self) -> usize {
+        self.settings.max_calls
+    }
+
+    fn call_timeout(&self) -> Duration {
+        Duration::from_secs(self.settings.call_timeout_s)
+    }
+
+    fn expiry(&self) -> u64 {
+        self.expiry.0
+    }
+
+    fn group_expiry(&self) -> u64 {
+        self.expiry.1
+    }
+
+    fn number(&self) -> u64 {
+        self.last.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The tasks without which nothing is hosted.
+    #[must_use]
+    pub fn vital(&self) -> &Vital {
+        &self.vital
+    }
+
+    /// Fails unless hosted sockets can be opened now.
+    ///
+    /// # Errors
+    /// The reason in words.
+    pub fn ping(&self) -> Result<(), String> {
+        if lock(&self.workers).is_empty() {
+            Err("none has joined".to_owned())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The worker with the fewest sockets.
+    fn worker(&self) -> Option<Arc<Link>> {
+        let workers = lock(&self.workers);
+        workers.iter().min_by_key(|link| link.sockets()).cloned()
+    }
+
+    /// A worker has joined.
+    fn joined(&self, link: &Arc<Link>) {
+        let (worker, pid) = (link.number, link.hello.pid);
+        let (application, layer) = (&link.hello.application, &link.hello.layer);
+        tracing::info!(worker, pid, application, layer, "a worker has joined");
+        if layer.contains("Redis") == (self.prefix == layer::memory::LOCAL_PREFIX) {
+            tracing::warn!(
+                layer,
+                "the project's channel layer is of another kind than layer.backend: what its other \
+                 processes send does not reach hosted sockets, and the other way round"
+            );
+        }
+        self.metrics.host_worker_joined();
+        lock(&self.workers).push(Arc::clone(link));
+    }
+
+    /// A worker has left, with all that it held.
+    async fn left(&self, link: &Arc<Link>, error: &LinkError, after: Duration) {
+        lock(&self.workers).retain(|it| it.number != link.number);
+        self.metrics.host_worker_left(error.label());
+        if *self.stopping.borrow() {
+            return;
+        }
+        tracing::error!(worker = link.number, pid = link.hello.pid, ?after, %error, "a worker has left");
+        for channel in self.groups.of_worker(link.number) {
+            self.groups.leave_all(&*self.layer, channel).await;
+        }
+    }
+
+    /// Somebody who wanted to join was turned away.
+    fn refused(&self, error: &LinkError) {
+        self.metrics.host_worker_refused(error.label());
+        tracing::error!(%error, "a worker was turned away");
+    }
+
+    /// Kills a worker that was started here, at once if it `is_stuck`.
+    fn kill(&self, pid: u32, is_stuck: bool) {
+        if is_stuck && let Some(kill) = lock(&self.started).get(&pid) {
+            kill.notify_one();
+        }
+    }
+
+    /// Returns `true` while a channel has a reader.
+    fn is_open(&self, channel: Channel) -> bool {
+        match channel {
+            Channel::Socket(socket) => lock(&self.sockets).contains_key(&socket),
+            Channel::Worker { worker, .. } => {
+                lock(&self.workers).iter().any(|it| it.number == worker)
+            }
+        }
+    }
+
+    /// Delivers what the layer has for this process.
+    async fn receive(self: Arc<Self>) {
+        while let Some(received) = self.layer.receive().await {
+            let Received::Event { local, event, .. } = received else {
+                continue;
+            };
+            let Event::Packed(body) = &*event else {
+                continue;
+            };
+            match Local::parse(&local) {
+                Some(Local::Channel(channel)) => {
+                    self.deliver_to(channel, body);
+                }
+                Some(Local::Group(number)) => self.deliver(number, body),
+                None => {}
+            }
+        }
+    }
+
+    /// Delivers an event to the members of a group.
+    fn deliver(&self, group: u64, body: &Bytes) {
+        let members = self.groups.members(group);
+        let event = Arc::new(Shared::new(body.clone()));
+        for channel in members {
+            self.deliver_shared(channel, &event);
+        }
+    }
+
+    /// Delivers an event to one channel. Returns `false` if there was no room.
+    fn deliver_to(&self, channel: Channel, body: &Bytes) -> bool {
+        self.deliver_shared(channel, &Arc::new(Shared::new(body.clone())))
+    }
+
+    fn deliver_shared(&self, channel: Channel, event: &Arc<Shared>) -> bool {
+        let delivered = match channel {
+            Channel::Socket(socket) => {
+                let mailbox = lock(&self.sockets).get(&socket).cloned();
+                mailbox.is_none_or(|mailbox| mailbox.event(event))
+            }
+            Channel::Worker { worker, number } => {
+                let workers = lock(&self.workers);
+                let link = workers.iter().find(|it| it.number == worker);
+                link.is_none_or(|link| link.send_event(number, event.body()))
+            }
+        };
+        if !delivered {
+            self.metrics.host_dropped();
+        }
+        delivered
+    }
+
+    /// Waits until the host stops.
+    async fn stopped(&self) {
+        // It cannot fail: `self` holds the sender.
+        let _ = self.stopping.subscribe().wait_for(|it| *it).await;
+    }
+
+    /// Waits until workers have finished with the sockets that have ended, then ends them and the
+    /// layer.
+    pub async fn close(&self) {
+        let farewell = async {
+            let links = lock(&self.workers).clone();
+            while links.iter().any(|link| link.sockets() > 0) {
+                sleep(LOOK).await;
+            }
+        };
+        if timeout(FAREWELL, farewell).await.is_err() {
+            tracing::warn!("workers had not finished with all sockets");
+        }
+        self.stopping.send_replace(true);
+        let ended = async {
+            while !lock(&self.started).is_empty() {
+                sleep(LOOK).await;
+            }
+        };
+        let _ = timeout(FAREWELL, ended).await;
+        self.layer.close().await;
+    }
+}

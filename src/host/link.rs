@@ -1,0 +1,358 @@
+//! The connection to one worker: what it says is put where it belongs, what it is to hear is gathered
+//! and written together.
+//!
+//! A worker runs other people's code. What waits for it is bounded by credits, what it may ask of the
+//! channel layer at once by [`REQUESTS`], what it does not read by [`UNREAD`]; one that says nothing
+//! for too long, or something that is not understood, is ended.
+
+use std::{
+    collections::HashMap,
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bytes::BytesMut;
+use fastwebsockets::OpCode;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{
+        UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    time::{Instant, interval, timeout},
+};
+
+use super::{
+    Host,
+    mailbox::{Mailbox, Reply},
+    wire::{self, Class, Down, Hello, Message, VERSION, What, WireError},
+};
+use crate::{layer::redis::codec::item::Item, value::Value, ws::writer::frame};
+
+/// Requests to the channel layer that one worker may have under way. Past them it is not read.
+const REQUESTS: usize = 1024;
+
+/// Classes of consumers that one worker may have.
+const CLASSES: usize = 10_000;
+
+/// Bytes that a worker may leave unread; then it is ended.
+const UNREAD: usize = 64 << 20;
+
+/// Unread bytes past which events for channels of its own are dropped.
+const UNREAD_EVENTS: usize = 8 << 20;
+
+/// Time for a worker's first message.
+const GREETING: Duration = Duration::from_secs(10);
+
+/// Between two pings.
+const PING: Duration = Duration::from_secs(5);
+
+/// Room for one read, in bytes.
+const READ: usize = 64 << 10;
+
+/// Reasons for the end of a worker's connection.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    #[error("it has closed the connection")]
+    Closed,
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    Wire(#[from] WireError),
+    #[error("it speaks version {0} of the protocol, and this is version {VERSION}")]
+    Version(u64),
+    #[error("its first message is not a greeting, or did not come")]
+    Greeting,
+    #[error("it has too many classes")]
+    Classes,
+    #[error("it does not read what it is sent")]
+    Unread,
+    #[error("it says nothing")]
+    Silent,
+}
+
+impl LinkError {
+    /// The value of the `why` label in the metrics.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self {
+            LinkError::Closed | LinkError::Io(_) => "ended",
+            LinkError::Wire(_)
+            | LinkError::Version(_)
+            | LinkError::Greeting
+            | LinkError::Classes => "violation",
+            LinkError::Unread | LinkError::Silent => "stuck",
+        }
+    }
+}
+
+/// One worker.
+pub struct Link {
+    pub number: u64,
+    pub hello: Hello,
+    /// Bytes to be written.
+    out: Mutex<BytesMut>,
+    filled: Notify,
+    /// One for each call that may be under way.
+    credits: Arc<Semaphore>,
+    requests: Arc<Semaphore>,
+    sockets: Mutex<HashMap<u64, Arc<Mailbox>>>,
+    classes: Mutex<HashMap<u64, Arc<Class>>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Link {
+    fn new(number: u64, hello: Hello, max_calls: usize) -> Self {
+        Link {
+            number,
+            hello,
+            out: Mutex::default(),
+            filled: Notify::new(),
+            credits: Arc::new(Semaphore::new(max_calls)),
+            requests: Arc::new(Semaphore::new(REQUESTS)),
+            sockets: Mutex::default(),
+            classes: Mutex::default(),
+        }
+    }
+
+    /// Sends a message.
+    pub fn send(&self, kind: Down, subject: u64, body: &[u8]) {
+        wire::put(&mut lock(&self.out), kind, subject, body);
+        self.filled.notify_one();
+    }
+
+    /// Sends an event to a channel of the worker's own, unless too much is unread.
+    pub fn send_event(&self, channel: u64, body: &[u8]) -> bool {
+        let mut out = lock(&self.out);
+        let has_room = out.len() < UNREAD_EVENTS;
+        if has_room {
+            wire::put(&mut out, Down::Channel, channel, body);
+            self.filled.notify_one();
+        }
+        has_room
+    }
+
+    /// Waits for leave to make a call; `None` once the worker is gone.
+    pub async fn credit(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.credits).acquire_owned().await.ok()
+    }
+
+    /// Where answers for this socket go from now on. Returns `false` if the worker is gone.
+    pub fn register(&self, socket: u64, mailbox: &Arc<Mailbox>) -> bool {
+        lock(&self.sockets).insert(socket, Arc::clone(mailbox));
+        if self.credits.is_closed() {
+            lock(&self.sockets).remove(&socket);
+            return false;
+        }
+        true
+    }
+
+    /// Sockets that the worker has not let go of yet.
+    #[must_use]
+    pub fn sockets(&self) -> usize {
+        lock(&self.sockets).len()
+    }
+
+    /// Lets go of a socket that the worker must not hold any longer.
+    pub fn forget(&self, socket: u64) {
+        if lock(&self.sockets).remove(&socket).is_some() {
+            self.send(Down::Forget, socket, b"");
+        }
+    }
+
+    /// Ends the connection once what is under way has been said.
+    fn end(&self) {
+        self.credits.close();
+        self.requests.close();
+        for (_, mailbox) in lock(&self.sockets).drain() {
+            mailbox.reply(Reply::Lost);
+        }
+    }
+
+    fn mailbox(&self, socket: u64) -> Option<Arc<Mailbox>> {
+        lock(&self.sockets).get(&socket).cloned()
+    }
+
+    /// Puts what a worker says where it belongs.
+    async fn hear(self: &Arc<Self>, host: &Arc<Host>, message: Message) -> Result<(), LinkError> {
+        let Message { subject, what } = message;
+        let reply = match what {
+            What::Hello(_) => return Err(LinkError::Greeting),
+            What::Pong => return Ok(()),
+            What::Class(class) => return self.learn(subject, class),
+            What::Serves(class) => match lock(&self.classes).get(&class) {
+                Some(class) => Reply::Class(Arc::clone(class)),
+                None => return Ok(()),
+            },
+            What::Accept(accept) => Reply::Accept(accept),
+            What::Text(text) => Reply::Frame(frame(OpCode::Text, |out| {
+                out.extend_from_slice(&text);
+            })),
+            What::Binary(bytes) => Reply::Frame(frame(OpCode::Binary, |out| {
+                out.extend_from_slice(&bytes);
+            })),
+            What::Close { code, reason } => Reply::Close { code, reason },
+            What::Done => Reply::Done,
+            What::Ended { failed } => {
+                if let Some(mailbox) = lock(&self.sockets).remove(&subject) {
+                    mailbox.reply(Reply::Ended { failed });
+                }
+                return Ok(());
+            }
+            What::GroupAdd { .. }
+            | What::GroupDiscard { .. }
+            | What::GroupSend { .. }
+            | What::Send { .. } => {
+                // Not read any further until there is room.
+                if let Ok(room) = Arc::clone(&self.requests).acquire_owned().await {
+                    super::request::begin(host, self, subject, what, room);
+                }
+                return Ok(());
+            }
+        };
+        if let Some(mailbox) = self.mailbox(subject) {
+            mailbox.reply(reply);
+        }
+        Ok(())
+    }
+
+    fn learn(&self, number: u64, class: Class) -> Result<(), LinkError> {
+        let mut classes = lock(&self.classes);
+        if classes.len() >= CLASSES {
+            return Err(LinkError::Classes);
+        }
+        let level = if class.parked { "parked" } else { "awake" };
+        tracing::info!(
+            worker = self.number,
+            class = class.name,
+            level,
+            why = class.why,
+            "hosting"
+        );
+        classes.insert(number, Arc::new(class));
+        Ok(())
+    }
+
+    async fn read(
+        self: &Arc<Self>,
+        host: &Arc<Host>,
+        mut half: OwnedReadHalf,
+        mut buffer: BytesMut,
+    ) -> LinkError {
+        let patience = host.call_timeout() + PING * 2;
+        loop {
+            loop {
+                match wire::take(&mut buffer) {
+                    Ok(Some(message)) => {
+                        if let Err(error) = self.hear(host, message).await {
+                            return error;
+                        }
+                    }
+                    Ok(None) => break,
+                    Err(error) => return error.into(),
+                }
+            }
+            if buffer.is_empty() && buffer.capacity() > 16 * READ {
+                buffer = BytesMut::new();
+            }
+            buffer.reserve(READ);
+            match timeout(patience, half.read_buf(&mut buffer)).await {
+                Err(_) => return LinkError::Silent,
+                Ok(Ok(0)) => return LinkError::Closed,
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => return error.into(),
+            }
+        }
+    }
+
+    async fn write(&self, half: &mut OwnedWriteHalf) -> LinkError {
+        loop {
+            let bytes = lock(&self.out).split();
+            if bytes.is_empty() {
+                self.filled.notified().await;
+            } else if let Err(error) = half.write_all(&bytes).await {
+                return error.into();
+            }
+        }
+    }
+
+    /// Sees that the worker reads and answers.
+    async fn watch(&self) -> LinkError {
+        let mut ticks = interval(PING);
+        loop {
+            ticks.tick().await;
+            if lock(&self.out).len() > UNREAD {
+                return LinkError::Unread;
+            }
+            self.send(Down::Ping, 0, b"");
+        }
+    }
+}
+
+/// Serves the connection of a worker to its end.
+pub async fn serve(host: Arc<Host>, number: u64, stream: UnixStream) {
+    let (mut half, mut write) = stream.into_split();
+    let mut buffer = BytesMut::new();
+    let hello = match timeout(GREETING, greeting(&mut half, &mut buffer)).await {
+        Ok(Ok(hello)) => hello,
+        Ok(Err(error)) => return host.refused(&error),
+        Err(_) => return host.refused(&LinkError::Greeting),
+    };
+    let pid = hello.pid;
+    let link = Arc::new(Link::new(number, hello, host.max_calls()));
+    link.send(Down::Welcome, 0, &welcome(&host, number));
+    host.joined(&link);
+    let joined = Instant::now();
+    let error = tokio::select! {
+        error = link.read(&host, half, buffer) => error,
+        error = link.write(&mut write) => error,
+        error = link.watch() => error,
+        () = host.stopped() => LinkError::Closed,
+    };
+    link.end();
+    host.left(&link, &error, joined.elapsed()).await;
+    // One that does not see the end of the connection is killed.
+    drop(write);
+    host.kill(pid, matches!(error, LinkError::Unread | LinkError::Silent));
+}
+
+/// Reads the first message.
+async fn greeting(half: &mut OwnedReadHalf, buffer: &mut BytesMut) -> Result<Hello, LinkError> {
+    loop {
+        match wire::take(buffer)? {
+            Some(Message {
+                what: What::Hello(hello),
+                ..
+            }) if hello.version == VERSION => return Ok(hello),
+            Some(Message {
+                what: What::Hello(hello),
+                ..
+            }) => return Err(LinkError::Version(hello.version)),
+            Some(_) => return Err(LinkError::Greeting),
+            None => {}
+        }
+        buffer.reserve(4096);
+        if half.read_buf(buffer).await? == 0 {
+            return Err(LinkError::Closed);
+        }
+    }
+}
+
+/// Makes the body of the first message to a worker.
+fn welcome(host: &Host, number: u64) -> Vec<u8> {
+    let int = |number: u64| Item::Plain(Value::Int(number.into()));
+    let text = |text: String| Item::Plain(text.into());
+    wire::map(vec![
+        ("version", int(VERSION)),
+        ("worker", int(number)),
+        ("prefix", text(host.prefix().to_owned())),
+        ("capacity", int(host.capacity() as u64)),
+        ("expiry", int(host.expiry())),
+        ("group_expiry", int(host.group_expiry())),
+    ])
+}

@@ -1,0 +1,288 @@
+//! Everything that waits for the task of one socket: the answers of the worker, and events. Both
+//! are bounded: a socket whose client does not read is closed as any slow one, and events past
+//! `host.capacity` are dropped, as Channels drops them.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
+
+use super::{
+    event::Shared,
+    wire::{Accept, Class},
+};
+use crate::ws::queue;
+
+/// Answers without a payload that may wait besides the frames. A worker that sends more is broken.
+const CONTROLS: usize = 16;
+
+/// An answer of the worker, in the order of the wire.
+#[derive(Debug)]
+pub enum Reply {
+    Class(Arc<Class>),
+    Accept(Accept),
+    /// A frame as clients get it.
+    Frame(Bytes),
+    Close {
+        code: u16,
+        reason: String,
+    },
+    Done,
+    Ended {
+        failed: bool,
+    },
+    /// The worker is gone.
+    Lost,
+}
+
+/// The mailbox of one socket.
+#[derive(Debug)]
+pub struct Mailbox {
+    limits: queue::Limits,
+    /// Most events.
+    capacity: usize,
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    replies: VecDeque<Reply>,
+    frames: usize,
+    bytes: usize,
+    events: VecDeque<Arc<Shared>>,
+    call: Option<Call>,
+    overflowed: bool,
+    closed: bool,
+}
+
+impl State {
+    fn overflow(&mut self) {
+        self.overflowed = true;
+        self.replies
+            .retain(|reply| !matches!(reply, Reply::Frame(_)));
+        (self.frames, self.bytes) = (0, 0);
+    }
+}
+
+/// A call that the worker has not finished.
+#[derive(Debug)]
+struct Call {
+    since: Instant,
+    /// Given back when the worker has finished, whatever the client reads.
+    _credit: OwnedSemaphorePermit,
+}
+
+impl Mailbox {
+    #[must_use]
+    pub fn new(limits: queue::Limits, capacity: usize) -> Self {
+        Mailbox {
+            limits,
+            capacity,
+            state: Mutex::default(),
+            changed: Notify::new(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds an answer, if anybody still wants it. Once there was too much, frames are dropped.
+    pub fn reply(&self, reply: Reply) {
+        let mut state = self.state();
+        if matches!(reply, Reply::Done | Reply::Ended { .. } | Reply::Lost) {
+            state.call = None;
+        }
+        if state.closed {
+            return;
+        }
+        let controls = state.replies.len() - state.frames;
+        match &reply {
+            Reply::Frame(_) if state.overflowed => return,
+            Reply::Frame(frame) => {
+                let fits = state.frames < self.limits.frames
+                    && state.bytes + frame.len() <= self.limits.bytes;
+                if fits || state.frames == 0 {
+                    state.frames += 1;
+                    state.bytes += frame.len();
+                    state.replies.push_back(reply);
+                } else {
+                    state.overflow();
+                }
+            }
+            Reply::Lost => state.replies.push_back(reply),
+            _ if controls < CONTROLS => state.replies.push_back(reply),
+            _ => state.overflow(),
+        }
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Adds an event. Returns `false` if there was no room for it.
+    pub fn event(&self, event: &Arc<Shared>) -> bool {
+        let mut state = self.state();
+        if state.closed {
+            return true;
+        }
+        if state.events.len() >= self.capacity {
+            return false;
+        }
+        state.events.push_back(Arc::clone(event));
+        drop(state);
+        self.changed.notify_one();
+        true
+    }
+
+    /// The next answer. A frame is only taken if there is `room` for it.
+    pub fn take_reply(&self, room: bool) -> Option<Reply> {
+        let mut state = self.state();
+        match state.replies.front() {
+            Some(Reply::Frame(_)) if !room => None,
+            Some(Reply::Frame(frame)) => {
+                let length = frame.len();
+                state.frames -= 1;
+                state.bytes -= length;
+                state.replies.pop_front()
+            }
+            _ => {
+                let reply = state.replies.pop_front();
+                if state.replies.is_empty() {
+                    // Most sockets are silent from now on.
+                    state.replies = VecDeque::new();
+                }
+                reply
+            }
+        }
+    }
+
+    /// The next event.
+    pub fn take_event(&self) -> Option<Arc<Shared>> {
+        let mut state = self.state();
+        let event = state.events.pop_front();
+        if state.events.is_empty() {
+            state.events = VecDeque::new();
+        }
+        event
+    }
+
+    /// Waits until something has been added, or may have been.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// A call begins now; the credit is given back when the worker has finished it.
+    pub fn begin(&self, credit: OwnedSemaphorePermit) {
+        self.state().call = Some(Call {
+            since: Instant::now(),
+            _credit: credit,
+        });
+    }
+
+    /// When the call began that is under way.
+    #[must_use]
+    pub fn calling_since(&self) -> Option<Instant> {
+        self.state().call.as_ref().map(|call| call.since)
+    }
+
+    #[must_use]
+    pub fn has_overflowed(&self) -> bool {
+        self.state().overflowed
+    }
+
+    /// Takes nothing more, and lets go of all that waits and of the credit.
+    pub fn close(&self) {
+        *self.state() = State {
+            closed: true,
+            ..State::default()
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    fn mailbox() -> Mailbox {
+        let limits = queue::Limits {
+            frames: 3,
+            bytes: 10,
+        };
+        Mailbox::new(limits, 2)
+    }
+
+    fn frame(text: &'static str) -> Reply {
+        Reply::Frame(Bytes::from_static(text.as_bytes()))
+    }
+
+    #[test]
+    fn answers_come_in_order_and_frames_wait_for_room() {
+        let mailbox = mailbox();
+        mailbox.reply(frame("one"));
+        mailbox.reply(Reply::Done);
+        assert!(mailbox.take_reply(false).is_none());
+        assert!(matches!(mailbox.take_reply(true), Some(Reply::Frame(_))));
+        assert!(matches!(mailbox.take_reply(false), Some(Reply::Done)));
+        assert!(mailbox.take_reply(true).is_none());
+    }
+
+    #[test]
+    fn a_worker_that_sends_without_an_end_overflows_the_mailbox() {
+        let by_frames = mailbox();
+        let by_bytes = mailbox();
+        let by_controls = mailbox();
+        for _ in 0..1000 {
+            by_frames.reply(frame("x"));
+            by_bytes.reply(frame("seven b"));
+            by_controls.reply(Reply::Done);
+        }
+        for mailbox in [&by_frames, &by_bytes, &by_controls] {
+            assert!(mailbox.has_overflowed());
+            let waiting = std::iter::from_fn(|| mailbox.take_reply(true)).count();
+            assert!(waiting <= CONTROLS);
+        }
+        by_frames.reply(frame("x"));
+        by_frames.reply(Reply::Ended { failed: false });
+        let left = by_frames.take_reply(true);
+        assert!(matches!(left, Some(Reply::Ended { .. })), "the end is kept");
+    }
+
+    #[test]
+    fn one_frame_past_the_bound_is_sent_all_the_same() {
+        let mailbox = mailbox();
+        mailbox.reply(frame("longer than ten bytes"));
+        assert!(!mailbox.has_overflowed());
+    }
+
+    #[test]
+    fn events_past_the_capacity_are_dropped_and_the_older_ones_kept() {
+        let mailbox = mailbox();
+        let event = |name: &'static str| Arc::new(Shared::new(Bytes::from_static(name.as_bytes())));
+        assert!(mailbox.event(&event("a")));
+        assert!(mailbox.event(&event("b")));
+        assert!(!mailbox.event(&event("c")));
+        assert_eq!(mailbox.take_event().unwrap().body()[..], *b"a");
+        assert_eq!(mailbox.take_event().unwrap().body()[..], *b"b");
+        assert!(mailbox.take_event().is_none());
+    }
+
+    #[tokio::test]
+    async fn the_credit_is_given_back_when_the_worker_has_finished_although_nobody_reads() {
+        let credits = Arc::new(Semaphore::new(1));
+        let mailbox = mailbox();
+        let credit = Arc::clone(&credits).acquire_owned().await.unwrap();
+        mailbox.begin(credit);
+        mailbox.reply(frame("x"));
+        mailbox.reply(Reply::Accept(Accept::default()));
+        assert_eq!(credits.available_permits(), 0);
+        mailbox.reply(Reply::Done);
+        assert_eq!(credits.available_permits(), 1);
+        assert!(mailbox.calling_since().is_none());
+    }
+}

@@ -1,0 +1,200 @@
+//! Starts workers, lets them join, and starts those anew that have ended: at once the first time, then
+//! slower and slower.
+
+use std::{
+    env, fs, io,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    net::UnixListener,
+    process::{Child, Command},
+    sync::Notify,
+    time::{Instant, sleep, timeout},
+};
+use uuid::Uuid;
+
+use super::{Host, HostError, link, lock};
+
+/// Where a worker finds us.
+const SOCKET: &str = "CHATFERRY_HOST_SOCKET";
+
+/// The wait before a worker is started anew: at first, and at most.
+const BACKOFF: Duration = Duration::from_millis(100);
+const BACKOFF_MOST: Duration = Duration::from_secs(30);
+
+/// A worker that has lived for as long was well.
+const WELL: Duration = Duration::from_secs(30);
+
+/// Time for a worker to end once its connection is gone.
+const ENDING: Duration = Duration::from_secs(3);
+
+/// Connections that have not greeted yet.
+const GREETING: usize = 64;
+
+/// Where workers join. Its file is gone when it is dropped.
+pub struct Place {
+    listener: UnixListener,
+    path: PathBuf,
+    /// A directory that was made for it.
+    directory: Option<PathBuf>,
+    /// The user who may join.
+    owner: u32,
+}
+
+impl Place {
+    /// Listens at this path, or at one that nobody else knows.
+    ///
+    /// # Errors
+    /// [`HostError::Socket`].
+    pub fn bind(path: Option<&Path>) -> Result<Self, HostError> {
+        let at = path.map_or_else(
+            || {
+                let name = format!("chatferry-{}", Uuid::new_v4().simple());
+                env::temp_dir().join(name).join("workers.sock")
+            },
+            Path::to_path_buf,
+        );
+        Place::bind_at(&at, path.is_none()).map_err(|error| HostError::Socket {
+            path: at.display().to_string(),
+            error,
+        })
+    }
+
+    fn bind_at(path: &Path, is_private: bool) -> io::Result<Self> {
+        let mut directory = None;
+        if is_private && let Some(parent) = path.parent() {
+            fs::create_dir(parent)?;
+            directory = Some(parent.to_owned());
+            fs::set_permissions(parent, fs::Permissions::from_mode(0o700))?;
+        } else if std::os::unix::net::UnixStream::connect(path).is_err() && path.exists() {
+            // Left behind by a process that is gone.
+            fs::remove_file(path)?;
+        }
+        let listener = UnixListener::bind(path)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+        Ok(Place {
+            listener,
+            owner: fs::metadata(path)?.uid(),
+            path: path.to_owned(),
+            directory,
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+        if let Some(directory) = &self.directory {
+            let _ = fs::remove_dir(directory);
+        }
+    }
+}
+
+/// Runs the workers until the host stops.
+pub async fn run(host: Arc<Host>, place: Place) {
+    if let Some(command) = host.settings.start() {
+        for _ in 0..host.settings.workers {
+            let (host, command) = (Arc::clone(&host), command.clone());
+            let path = place.path.clone();
+            tokio::spawn(async move { keep(&host, &command, &path).await });
+        }
+    }
+    tokio::select! {
+        () = accept(&host, &place) => {}
+        () = host.stopped() => {}
+    }
+}
+
+async fn accept(host: &Arc<Host>, place: &Place) {
+    let room = Arc::new(tokio::sync::Semaphore::new(
+        GREETING + host.settings.workers,
+    ));
+    loop {
+        let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
+            return;
+        };
+        match place.listener.accept().await {
+            Ok((stream, _)) => {
+                let user = stream.peer_cred().map(|peer| peer.uid());
+                if !user.is_ok_and(|user| user == place.owner || user == 0) {
+                    tracing::warn!("a process of another user wanted to join as a worker");
+                    continue;
+                }
+                let (host, number) = (Arc::clone(host), host.number());
+                tokio::spawn(async move {
+                    link::serve(host, number, stream).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a worker could not join");
+                sleep(BACKOFF).await;
+            }
+        }
+    }
+}
+
+/// Keeps one worker running.
+async fn keep(host: &Arc<Host>, command: &str, path: &Path) {
+    let mut backoff = BACKOFF;
+    loop {
+        let began = Instant::now();
+        let ended = match spawn(command, path) {
+            Ok(child) => watch(host, child).await,
+            Err(error) => Err(error),
+        };
+        if *host.stopping.borrow() {
+            return;
+        }
+        let ended = ended.map_or_else(|error| error.to_string(), |status| status.to_string());
+        if began.elapsed() >= WELL {
+            backoff = BACKOFF;
+        }
+        host.metrics.host_worker_restarted();
+        tracing::error!(ended, ?backoff, "a worker has ended and is started again");
+        tokio::select! {
+            () = sleep(backoff) => {}
+            () = host.stopped() => return,
+        }
+        backoff = (backoff * 2).min(BACKOFF_MOST);
+    }
+}
+
+/// Starts a worker: one command of the shell, which it takes the place of.
+fn spawn(command: &str, path: &Path) -> io::Result<Child> {
+    Command::new("sh")
+        .arg("-c")
+        .arg(format!("exec {command}"))
+        .env(SOCKET, path)
+        .stdin(Stdio::null())
+        // Ctrl-C in a terminal begins our drain: workers are needed until it is over.
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+}
+
+/// Waits for the end of a worker, which comes soon once the host stops.
+async fn watch(host: &Arc<Host>, mut child: Child) -> io::Result<std::process::ExitStatus> {
+    let kill = Arc::new(Notify::new());
+    let pid = child.id().unwrap_or_default();
+    lock(&host.started).insert(pid, Arc::clone(&kill));
+    let ended = tokio::select! {
+        ended = child.wait() => Some(ended),
+        () = kill.notified() => None,
+        () = host.stopped() => timeout(ENDING, child.wait()).await.ok(),
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => match child.start_kill() {
+            Ok(()) => child.wait().await,
+            Err(error) => Err(error),
+        },
+    };
+    lock(&host.started).remove(&pid);
+    ended
+}

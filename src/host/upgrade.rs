@@ -1,0 +1,253 @@
+//! Answers the opening handshake of a hosted path, as Daphne does: 403 if the application closes, 500
+//! if it fails, and on success the connection is handed over.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper::{
+    Request, StatusCode,
+    body::Incoming,
+    header::{HeaderName, HeaderValue},
+    upgrade::OnUpgrade,
+};
+use hyper_util::rt::TokioIo;
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    Host,
+    mailbox::Reply,
+    place::Place,
+    scope,
+    socket::Hosted,
+    wire::{Accept, Class, Down},
+};
+use crate::{
+    app::App,
+    django::handshake,
+    http::Response,
+    limits::{Meter, Seat, Throttled},
+    metrics::{Call, HostFailure},
+    server::Stream,
+    telemetry::request::RequestId,
+    ws::{queue::Limits, upgrade},
+};
+
+/// Headers of the answer that are ours to set.
+const OURS: [&str; 6] = [
+    "connection",
+    "content-length",
+    "date",
+    "server",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Reasons why a hosted socket is not opened.
+#[derive(Debug)]
+enum Refusal {
+    Handshake(handshake::Refused),
+    /// The application has closed it.
+    Denied,
+    /// The application has failed, or has answered with what cannot be said.
+    Failed,
+    /// There is no worker, it is gone, or the process is going away.
+    Unavailable,
+    /// The application took too long.
+    Late,
+    Throttled(Throttled),
+}
+
+/// A socket that the application has accepted.
+struct Opening {
+    place: Place,
+    class: Option<Arc<Class>>,
+    accept: Accept,
+    /// Set if the connect has returned already.
+    connected: bool,
+    seat: Seat,
+}
+
+/// Answers a handshake, and serves the socket in a task of its own.
+pub async fn answer(app: Arc<App>, host: &Arc<Host>, mut request: Request<Incoming>) -> Response {
+    match Box::pin(open(&app, host, &request)).await {
+        Ok(opening) => accept(app, &mut request, opening),
+        Err(refusal) => {
+            if let Some(failure) = failure(&refusal) {
+                app.metrics.host_failure(failure);
+            }
+            refuse(&refusal)
+        }
+    }
+}
+
+fn failure(refusal: &Refusal) -> Option<HostFailure> {
+    match refusal {
+        Refusal::Failed => Some(HostFailure::Exception),
+        Refusal::Unavailable => Some(HostFailure::Lost),
+        Refusal::Late => Some(HostFailure::Late),
+        Refusal::Handshake(_) | Refusal::Denied | Refusal::Throttled(_) => None,
+    }
+}
+
+fn refuse(refusal: &Refusal) -> Response {
+    match refusal {
+        Refusal::Handshake(refused) => upgrade::malformed(refused),
+        Refusal::Denied => upgrade::refusal(StatusCode::FORBIDDEN, "Access denied"),
+        Refusal::Failed => {
+            upgrade::refusal(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error")
+        }
+        Refusal::Unavailable | Refusal::Late => upgrade::retry_later(),
+        Refusal::Throttled(throttled) => upgrade::throttled(*throttled),
+    }
+}
+
+async fn open(
+    app: &App,
+    host: &Arc<Host>,
+    request: &Request<Incoming>,
+) -> Result<Opening, Refusal> {
+    handshake::check(request.method(), request.headers()).map_err(Refusal::Handshake)?;
+    if app.drain.has_begun() {
+        return Err(Refusal::Unavailable);
+    }
+    let seat = Meter::of(request).open_socket();
+    let seat = seat.map_err(Refusal::Throttled)?;
+    let limits = Limits {
+        frames: app.config.ws.queue_messages,
+        bytes: app.config.ws.queue_bytes,
+    };
+    let mut place = Place::enter(host, limits).ok_or(Refusal::Unavailable)?;
+    let began = Instant::now();
+    let deadline = began + host.call_timeout();
+    let credit = timeout_at(deadline, place.link.credit()).await;
+    let credit = credit.map_err(|_| Refusal::Late)?;
+    let credit = credit.ok_or(Refusal::Unavailable)?;
+    app.metrics.host_call(Call::Connect, began.elapsed());
+    place.mailbox.begin(credit);
+    let scope = scope::of(request, &host.trust, &app.config.server);
+    place.link.send(Down::Open, place.number, &scope);
+    let answered = timeout_at(deadline, answered(&mut place)).await;
+    let Answered {
+        class,
+        accept,
+        connected,
+    } = answered.map_err(|_| Refusal::Late)??;
+    let offered = scope::offered(request.headers());
+    let chosen = accept.subprotocol.as_ref();
+    if chosen.is_some_and(|chosen| !offered.contains(chosen)) {
+        tracing::warn!("a consumer accepted with a subprotocol that was not offered");
+        return Err(Refusal::Failed);
+    }
+    Ok(Opening {
+        place,
+        class,
+        accept,
+        connected,
+        seat,
+    })
+}
+
+/// The application's answer to a handshake.
+struct Answered {
+    class: Option<Arc<Class>>,
+    accept: Accept,
+    connected: bool,
+}
+
+/// Waits for it.
+async fn answered(place: &mut Place) -> Result<Answered, Refusal> {
+    let (mut class, mut connected) = (None, false);
+    loop {
+        match place.mailbox.take_reply(true) {
+            None => place.mailbox.changed().await,
+            Some(Reply::Class(known)) => class = Some(known),
+            Some(Reply::Accept(accept)) => {
+                return Ok(Answered {
+                    class,
+                    accept,
+                    connected,
+                });
+            }
+            Some(Reply::Close { .. }) => return Err(Refusal::Denied),
+            Some(Reply::Frame(_)) => return Err(Refusal::Failed),
+            // A connect that neither accepts nor closes yet.
+            Some(Reply::Done) => connected = true,
+            Some(Reply::Ended { failed }) => {
+                place.ended();
+                // Daphne waits for an application that returns without a word, and then refuses.
+                return Err(if failed {
+                    Refusal::Failed
+                } else {
+                    Refusal::Denied
+                });
+            }
+            Some(Reply::Lost) => {
+                place.ended();
+                return Err(Refusal::Unavailable);
+            }
+        }
+    }
+}
+
+fn accept(app: Arc<App>, request: &mut Request<Incoming>, opening: Opening) -> Response {
+    let id = request.extensions().get().copied().unwrap_or_default();
+    let subprotocol = opening.accept.subprotocol.clone();
+    let headers = opening.accept.headers.clone();
+    let mut response = upgrade::agree(request, subprotocol, |upgraded| {
+        serve(app, upgraded, opening, id)
+    });
+    for (name, value) in headers {
+        let name = HeaderName::from_bytes(&name);
+        let value = HeaderValue::from_maybe_shared(Bytes::from(value));
+        let (Ok(name), Ok(value)) = (name, value) else {
+            tracing::warn!("a consumer accepted with a header that cannot be sent");
+            continue;
+        };
+        if !OURS.contains(&name.as_str()) && !name.as_str().starts_with("sec-websocket-") {
+            response.headers_mut().append(name, value);
+        }
+    }
+    response
+}
+
+/// A socket's task: what it begins with is elsewhere, and gone before the socket is served.
+fn serve(
+    app: Arc<App>,
+    upgraded: OnUpgrade,
+    opening: Opening,
+    id: RequestId,
+) -> impl Future<Output = ()> + Send {
+    let beginning = Box::pin(begin(app, upgraded, opening, id));
+    async move {
+        if let Some(mut socket) = beginning.await {
+            socket.run().await;
+        }
+    }
+}
+
+async fn begin(
+    app: Arc<App>,
+    upgraded: OnUpgrade,
+    opening: Opening,
+    id: RequestId,
+) -> Option<Hosted<Stream>> {
+    // The client may be gone before it has read our answer.
+    let upgraded = upgraded.await.ok()?;
+    let parts = upgraded.downcast::<TokioIo<Stream>>().ok()?;
+    let Opening {
+        place,
+        class,
+        connected,
+        seat,
+        ..
+    } = opening;
+    let stream = parts.io.into_inner();
+    Some(Hosted::new(
+        app,
+        place,
+        (class, connected),
+        (id, seat),
+        stream,
+        &parts.read_buf,
+    ))
+}

@@ -1,0 +1,407 @@
+//! The wire between Chatferry and a worker: `u32 length · u8 kind · u64 subject · body`, big-endian.
+//!
+//! `length` counts what follows it. The subject is a socket, a channel, a class or a request, by the
+//! kind. Texts are as they are; every other body is msgpack. See `README.md` for the table and for
+//! vectors. A worker runs other people's code, so each kind has a bound, nothing is reserved for what
+//! has not come, and whatever is not understood ends the connection.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use crate::{
+    layer::redis::codec::{
+        item::{Item, Key},
+        msgpack,
+    },
+    value::{Text, Value},
+};
+
+/// Version of the protocol, the same at both ends.
+pub const VERSION: u64 = 1;
+
+/// Bytes of kind and subject.
+const HEAD: usize = 1 + 8;
+
+/// Most bytes of a frame for a client.
+pub const MAX_FRAME: usize = 16 << 20;
+
+/// Most bytes of an event.
+pub const MAX_EVENT: usize = 4 << 20;
+
+/// Most bytes of anything else.
+const MAX_OTHER: usize = 64 << 10;
+
+/// Most headers of an answer to a handshake.
+const MAX_HEADERS: usize = 100;
+
+/// Declares the kinds of one direction.
+macro_rules! kinds {
+    ($(#[doc = $about:literal])* $name:ident { $($kind:ident = $number:literal,)* }) => {
+        $(#[doc = $about])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u8)]
+        pub enum $name { $($kind = $number,)* }
+
+        impl $name {
+            /// Every kind.
+            #[cfg_attr(not(test), allow(dead_code, reason = "only what comes is looked up"))]
+            const ALL: &'static [Self] = &[$(Self::$kind),*];
+        }
+    };
+}
+
+kinds! {
+    /// Messages of Chatferry.
+    Down {
+        Welcome = 0x01,
+        Open = 0x02,
+        Text = 0x03,
+        Binary = 0x04,
+        Event = 0x05,
+        Closed = 0x06,
+        Channel = 0x07,
+        Answer = 0x08,
+        Forget = 0x09,
+        Ping = 0x0a,
+    }
+}
+
+kinds! {
+    /// Messages of a worker.
+    Up {
+        Hello = 0x41,
+        Class = 0x42,
+        Serves = 0x43,
+        Accept = 0x44,
+        Text = 0x45,
+        Binary = 0x46,
+        Close = 0x47,
+        Done = 0x48,
+        Ended = 0x49,
+        GroupAdd = 0x4a,
+        GroupDiscard = 0x4b,
+        GroupSend = 0x4c,
+        Send = 0x4d,
+        Pong = 0x4e,
+    }
+}
+
+impl Up {
+    fn of(number: u8) -> Option<Self> {
+        let mut kinds = Self::ALL.iter().copied();
+        kinds.find(|kind| *kind as u8 == number)
+    }
+}
+
+/// Violations of the protocol, each of which ends the connection.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WireError {
+    #[error("a message of the kind {0:#04x}, which there is not")]
+    Kind(u8),
+    #[error("a message of the kind {kind:?} with {length} bytes")]
+    Length { kind: Up, length: usize },
+    #[error("a message that is shorter than its head")]
+    Short,
+    #[error("the body of a message of the kind {0:?} is not as it must be")]
+    Body(Up),
+}
+
+/// A message of a worker.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Message {
+    pub subject: u64,
+    pub what: What,
+}
+
+/// The content of a message of a worker.
+#[derive(Clone, Debug, PartialEq)]
+pub enum What {
+    Hello(Hello),
+    Class(Class),
+    /// The socket is served by the class of this number.
+    Serves(u64),
+    Accept(Accept),
+    Text(Bytes),
+    Binary(Bytes),
+    Close {
+        code: u16,
+        reason: String,
+    },
+    Done,
+    /// The application has returned, or has failed.
+    Ended {
+        failed: bool,
+    },
+    GroupAdd {
+        group: String,
+        channel: String,
+    },
+    GroupDiscard {
+        group: String,
+        channel: String,
+    },
+    GroupSend {
+        group: String,
+        event: Bytes,
+    },
+    Send {
+        channel: String,
+        event: Bytes,
+    },
+    Pong,
+}
+
+/// The first message.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Hello {
+    pub version: u64,
+    pub pid: u32,
+    pub application: String,
+    /// The backend of the project's channel layer, by its dotted name; empty if it has none.
+    pub layer: String,
+}
+
+/// A class of consumers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Class {
+    pub name: String,
+    /// Set if no task runs for its idle sockets.
+    pub parked: bool,
+    /// Reason for its level.
+    pub why: String,
+    /// Tells this version of the class from any other; the same in every worker.
+    pub source: String,
+    /// The handlers that depend on their event alone.
+    pub once: Vec<String>,
+}
+
+/// A handshake that the application has accepted.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Accept {
+    pub subprotocol: Option<String>,
+    pub headers: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// Takes the next message out of what has come; `None` until it is whole.
+///
+/// # Errors
+/// After an error the stream has lost its meaning.
+pub fn take(buffer: &mut BytesMut) -> Result<Option<Message>, WireError> {
+    let Some((length, rest)) = buffer.split_first_chunk::<4>() else {
+        return Ok(None);
+    };
+    let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+    let body = length.checked_sub(HEAD).ok_or(WireError::Short)?;
+    let Some(&number) = rest.first() else {
+        return Ok(None);
+    };
+    let kind = Up::of(number).ok_or(WireError::Kind(number))?;
+    if body > most(kind) {
+        return Err(WireError::Length { kind, length: body });
+    }
+    if rest.len() < length {
+        return Ok(None);
+    }
+    buffer.advance(4 + 1);
+    let subject = buffer.get_u64();
+    let body = buffer.split_to(body).freeze();
+    let what = read(kind, body).ok_or(WireError::Body(kind))?;
+    Ok(Some(Message { subject, what }))
+}
+
+/// Most bytes of a body.
+fn most(kind: Up) -> usize {
+    match kind {
+        Up::Text | Up::Binary => MAX_FRAME,
+        // A name, and the heads of the parts.
+        Up::GroupSend | Up::Send => MAX_EVENT + 1024,
+        Up::Done | Up::Pong => 0,
+        Up::Hello
+        | Up::Class
+        | Up::Serves
+        | Up::Accept
+        | Up::Close
+        | Up::Ended
+        | Up::GroupAdd
+        | Up::GroupDiscard => MAX_OTHER,
+    }
+}
+
+fn read(kind: Up, body: Bytes) -> Option<What> {
+    match kind {
+        Up::Text => str::from_utf8(&body).is_ok().then_some(What::Text(body)),
+        Up::Binary => Some(What::Binary(body)),
+        Up::Done => Some(What::Done),
+        Up::Pong => Some(What::Pong),
+        Up::Hello => hello(item(&body)?).map(What::Hello),
+        Up::Class => class(item(&body)?).map(What::Class),
+        Up::Serves => number(&item(&body)?).map(What::Serves),
+        Up::Accept => accept(item(&body)?).map(What::Accept),
+        Up::Close => close(item(&body)?),
+        Up::Ended => match item(&body)? {
+            Item::Plain(Value::Bool(failed)) => Some(What::Ended { failed }),
+            _ => None,
+        },
+        Up::GroupAdd => {
+            let (group, channel) = names(item(&body)?)?;
+            Some(What::GroupAdd { group, channel })
+        }
+        Up::GroupDiscard => {
+            let (group, channel) = names(item(&body)?)?;
+            Some(What::GroupDiscard { group, channel })
+        }
+        Up::GroupSend => {
+            let (group, event) = event(item(&body)?)?;
+            Some(What::GroupSend { group, event })
+        }
+        Up::Send => {
+            let (channel, event) = event(item(&body)?)?;
+            Some(What::Send { channel, event })
+        }
+    }
+}
+
+fn item(body: &[u8]) -> Option<Item> {
+    msgpack::read(body).ok()
+}
+
+/// The members of a map of texts and plain values.
+struct Members(Vec<(Text, Item)>);
+
+impl Members {
+    fn of(item: Item) -> Option<Self> {
+        item.into_members().map(Members)
+    }
+
+    fn take(&mut self, key: &str) -> Option<Item> {
+        let place = self.0.iter().position(|(name, _)| name == key)?;
+        Some(self.0.swap_remove(place).1)
+    }
+
+    fn text(&mut self, key: &str) -> Option<String> {
+        self.take(key).and_then(text)
+    }
+}
+
+fn text(item: Item) -> Option<String> {
+    match item {
+        Item::Plain(Value::Str(Text::Utf8(text))) => Some(text.into_owned()),
+        _ => None,
+    }
+}
+
+fn number(item: &Item) -> Option<u64> {
+    match item {
+        Item::Plain(Value::Int(number)) => u64::try_from(*number).ok(),
+        _ => None,
+    }
+}
+
+fn list(item: Item) -> Option<Vec<Item>> {
+    match item {
+        Item::Plain(Value::List(items)) => Some(items.into_iter().map(Item::Plain).collect()),
+        Item::List(items) => Some(items),
+        _ => None,
+    }
+}
+
+fn hello(item: Item) -> Option<Hello> {
+    let mut members = Members::of(item)?;
+    Some(Hello {
+        version: number(&members.take("version")?)?,
+        pid: u32::try_from(number(&members.take("pid")?)?).ok()?,
+        application: members.text("application")?,
+        layer: members.text("layer")?,
+    })
+}
+
+fn class(item: Item) -> Option<Class> {
+    let mut members = Members::of(item)?;
+    let Item::Plain(Value::Bool(parked)) = members.take("parked")? else {
+        return None;
+    };
+    let once = list(members.take("once")?)?;
+    Some(Class {
+        name: members.text("name")?,
+        parked,
+        why: members.text("why")?,
+        source: members.text("source")?,
+        once: once.into_iter().map(text).collect::<Option<_>>()?,
+    })
+}
+
+fn accept(item: Item) -> Option<Accept> {
+    let mut members = Members::of(item)?;
+    let subprotocol = match members.take("subprotocol")? {
+        Item::Plain(Value::Null) => None,
+        other => Some(text(other)?),
+    };
+    let headers = list(members.take("headers")?)?;
+    if headers.len() > MAX_HEADERS {
+        return None;
+    }
+    let headers = headers.into_iter().map(|header| {
+        let pair: [Item; 2] = list(header)?.try_into().ok()?;
+        match pair {
+            [Item::Bytes(name), Item::Bytes(value)] => Some((name, value)),
+            _ => None,
+        }
+    });
+    Some(Accept {
+        subprotocol,
+        headers: headers.collect::<Option<_>>()?,
+    })
+}
+
+fn close(item: Item) -> Option<What> {
+    let mut members = Members::of(item)?;
+    let code = u16::try_from(number(&members.take("code")?)?).ok()?;
+    let reason = members.text("reason")?;
+    // The values that a close frame may hold.
+    let valid = (code == 1000 || (3000..5000).contains(&code)) && reason.len() <= 123;
+    valid.then_some(What::Close { code, reason })
+}
+
+fn names(item: Item) -> Option<(String, String)> {
+    let pair: [Item; 2] = list(item)?.try_into().ok()?;
+    let [group, channel] = pair;
+    Some((text(group)?, text(channel)?))
+}
+
+fn event(item: Item) -> Option<(String, Bytes)> {
+    let pair: [Item; 2] = list(item)?.try_into().ok()?;
+    match pair {
+        [name, Item::Bytes(event)] if event.len() <= MAX_EVENT => Some((text(name)?, event.into())),
+        _ => None,
+    }
+}
+
+/// The handler that Channels calls for an event; `None` if it has no `type` that is a text.
+#[must_use]
+pub fn handler_of(event: &[u8]) -> Option<String> {
+    let mut members = Members::of(item(event)?)?;
+    members.text("type").map(|kind| kind.replace('.', "_"))
+}
+
+/// Appends a message whose body is there.
+pub fn put(out: &mut BytesMut, kind: Down, subject: u64, body: &[u8]) {
+    let length = u32::try_from(HEAD + body.len()).unwrap_or(u32::MAX);
+    out.extend_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(&[kind as u8]);
+    out.extend_from_slice(&subject.to_be_bytes());
+    out.extend_from_slice(body);
+}
+
+/// A map in msgpack, with members in this order.
+#[must_use]
+pub fn map(members: Vec<(&'static str, Item)>) -> Vec<u8> {
+    let mut body = Vec::with_capacity(512);
+    let members = members
+        .into_iter()
+        .map(|(key, item)| (Key::Text(key.to_owned()), item));
+    // It cannot fail: no number here is larger than 64 bits, and nothing is deep.
+    let _ = msgpack::write_item(&mut body, &Item::map(members.collect()));
+    body
+}
+
+#[cfg(test)]
+mod tests;

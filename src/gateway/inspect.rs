@@ -137,7 +137,7 @@ impl Inspector {
                         return Err(self.end(Reason::TooBig));
                     }
                 }
-                Ok(Taken::Message(message @ (Incoming::Text(_) | Incoming::Binary))) => {
+                Ok(Taken::Message(message @ (Incoming::Text(_) | Incoming::Binary(_)))) => {
                     if self.admits(message).await {
                         self.passed.extend_from_slice(&self.held);
                     }

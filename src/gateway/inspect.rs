@@ -152,6 +152,12 @@ impl Inspector {
     async fn admits(&mut self, message: Incoming) -> bool {
         let request = match self.session.incoming(message) {
             Action::Perform(request) => request,
+            Action::Deny(frame) => {
+                self.app.metrics.policy_denied("speak");
+                self.refused += REFUSED;
+                self.answer(frame).await;
+                return false;
+            }
             Action::Refuse(frame) => {
                 self.refused += REFUSED;
                 self.answer(frame).await;
@@ -161,7 +167,8 @@ impl Inspector {
                 self.refused += REFUSED;
                 return true;
             }
-            _ => return true,
+            // What is not known to be harmless does not reach Django.
+            _ => return false,
         };
         if let Err(throttled) = self.meter.allow(request.action()) {
             let why = Detail::Throttled(throttled.seconds()).text(self.app.language());

@@ -196,7 +196,10 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
 
     /// Closes the socket, unless it is closing already.
     fn close(&mut self, reason: Reason) -> Action {
-        let is_noted = matches!(reason, Reason::Refused | Reason::Slow | Reason::Expired);
+        let is_noted = matches!(
+            reason,
+            Reason::Refused | Reason::Slow | Reason::Expired | Reason::Flooding
+        );
         if is_noted && self.session.is_open() {
             self.note(SecurityEvent::Closed, reason.word());
         }

@@ -37,7 +37,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
             Spent::Short { first: true } => self.app.metrics.flood("slowed"),
             Spent::Flooding if self.session.is_open() => {
                 self.app.metrics.flood("closed");
-                let goodbye = self.session.close(Reason::Flooding);
+                let goodbye = self.close(Reason::Flooding);
                 return self.act(goodbye);
             }
             _ => {}

@@ -60,7 +60,7 @@ pub struct Auth {
     words: Words,
     policy: Policy,
     trusted: Vec<Origin>,
-    /// Whether `ws.allowed_origins` says which origins may open a socket.
+    /// True if `ws.allowed_origins` says which origins may open a socket.
     sockets_are_listed: bool,
     sockets: Arc<OpenSockets>,
     store: Arc<dyn Store>,
@@ -98,7 +98,7 @@ impl Method {
         }
     }
 
-    /// Whether the tables of users that it reads are there.
+    /// Checks whether the tables of users that it reads are there.
     async fn check(&self, store: &dyn Store) -> Result<(), StoreError> {
         match self {
             Method::None | Method::Jwt(_) => Ok(()),
@@ -108,8 +108,8 @@ impl Method {
     }
 }
 
-/// Whether callers could be known with these settings: they make sense, and the key set and the
-/// tables of users that they point to are there. No database is made for it.
+/// Checks whether callers could be known with these settings: they make sense, and the key set and
+/// the tables of users that they point to are there. No database is made for it.
 ///
 /// # Errors
 /// Why not.
@@ -277,7 +277,8 @@ impl Auth {
         self.sockets.register(conversation_id, admission)
     }
 
-    /// Whether callers are known by tokens, so that an open socket may be given a fresh one.
+    /// Returns whether callers are known by tokens, so that an open socket may be given a fresh
+    /// one.
     #[must_use]
     pub fn renews(&self) -> bool {
         matches!(self.method, Method::Jwt(_))

@@ -11,7 +11,7 @@ fn main() {
     }
 }
 
-/// Whether the binary is for systems like this one.
+/// Returns whether the binary is for systems like this one.
 fn is_native() -> bool {
     env::var_os("TARGET") == env::var_os("HOST")
 }

@@ -22,8 +22,8 @@ pub const USER_ID_MAX: usize = 255;
 /// The longest message type the table holds, in code points (`varchar(10)`).
 pub const MESSAGE_TYPE_MAX: usize = 10;
 
-/// Whether `text` fits a column of `max` code points. Trailing spaces do not count: MySQL cuts
-/// them off without an error, and the original accepts such a text there.
+/// Returns whether `text` fits a column of `max` code points. Trailing spaces do not count: MySQL
+/// cuts them off without an error, and the original accepts such a text there.
 #[must_use]
 pub fn fits(text: &str, max: usize) -> bool {
     text.len() <= max || text.trim_end_matches(' ').chars().nth(max).is_none()

@@ -228,7 +228,7 @@ impl Config {
         }
     }
 
-    /// Whether other machines can reach it and none of their callers need say who they are.
+    /// Returns whether other machines can reach it and none of their callers need say who they are.
     #[must_use]
     pub fn is_open_to_anybody(&self) -> bool {
         self.auth.identity == Identity::None && !self.server.bind.is_loopback()

@@ -76,7 +76,7 @@ pub struct Hub {
     rooms: Mutex<HashMap<Uuid, Arc<Room>>>,
     /// Told when conversations have missed something.
     missed: Notify,
-    /// Whether conversations are compared with the store.
+    /// True if conversations are compared with the store.
     sweeps: bool,
     unannounced: Arc<Unannounced>,
     vital: Vital,
@@ -275,7 +275,7 @@ impl Hub {
         }
     }
 
-    /// Whether there was a socket to deliver to.
+    /// Returns whether there was a socket to deliver to.
     fn deliver(&self, room: &Room, event: &Event, resent: Option<Timestamp>) -> bool {
         let told = Told::new(event, (self.encode)(event), resent);
         let away = self.away.load(Ordering::Relaxed);
@@ -297,7 +297,7 @@ impl Hub {
         self.metrics.slow_consumers(overflowed);
     }
 
-    /// Whether nothing that was shown may be forgotten: a gap is open.
+    /// Returns whether nothing that was shown may be forgotten: a gap is open.
     fn keeps(&self) -> bool {
         self.away.load(Ordering::Relaxed) != NEVER
     }

@@ -55,7 +55,7 @@ pub trait ChannelLayer: Send + Sync {
     /// awaiting it is what keeps a sender from outrunning the layer.
     fn group_send(&self, group: &str, event: Event) -> Sent;
 
-    /// Whether events of this group may be missed now, as a host cannot be reached.
+    /// Returns whether events of this group may be missed now, as a host cannot be reached.
     fn may_miss(&self, group: &str) -> bool;
 
     /// What comes next for the channels of this process; `None` when the layer has been closed.

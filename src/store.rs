@@ -72,7 +72,7 @@ pub trait Store: Send + Sync {
 
     async fn conversation(&self, id: Uuid) -> Result<Option<Conversation>, StoreError>;
 
-    /// Whether the conversation exists, and if so whether it is active.
+    /// Returns whether the conversation exists, and if so whether it is active.
     async fn conversation_is_active(&self, id: Uuid) -> Result<Option<bool>, StoreError>;
 
     /// The page of active conversations of a user that come after a place, the newest `updated_at`
@@ -160,7 +160,8 @@ pub trait Store: Send + Sync {
         self.committer().mark_read(message_id, user_id).await
     }
 
-    /// Whether the database, by its own comparison, finds rows of user ids of other bytes too.
+    /// Returns whether the database, by its own comparison, finds rows of user ids of other bytes
+    /// too.
     async fn finds_others(&self, lookup: Lookup) -> Result<bool, StoreError>;
 
     /// The two participants, as they are stored.
@@ -324,7 +325,7 @@ pub enum StoreError {
 pub const REFUSED: &str = "The database cannot store these values.";
 
 impl StoreError {
-    /// Whether the same may be done later.
+    /// Returns whether the same may be done later.
     #[must_use]
     pub fn may_pass(&self) -> bool {
         matches!(

@@ -147,7 +147,7 @@ impl Sessions {
         self.seen.forget(user);
     }
 
-    /// Whether the tables that sessions and users are read from are there.
+    /// Checks whether the tables that sessions and users are read from are there.
     ///
     /// # Errors
     /// When they are not, or the store cannot tell.

@@ -99,7 +99,7 @@ impl Tokens {
         self.seen.forget(user);
     }
 
-    /// Whether the tables that tokens and users are read from are there.
+    /// Checks whether the tables that tokens and users are read from are there.
     ///
     /// # Errors
     /// When they are not, or the store cannot tell.

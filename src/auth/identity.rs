@@ -146,8 +146,8 @@ impl<'a> Credentials<'a> {
         (!is_own && !listed()).then_some(origin)
     }
 
-    /// Whether a browser says that the page of another site made it ask. Browsers that do not say
-    /// it send an `Origin` instead.
+    /// Returns whether a browser says that the page of another site made it ask. Browsers that do
+    /// not say it send an `Origin` instead.
     #[must_use]
     pub fn is_cross_site(&self) -> bool {
         let site = self.text(&FETCH_SITE);

@@ -133,7 +133,7 @@ impl Jwks {
         (set.fetched.elapsed() < self.stale).then(|| Arc::clone(set))
     }
 
-    /// Whether the set can be fetched and has a key.
+    /// Checks whether the set can be fetched and has a key.
     ///
     /// # Errors
     /// Why not.

@@ -224,7 +224,7 @@ impl Jwt {
         }
     }
 
-    /// Whether the keys can be had; for [`crate::cli`]'s check.
+    /// Checks whether the keys can be had; for [`crate::cli`]'s check.
     ///
     /// # Errors
     /// Why not.
@@ -302,7 +302,7 @@ fn validation(settings: &config::Jwt) -> Validation {
     validation
 }
 
-/// Whether there is an authority in a PEM file. It is read again whenever it is needed.
+/// Checks whether there is an authority in a PEM file. It is read again whenever it is needed.
 fn believable(file: &Path) -> Result<(), SetupError> {
     let why = match Authorities::read(Some(file)) {
         Ok(authorities) if authorities.is_empty() => "no PEM file with a certificate".to_owned(),

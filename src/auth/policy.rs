@@ -15,7 +15,7 @@ pub enum Caller {
 }
 
 impl Caller {
-    /// Whether it may send, mark or type as `user`, and list the conversations of `user`.
+    /// Returns whether it may send, mark or type as `user`, and list the conversations of `user`.
     #[must_use]
     pub fn is(&self, user: &str) -> bool {
         match self {
@@ -24,7 +24,7 @@ impl Caller {
         }
     }
 
-    /// Whether it may know of a conversation between these two.
+    /// Returns whether it may know of a conversation between these two.
     #[must_use]
     pub fn takes_part(&self, participants: [&str; 2]) -> bool {
         participants.iter().any(|participant| self.is(participant))

@@ -12,7 +12,7 @@ pub struct Words {
     header: Vec<String>,
     /// In `Sec-WebSocket-Protocol`.
     protocols: Vec<String>,
-    /// Whether a subprotocol that is alone is a token.
+    /// True if a subprotocol that is alone is a token.
     alone: bool,
 }
 

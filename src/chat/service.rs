@@ -100,8 +100,8 @@ impl Chat {
         self.group_pattern.group(conversation_id)
     }
 
-    /// Whether a caller may know of a conversation, by itself or by a message in it. Every use
-    /// case that is about one comes after this.
+    /// Checks whether a caller may know of a conversation, by itself or by a message in it. Every
+    /// use case that is about one comes after this.
     ///
     /// # Errors
     /// [`ChatError::Hidden`], or for a thing that is not there [`ChatError::NoConversation`] or
@@ -121,7 +121,7 @@ impl Chat {
         }
     }
 
-    /// Whether a caller may speak for `user`.
+    /// Checks whether a caller may speak for `user`.
     ///
     /// # Errors
     /// [`ChatError::NotYou`]
@@ -166,8 +166,8 @@ impl Chat {
         opened
     }
 
-    /// Whether the tables have user ids that differ from those of a request of `caller`'s, and that
-    /// the database takes for the same. Django would show or change their rows.
+    /// Returns whether the tables have user ids that differ from those of a request of `caller`'s,
+    /// and that the database takes for the same. Django would show or change their rows.
     ///
     /// # Errors
     /// When the store cannot tell.
@@ -194,7 +194,7 @@ impl Chat {
         found.map(|_| ()).ok_or(ChatError::NoConversation)
     }
 
-    /// Whether a socket may be opened: the conversation exists and is active.
+    /// Returns whether a socket may be opened: the conversation exists and is active.
     ///
     /// # Errors
     /// When the store cannot tell.
@@ -206,7 +206,7 @@ impl Chat {
             .unwrap_or(false))
     }
 
-    /// Whether a caller may list the conversations of `user`. To others they do not exist.
+    /// Returns whether a caller may list the conversations of `user`. To others they do not exist.
     #[must_use]
     pub fn may_list(&self, caller: &Caller, user: &str) -> bool {
         let may = caller.is(user);

@@ -71,7 +71,7 @@ async fn charset(config: &Config) -> Option<String> {
     (!narrow.is_empty()).then(|| advice::charset(&narrow))
 }
 
-/// Whether the layer answers.
+/// Checks whether the layer answers.
 async fn layer(config: &Config) -> Result<(), LayerError> {
     let layer = layer::open(config, Arc::new(Metrics::new())).await?;
     let answer = layer.ping().await;

@@ -249,7 +249,7 @@ async fn wait_for_database(
     Err(error)
 }
 
-/// Whether it may only be too early. A file is there or is not.
+/// Returns whether it may only be too early. A file is there or is not.
 fn may_pass(error: &StartError, config: &Config) -> bool {
     matches!(error, StartError::Store(StoreError::Unavailable(_)))
         && config.store.url.database() != Database::Sqlite

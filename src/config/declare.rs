@@ -49,20 +49,20 @@ impl OptionDoc {
         }
     }
 
-    /// Whether an empty text means "not set".
+    /// Returns whether an empty text means "not set".
     #[must_use]
     pub fn is_optional(&self) -> bool {
         self.ty.starts_with("Option<")
     }
 
-    /// Whether the value must never be shown.
+    /// Returns whether the value must never be shown.
     #[must_use]
     pub fn is_secret(&self) -> bool {
         self.ty.contains("Secret")
     }
 
-    /// Whether there is a secret in the value, in whole or in part: such a value may come from a
-    /// file, whose name is set as this key with `_file` behind it.
+    /// Returns whether there is a secret in the value, in whole or in part: such a value may come
+    /// from a file, whose name is set as this key with `_file` behind it.
     #[must_use]
     pub fn may_come_from_a_file(&self) -> bool {
         self.is_secret() || ["StoreUrl", "Hosts"].contains(&self.ty)

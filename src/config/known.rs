@@ -15,7 +15,7 @@ pub(super) fn find_by_file(key: &str) -> Option<&'static OptionDoc> {
     find(key.strip_suffix("_file")?).filter(|option| option.may_come_from_a_file())
 }
 
-/// Whether the name belongs to a later version.
+/// Returns whether the name belongs to a later version.
 pub(super) fn is_later(key: &str) -> bool {
     LATER.iter().any(|later| match later.strip_suffix('*') {
         Some(section) => key.starts_with(section),

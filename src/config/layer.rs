@@ -60,7 +60,7 @@ settings! {
 pub const ROOM: usize = 128 * 1024;
 
 impl Layer {
-    /// Whether an event can hold the largest message of a socket.
+    /// Returns whether an event can hold the largest message of a socket.
     #[must_use]
     pub fn carries(&self, ws: &Ws) -> bool {
         ws.max_message_bytes.saturating_add(ROOM) <= self.max_event_bytes

@@ -15,7 +15,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// Whether the address is one of them. An IPv4 address within IPv6 is the IPv4 address.
+    /// Returns whether the address is one of them. An IPv4 address within IPv6 is the IPv4 address.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         let (ours, theirs) = (number(self.address), number(address.to_canonical()));
@@ -24,7 +24,7 @@ impl Network {
     }
 }
 
-/// Whether nothing but the lowest `shift` bits is different.
+/// Returns whether nothing but the lowest `shift` bits is different.
 fn agree_above(one: u128, other: u128, shift: u8) -> bool {
     (one ^ other).checked_shr(shift.into()).unwrap_or_default() == 0
 }

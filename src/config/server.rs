@@ -77,7 +77,8 @@ choice! {
 }
 
 impl Server {
-    /// Whether what this peer says of others is believed; nobody has an address over a Unix socket.
+    /// Returns whether what this peer says of others is believed; nobody has an address over a Unix
+    /// socket.
     #[must_use]
     pub fn trusts(&self, peer: Option<IpAddr>) -> bool {
         peer.is_none_or(|address| self.trusted_proxies.iter().any(|it| it.contains(address)))
@@ -111,13 +112,13 @@ impl Bind {
         Self::Tcp((Ipv4Addr::UNSPECIFIED, port).into())
     }
 
-    /// Whether the system chooses the port: never the same twice.
+    /// Returns whether the system chooses the port: never the same twice.
     #[must_use]
     pub fn is_any_port(&self) -> bool {
         matches!(self, Self::Tcp(address) if address.port() == 0)
     }
 
-    /// Whether only this machine can reach it. A Unix socket has its file's permissions.
+    /// Returns whether only this machine can reach it. A Unix socket has its file's permissions.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         match self {

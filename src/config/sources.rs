@@ -238,7 +238,7 @@ fn otel(name: &str) -> Option<&'static str> {
     })
 }
 
-/// Whether OpenTelemetry's variables let its endpoint be used. That of gRPC, which Python's
+/// Returns whether OpenTelemetry's variables let its endpoint be used. That of gRPC, which Python's
 /// libraries default to, would only ever answer with garbage.
 fn otel_may_trace(env: &[(String, String)], findings: &mut Findings) -> bool {
     let is = |name: &str, value: &str| {

@@ -67,7 +67,7 @@ impl Default for Tables {
 }
 
 impl Tables {
-    /// Whether each table has a name of its own.
+    /// Returns whether each table has a name of its own.
     pub(super) fn are_distinct(&self) -> bool {
         let [a, b, c] = [&self.conversations, &self.messages, &self.delivery_receipts]
             .map(|t| t.0.to_lowercase());

@@ -25,7 +25,7 @@ impl Tls {
         ))
     }
 
-    /// Whether only one of the two files is named.
+    /// Returns whether only one of the two files is named.
     pub(super) fn is_half(&self) -> bool {
         self.cert.is_some() != self.key.is_some()
     }

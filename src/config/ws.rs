@@ -67,7 +67,7 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// Whether it is the `origin` of a request to `host`, both as their headers have them.
+    /// Returns whether it is the `origin` of a request to `host`, both as their headers have them.
     #[must_use]
     pub fn is(&self, origin: &str, host: Option<&str>) -> bool {
         let origin = origin.trim();
@@ -116,7 +116,7 @@ const EXPECTED: &str = "`same`, `null`, or origins as browsers send them, `https
      `https://chat.example:8443` (no path, no `*`, no port that is the scheme's own), or \
      `https://.chat.example` for subdomains too";
 
-/// Whether a browser sends this host, with its port, after `scheme://`.
+/// Returns whether a browser sends this host, with its port, after `scheme://`.
 fn is_host(scheme: &str, host: &str) -> bool {
     let (name, port) = match host.rsplit_once(':') {
         Some((name, port)) if !port.contains(']') => (name, Some(port)),

@@ -79,7 +79,7 @@ pub enum AnsweredBy {
 pub struct CookieEffect {
     /// Values of `Set-Cookie` headers, in order.
     pub set_cookie: Vec<String>,
-    /// Whether `Vary` has to name `Cookie`.
+    /// True if `Vary` has to name `Cookie`.
     pub vary: bool,
 }
 

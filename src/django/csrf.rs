@@ -22,7 +22,7 @@ pub struct Proof<'a> {
     pub header: Option<&'a str>,
 }
 
-/// Whether a method changes nothing, and so needs no proof.
+/// Returns whether a method changes nothing, and so needs no proof.
 #[must_use]
 pub fn is_safe(method: &str) -> bool {
     matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE")

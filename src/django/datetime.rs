@@ -71,7 +71,7 @@ fn local(t: Timestamp, zone: &Zone) -> Timestamp {
     Timestamp(t.0.saturating_add(zone.offset_s(t) * MICROS))
 }
 
-/// Whether Python can show `t` in `zone`. Where it cannot, Django REST framework answers
+/// Returns whether Python can show `t` in `zone`. Where it cannot, Django REST framework answers
 /// `Datetime value out of range.`
 #[must_use]
 pub fn in_range(t: Timestamp, zone: &Zone) -> bool {

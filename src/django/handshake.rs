@@ -19,7 +19,7 @@ pub struct Refused {
     pub status: u16,
     /// The reason phrase of the status line.
     pub reason: String,
-    /// Whether the answer lists the versions that would do.
+    /// True if the answer lists the versions that would do.
     pub lists_versions: bool,
 }
 
@@ -34,7 +34,7 @@ fn bad(reason: impl fmt::Display) -> Refused {
     }
 }
 
-/// Whether Daphne hands the request to its WebSocket engine: the first `Upgrade` header is
+/// Returns whether Daphne hands the request to its WebSocket engine: the first `Upgrade` header is
 /// `websocket` and nothing else.
 #[must_use]
 pub fn wants_upgrade(headers: &HeaderMap) -> bool {

@@ -5,8 +5,8 @@
 
 use super::header::meta_value;
 
-/// Whether Django would go on with these `Host` headers. None at all is good (Django then takes
-/// the address of its own socket); two become one with a comma, which is bad. Tests:
+/// Returns whether Django would go on with these `Host` headers. None at all is good (Django then
+/// takes the address of its own socket); two become one with a comma, which is bad. Tests:
 /// `no_host_at_all_is_good`, `two_hosts_are_bad`.
 #[must_use]
 pub fn is_valid(host_headers: &[&[u8]]) -> bool {

@@ -62,7 +62,7 @@ pub fn loads<'a>(
     Ok(Signed { value, at })
 }
 
-/// Whether a session was begun with this password, by what it remembers of its hash
+/// Returns whether a session was begun with this password, by what it remembers of its hash
 /// (`_auth_user_hash`).
 #[must_use]
 pub fn is_hash_of<'a>(

@@ -89,7 +89,7 @@ impl Upload {
         self.lock().done
     }
 
-    /// Whether it is the client that is waited for.
+    /// Returns whether it is the client that is waited for.
     pub fn is_starved(&self) -> bool {
         self.lock().starved
     }
@@ -171,7 +171,8 @@ struct Patience {
 }
 
 impl Patience {
-    /// Whether it is over; else the task is woken when it may be. Bytes at `other` are life too.
+    /// Returns whether it is over; else the task is woken when it may be. Bytes at `other` are life
+    /// too.
     fn is_over(&mut self, other: Instant, cx: &mut Context<'_>) -> bool {
         let since = *self.since.get_or_insert_with(Instant::now);
         let due = since.max(other) + self.limit;

@@ -41,7 +41,7 @@ pub struct Cutter {
 }
 
 impl Cutter {
-    /// Whether the bytes seen so far end with a whole frame.
+    /// Returns whether the bytes seen so far end with a whole frame.
     pub fn is_between_frames(&self) -> bool {
         self.have == 0 && self.left == 0
     }

@@ -117,7 +117,7 @@ impl Trust {
         }
     }
 
-    /// Whether a header of this name is passed on from this peer.
+    /// Returns whether a header of this name is passed on from this peer.
     pub fn passes(&self, name: &str, peer: Peer) -> bool {
         !is_refused(name, self.believes(peer))
     }
@@ -168,7 +168,7 @@ pub fn prepare(headers: &mut HeaderMap, peer: Peer, trust: &Trust) {
     }
 }
 
-/// Whether a header does not reach an application, from a peer who is trusted or not.
+/// Returns whether a header does not reach an application, from a peer who is trusted or not.
 fn is_refused(name: &str, is_trusted: bool) -> bool {
     // Django's servers make one name of `X_Real_IP` and `X-Real-IP`.
     name.contains('_')

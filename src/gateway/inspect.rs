@@ -148,7 +148,7 @@ impl Inspector {
         }
     }
 
-    /// Whether a message may be passed on. The client is told why not.
+    /// Returns whether a message may be passed on. The client is told why not.
     async fn admits(&mut self, message: Incoming) -> bool {
         let request = match self.session.incoming(message) {
             Action::Perform(request) => request,
@@ -186,8 +186,8 @@ impl Inspector {
         }
     }
 
-    /// Whether Django may do this: a read mark could be of a message of another conversation, or of
-    /// a user that only the database takes for the caller.
+    /// Returns whether Django may do this: a read mark could be of a message of another
+    /// conversation, or of a user that only the database takes for the caller.
     async fn admits_mark(&self, request: Request) -> Result<bool, ChatError> {
         let Request::MarkRead {
             message_id,

@@ -122,7 +122,7 @@ impl Shadow {
     }
 }
 
-/// Whether this one is among the `percent` that are compared.
+/// Returns whether this one is among the `percent` that are compared.
 fn is_drawn(percent: u8) -> bool {
     match percent {
         0 => false,

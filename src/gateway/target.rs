@@ -50,14 +50,15 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// Whether every server reads the same path: in origin form, and decoded once, it has nothing
-    /// that one server takes away and another does not.
+    /// Returns whether every server reads the same path: in origin form, and decoded once, it has
+    /// nothing that one server takes away and another does not.
     #[must_use]
     pub fn is_plain(&self) -> bool {
         self.is_plain
     }
 
-    /// Whether some server may read a path at or below `prefix`, which starts and ends with `/`.
+    /// Returns whether some server may read a path at or below `prefix`, which starts and ends with
+    /// `/`.
     #[must_use]
     pub fn may_be_below(&self, prefix: &str) -> bool {
         if self.loses {
@@ -71,7 +72,7 @@ impl<'a> Target<'a> {
         begins_with(&self.canonical, prefix, <[u8]>::eq_ignore_ascii_case)
     }
 
-    /// Whether every server reads a path at or below `prefix`.
+    /// Returns whether every server reads a path at or below `prefix`.
     #[must_use]
     pub fn is_below(&self, prefix: &str) -> bool {
         !self.loses && begins_with(&self.canonical, prefix, |one, other| one == other)
@@ -86,8 +87,8 @@ fn begins_with(path: &[u8], prefix: &str, equal: impl Fn(&[u8], &[u8]) -> bool) 
     equal(head, bare) && matches!(tail.first(), None | Some(b'/'))
 }
 
-/// Whether no byte of a path is one that some servers drop, cut at or replace, and no segment is
-/// empty or made of dots. Escapes are not looked at.
+/// Returns whether no byte of a path is one that some servers drop, cut at or replace, and no
+/// segment is empty or made of dots. Escapes are not looked at.
 fn is_plain(path: &[u8]) -> bool {
     path.iter()
         .all(|byte| byte.is_ascii_graphic() && !b"\\;".contains(byte))

@@ -49,7 +49,7 @@ const BUFFER: usize = 4096;
 /// How long one side may take to end its half after the other has.
 const CLOSING: Duration = Duration::from_secs(2);
 
-/// Whether sockets are still opened.
+/// Returns whether sockets are still opened.
 pub fn may_open(app: &App) -> bool {
     !app.drain.has_begun()
 }
@@ -119,7 +119,7 @@ impl Tunnel {
         }
     }
 
-    /// Whether what the client says is looked at.
+    /// Returns whether what the client says is looked at.
     pub fn is_inspected(&self) -> bool {
         self.inspector.is_some()
     }

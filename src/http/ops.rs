@@ -19,8 +19,8 @@ pub fn healthz() -> Response {
     status(StatusCode::OK, &[("status", "ok")])
 }
 
-/// Whether requests would be served now: 503 names what keeps them from it. `has_place` is whether
-/// there is a connection left for them.
+/// Checks whether requests would be served now: 503 names what keeps them from it. `has_place` is
+/// whether there is a connection left for them.
 pub async fn readyz(app: &App, has_place: bool) -> Response {
     let store = tokio::time::timeout(PATIENCE, app.store.ping()).await;
     let layer = tokio::time::timeout(PATIENCE, app.layer.ping()).await;

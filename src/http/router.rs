@@ -66,7 +66,7 @@ impl Route {
         Some(Route::Api(resource))
     }
 
-    /// Whether it is of our own making, and only to be read.
+    /// Returns whether it is of our own making, and only to be read.
     #[must_use]
     pub fn is_read_only(&self) -> bool {
         !matches!(self, Route::Api(_))

@@ -59,20 +59,20 @@ impl Member {
         self.joined.get_or_insert_with(Timestamp::now);
     }
 
-    /// Whether it has been told its history: until then nothing is missing.
+    /// Returns whether it has been told its history: until then nothing is missing.
     pub fn is_complete(&self) -> bool {
         self.joined.is_some() && self.queue.has_history()
     }
 
-    /// Whether a message of this time may have come with an event after it joined. What was stored
-    /// long before is in its history.
+    /// Returns whether a message of this time may have come with an event after it joined. What was
+    /// stored long before is in its history.
     pub fn is_concerned(&self, created_at: Timestamp) -> bool {
         self.joined
             .is_some_and(|joined| created_at >= before(joined, MEMORY))
     }
 
-    /// Whether something of this time came after it joined. There is no history of read marks, and
-    /// those from before are not owed to it: it may be shown newer ones first.
+    /// Returns whether something of this time came after it joined. There is no history of read
+    /// marks, and those from before are not owed to it: it may be shown newer ones first.
     pub fn awaits(&self, made_at: Timestamp) -> bool {
         self.joined.is_some_and(|joined| made_at >= joined)
     }
@@ -86,7 +86,8 @@ impl Member {
         self.seen.as_ref().is_some_and(|seen| seen.contains(key))
     }
 
-    /// Whether its history showed this message, whose event comes now and will not come again.
+    /// Returns whether its history showed this message, whose event comes now and will not come
+    /// again.
     pub fn had_seen(&mut self, key: Key) -> bool {
         self.seen.as_mut().is_some_and(|seen| seen.remove(key))
     }

@@ -29,7 +29,7 @@ const LIVELY: Duration = Duration::from_secs(60);
 /// A conversation with sockets in this process.
 pub struct Room {
     pub group: String,
-    /// Whether the layer counts this process as a member. Held while the layer is asked, so that
+    /// True if the layer counts this process as a member. Held while the layer is asked, so that
     /// joining and leaving never overtake each other.
     pub joined: tokio::sync::Mutex<bool>,
     /// Held for moments only, never across an await.
@@ -323,7 +323,7 @@ impl Room {
         state.hold.as_ref().map(|hold| hold.began.elapsed())
     }
 
-    /// Whether it is remembered what was shown since then.
+    /// Returns whether it is remembered what was shown since then.
     pub fn remembers(&self, since: Timestamp) -> bool {
         self.state().shown.is_whole_since(since)
     }
@@ -345,7 +345,7 @@ impl Room {
         swept
     }
 
-    /// Whether something was said lately.
+    /// Returns whether something was said lately.
     pub fn is_lively(&self) -> bool {
         self.state().heard.elapsed() < LIVELY
     }
@@ -358,7 +358,7 @@ impl Room {
         }
     }
 
-    /// Whether every member has been shown this message, or will be by its history.
+    /// Returns whether every member has been shown this message, or will be by its history.
     pub fn has_shown(&self, id: Uuid) -> bool {
         let key = id.as_u128();
         let state = self.state();
@@ -381,7 +381,7 @@ impl Room {
         self.state().shown.unheard(keep)
     }
 
-    /// Whether this mark has been shown, or every member came after it.
+    /// Returns whether this mark has been shown, or every member came after it.
     pub fn has_shown_mark(&self, receipt: &Receipt) -> bool {
         let key = mark_key(receipt.message_id, &receipt.user_id);
         let state = self.state();

@@ -37,7 +37,7 @@ pub fn mark_key(message_id: Uuid, user_id: &str) -> Key {
     key_of(&(message_id.as_u128(), user_id))
 }
 
-/// Whether this stands for a read mark.
+/// Returns whether this stands for a read mark.
 #[must_use]
 pub fn is_mark(key: Key) -> bool {
     key >> 64 == 0
@@ -190,7 +190,7 @@ impl Shown {
         self.rare.get_or_insert_default()
     }
 
-    /// Whether all that was shown since then is remembered.
+    /// Returns whether all that was shown since then is remembered.
     #[must_use]
     pub fn is_whole_since(&self, since: Timestamp) -> bool {
         self.forgotten.is_none_or(|forgotten| forgotten < since)

@@ -208,8 +208,8 @@ impl Hub {
     }
 }
 
-/// Whether something stored is old enough to have been shown: by its time or, if that is ahead of our
-/// clock, by when it was met.
+/// Returns whether something stored is old enough to have been shown: by its time or, if that is
+/// ahead of our clock, by when it was met.
 fn is_due(room: &Room, key: Key, dated: Timestamp, now: Timestamp) -> bool {
     if dated > after(now, MARGIN) {
         return room.meets(key, dated) >= AGE;

@@ -107,7 +107,7 @@ fn disconnect(body: &Value) -> Option<Disconnect> {
     means_something.then_some(Disconnect { user, conversation })
 }
 
-/// Whether an event is one of these, which no socket is shown.
+/// Returns whether an event is one of these, which no socket is shown.
 #[must_use]
 pub fn is_control(event: &Event) -> bool {
     body(event).is_some()

@@ -24,7 +24,7 @@ const GATHER: Duration = Duration::from_secs(1);
 /// The memory of one process.
 #[derive(Default)]
 pub struct Unannounced {
-    /// Whether anybody asks; without, nothing is noted.
+    /// True if anybody asks; without, nothing is noted.
     is_wanted: bool,
     /// Held for moments only.
     noted: Mutex<Noted>,

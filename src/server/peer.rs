@@ -15,7 +15,7 @@ pub struct Peer {
     /// Its own address, or the one a trusted proxy gave in a PROXY header; `None` over a Unix
     /// socket.
     pub address: Option<IpAddr>,
-    /// Whether the connection is encrypted.
+    /// True if the connection is encrypted.
     pub secure: bool,
 }
 

@@ -30,7 +30,7 @@ impl Comparison {
         }
     }
 
-    /// Whether a row was found that is another user's.
+    /// Returns whether a row was found that is another user's.
     #[must_use]
     pub fn is_other(self, asked: &str, found: &str) -> bool {
         self == Comparison::Bytes && asked != found

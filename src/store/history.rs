@@ -294,7 +294,7 @@ impl Pages {
         from_sqlite(&self.until.as_ref()?.created_at)
     }
 
-    /// Whether there is no further page, as far as is known.
+    /// Returns whether there is no further page, as far as is known.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.is_over

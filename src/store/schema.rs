@@ -140,7 +140,7 @@ pub struct LiveColumn {
     pub name: String,
     /// Its type, as the database spells it.
     pub spelling: String,
-    /// Whether an `INSERT` that leaves it out fails.
+    /// True if an `INSERT` that leaves it out fails.
     pub required: bool,
 }
 
@@ -149,7 +149,7 @@ pub struct LiveColumn {
 pub struct Dialect {
     /// What Django's backend makes of it, for people.
     pub spelling: fn(Kind) -> &'static str,
-    /// Whether a column so spelled can be used as this kind.
+    /// True if a column so spelled can be used as this kind.
     pub holds: fn(&str, Kind) -> bool,
 }
 

@@ -48,7 +48,7 @@ impl Floods {
         }
     }
 
-    /// Whether one more event may be written.
+    /// Returns whether one more event may be written.
     fn admit(&self, event: &Event<'_>) -> bool {
         let metadata = event.metadata();
         // The security log has bounds of its own.

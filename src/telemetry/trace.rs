@@ -61,7 +61,7 @@ pub struct Tracer {
 pub struct Trace {
     /// What those who are asked on its behalf are told.
     context: Context,
-    /// Whether the caller records the trace, if it has said.
+    /// True if the caller records the trace, if it has said.
     caller: Option<bool>,
     /// The notes of other tracing systems came with a context they belong to.
     has_parent: bool,

@@ -129,8 +129,8 @@ impl Believer {
         })
     }
 
-    /// Whether a certificate was refused for nothing but that it calls itself an authority, which
-    /// is found after its dates, and is one of ours.
+    /// Returns whether a certificate was refused for nothing but that it calls itself an authority,
+    /// which is found after its dates, and is one of ours.
     fn is_listed(&self, certificate: &CertificateDer<'_>, error: &Error) -> bool {
         let Error::InvalidCertificate(CertificateError::Other(why)) = error else {
             return false;
@@ -203,7 +203,8 @@ fn is_of_name(error: &Error) -> bool {
     )
 }
 
-/// Whether a certificate without alternative names has this one as its subject's common name.
+/// Returns whether a certificate without alternative names has this one as its subject's common
+/// name.
 fn is_common_name(certificate: &CertificateDer<'_>, name: &ServerName<'_>, error: &Error) -> bool {
     let (
         ServerName::DnsName(name),

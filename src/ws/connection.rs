@@ -426,7 +426,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
         self.ending.as_ref().map_or(GONE, |ending| ending.code)
     }
 
-    /// Whether nothing that the peer sends matters any more.
+    /// Returns whether nothing that the peer sends matters any more.
     fn is_over(&self) -> bool {
         self.ending.as_ref().is_some_and(|ending| ending.answered)
     }

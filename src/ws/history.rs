@@ -47,9 +47,9 @@ impl Rest {
         self.0.is_none()
     }
 
-    /// Whether to go on while so many frames wait to be written: one page may wait while the next
-    /// is read. A page that is being read is waited for, whatever the client does: the read holds
-    /// a connection to the database.
+    /// Returns whether to go on while so many frames wait to be written: one page may wait while
+    /// the next is read. A page that is being read is waited for, whatever the client does: the
+    /// read holds a connection to the database.
     #[must_use]
     pub fn wants_page(&self, waiting: usize) -> bool {
         let telling = self.0.as_ref();

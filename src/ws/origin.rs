@@ -31,8 +31,8 @@ impl RefusedOrigins {
     }
 }
 
-/// Whether `ws.allowed_origins` lets pages of this request's origin open a socket. A refusal is
-/// counted, and logged once for each origin.
+/// Returns whether `ws.allowed_origins` lets pages of this request's origin open a socket. A
+/// refusal is counted, and logged once for each origin.
 pub fn is_allowed<B>(app: &App, request: &Request<B>) -> bool {
     let allowed = &app.config.ws.allowed_origins;
     let text = |name: HeaderName| {

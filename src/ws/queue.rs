@@ -151,7 +151,7 @@ impl Queue {
         self.state().tells = None;
     }
 
-    /// Whether the history has been told, or the queue has overflowed on the way.
+    /// Returns whether the history has been told, or the queue has overflowed on the way.
     #[must_use]
     pub fn has_history(&self) -> bool {
         self.state().tells.is_none()

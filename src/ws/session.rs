@@ -256,7 +256,7 @@ impl Session {
         }
     }
 
-    /// Whether events are still of interest to the peer.
+    /// Returns whether events are still of interest to the peer.
     #[must_use]
     pub fn is_open(&self) -> bool {
         !self.closing

@@ -80,7 +80,7 @@ impl Work {
         !self.under_way.is_empty()
     }
 
-    /// Whether what the client said next may be taken now.
+    /// Returns whether what the client said next may be taken now.
     #[must_use]
     pub fn hears(&self) -> bool {
         match self.held {
@@ -108,7 +108,7 @@ impl Work {
         self.held.take().map(|held| *held)
     }
 
-    /// Whether a message may be begun now.
+    /// Returns whether a message may be begun now.
     fn has_room(&self) -> bool {
         let together = self.under_way.back().is_none_or(|it| it.message.is_some());
         together && self.under_way.len() < TOGETHER && self.bytes < TOGETHER_BYTES

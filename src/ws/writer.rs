@@ -43,7 +43,7 @@ pub fn close_frame(code: u16) -> Bytes {
     frame(OpCode::Close, |payload| payload.extend(code.to_be_bytes()))
 }
 
-/// Whether a frame may go between the fragments of a message.
+/// Returns whether a frame may go between the fragments of a message.
 #[must_use]
 pub fn is_control(frame: &[u8]) -> bool {
     frame.first().is_some_and(|first| first & 0x08 != 0)

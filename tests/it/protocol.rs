@@ -25,7 +25,7 @@ struct Case {
     /// What its pings carry.
     pings: Vec<Vec<u8>>,
     answers: Vec<&'static str>,
-    /// Whether the first answer may be missing.
+    /// True if the first answer may be missing.
     optional: bool,
 }
 

@@ -49,7 +49,7 @@ pub(super) async fn on_signal<E: Display>(
     }
 }
 
-/// Whether `serve` would not start with these settings; logs why.
+/// Returns whether `serve` would not start with these settings; logs why.
 fn is_refused(loaded: &Loaded) -> bool {
     let refusals = loaded.refusals();
     for error in &refusals {

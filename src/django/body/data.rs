@@ -44,7 +44,8 @@ impl Data {
         }
     }
 
-    /// Whether the body is a form, to which blank and missing mean something else than to JSON.
+    /// Returns whether the body is a form, to which blank and missing mean something else than to
+    /// JSON.
     #[must_use]
     pub fn is_form(&self) -> bool {
         matches!(self, Data::Form(_))
@@ -64,7 +65,7 @@ impl Data {
         }
     }
 
-    /// Whether copying the data makes Django crash.
+    /// Returns whether copying the data makes Django crash.
     #[must_use]
     pub fn has_large_upload(&self) -> bool {
         matches!(self, Data::Form(form) if form.has_large_upload)

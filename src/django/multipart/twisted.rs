@@ -4,7 +4,8 @@
 //! for arguments nobody asks for; if that finds no part, the answer is a bare 400 and the
 //! connection is closed. Stands in for `Request.requestReceived` in `twisted/web/http.py`.
 
-/// Whether this request is answered `400 Bad Request` without headers and the connection closed.
+/// Returns whether this request is answered `400 Bad Request` without headers and the connection
+/// closed.
 ///
 /// `content_type` is the first header of that name. A body that is empty, or not of a known
 /// length, is never refused. Folded lines and RFC 2231 in that header are not looked into: what
@@ -58,7 +59,7 @@ fn unquoted(value: &str) -> String {
     }
 }
 
-/// Whether a line holds the separator and nothing else before a line holds the closing one.
+/// Returns whether a line holds the separator and nothing else before a line holds the closing one.
 fn has_part(body: &[u8], separator: &[u8]) -> bool {
     for line in after_headers(body).split(|&b| b == b'\n' || b == b'\r') {
         if let Some(rest) = line.strip_prefix(separator) {

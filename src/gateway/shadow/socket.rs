@@ -156,7 +156,7 @@ impl Comparison {
         ))
     }
 
-    /// Whether Django's own kind of event is passed on here as well.
+    /// Returns whether Django's own kind of event is passed on here as well.
     fn passes(&self, kind: &str) -> bool {
         let passed = &self.app.config.layer.passthrough;
         passed.iter().any(|name| name == kind || name == "*")

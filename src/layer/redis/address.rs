@@ -128,7 +128,7 @@ impl Address {
         }
     }
 
-    /// Whether Sentinels are asked for the server.
+    /// Returns whether Sentinels are asked for the server.
     #[must_use]
     pub fn has_sentinels(&self) -> bool {
         matches!(self.place, Place::Sentinels(_))

@@ -21,7 +21,7 @@ impl Backoff {
         wait.mul_f64(1.0 + random / 4.0)
     }
 
-    /// Whether nothing has failed yet.
+    /// Returns whether nothing has failed yet.
     #[must_use]
     pub fn is_fresh(&self) -> bool {
         self.failures == 0

@@ -44,7 +44,7 @@ pub struct Item {
     pub score: f64,
     /// When it was first sent.
     pub since: Timestamp,
-    /// Whether it is owed if it cannot be sent.
+    /// True if it is owed if it cannot be sent.
     pub keeps: bool,
     /// What it stands for, if it is no event.
     pub notice: Option<Notice>,
@@ -181,7 +181,7 @@ impl Debts {
         }
     }
 
-    /// Whether nothing is owed to a host.
+    /// Returns whether nothing is owed to a host.
     pub fn are_none(&self, host: usize) -> bool {
         !self.lanes.contains_key(&host)
     }

@@ -94,7 +94,7 @@ impl Passthrough {
         matches!(&self.kinds, Kinds::These(kinds) if kinds.contains(kind))
     }
 
-    /// Whether this is the first message of an unknown type.
+    /// Returns whether this is the first message of an unknown type.
     #[must_use]
     pub fn is_news(&self, kind: &str) -> bool {
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);

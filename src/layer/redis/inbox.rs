@@ -51,7 +51,7 @@ pub type Taken = oneshot::Receiver<()>;
 struct Away {
     /// Since when events may have been missed.
     since: Timestamp,
-    /// Whether memberships are being restored there.
+    /// True if memberships are being restored there.
     returning: bool,
 }
 
@@ -159,7 +159,7 @@ impl Inbox {
         }
     }
 
-    /// Whether a host cannot be reached.
+    /// Returns whether a host cannot be reached.
     #[must_use]
     pub fn is_away(&self, host: usize) -> bool {
         self.away().contains_key(&host)

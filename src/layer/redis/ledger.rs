@@ -85,7 +85,7 @@ impl Ledger {
         self.turns.is_empty() && self.all_since.is_none()
     }
 
-    /// Whether an event that was first sent at `since` is not kept any longer.
+    /// Returns whether an event that was first sent at `since` is not kept any longer.
     #[must_use]
     pub fn is_past(since: Timestamp, now: Timestamp) -> bool {
         now.micros().saturating_sub(since.micros()) > AGE * 1_000_000
@@ -97,7 +97,7 @@ impl Ledger {
         self.events
     }
 
-    /// Whether anything that is sent to `group` now must wait.
+    /// Returns whether anything that is sent to `group` now must wait.
     #[must_use]
     pub fn owes(&self, group: &str) -> bool {
         self.all_since.is_some() || self.groups.contains_key(group)

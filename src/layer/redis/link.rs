@@ -96,7 +96,7 @@ impl Link {
         Arc::clone(&self.why.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether that is the reason already.
+    /// Returns whether that is the reason already.
     #[must_use]
     pub fn is_down_for(&self, error: &LayerError) -> bool {
         *self.why() == *reason(error)
@@ -244,13 +244,13 @@ impl Link {
         }
     }
 
-    /// Whether there is a connection now.
+    /// Returns whether there is a connection now.
     #[must_use]
     pub fn is_up(&self) -> bool {
         self.live().is_ok()
     }
 
-    /// Whether scripts may be run; without, a call cannot be numbered.
+    /// Returns whether scripts may be run; without, a call cannot be numbered.
     #[must_use]
     pub fn has_script(&self) -> bool {
         self.live().is_ok_and(|live| live.script.is_some())
@@ -349,8 +349,8 @@ pub fn accepted(answer: Value) -> Result<Value, LayerError> {
         .map_err(|error| LayerError::Refused(error.to_string()))
 }
 
-/// Whether another connection may do better: this one is broken, or the server is no master (any
-/// more), is still loading, or wants us to log in.
+/// Returns whether another connection may do better: this one is broken, or the server is no master
+/// (any more), is still loading, or wants us to log in.
 #[must_use]
 pub fn means_gone(error: &RedisError) -> bool {
     use ServerErrorKind::{BusyLoading, MasterDown, ReadOnly};

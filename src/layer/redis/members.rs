@@ -13,7 +13,7 @@ pub struct Members {
 #[derive(Debug)]
 struct Member {
     local: String,
-    /// Whether Redis has been told.
+    /// True if Redis has been told.
     told: bool,
 }
 
@@ -77,7 +77,7 @@ impl Members {
         members.map(|member| member.local.clone()).collect()
     }
 
-    /// Whether Redis must know one of our channels in `group`.
+    /// Returns whether Redis must know one of our channels in `group`.
     #[must_use]
     pub fn is_told(&self, group: &str) -> bool {
         let members = self.groups.get(group);

@@ -57,8 +57,8 @@ impl Moved {
         *last = Some(server);
     }
 
-    /// Whether an entry of this time may have been taken already from the server before: a replica
-    /// that is made the master may have copied the queue and not what was taken since.
+    /// Returns whether an entry of this time may have been taken already from the server before: a
+    /// replica that is made the master may have copied the queue and not what was taken since.
     #[must_use]
     pub fn is_before(&self, score: f64) -> bool {
         score < f64::from_bits(self.at.load(Ordering::Relaxed))

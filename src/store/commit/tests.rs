@@ -12,7 +12,7 @@ struct Script {
     failures: VecDeque<StoreError>,
     /// What each batch held.
     batches: Vec<Vec<String>>,
-    /// Whether a batch whose commit is not confirmed has been committed.
+    /// True if a batch whose commit is not confirmed has been committed.
     commits_in_secret: bool,
     rows: Vec<String>,
 }

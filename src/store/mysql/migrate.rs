@@ -139,8 +139,8 @@ pub async fn narrow_columns(settings: &config::Store) -> Result<Vec<NarrowColumn
     Ok(narrow)
 }
 
-/// Whether a collation tells any two texts of other bytes apart. Most of the `_bin` ones pass over
-/// spaces at the end.
+/// Returns whether a collation tells any two texts of other bytes apart. Most of the `_bin` ones
+/// pass over spaces at the end.
 fn compares_bytes(collation: &str) -> bool {
     collation.ends_with("_nopad_bin") || collation == "utf8mb4_0900_bin"
 }
@@ -162,8 +162,8 @@ pub async fn findings(conn: &mut Conn, tables: &Tables) -> Result<Vec<Finding>, 
     Ok(findings)
 }
 
-/// Whether messages and receipts refer to their parents by foreign keys, as Django makes them
-/// unless told otherwise.
+/// Returns whether messages and receipts refer to their parents by foreign keys, as Django makes
+/// them unless told otherwise.
 ///
 /// # Errors
 /// When the database cannot be read.

@@ -46,7 +46,7 @@ pub struct Options {
     pub opts: Opts,
     /// The same without TLS, for a server that has none, if that is allowed.
     pub without_tls: Option<Opts>,
-    /// Whether the server is first told something that is not ours.
+    /// True if the server is first told something that is not ours.
     pub has_init_command: bool,
     /// Until the server has let us in.
     pub connect_timeout: Duration,

@@ -191,7 +191,7 @@ impl Pool {
     }
 }
 
-/// Whether the server answers on this connection.
+/// Returns whether the server answers on this connection.
 pub async fn lives(conn: &mut Conn) -> bool {
     matches!(timeout(PING, conn.ping()).await, Ok(Ok(())))
 }
@@ -219,8 +219,8 @@ fn size(row: &Row) -> usize {
     texts.sum()
 }
 
-/// Whether the connection is gone: nothing more can be said on it, and what was under way may
-/// have happened or not.
+/// Returns whether the connection is gone: nothing more can be said on it, and what was under way
+/// may have happened or not.
 #[must_use]
 pub fn is_lost(error: &Error) -> bool {
     match error {

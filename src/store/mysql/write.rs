@@ -36,7 +36,7 @@ const QUIET: Duration = Duration::from_millis(1);
 pub struct Writer {
     options: Arc<Options>,
     tables: Arc<Tables>,
-    /// Whether the tables have their foreign keys. Without them parents are looked up first.
+    /// True if the tables have their foreign keys. Without them parents are looked up first.
     foreign_keys: bool,
     ids: Comparison,
     session: Option<Session>,

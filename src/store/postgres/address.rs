@@ -46,7 +46,7 @@ const DJANGOS: [&str; 5] = [
 pub struct Address {
     pub config: Config,
     pub tls: MakeRustlsConnect,
-    /// Whether a pooler was found before the server; shared by all connections.
+    /// True if a pooler was found before the server; shared by all connections.
     pooled: Arc<AtomicBool>,
 }
 
@@ -102,7 +102,7 @@ impl Address {
         })
     }
 
-    /// Whether a pooler stands before the server.
+    /// Returns whether a pooler stands before the server.
     #[must_use]
     pub fn is_pooled(&self) -> bool {
         self.pooled.load(Ordering::Relaxed)

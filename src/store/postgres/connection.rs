@@ -58,7 +58,7 @@ pub struct Connection {
     client: Client,
     /// None behind a pooler.
     statements: Option<HashMap<String, Statement>>,
-    /// Whether a transaction has begun and not ended.
+    /// True if a transaction has begun and not ended.
     in_transaction: bool,
     /// When the server last answered.
     used: Instant,
@@ -226,18 +226,18 @@ impl Connection {
         ended
     }
 
-    /// Whether a pooler gives each transaction a connection of its choice.
+    /// Returns whether a pooler gives each transaction a connection of its choice.
     pub fn is_pooled(&self) -> bool {
         self.statements.is_none()
     }
 
-    /// Whether the next caller may have it: not closed, and no transaction left open by a caller
-    /// that has gone.
+    /// Returns whether the next caller may have it: not closed, and no transaction left open by a
+    /// caller that has gone.
     pub fn is_free(&self) -> bool {
         !self.client.is_closed() && !self.in_transaction
     }
 
-    /// Whether the server is still there: asked if it has not answered for [`QUIET`].
+    /// Returns whether the server is still there: asked if it has not answered for [`QUIET`].
     pub async fn lives(&mut self) -> bool {
         if self.used.elapsed() < QUIET {
             return !self.client.is_closed();
@@ -265,8 +265,8 @@ fn with_session(config: &Config) -> Config {
     own
 }
 
-/// Whether a start-up option was not understood: a protocol violation for pgbouncer, an unknown or
-/// wrong parameter for others.
+/// Returns whether a start-up option was not understood: a protocol violation for pgbouncer, an
+/// unknown or wrong parameter for others.
 fn refuses_options(error: &Error) -> bool {
     let class = error.code().and_then(|code| code.code().get(..2));
     matches!(class, Some("08" | "0A" | "22" | "42"))
@@ -298,15 +298,15 @@ async fn prepared(
     Ok(statement)
 }
 
-/// Whether the server ended the transaction with this error, and nothing else: an answer, and no
-/// broken connection.
+/// Returns whether the server ended the transaction with this error, and nothing else: an answer,
+/// and no broken connection.
 pub fn is_answer(error: &Error) -> bool {
     let severity = error.as_db_error().map(DbError::parsed_severity);
     severity.is_some_and(|severity| !matches!(severity, Some(Severity::Fatal | Severity::Panic)))
 }
 
-/// Whether the connection is as good as before. A session that has become read-only stays so after
-/// the server has been healed; plans outlive the tables they were made for.
+/// Returns whether the connection is as good as before. A session that has become read-only stays
+/// so after the server has been healed; plans outlive the tables they were made for.
 pub fn leaves_usable(error: &Error) -> bool {
     let spoilt = [
         SqlState::READ_ONLY_SQL_TRANSACTION,
@@ -316,8 +316,8 @@ pub fn leaves_usable(error: &Error) -> bool {
     is_answer(error) && !loses_statements(error) && !code.is_some_and(|c| spoilt.contains(c))
 }
 
-/// Whether a prepared statement is not ours or not there any more: a pooler that took our start-up
-/// options has changed the server's connection.
+/// Returns whether a prepared statement is not ours or not there any more: a pooler that took our
+/// start-up options has changed the server's connection.
 pub fn loses_statements(error: &Error) -> bool {
     let codes = [
         SqlState::INVALID_SQL_STATEMENT_NAME,

@@ -183,8 +183,8 @@ fn quoted(table: &str) -> String {
     format!("\"{table}\"")
 }
 
-/// Whether the table has a unique key of exactly these columns (in their alphabetical order) that
-/// `ON CONFLICT` can go by.
+/// Returns whether the table has a unique key of exactly these columns (in their alphabetical
+/// order) that `ON CONFLICT` can go by.
 async fn is_unique(db: &mut Connection, table: &str, columns: &[&str]) -> Result<bool, Error> {
     let sql = "SELECT 1 FROM pg_index AS i WHERE i.indrelid = to_regclass($1) \
                AND i.indisunique AND i.indisvalid AND i.indimmediate \

@@ -153,7 +153,7 @@ fn pair_is(collation: &str) -> String {
     )
 }
 
-/// Whether the columns' own comparison finds rows of user ids of other bytes.
+/// Returns whether the columns' own comparison finds rows of user ids of other bytes.
 pub async fn finds_others(pool: &Pool, tables: &Tables, of: &Lookup) -> Result<bool, StoreError> {
     let Tables {
         conversations,

@@ -35,7 +35,7 @@ pub struct Writer {
     tables: Arc<Tables>,
     ids: Comparison,
     db: Option<Connection>,
-    /// Whether rows of the batch that comes next are in the tables already. Looking always would
+    /// True if rows of the batch that comes next are in the tables already. Looking always would
     /// cost a quarter of the speed.
     repeated: bool,
     metrics: Arc<Metrics>,
@@ -142,7 +142,7 @@ impl<'a> Sorted<'a> {
         sorted
     }
 
-    /// Whether one statement writes all, and is a transaction by itself.
+    /// Returns whether one statement writes all, and is a transaction by itself.
     fn is_one_statement(&self) -> bool {
         self.conversations.is_empty() && (self.messages.is_empty() || self.receipts.is_empty())
     }

@@ -58,8 +58,8 @@ pub async fn plan(path: &Path, tables: &Tables) -> Result<Vec<String>, StoreErro
     .await
 }
 
-/// Whether there is no file yet, or one without any table: another process may have just made it
-/// and not yet come to the tables, which appear all at once.
+/// Returns whether there is no file yet, or one without any table: another process may have just
+/// made it and not yet come to the tables, which appear all at once.
 ///
 /// # Errors
 /// When the file cannot be read.

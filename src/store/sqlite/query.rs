@@ -116,7 +116,7 @@ fn pair_is(collation: &str) -> String {
     )
 }
 
-/// Whether the columns' own comparison finds rows of user ids of other bytes.
+/// Returns whether the columns' own comparison finds rows of user ids of other bytes.
 pub fn finds_others(db: &Connection, tables: &Tables, of: &Lookup) -> rusqlite::Result<bool> {
     let Tables {
         conversations,

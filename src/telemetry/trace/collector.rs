@@ -64,7 +64,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Whether the same spans may be taken later (OTLP specification, "Failures").
+    /// Returns whether the same spans may be taken later (OTLP specification, "Failures").
     #[must_use]
     pub fn may_pass(&self) -> bool {
         match self {

@@ -67,7 +67,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
         None
     }
 
-    /// Whether the next message may be taken.
+    /// Returns whether the next message may be taken.
     pub(super) fn hears(&self) -> bool {
         self.work.hears() && !self.is_over() && self.budget.paused_until().is_none()
     }
@@ -83,8 +83,8 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
         }
     }
 
-    /// Whether what the peer has asked for is being read: who sends pings or nonsense and reads no
-    /// answers is not read any further, and in the end not waited for either.
+    /// Returns whether what the peer has asked for is being read: who sends pings or nonsense and
+    /// reads no answers is not read any further, and in the end not waited for either.
     pub(super) fn has_room(&self) -> bool {
         self.writer.len() < self.app.config.ws.queue_messages.saturating_add(ANSWERS)
     }

@@ -226,7 +226,8 @@ fn text(field: &'static str, value: &Value) -> Result<String, Rejection> {
     }
 }
 
-/// Whether `msgpack` can carry the value to other processes; Python's raises for integers outside
+/// Checks whether `msgpack` can carry the value to other processes; Python's raises for integers
+/// outside
 /// -2^63..2^64-1 and for lone surrogates.
 fn packable(field: &'static str, value: &Value) -> Result<(), Rejection> {
     match value {

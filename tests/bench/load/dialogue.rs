@@ -25,7 +25,7 @@ const LEAST: u32 = 40;
 /// What is asked, and how the end of the answer is known.
 struct Dialogue {
     question: Vec<u8>,
-    /// Whether it is answered, and as it should be.
+    /// True if it is answered, and as it should be.
     answered: fn(&[u8], usize) -> Option<bool>,
     /// What stands in a good answer so many times.
     wanted: usize,
@@ -139,7 +139,7 @@ impl Place {
         self.asked = self.stream.write(&dialogue.question).is_ok();
     }
 
-    /// Whether the answer is there, and is good.
+    /// Returns whether the answer is there, and is good.
     fn go_on(&mut self, dialogue: &Dialogue, room: &mut [u8]) -> Option<bool> {
         if !self.asked {
             self.ask_again(dialogue);

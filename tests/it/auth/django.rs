@@ -84,7 +84,7 @@ async fn ask(
     server.send(request(method, &path, &headers, body)).await
 }
 
-/// Whether the cookie's bearer may list, which everybody may who is known.
+/// Returns whether the cookie's bearer may list, which everybody may who is known.
 pub async fn is_known(server: &Server, cookie: &Value) -> bool {
     let answer = ask(server, cookie, "GET", "users/alice/conversations/", None).await;
     assert!(matches!(answer.status, 200 | 403), "{answer:?}");

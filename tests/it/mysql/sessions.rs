@@ -52,7 +52,7 @@ pub async fn a_session_key_of_another_spelling_is_no_session(on: Flavour) {
     assert!(is_known(&server, &json!(key)).await);
 }
 
-/// Whether each of these keys lets somebody in as the user with the exact one.
+/// Checks whether each of these keys lets somebody in as the user with the exact one.
 async fn are_refused(
     database: &Database,
     django: &Django,

@@ -139,7 +139,7 @@ impl Secure {
     }
 }
 
-/// Whether layers come to this address.
+/// Returns whether layers come to this address.
 async fn reaches(host: &str) -> bool {
     let layer = Layer::at(host, &[]).await;
     let answer = layer.layer.ping().await;
@@ -269,7 +269,7 @@ impl Drop for Killed {
     }
 }
 
-/// Whether the Sentinel knows a replica of its master and has heard that it is fine.
+/// Returns whether the Sentinel knows a replica of its master and has heard that it is fine.
 async fn met_a_replica(port: u16) -> bool {
     let client = redis::Client::open(format!("redis://127.0.0.1:{port}")).unwrap();
     let Ok(mut connection) = client.get_multiplexed_async_connection().await else {

@@ -32,7 +32,8 @@ pub fn freeze(process: u32) {
     }
 }
 
-/// Whether every thread is in the state `T`, which stands behind the name in parentheses, or gone.
+/// Returns whether every thread is in the state `T`, which stands behind the name in parentheses,
+/// or gone.
 fn is_stopped(process: u32) -> bool {
     let threads = std::fs::read_dir(format!("/proc/{process}/task"));
     threads.into_iter().flatten().flatten().all(|thread| {

@@ -28,7 +28,7 @@ pub struct Proxy {
 
 /// An answer of the server that has not been passed on.
 struct Answered {
-    /// Whether it is passed on. Otherwise its connection breaks.
+    /// True if it is passed on. Otherwise its connection breaks.
     verdict: oneshot::Sender<bool>,
 }
 

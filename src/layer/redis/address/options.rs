@@ -45,7 +45,7 @@ const TUNING: [&str; 14] = [
 pub struct Options {
     pub ssl: bool,
     pub sentinel_ssl: bool,
-    /// Whether any is of TLS.
+    /// True if any is of TLS.
     pub tells_of_tls: bool,
     checks: Checks,
     authorities: Option<PathBuf>,

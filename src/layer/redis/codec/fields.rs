@@ -209,8 +209,8 @@ impl Fields {
     }
 }
 
-/// Whether a Python consumer would look for an event handler of this name. It dies of any other,
-/// or runs one of its own methods with the event for an argument.
+/// Returns whether a Python consumer would look for an event handler of this name. It dies of any
+/// other, or runs one of its own methods with the event for an argument.
 fn names_a_handler(kind: &str) -> bool {
     let method = kind.replace('.', "_");
     !method.is_empty()

@@ -371,8 +371,8 @@ impl Core {
     }
 }
 
-/// Whether the server says that it is part of a cluster. One that does not let us ask is believed to
-/// be none.
+/// Returns whether the server says that it is part of a cluster. One that does not let us ask is
+/// believed to be none.
 async fn is_cluster(commands: &mut Connection) -> bool {
     let mut look = redis::cmd("INFO");
     let said = look.arg("server").query_async::<String>(commands).await;

@@ -24,7 +24,7 @@ struct Echo {
     bytes: Vec<u8>,
     /// Taken when it is delivered from here.
     event: Option<Arc<Event>>,
-    /// Whether the publish has ended.
+    /// True if the publish has ended.
     is_settled: bool,
     state: State,
 }

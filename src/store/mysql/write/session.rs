@@ -67,7 +67,7 @@ pub struct Session {
     ids: Comparison,
     /// The server's `max_allowed_packet`, in bytes.
     max_packet: usize,
-    /// Whether it holds the lock that makes conversations one batch at a time.
+    /// True if it holds the lock that makes conversations one batch at a time.
     locked: bool,
 }
 

@@ -1,4 +1,4 @@
-"""The verdict on a chat: served by Chatferry itself, to be hosted by it one day, or neither, with the reason."""
+"""The verdict on a chat: served by Chatferry itself, hosted by it, or neither, with the reason."""
 
 import ast
 from dataclasses import asdict, dataclass
@@ -10,8 +10,8 @@ NATIVE, HOSTED, NEITHER = "native", "hosted", "neither"
 MEANINGS = {
     NATIVE: "Chatferry serves this chat itself",
     HOSTED: (
-        "Its consumers fit to be run by Chatferry's host, which is planned and not in this version: until then they "
-        "stay with Django"
+        "Chatferry holds the sockets and runs its consumers in workers: `chatferry host`, see src/host/README.md for "
+        "what that covers"
     ),
     NEITHER: "Chatferry does not serve this chat",
 }

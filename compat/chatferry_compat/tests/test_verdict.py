@@ -1,4 +1,4 @@
-"""The verdict of `chatferry_check`: served by Chatferry itself, to be hosted one day, or neither."""
+"""The verdict of `chatferry_check`: served by Chatferry itself, hosted by it, or neither."""
 
 import json
 import unittest
@@ -80,7 +80,7 @@ class Verdicts(ProjectCase):
         project = Project(self, files=TUTORIAL)
         verdict, findings = self.verdict_of(project)
         self.assertEqual(verdict["verdict"], "hosted")
-        self.assertIn("planned and not in this version", verdict["meaning"])
+        self.assertIn("`chatferry host`", verdict["meaning"])
         self.assertEqual(
             verdict["consumers"],
             [

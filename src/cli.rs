@@ -242,7 +242,6 @@ async fn start(loaded: Loaded, sources: Sources) -> ExitCode {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    caution::log(&loaded);
     let refusals = loaded.refusals();
     for refusal in &refusals {
         complain(refusal);

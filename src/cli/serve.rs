@@ -22,7 +22,7 @@ use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::advice;
+use super::{advice, caution};
 use crate::app::{App, StartError};
 use crate::config::{Backend, Bind, Config, Database, Effective, Format, Loaded, Refusal};
 use crate::server::{Ended, Listener, Server, scrape, waiting};
@@ -78,6 +78,7 @@ pub(super) async fn serve<E: Display + 'static>(
     let address = address.unwrap_or_else(|_| config.server.bind.to_string());
     announce(&config, &address);
     summary::log(&loaded);
+    caution::log(&loaded);
     tracing::info!(
         workers = Handle::current().metrics().num_workers(),
         body_memory_mib = config.server.body_memory_mib,

@@ -96,7 +96,6 @@ mod tests {
             "conversations",
             "docs",
             "healthz",
-            "index",
             "message_read",
             "metrics",
             "openapi",

@@ -187,12 +187,14 @@ async fn answer(app: &App, request: &Request) -> (&'static str, Response) {
         _ if !django_host::is_valid(&request.values(&HOST)) => {
             Answer::new(AnsweredBy::Outside, reply::bad_host())
         }
-        Some(Route::Index) => return (label, page::index(&app.config)),
+        Some(Route::Index) if page::is_opened(request) => {
+            return (label, page::index(&app.config));
+        }
         Some(Route::Page) => return (label, page::chat_page(app)),
         Some(Route::Docs) => return (label, docs::docs()),
         Some(Route::OpenApi) => return (label, docs::openapi(&app.config)),
         Some(Route::Api(resource)) => view(app, request, resource).await,
-        None => unknown(app, request),
+        Some(Route::Index) | None => unknown(app, request),
     };
     (label, with_cookies(app, request, answer).await)
 }

@@ -2,10 +2,12 @@
 
 use hyper::{
     StatusCode,
-    header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderValue, LOCATION, X_FRAME_OPTIONS},
+    header::{
+        CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, LOCATION, X_FRAME_OPTIONS,
+    },
 };
 
-use super::{Response, reply::ours};
+use super::{Request, Response, reply::ours};
 use crate::{app::App, config::Config};
 
 const PAGE: &str = include_str!("page/chat.html");
@@ -20,7 +22,19 @@ pub fn chat_page(app: &App) -> Response {
     page(&text)
 }
 
-/// A redirect from the root to the chat page.
+/// Returns whether a person opens this address in a browser. All other clients get the root's 404 of
+/// the original.
+#[must_use]
+pub fn is_opened(request: &Request) -> bool {
+    let is = |name: &'static str, value: &str| {
+        let header = request.header(&HeaderName::from_static(name));
+        header.is_some_and(|header| header == value)
+    };
+    matches!(&*request.method, "GET" | "HEAD")
+        && (is("sec-fetch-mode", "navigate") || is("upgrade-insecure-requests", "1"))
+}
+
+/// Redirects from the root to the chat page.
 #[must_use]
 pub fn index(config: &Config) -> Response {
     let mut response = ours(StatusCode::FOUND, "text/html; charset=utf-8", "");

@@ -11,7 +11,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq)]
 pub enum Route {
     Api(Resource),
-    /// The root, which leads to the chat page. Behind a gateway it is Django's.
+    /// The root, which leads browsers to the chat page. Behind a gateway it is Django's.
     Index,
     /// The chat page, at the prefix of the API itself.
     Page,
@@ -69,7 +69,7 @@ impl Route {
     /// Returns whether it is of our own making, and only to be read.
     #[must_use]
     pub fn is_read_only(&self) -> bool {
-        !matches!(self, Route::Api(_))
+        !matches!(self, Route::Api(_) | Route::Index)
     }
 
     /// The path with names for what differs from one request to another, as the API document has

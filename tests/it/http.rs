@@ -356,3 +356,19 @@ async fn our_own_pages_and_answers_are_only_to_be_read() {
         assert_eq!(connection.head().await.status, 200, "HEAD {path}");
     }
 }
+
+#[tokio::test]
+async fn a_browser_that_opens_the_root_comes_to_the_chat_page_and_no_other_client_does() {
+    let server = Server::start().await;
+    let mut client = server.connect().await;
+    let opened = [("Upgrade-Insecure-Requests", "1")];
+    let answer = client.ask(request("GET", "/", &opened, None)).await;
+    assert_eq!(
+        (answer.status, answer.header("location")),
+        (302, Some("/api/chat/"))
+    );
+    for (method, headers) in [("GET", &[][..]), ("POST", &opened[..])] {
+        let answer = client.ask(request(method, "/", headers, None)).await;
+        assert_eq!(answer.status, 404, "{method}");
+    }
+}

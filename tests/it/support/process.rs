@@ -90,7 +90,9 @@ impl Process {
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut stderr = child.stderr.take().map(BufReader::new);
         soon("the line", stdout.read_line(&mut line)).await.unwrap();
-        let Some((_, address)) = line.trim().rsplit_once("://") else {
+        // In JSON the address is the end of a text.
+        let line = line.trim().trim_end_matches("\"}");
+        let Some((_, address)) = line.rsplit_once("://") else {
             if let Some(stderr) = &mut stderr {
                 let _ = stderr.read_to_string(&mut log).await;
             }

@@ -7,7 +7,7 @@ use hyper::{
     },
 };
 
-use super::{Request, Response, reply::ours};
+use super::{Response, extract::Request, reply::ours};
 use crate::{app::App, config::Config};
 
 const PAGE: &str = include_str!("page/chat.html");

@@ -20,7 +20,6 @@ use crate::{
     chat::ChatError,
     django::drf::Detail,
     limits::Meter,
-    metrics::Frames,
     store::{Lookup, Of},
     ws::{
         budget::{Budget, REFUSED, Spent},
@@ -229,7 +228,7 @@ impl Inspector {
 
     /// Counts what was read.
     fn is_flooding(&mut self) -> bool {
-        let (frames, bytes) = std::mem::replace(&mut self.reader.news, Frames::default()).sum();
+        let (frames, bytes) = std::mem::take(&mut self.reader.news).sum();
         let frames = frames.saturating_add(std::mem::take(&mut self.refused));
         let (settings, now) = (&self.app.config.ws, Instant::now());
         match self.budget.spend(frames, bytes, settings, now) {

@@ -55,7 +55,7 @@ pub struct Reply {
     /// The `WWW-Authenticate` header.
     pub challenge: Option<HeaderValue>,
     /// The entry for the security log.
-    pub refused: Option<Refused>,
+    pub refused: Option<Box<Refused>>,
 }
 
 /// What an answer consists of.
@@ -121,7 +121,7 @@ impl Reply {
         let seconds = throttled.seconds();
         Reply {
             retry_after_s: Some(seconds),
-            refused: Some(limited(throttled)),
+            refused: Some(limited(throttled).into()),
             ..Reply::detail(&Detail::Throttled(seconds), language)
         }
     }
@@ -130,7 +130,7 @@ impl Reply {
     #[must_use]
     pub fn withheld(self, reason: &'static str) -> Self {
         Reply {
-            refused: Some(Refused::new(SecurityEvent::Policy, reason)),
+            refused: Some(Refused::new(SecurityEvent::Policy, reason).into()),
             ..self
         }
     }
@@ -188,7 +188,7 @@ impl Reply {
             Denied::Unavailable(_) => return Reply::unavailable(),
         };
         let mut reply = Reply::detail(&detail, language);
-        reply.refused = denied.refused();
+        reply.refused = denied.refused().map(Box::new);
         reply.challenge = challenge;
         if reply.challenge.is_some() {
             reply.status = StatusCode::UNAUTHORIZED;
@@ -255,7 +255,7 @@ impl Reply {
         };
         let mut response = to.framed(reply.status, body);
         if let Some(refused) = reply.refused {
-            response.extensions_mut().insert(refused);
+            response.extensions_mut().insert(*refused);
         }
         let headers = response.headers_mut();
         if let Some(length) = length {

@@ -7,7 +7,7 @@
 //! | [`codec`], [`crypto`] | a message's bytes |
 //! | [`event`] | which messages are events of the chat |
 //! | [`names`], [`shard`] | keys, and the host they are on |
-//! | [`address`], [`connection`], `link`, `keeper` | connections, opened again whenever they fail |
+//! | [`address`], [`bounds`], `link`, `keeper` | connections, opened again whenever they fail |
 //! | `bounds` | how much a server may send |
 //! | [`script`] | what one send does in Redis |
 //! | `debts`, `ledger` | what could not be sent, until it is |

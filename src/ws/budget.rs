@@ -70,7 +70,7 @@ impl Budget {
             }
             return Spent::Within;
         }
-        self.paused_until = Some(now + (owed - PERIOD) + PAUSE);
+        self.paused_until = Some(now + owed.saturating_sub(PERIOD) + PAUSE);
         let first = self.short_since.is_none();
         let since = *self.short_since.get_or_insert(now);
         if now.saturating_duration_since(since) >= Duration::from_secs(settings.flood_s) {

@@ -27,6 +27,7 @@ pub struct Ending {
 
 impl Ending {
     /// Begins with our close frame.
+    #[must_use]
     pub fn new(code: u16, answered: bool, is_slow: bool) -> Self {
         let patience = if is_slow { CLOSING_SLOW } else { CLOSING };
         Ending {

@@ -329,7 +329,9 @@ fn refuse(app: &App, refused: &Refusal) -> Response {
             refusal(StatusCode::FORBIDDEN, "Access denied")
         }
         Refusal::Draining | Refusal::Unknown(Denied::Unavailable(_)) => retry_later(),
-        Refusal::Unknown(Denied::Limited(refused)) => throttled(*refused),
+        Refusal::Throttled(refused) | Refusal::Unknown(Denied::Limited(refused)) => {
+            throttled(*refused)
+        }
         Refusal::Unknown(denied) => match app.auth.challenge(denied) {
             Some(challenge) => {
                 let mut response = refusal(StatusCode::UNAUTHORIZED, "Unauthorized");
@@ -342,7 +344,6 @@ fn refuse(app: &App, refused: &Refusal) -> Response {
             tracing::error!(%error, "a socket could not be opened");
             retry_later()
         }
-        Refusal::Throttled(refused) => throttled(*refused),
     }
 }
 

@@ -124,7 +124,7 @@ impl Worker {
     }
 
     /// Chatferry has ended the connection.
-    async fn is_refused(mut self) {
+    async fn ends_refused(mut self) {
         let mut rest = Vec::new();
         soon("the end", self.stream.read_to_end(&mut rest))
             .await
@@ -408,12 +408,12 @@ async fn a_worker_that_breaks_the_rules_is_ended_and_the_server_goes_on() {
     for bytes in wrong {
         let mut worker = Worker::join(&path).await;
         worker.stream.write_all(bytes).await.unwrap();
-        worker.is_refused().await;
+        worker.ends_refused().await;
     }
     for greeting in [&b"GET / HTTP/1.1\r\n\r\n"[..], &message(DONE, 1, b"")] {
         let mut stream = UnixStream::connect(&path).await.unwrap();
         stream.write_all(greeting).await.unwrap();
-        Worker { stream }.is_refused().await;
+        Worker { stream }.ends_refused().await;
     }
     let series = "chatferry_host_workers_left_total{why=\"violation\"}";
     assert_eq!(server.metric(series).await, 11.0);

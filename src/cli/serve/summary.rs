@@ -5,9 +5,10 @@ use crate::config::{Backend, Config, Database, Loaded};
 
 /// Logs the settings file, the store, the layer, the callers and the share of the conversations.
 pub(super) fn log(loaded: &Loaded) {
-    match &loaded.file {
-        Some(file) => tracing::info!(file = %file.display(), "settings file read"),
-        None => tracing::info!("no settings file"),
+    if let Some(file) = &loaded.file {
+        tracing::info!(file = %file.display(), "settings file read");
+    } else {
+        tracing::info!("no settings file");
     }
     let config = &loaded.config;
     tracing::info!(url = %config.store.url, "store");

@@ -56,5 +56,6 @@ fn codec(prefix_len: usize) -> Codec {
         prefix_len,
         keys: None,
         token_life: None,
+        event_max: usize::MAX,
     }
 }

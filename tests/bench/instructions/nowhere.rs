@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chatferry::{
     chat::{Conversation, Message},
-    config::{DjangoSession, TableName},
+    config::{DjangoSession, IdVersion, TableName},
     django::datetime::Timestamp,
     metrics::Metrics,
     store::{
@@ -28,7 +28,7 @@ pub struct Nowhere {
 impl Nowhere {
     pub fn new(metrics: Arc<Metrics>) -> Self {
         Nowhere {
-            committer: Committer::start(Taking, metrics),
+            committer: Committer::start(Taking, IdVersion::V7, metrics),
             history: messages(),
         }
     }

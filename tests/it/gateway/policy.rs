@@ -52,18 +52,18 @@ impl Django {
 }
 
 pub async fn django() -> Django {
-    let (heard, head) = (Arc::default(), Arc::default());
-    let (hears, reads) = (Arc::clone(&heard), Arc::clone(&head));
+    let (bytes, handshake) = (Arc::default(), Arc::default());
+    let kept = (Arc::clone(&bytes), Arc::clone(&handshake));
     let upstream =
-        Upstream::start(move |call: Call| serve(call, Arc::clone(&hears), Arc::clone(&reads)));
+        Upstream::start(move |call: Call| serve(call, Arc::clone(&kept.0), Arc::clone(&kept.1)));
     Django {
         upstream: upstream.await,
-        heard,
-        head,
+        heard: bytes,
+        head: handshake,
     }
 }
 
-async fn serve(mut call: Call, heard: Arc<Mutex<Vec<u8>>>, handshake: Arc<Mutex<String>>) {
+async fn serve(mut call: Call, bytes: Arc<Mutex<Vec<u8>>>, handshake: Arc<Mutex<String>>) {
     while let Some(head) = call.head().await {
         let head = head.to_lowercase();
         if head.contains("\r\nupgrade: websocket\r\n") {
@@ -74,7 +74,7 @@ async fn serve(mut call: Call, heard: Arc<Mutex<Vec<u8>>>, handshake: Arc<Mutex<
             )
             .await;
             loop {
-                heard.lock().unwrap().append(&mut call.buffer);
+                bytes.lock().unwrap().append(&mut call.buffer);
                 if !call.more().await {
                     return;
                 }

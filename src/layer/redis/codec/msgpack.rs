@@ -137,7 +137,7 @@ fn write_int(out: &mut Vec<u8>, int: i128) -> Result<(), Unsendable> {
 /// Appends any value; the lengths of its extensions are written as Python writes them.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_item(out: &mut Vec<u8>, item: &Item) -> Result<(), Unsendable> {
     match item {
         Item::Plain(value) => write(out, value)?,

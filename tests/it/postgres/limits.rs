@@ -45,12 +45,13 @@ async fn a_full_disk_is_told_and_survived() {
         assert!(stored < 200, "the disk does not get full");
     };
     assert_unavailable(&full);
-    assert_eq!(server.contents(&id).await.len() as u64, stored);
+    // At once: what a commit came to is remembered for ten seconds.
     assert_eq!(
         server.get("/readyz").await.status,
         503,
         "it can only be read"
     );
+    assert_eq!(server.contents(&id).await.len() as u64, stored);
     database.cluster.limit_files("unlimited");
     goes_on(&server, &id, "room").await;
     assert_eq!(server.get("/readyz").await.status, 200);

@@ -47,8 +47,8 @@ impl Tokens {
         words.in_header(asked).or_else(protocol).or_else(query)
     }
 
-    /// What a token leads to; at most `auth.django_session.cache_s` old. The meter counts a token that
-    /// is looked up and is not there.
+    /// Looks up a token; the result is at most `auth.django_session.cache_s` old. The meter counts a
+    /// token that is looked up and is not there.
     ///
     /// # Errors
     /// When the store cannot tell, or the client may not have it asked.
@@ -104,7 +104,7 @@ impl Tokens {
     /// # Errors
     /// When they are not, or the store cannot tell.
     pub async fn check(&self, store: &dyn Store) -> Result<(), StoreError> {
-        // A key and an id that nobody has.
+        // A key and an id that no row has.
         store.tokens(&self.settings.table, &[String::new()]).await?;
         store.user(&self.users, "0").await?;
         Ok(())

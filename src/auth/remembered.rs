@@ -1,4 +1,4 @@
-//! What cookies and tokens led to, remembered for a moment so that the database is not asked again.
+//! Remembers for a moment where cookies and tokens led, so that the database is not asked again.
 
 use std::{
     collections::HashMap,
@@ -19,12 +19,12 @@ use crate::{
 /// The hash of what was shown: no cookie and no token is kept.
 type Place = [u8; 32];
 
-/// What the value of a cookie, or a token, leads to.
+/// The result of looking up a cookie or a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
     /// No session, no token.
     Nothing,
-    /// A session or token of nobody who may log in.
+    /// A session without a user, or of one who may not log in.
     Anonymous,
     Known(Identity),
 }

@@ -104,7 +104,7 @@ mod tests {
         }
     }
 
-    /// What is found in these two headers.
+    /// The contents of these two headers.
     fn found(words: &Words, header: &'static str, protocol: &'static str) -> Option<Offered> {
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, HeaderValue::from_static(header));

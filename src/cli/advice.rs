@@ -107,7 +107,7 @@ pub(super) fn layer(error: &LayerError, config: &Config) -> String {
     told(error, &next_for_redis(&error.to_string(), &hosts))
 }
 
-/// What to do about what Redis said, by the words of its protocol, or about a Redis that says
+/// Advice on an answer of Redis, by the words of its protocol, or about a Redis that says
 /// nothing.
 fn next_for_redis(said: &str, hosts: &str) -> String {
     let says = |words: &[&str]| words.iter().any(|word| said.contains(word));

@@ -56,7 +56,7 @@ settings! {
     }
 }
 
-/// What an event takes beside its message: names of channels, above all.
+/// Bytes of an event beside its message: names of channels, above all.
 pub const ROOM: usize = 128 * 1024;
 
 impl Layer {

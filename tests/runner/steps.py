@@ -196,7 +196,10 @@ def kit(_):
 def django_app(options):
     build(options)
     tests = "compat/chatferry_compat/tests"
-    run(python(), "-m", "unittest", "discover", "--start-directory", tests, CHATFERRY_BINARY=str(release_binary()))
+    # Two processes: the worker's tests configure Django in theirs, and those of the app each configure their own.
+    for directory in (tests, f"{tests}/worker"):
+        discover = ("discover", "--start-directory", directory)
+        run(python(), "-m", "unittest", *discover, PYTHONPATH=tests, CHATFERRY_BINARY=str(release_binary()))
 
 
 def deploy(options):

@@ -7,7 +7,7 @@ from pathlib import Path
 import support  # noqa: F401
 from chatferry_worker import packing, wire
 
-VECTORS = Path(__file__).resolve().parents[3] / "src" / "host" / "wire" / "vectors.txt"
+VECTORS = Path(__file__).resolve().parents[4] / "src" / "host" / "wire" / "vectors.txt"
 
 
 def vectors(side):

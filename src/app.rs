@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use crate::{
-    auth::{Auth, SetupError, sockets::Disconnect},
-    chat::Chat,
+    auth::{Auth, SetupError},
     config::{Backend, Config, Identity},
     django::{datetime::Zone, drf::Language},
     gateway::{Gateway, TrustError},
     host::{Host, HostError},
     http::{document::Answers, extract::Bodies},
     hub::Hub,
-    layer::{self, ChannelLayer, LayerError},
+    layer::{self, ChannelLayer, LayerError, control::Disconnect},
     limits::Limits,
     metrics::{Metrics, SecurityEvent},
+    service::Chat,
     shutdown::Drain,
     store::{self, Store, StoreError},
     telemetry::{

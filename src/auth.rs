@@ -4,7 +4,6 @@
 //! - [`jwt`] reads signed tokens, with the keys of the settings or of [`jwks`],
 //! - [`django_session`] reads the sessions of Django, [`django_token`] REST framework's tokens,
 //! - [`words`] are those that stand before a token,
-//! - [`policy`] is what a caller may do, decided from values alone,
 //! - [`sockets`] are those that are open, whose rights [`recheck`] looks at again.
 //!
 //! [`Auth::admit`] is asked once for each request and each handshake; what it gives is handed down
@@ -15,7 +14,6 @@ pub mod django_token;
 pub mod identity;
 pub mod jwks;
 pub mod jwt;
-pub mod policy;
 mod recheck;
 mod remembered;
 mod revoked;
@@ -35,12 +33,12 @@ use self::{
     django_token::Tokens,
     identity::{Credentials, Denied, Identity, Token},
     jwt::Jwt,
-    policy::Caller,
     remembered::Found,
     sockets::{OpenSocket, OpenSockets, Registration},
     words::Words,
 };
 use crate::{
+    chat::policy::Caller,
     config::{self, Config, Origin, Policy, Secret},
     django::csrf,
     limits::{Action, Meter},

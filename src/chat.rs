@@ -1,20 +1,19 @@
 //! The domain: conversations of two people, their messages, and who has read what.
 //!
-//! Pure rules and use cases; [`service::Chat`] holds every one of them. Nothing here knows a
-//! socket, an SQL dialect or a spelling of JSON.
+//! Values and pure rules. Nothing here knows a socket, an SQL dialect or a spelling of JSON; what is
+//! done with them is in [`crate::service`].
 
 pub mod conversation;
 pub mod event;
 pub mod id;
 pub mod message;
+pub mod policy;
 pub mod receipt;
-pub mod service;
 
 pub use conversation::Conversation;
 pub use event::Event;
 pub use message::{Message, NewMessage};
 pub use receipt::Receipt;
-pub use service::{Chat, ChatError};
 
 /// The longest user id the tables hold, in code points (`varchar(255)` of the original's models).
 pub const USER_ID_MAX: usize = 255;

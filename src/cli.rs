@@ -21,9 +21,9 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use uuid::Uuid;
 
-use crate::auth::sockets::Disconnect;
 use crate::config::{Config, ConfigErrors, Loaded, Prefix, example_toml, files, memory};
 use crate::http::docs;
+use crate::layer::control::Disconnect;
 use crate::telemetry;
 
 /// The file that is read when none is named, if it is there.

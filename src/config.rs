@@ -5,6 +5,7 @@
 //! than the files that secrets are kept in. What a setting does is for the code that is given it.
 
 pub mod auth;
+pub mod capacity;
 pub mod cors;
 mod declare;
 pub mod django;
@@ -21,6 +22,7 @@ mod manual;
 pub mod memory;
 pub mod metrics;
 mod network;
+pub mod redis_url;
 pub mod rest;
 mod secret;
 pub mod server;

@@ -12,6 +12,7 @@
 mod hold;
 mod marks;
 mod member;
+pub mod queue;
 mod repair;
 mod room;
 mod shown;
@@ -37,18 +38,17 @@ use self::{
     told::Told,
 };
 use crate::{
-    auth::sockets::Disconnect,
     chat::{Event, Message},
     django::datetime::{Timestamp, Zone},
+    hub::queue::Queue,
     layer::{
         CONTROL, ChannelLayer, LayerError, Received,
-        control::{Control, is_control},
+        control::{Control, Disconnect, is_control},
         unannounced::Unannounced,
     },
     metrics::{EventType, Metrics},
     store::Store,
     vital::Vital,
-    ws::queue::Queue,
 };
 
 /// Makes the frame of an event.

@@ -1,29 +1,35 @@
 //! Chatferry serves a Django Channels chat without Django, beside Django.
 //!
-//! In reading order:
+//! The rooms, each of which imports those below it and none above:
 //!
-//! | module | what it is |
+//! | module | subject |
 //! |---|---|
-//! | [`chat`] | the domain: conversations, messages, receipts, events, and every use case |
-//! | [`store`] | where they are kept: Django's own tables, and the group commit |
-//! | [`layer`] | how an event reaches other processes: Channels' channel layer |
-//! | [`hub`] | who is connected to this process, and the fan-out to them |
-//! | [`auth`] | who is asking, and what they may do |
+//! | [`cli`] | the commands; `serve` starts everything |
+//! | [`server`] | accepts, limits and ends connections |
+//! | [`host`] | sockets of any Channels application, whose consumers run in workers |
+//! | [`gateway`] | what is not served here is passed to Django; rollout and shadow |
 //! | [`ws`] | WebSockets: handshake, frames, sessions |
 //! | [`http`] | REST: the URL map, one file for each resource, the chat page |
-//! | [`limits`] | how much one client may ask for |
-//! | [`gateway`] | what is not served here is passed to Django; rollout and shadow |
-//! | [`host`] | sockets of any Channels application, whose consumers run in workers |
+//! | [`app`] | the handles of one server |
+//! | [`service`] | every use case of the chat |
+//! | [`hub`] | who is connected to this process, and the fan-out to them |
+//! | [`auth`] | who is asking, and what they may do |
 //! | [`serializers`] | the fields that clients see, in their order |
+//! | [`layer`] | how an event reaches other processes: Channels' channel layer |
+//! | [`store`] | where conversations are kept: Django's own tables, and the group commit |
+//! | [`chat`] | the domain: conversations, messages, receipts, events, policy |
+//! | [`limits`], [`net`] | how much one client may ask for; connections and who is at their ends |
+//! | [`telemetry`], [`tls`] | logs and traces; certificates and whom to trust |
+//! | [`vital`], [`shutdown`] | tasks that the process cannot do without; going away |
+//! | [`metrics`], [`config`] | what an operator sees and sets |
 //! | [`django`] | every inherited oddity, one named place each |
 //! | [`value`], [`clock`] | data whose shape the sender chose; the time |
-//! | [`vital`] | tasks that the process cannot do without |
-//! | [`app`], [`server`], [`tls`], [`shutdown`] | the parts wired together, listening, and going away |
-//! | [`config`], [`cli`], [`telemetry`], [`metrics`] | what an operator sets and sees |
 //!
-//! A message sent on a socket goes `ws::connection` → `ws::session` (what does this frame ask?) →
-//! `chat::service` → `store` (the commit is awaited) → `layer` → `hub` (frame bytes made once) →
-//! the queue of every socket of the conversation → `ws::writer`.
+//! A test (`tests/it/layers.rs`) holds the order.
+//!
+//! A message sent on a socket goes `ws::connection` → `ws::session` (reads what the frame asks) →
+//! `service` → `store` (the commit is awaited) → `layer` → `hub` (frame bytes made once) → the queue
+//! of every socket of the conversation → `ws::writer`.
 
 #![deny(unsafe_code)]
 
@@ -41,8 +47,10 @@ pub mod hub;
 pub mod layer;
 pub mod limits;
 pub mod metrics;
+pub mod net;
 pub mod serializers;
 pub mod server;
+pub mod service;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;

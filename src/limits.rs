@@ -36,7 +36,7 @@ use self::{
 use crate::{
     config::{self, Config, Rate},
     metrics::Metrics,
-    server::Peer,
+    net::Peer,
 };
 
 /// What is limited by a rate.

@@ -5,13 +5,9 @@
 
 mod brief;
 mod door;
-mod first;
 mod full;
 mod listener;
-mod peer;
-mod proxy;
 pub mod scrape;
-mod stream;
 pub mod waiting;
 
 use std::{
@@ -33,20 +29,16 @@ use tokio::{
 };
 use tracing::Instrument as _;
 
+pub use self::listener::Listener;
 use self::{
     door::{Unwelcome, welcome},
     full::Full,
-    stream::Place,
-};
-pub use self::{
-    listener::Listener,
-    peer::{Ends, FORWARDED_FOR, Peer},
-    stream::{Io, Socket, Stream},
 };
 use crate::{
     app::App,
     config::Bind,
     http::{Response, middleware, reply},
+    net::{Ends, Io, Peer, Place, Socket, Stream},
     shutdown::Over,
     telemetry::{request::RequestId, trace::Trace},
 };

@@ -4,7 +4,6 @@
 //! - [`reader`] turns bytes into messages,
 //! - [`session`] decides what a message, a timer or an event asks for (pure, no socket),
 //! - [`protocol`] knows the JSON of the frames,
-//! - [`queue`] holds what waits to be written, with a bound,
 //! - [`budget`] is how many frames a client may send,
 //! - [`writer`] lays out frames,
 //! - [`history`] tells a long history piece by piece,
@@ -18,7 +17,6 @@ pub mod heartbeat;
 pub mod history;
 pub mod origin;
 pub mod protocol;
-pub mod queue;
 pub mod reader;
 pub mod session;
 pub mod upgrade;

@@ -16,10 +16,9 @@ use uuid::Uuid;
 
 use super::{
     Auth, Method,
-    policy::Caller,
-    sockets::{Disconnect, Ended, OpenSocket},
+    sockets::{Ended, OpenSocket},
 };
-use crate::{config::Secret, store::StoreError};
+use crate::{chat::policy::Caller, config::Secret, layer::control::Disconnect, store::StoreError};
 
 /// Sockets whose rights are asked for together.
 const BATCH: usize = 500;

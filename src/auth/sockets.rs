@@ -12,8 +12,8 @@ use std::{
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use super::{Admission, policy::Caller};
-use crate::config::Secret;
+use super::Admission;
+use crate::{chat::policy::Caller, config::Secret, layer::control::Disconnect};
 
 /// Why the rights of a socket have ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,25 +22,6 @@ pub enum Ended {
     Unknown,
     /// The policy no longer admits its user, or it was disconnected by an order.
     Refused,
-}
-
-/// Which sockets are to be disconnected: those that match all that is given.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Disconnect {
-    pub user: Option<String>,
-    pub conversation: Option<Uuid>,
-}
-
-impl Disconnect {
-    /// True for a socket that matches all that is given; an order without a user and a
-    /// conversation matches none.
-    fn is_for(&self, socket: &OpenSocket) -> bool {
-        let user = self.user.as_deref();
-        let is_user = user.is_none_or(|user| socket.user.as_deref() == Some(user));
-        let conversation = self.conversation;
-        let is_conversation = conversation.is_none_or(|id| socket.conversation_id == id);
-        (user.is_some() || conversation.is_some()) && is_user && is_conversation
-    }
 }
 
 /// All of them.
@@ -104,7 +85,9 @@ impl OpenSockets {
     /// Ends the rights of those that an order is for; returns their number.
     pub fn disconnect(&self, order: &Disconnect) -> usize {
         let open = self.open();
-        let meant = open.values().filter(|socket| order.is_for(socket));
+        let meant = open
+            .values()
+            .filter(|socket| order.is_for(socket.user.as_deref(), socket.conversation_id));
         meant.map(|socket| socket.end(Ended::Refused)).count()
     }
 

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::{advice, failed};
-use crate::auth::sockets::Disconnect;
 use crate::config::{Backend, Config};
+use crate::layer::control::Disconnect;
 use crate::layer::{self, control::Control};
 use crate::metrics::Metrics;
 

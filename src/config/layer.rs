@@ -6,10 +6,11 @@ use serde::Deserialize;
 
 use super::{
     Secret, Ws,
+    capacity::Rule,
     declare::{choice, settings},
+    redis_url::RedisUrl,
     secret::{masked, unencoded},
 };
-use crate::layer::redis::{address::Address, capacity::Rule};
 
 settings! {
     /// The channel layer.
@@ -116,7 +117,7 @@ impl TryFrom<Vec<String>> for Hosts {
             if let Some(special) = unencoded(entry) {
                 return Err(special);
             }
-            Address::parse(entry)?;
+            RedisUrl::parse(entry)?;
         }
         Ok(Self(entries))
     }

@@ -30,7 +30,7 @@ use crate::{
         router::{self, Route},
     },
     limits::{Meter, Seat, Throttled},
-    server::Peer,
+    net::Peer,
     telemetry::{
         request::{ACCESS, Trail},
         trace::{self, Trace},

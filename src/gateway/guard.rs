@@ -15,7 +15,8 @@ use hyper::{
 use super::{Gateway, body::Outgoing, decision::Condition, forward::forward};
 use crate::{
     app::App,
-    auth::{Admission, identity::Credentials, policy::Caller},
+    auth::{Admission, identity::Credentials},
+    chat::policy::Caller,
     django::{
         body, csrf,
         drf::{validate_message, validate_participants, validate_reader},

@@ -16,7 +16,7 @@ use hyper::{
 
 use crate::{
     config::{self, Config},
-    server::{FORWARDED_FOR, Peer},
+    net::{FORWARDED_FOR, Peer},
 };
 
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");

@@ -16,10 +16,10 @@ use uuid::Uuid;
 
 use crate::{
     app::App,
-    auth::policy::Caller,
-    chat::ChatError,
+    chat::policy::Caller,
     django::drf::Detail,
     limits::Meter,
+    service::ChatError,
     store::{Lookup, Of},
     ws::{
         budget::{Budget, REFUSED, Spent},

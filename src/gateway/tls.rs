@@ -6,7 +6,7 @@ use rustls::pki_types::{InvalidDnsNameError, ServerName, pem};
 use tokio_rustls::{TlsConnector, TlsStream};
 
 use crate::{
-    server::Socket,
+    net::Socket,
     tls::{self, Authorities, Trust},
 };
 

@@ -37,7 +37,7 @@ use crate::{
     http::router,
     limits::Seat,
     metrics::SecurityEvent,
-    server::Stream,
+    net::Stream,
     shutdown::Turn,
     telemetry::security::{Finding, Place},
     ws::session::Reason,

@@ -33,7 +33,7 @@ use super::{
 use crate::{
     config::Upstream as Address,
     metrics::Metrics,
-    server::{Io, Stream},
+    net::{Io, Stream},
 };
 
 /// How long an unused connection is kept: less than the 5 s after which Uvicorn, the most impatient

@@ -213,7 +213,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::ws::queue::Limits;
+    use crate::hub::queue::Limits;
 
     fn mailbox(events: &[&'static str]) -> Mailbox {
         let limits = Limits {

@@ -15,7 +15,7 @@ use super::{
     event::Shared,
     wire::{Accept, Class},
 };
-use crate::ws::queue;
+use crate::hub::queue;
 
 /// Answers without a payload that may wait besides the frames. A worker that sends more is broken.
 const CONTROLS: usize = 16;

@@ -6,11 +6,7 @@ use std::sync::Arc;
 use tokio::{runtime::Handle, time::sleep};
 
 use super::{Host, groups::Channel, link::Link, lock, mailbox::Mailbox, wire::Down};
-use crate::{
-    layer::redis::codec::msgpack,
-    value::Value,
-    ws::{ending::GONE, queue},
-};
+use crate::{hub::queue, layer::redis::codec::msgpack, value::Value, ws::ending::GONE};
 
 /// The place of a socket: among those of its worker, among the channels, in its groups.
 pub struct Place {

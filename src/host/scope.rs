@@ -11,7 +11,7 @@ use crate::{
     django::urls::decode_path,
     gateway::Trust,
     layer::redis::codec::item::Item,
-    server::{Ends, Peer},
+    net::{Ends, Peer},
     value::Value,
 };
 

@@ -25,11 +25,12 @@ use crate::{
     app::App,
     django::handshake,
     http::Response,
+    hub::queue::Limits,
     limits::{Meter, Seat, Throttled},
     metrics::{Call, HostFailure},
-    server::Stream,
+    net::Stream,
     telemetry::request::RequestId,
-    ws::{queue::Limits, upgrade},
+    ws::upgrade,
 };
 
 /// Headers of the answer that are ours to set.

@@ -11,13 +11,13 @@ use hyper::header::CONTENT_TYPE;
 use super::{extract::Request, reply::Reply};
 use crate::{
     app::App,
-    auth::policy::Caller,
-    chat::ChatError,
+    chat::policy::Caller,
     django::{
         body::{self, BodyError, Data},
         drf::{FieldErrors, Language},
     },
     limits::Action,
+    service::ChatError,
     store::Of,
 };
 

@@ -11,9 +11,9 @@ use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::{Frame, SizeHint};
 
 use crate::{
-    chat::ChatError,
     gateway::{Interrupted, Relayed},
     limits::memory::hold,
+    service::ChatError,
     store::StoreError,
 };
 

@@ -38,7 +38,7 @@ use crate::{
     },
     gateway::{self, Decision, Question},
     host,
-    server::Peer,
+    net::Peer,
     telemetry::{
         request::{ACCESS, Trail},
         security, trace,

@@ -18,7 +18,6 @@ use super::{
 };
 use crate::{
     auth::identity::Denied,
-    chat::ChatError,
     django::{
         cookies::AnsweredBy,
         drf::{Detail, FieldErrors, Language, Model, View},
@@ -28,6 +27,7 @@ use crate::{
     },
     limits::{Meter, Throttled, memory::NoRoom},
     metrics::SecurityEvent,
+    service::ChatError,
     store::{Of, REFUSED, StoreError},
     telemetry::security::Refused,
     value::Value,

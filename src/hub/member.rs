@@ -3,7 +3,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use super::shown::{Key, MEMORY, before};
-use crate::{django::datetime::Timestamp, ws::queue::Queue};
+use crate::{django::datetime::Timestamp, hub::queue::Queue};
 
 /// At least so many of the newest messages of a history are known to have been shown: many more
 /// than a layer and its inbox keep on their way.

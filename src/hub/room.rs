@@ -19,8 +19,8 @@ use super::{
 use crate::{
     chat::{Message, Receipt},
     django::datetime::Timestamp,
+    hub::queue::{Overflow, Queue},
     metrics,
-    ws::queue::{Overflow, Queue},
 };
 
 /// How long a conversation counts as lively after an event.

@@ -7,11 +7,11 @@ use crate::{
     chat::{Message, NewMessage},
     config::Config,
     django::datetime::Timestamp,
+    hub::queue::Limits,
     layer::{control::Notice, memory::MemoryLayer},
     serializers,
     store::{self, StoreError, history::History},
     value::Value,
-    ws::queue::Limits,
 };
 
 /// A hub over a store of its own, whose frames are the events' debug text.

@@ -6,7 +6,6 @@
 use uuid::Uuid;
 
 use crate::{
-    auth::sockets::Disconnect,
     chat::Event,
     django::datetime::Timestamp,
     value::{Text, Value},
@@ -25,6 +24,24 @@ pub struct Notice {
     pub group: Option<String>,
     /// When the first of these events was to be sent, by the sender's clock.
     pub since: Timestamp,
+}
+
+/// An order to disconnect the sockets that match all that is given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disconnect {
+    pub user: Option<String>,
+    pub conversation: Option<Uuid>,
+}
+
+impl Disconnect {
+    /// Returns `true` for a socket that matches all that is given; an order without a user and a
+    /// conversation matches none.
+    #[must_use]
+    pub fn is_for(&self, user: Option<&str>, conversation: Uuid) -> bool {
+        let is_user = self.user.as_deref().is_none_or(|it| user == Some(it));
+        let is_conversation = self.conversation.is_none_or(|it| it == conversation);
+        (self.user.is_some() || self.conversation.is_some()) && is_user && is_conversation
+    }
 }
 
 /// An order or notice.

@@ -21,7 +21,6 @@
 pub mod address;
 mod backoff;
 mod bounds;
-pub mod capacity;
 mod clock;
 pub mod codec;
 pub mod core;
@@ -42,12 +41,12 @@ pub mod shard;
 use std::sync::Arc;
 
 use self::{
-    address::Address, capacity::Capacities, codec::Codec, core::CoreLayer, crypto::Keys,
-    event::Passthrough, inbox::Inbox, link::Link, pubsub::PubSubLayer,
+    address::Address, codec::Codec, core::CoreLayer, crypto::Keys, event::Passthrough,
+    inbox::Inbox, link::Link, pubsub::PubSubLayer,
 };
 use super::{ChannelLayer, LayerError};
 use crate::{
-    config::{self, Backend},
+    config::{self, Backend, capacity::Capacities, redis_url::RedisUrl},
     metrics::Metrics,
 };
 
@@ -68,7 +67,9 @@ pub fn addresses(settings: &config::Layer) -> Result<Vec<Address>, LayerError> {
     } else {
         hosts
     };
-    let addresses = hosts.into_iter().map(Address::parse);
+    let addresses = hosts
+        .into_iter()
+        .map(|host| RedisUrl::parse(host).map(Address::from));
     addresses
         .collect::<Result<_, _>>()
         .map_err(LayerError::Settings)

@@ -7,8 +7,13 @@ use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::timeout;
 
-use super::{HEAD_MAX, Socket, Stream, door::welcome};
-use crate::{config, http::Response, tls::Tls};
+use super::{HEAD_MAX, door::welcome};
+use crate::{
+    config,
+    http::Response,
+    net::{Socket, Stream},
+    tls::Tls,
+};
 
 /// How long one client may take, from the first byte to the last.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -1,8 +1,8 @@
 //! What comes before HTTP on a connection: a proxy's header, the TLS handshake.
 
-use super::{Io, Peer, Socket, proxy};
 use crate::{
     config,
+    net::{Io, Peer, Socket, proxy},
     tls::{Failure, Tls},
 };
 

@@ -14,11 +14,12 @@ use std::{
 use hyper::{Method, Request, body::Incoming};
 use tokio::{io::AsyncWriteExt, sync::Semaphore, time::timeout};
 
-use super::{PAUSE, Socket, brief};
+use super::{PAUSE, brief};
 use crate::{
     app::App,
     http::{Response, ops, reply, router::Route},
     metrics::SecurityEvent,
+    net::Socket,
     telemetry::security::{Finding, Place},
 };
 

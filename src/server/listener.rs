@@ -5,8 +5,7 @@ use std::{io, os::unix::net::UnixListener as StdUnixListener};
 use listenfd::ListenFd;
 use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixStream};
 
-use super::Socket;
-use crate::config::Bind;
+use crate::{config::Bind, net::Socket};
 
 /// Connections that may wait to be accepted; the system may allow fewer.
 const BACKLOG: u32 = 4096;

@@ -10,10 +10,11 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{sync::Semaphore, time::sleep};
 
-use super::{HEAD_MAX, Io, Listener, PAUSE, Stream};
+use super::{HEAD_MAX, Listener, PAUSE};
 use crate::{
     app::App,
     http::{Response, ops, reply},
+    net::{Io, Stream},
 };
 
 /// Connections at once: a few Prometheus servers and some people. Others wait to be accepted.

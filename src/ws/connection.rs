@@ -29,7 +29,6 @@ use super::{
     heartbeat::Heartbeat,
     history::{First, Rest},
     protocol::token,
-    queue::Queue,
     reader::Reader,
     session::{Action, Reason, Session},
     work::{Outcome, Work},
@@ -38,13 +37,13 @@ use super::{
 use crate::{
     app::App,
     auth::{Admission, sockets::Registration},
-    chat::ChatError,
     clock::since_1970,
     django::drf::Detail,
     gateway::{Side, rollout::Moved},
-    hub::Membership,
+    hub::{Membership, queue::Queue},
     limits::{self, Seat},
     metrics::{Asked, SecurityEvent},
+    service::ChatError,
     store::StoreError,
     telemetry::{
         request::{ACCESS, RequestId},

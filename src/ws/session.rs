@@ -13,11 +13,7 @@ use super::{
     reader::{Incoming, Violation},
     writer::{close_frame, frame},
 };
-use crate::{
-    auth::{policy::Caller, sockets::Ended},
-    chat::ChatError,
-    config::Secret,
-};
+use crate::{auth::sockets::Ended, chat::policy::Caller, config::Secret, service::ChatError};
 
 /// What the owner of the socket does next.
 #[derive(Clone, Debug, PartialEq)]

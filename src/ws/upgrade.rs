@@ -23,7 +23,6 @@ use super::{
     history::{First, Rest},
     origin,
     protocol::django::history_frame,
-    queue::{Limits, Queue},
     session::Reason,
     writer::close_frame,
 };
@@ -34,18 +33,21 @@ use crate::{
         identity::{Credentials, Denied},
         sockets::Registration,
     },
-    chat::ChatError,
     config::SocketRefusal,
     django::{
         handshake::{self, VERSIONS},
         urls::decode_path,
     },
     http::{Body, Response, reply, router},
-    hub::Membership,
+    hub::{
+        Membership,
+        queue::{Limits, Queue},
+    },
     limits::{Meter, Seat, Throttled},
     metrics::SecurityEvent,
+    net::Stream,
     serializers,
-    server::Stream,
+    service::ChatError,
     store::{Of, history::History},
     telemetry::{
         request::{ACCESS, Trail},

@@ -21,10 +21,11 @@ use uuid::Uuid;
 use super::{connection::Name, protocol::django::Request, session::Action};
 use crate::{
     app::App,
-    auth::{identity::Denied, policy::Caller, sockets::OpenSocket},
-    chat::{Chat, ChatError, NewMessage},
+    auth::{identity::Denied, sockets::OpenSocket},
+    chat::{NewMessage, policy::Caller},
     config::Secret,
     metrics::Word as _,
+    service::{Chat, ChatError},
     store::Of,
     telemetry::trace::Span,
 };

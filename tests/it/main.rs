@@ -30,6 +30,7 @@ mod history;
 mod host;
 mod hostile;
 mod http;
+mod layers;
 mod life;
 mod limits;
 mod logs;

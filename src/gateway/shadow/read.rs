@@ -22,7 +22,7 @@ use crate::{
     django::{handshake, urls::decode_path},
     gateway::{Gateway, body::Outgoing, decision::route, headers, target::Target},
     http::{extract::Request as Whole, middleware, router::Route},
-    server::Peer,
+    net::Peer,
 };
 
 /// Most bytes of an answer that is compared.

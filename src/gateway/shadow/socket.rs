@@ -69,7 +69,7 @@ impl Comparison {
         self.conclude(&verdict);
     }
 
-    async fn may_connect(&self, refused: Option<u16>) -> Result<u16, crate::chat::ChatError> {
+    async fn may_connect(&self, refused: Option<u16>) -> Result<u16, crate::service::ChatError> {
         if let Some(status) = refused {
             return Ok(status);
         }

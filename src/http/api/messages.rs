@@ -6,8 +6,7 @@ use uuid::Uuid;
 use super::{Failure, admit, allow, allow_rows, data, failed, parts::Source};
 use crate::{
     app::App,
-    auth::policy::Caller,
-    chat::NewMessage,
+    chat::{NewMessage, policy::Caller},
     django::drf::validate_message,
     http::{extract::Request, reply::Reply},
     limits::Action,

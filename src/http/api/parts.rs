@@ -12,14 +12,14 @@ use uuid::Uuid;
 
 use crate::{
     app::App,
-    auth::policy::Caller,
-    chat::{ChatError, Conversation, Message},
+    chat::{Conversation, Message, policy::Caller},
     django::{
         datetime::{Timestamp, Zone, in_range},
         json::Part,
     },
     http::Broken,
     serializers,
+    service::ChatError,
     store::{
         Store, StoreError,
         history::{Deleted, History, Pages, Place},

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::{Failure, admit, allow, data, failed};
 use crate::{
     app::App,
-    auth::policy::Caller,
+    chat::policy::Caller,
     django::drf::validate_reader,
     http::{extract::Request, reply::Reply},
     limits::Action,

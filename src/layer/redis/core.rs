@@ -34,7 +34,6 @@ use tokio::{
 
 use self::{keeper::Keeper, sender::Job};
 use super::{
-    capacity::Capacities,
     clock::Clock,
     codec::Route,
     debts::Item,
@@ -49,6 +48,7 @@ use super::{
 use crate::{
     chat::Event,
     clock::since_1970,
+    config::capacity::Capacities,
     django::datetime::Timestamp,
     layer::{
         CONTROL, ChannelLayer, Departure, GOODBYE, LayerError, Received, Sent, control::Control,

@@ -11,7 +11,7 @@ use fastwebsockets::OpCode;
 use uuid::Uuid;
 
 use crate::{
-    chat::{ChatError, Event, Message},
+    chat::{Event, Message},
     django::{
         datetime::Zone,
         json::{self, Constants, Part, PartWriter},
@@ -21,6 +21,7 @@ use crate::{
     limits::Action,
     metrics::Asked,
     serializers,
+    service::ChatError,
     store::{REFUSED, StoreError},
     value::{Text, Value},
     ws::writer::{fragment, frame, text_frame},

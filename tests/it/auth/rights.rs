@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use chatferry::auth::sockets::Disconnect;
+use chatferry::layer::control::Disconnect;
 use serde_json::json;
 
 use super::{token::BY_SECRET, wire::Caller};

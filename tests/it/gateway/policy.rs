@@ -224,7 +224,7 @@ async fn a_socket_that_django_serves_is_closed_when_its_rights_end() {
     pair.server.directory.open().execute_batch(swap).unwrap();
     assert_eq!(sockets[0].close_code().await, 1008);
     sockets[0].ended().await;
-    let order = chatferry::auth::sockets::Disconnect {
+    let order = chatferry::layer::control::Disconnect {
         user: Some("bob".to_owned()),
         conversation: None,
     };

@@ -1,9 +1,7 @@
 //! The way to one server: TCP, with TLS or without, or a socket file.
 
 use std::{
-    fmt,
     ops::{Deref, DerefMut},
-    path::PathBuf,
     pin::Pin,
     sync::Arc,
 };
@@ -12,23 +10,20 @@ use redis::{
     Cmd, Pipeline, RedisFuture, Value,
     aio::{ConnectionLike, MultiplexedConnection},
 };
-use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
-    task::JoinHandle,
+    task::{JoinHandle, spawn_blocking},
 };
 use tokio_rustls::TlsConnector;
 
-use super::{options::Secured, unavailable};
-use crate::layer::LayerError;
-
-/// Where a server is.
-#[derive(Clone, Debug)]
-pub enum Server {
-    Tcp(String, u16, Option<Secured>),
-    File(PathBuf),
-}
+use super::unavailable;
+use crate::{
+    config::redis_url::{Checks, Secured, Server},
+    layer::LayerError,
+    tls::{self, Authorities, Identity, Trust},
+};
 
 /// The bytes to and from a server.
 pub type Stream = Pin<Box<dyn Bytes>>;
@@ -37,37 +32,56 @@ pub trait Bytes: AsyncRead + AsyncWrite + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Send> Bytes for T {}
 
-impl fmt::Display for Server {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Server::Tcp(host, port, _) => write!(f, "{host}:{port}"),
-            Server::File(path) => write!(f, "{}", path.display()),
+/// Opens a connection to a server, that nothing has been said on.
+pub async fn dial(server: &Server) -> Result<Stream, LayerError> {
+    let (host, port, secured) = match server {
+        Server::Tcp(host, port, secured) => (host.as_str(), *port, secured),
+        Server::File(path) => {
+            let stream = UnixStream::connect(path).await.map_err(unavailable)?;
+            return Ok(Box::pin(stream));
         }
-    }
+    };
+    let stream = TcpStream::connect((host, port)).await;
+    let stream = stream.map_err(unavailable)?;
+    stream.set_nodelay(true).map_err(unavailable)?;
+    let Some(secured) = secured else {
+        return Ok(Box::pin(stream));
+    };
+    let name = ServerName::try_from(host.to_owned()).map_err(unavailable)?;
+    let connector = TlsConnector::from(Arc::new(client_config(secured).await?));
+    let stream = connector.connect(name, stream).await;
+    let stream = stream.map_err(|error| unavailable(format!("TLS: {error}")))?;
+    Ok(Box::pin(stream))
 }
 
-impl Server {
-    /// Opens a connection that nothing has been said on.
-    pub async fn dial(&self) -> Result<Stream, LayerError> {
-        let (host, port, secured) = match self {
-            Server::Tcp(host, port, secured) => (host.as_str(), *port, secured),
-            Server::File(path) => {
-                let stream = UnixStream::connect(path).await.map_err(unavailable)?;
-                return Ok(Box::pin(stream));
-            }
-        };
-        let stream = TcpStream::connect((host, port)).await;
-        let stream = stream.map_err(unavailable)?;
-        stream.set_nodelay(true).map_err(unavailable)?;
-        let Some(secured) = secured else {
-            return Ok(Box::pin(stream));
-        };
-        let name = ServerName::try_from(host.to_owned()).map_err(unavailable)?;
-        let connector = TlsConnector::from(Arc::new(secured.config().await?));
-        let stream = connector.connect(name, stream).await;
-        let stream = stream.map_err(|error| unavailable(format!("TLS: {error}")))?;
-        Ok(Box::pin(stream))
-    }
+/// Reads the files of a secured connection anew each time: they may have been renewed, and
+/// connections are few.
+async fn client_config(secured: &Secured) -> Result<ClientConfig, LayerError> {
+    let secured = secured.clone();
+    let read = spawn_blocking(move || read(&secured)).await;
+    read.map_err(unavailable)?.map_err(unavailable)
+}
+
+fn read(secured: &Secured) -> Result<ClientConfig, String> {
+    let authorities = || {
+        let file = secured.authorities.as_deref();
+        let shown = file.map_or_else(String::new, |file| format!("{}: ", file.display()));
+        let read = Authorities::read(file).map_err(|error| format!("{shown}{error}"))?;
+        if read.is_empty() {
+            return Err(format!(
+                "{shown}there are no certificates to trust: ssl_ca_certs"
+            ));
+        }
+        Ok(read)
+    };
+    let trust = match secured.checks {
+        Checks::Nothing => Trust::Anybody,
+        Checks::Chain => Trust::Chain(authorities()?),
+        Checks::Name => Trust::Name(authorities()?),
+    };
+    let identity = secured.identity.as_ref();
+    let identity = identity.map(|(cert, key)| Identity::read(cert, key));
+    tls::client_config(trust, identity.transpose()?).map_err(|error| error.to_string())
 }
 
 /// A connection for commands. It is closed with its last clone, whatever is still to be answered: a

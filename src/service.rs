@@ -5,11 +5,11 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::{
-    Conversation, Event, MESSAGE_TYPE_MAX, Message, NewMessage, Receipt, USER_ID_MAX, fits,
-};
 use crate::{
-    auth::policy::Caller,
+    chat::{
+        Conversation, Event, MESSAGE_TYPE_MAX, Message, NewMessage, Receipt, USER_ID_MAX, fits,
+        policy::Caller,
+    },
     config::{Config, GroupPattern},
     django::datetime::Zone,
     layer::{ChannelLayer, LayerError, Sent, unannounced::Unannounced},

@@ -2,15 +2,6 @@
 
 use std::{borrow::Cow, path::PathBuf};
 
-use rustls::ClientConfig;
-use tokio::task::spawn_blocking;
-
-use super::unavailable;
-use crate::{
-    layer::LayerError,
-    tls::{self, Authorities, Identity, Trust},
-};
-
 /// Names of the login, which are read elsewhere.
 const LOGIN: [&str; 3] = ["username", "password", "db"];
 
@@ -55,14 +46,16 @@ pub struct Options {
 /// How a connection is secured.
 #[derive(Clone, Debug)]
 pub struct Secured {
-    checks: Checks,
-    authorities: Option<PathBuf>,
-    identity: Option<(PathBuf, PathBuf)>,
+    pub checks: Checks,
+    /// Those of the system if there is no file.
+    pub authorities: Option<PathBuf>,
+    /// The files of the client's certificate and of its key.
+    pub identity: Option<(PathBuf, PathBuf)>,
 }
 
 /// How much of the server's certificate is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Checks {
+pub enum Checks {
     Nothing,
     Chain,
     Name,
@@ -126,37 +119,6 @@ impl Options {
             authorities: self.authorities.clone(),
             identity: self.identity.clone(),
         }
-    }
-}
-
-impl Secured {
-    /// Reads the files anew each time: they may have been renewed, and connections are few.
-    pub async fn config(&self) -> Result<ClientConfig, LayerError> {
-        let secured = self.clone();
-        let read = spawn_blocking(move || secured.read()).await;
-        read.map_err(unavailable)?.map_err(unavailable)
-    }
-
-    fn read(&self) -> Result<ClientConfig, String> {
-        let authorities = || {
-            let file = self.authorities.as_deref();
-            let shown = file.map_or_else(String::new, |file| format!("{}: ", file.display()));
-            let read = Authorities::read(file).map_err(|error| format!("{shown}{error}"))?;
-            if read.is_empty() {
-                return Err(format!(
-                    "{shown}there are no certificates to trust: ssl_ca_certs"
-                ));
-            }
-            Ok(read)
-        };
-        let trust = match self.checks {
-            Checks::Nothing => Trust::Anybody,
-            Checks::Chain => Trust::Chain(authorities()?),
-            Checks::Name => Trust::Name(authorities()?),
-        };
-        let identity = self.identity.as_ref();
-        let identity = identity.map(|(cert, key)| Identity::read(cert, key));
-        tls::client_config(trust, identity.transpose()?).map_err(|error| error.to_string())
     }
 }
 

@@ -1,0 +1,13 @@
+//! Connections, whatever is spoken over them: [`Stream`] is the socket or TLS under one, [`Peer`]
+//! and [`Ends`] say between whom it is, [`proxy`] reads what a balancer says before, and `first`
+//! makes a handshake in HTTP/1.0 one that hyper serves.
+
+mod first;
+mod peer;
+pub mod proxy;
+mod stream;
+
+pub use self::{
+    peer::{Ends, FORWARDED_FOR, Peer},
+    stream::{Io, Place, Socket, Stream},
+};

@@ -3,6 +3,7 @@
 import json
 from collections import defaultdict
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 
 def bare(text):
@@ -114,6 +115,9 @@ class Listing:
 
 @dataclass
 class Record:
+    #: Seconds within which a process that can has sent what it stored.
+    UNSENT_S: ClassVar[float] = 30
+
     sent: dict[str, Sent] = field(default_factory=dict)
     marks: dict[str, Mark] = field(default_factory=dict)
     typings: set[str] = field(default_factory=set)
@@ -131,11 +135,14 @@ class Record:
 
     def is_late_for_good(self, sent):
         """Holds if the message may be shown at any time: Django broadcasts once or never, and a process that ended
-        before any other had shown the message leaves it in the tables alone."""
+        before any other had shown the message live leaves it in the tables alone. One that had longer than it takes
+        to send is held to it."""
         if on_django(sent.server):
             return True
         end = next((end for end in self.ends[sent.server] if end > sent.at), None)
-        return end is not None and not any(at < end for server, at in sent.shown_on.items() if server != sent.server)
+        if end is None or end - sent.at > self.UNSENT_S:
+            return False
+        return not any(at < end for server, at in sent.shown_on.items() if server != sent.server)
 
 
 def key_of(content):

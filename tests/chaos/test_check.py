@@ -219,6 +219,20 @@ class Checker(unittest.TestCase):
         self.story.show("s1", number=1)
         self.finds()
 
+    def test_a_process_that_could_send_for_long_before_its_end_is_held_to_it(self):
+        self.story.say(1, "s0")
+        self.story.note("s0", "close", n=1, code=1012, reason="")
+        self.story.note("s0", "connect", n=2, server="chatferry-1")
+        self.story.note("s0", "history", n=2, messages=in_history(1))
+        self.story.time += 40
+        self.story.ends.append({"t": self.story.time, "server": "chatferry-0"})
+        self.story.send(2, n=2)
+        self.story.store(2)
+        self.story.show("s0", number=2, n=2)
+        self.story.show("s1", number=2)
+        self.story.show("s1", number=1)
+        self.finds(out_of_order=1)
+
     def test_but_it_is_owed(self):
         self.end_a_process_that_only_the_tables_heard("s0")
         self.finds(missed=1)

@@ -146,11 +146,10 @@ def report(verdict):
 
 
 def outcome(verdict):
-    settled = f"settled after {verdict['settled_s']} s" if verdict["settled_s"] is not None else "not settled"
     found = verdict["counts"] | ({"complaints": len(verdict["complaints"])} if verdict["complaints"] else {})
     figures = verdict["figures"]
     swept = f", {verdict['swept']} found by sweeps" if verdict["swept"] else ""
-    head = f"{verdict['headline']}: {figures['stored']} stored, {figures['frames']} frames, {settled}{swept}"
+    head = f"{verdict['headline']}: {figures['stored']} stored, {figures['frames']} frames, {verdict['settled']}{swept}"
     kept = f"\n    files: {verdict['directory']}\n    again: {verdict['again']}"
     return f"{head}; violations: {found or 0}" + (kept if found else "")
 

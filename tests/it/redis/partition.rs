@@ -345,16 +345,20 @@ async fn what_nobody_told_of_is_found_in_the_store_and_what_came_by_rest_is_not(
          created_at, updated_at, 0 FROM messages WHERE content = 'quiet there'",
         id()
     );
+    // Of the same time, so that one sweep finds both: a repair of the one shows the other.
     let read = format!(
         "INSERT INTO delivery_receipts (id, message_id, user_id, status, timestamp) \
-         SELECT '{}', message_id, 'unheard', status, timestamp FROM delivery_receipts \
-         WHERE user_id = 'quiet there'",
+         SELECT '{}', r.message_id, 'unheard', r.status, m.created_at \
+         FROM delivery_receipts r, messages m \
+         WHERE r.user_id = 'quiet there' AND m.content = 'unheard'",
         id()
     );
-    let database = rusqlite::Connection::open(near.directory.database()).unwrap();
+    let mut database = rusqlite::Connection::open(near.directory.database()).unwrap();
+    let both = database.transaction().unwrap();
     for sql in [said, read] {
-        assert_eq!(database.execute(&sql, []).unwrap(), 1);
+        assert_eq!(both.execute(&sql, []).unwrap(), 1);
     }
+    both.commit().unwrap();
     assert_eq!(soon("the sweep", socket.heard()).await, "unheard");
     assert_eq!(reader(&mut socket).await, "unheard");
     assert_eq!(near.metric("chatferry_messages_swept_total").await, 1.0);

@@ -99,7 +99,8 @@ impl App {
     ) -> Result<Arc<Self>, StartError> {
         let auth = Auth::open(&config, Arc::clone(&store), Arc::clone(&metrics))?;
         let auth = Arc::new(auth);
-        let layer = layer::open(&config, Arc::clone(&metrics)).await?;
+        let clock = Arc::clone(store.committer().clock());
+        let layer = layer::open(&config, clock, Arc::clone(&metrics)).await?;
         let vital = Vital::default();
         vital.include(store.committer().vital());
         vital.include(&layer.vital());

@@ -113,7 +113,7 @@ impl Host {
         if !settings.is_on() {
             return Ok(None);
         }
-        let layer = layer::open_packed(config, Arc::clone(metrics)).await?;
+        let layer = layer::open_packed(config, Arc::default(), Arc::clone(metrics)).await?;
         let place = pool::Place::bind(settings.socket.as_deref())?;
         let vital = Vital::default();
         vital.include(&layer.vital());

@@ -39,6 +39,7 @@ use self::{
 };
 use crate::{
     chat::{Event, Message},
+    clock::Clock,
     django::datetime::{Timestamp, Zone},
     hub::queue::Queue,
     layer::{
@@ -79,6 +80,8 @@ pub struct Hub {
     /// True if conversations are compared with the store.
     sweeps: bool,
     unannounced: Arc<Unannounced>,
+    /// The clock that rows are dated by.
+    clock: Arc<Clock>,
     vital: Vital,
 }
 
@@ -123,6 +126,7 @@ impl Hub {
         vital: Vital,
     ) -> Self {
         Hub {
+            clock: Arc::clone(store.committer().clock()),
             layer,
             store,
             metrics,
@@ -183,7 +187,7 @@ impl Hub {
             let mut rooms = self.rooms();
             let room = rooms
                 .entry(conversation_id)
-                .or_insert_with(|| Arc::new(Room::new(group)));
+                .or_insert_with(|| Arc::new(Room::new(group, Arc::clone(&self.clock))));
             // Under the lock of the map: a room that is being taken away cannot be joined.
             room.enter(Member::new(number, queue));
             Arc::clone(room)
@@ -295,6 +299,10 @@ impl Hub {
         } = delivery;
         self.metrics.delivered(kind, sockets, longest);
         self.metrics.slow_consumers(overflowed);
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::by(&self.clock)
     }
 
     /// Returns whether nothing that was shown may be forgotten: a gap is open.

@@ -20,7 +20,7 @@ use async_trait::async_trait;
 use self::control::Control;
 use crate::{
     chat::Event,
-    clock::since_1970,
+    clock::{Clock, since_1970},
     config::{Backend, Config},
     django::datetime::Timestamp,
     metrics::{Metrics, Sender},
@@ -93,10 +93,11 @@ pub trait ChannelLayer: Send + Sync {
 /// [`LayerError::Settings`].
 pub async fn open(
     config: &Config,
+    clock: Arc<Clock>,
     metrics: Arc<Metrics>,
 ) -> Result<Arc<dyn ChannelLayer>, LayerError> {
     let passthrough = redis::event::Passthrough::new(&config.layer.passthrough);
-    open_for(passthrough, config, metrics).await
+    open_for(passthrough, config, clock, metrics).await
 }
 
 /// Opens a layer of the same settings for an application of its own: every event is
@@ -106,20 +107,22 @@ pub async fn open(
 /// As [`open`].
 pub async fn open_packed(
     config: &Config,
+    clock: Arc<Clock>,
     metrics: Arc<Metrics>,
 ) -> Result<Arc<dyn ChannelLayer>, LayerError> {
-    open_for(redis::event::Passthrough::packed(), config, metrics).await
+    open_for(redis::event::Passthrough::packed(), config, clock, metrics).await
 }
 
 async fn open_for(
     passthrough: redis::event::Passthrough,
     config: &Config,
+    clock: Arc<Clock>,
     metrics: Arc<Metrics>,
 ) -> Result<Arc<dyn ChannelLayer>, LayerError> {
     if config.layer.backend == Backend::Memory {
         return Ok(Arc::new(memory::MemoryLayer::new()));
     }
-    redis::open(&config.layer, passthrough, metrics).await
+    redis::open(&config.layer, passthrough, clock, metrics).await
 }
 
 /// What a layer has to say.

@@ -73,7 +73,7 @@ async fn charset(config: &Config) -> Option<String> {
 
 /// Checks whether the layer answers.
 async fn layer(config: &Config) -> Result<(), LayerError> {
-    let layer = layer::open(config, Arc::new(Metrics::new())).await?;
+    let layer = layer::open(config, Arc::default(), Arc::new(Metrics::new())).await?;
     let answer = layer.ping().await;
     layer.close().await;
     answer

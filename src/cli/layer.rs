@@ -42,7 +42,8 @@ pub(super) async fn layer(config: &Config, command: Command) -> ExitCode {
         );
     }
     let metrics = Arc::new(Metrics::new());
-    let layer = match redis::open(&config.layer, Passthrough::all(), metrics).await {
+    let layer = match redis::open(&config.layer, Passthrough::all(), Arc::default(), metrics).await
+    {
         Ok(layer) => layer,
         Err(error) => return failed(&error),
     };

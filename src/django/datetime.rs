@@ -10,7 +10,7 @@ use jiff::tz::{TimeZone, TimeZoneDatabase};
 
 use read::Reader;
 
-use crate::clock::since_1970;
+use crate::clock::{Clock, since_1970};
 
 const MICROS: i64 = 1_000_000;
 const DAY_S: i64 = 86_400;
@@ -20,10 +20,16 @@ const DAY_S: i64 = 86_400;
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The system's clock.
+    /// Returns the time by the system's clock.
     #[must_use]
     pub fn now() -> Self {
         Timestamp(i64::try_from(since_1970().as_micros()).unwrap_or(i64::MAX))
+    }
+
+    /// Returns the time that is believed: the one to compare with times of other processes.
+    #[must_use]
+    pub fn by(clock: &Clock) -> Self {
+        Timestamp(clock.micros())
     }
 
     #[must_use]

@@ -8,7 +8,7 @@ use super::{
     shown::{Key, is_mark},
     told::Told,
 };
-use crate::{django::datetime::Timestamp, metrics};
+use crate::{clock::Clock, django::datetime::Timestamp, metrics};
 
 /// Most events that wait in one conversation. Past it the oldest is let go, which the store has, and
 /// the store is read once more.
@@ -69,10 +69,10 @@ impl Hold {
     }
 
     /// Adds an event. The caller has checked that it may wait.
-    pub fn wait(&mut self, told: Told) {
+    pub fn wait(&mut self, told: Told, clock: &Clock) {
         if self.events.len() == HELD {
             self.events.pop_front();
-            self.let_go.get_or_insert_with(Timestamp::now);
+            self.let_go.get_or_insert_with(|| Timestamp::by(clock));
         }
         self.events.push_back(told);
     }

@@ -63,7 +63,7 @@ impl Hub {
         let mut changed: HashSet<Uuid> = spoken_in.into_iter().collect();
         let silent = ids.iter().filter(|id| !changed.contains(*id));
         let newest: Vec<_> = silent.map(|id| (*id, NEWEST)).collect();
-        let marks = self.marks(&newest, (since, far())).await?;
+        let marks = self.marks(&newest, (since, self.far())).await?;
         changed.extend(marks.into_iter().map(|(id, _)| id));
         Ok(changed)
     }
@@ -79,7 +79,7 @@ impl Hub {
     ) -> Result<(), StoreError> {
         let newest = [(id, NEWEST + said)];
         let marks = loop {
-            match self.marks(&newest, (since, far())).await {
+            match self.marks(&newest, (since, self.far())).await {
                 Ok(marks) => break marks,
                 Err(error) if error.may_pass() => {
                     tracing::warn!(%error, "a repair waits for the store");
@@ -96,6 +96,11 @@ impl Hub {
         Ok(())
     }
 
+    /// Returns a time that is later than everything that is stored.
+    pub(super) fn far(&self) -> Timestamp {
+        after(self.now(), AHEAD)
+    }
+
     fn show_mark(&self, room: &Room, receipt: &Receipt) {
         let event = Event::MessageRead {
             message_id: receipt.message_id.to_string().into(),
@@ -108,9 +113,4 @@ impl Hub {
             self.metrics.mark_repaired();
         }
     }
-}
-
-/// Later than everything that is stored.
-pub(super) fn far() -> Timestamp {
-    after(Timestamp::now(), AHEAD)
 }

@@ -54,9 +54,9 @@ impl Member {
         }
     }
 
-    /// Notes that it hears everything from now on. Its history is read after that.
-    pub fn hears_all(&mut self) {
-        self.joined.get_or_insert_with(Timestamp::now);
+    /// Notes that it hears everything from `now` on. Its history is read after that.
+    pub fn hears_all(&mut self, now: Timestamp) {
+        self.joined.get_or_insert(now);
     }
 
     /// Returns whether it has been told its history: until then nothing is missing.

@@ -122,7 +122,7 @@ impl Hub {
             return from;
         }
         let unswept = before(room.swept(), sweep::MARGIN);
-        from.min(unswept.max(before(Timestamp::now(), REACH)))
+        from.min(unswept.max(before(self.now(), REACH)))
     }
 
     /// Why this process does not keep up, if a repair does not end.
@@ -226,7 +226,7 @@ impl Hub {
     /// read. Returns whether that was possible.
     pub(super) async fn repair_room(&self, id: Uuid, room: &Room, mut from: Timestamp) -> bool {
         loop {
-            let began = Timestamp::now();
+            let began = self.now();
             if let Err(error) = self.read_missed(id, room, from).await {
                 self.cannot_repair(id, room, &error);
                 return false;

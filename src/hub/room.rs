@@ -2,7 +2,7 @@
 //! waits while it is repaired.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     chat::{Message, Receipt},
+    clock::Clock,
     django::datetime::Timestamp,
     hub::queue::{Overflow, Queue},
     metrics,
@@ -37,6 +38,7 @@ pub struct Room {
 }
 
 struct State {
+    clock: Arc<Clock>,
     members: Vec<Member>,
     shown: Shown,
     /// While memberships are restored or what was missed is read, nothing newer is shown.
@@ -88,15 +90,16 @@ pub enum Next {
 }
 
 impl Room {
-    pub fn new(group: String) -> Self {
+    pub fn new(group: String, clock: Arc<Clock>) -> Self {
         Room {
             group,
             joined: tokio::sync::Mutex::new(false),
             state: Mutex::new(State {
                 members: Vec::new(),
-                shown: Shown::default(),
+                shown: Shown::new(Arc::clone(&clock)),
                 hold: None,
-                swept: Timestamp::now(),
+                swept: Timestamp::by(&clock),
+                clock,
                 heard: Instant::now(),
             }),
         }
@@ -113,9 +116,10 @@ impl Room {
     /// A member hears everything from now on.
     pub fn hears_all(&self, number: u64) {
         let mut state = self.state();
+        let now = Timestamp::by(&state.clock);
         let member = state.members.iter_mut().find(|m| m.number == number);
         if let Some(member) = member {
-            member.hears_all();
+            member.hears_all(now);
         }
     }
 
@@ -153,11 +157,12 @@ impl Room {
     /// (`keep`) nothing that was shown is forgotten.
     pub fn deliver(&self, told: Told, keep: bool) -> Delivery {
         let mut state = self.state();
+        let state = &mut *state;
         state.heard = Instant::now();
         match &mut state.hold {
             // A typing mark has no place in any order, and is stale soon.
             Some(hold) if told.key.is_some() => {
-                hold.wait(told);
+                hold.wait(told, &state.clock);
                 Delivery::default()
             }
             _ => state.show(&told, keep),
@@ -338,7 +343,8 @@ impl Room {
     /// Up to when what is stored has been shown. A time ahead of the clock is from before the clock
     /// was set back, and says nothing.
     pub fn swept(&self) -> Timestamp {
-        let (swept, now) = (self.state().swept, Timestamp::now());
+        let state = self.state();
+        let (swept, now) = (state.swept, Timestamp::by(&state.clock));
         if swept > now {
             return before(now, REACH);
         }
@@ -353,7 +359,7 @@ impl Room {
     /// What is stored up to then has been shown.
     pub fn is_swept(&self, until: Timestamp) {
         let mut state = self.state();
-        if until > state.swept || state.swept > Timestamp::now() {
+        if until > state.swept || state.swept > Timestamp::by(&state.clock) {
             state.swept = until;
         }
     }

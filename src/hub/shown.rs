@@ -10,13 +10,14 @@
 use std::{
     collections::{HashMap, VecDeque},
     hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
     time::Duration,
 };
 
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::django::datetime::Timestamp;
+use crate::{clock::Clock, django::datetime::Timestamp};
 
 /// How long it is remembered what an event has shown: longer than the layer can keep an event on its
 /// way, and than a sweep looks back.
@@ -76,8 +77,8 @@ impl Counts {
 }
 
 /// Shown lately.
-#[derive(Default)]
 pub struct Shown {
+    clock: Arc<Clock>,
     by: HashMap<Key, By>,
     /// Keys that events have shown, the oldest first.
     events: VecDeque<(Instant, Key)>,
@@ -100,6 +101,18 @@ struct Rare {
 }
 
 impl Shown {
+    /// Remembers nothing yet.
+    #[must_use]
+    pub fn new(clock: Arc<Clock>) -> Self {
+        Shown {
+            clock,
+            by: HashMap::new(),
+            events: VecDeque::new(),
+            rare: None,
+            forgotten: None,
+        }
+    }
+
     #[must_use]
     pub fn by(&self, key: Key) -> Option<By> {
         self.by.get(&key).copied()
@@ -154,7 +167,7 @@ impl Shown {
             return Counts::default();
         };
         if !keep && !rare.ahead.is_empty() {
-            let now = Timestamp::now();
+            let now = Timestamp::by(&self.clock);
             let passed = |(key, (dated, _)): (&Key, &(Timestamp, Instant))| {
                 (after(*dated, LATE) < now).then_some(*key)
             };
@@ -177,12 +190,16 @@ impl Shown {
                 Some(rare) => rare.forget(old, &mut self.by),
                 None => _ = self.by.remove(&old),
             }
-            self.forgotten = self.forgotten.max(Some(before(Timestamp::now(), age)));
+            self.forgotten = self
+                .forgotten
+                .max(Some(before(Timestamp::by(&self.clock), age)));
         }
         let Some(rare) = &mut self.rare else { return };
         while let Some((age, old)) = oldest(&mut rare.stored, now, LATE, keep) {
             rare.forget(old, &mut self.by);
-            self.forgotten = self.forgotten.max(Some(before(Timestamp::now(), age)));
+            self.forgotten = self
+                .forgotten
+                .max(Some(before(Timestamp::by(&self.clock), age)));
         }
     }
 

@@ -11,7 +11,8 @@
 //! sixth round. A query that finds more than [`MOST`] ids leaves the rest, the newest: that much in one
 //! round is not compared, and counted.
 //!
-//! **Clocks.** What another process stores while its clock is ahead of ours has a time that is still to
+//! **Clocks.** Times are those that are believed ([`Clock`](crate::clock::Clock)): a Chatferry process whose
+//! clock is set wrong while it runs does not date by it. What another process stores while its clock is ahead of ours has a time that is still to
 //! come: its age counts from the round that met it, and it is remembered until that time has passed.
 //! What is dated further back than a look reaches is found only by its event.
 //!
@@ -29,7 +30,6 @@ use uuid::Uuid;
 
 use super::{
     Hub,
-    marks::far,
     repair::TOGETHER,
     room::Room,
     shown::{Key, after, before, mark_key},
@@ -91,7 +91,7 @@ impl Hub {
         loop {
             sleep(every).await;
             round = (round + 1) % ROUNDS;
-            self.sweep_once(round, Timestamp::now()).await;
+            self.sweep_once(round, self.now()).await;
         }
     }
 
@@ -126,7 +126,7 @@ impl Hub {
         let since = swept.unwrap_or(until).max(before(now, REACH));
         let stored = self
             .store
-            .stored_between(&ids, (since, far()), MOST)
+            .stored_between(&ids, (since, self.far()), MOST)
             .await?;
         let is_whole = stored.len() < MOST;
         if !is_whole {
@@ -148,7 +148,7 @@ impl Hub {
             }
         }
         let newest: Vec<_> = newest.into_iter().collect();
-        for (id, receipt) in self.marks(&newest, (since, far())).await? {
+        for (id, receipt) in self.marks(&newest, (since, self.far())).await? {
             let key = mark_key(receipt.message_id, &receipt.user_id);
             let room = due(&id, key, receipt.timestamp);
             let is_missed = room.is_some_and(|it| !it.has_shown_mark(&receipt));

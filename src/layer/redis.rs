@@ -46,6 +46,7 @@ use self::{
 };
 use super::{ChannelLayer, LayerError};
 use crate::{
+    clock::Clock,
     config::{self, Backend, capacity::Capacities, redis_url::RedisUrl},
     metrics::Metrics,
 };
@@ -82,13 +83,14 @@ pub fn addresses(settings: &config::Layer) -> Result<Vec<Address>, LayerError> {
 pub async fn open(
     settings: &config::Layer,
     passthrough: Passthrough,
+    clock: Arc<Clock>,
     metrics: Arc<Metrics>,
 ) -> Result<Arc<dyn ChannelLayer>, LayerError> {
     let addresses = addresses(settings)?;
     metrics.redis_hosts(addresses.len());
     let link = |address: Address| {
         let address = address.with_values_of(settings.max_event_bytes);
-        Link::new(address, Arc::clone(&metrics))
+        Link::new(address, Arc::clone(&clock), Arc::clone(&metrics))
     };
     let links = addresses.into_iter().map(link).collect();
     let keys = settings
@@ -107,7 +109,7 @@ pub async fn open(
         token_life: is_core.then_some(settings.expiry + TOKEN_MARGIN),
         event_max: settings.max_event_bytes,
     };
-    let inbox = Inbox::new(codec, passthrough, Arc::clone(&metrics));
+    let inbox = Inbox::new(codec, passthrough, Arc::clone(&clock), Arc::clone(&metrics));
     if !is_core {
         if inbox.codec.keys.is_some() {
             tracing::warn!(

@@ -31,10 +31,11 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use self::health::Health;
+use self::{health::Health, task::Stamps};
 use super::StoreError;
 use crate::{
     chat::{Conversation, Message, NewMessage, Receipt, id, receipt::READ},
+    clock::Clock,
     config::IdVersion,
     django::{auto_now::auto_now, datetime::Timestamp},
     metrics::Metrics,
@@ -131,6 +132,7 @@ pub struct Committer {
     task: Mutex<Option<JoinHandle<()>>>,
     vital: Vital,
     ids: IdVersion,
+    clock: Arc<Clock>,
     health: Arc<Health>,
     metrics: Arc<Metrics>,
 }
@@ -140,23 +142,25 @@ impl Committer {
     pub fn start(backend: impl Backend, ids: IdVersion, metrics: Arc<Metrics>) -> Self {
         let (queue, items) = mpsc::channel(QUEUE);
         let vital = Vital::default();
-        let health = Arc::<Health>::default();
-        let run = task::run(
-            backend,
-            items,
-            ids,
-            Arc::clone(&metrics),
-            Arc::clone(&health),
-        );
+        let (clock, health) = (Arc::<Clock>::default(), Arc::<Health>::default());
+        let stamps = Stamps::new(ids, Arc::clone(&clock));
+        let (counts, noted) = (Arc::clone(&metrics), Arc::clone(&health));
+        let run = task::run(backend, items, stamps, counts, noted);
         let task = vital.spawn("committer", run);
         Committer {
             queue: RwLock::new(Some(queue)),
             task: Mutex::new(Some(task)),
             vital,
             ids,
+            clock,
             health,
             metrics,
         }
+    }
+
+    /// The clock that rows are dated by.
+    pub fn clock(&self) -> &Arc<Clock> {
+        &self.clock
     }
 
     /// Where the store counts.
@@ -223,7 +227,7 @@ impl Committer {
         participant1_id: String,
         participant2_id: String,
     ) -> Result<(Conversation, bool), StoreError> {
-        let (created_at, updated_at) = auto_now(None);
+        let (created_at, updated_at) = auto_now(self.now(), None, || self.now());
         let conversation = Conversation {
             id: id::new(self.ids),
             participant1_id,
@@ -253,7 +257,7 @@ impl Committer {
             message_id,
             user_id,
             status: READ.to_owned(),
-            timestamp: Timestamp::now(),
+            timestamp: self.now(),
         };
         match self.commit(Write::Receipt(receipt)).await? {
             Outcome::Receipt(receipt) => Ok(Some(receipt)),
@@ -261,6 +265,10 @@ impl Committer {
             Outcome::Alike => Err(StoreError::Alike),
             other => Err(unexpected(&other)),
         }
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::by(&self.clock)
     }
 
     /// Takes no more writes and returns when all that were handed over have been answered.

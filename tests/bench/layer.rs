@@ -200,6 +200,7 @@ async fn layer(url: &str) -> Arc<dyn ChannelLayer> {
     redis::open(
         &config.layer,
         Passthrough::new(&[]),
+        Arc::default(),
         Arc::new(Metrics::new()),
     )
     .await

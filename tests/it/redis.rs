@@ -10,6 +10,7 @@
 mod audience;
 mod beside;
 mod cable;
+mod clocks;
 mod core;
 mod fleet;
 mod hostile;

@@ -23,7 +23,10 @@ mod pay;
 mod reader;
 mod sender;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
@@ -34,7 +37,7 @@ use tokio::{
 
 use self::{keeper::Keeper, sender::Job};
 use super::{
-    clock::Clock,
+    clock::Scores,
     codec::Route,
     debts::Item,
     inbox::Inbox,
@@ -47,9 +50,7 @@ use super::{
 };
 use crate::{
     chat::Event,
-    clock::since_1970,
     config::capacity::Capacities,
-    django::datetime::Timestamp,
     layer::{
         CONTROL, ChannelLayer, Departure, GOODBYE, LayerError, Received, Sent, control::Control,
     },
@@ -80,7 +81,7 @@ struct Core {
     queue: String,
     hosts: Vec<Arc<Host>>,
     inbox: Inbox,
-    clock: Clock,
+    scores: Scores,
     metrics: Arc<Metrics>,
 }
 
@@ -125,12 +126,13 @@ impl CoreLayer {
                 jobs,
             }));
         }
+        let scores = Scores::new(Arc::clone(&inbox.clock), settings.expiry);
         let core = Arc::new(Core {
             settings,
             queue: format!("specific.{}!", uuid::Uuid::new_v4().simple()),
             hosts,
             inbox,
-            clock: Clock::default(),
+            scores,
             metrics,
         });
         let vital = Vital::default();
@@ -155,7 +157,9 @@ impl Core {
 
     fn life(&self) -> Life {
         Life {
-            now: since_1970().as_secs(),
+            now: Duration::try_from_secs_f64(self.scores.earliest())
+                .unwrap_or_default()
+                .as_secs(),
             expiry: self.settings.expiry,
             group_expiry: self.settings.group_expiry,
         }
@@ -189,12 +193,12 @@ impl Core {
             .map(|local| self.inbox.put(local, Arc::clone(&event), sent, None))
             .collect();
         let (done, outcome) = oneshot::channel();
-        let score = self.clock.score();
+        let score = self.scores.next();
         let item = Item {
             group: group.to_owned(),
             fields,
             score,
-            since: instant_of(score),
+            since: self.inbox.now(),
             keeps,
             notice: None,
         };
@@ -222,12 +226,6 @@ impl Core {
             self.metrics.layer_dropped();
         }
     }
-}
-
-/// The time that a score stands for.
-#[expect(clippy::cast_possible_truncation, reason = "microseconds of this age")]
-fn instant_of(score: f64) -> Timestamp {
-    Timestamp::from_micros((score * 1e6) as i64)
 }
 
 #[async_trait]
@@ -310,12 +308,9 @@ impl ChannelLayer for CoreLayer {
         let entry = Entry {
             group: None,
             key: &queue_key(&core.settings.prefix, queue),
-            score: core.clock.score(),
+            score: core.scores.next(),
             capacity: core.settings.capacities.of(channel),
-            bytes: core
-                .inbox
-                .codec
-                .seal(&fields, route, since_1970().as_secs()),
+            bytes: core.inbox.codec.seal(&fields, route, core.inbox.now_s()),
         };
         // Where Python reads, which is not where Python would send.
         let host = core.host_of(queue)?;

@@ -12,6 +12,7 @@ use super::{
     ledger::{Ledger, Owed, Payment},
 };
 use crate::{
+    clock::Clock,
     config::Serializer,
     django::datetime::Timestamp,
     layer::{
@@ -133,6 +134,7 @@ pub struct Debts {
     lanes: BTreeMap<usize, Lane>,
     /// Events shown in the metrics.
     shown: usize,
+    clock: Arc<Clock>,
     metrics: Arc<Metrics>,
 }
 
@@ -173,8 +175,9 @@ impl Lane {
 }
 
 impl Debts {
-    pub fn new(metrics: Arc<Metrics>) -> Self {
+    pub fn new(clock: Arc<Clock>, metrics: Arc<Metrics>) -> Self {
         Debts {
+            clock,
             lanes: BTreeMap::new(),
             shown: 0,
             metrics,
@@ -311,7 +314,7 @@ impl Debts {
         let Some(lane) = self.lanes.get_mut(&host) else {
             return;
         };
-        let now = Timestamp::now();
+        let now = Timestamp::by(&self.clock);
         let is_old = |it: &Unsettled| {
             let first = it.items.first();
             first.is_some_and(|(_, item)| Ledger::is_past(item.since, now))

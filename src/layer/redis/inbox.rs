@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     chat::Event,
-    clock::since_1970,
+    clock::Clock,
     django::datetime::Timestamp,
     layer::{Departure, Received},
     metrics::Metrics,
@@ -31,6 +31,7 @@ pub struct Inbox {
     waiting: tokio::sync::Mutex<mpsc::UnboundedReceiver<Waiting>>,
     closed: watch::Sender<bool>,
     pub codec: Codec,
+    pub clock: Arc<Clock>,
     passthrough: Passthrough,
     /// Hosts that are away. Held for moments only.
     away: Mutex<BTreeMap<usize, Away>>,
@@ -70,13 +71,19 @@ impl Drop for Overrun<'_> {
 
 impl Inbox {
     #[must_use]
-    pub fn new(codec: Codec, passthrough: Passthrough, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        codec: Codec,
+        passthrough: Passthrough,
+        clock: Arc<Clock>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let (sender, waiting) = mpsc::unbounded_channel();
         Inbox {
             sender,
             waiting: tokio::sync::Mutex::new(waiting),
             closed: watch::Sender::new(false),
             codec,
+            clock,
             passthrough,
             away: Mutex::default(),
             metrics,
@@ -179,6 +186,15 @@ impl Inbox {
         until_taken
     }
 
+    pub fn now(&self) -> Timestamp {
+        Timestamp::by(&self.clock)
+    }
+
+    /// Returns Unix seconds, by which messages are sealed and opened.
+    pub fn now_s(&self) -> u64 {
+        u64::try_from(self.clock.micros() / 1_000_000).unwrap_or_default()
+    }
+
     /// The message in stored bytes, counted and skipped if it is none.
     pub fn read(&self, stored: &[u8]) -> Option<Message> {
         if stored == TOO_LARGE {
@@ -186,7 +202,7 @@ impl Inbox {
             self.metrics.layer_rejected("too_large");
             return None;
         }
-        match self.codec.open(stored, since_1970().as_secs()) {
+        match self.codec.open(stored, self.now_s()) {
             Ok(message) => Some(message),
             Err(error) => {
                 tracing::debug!(%error, "a message of the channel layer cannot be read");
@@ -272,7 +288,12 @@ mod tests {
             token_life: None,
             event_max: usize::MAX,
         };
-        Inbox::new(codec, Passthrough::new(&[]), Arc::new(Metrics::new()))
+        Inbox::new(
+            codec,
+            Passthrough::new(&[]),
+            Arc::default(),
+            Arc::new(Metrics::new()),
+        )
     }
 
     #[tokio::test]

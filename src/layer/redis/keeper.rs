@@ -26,8 +26,8 @@ const START: Duration = Duration::from_secs(3);
 pub struct Seen(Mutex<Timestamp>);
 
 impl Seen {
-    fn now() -> Self {
-        Seen(Mutex::new(Timestamp::now()))
+    fn at(time: Timestamp) -> Self {
+        Seen(Mutex::new(time))
     }
 
     pub fn get(&self) -> Timestamp {
@@ -82,7 +82,7 @@ async fn keep(kept: impl Kept, tried: oneshot::Sender<()>) {
     let host = &link.address;
     let mut tried = Some(tried);
     let mut backoff = Backoff::default();
-    let mut well = Timestamp::now();
+    let mut well = inbox.now();
     loop {
         let set_up = kept.set_up().await;
         link.metrics.redis_connected(Outcome::of(&set_up));
@@ -94,7 +94,7 @@ async fn keep(kept: impl Kept, tried: oneshot::Sender<()>) {
                 }
                 inbox.back(kept.number());
                 let _ = tried.take().map(|tried| tried.send(()));
-                let (began, seen) = (Instant::now(), Seen::now());
+                let (began, seen) = (Instant::now(), Seen::at(inbox.now()));
                 let error = tokio::select! {
                     error = kept.serve(incoming, &seen) => error,
                     () = link.broken() => LayerError::Unavailable(link.why().to_string()),

@@ -19,7 +19,12 @@ use super::{
     moved::Moved,
     script::{self, Added, Entry, Group, Life, Once},
 };
-use crate::{django::datetime::Timestamp, layer::LayerError, metrics::Metrics};
+use crate::{
+    clock::{Change, Clock},
+    django::datetime::Timestamp,
+    layer::LayerError,
+    metrics::Metrics,
+};
 
 /// The longest wait for an answer; past it the connection counts as gone. Redis answers in far
 /// less, but a machine that is short of processors must not be taken for a Redis that is away:
@@ -32,6 +37,7 @@ pub const LOOK: Duration = Duration::from_secs(2);
 /// The way to one host.
 pub struct Link {
     pub address: Address,
+    pub clock: Arc<Clock>,
     pub metrics: Arc<Metrics>,
     /// Which server this is, if Sentinels lead to it.
     pub moved: Moved,
@@ -54,9 +60,10 @@ struct Live {
 
 impl Link {
     #[must_use]
-    pub fn new(address: Address, metrics: Arc<Metrics>) -> Self {
+    pub fn new(address: Address, clock: Arc<Clock>, metrics: Arc<Metrics>) -> Self {
         Link {
             address,
+            clock,
             metrics,
             moved: Moved::default(),
             live: RwLock::default(),
@@ -110,7 +117,7 @@ impl Link {
         }
         let since = refusal
             .take()
-            .map_or_else(Timestamp::now, |(since, _)| since);
+            .map_or_else(|| Timestamp::by(&self.clock), |(since, _)| since);
         *refusal = Some((since, reason(why)));
     }
 
@@ -226,6 +233,32 @@ impl Link {
             reply = self.answer(&mut live, &call(None)).await;
         }
         reply.map_err(|error| self.failed(&live, &error))
+    }
+
+    /// Compares the clock with that of the server, which answered this to `TIME`. Of several hosts
+    /// only the first one's counts: they may differ. A server that does not let us ask tells nothing.
+    pub fn look_at_clock(&self, number: usize, answer: Option<&Value>) {
+        let answer = answer.filter(|_| number == 0).cloned();
+        let time = answer.map(redis::from_redis_value::<(u64, u32)>);
+        let Some(Ok((seconds, micros))) = time else {
+            return;
+        };
+        let host = &self.address;
+        let time =
+            Duration::from_secs(seconds).saturating_add(Duration::from_micros(micros.into()));
+        match self.clock.compare(time) {
+            Some(Change::Apart {
+                ahead_s,
+                is_followed,
+            }) => tracing::warn!(
+                %host,
+                ahead_s,
+                is_followed,
+                "the clocks of this machine and of Redis differ: one of them is wrong"
+            ),
+            Some(Change::Agree) => tracing::info!(%host, "the clock agrees with that of Redis"),
+            None => {}
+        }
     }
 
     /// Waits until the Sentinels lead to another server; for ever without Sentinels.

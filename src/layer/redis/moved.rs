@@ -10,12 +10,12 @@
 use std::{
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicI64, Ordering},
     },
     time::Duration,
 };
 
-use crate::{clock::since_1970, django::datetime::Timestamp, layer::control::Notice};
+use crate::{django::datetime::Timestamp, layer::control::Notice};
 
 /// For how long a server may have been the wrong one: longer than a Sentinel takes to tell it so.
 const REACH: Duration = Duration::from_secs(60);
@@ -25,17 +25,17 @@ const REACH: Duration = Duration::from_secs(60);
 pub struct Moved {
     /// Held for moments only.
     last: Mutex<Option<String>>,
-    /// When it became another one: the bits of Unix seconds, 0 if it never did.
-    at: AtomicU64,
+    /// When it became another one, in microseconds since 1970; 0 if it never did.
+    at: AtomicI64,
 }
 
 impl Moved {
     /// The notice to the other processes if the server at this address is another one than before.
     #[must_use]
-    pub fn notice(&self, server: &str) -> Option<Notice> {
+    pub fn notice(&self, server: &str, now: Timestamp) -> Option<Notice> {
         self.server().filter(|last| last != server)?;
         let reach = i64::try_from(REACH.as_micros()).unwrap_or(i64::MAX);
-        let since = Timestamp::from_micros(Timestamp::now().micros().saturating_sub(reach));
+        let since = Timestamp::from_micros(now.micros().saturating_sub(reach));
         let group = None;
         Some(Notice { group, since })
     }
@@ -48,11 +48,10 @@ impl Moved {
     }
 
     /// The notice, if there was one, is sent.
-    pub fn settle(&self, server: String) {
+    pub fn settle(&self, server: String, now: Timestamp) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if last.as_ref().is_some_and(|last| *last != server) {
-            let now = since_1970().as_secs_f64().to_bits();
-            self.at.store(now, Ordering::Relaxed);
+            self.at.store(now.micros(), Ordering::Relaxed);
         }
         *last = Some(server);
     }
@@ -60,8 +59,8 @@ impl Moved {
     /// Returns whether an entry of this time may have been taken already from the server before: a
     /// replica that is made the master may have copied the queue and not what was taken since.
     #[must_use]
-    pub fn is_before(&self, score: f64) -> bool {
-        score < f64::from_bits(self.at.load(Ordering::Relaxed))
+    pub fn is_before(&self, time: Timestamp) -> bool {
+        time.micros() < self.at.load(Ordering::Relaxed)
     }
 }
 
@@ -72,16 +71,16 @@ mod tests {
     #[test]
     fn only_another_server_is_told_of_and_until_that_is_sent() {
         let moved = Moved::default();
-        assert!(moved.notice("a").is_none());
-        moved.settle("a".to_owned());
-        assert!(moved.notice("a").is_none());
-        assert!(!moved.is_before(1.0));
+        let now = Timestamp::from_micros(1_000);
+        assert!(moved.notice("a", now).is_none());
+        moved.settle("a".to_owned(), now);
+        assert!(moved.notice("a", now).is_none());
+        assert!(!moved.is_before(Timestamp::from_micros(999)));
         for _ in 0..2 {
-            assert!(moved.notice("b").is_some());
+            assert!(moved.notice("b", now).is_some());
         }
-        moved.settle("b".to_owned());
-        assert!(moved.notice("b").is_none());
-        let now = since_1970().as_secs_f64();
-        assert!(moved.is_before(now - 1.0) && !moved.is_before(now + 1.0));
+        moved.settle("b".to_owned(), now);
+        assert!(moved.notice("b", now).is_none());
+        assert!(moved.is_before(Timestamp::from_micros(999)) && !moved.is_before(now));
     }
 }

@@ -35,7 +35,6 @@ use super::{
 };
 use crate::{
     chat::Event,
-    clock::since_1970,
     django::datetime::Timestamp,
     layer::{CONTROL, ChannelLayer, GOODBYE, LayerError, Received, Sent, control::Control},
     vital::Vital,
@@ -192,7 +191,7 @@ impl Inner {
         let bytes = self
             .inbox
             .codec
-            .seal(&fields, Route::Plain, since_1970().as_secs());
+            .seal(&fields, Route::Plain, self.inbox.now_s());
         // A direct message is nobody's but its sender's to repeat.
         let keeps = to_group && !matches!(event, Event::TypingStatus { .. });
         let event = Arc::new(event);
@@ -202,7 +201,7 @@ impl Inner {
             group: channel,
             fields,
             score: 0.0,
-            since: Timestamp::now(),
+            since: self.inbox.now(),
             keeps,
             notice: None,
         };

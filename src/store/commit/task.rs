@@ -7,6 +7,7 @@ use tokio::{sync::mpsc, time::Instant};
 use super::{BATCH_BYTES, BATCH_MAX, Backend, Done, Draft, Item, Outcome, Write, health::Health};
 use crate::{
     chat::{Message, NewMessage, id},
+    clock::Clock,
     config::IdVersion,
     django::{auto_now::auto_now, datetime::Timestamp},
     metrics::{ClockStep, Metrics},
@@ -40,17 +41,29 @@ const CLOCK_BEHIND_MAX: i64 = 60_000_000;
 
 /// Gives messages their ids and times: each time later than the one before, unless the clock has gone back by
 /// more than [`CLOCK_BEHIND_MAX`].
-struct Clock {
+pub struct Stamps {
     ids: IdVersion,
+    clock: Arc<Clock>,
     last: Option<Timestamp>,
     /// The clock is behind `last`, and that has been reported.
     is_behind: bool,
 }
 
-impl Clock {
+impl Stamps {
+    pub fn new(ids: IdVersion, clock: Arc<Clock>) -> Self {
+        Stamps {
+            ids,
+            clock,
+            last: None,
+            is_behind: false,
+        }
+    }
+
     fn stamp(&mut self, new: NewMessage, metrics: &Metrics) -> Message {
-        self.look(Timestamp::now(), metrics);
-        let (created_at, updated_at) = auto_now(self.last);
+        let now = Timestamp::by(&self.clock);
+        self.look(now, metrics);
+        let again = || Timestamp::by(&self.clock);
+        let (created_at, updated_at) = auto_now(now, self.last, again);
         self.last = Some(updated_at);
         new.stamped(id::new(self.ids), created_at, updated_at)
     }
@@ -86,7 +99,7 @@ impl Clock {
 pub async fn run(
     backend: impl Backend,
     mut items: mpsc::Receiver<Item>,
-    ids: IdVersion,
+    stamps: Stamps,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
 ) {
@@ -94,11 +107,7 @@ pub async fn run(
         backend,
         metrics,
         health,
-        clock: Clock {
-            ids,
-            last: None,
-            is_behind: false,
-        },
+        stamps,
         unsettled: Vec::new(),
         unsettled_since: Instant::now(),
     };
@@ -146,7 +155,7 @@ struct Writer<B> {
     backend: B,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
-    clock: Clock,
+    stamps: Stamps,
     /// Written, but nobody knows whether committed. Nothing else is written before these are
     /// settled: messages must be announced in the order of their times.
     unsettled: Vec<(Write, Done)>,
@@ -182,7 +191,7 @@ impl<B: Backend> Writer<B> {
     fn written(&mut self, draft: Draft) -> Write {
         match draft {
             Draft::Ready(write) => write,
-            Draft::Message(new) => Write::Message(self.clock.stamp(new, &self.metrics)),
+            Draft::Message(new) => Write::Message(self.stamps.stamp(new, &self.metrics)),
         }
     }
 
@@ -303,15 +312,12 @@ mod tests {
     use super::*;
 
     /// The clock after a message whose time is ahead of it by so many seconds, and its counters.
-    fn ahead(seconds: i64) -> (Clock, Metrics, Timestamp) {
+    fn ahead(seconds: i64) -> (Stamps, Metrics, Timestamp) {
         let now = Timestamp::now();
         let last = Timestamp::from_micros(now.micros() + seconds * 1_000_000);
-        let clock = Clock {
-            ids: IdVersion::V7,
-            last: Some(last),
-            is_behind: false,
-        };
-        (clock, Metrics::new(), now)
+        let mut stamps = Stamps::new(IdVersion::V7, Arc::default());
+        stamps.last = Some(last);
+        (stamps, Metrics::new(), now)
     }
 
     fn steps(metrics: &Metrics) -> [bool; 2] {
@@ -325,27 +331,27 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_a_little_behind_is_waited_for() {
-        let (mut clock, metrics, now) = ahead(50);
+        let (mut stamps, metrics, now) = ahead(50);
         for _ in 0..3 {
-            clock.look(now, &metrics);
+            stamps.look(now, &metrics);
         }
-        assert!(clock.last > Some(now));
+        assert!(stamps.last > Some(now));
         assert_eq!(steps(&metrics), [true, false], "once for all messages");
     }
 
     #[test]
     fn a_clock_that_was_far_ahead_for_a_moment_is_followed_back() {
-        let (mut clock, metrics, now) = ahead(400 * 86_400);
-        clock.look(now, &metrics);
-        assert_eq!(clock.last, None);
+        let (mut stamps, metrics, now) = ahead(400 * 86_400);
+        stamps.look(now, &metrics);
+        assert_eq!(stamps.last, None);
         assert_eq!(steps(&metrics), [false, true]);
     }
 
     #[test]
     fn messages_of_one_batch_are_no_step_of_the_clock() {
-        let (mut clock, metrics, now) = ahead(0);
-        clock.look(now, &metrics);
-        assert!(clock.last.is_some());
+        let (mut stamps, metrics, now) = ahead(0);
+        stamps.look(now, &metrics);
+        assert!(stamps.last.is_some());
         assert_eq!(steps(&metrics), [false, false]);
     }
 }

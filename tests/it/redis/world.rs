@@ -55,7 +55,12 @@ impl Layer {
         let ours = [("layer.backend", "redis"), ("layer.hosts", hosts)];
         let config = load(&ours, settings);
         let metrics = Arc::new(Metrics::new());
-        let opened = redis::open(&config.layer, Passthrough::all(), Arc::clone(&metrics));
+        let opened = redis::open(
+            &config.layer,
+            Passthrough::all(),
+            Arc::default(),
+            Arc::clone(&metrics),
+        );
         Layer {
             layer: opened.await.unwrap(),
             metrics,

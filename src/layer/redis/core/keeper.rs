@@ -8,13 +8,12 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::{Core, Host, local_of, reader};
 use crate::{
     chat::Event,
-    clock::since_1970,
-    django::datetime::Timestamp,
     layer::{
         CONTROL, LayerError,
         control::Control,
         redis::{
             address::Connection,
+            clock::instant_of,
             codec::Route,
             inbox::Inbox,
             keeper::{Kept, Seen},
@@ -79,14 +78,17 @@ impl Kept for Keeper {
         let loaded = script::load().query_async::<String>(&mut commands).await;
         // A server that does not let us load scripts may let us run them.
         let script = loaded.ok().map(Arc::from);
-        if let Some(notice) = link.moved.notice(&server) {
+        let time = redis::cmd("TIME").query_async::<Value>(&mut commands).await;
+        link.look_at_clock(self.host.number, time.ok().as_ref());
+        if let Some(notice) = link.moved.notice(&server, self.core.inbox.now()) {
             self.core.inbox.reach_back(self.host.number, notice.since);
             let event = Control::ReadAgain(notice).event();
             self.core
                 .send_notice(&self.host, &event, &mut commands)
                 .await?;
         }
-        link.moved.settle(server);
+        link.moved
+            .settle(server, instant_of(self.core.scores.latest()));
         link.set_up(commands, script);
         self.core.inbox.returning(self.host.number);
         self.core.restore(&self.host).await?;
@@ -107,7 +109,7 @@ impl Core {
         let renew = RENEW.min(Duration::from_secs(self.settings.group_expiry) / 3);
         let mut renewed = Instant::now();
         // When the last round of lookups began that found all memberships, and the one under way.
-        let (mut well, mut began) = (Timestamp::now(), Timestamp::now());
+        let (mut well, mut began) = (self.inbox.now(), self.inbox.now());
         let mut turn = 0;
         let mut restored_at = None;
         loop {
@@ -125,7 +127,7 @@ impl Core {
             let restored = match found {
                 Ok(true) => {
                     if turn == 0 {
-                        (well, began) = (began, Timestamp::now());
+                        (well, began) = (began, self.inbox.now());
                     }
                     if is_due {
                         renewed = Instant::now();
@@ -159,7 +161,7 @@ impl Core {
                 // A refusal (out of memory, no permission) does not get better by reconnecting.
                 Ok(()) | Err(LayerError::Refused(_)) => {
                     renewed = Instant::now();
-                    (well, began, turn) = (Timestamp::now(), Timestamp::now(), 0);
+                    (well, began, turn) = (self.inbox.now(), self.inbox.now(), 0);
                 }
                 Err(error) => return error,
             }
@@ -177,6 +179,7 @@ impl Core {
         };
         let mut look = redis::pipe();
         look.cmd("ROLE");
+        look.cmd("TIME");
         for (group, local) in &samples {
             look.cmd("ZSCORE")
                 .arg(group_key(&self.settings.prefix, group))
@@ -187,7 +190,8 @@ impl Core {
         }
         let answers = host.link.ask(&look).await?;
         is_master(answers.first())?;
-        let gone = answers.iter().skip(1).zip(&samples);
+        host.link.look_at_clock(host.number, answers.get(1));
+        let gone = answers.iter().skip(2).zip(&samples);
         let mut gone = gone.filter(|(answer, _)| matches!(answer, Value::Nil));
         // It may have ended while we were asking.
         let is_missed = gone.any(|(_, (group, local))| host.members().contains(group, local));
@@ -198,7 +202,7 @@ impl Core {
     /// while: what is said there is not kept for the dead.
     fn show_up(&self, look: &mut Pipeline) {
         let key = group_key(&self.settings.prefix, CONTROL);
-        let score = self.clock.score();
+        let score = self.scores.next();
         look.cmd("ZADD")
             .arg(&key)
             .arg(score.to_string())
@@ -206,7 +210,7 @@ impl Core {
         look.cmd("ZREMRANGEBYSCORE")
             .arg(&key)
             .arg(0)
-            .arg((score - SHOWN_UP).to_string());
+            .arg((self.scores.earliest() - SHOWN_UP).to_string());
         look.cmd("EXPIRE").arg(&key).arg(self.settings.group_expiry);
     }
 
@@ -231,9 +235,9 @@ impl Core {
             let entry = Entry {
                 group: None,
                 key: &target.key,
-                score: self.clock.score(),
+                score: self.scores.next(),
                 capacity: target.capacity,
-                bytes: codec.seal(&fields, route, since_1970().as_secs()),
+                bytes: codec.seal(&fields, route, self.inbox.now_s()),
             };
             if target.host == host.number {
                 let call = script::call(None, &[], &[entry], self.life(), None);
@@ -254,7 +258,7 @@ impl Core {
             let mut commands = redis::pipe();
             for (group, channel) in self.full(chunk) {
                 let key = group_key(&self.settings.prefix, &group);
-                let score = self.clock.score().to_string();
+                let score = self.scores.next().to_string();
                 let renewed = commands.cmd("ZADD").arg(&key).arg("XX").arg("CH");
                 renewed.arg(score).arg(channel);
                 commands
@@ -330,7 +334,7 @@ impl Core {
         let mut commands = redis::pipe();
         for (group, channel) in memberships {
             let key = group_key(&self.settings.prefix, group);
-            let score = self.clock.score().to_string();
+            let score = self.scores.next().to_string();
             commands.cmd("ZADD").arg(&key).arg(score).arg(channel);
             commands
                 .cmd("EXPIRE")

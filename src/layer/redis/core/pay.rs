@@ -15,7 +15,7 @@ impl Sender {
         let core = std::sync::Arc::clone(&self.core);
         let due = self.debts.take(
             |host| core.hosts.get(host).is_some_and(|host| host.link.is_up()),
-            || core.clock.score(),
+            || core.scores.next(),
             &Wire {
                 format: core.inbox.codec.format,
                 group_prefix: String::new(),

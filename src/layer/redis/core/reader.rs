@@ -11,15 +11,14 @@ use std::{
 use futures_util::{StreamExt, stream::FuturesOrdered};
 use redis::{Cmd, Value, cmd};
 
-use super::{Core, Host, instant_of, local_of, queue_key};
+use super::{Core, Host, local_of, queue_key};
 use crate::{
     chat::Event,
-    clock::since_1970,
-    django::datetime::Timestamp,
     layer::{
         Departure, LayerError,
         redis::{
-            address::Connection, codec::Message, inbox::Taken, keeper::Seen, link::means_gone,
+            address::Connection, clock::instant_of, codec::Message, inbox::Taken, keeper::Seen,
+            link::means_gone,
         },
     },
     metrics::Sender,
@@ -91,7 +90,7 @@ impl Core {
                 // The queue has been emptied: from here it is a new run.
                 run = if taken < batch { 0 } else { run };
             }
-            seen.set(Timestamp::now());
+            seen.set(self.inbox.now());
         }
     }
 
@@ -117,7 +116,7 @@ impl Core {
             return Vec::new();
         }
         self.note_age(score);
-        let is_stale = host.link.moved.is_before(score);
+        let is_stale = host.link.moved.is_before(instant_of(score));
         let resent = message.resent.or(is_stale.then(|| instant_of(score)));
         let Some(event) = self.inbox.event(message) else {
             return Vec::new();
@@ -133,10 +132,9 @@ impl Core {
 
     /// Counts an entry older than `expiry`. It is delivered all the same, as Python does: better
     /// late than never, and the sender's clock may be wrong.
-    #[expect(clippy::cast_precision_loss, reason = "Unix seconds")]
     fn note_age(&self, score: f64) {
-        let oldest = since_1970().as_secs().saturating_sub(self.settings.expiry);
-        if score <= oldest as f64 {
+        let expiry = Duration::from_secs(self.settings.expiry).as_secs_f64();
+        if score <= self.scores.earliest() - expiry {
             self.metrics.layer_late();
         }
     }

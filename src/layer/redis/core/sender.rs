@@ -22,16 +22,13 @@ use super::{
     Core, Host,
     audience::{Audiences, Target},
 };
-use crate::{
-    clock::since_1970,
-    layer::{
-        LayerError,
-        redis::{
-            codec::Route,
-            debts::{Debts, Item, Placed},
-            names::group_key,
-            script::{Added, Entry, Group, Once},
-        },
+use crate::layer::{
+    LayerError,
+    redis::{
+        codec::Route,
+        debts::{Debts, Item, Placed},
+        names::group_key,
+        script::{Added, Entry, Group, Once},
     },
 };
 
@@ -65,7 +62,7 @@ pub(super) struct Sender {
 /// Ends when the layer is closed.
 pub(super) async fn run(core: Arc<Core>, host: Arc<Host>, mut jobs: mpsc::UnboundedReceiver<Job>) {
     let mut sender = Sender {
-        debts: Debts::new(Arc::clone(&core.metrics)),
+        debts: Debts::new(Arc::clone(&core.inbox.clock), Arc::clone(&core.metrics)),
         core,
         host,
         audiences: Audiences::default(),
@@ -108,7 +105,7 @@ impl Sender {
             return;
         }
         for item in items {
-            item.score = self.core.clock.score();
+            item.score = self.core.scores.next();
             self.floor = item.score;
         }
     }
@@ -243,7 +240,7 @@ impl Sender {
     ) -> Result<Added, LayerError> {
         let asked = self.known(groups);
         let mut entries = Vec::new();
-        let now = since_1970().as_secs();
+        let now = self.core.inbox.now_s();
         for (_, item) in items {
             if is_repeated && !item.keeps {
                 continue;
@@ -318,7 +315,7 @@ impl Sender {
         is_repeated: bool,
     ) -> Result<(), LayerError> {
         let mut entries = Vec::new();
-        let now = since_1970().as_secs();
+        let now = self.core.inbox.now_s();
         for (_, item) in items.filter(|(_, item)| item.keeps || !is_repeated) {
             let targets = self.audiences.targets(&item.group).iter();
             for target in targets.filter(|target| target.host == at) {

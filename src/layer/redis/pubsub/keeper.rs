@@ -13,8 +13,6 @@ use tokio::time::sleep;
 use super::{Host, Inner, confirmed};
 use crate::{
     chat::Event,
-    clock::since_1970,
-    django::datetime::Timestamp,
     layer::{
         CONTROL, LayerError,
         control::Control,
@@ -84,6 +82,8 @@ impl Inner {
     ) -> Result<(PubSubSink, PubSubStream, Arc<Ahead>), LayerError> {
         let (mut commands, server) = host.link.address.connect_to(RESPONSE).await?;
         let script = self.load(host, &mut commands).await;
+        let time = redis::cmd("TIME").query_async::<Value>(&mut commands).await;
+        host.link.look_at_clock(host.number, time.ok().as_ref());
         let ahead = Arc::default();
         let (mut sink, stream) = host.link.address.subscribe(&ahead).await?.split();
         self.inbox.returning(host.number);
@@ -112,12 +112,12 @@ impl Inner {
             Some(error) => host.link.refuse(&error),
             None => host.link.accept(),
         }
-        if let Some(notice) = host.link.moved.notice(&server) {
+        if let Some(notice) = host.link.moved.notice(&server, self.inbox.now()) {
             self.inbox.reach_back(host.number, notice.since);
             let event = Control::ReadAgain(notice).event();
             self.publish_notice(&event, &mut commands).await?;
         }
-        host.link.moved.settle(server);
+        host.link.moved.settle(server, self.inbox.now());
         host.link.set_up(commands, script);
         Ok((sink, stream, ahead))
     }
@@ -130,7 +130,7 @@ impl Inner {
     ) -> Result<(), LayerError> {
         let codec = &self.inbox.codec;
         let fields = codec.fields(notice)?;
-        let bytes = codec.seal(&fields, Route::Plain, since_1970().as_secs());
+        let bytes = codec.seal(&fields, Route::Plain, self.inbox.now_s());
         let mut publish = redis::cmd("PUBLISH");
         publish.arg(group_channel(&self.prefix, CONTROL)).arg(bytes);
         let published = publish.query_async::<Value>(commands).await;
@@ -215,12 +215,16 @@ impl Inner {
     async fn look_after(&self, host: &Host, mut sink: PubSubSink, seen: &Seen) -> LayerError {
         loop {
             sleep(LOOK).await;
-            let now = Timestamp::now();
+            let now = self.inbox.now();
             let mut look = redis::pipe();
             look.cmd("ROLE");
             look.cmd("PUBSUB").arg("NUMSUB").arg(&self.own);
+            look.cmd("TIME");
             let commands = host.link.ask(&look).await;
-            let commands = commands.and_then(|answers| heard(&answers));
+            let commands = commands.and_then(|answers| {
+                host.link.look_at_clock(host.number, answers.get(2));
+                heard(&answers)
+            });
             let subscription = confirmed(async { sink.ping::<Value>().await.map(|_| ()) }).await;
             let resubscribed = self.resubscribe(host, &sink).await;
             for answer in [commands, subscription, resubscribed] {

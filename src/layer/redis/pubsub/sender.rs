@@ -10,18 +10,15 @@ use redis::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Host, Inner, echo::Heard};
-use crate::{
-    clock::since_1970,
-    layer::{
-        LayerError,
-        redis::{
-            codec::Route,
-            debts::{Debts, Due, Item, Placed, Unsettled, Wire},
-            inbox::Taken,
-            link::accepted,
-            names::group_channel,
-            script::{self, Once},
-        },
+use crate::layer::{
+    LayerError,
+    redis::{
+        codec::Route,
+        debts::{Debts, Due, Item, Placed, Unsettled, Wire},
+        inbox::Taken,
+        link::accepted,
+        names::group_channel,
+        script::{self, Once},
     },
 };
 
@@ -53,7 +50,10 @@ pub(super) async fn run(
     mut jobs: mpsc::UnboundedReceiver<Job>,
 ) {
     let mut sender = Sender {
-        debts: Debts::new(Arc::clone(&host.link.metrics)),
+        debts: Debts::new(
+            Arc::clone(&inner.inbox.clock),
+            Arc::clone(&host.link.metrics),
+        ),
         inner,
         host,
         number: 0,
@@ -179,7 +179,7 @@ impl Sender {
         };
         let kept = items.into_iter().filter(|(_, item)| item.keeps);
         let items: Vec<Placed> = kept.collect();
-        let now = since_1970().as_secs();
+        let now = self.inner.inbox.now_s();
         let codec = &self.inner.inbox.codec;
         let seal = |(_, item): &Placed| codec.seal(&item.fields, Route::Plain, now);
         let bytes: Vec<Vec<u8>> = items.iter().map(seal).collect();

@@ -4,14 +4,16 @@ use std::{hint::black_box, sync::Arc};
 
 use bytes::BytesMut;
 use chatferry::{
-    hub::Hub,
+    hub::{
+        Hub,
+        queue::{Limits, Queue},
+    },
     layer::{ChannelLayer, memory::MemoryLayer},
     metrics::Metrics,
     serializers,
     vital::Vital,
     ws::{
         protocol::django::{event_frame, history_frame},
-        queue::{Limits, Queue},
         reader::Reader,
         session::{Action, Session},
         writer::Writer,

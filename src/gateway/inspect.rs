@@ -25,7 +25,7 @@ use crate::{
     store::{Lookup, Of},
     telemetry::security::{Finding, Place},
     ws::{
-        budget::{Budget, FRAMES, REFUSED, Rate, Spent},
+        budget::{Budget, FRAMES, REFUSED, Rate, Spent, weight},
         connection::ENVELOPE,
         protocol::django::{Request, error_frame, failure_frame},
         reader::{Incoming, Reader, Taken, Violation},
@@ -158,6 +158,9 @@ impl Inspector {
 
     /// Returns whether a message may be passed on. The client is told why not.
     async fn admits(&mut self, message: Incoming) -> bool {
+        if let Incoming::Text(text) = &message {
+            self.refused = self.refused.saturating_add(weight(text));
+        }
         let request = match self.session.incoming(message) {
             Action::Perform(request) => request,
             Action::Deny(frame) => {

@@ -18,12 +18,29 @@ const PIECE: u32 = 4096;
 /// Frames that a refused one counts as besides itself: it is read, answered and good for nothing.
 pub const REFUSED: u32 = 9;
 
+/// Values of JSON that count as one frame more: to read them takes about as long.
+const VALUES: usize = 64;
+
+/// Texts up to this length cannot have many.
+const SHORT: usize = 256;
+
 /// The least time for which a socket is not read. One wake-up for each frame that comes into the
 /// budget would cost more than the frame.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// The name of the limit in the security log.
 pub const FRAMES: &str = "frames";
+
+/// Returns the frames that a text counts as besides itself: by the values of JSON that it may have,
+/// which stand between commas.
+#[must_use]
+pub fn weight(text: &str) -> u32 {
+    if text.len() <= SHORT {
+        return 0;
+    }
+    let commas = text.bytes().filter(|byte| *byte == b',').count();
+    u32::try_from(commas / VALUES).unwrap_or(u32::MAX)
+}
 
 /// Most frames read before other sockets have their turn.
 pub const TURN: u32 = 128;
@@ -237,6 +254,13 @@ mod tests {
         let mut world = World::new(&[("ws.frames_per_s", "300")]);
         assert_eq!(world.spend(1, 1 << 20), Spent::Within);
         assert_eq!(world.spend(1, 1 << 20), Spent::Short { first: true });
+    }
+
+    #[test]
+    fn many_values_weigh_as_frames_and_words_as_none() {
+        assert_eq!(weight(&format!("[{}0]", "0,".repeat(64_000))), 1000);
+        assert_eq!(weight(&"a word, ".repeat(64)), 1);
+        assert_eq!(weight(&",".repeat(SHORT)), 0);
     }
 
     #[test]

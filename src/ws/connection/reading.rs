@@ -8,7 +8,8 @@ use super::{ANSWERS, Connection};
 use crate::{
     metrics::SecurityEvent,
     ws::{
-        budget::{FRAMES, Rate, Spent, TURN},
+        budget::{FRAMES, Rate, Spent, TURN, weight},
+        reader::Incoming,
         session::{Action, Reason},
     },
 };
@@ -76,7 +77,12 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
 
     fn next_action(&mut self) -> Option<Action> {
         match self.reader.take_message() {
-            Ok(Some(incoming)) => Some(self.session.incoming(incoming)),
+            Ok(Some(incoming)) => {
+                if let Incoming::Text(text) = &incoming {
+                    self.refused = self.refused.saturating_add(weight(text));
+                }
+                Some(self.session.incoming(incoming))
+            }
             Ok(None) => self.lost.then_some(Action::End),
             Err(violation) => {
                 tracing::debug!(%violation, "socket dropped");

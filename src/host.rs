@@ -66,6 +66,10 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// Between two looks whether they have.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// Memberships in groups that there may be, and for each hosted socket besides.
+const MEMBERSHIPS: usize = 100_000;
+const MEMBERSHIPS_EACH: usize = 100;
+
 /// Reasons why nothing can be hosted.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
@@ -175,6 +179,16 @@ impl Host {
         self.settings.max_calls
     }
 
+    /// Memberships in groups that there may be now.
+    fn max_memberships(&self) -> usize {
+        MEMBERSHIPS + MEMBERSHIPS_EACH * lock(&self.sockets).len()
+    }
+
+    /// Returns `true` if no other process is on the channel layer.
+    fn is_alone(&self) -> bool {
+        self.prefix == layer::memory::LOCAL_PREFIX
+    }
+
     fn call_timeout(&self) -> Duration {
         Duration::from_secs(self.settings.call_timeout_s)
     }
@@ -220,7 +234,7 @@ impl Host {
         let (worker, pid) = (link.number, link.hello.pid);
         let (application, layer) = (&link.hello.application, &link.hello.layer);
         tracing::info!(worker, pid, application, layer, "a worker has joined");
-        if layer.contains("Redis") == (self.prefix == layer::memory::LOCAL_PREFIX) {
+        if layer.contains("Redis") == self.is_alone() {
             tracing::warn!(
                 layer,
                 "the project's channel layer is of another kind than layer.backend: what its other \

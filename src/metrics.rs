@@ -157,8 +157,8 @@ metrics! {
     ws_sent: Each<Counter, FrameType> = "chatferry_ws_sent_frames_total" by "type";
     /// Bytes of the frames written to WebSockets, by type, their headers included.
     ws_sent_bytes: Each<Counter, FrameType> = "chatferry_ws_sent_bytes_total" by "type";
-    /// Clients that sent more than `ws.frames_per_s`: `slowed`, each time that it began, or `closed`
-    /// after `ws.flood_s`.
+    /// Clients that sent more than `ws.frames_per_s` or `host.frames_per_s`: `slowed`, each time that
+    /// it began, or `closed` after `ws.flood_s`.
     ws_floods: Labelled<Counter> = "chatferry_ws_floods_total" by "outcome"
         of ["slowed", "closed"];
     /// What clients asked for on WebSockets, by type: `chat_message`, `mark_as_read`, `typing`, or

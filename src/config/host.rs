@@ -34,6 +34,10 @@ settings! {
         /// Events that wait for one socket; past them the newest are dropped and counted, as Channels
         /// does with `capacity`.
         capacity: usize = 100 in 1..=100_000,
+        /// Frames that a client may send in a second on one hosted socket, all of them at once if
+        /// need be: messages, their fragments, pings and pongs, of any length. One that sends more
+        /// is read slower, and its socket stays open. 0 is any number.
+        frames_per_s: u32 = 1000 in 0..=1_000_000,
         /// Call an event handler that provably depends on its event alone once for all sockets of
         /// its class, and send all of them the same bytes.
         encode_once: bool = true,

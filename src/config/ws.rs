@@ -26,9 +26,9 @@ settings! {
         /// what it is sent for both times together.
         ping_timeout_s: u64 = 30 in 1..=3600,
         /// Frames that a client may send in a second on one socket, all of them at once if need be:
-        /// messages, their fragments, pings and pongs. 4 KiB count as one more, and a frame that is
-        /// answered with an error or ignored as ten, but for those past one of `limits`. A client
-        /// that sends more is read slower. 0 is any number.
+        /// messages, their fragments, pings and pongs. 4 KiB count as one more, as do 64 commas of a
+        /// long text, and a frame that is answered with an error or ignored as ten, but for those
+        /// past one of `limits`. A client that sends more is read slower. 0 is any number.
         frames_per_s: u32 = 1000 in 0..=1_000_000,
         /// Seconds for which a client may go on sending more than that without a pause, and is read
         /// slower; then its socket is closed with 1008 and the reason `too many frames`.

@@ -5,7 +5,7 @@
 //! refused is answered here, in the words of our own sockets, and not passed on. Control frames are
 //! passed on at once.
 
-use std::{sync::Arc, time::Instant};
+use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use bytes::{Bytes, BytesMut};
 use tokio::{
@@ -16,13 +16,16 @@ use uuid::Uuid;
 
 use crate::{
     app::App,
+    auth::Admission,
     chat::policy::Caller,
     django::drf::Detail,
     limits::Meter,
+    metrics::SecurityEvent,
     service::ChatError,
     store::{Lookup, Of},
+    telemetry::security::{Finding, Place},
     ws::{
-        budget::{Budget, REFUSED, Spent},
+        budget::{Budget, FRAMES, REFUSED, Rate, Spent, weight},
         connection::ENVELOPE,
         protocol::django::{Request, error_frame, failure_frame},
         reader::{Incoming, Reader, Taken, Violation},
@@ -48,6 +51,9 @@ pub struct Answers {
 pub struct Inspector {
     app: Arc<App>,
     conversation: Uuid,
+    /// The address of the client and its user, for the security log.
+    client: Option<IpAddr>,
+    user: Option<Arc<str>>,
     session: Session,
     meter: Meter,
     reader: Reader,
@@ -76,10 +82,11 @@ impl Inspector {
     pub fn of(
         app: &Arc<App>,
         conversation: Uuid,
-        caller: &Caller,
+        admission: &Admission,
+        client: Option<IpAddr>,
         meter: &Meter,
     ) -> Option<(Self, Answers)> {
-        if *caller == Caller::Anybody {
+        if admission.caller == Caller::Anybody {
             return None;
         }
         let (frames, waiting) = mpsc::channel(ANSWERS);
@@ -88,7 +95,9 @@ impl Inspector {
         let inspector = Inspector {
             app: Arc::clone(app),
             conversation,
-            session: Session::new(caller.clone(), false),
+            client,
+            user: admission.user.clone(),
+            session: Session::new(admission.caller.clone(), false),
             meter: meter.clone(),
             reader: Reader::new(BytesMut::new(), max_message),
             budget: Budget::new(Instant::now()),
@@ -149,10 +158,14 @@ impl Inspector {
 
     /// Returns whether a message may be passed on. The client is told why not.
     async fn admits(&mut self, message: Incoming) -> bool {
+        if let Incoming::Text(text) = &message {
+            self.refused = self.refused.saturating_add(weight(text));
+        }
         let request = match self.session.incoming(message) {
             Action::Perform(request) => request,
             Action::Deny(frame) => {
                 self.app.metrics.policy_denied("speak");
+                self.note(SecurityEvent::Policy, "speak");
                 self.refused += REFUSED;
                 self.answer(frame).await;
                 return false;
@@ -170,6 +183,7 @@ impl Inspector {
             _ => return false,
         };
         if let Err(throttled) = self.meter.allow(request.action()) {
+            self.note(SecurityEvent::Limit, throttled.limit());
             let why = Detail::Throttled(throttled.seconds()).text(self.app.language());
             self.answer(error_frame(&why)).await;
             return false;
@@ -220,21 +234,36 @@ impl Inspector {
     }
 
     fn end(&mut self, reason: Reason) -> Over {
+        if reason.is_noted() {
+            self.note(SecurityEvent::Closed, reason.word());
+        }
         if let Some(close) = self.close.take() {
             let _ = close.send(reason);
         }
         Over::Closing
     }
 
+    /// Writes a line of the security log.
+    fn note(&self, event: SecurityEvent, reason: &str) {
+        self.app.audit.note(&Finding {
+            event,
+            reason,
+            client: self.client,
+            user: self.user.as_deref(),
+            place: Place::Conversation(self.conversation),
+        });
+    }
+
     /// Counts what was read.
     fn is_flooding(&mut self) -> bool {
         let (frames, bytes) = std::mem::take(&mut self.reader.news).sum();
         let frames = frames.saturating_add(std::mem::take(&mut self.refused));
-        let (settings, now) = (&self.app.config.ws, Instant::now());
-        match self.budget.spend(frames, bytes, settings, now) {
+        let rate = Rate::from(&self.app.config.ws);
+        match self.budget.spend(frames, bytes, rate, Instant::now()) {
             Spent::Within | Spent::Short { first: false } => false,
             Spent::Short { first: true } => {
                 self.app.metrics.flood("slowed");
+                self.note(SecurityEvent::Limit, FRAMES);
                 false
             }
             Spent::Flooding => {

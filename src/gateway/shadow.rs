@@ -29,8 +29,13 @@ const AT_ONCE: usize = 4;
 /// Differences that are logged in a second; all are counted.
 const LOGGED: u32 = 10;
 
-/// Rows that are remembered: each socket of a conversation hears of the same ones.
+/// Rows that are remembered, and bytes of what was said in them: each socket of a conversation hears
+/// of the same ones.
 const ROWS: usize = 1024;
+const ROW_BYTES: usize = 16 << 20;
+
+/// Bytes of messages that wait to be compared, of all sockets together.
+const ROOM: usize = 64 << 20;
 
 /// How long what both sides read may take to settle before they are asked again.
 const SETTLE: Duration = Duration::from_millis(250);
@@ -62,11 +67,35 @@ impl Verdict {
     }
 }
 
+/// The rows that are remembered.
+#[derive(Default)]
+struct Rows {
+    by_id: HashMap<Uuid, Message>,
+    bytes: usize,
+}
+
+impl Rows {
+    fn add(&mut self, row: Message) {
+        self.bytes += row.content.len();
+        if self.by_id.len() >= ROWS || self.bytes > ROW_BYTES {
+            self.by_id.clear();
+            self.bytes = row.content.len();
+        }
+        if self.bytes > ROW_BYTES {
+            self.bytes = 0;
+        } else {
+            self.by_id.insert(row.id, row);
+        }
+    }
+}
+
 /// What all comparisons of a server share.
 pub struct Shadow {
     tell: Tell,
     slots: Arc<Semaphore>,
-    rows: Mutex<HashMap<Uuid, Message>>,
+    /// A permit for each byte that may wait.
+    room: Arc<Semaphore>,
+    rows: Mutex<Rows>,
     /// The second that is logged in, and how much has been.
     logged: Mutex<(Instant, u32)>,
 }
@@ -80,6 +109,7 @@ impl Shadow {
                 Tell::Structure
             },
             slots: Arc::new(Semaphore::new(AT_ONCE)),
+            room: Arc::new(Semaphore::new(ROOM)),
             rows: Mutex::default(),
             logged: Mutex::new((Instant::now(), 0)),
         }
@@ -110,15 +140,12 @@ impl Shadow {
 
     fn remembered(&self, id: &Uuid) -> Option<Message> {
         let rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
-        rows.get(id).cloned()
+        rows.by_id.get(id).cloned()
     }
 
     fn remember(&self, row: Message) {
         let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
-        if rows.len() >= ROWS {
-            rows.clear();
-        }
-        rows.insert(row.id, row);
+        rows.add(row);
     }
 }
 
@@ -128,5 +155,41 @@ fn is_drawn(percent: u8) -> bool {
         0 => false,
         100.. => true,
         percent => getrandom::u32().is_ok_and(|random| random % 100 < u32::from(percent)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::django::datetime::Timestamp;
+
+    fn row(bytes: usize) -> Message {
+        Message {
+            id: Uuid::now_v7(),
+            conversation_id: Uuid::nil(),
+            sender_id: String::new(),
+            content: "x".repeat(bytes),
+            message_type: String::new(),
+            created_at: Timestamp::from_micros(0),
+            updated_at: Timestamp::from_micros(0),
+            is_deleted: false,
+        }
+    }
+
+    #[test]
+    fn rows_that_are_remembered_have_bounds() {
+        let mut rows = Rows::default();
+        for _ in 0..3 * ROWS {
+            rows.add(row(1));
+        }
+        assert!((1..=ROWS).contains(&rows.by_id.len()));
+        for _ in 0..100 {
+            rows.add(row(ROW_BYTES / 7));
+        }
+        assert!((1..=7).contains(&rows.by_id.len()));
+        rows.add(row(ROW_BYTES + 1));
+        assert_eq!((rows.by_id.len(), rows.bytes), (0, 0));
+        rows.add(row(5));
+        assert_eq!((rows.by_id.len(), rows.bytes), (1, 5));
     }
 }

@@ -104,7 +104,7 @@ impl Tunnel {
     ) -> Self {
         let conversation = router::socket(&decode_path(request.uri().path()), &app.config);
         let inspector =
-            conversation.and_then(|id| Inspector::of(app, id, &admission.caller, seat.meter()));
+            conversation.and_then(|id| Inspector::of(app, id, admission, peer, seat.meter()));
         Tunnel {
             inspector,
             watcher: conversation.and_then(|id| gateway.watcher(app, id, request)),

@@ -7,8 +7,9 @@ use tokio::sync::watch;
 
 use super::wire::handler_of;
 
-/// Most bytes of frames that are kept to be sent to others.
-const RENDERED: usize = 1 << 20;
+/// Most frames that are kept to be sent to others, and their bytes.
+const RENDERED: usize = 64;
+const RENDERED_BYTES: usize = 1 << 20;
 
 /// An event that all members of a group share.
 #[derive(Debug)]
@@ -118,7 +119,7 @@ impl Duty {
     /// The handler has sent a frame.
     pub fn sent(&mut self, frame: &Bytes) {
         self.bytes += frame.len();
-        if self.bytes > RENDERED {
+        if self.bytes > RENDERED_BYTES || self.frames.len() == RENDERED {
             self.unfit();
         } else if self.is_fit {
             self.frames.push(frame.clone());
@@ -195,6 +196,21 @@ mod tests {
         let event = event();
         drop(event.turn("class"));
         assert!(matches!(event.turn("class"), Turn::Call(_)));
+    }
+
+    #[test]
+    fn what_sends_too_much_to_be_kept_is_called_for_each() {
+        for (frames, bytes) in [(RENDERED + 1, 0), (2, RENDERED_BYTES)] {
+            let event = event();
+            let Turn::Call(mut duty) = event.turn("class") else {
+                panic!("the first is called")
+            };
+            for _ in 0..frames {
+                duty.sent(&Bytes::from(vec![0; bytes]));
+            }
+            assert!(!duty.done());
+            assert!(matches!(event.turn("class"), Turn::Alone));
+        }
     }
 
     #[test]

@@ -74,6 +74,8 @@ struct Tables {
     groups: HashMap<Arc<str>, Group>,
     names: HashMap<u64, Arc<str>>,
     memberships: HashMap<Channel, HashSet<Arc<str>>>,
+    /// Memberships of all channels.
+    count: usize,
     last: u64,
 }
 
@@ -103,18 +105,26 @@ impl Groups {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes a channel a member; the first one joins the layer's group.
+    /// Makes a channel a member, if there are less than `most` memberships; the first one joins the
+    /// layer's group.
     ///
     /// # Errors
-    /// Errors of the layer; the channel is then no member.
+    /// [`LayerError::Full`], and errors of the layer; the channel is then no member.
     pub async fn add(
         &self,
         layer: &dyn ChannelLayer,
         group: &str,
         channel: Channel,
+        most: usize,
     ) -> Result<(), LayerError> {
         let _turn = self.turns.of(group).await;
-        let first = self.tables().add(group, channel);
+        let first = {
+            let mut tables = self.tables();
+            if tables.count >= most {
+                return Err(LayerError::Full(group.to_owned()));
+            }
+            tables.add(group, channel)
+        };
         let Some(number) = first else { return Ok(()) };
         let joined = layer.group_add(group, &own(layer, number)).await;
         if joined.is_err() {
@@ -209,14 +219,15 @@ impl Tables {
             });
         group.members.insert(channel);
         let number = group.number;
-        self.memberships.entry(channel).or_default().insert(name);
+        let groups = self.memberships.entry(channel).or_default();
+        self.count += usize::from(groups.insert(name));
         is_first.then_some(number)
     }
 
     /// Returns the group's number if that was its last member.
     fn remove(&mut self, name: &str, channel: Channel) -> Option<u64> {
         if let Some(groups) = self.memberships.get_mut(&channel) {
-            groups.remove(name);
+            self.count -= usize::from(groups.remove(name));
             if groups.is_empty() {
                 self.memberships.remove(&channel);
             }
@@ -271,9 +282,9 @@ mod tests {
     #[tokio::test]
     async fn the_first_member_joins_and_the_last_one_leaves() {
         let (groups, layer) = (Groups::default(), MemoryLayer::new());
-        groups.add(&layer, "room", ONE).await.unwrap();
-        groups.add(&layer, "room", TWO).await.unwrap();
-        groups.add(&layer, "room", TWO).await.unwrap();
+        groups.add(&layer, "room", ONE, 9).await.unwrap();
+        groups.add(&layer, "room", TWO, 9).await.unwrap();
+        groups.add(&layer, "room", TWO, 9).await.unwrap();
         assert_eq!(layer.group_size("room"), 1, "one channel for all");
         assert_eq!(groups.members(1), [ONE, TWO]);
         groups.discard(&layer, "room", ONE).await.unwrap();
@@ -289,11 +300,27 @@ mod tests {
     #[tokio::test]
     async fn a_group_that_comes_back_is_another_one_to_the_layer() {
         let (groups, layer) = (Groups::default(), MemoryLayer::new());
-        groups.add(&layer, "room", ONE).await.unwrap();
+        groups.add(&layer, "room", ONE, 9).await.unwrap();
         groups.discard(&layer, "room", ONE).await.unwrap();
-        groups.add(&layer, "room", TWO).await.unwrap();
+        groups.add(&layer, "room", TWO, 9).await.unwrap();
         assert!(groups.members(1).is_empty());
         assert_eq!(groups.members(2), [TWO]);
         assert_eq!(groups.of_worker(3), [TWO]);
+    }
+
+    #[tokio::test]
+    async fn memberships_have_a_bound_together() {
+        let (groups, layer) = (Groups::default(), MemoryLayer::new());
+        let add = async |group: &str, channel| groups.add(&layer, group, channel, 3).await;
+        for (group, channel) in [("a", ONE), ("a", TWO), ("a", TWO), ("b", ONE)] {
+            assert!(add(group, channel).await.is_ok());
+        }
+        let full = add("b", TWO).await;
+        assert!(matches!(full, Err(LayerError::Full(_))), "{full:?}");
+        assert_eq!(groups.of_channel(TWO).len(), 1);
+        groups.discard(&layer, "a", ONE).await.unwrap();
+        groups.discard(&layer, "a", ONE).await.unwrap();
+        assert!(add("b", TWO).await.is_ok());
+        assert!(add("c", TWO).await.is_err());
     }
 }

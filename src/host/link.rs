@@ -34,8 +34,9 @@ use crate::{layer::redis::codec::item::Item, value::Value, ws::writer::frame};
 /// Requests to the channel layer that one worker may have under way. Past them it is not read.
 const REQUESTS: usize = 1024;
 
-/// Classes of consumers that one worker may have.
+/// Classes of consumers that one worker may have, and bytes that they may take together.
 const CLASSES: usize = 10_000;
+const CLASS_BYTES: usize = 16 << 20;
 
 /// Bytes that a worker may leave unread; then it is ended.
 const UNREAD: usize = 64 << 20;
@@ -88,6 +89,13 @@ impl LinkError {
     }
 }
 
+/// The classes of one worker, by their numbers.
+#[derive(Default)]
+struct Classes {
+    known: HashMap<u64, Arc<Class>>,
+    bytes: usize,
+}
+
 /// One worker.
 pub struct Link {
     pub number: u64,
@@ -99,7 +107,7 @@ pub struct Link {
     credits: Arc<Semaphore>,
     requests: Arc<Semaphore>,
     sockets: Mutex<HashMap<u64, Arc<Mailbox>>>,
-    classes: Mutex<HashMap<u64, Arc<Class>>>,
+    classes: Mutex<Classes>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -185,7 +193,7 @@ impl Link {
             What::Hello(_) => return Err(LinkError::Greeting),
             What::Pong => return Ok(()),
             What::Class(class) => return self.learn(subject, class),
-            What::Serves(class) => match lock(&self.classes).get(&class) {
+            What::Serves(class) => match lock(&self.classes).known.get(&class) {
                 Some(class) => Reply::Class(Arc::clone(class)),
                 None => return Ok(()),
             },
@@ -223,7 +231,8 @@ impl Link {
 
     fn learn(&self, number: u64, class: Class) -> Result<(), LinkError> {
         let mut classes = lock(&self.classes);
-        if classes.len() >= CLASSES {
+        classes.bytes += class.size();
+        if classes.known.len() >= CLASSES || classes.bytes > CLASS_BYTES {
             return Err(LinkError::Classes);
         }
         let level = if class.parked { "parked" } else { "awake" };
@@ -234,7 +243,7 @@ impl Link {
             why = class.why,
             "hosting"
         );
-        classes.insert(number, Arc::new(class));
+        classes.known.insert(number, Arc::new(class));
         Ok(())
     }
 

@@ -20,6 +20,9 @@ use crate::hub::queue;
 /// Answers without a payload that may wait besides the frames. A worker that sends more is broken.
 const CONTROLS: usize = 16;
 
+/// Bytes of the events that may wait. One of any size may.
+const EVENT_BYTES: usize = 8 << 20;
+
 /// An answer of the worker, in the order of the wire.
 #[derive(Debug)]
 pub enum Reply {
@@ -55,6 +58,7 @@ struct State {
     frames: usize,
     bytes: usize,
     events: VecDeque<Arc<Shared>>,
+    event_bytes: usize,
     call: Option<Call>,
     overflowed: bool,
     closed: bool,
@@ -129,9 +133,12 @@ impl Mailbox {
         if state.closed {
             return true;
         }
-        if state.events.len() >= self.capacity {
+        let bytes = state.event_bytes + event.body().len();
+        let is_full = state.events.len() >= self.capacity || bytes > EVENT_BYTES;
+        if is_full && !state.events.is_empty() {
             return false;
         }
+        state.event_bytes = bytes;
         state.events.push_back(Arc::clone(event));
         drop(state);
         self.changed.notify_one();
@@ -163,11 +170,12 @@ impl Mailbox {
     /// The next event.
     pub fn take_event(&self) -> Option<Arc<Shared>> {
         let mut state = self.state();
-        let event = state.events.pop_front();
+        let event = state.events.pop_front()?;
+        state.event_bytes -= event.body().len();
         if state.events.is_empty() {
             state.events = VecDeque::new();
         }
-        event
+        Some(event)
     }
 
     /// Waits until something has been added, or may have been.
@@ -215,6 +223,22 @@ mod tests {
             bytes: 10,
         };
         Mailbox::new(limits, 2)
+    }
+
+    #[test]
+    fn events_that_wait_have_a_bound_of_bytes_and_one_of_any_size_may() {
+        let limits = queue::Limits {
+            frames: 3,
+            bytes: 10,
+        };
+        let mailbox = Mailbox::new(limits, 100);
+        let event = |bytes| Arc::new(Shared::new(Bytes::from(vec![0; bytes])));
+        assert!(mailbox.event(&event(EVENT_BYTES + 1)));
+        assert!(!mailbox.event(&event(0)));
+        assert!(mailbox.take_event().is_some());
+        assert!(mailbox.event(&event(EVENT_BYTES / 2)));
+        assert!(mailbox.event(&event(EVENT_BYTES / 2)));
+        assert!(!mailbox.event(&event(1)));
     }
 
     fn frame(text: &'static str) -> Reply {

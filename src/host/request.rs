@@ -51,13 +51,16 @@ async fn perform(host: &Host, what: What) -> Result<(), LayerError> {
             names::check_group(&group)?;
             match channel_of(host, &channel)? {
                 Some(ours) if host.is_open(ours) => {
-                    let added = host.groups().add(&**host.layer(), &group, ours).await;
+                    let most = host.max_memberships();
+                    let added = host.groups().add(&**host.layer(), &group, ours, most).await;
                     // It may have ended meanwhile, and what it was in with it.
                     if !host.is_open(ours) {
                         host.groups().leave_all(&**host.layer(), ours).await;
                     }
                     added
                 }
+                // In this process alone nobody has such a channel.
+                None if host.is_alone() => Ok(()),
                 Some(_) => Ok(()),
                 None => host.layer().group_add(&group, &channel).await,
             }

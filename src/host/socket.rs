@@ -1,8 +1,11 @@
 //! One open socket that is hosted: reads, writes and keeps time as any other, and asks the worker.
 
 mod farewell;
+mod reading;
+mod timing;
 
 use std::{
+    net::IpAddr,
     pin::pin,
     sync::Arc,
     time::{Duration, Instant},
@@ -12,8 +15,10 @@ use bytes::{Bytes, BytesMut};
 use fastwebsockets::OpCode;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf},
+    task::yield_now,
     time::{sleep_until, timeout},
 };
+use tracing::field::display;
 
 use super::{
     calls::{Ask, Calls, Ready},
@@ -24,21 +29,27 @@ use super::{
 };
 use crate::{
     app::App,
-    clock::since_1970,
     limits::Seat,
-    metrics::{Call, HostFailure},
-    telemetry::request::{ACCESS, RequestId},
+    metrics::{Call, HostFailure, SecurityEvent},
+    telemetry::{
+        request::{ACCESS, RequestId},
+        security::{self, Finding},
+    },
     ws::{
+        budget::{Budget, TURN},
         ending::{Ending, GONE, shut_down},
-        heartbeat::{Beat, Heartbeat},
-        reader::{Incoming, Reader, Violation},
+        heartbeat::Heartbeat,
+        reader::Reader,
         session::Reason,
-        writer::{Writer, close_frame, frame},
+        writer::{Writer, frame},
     },
 };
 
 /// Frames that may wait to be written; more stay in the mailbox, where they count.
 const WRITING: usize = 64;
+
+/// Their bytes past which no more are taken out of the mailbox.
+const WRITING_BYTES: usize = 64 << 10;
 
 /// Answers to pings that may wait besides.
 const ANSWERS: usize = 64;
@@ -52,16 +63,28 @@ struct End {
     code: u16,
 }
 
+/// The handshake: what the socket is called in the log.
+pub struct Name {
+    pub id: RequestId,
+    /// The address of the client.
+    pub client: Option<IpAddr>,
+    /// Without a query, and without what looks like a token.
+    pub path: Box<str>,
+}
+
 /// One open socket and everything it holds.
 pub struct Hosted<S> {
     app: Arc<App>,
     place: Place,
-    id: RequestId,
+    name: Name,
     /// Counts as an open socket until it is dropped.
     _seat: Seat,
     class: Option<Arc<Class>>,
     calls: Calls,
     heartbeat: Heartbeat,
+    budget: Budget,
+    /// Frames read since other sockets had their turn.
+    turn: u32,
     reader: Reader,
     writer: Writer,
     read: ReadHalf<S>,
@@ -89,22 +112,22 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Hosted<S> {
         app: Arc<App>,
         place: Place,
         (class, connected): (Option<Arc<Class>>, bool),
-        (id, seat): (RequestId, Seat),
+        (name, seat): (Name, Seat),
         stream: S,
         received: &[u8],
     ) -> Self {
-        let limits = &app.config.ws;
+        let (limits, now) = (&app.config.ws, Instant::now());
         let heartbeat = Heartbeat::new(
             Duration::from_secs(limits.ping_interval_s),
             Duration::from_secs(limits.ping_timeout_s),
-            Instant::now(),
+            now,
         );
         let reader = Reader::new(BytesMut::from(received), limits.max_message_bytes);
         let (read, write) = tokio::io::split(stream);
         Hosted {
             app,
             place,
-            id,
+            name,
             _seat: seat,
             class,
             calls: if connected {
@@ -113,6 +136,8 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Hosted<S> {
                 Calls::connecting()
             },
             heartbeat,
+            budget: Budget::new(now),
+            turn: 0,
             reader,
             writer: Writer::default(),
             read,
@@ -120,26 +145,45 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Hosted<S> {
             lost: false,
             ending: None,
             leaving: None,
-            began: Some((Call::Connect, Instant::now())),
+            began: Some((Call::Connect, now)),
         }
     }
 
     /// Serves the socket to its end, and lets the application finish with it.
     pub async fn run(&mut self) {
-        let (id, opened) = (self.id, Instant::now());
+        let opened = Instant::now();
         self.app.metrics.socket_opened();
         let _open = self.app.metrics.host_socket();
-        tracing::debug!(target: ACCESS, %id, socket = self.place.number, "hosted socket opened");
+        self.log(None);
         let End { code } = self.serve().await;
         self.app.metrics.frames_out(&mut self.writer.news);
         self.app.metrics.socket_closed(code, opened.elapsed());
-        tracing::debug!(target: ACCESS, %id, code, "hosted socket closed");
+        self.log(Some(code));
         let patience = self.place.host.call_timeout();
         if timeout(patience, self.finish()).await.is_err() {
             self.app.metrics.host_failure(HostFailure::Late);
             self.place.link.forget(self.place.number);
             self.place.ended();
         }
+    }
+
+    /// Writes the line that the socket is open, or has ended with a code.
+    fn log(&self, code: Option<u16>) {
+        let Name { id, client, path } = &self.name;
+        let (client, socket) = (client.map(display), self.place.number);
+        let what = if code.is_none() { "opened" } else { "closed" };
+        tracing::debug!(target: ACCESS, %id, socket, code, client, path, "hosted socket {what}");
+    }
+
+    /// Writes a line of the security log.
+    fn note(&self, event: SecurityEvent, reason: &str) {
+        self.app.audit.note(&Finding {
+            event,
+            reason,
+            client: self.name.client,
+            user: None,
+            place: security::Place::Path(&self.name.path),
+        });
     }
 
     async fn serve(&mut self) -> End {
@@ -153,6 +197,10 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Hosted<S> {
             if self.ending.as_ref().is_some_and(|it| it.answered) && self.writer.is_empty() {
                 shut_down(&mut self.read, &mut self.write).await;
                 return self.end();
+            }
+            if self.turn >= TURN {
+                self.turn = 0;
+                yield_now().await;
             }
             self.advance();
             let reading = !self.lost && self.has_room();
@@ -178,14 +226,9 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Hosted<S> {
                 () = &mut timer => if let Some(end) = self.beat(reading) {
                     return end;
                 },
-                () = drain.reached(), if is_open => self.close(Reason::Restart.code(), ""),
+                () = drain.reached(), if is_open => self.leave(Reason::Restart),
             }
         }
-    }
-
-    /// Returns `true` if more is read from the peer.
-    fn has_room(&self) -> bool {
-        self.calls.has_room() && self.writer.len() < WRITING + ANSWERS
     }
 
     fn end(&self) -> End {
@@ -198,9 +241,9 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Hosted<S> {
     fn take_replies(&mut self) {
         if self.place.mailbox.has_overflowed() && self.ending.is_none() {
             self.app.metrics.slow_consumers(1);
-            self.close(Reason::Slow.code(), "");
+            self.leave(Reason::Slow);
         }
-        while let Some(reply) = self.place.mailbox.take_reply(self.writer.len() < WRITING) {
+        while let Some(reply) = self.place.mailbox.take_reply(!self.is_full()) {
             self.take_reply(reply);
         }
     }
@@ -248,55 +291,14 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Hosted<S> {
         }
     }
 
+    /// Returns `true` if the client has to read before there is more for it.
+    fn is_full(&self) -> bool {
+        self.writer.len() >= WRITING || self.writer.bytes() >= WRITING_BYTES
+    }
+
     fn send(&mut self, frame: Bytes) {
         if self.ending.is_none() {
             self.writer.push(frame);
-        }
-    }
-
-    /// Takes out of the buffer what has arrived whole.
-    fn take_messages(&mut self) -> Option<End> {
-        let end = loop {
-            if !self.has_room() || self.ending.as_ref().is_some_and(|it| it.answered) {
-                break None;
-            }
-            match self.reader.take_message() {
-                Ok(Some(incoming)) => self.incoming(incoming),
-                Ok(None) if self.lost => break Some(self.end()),
-                Ok(None) => break None,
-                Err(violation) => {
-                    tracing::debug!(%violation, "socket dropped");
-                    if violation != Violation::TooBig || self.ending.is_some() {
-                        break Some(self.end());
-                    }
-                    // The rest has no meaning: no answer is waited for.
-                    let code = Reason::TooBig.code();
-                    self.end_with(close_frame(code), code, true);
-                }
-            }
-        };
-        self.app.metrics.frames_in(&mut self.reader.news);
-        self.reader.give_back();
-        end
-    }
-
-    fn incoming(&mut self, incoming: Incoming) {
-        match incoming {
-            Incoming::Close(code) => {
-                self.place.code = code;
-                match &mut self.ending {
-                    Some(ending) => ending.answered = true,
-                    // Daphne answers every code with 1000.
-                    None => self.end_with(close_frame(1000), code.unwrap_or(1000), true),
-                }
-            }
-            _ if self.ending.is_some() => {}
-            Incoming::Text(text) => self.calls.push(Ask::Text(text)),
-            Incoming::Binary(bytes) => self.calls.push(Ask::Binary(bytes)),
-            Incoming::Ping(payload) => {
-                self.send(frame(OpCode::Pong, |out| out.extend_from_slice(&payload)));
-            }
-            Incoming::Pong => {}
         }
     }
 
@@ -312,6 +314,14 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Hosted<S> {
         self.end_with(goodbye, code, false);
     }
 
+    /// Begins the end for a reason of ours, unless it has begun.
+    fn leave(&mut self, reason: Reason) {
+        if reason.is_noted() && self.ending.is_none() {
+            self.note(SecurityEvent::Closed, reason.word());
+        }
+        self.close(reason.code(), "");
+    }
+
     fn end_with(&mut self, goodbye: Bytes, code: u16, answered: bool) {
         self.writer.push(goodbye);
         let is_slow = self.place.mailbox.has_overflowed();
@@ -320,7 +330,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Hosted<S> {
 
     /// Goes on to the next call, as far as that takes no waiting.
     fn advance(&mut self) {
-        while self.ending.is_none() && !self.place.ended && self.writer.len() < WRITING {
+        while self.ending.is_none() && !self.place.ended && !self.is_full() {
             let Some(ask) = self.calls.next(&self.place.mailbox) else {
                 return;
             };
@@ -366,60 +376,5 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Hosted<S> {
             // The mailbox tells of the worker's end.
             Ready::Rendered | Ready::Lost => {}
         }
-    }
-
-    /// When something is due.
-    fn due(&self) -> Instant {
-        if let Some(ending) = &self.ending {
-            return ending.by;
-        }
-        let late = self.place.mailbox.calling_since();
-        let late = late.map(|since| since + self.place.host.call_timeout());
-        let beat = self.heartbeat.due();
-        [late, self.leaving]
-            .into_iter()
-            .flatten()
-            .fold(beat, Instant::min)
-    }
-
-    fn beat(&mut self, reading: bool) -> Option<End> {
-        if self.ending.is_some() {
-            return Some(self.end());
-        }
-        let now = Instant::now();
-        if self.leaving.is_some_and(|at| at <= now) {
-            self.close(Reason::Restart.code(), "");
-            return None;
-        }
-        let timeout = self.place.host.call_timeout();
-        if let Some(since) = self.place.mailbox.calling_since()
-            && since + timeout <= now
-        {
-            let socket = self.place.number;
-            tracing::warn!(socket, ?timeout, "a worker took too long for a call");
-            self.app.metrics.host_failure(HostFailure::Late);
-            self.place.ended();
-            if let Some(duty) = self.calls.duty() {
-                duty.unfit();
-            }
-            self.calls.done();
-            self.place.link.forget(socket);
-            self.close(Reason::Broken.code(), "");
-            return None;
-        }
-        if !reading {
-            // A peer that is not read cannot be heard.
-            self.heartbeat.heard(now);
-        }
-        let unix_nanos = u64::try_from(since_1970().as_nanos()).unwrap_or(u64::MAX);
-        match self.heartbeat.beat(now, unix_nanos) {
-            Beat::Nothing => {}
-            Beat::Ping(payload) => {
-                self.send(frame(OpCode::Ping, |out| out.extend_from_slice(&payload)));
-            }
-            Beat::Dead => return Some(self.end()),
-            Beat::Old => self.close(Reason::Age.code(), ""),
-        }
-        None
     }
 }

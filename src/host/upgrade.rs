@@ -12,24 +12,28 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, timeout_at};
+use tracing::field::display;
 
 use super::{
     Host,
     mailbox::Reply,
     place::Place,
     scope,
-    socket::Hosted,
+    socket::{Hosted, Name},
     wire::{Accept, Class, Down},
 };
 use crate::{
     app::App,
     django::handshake,
-    http::Response,
+    http::{Response, reply},
     hub::queue::Limits,
     limits::{Meter, Seat, Throttled},
-    metrics::{Call, HostFailure},
+    metrics::{Call, HostFailure, SecurityEvent},
     net::Stream,
-    telemetry::request::RequestId,
+    telemetry::{
+        request::{ACCESS, Trail},
+        security::Refused,
+    },
     ws::upgrade,
 };
 
@@ -69,16 +73,27 @@ struct Opening {
 }
 
 /// Answers a handshake, and serves the socket in a task of its own.
-pub async fn answer(app: Arc<App>, host: &Arc<Host>, mut request: Request<Incoming>) -> Response {
-    match Box::pin(open(&app, host, &request)).await {
-        Ok(opening) => accept(app, &mut request, opening),
-        Err(refusal) => {
-            if let Some(failure) = failure(&refusal) {
-                app.metrics.host_failure(failure);
-            }
-            refuse(&refusal)
-        }
+pub async fn answer(
+    app: Arc<App>,
+    host: &Arc<Host>,
+    mut request: Request<Incoming>,
+    trail: &Trail,
+) -> Response {
+    let refusal = match Box::pin(open(&app, host, &request)).await {
+        Ok(opening) => return accept(app, &mut request, opening, trail),
+        Err(refusal) => refusal,
+    };
+    if let Some(failure) = failure(&refusal) {
+        app.metrics.host_failure(failure);
     }
+    let mut response = refuse(&refusal);
+    let (client, path) = (trail.client.map(display), trail.path());
+    let status = response.status().as_u16();
+    tracing::debug!(target: ACCESS, status, client, path = &*path, "hosted socket refused");
+    if let Some(refused) = refused(&refusal) {
+        response.extensions_mut().insert(refused);
+    }
+    response
 }
 
 fn failure(refusal: &Refusal) -> Option<HostFailure> {
@@ -87,6 +102,15 @@ fn failure(refusal: &Refusal) -> Option<HostFailure> {
         Refusal::Unavailable => Some(HostFailure::Lost),
         Refusal::Late => Some(HostFailure::Late),
         Refusal::Handshake(_) | Refusal::Denied | Refusal::Throttled(_) => None,
+    }
+}
+
+/// Returns the entry for the security log; none for what is no fault of the client's.
+fn refused(refusal: &Refusal) -> Option<Refused> {
+    match refusal {
+        Refusal::Denied => Some(Refused::new(SecurityEvent::Policy, "application")),
+        Refusal::Throttled(throttled) => Some(reply::limited(*throttled)),
+        Refusal::Handshake(_) | Refusal::Failed | Refusal::Unavailable | Refusal::Late => None,
     }
 }
 
@@ -190,12 +214,21 @@ async fn answered(place: &mut Place) -> Result<Answered, Refusal> {
     }
 }
 
-fn accept(app: Arc<App>, request: &mut Request<Incoming>, opening: Opening) -> Response {
-    let id = request.extensions().get().copied().unwrap_or_default();
+fn accept(
+    app: Arc<App>,
+    request: &mut Request<Incoming>,
+    opening: Opening,
+    trail: &Trail,
+) -> Response {
+    let name = Name {
+        id: request.extensions().get().copied().unwrap_or_default(),
+        client: trail.client,
+        path: trail.path().into(),
+    };
     let subprotocol = opening.accept.subprotocol.clone();
     let headers = opening.accept.headers.clone();
     let mut response = upgrade::agree(request, subprotocol, |upgraded| {
-        serve(app, upgraded, opening, id)
+        serve(app, upgraded, opening, name)
     });
     for (name, value) in headers {
         let name = HeaderName::from_bytes(&name);
@@ -216,9 +249,9 @@ fn serve(
     app: Arc<App>,
     upgraded: OnUpgrade,
     opening: Opening,
-    id: RequestId,
+    name: Name,
 ) -> impl Future<Output = ()> + Send {
-    let beginning = Box::pin(begin(app, upgraded, opening, id));
+    let beginning = Box::pin(begin(app, upgraded, opening, name));
     async move {
         if let Some(mut socket) = beginning.await {
             socket.run().await;
@@ -230,7 +263,7 @@ async fn begin(
     app: Arc<App>,
     upgraded: OnUpgrade,
     opening: Opening,
-    id: RequestId,
+    name: Name,
 ) -> Option<Hosted<Stream>> {
     // The client may be gone before it has read our answer.
     let upgraded = upgraded.await.ok()?;
@@ -247,7 +280,7 @@ async fn begin(
         app,
         place,
         (class, connected),
-        (id, seat),
+        (name, seat),
         stream,
         &parts.read_buf,
     ))

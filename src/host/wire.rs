@@ -174,6 +174,16 @@ pub struct Class {
     pub once: Vec<String>,
 }
 
+impl Class {
+    /// Returns the bytes that it takes, or a little more.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let texts = [&self.name, &self.why, &self.source];
+        let texts = texts.into_iter().chain(&self.once);
+        texts.map(|text| size_of::<Self>() + text.len()).sum()
+    }
+}
+
 /// A handshake that the application has accepted.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Accept {

@@ -72,7 +72,7 @@ async fn dispatch(app: Arc<App>, mut request: hyper::Request<Incoming>, trail: &
         && host.serves(request.uri(), &app.config)
     {
         let host = Arc::clone(host);
-        return host::upgrade::answer(app, &host, request).await;
+        return host::upgrade::answer(app, &host, request, trail).await;
     }
     if let Some(gateway) = &app.gateway
         && let Decision::Django(condition) = gateway.decide(

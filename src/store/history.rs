@@ -44,8 +44,11 @@ pub(super) use content;
 /// Most bytes of the rows of an answer that has no pages.
 pub const ROWS_BYTES: usize = 64 * 1024 * 1024;
 
+/// Most rows of an answer, however small they are.
+pub const ROWS: usize = 250_000;
+
 /// What an answer with more is called.
-pub const TOO_MANY: &str = "an answer has more than 64 MiB";
+pub const TOO_MANY: &str = "an answer has more than 64 MiB, or 250,000 rows";
 
 /// Most messages of several conversations that are read together, within [`PAGE_BYTES`].
 pub const TOGETHER_MESSAGES: usize = 2 * PAGE_MESSAGES;

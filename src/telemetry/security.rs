@@ -52,7 +52,7 @@ pub struct Finding<'a> {
 #[derive(Clone, Copy, Debug)]
 pub enum Place<'a> {
     Nothing,
-    Request(&'a Trail),
+    Path(&'a str),
     Conversation(Uuid),
 }
 
@@ -187,7 +187,7 @@ impl Audit {
             reason: refused.reason,
             client: trail.client,
             user: refused.user.as_deref(),
-            place: Place::Request(trail),
+            place: Place::Path(&trail.path()),
         });
     }
 
@@ -220,9 +220,9 @@ fn write(finding: &Finding<'_>, repeats: Option<u64>) {
         user,
         place,
     } = finding;
-    let (path, conversation_id) = match place {
+    let (path, conversation_id) = match *place {
         Place::Nothing => (None, None),
-        Place::Request(trail) => (Some(trail.path()), None),
+        Place::Path(path) => (Some(path), None),
         Place::Conversation(id) => (None, Some(id)),
     };
     tracing::info!(
@@ -231,7 +231,7 @@ fn write(finding: &Finding<'_>, repeats: Option<u64>) {
         event = event.text(),
         reason,
         user,
-        path = path.as_deref(),
+        path,
         conversation_id = conversation_id.map(tracing::field::display),
         repeats,
         "{}",

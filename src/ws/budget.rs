@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::config::Ws;
+use crate::config::{Host, Ws};
 
 /// The time in which the budget comes back whole.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -18,9 +18,60 @@ const PIECE: u32 = 4096;
 /// Frames that a refused one counts as besides itself: it is read, answered and good for nothing.
 pub const REFUSED: u32 = 9;
 
+/// Values of JSON that count as one frame more: to read them takes about as long.
+const VALUES: usize = 64;
+
+/// Texts up to this length cannot have many.
+const SHORT: usize = 256;
+
 /// The least time for which a socket is not read. One wake-up for each frame that comes into the
 /// budget would cost more than the frame.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// The name of the limit in the security log.
+pub const FRAMES: &str = "frames";
+
+/// Returns the frames that a text counts as besides itself: by the values of JSON that it may have,
+/// which stand between commas.
+#[must_use]
+pub fn weight(text: &str) -> u32 {
+    if text.len() <= SHORT {
+        return 0;
+    }
+    let commas = text.bytes().filter(|byte| *byte == b',').count();
+    u32::try_from(commas / VALUES).unwrap_or(u32::MAX)
+}
+
+/// Most frames read before other sockets have their turn.
+pub const TURN: u32 = 128;
+
+/// The size of a budget.
+#[derive(Clone, Copy, Debug)]
+pub struct Rate {
+    /// 0 is any number.
+    pub frames_per_s: u32,
+    /// Time for which the budget may be short before the socket is closed; `None` is any time.
+    pub flood: Option<Duration>,
+}
+
+impl From<&Ws> for Rate {
+    fn from(ws: &Ws) -> Self {
+        Rate {
+            frames_per_s: ws.frames_per_s,
+            flood: Some(Duration::from_secs(ws.flood_s)),
+        }
+    }
+}
+
+impl From<&Host> for Rate {
+    /// An application may want as many frames as its client sends: that is no reason to close.
+    fn from(host: &Host) -> Self {
+        Rate {
+            frames_per_s: host.frames_per_s,
+            flood: None,
+        }
+    }
+}
 
 /// The budget of one socket.
 #[derive(Debug)]
@@ -56,8 +107,8 @@ impl Budget {
     }
 
     /// Counts frames and their bytes.
-    pub fn spend(&mut self, frames: u32, bytes: u32, settings: &Ws, now: Instant) -> Spent {
-        let Some(each) = PERIOD.checked_div(settings.frames_per_s) else {
+    pub fn spend(&mut self, frames: u32, bytes: u32, rate: Rate, now: Instant) -> Spent {
+        let Some(each) = PERIOD.checked_div(rate.frames_per_s) else {
             return Spent::Within;
         };
         let cost = each.saturating_mul(frames.saturating_add(bytes / PIECE));
@@ -73,7 +124,8 @@ impl Budget {
         self.paused_until = Some(now + owed.saturating_sub(PERIOD) + PAUSE);
         let first = self.short_since.is_none();
         let since = *self.short_since.get_or_insert(now);
-        if now.saturating_duration_since(since) >= Duration::from_secs(settings.flood_s) {
+        let short_for = now.saturating_duration_since(since);
+        if rate.flood.is_some_and(|flood| short_for >= flood) {
             Spent::Flooding
         } else {
             Spent::Short { first }
@@ -105,7 +157,7 @@ mod tests {
 
     /// A budget, with the settings of these flags.
     struct World {
-        settings: Ws,
+        rate: Rate,
         budget: Budget,
         now: Instant,
     }
@@ -114,14 +166,14 @@ mod tests {
         fn new(flags: &[(&str, &str)]) -> Self {
             let now = Instant::now();
             World {
-                settings: Config::of(flags).ws,
+                rate: Rate::from(&Config::of(flags).ws),
                 budget: Budget::new(now),
                 now,
             }
         }
 
         fn spend(&mut self, frames: u32, bytes: u32) -> Spent {
-            self.budget.spend(frames, bytes, &self.settings, self.now)
+            self.budget.spend(frames, bytes, self.rate, self.now)
         }
 
         /// Sends as fast as the socket is read, for so long; returns the frames that were read, and
@@ -162,6 +214,15 @@ mod tests {
     }
 
     #[test]
+    fn where_a_flood_may_last_it_is_read_at_the_rate() {
+        let mut world = World::new(&[]);
+        world.rate = Rate::from(&Config::of(&[]).host);
+        let (frames, closed) = world.flood(600 * SECOND);
+        assert!((600_000..=602_000).contains(&frames), "{frames}");
+        assert!(!closed);
+    }
+
+    #[test]
     fn a_client_that_pauses_is_never_closed() {
         let mut world = World::new(&[]);
         for _ in 0..20 {
@@ -193,6 +254,13 @@ mod tests {
         let mut world = World::new(&[("ws.frames_per_s", "300")]);
         assert_eq!(world.spend(1, 1 << 20), Spent::Within);
         assert_eq!(world.spend(1, 1 << 20), Spent::Short { first: true });
+    }
+
+    #[test]
+    fn many_values_weigh_as_frames_and_words_as_none() {
+        assert_eq!(weight(&format!("[{}0]", "0,".repeat(64_000))), 1000);
+        assert_eq!(weight(&"a word, ".repeat(64)), 1);
+        assert_eq!(weight(&",".repeat(SHORT)), 0);
     }
 
     #[test]

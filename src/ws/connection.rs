@@ -22,9 +22,8 @@ use tokio::{
 use tracing::field::display;
 use uuid::Uuid;
 
-use self::reading::TURN;
 use super::{
-    budget::{Budget, REFUSED},
+    budget::{Budget, REFUSED, TURN},
     ending::{Ending, GONE, shut_down},
     heartbeat::Heartbeat,
     history::{First, Rest},
@@ -195,11 +194,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
 
     /// Closes the socket, unless it is closing already.
     fn close(&mut self, reason: Reason) -> Action {
-        let is_noted = matches!(
-            reason,
-            Reason::Refused | Reason::Slow | Reason::Expired | Reason::Flooding
-        );
-        if is_noted && self.session.is_open() {
+        if reason.is_noted() && self.session.is_open() {
             self.note(SecurityEvent::Closed, reason.word());
         }
         self.session.close(reason)

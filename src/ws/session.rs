@@ -90,6 +90,15 @@ impl Reason {
         }
     }
 
+    /// Returns `true` if the security log has a line for it.
+    #[must_use]
+    pub const fn is_noted(self) -> bool {
+        matches!(
+            self,
+            Reason::Refused | Reason::Slow | Reason::Expired | Reason::Flooding
+        )
+    }
+
     /// The close code on the wire (RFC 6455 section 7.4 and IANA's list).
     #[must_use]
     pub const fn code(self) -> u16 {

@@ -84,6 +84,12 @@ impl Writer {
         self.frames.len()
     }
 
+    /// Bytes of these frames. Adds them up.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.frames.iter().map(Bytes::len).sum()
+    }
+
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.frames.is_empty() && !self.unflushed

@@ -7,7 +7,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use crate::targets::Target;
+use crate::{coverage::Coverage, targets::Target};
 
 /// Mutations of an ordinary run; `FUZZ_INPUTS` asks for more.
 const INPUTS: u64 = 5_000;
@@ -35,7 +35,9 @@ const AWKWARD: [&[u8]; 16] = [
     b"=",
 ];
 
-/// Runs `target` over its corpus and over `FUZZ_INPUTS` mutations of it, from `FUZZ_SEED` on.
+/// Runs `target` over its corpus and over `FUZZ_INPUTS` mutations of it, from `FUZZ_SEED` on. In a build
+/// with counters those that reach more are mutated in their turn, and the shortest of them that reach
+/// all places are written to a directory below `FUZZ_KEEP`.
 ///
 /// # Panics
 /// With the name of a file that holds the input that made the target panic.
@@ -46,10 +48,11 @@ pub fn run(name: &str, target: Target) {
         .map(|entry| entry.unwrap().path())
         .collect();
     files.sort();
-    let corpus: Vec<Vec<u8>> = files.iter().map(|file| fs::read(file).unwrap()).collect();
+    let mut corpus: Vec<Vec<u8>> = files.iter().map(|file| fs::read(file).unwrap()).collect();
     assert!(!corpus.is_empty(), "{name} has no corpus");
+    let (given, mut coverage) = (corpus.len(), Coverage::default());
     for input in &corpus {
-        attempt(name, target, input);
+        reaches(name, target, input, &mut coverage);
     }
     let inputs = number("FUZZ_INPUTS").unwrap_or(INPUTS);
     let seed = number("FUZZ_SEED").unwrap_or_else(|| {
@@ -59,7 +62,51 @@ pub fn run(name: &str, target: Target) {
     println!("{name}: {inputs} inputs, FUZZ_SEED={seed}");
     let mut random = Random::new(seed, name);
     for _ in 0..inputs {
-        attempt(name, target, &mutation(&corpus, &mut random));
+        let input = mutation(&corpus, &mut random);
+        if reaches(name, target, &input, &mut coverage) {
+            corpus.push(input);
+        }
+    }
+    if Coverage::is_known() {
+        println!("{name}: {} reached more", corpus.len() - given);
+    }
+    if let Some(directory) = env::var_os("FUZZ_KEEP") {
+        let found = corpus.split_off(given);
+        keep(
+            name,
+            target,
+            (&corpus, found),
+            &Path::new(&directory).join(name),
+        );
+    }
+}
+
+/// Runs `target` once. Returns `true` if it got further than ever.
+fn reaches(name: &str, target: Target, input: &[u8], coverage: &mut Coverage) -> bool {
+    Coverage::begin();
+    attempt(name, target, input);
+    coverage.news() > 0
+}
+
+/// Writes those of the inputs that were found that are needed to reach all places, the short ones first.
+fn keep(name: &str, target: Target, inputs: (&[Vec<u8>], Vec<Vec<u8>>), directory: &Path) {
+    let (given, mut found) = inputs;
+    let mut coverage = Coverage::default();
+    let mut reaches_more = |input: &[u8]| {
+        Coverage::begin();
+        attempt(name, target, input);
+        coverage.places() > 0
+    };
+    for input in given {
+        reaches_more(input);
+    }
+    found.sort_by_key(Vec::len);
+    fs::create_dir_all(directory).unwrap();
+    for input in found {
+        if reaches_more(&input) {
+            let file = format!("{:016x}", hash(&input, 0));
+            fs::write(directory.join(file), input).unwrap();
+        }
     }
 }
 
@@ -112,18 +159,21 @@ fn insert(input: &mut Vec<u8>, at: usize, bytes: &[u8]) {
     input.splice(at..at, bytes.iter().copied());
 }
 
+/// A number for some bytes (FNV-1a).
+fn hash(bytes: &[u8], seed: u64) -> u64 {
+    let begin = seed ^ 0x9e37_79b9_7f4a_7c15;
+    bytes.iter().fold(begin, |sum, byte| {
+        (sum ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
 /// Numbers that look random and can be had again (xorshift64*).
 struct Random(u64);
 
 impl Random {
     /// Each target gets numbers of its own from one seed.
     fn new(seed: u64, name: &str) -> Self {
-        let mixed = name
-            .bytes()
-            .fold(seed ^ 0x9e37_79b9_7f4a_7c15, |sum, byte| {
-                (sum ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-            });
-        Random(mixed.max(1))
+        Random(hash(name.as_bytes(), seed).max(1))
     }
 
     fn next(&mut self) -> u64 {

@@ -10,6 +10,7 @@
     reason = "this is how a test fails"
 )]
 
+mod coverage;
 mod driver;
 mod targets;
 

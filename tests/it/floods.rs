@@ -37,7 +37,14 @@ fn kinds() -> Vec<(&'static str, Vec<u8>, Vec<u8>)> {
             Vec::new(),
             text(r#"{"type":"typing","user_id":"a"}"#),
         ),
+        ("many values", Vec::new(), text(&many_values())),
     ]
+}
+
+/// Two thousand values in 4 KiB.
+fn many_values() -> String {
+    let values = "0,".repeat(2000);
+    format!(r#"{{"type":"typing","user_id":"a","is_typing":[{values}0]}}"#)
 }
 
 /// Sends until the server has closed the socket; returns the close frame's payload.
@@ -170,6 +177,21 @@ async fn a_neighbour_is_served_while_a_flood_waits() {
     .await;
     for _ in 0..5 {
         socket.works().await;
+    }
+    assert_eq!(server.metric(SLOWED).await, 1.0);
+}
+
+#[tokio::test]
+async fn a_few_frames_with_many_values_are_a_flood() {
+    let server = Server::with(&[("ws.frames_per_s", "400")]).await;
+    let id = server.conversation().await;
+    let mut socket = server.socket(&id).await;
+    socket
+        .connection
+        .push(frame(TEXT, many_values()).repeat(20))
+        .await;
+    for _ in 0..20 {
+        assert_eq!(socket.json().await["type"], "typing_status");
     }
     assert_eq!(server.metric(SLOWED).await, 1.0);
 }

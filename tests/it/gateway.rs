@@ -9,7 +9,7 @@ mod headers;
 mod hostile;
 mod moving;
 mod passing_by;
-mod policy;
+pub mod policy;
 mod rollout;
 mod shadow;
 mod sockets;

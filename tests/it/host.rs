@@ -1,7 +1,13 @@
 //! Hosted sockets, with a worker that is played here: it says what workers say, and what they must not.
 //! Real workers with real consumers are in `compat/consumers`.
 
-use std::{path::PathBuf, sync::Arc};
+mod floods;
+mod hostile;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -10,16 +16,16 @@ use tokio::{
 
 use crate::support::{
     Directory, Server, Socket,
-    socket::{BINARY, CLOSE, PING, PONG, TEXT, frame, handshake},
+    socket::{BINARY, CLOSE, PING, PONG, frame, handshake},
     soon, until,
 };
 
 // Messages of Chatferry.
-const OPEN: u8 = 0x02;
+pub const OPEN: u8 = 0x02;
 const TEXT_IN: u8 = 0x03;
 const BINARY_IN: u8 = 0x04;
 const EVENT: u8 = 0x05;
-const CLOSED: u8 = 0x06;
+pub const CLOSED: u8 = 0x06;
 const ANSWER: u8 = 0x08;
 const FORGET: u8 = 0x09;
 
@@ -28,8 +34,8 @@ const CLASS: u8 = 0x42;
 const SERVES: u8 = 0x43;
 const TEXT_OUT: u8 = 0x45;
 const BINARY_OUT: u8 = 0x46;
-const DONE: u8 = 0x48;
-const ENDED: u8 = 0x49;
+pub const DONE: u8 = 0x48;
+pub const ENDED: u8 = 0x49;
 const GROUP_ADD: u8 = 0x4a;
 const GROUP_SEND: u8 = 0x4c;
 const SEND: u8 = 0x4d;
@@ -37,7 +43,7 @@ const SEND: u8 = 0x4d;
 /// A greeting of version 1, an accept without anything, a close with 4001 and `bye`.
 const HELLO: &[u8] = b"\x84\xa7version\x01\xa3pid\x07\xabapplication\xa1a\xa5layer\xa0";
 const ACCEPT: &[u8] = b"\x82\xabsubprotocol\xc0\xa7headers\x90";
-const CLOSE_4001: &[u8] = b"\x82\xa4code\xcd\x0f\xa1\xa6reason\xa3bye";
+pub const CLOSE_4001: &[u8] = b"\x82\xa4code\xcd\x0f\xa1\xa6reason\xa3bye";
 
 fn message(kind: u8, subject: u64, body: &[u8]) -> Vec<u8> {
     let mut bytes = u32::try_from(9 + body.len())
@@ -73,12 +79,12 @@ fn pair(one: &str, two: &str) -> Vec<u8> {
 }
 
 /// A worker that has joined.
-struct Worker {
+pub struct Worker {
     stream: UnixStream,
 }
 
 impl Worker {
-    async fn join(path: &PathBuf) -> Self {
+    pub async fn join(path: &Path) -> Self {
         let mut stream = UnixStream::connect(path).await.unwrap();
         stream.write_all(&message(0x41, 0, HELLO)).await.unwrap();
         let mut worker = Worker { stream };
@@ -101,7 +107,7 @@ impl Worker {
     }
 
     /// The next message that is no ping, which must be of this kind.
-    async fn next(&mut self, wanted: u8) -> (u64, Vec<u8>) {
+    pub async fn next(&mut self, wanted: u8) -> (u64, Vec<u8>) {
         loop {
             let (kind, subject, body) = self.any().await;
             if kind != 0x0a {
@@ -111,12 +117,12 @@ impl Worker {
         }
     }
 
-    async fn say(&mut self, kind: u8, subject: u64, body: &[u8]) {
+    pub async fn say(&mut self, kind: u8, subject: u64, body: &[u8]) {
         let bytes = message(kind, subject, body);
         self.stream.write_all(&bytes).await.unwrap();
     }
 
-    async fn accept(&mut self) -> u64 {
+    pub async fn accept(&mut self) -> u64 {
         let (socket, _) = self.next(OPEN).await;
         self.say(0x44, socket, ACCEPT).await;
         self.say(DONE, socket, b"").await;
@@ -389,84 +395,6 @@ async fn the_sockets_of_a_worker_that_is_gone_are_closed_with_1012() {
     let mut other = Worker::join(&path).await;
     let (_two, number) = open(&server, &mut other).await;
     other.say(TEXT_OUT, number, b"well").await;
-}
-
-#[tokio::test]
-async fn a_worker_that_breaks_the_rules_is_ended_and_the_server_goes_on() {
-    let (server, path) = server(&[]).await;
-    let wrong: [&[u8]; 9] = [
-        &[0, 0, 0, 9, 0x99, 0, 0, 0, 0, 0, 0, 0, 0],
-        &[0xff, 0xff, 0xff, 0xff, 0x45],
-        &[0, 0, 0, 0, 0x45],
-        &message(0x41, 0, HELLO),
-        &message(TEXT_OUT, 1, &[0xff]),
-        &message(ENDED, 1, b"junk"),
-        &message(DONE, 1, b"x"),
-        &message(GROUP_ADD, 1, &[0xdd, 0xff, 0xff, 0xff, 0xff]),
-        &message(0x47, 1, b"\x82\xa4code\xcd\x03\xe9\xa6reason\xa0"),
-    ];
-    for bytes in wrong {
-        let mut worker = Worker::join(&path).await;
-        worker.stream.write_all(bytes).await.unwrap();
-        worker.ends_refused().await;
-    }
-    for greeting in [&b"GET / HTTP/1.1\r\n\r\n"[..], &message(DONE, 1, b"")] {
-        let mut stream = UnixStream::connect(&path).await.unwrap();
-        stream.write_all(greeting).await.unwrap();
-        Worker { stream }.ends_refused().await;
-    }
-    let series = "chatferry_host_workers_left_total{why=\"violation\"}";
-    assert_eq!(server.metric(series).await, 11.0);
-    let mut worker = Worker::join(&path).await;
-    // Odd messages are ignored.
-    for kind in [0x44, TEXT_OUT, DONE] {
-        let body = if kind == 0x44 { ACCEPT } else { b"" };
-        worker.say(kind, 12345, body).await;
-    }
-    for (request, name) in [
-        (1, "specific!g1"),
-        (2, "specific!x"),
-        (3, "bad name"),
-        (4, ""),
-    ] {
-        worker.say(SEND, request, &event(name, "a")).await;
-        let (answered, error) = worker.next(ANSWER).await;
-        assert_eq!(answered, request);
-        assert!(
-            error.windows(4).any(|it| it == b"name"),
-            "{}",
-            error.escape_ascii()
-        );
-    }
-    let (mut socket, number) = open(&server, &mut worker).await;
-    worker.say(TEXT_OUT, number, b"well").await;
-    assert_eq!(socket.text().await, "well");
-}
-
-#[tokio::test]
-async fn a_worker_that_sends_without_an_end_costs_its_socket_only() {
-    let (server, path) = server(&[("ws.queue_bytes", "65536"), ("ws.queue_messages", "16")]).await;
-    let mut worker = Worker::join(&path).await;
-    let (mut slow, number) = open(&server, &mut worker).await;
-    let large = vec![b'x'; 60_000];
-    // More than the system keeps for a client that does not read.
-    for _ in 0..400 {
-        worker.say(TEXT_OUT, number, &large).await;
-    }
-    let code = loop {
-        let frame = slow.any().await.unwrap();
-        if frame.opcode != TEXT {
-            break frame.close_code();
-        }
-    };
-    assert_eq!(code, 1013);
-    slow.connection
-        .send(frame(CLOSE, 1013u16.to_be_bytes()))
-        .await;
-    assert_eq!(worker.next(CLOSED).await, (number, vec![0xcd, 0x03, 0xf5]));
-    let (mut socket, number) = open(&server, &mut worker).await;
-    worker.say(TEXT_OUT, number, b"well").await;
-    assert_eq!(socket.text().await, "well");
 }
 
 #[tokio::test]

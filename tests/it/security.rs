@@ -2,5 +2,6 @@
 //! descriptors, secrets.
 
 mod closed;
+mod ends;
 mod log;
 mod system;

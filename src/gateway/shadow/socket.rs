@@ -7,7 +7,10 @@ use hyper::StatusCode;
 use tokio::{sync::mpsc, time::sleep};
 use uuid::Uuid;
 
-use super::{SETTLE, Verdict, diff, watcher::Seen};
+use super::{
+    SETTLE, Verdict, diff,
+    watcher::{Seen, Waiting},
+};
 use crate::{
     app::App,
     chat::{Event, Message},
@@ -78,13 +81,13 @@ impl Comparison {
     }
 
     /// Compares what is seen until the socket has ended.
-    pub async fn run(self, mut seen: mpsc::Receiver<Seen>) {
+    pub async fn run(self, mut seen: mpsc::Receiver<Waiting>) {
         let mut first = true;
-        while let Some(seen) = seen.recv().await {
+        while let Some(waiting) = seen.recv().await {
             let Ok(slot) = self.gateway.shadow.slots.acquire().await else {
                 return;
             };
-            let verdict = match &seen {
+            let verdict = match &waiting.seen {
                 Seen::Text(text) => {
                     let of_history = std::mem::replace(&mut first, false);
                     let verdict = self.text(text, of_history).await;
@@ -100,7 +103,7 @@ impl Comparison {
                 Seen::Close { code, asked } => Ok(close(*code, *asked)),
             };
             self.conclude(&verdict.unwrap_or(Verdict::Unknown));
-            drop(slot);
+            drop((slot, waiting));
         }
     }
 

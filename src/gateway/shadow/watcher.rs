@@ -7,7 +7,7 @@ use std::sync::{
 };
 
 use hyper::{Request, StatusCode, header::ORIGIN};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use uuid::Uuid;
 
 use super::{is_drawn, socket::Comparison};
@@ -42,6 +42,24 @@ pub enum Seen {
         code: Option<u16>,
         asked: bool,
     },
+}
+
+/// What waits to be compared, and the room that it takes.
+pub struct Waiting {
+    pub seen: Seen,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Waiting {
+    /// Finds room; `None` if there is none.
+    fn new(seen: Seen, room: &Arc<Semaphore>) -> Option<Self> {
+        let bytes = match &seen {
+            Seen::Text(text) => u32::try_from(text.len()).ok()?,
+            Seen::Binary | Seen::Close { .. } => 0,
+        };
+        let room = Arc::clone(room).try_acquire_many_owned(bytes).ok()?;
+        Some(Waiting { seen, _room: room })
+    }
 }
 
 /// A socket that is to be watched.
@@ -120,6 +138,7 @@ impl Watcher {
         tokio::spawn(self.comparison.run(seen));
         Eye {
             app: self.app,
+            room: Arc::clone(&self.gateway.shadow.room),
             queue,
             client_closed,
             cutter: Cutter::default(),
@@ -131,7 +150,8 @@ impl Watcher {
 /// Puts messages together.
 struct Eye {
     app: Arc<App>,
-    queue: mpsc::Sender<Seen>,
+    room: Arc<Semaphore>,
+    queue: mpsc::Sender<Waiting>,
     client_closed: Arc<AtomicBool>,
     cutter: Cutter,
     assembly: Assembly,
@@ -140,12 +160,14 @@ struct Eye {
 impl Eye {
     fn see(&mut self, bytes: &[u8]) {
         let asked = self.client_closed.load(Ordering::Relaxed);
-        let Eye { app, queue, .. } = self;
+        let Eye {
+            app, room, queue, ..
+        } = self;
         let assembly = &mut self.assembly;
         self.cutter.cut(bytes, |piece| {
             let whole = assembly.add(&piece, asked);
             let is_lost = whole.is_some_and(|whole| match whole {
-                Ok(seen) => queue.try_send(seen).is_err(),
+                Ok(seen) => Waiting::new(seen, room).is_none_or(|it| queue.try_send(it).is_err()),
                 Err(Unreadable) => true,
             });
             if is_lost {
@@ -194,6 +216,7 @@ impl Assembly {
                     (&mut self.bytes, MESSAGE_MAX)
                 };
                 if to.len() + bytes.len() > most {
+                    *to = Vec::new();
                     self.unreadable = true;
                 } else if !self.unreadable {
                     to.extend_from_slice(bytes);
@@ -267,5 +290,16 @@ mod tests {
             seen(bytes, 3),
             [Err(Unreadable), Ok(Seen::Text(b"hi".to_vec()))]
         );
+    }
+
+    #[test]
+    fn what_waits_takes_room_of_all() {
+        let room = Arc::new(Semaphore::new(10));
+        let text = |bytes| Waiting::new(Seen::Text(vec![0; bytes]), &room);
+        let one = text(6);
+        assert!(one.is_some() && text(5).is_none());
+        assert!(Waiting::new(Seen::Binary, &room).is_some());
+        drop(one);
+        assert!(text(10).is_some());
     }
 }

@@ -44,6 +44,9 @@ const READ: usize = 16 * 1024;
 /// Bytes that may be read ahead of whoever takes the messages.
 const AHEAD: usize = 16 * 1024 * 1024;
 
+/// Bytes that may be read before anybody takes messages: while groups are subscribed to.
+const EARLY: usize = 64 * 1024 * 1024;
+
 /// Keeps the reader of a subscription from being far ahead of whoever takes its messages: the client
 /// library would keep any number of them.
 #[derive(Default)]
@@ -56,7 +59,7 @@ pub struct Ahead {
 
 #[derive(Default)]
 struct State {
-    /// Messages are being taken. Until then nothing is bounded.
+    /// Messages are being taken.
     is_taken: bool,
     /// Read since the taker had taken all.
     bytes: usize,
@@ -84,10 +87,13 @@ impl Ahead {
         self.state().bytes += bytes;
     }
 
-    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<Result<(), Excess>> {
         let mut state = self.state();
+        if !state.is_taken && state.bytes >= EARLY {
+            return Poll::Ready(Err(Excess::Early));
+        }
         if !state.is_taken || state.bytes < AHEAD {
-            return Poll::Ready(());
+            return Poll::Ready(Ok(()));
         }
         state.reader = Some(cx.waker().clone());
         self.stopped.notify_one();
@@ -137,7 +143,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
         let this = &mut *self;
         while this.passed.is_empty() {
             if let Some(ahead) = &this.ahead {
-                ready!(ahead.poll_room(cx));
+                ready!(ahead.poll_room(cx))?;
             }
             let mut room = [MaybeUninit::uninit(); READ];
             let mut room = ReadBuf::uninit(&mut room);
@@ -188,6 +194,8 @@ pub enum Excess {
     Depth,
     #[error("a length in an answer is no number")]
     Length,
+    #[error("more than {EARLY} bytes of messages came before all groups were subscribed to")]
+    Early,
 }
 
 impl From<Excess> for io::Error {
@@ -452,6 +460,22 @@ mod tests {
             }
         }
         reading.await;
+    }
+
+    #[tokio::test]
+    async fn a_subscription_that_is_flooded_before_anybody_takes_its_messages_breaks() {
+        let answers = bulk(1000).repeat(70_000);
+        let mut bounded = Bounded::new(&*answers, 1000).not_far_ahead(Arc::default());
+        let (mut room, mut read) = (vec![0; 1 << 20], 0);
+        let error = loop {
+            match bounded.read(&mut room).await {
+                Ok(0) => panic!("all was read"),
+                Ok(more) => read += more,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert!((EARLY..=EARLY + READ).contains(&read), "{read}");
     }
 
     #[tokio::test]

@@ -13,7 +13,7 @@ use crate::{
     metrics::Metrics,
     store::{
         StoreError,
-        history::{ROWS_BYTES, TOO_MANY},
+        history::{ROWS, ROWS_BYTES, TOO_MANY},
         turns::{PING, QUIET, Turns},
     },
 };
@@ -201,6 +201,7 @@ async fn read(conn: &mut Conn, sql: &str, most: usize) -> Result<(Vec<Row>, bool
     let (mut rows, mut bytes) = (Vec::new(), 0_usize);
     if let Some(mut stream) = answer.stream::<Row>().await? {
         while bytes < most
+            && rows.len() < ROWS
             && let Some(row) = stream.try_next().await?
         {
             bytes = bytes.saturating_add(size(&row));
@@ -208,7 +209,8 @@ async fn read(conn: &mut Conn, sql: &str, most: usize) -> Result<(Vec<Row>, bool
         }
     }
     answer.drop_result().await?;
-    Ok((rows, bytes >= most))
+    let is_cut = bytes >= most || rows.len() == ROWS;
+    Ok((rows, is_cut))
 }
 
 fn size(row: &Row) -> usize {

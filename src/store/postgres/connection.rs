@@ -25,6 +25,7 @@ use tokio_postgres::{
 use super::{address::Address, param::Params};
 use crate::store::{
     StoreError,
+    history::ROWS,
     turns::{PING, QUIET},
 };
 
@@ -172,13 +173,15 @@ impl Connection {
         let (mut rows, mut bytes) = (Vec::new(), 0_usize);
         // The driver throws away what is left.
         while bytes < most
+            && rows.len() < ROWS
             && let Some(row) = answer.try_next().await?
         {
             bytes = bytes.saturating_add(row.raw_size_bytes());
             rows.push(row);
         }
         self.used = Instant::now();
-        Ok((rows, bytes >= most))
+        let is_cut = bytes >= most || rows.len() == ROWS;
+        Ok((rows, is_cut))
     }
 
     /// Runs statements that have no parameters and no rows.

@@ -5,13 +5,14 @@ use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{ANSWERS, Connection};
-use crate::ws::{
-    budget::Spent,
-    session::{Action, Reason},
+use crate::{
+    metrics::SecurityEvent,
+    ws::{
+        budget::{FRAMES, Rate, Spent, TURN, weight},
+        reader::Incoming,
+        session::{Action, Reason},
+    },
 };
-
-/// Most messages taken, and frames read, before other sockets have their turn.
-pub(super) const TURN: u32 = 128;
 
 impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
     /// Takes out of the buffer what has arrived whole, as far as it may be done beside what is under
@@ -31,10 +32,12 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
 
     /// Counts frames against the budget; a client that goes on sending too many is closed.
     fn spend(&mut self, frames: u32, bytes: u32) -> Option<u16> {
-        let settings = &self.app.config.ws;
-        let spent = self.budget.spend(frames, bytes, settings, Instant::now());
-        match spent {
-            Spent::Short { first: true } => self.app.metrics.flood("slowed"),
+        let rate = Rate::from(&self.app.config.ws);
+        match self.budget.spend(frames, bytes, rate, Instant::now()) {
+            Spent::Short { first: true } => {
+                self.app.metrics.flood("slowed");
+                self.note(SecurityEvent::Limit, FRAMES);
+            }
             Spent::Flooding if self.session.is_open() => {
                 self.app.metrics.flood("closed");
                 let goodbye = self.close(Reason::Flooding);
@@ -74,7 +77,12 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
 
     fn next_action(&mut self) -> Option<Action> {
         match self.reader.take_message() {
-            Ok(Some(incoming)) => Some(self.session.incoming(incoming)),
+            Ok(Some(incoming)) => {
+                if let Incoming::Text(text) = &incoming {
+                    self.refused = self.refused.saturating_add(weight(text));
+                }
+                Some(self.session.incoming(incoming))
+            }
             Ok(None) => self.lost.then_some(Action::End),
             Err(violation) => {
                 tracing::debug!(%violation, "socket dropped");

@@ -166,6 +166,47 @@ async fn entries_of_any_size_and_shape_take_bounded_memory() {
     assert!(grown <= MOST_MIB, "{grown} MiB more");
 }
 
+/// As many texts as an event may have values, about.
+fn texts(first: &str) -> Vec<u8> {
+    let mut bytes = list_head(240_000);
+    bytes.extend(str_of(first));
+    bytes.extend(str_of(&"x".repeat(30)).repeat(240_000 - 1));
+    bytes
+}
+
+#[tokio::test]
+async fn events_of_the_largest_size_that_come_together_take_no_more() {
+    let Some(redis) = Redis::start().await else {
+        return;
+    };
+    let directory = Directory::new();
+    let (server, id, group) = server(&redis, &directory).await;
+    let mut socket = server.socket(&id).await;
+    socket.works().await;
+    let channel: Vec<String> = redis.ask(&format!("ZRANGE {group} 0 -1")).await;
+    let (queue, _) = channel[0].split_once('!').unwrap();
+    let before = server.resident_kib();
+    let now = chatferry::clock::since_1970().as_secs_f64();
+    let mut add = ::redis::cmd("ZADD");
+    add.arg(format!("asgi{queue}!"));
+    for number in 0..12 {
+        let value = texts(&number.to_string());
+        add.arg(now).arg(typing(&value, &[&channel[0]]));
+    }
+    patiently(&redis, &add).await;
+    // They may have been too much for the socket.
+    until("all to be taken", async || {
+        redis.ask::<i64>(&format!("ZCARD asgi{queue}!")).await == 0
+    })
+    .await;
+    let mut other = server.socket(&id).await;
+    other.say("after them").await;
+    while other.json().await["type"] != "chat_message" {}
+    let grown = (server.peak_kib() - before) / 1024;
+    println!("{grown} MiB more");
+    assert!(grown <= MOST_MIB, "{grown} MiB more");
+}
+
 #[tokio::test]
 async fn a_member_with_an_endless_name_and_many_members_cost_no_more() {
     let Some(redis) = Redis::start().await else {

@@ -1,6 +1,6 @@
 //! The security log and the access lines: who, where and why, and never a token.
 
-use std::{fs::File, process::Stdio};
+use std::{fs::File, process::Stdio, sync::Arc};
 
 use serde_json::{Value, json};
 
@@ -10,14 +10,18 @@ use crate::{
 };
 
 /// A server with tokens and a policy, behind a proxy that is believed, whose log is read.
-struct Logged {
-    server: Process,
-    directory: Directory,
+pub struct Logged {
+    pub server: Process,
+    pub directory: Arc<Directory>,
 }
 
 impl Logged {
-    async fn with(more: &[&str]) -> Self {
-        let directory = Directory::new();
+    pub async fn with(more: &[&str]) -> Self {
+        Logged::on(Arc::new(Directory::new()), more).await
+    }
+
+    /// A server with the database of this directory.
+    pub async fn on(directory: Arc<Directory>, more: &[&str]) -> Self {
         let mut arguments = vec!["serve".to_owned()];
         let mut set = |setting: &str| arguments.extend(["--set".to_owned(), setting.to_owned()]);
         for setting in [
@@ -45,7 +49,7 @@ impl Logged {
         Logged { server, directory }
     }
 
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("log")).unwrap()
     }
 
@@ -58,7 +62,7 @@ impl Logged {
     }
 
     /// The lines of the security log about an event.
-    fn about(&self, event: &str) -> Vec<Value> {
+    pub fn about(&self, event: &str) -> Vec<Value> {
         let lines = self.lines().into_iter();
         let lines = lines.filter(|line| line["target"] == "chatferry::security");
         lines.filter(|line| line["event"] == event).collect()
@@ -72,7 +76,7 @@ impl Logged {
     }
 
     /// A conversation, made by the first of the two.
-    async fn conversation(&self, one: &str, two: &str) -> String {
+    pub async fn conversation(&self, one: &str, two: &str) -> String {
         let headers = [("Authorization", &*bearer(one))];
         let body = json!({"participant1_id": one, "participant2_id": two});
         let bytes = request("POST", "/api/chat/conversations/", &headers, Some(&body));
@@ -80,7 +84,7 @@ impl Logged {
         made["id"].as_str().unwrap().to_owned()
     }
 
-    async fn socket(&self, id: &str, client: &str, token: &str, more: &str) -> Option<Socket> {
+    pub async fn socket(&self, id: &str, client: &str, token: &str, more: &str) -> Option<Socket> {
         let path = format!("{}?token={token}", path_of(id));
         let headers = format!("X-Forwarded-For: {client}\r\n{more}");
         let connection = self.server.connect().await;

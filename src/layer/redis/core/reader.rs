@@ -33,6 +33,10 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(BLOCK + 3);
 /// Most entries taken at once.
 const BATCH: usize = 512;
 
+/// Bytes of entries past which no more are read until the hub has taken them: an event takes several
+/// times as much.
+const READ_BYTES: usize = 1 << 20;
+
 impl Core {
     /// Returns only when the connection is gone.
     ///
@@ -95,12 +99,19 @@ impl Core {
     }
 
     async fn take_all(&self, host: &Host, entries: Vec<(f64, Vec<u8>)>) {
-        let taken: Vec<Taken> = entries
-            .into_iter()
-            .flat_map(|entry| self.take(host, entry))
-            .collect();
-        // The hub takes in order: when it has the last, it has all.
-        if let Some(last) = taken.into_iter().next_back() {
+        let (mut last, mut bytes) = (None, 0);
+        for entry in entries {
+            bytes += entry.1.len();
+            last = self.take(host, entry).pop().or(last);
+            // The hub takes in order: when it has the last, it has all.
+            if bytes >= READ_BYTES
+                && let Some(last) = last.take()
+            {
+                bytes = 0;
+                let _ = last.await;
+            }
+        }
+        if let Some(last) = last {
             let _ = last.await;
         }
     }

@@ -8,6 +8,8 @@ from .toml import Entry
 KEY = "store.url"
 MYSQL_SSL = {"ca": "ssl-ca", "cert": "ssl-cert", "key": "ssl-key"}
 MYSQL_MODES = {"DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY"}
+#: Modes of MySQL in which a value that does not fit is an error.
+STRICT = {"STRICT_TRANS_TABLES", "STRICT_ALL_TABLES", "TRADITIONAL"}
 POSTGRES_MODES = {"allow", "disable", "prefer", "require", "verify-ca", "verify-full"}
 #: libpq's names that Chatferry's driver takes as they are.
 POSTGRES_SAME = {
@@ -156,15 +158,17 @@ def _mysql_tls(url):
 def _mysql_session(url):
     """What Chatferry sets on each connection anyway, or does not set."""
     options = url.options
-    charset = options.pop("charset", "utf8mb4")
-    if charset != "utf8mb4":
+    charset = str(options.pop("charset", "utf8mb4")).lower()
+    # The narrower ones are a part of what Chatferry speaks.
+    if charset not in ("utf8mb4", "utf8mb3", "utf8"):
         text = f"Django stores text as {charset}, Chatferry speaks utf8mb4"
         url.find(BREAKS, "OPTIONS['charset']", text, "Convert the tables to utf8mb4 and drop the option.")
     level = str(options.pop("isolation_level", None) or "read committed").lower()
     if level != "read committed":
         url.query["isolation_level"] = level
-    if "sql_mode" in options:
-        text = f"Chatferry uses STRICT_TRANS_TABLES, not {options.pop('sql_mode')!r}"
+    mode = options.pop("sql_mode", None)
+    if mode is not None and not STRICT & {part.strip().upper() for part in str(mode).split(",")}:
+        text = f"Chatferry uses STRICT_TRANS_TABLES, not {mode!r}"
         url.find(
             LOOK, "OPTIONS['sql_mode']", text, "Without strict mode Django cuts long values where Chatferry refuses."
         )

@@ -93,16 +93,9 @@ class _Host:
         self.db = int(options.pop("db", None) or self.db)
         self.username = str(options.pop("username", None) or self.username)
         self.password = str(options.pop("password", None) or self.password)
-        for name in TLS:
-            value = options.pop(name, None)
-            # `ssl.CERT_NONE` and "none" are the same to redis-py.
-            text = getattr(value, "name", str(value)).removeprefix("CERT_")
-            if value is not None and text.lower() != "required":
-                self.query[name] = text.lower() if name == "ssl_cert_reqs" else text
+        self.query.update(_tls(options))
         if options.pop("ssl", False) and self.scheme == "redis":
             self.scheme = "rediss"
-        if options.pop("ssl_check_hostname", None) is False:
-            self.query["ssl_check_hostname"] = "false"
         self._tuning(options)
 
     def _tuning(self, options):
@@ -136,10 +129,22 @@ class _Host:
         for name in ("username", "password"):
             if own.get(name):
                 self.query[f"sentinel_{name}"] = str(own.pop(name))
-        if own.pop("ssl", False) or host.get("ssl"):
-            self._find(BREAKS, "sentinels", "Sentinels by TLS are not served", "Name the master itself as rediss://.")
-        self._login({name: value for name, value in host.items() if name != "ssl"})
+        asked = {"ssl": host.pop("ssl", False), "sentinel_ssl": own.pop("ssl", False)}
+        self.query.update({name: "true" for name, is_asked in asked.items() if is_asked})
+        checks = {"ssl": _tls(host), "sentinel_ssl": _tls(own)}
+        self._checks([checks[name] for name, is_asked in asked.items() if is_asked])
+        self._login(host)
         self._tuning(own)
+
+    def _checks(self, sides):
+        """Takes over the options of TLS that master and Sentinels share, and none that would loosen one of them."""
+        for name in dict.fromkeys(name for side in sides for name in side):
+            values = {side.get(name) for side in sides}
+            if len(values) == 1:
+                self.query[name] = values.pop()
+                continue
+            text = f"{name} is not the same for the master and for its Sentinels"
+            self._find(BREAKS, "sentinels", text, "Give both the same, and write it into this address.")
 
     def _url(self, url):
         parts = urlsplit(url)
@@ -162,6 +167,20 @@ class _Host:
             if path.isdigit():
                 query.setdefault("db", path)
         self._login(query)
+
+
+def _tls(options):
+    """Takes the options of TLS out of redis-py's, as an address has them; what is its default is left out."""
+    found = {}
+    for name in TLS:
+        value = options.pop(name, None)
+        # `ssl.CERT_NONE` and "none" are the same to redis-py.
+        text = getattr(value, "name", str(value)).removeprefix("CERT_")
+        if value is not None and text.lower() != "required":
+            found[name] = text.lower() if name == "ssl_cert_reqs" else text
+    if str(options.pop("ssl_check_hostname", None)).lower() == "false":
+        found["ssl_check_hostname"] = "false"
+    return found
 
 
 def _at(host, port):

@@ -88,6 +88,22 @@ class Mysql(unittest.TestCase):
             },
         )
 
+    def test_what_chatferry_does_anyway_is_no_finding(self):
+        for options in (
+            {"charset": "utf8"},
+            {"charset": "UTF8MB3"},
+            {"sql_mode": "TRADITIONAL"},
+            {"sql_mode": "ONLY_FULL_GROUP_BY, strict_trans_tables"},
+        ):
+            entry = store_url(database("mysql", HOST="h", OPTIONS=options))
+            self.assertEqual((entry.value, entry.findings), ("mysql://chat@h/talk", []), options)
+
+    def test_certificates_of_the_client_are_carried_over(self):
+        tls = {"sslmode": "verify-ca", "sslrootcert": "/ca", "sslcert": "/c", "sslkey": "/k"}
+        entry = store_url(database("postgresql", HOST="h", OPTIONS=tls))
+        query = "sslmode=verify-ca&sslcert=/c&sslkey=/k&sslrootcert=/ca"
+        self.assertEqual((entry.value, entry.findings), (f"postgres://chat@h/talk?{query}", []))
+
     def test_the_login_may_stand_in_the_options(self):
         options = {"user": "u", "passwd": "secret", "db": "d"}
         entry = store_url({"ENGINE": "django.db.backends.mysql", "HOST": "h", "OPTIONS": options})

@@ -54,6 +54,32 @@ class Hosts(unittest.TestCase):
         wanted = "sentinel://u:pw@s1:26379,s2:26380/mymaster/4?sentinel_password=s%20p"
         self.assertEqual(hosts(host), [wanted])
 
+    def test_sentinels_and_masters_by_tls(self):
+        def of(own, **master):
+            config = {"sentinels": [("s1", 26379)], "master_name": "m", "sentinel_kwargs": own, **master}
+            (entry,) = (it for it in layer_entries({"BACKEND": CORE, "CONFIG": {"hosts": [config]}}) if it.name == "hosts")
+            return entry.value[0].partition("/m")[2], {finding.severity for finding in entry.findings}
+
+        none = {"ssl_cert_reqs": "none"}
+        client = {"ssl_certfile": "/c", "ssl_keyfile": "/k", "ssl_check_hostname": False}
+        for own, master, query, severities in (
+            ({}, {"ssl": True}, "?ssl=true", set()),
+            ({"ssl": True}, {}, "?sentinel_ssl=true", set()),
+            ({"ssl": True, "ssl_ca_certs": "/a"}, {}, "?sentinel_ssl=true&ssl_ca_certs=/a", set()),
+            (
+                {"ssl": True, **client},
+                {"ssl": True, **client},
+                "?ssl=true&sentinel_ssl=true&ssl_certfile=/c&ssl_keyfile=/k&ssl_check_hostname=false",
+                set(),
+            ),
+            # What one of them does not check is checked.
+            ({"ssl": True}, {"ssl": True, **none}, "?ssl=true&sentinel_ssl=true", {"breaks"}),
+            ({"ssl": True, **none}, {"ssl": True}, "?ssl=true&sentinel_ssl=true", {"breaks"}),
+            # Without TLS there is nothing to check.
+            (none, none, "", set()),
+        ):
+            self.assertEqual(of(own, **master), (query, severities), (own, master))
+
     def test_a_comma_in_a_password_is_quoted_because_variables_are_split_there(self):
         self.assertEqual(hosts("redis://:a,b@h"), ["redis://:a%2Cb@h:6379/0"])
 

@@ -36,8 +36,8 @@ pub struct MetricDoc {
     pub name: &'static str,
     pub kind: Kind,
     pub labels: &'static [&'static str],
-    /// Values of the only label that are shown from the start, at 0.
-    pub values: &'static [&'static str],
+    /// Values of the labels that are shown from the start, at 0.
+    pub values: &'static [&'static [&'static str]],
     pub help: &'static str,
     /// Upper bounds of a histogram's buckets; empty for the other kinds.
     pub buckets: &'static [f64],
@@ -66,13 +66,59 @@ const ROWS: &[f64] = &[
     1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0,
 ];
 
-/// Declares [`Metrics`] and [`METRICS`]: `by` names the labels, `of` their values that are shown
-/// before anything has happened, `in` the bounds of a histogram.
+/// The limits, each by whom it counts.
+const LIMITS: &[&[&str]] = &[
+    &["requests", "address"],
+    &["requests", "user"],
+    &["messages", "address"],
+    &["messages", "user"],
+    &["typing", "address"],
+    &["typing", "user"],
+    &["sockets", "address"],
+    &["sockets", "user"],
+    &["conversations", "address"],
+    &["conversations", "user"],
+    &["rows", "address"],
+    &["rows", "user"],
+    &["denied", "address"],
+    &["open_sockets", "address"],
+    &["open_sockets", "user"],
+    &["answer_memory", "address"],
+    &["answer_memory", "user"],
+];
+
+/// What is asked for, with the status of success and those that alerts look at.
+const REQUESTS: &[&[&str]] = &[
+    &["conversations", "POST", "200"],
+    &["conversations", "POST", "201"],
+    &["conversations", "POST", "500"],
+    &["conversations", "POST", "503"],
+    &["conversation", "GET", "200"],
+    &["conversation", "GET", "500"],
+    &["conversation", "GET", "503"],
+    &["conversation_messages", "GET", "200"],
+    &["conversation_messages", "GET", "500"],
+    &["conversation_messages", "GET", "503"],
+    &["send_message", "POST", "201"],
+    &["send_message", "POST", "500"],
+    &["send_message", "POST", "503"],
+    &["user_conversations", "GET", "200"],
+    &["user_conversations", "GET", "500"],
+    &["user_conversations", "GET", "503"],
+    &["message_read", "PUT", "200"],
+    &["message_read", "PUT", "500"],
+    &["message_read", "PUT", "503"],
+];
+
+/// Declares [`Metrics`] and [`METRICS`]: `by` names the labels, `of` the values of a lone label that
+/// are shown before anything has happened, `each` a constant with those of several, `in` the bounds
+/// of a histogram.
 macro_rules! metrics {
     ($(
         $(#[doc = $help:literal])*
         $field:ident: $ty:ty = $name:literal
-            $(by $($label:literal),+)? $(of [$($value:literal),+])? $(in $buckets:ident)?;
+            $(by $($label:literal),+)? $(of [$($value:literal),+])? $(each $rows:ident)?
+            $(in $buckets:ident)?;
     )*) => {
         /// Every metric of one server.
         pub struct Metrics {
@@ -83,7 +129,8 @@ macro_rules! metrics {
         /// What each metric is, in the order of the list.
         pub const METRICS: &[MetricDoc] =
             &[$(metrics!(
-                @doc $ty, $name, [$($help),*], [$($($label),+)?], [$($($value),+)?], $($buckets)?
+                @doc $ty, $name, [$($help),*], [$($($label),+)?], [$($($value),+)?],
+                [$($rows)?], $($buckets)?
             )),*];
 
         impl Metrics {
@@ -95,7 +142,7 @@ macro_rules! metrics {
                         &recorder,
                         &metrics!(
                             @doc $ty, $name, [$($help),*], [$($($label),+)?], [$($($value),+)?],
-                            $($buckets)?
+                            [$($rows)?], $($buckets)?
                         ),
                     ),)*
                     handle,
@@ -104,16 +151,18 @@ macro_rules! metrics {
         }
     };
     (@doc $ty:ty, $name:literal, [$($help:literal),*], [$($label:literal),*],
-        [$($value:literal),*], $($buckets:ident)?) => {
+        [$($value:literal),*], [$($rows:ident)?], $($buckets:ident)?) => {
         MetricDoc {
             name: $name,
             kind: <$ty as Metric>::KIND,
             labels: &[$($label),*],
-            values: &[$($value),*],
+            values: metrics!(@values [$($value),*] $($rows)?),
             help: concat!($($help),*),
             buckets: metrics!(@buckets $($buckets)?),
         }
     };
+    (@values [$($value:literal),*]) => { &[$(&[$value]),*] };
+    (@values [] $rows:ident) => { $rows };
     (@buckets) => { &[] };
     (@buckets $buckets:ident) => { $buckets };
 }
@@ -136,7 +185,7 @@ metrics! {
     /// Connections of trusted proxies that did not begin with a proper PROXY header.
     proxy_refused: Counter = "chatferry_proxy_headers_refused_total";
     /// Requests, frames and sockets refused by a limit, by the limit's name and by whom it counts.
-    limited: Labelled<Counter, 2> = "chatferry_limited_total" by "limit", "by";
+    limited: Labelled<Counter, 2> = "chatferry_limited_total" by "limit", "by" each LIMITS;
 
     /// WebSockets open now.
     ws_open: Gauge = "chatferry_ws_open";
@@ -170,14 +219,15 @@ metrics! {
     ws_dropped: Counter = "chatferry_ws_dropped_events_total";
 
     /// REST requests answered, by route, method and status.
-    rest_requests: Labelled<Counter, 3> = "chatferry_rest_requests_total" by "route", "method", "status";
+    rest_requests: Labelled<Counter, 3> = "chatferry_rest_requests_total"
+        by "route", "method", "status" each REQUESTS;
     /// Seconds from a REST request's head to its answer, by route and method.
     rest_seconds: Labelled<Histogram, 2> = "chatferry_rest_request_seconds" by "route", "method" in SECONDS;
 
     /// Requests and handshakes of callers who are known, by `auth.identity`. With `none` nobody is
     /// asked, and nothing is counted.
     auth_admitted: Labelled<Counter> = "chatferry_auth_admitted_total" by "identity"
-        of ["jwt", "django_session"];
+        of ["jwt", "django_session", "django_token"];
     /// Requests and handshakes of callers who must be known and are not, by the reason: `anonymous`,
     /// `invalid`, `expired`, `forged` (the page of another site made a browser ask), `limited` if
     /// their address has shown too many that were not good, or `unavailable` if it could not be found
@@ -251,7 +301,8 @@ metrics! {
     store_connections: Each<Counter, Outcome> = "chatferry_store_connections_total" by "outcome";
     /// What the database refused or did not answer, by kind.
     store_errors: Labelled<Counter> = "chatferry_store_errors_total" by "kind"
-        of ["unavailable", "denied", "unfit", "refused", "conflict", "unknown", "schema", "closed"];
+        of ["unavailable", "denied", "unfit", "refused", "alike", "conflict", "unknown", "schema",
+            "closed"];
 
     /// Messages sent to the channel layer.
     layer_sent: Counter = "chatferry_layer_sent_total";
@@ -268,7 +319,9 @@ metrics! {
     /// Messages delivered although they had waited for longer than `layer.expiry`.
     layer_late: Counter = "chatferry_layer_late_total";
     /// Messages from the channel layer that could not be used, by the reason.
-    layer_rejected: Labelled<Counter> = "chatferry_layer_rejected_total" by "why";
+    layer_rejected: Labelled<Counter> = "chatferry_layer_rejected_total" by "why"
+        of ["too_large", "undecodable", "unroutable", "no_type", "unknown_type", "missing_field",
+            "not_json", "not_packable"];
     /// Events the channel layer did not take to other processes, by kind.
     layer_errors: Labelled<Counter> = "chatferry_layer_errors_total" by "kind"
         of ["unavailable", "refused"];
@@ -319,7 +372,9 @@ metrics! {
     /// Answers and frames of Django that were compared with what Chatferry would have sent.
     shadow_compared: Counter = "chatferry_shadow_compared_total";
     /// Compared and not the same, by kind.
-    shadow_mismatches: Labelled<Counter> = "chatferry_shadow_mismatch_total" by "kind";
+    shadow_mismatches: Labelled<Counter> = "chatferry_shadow_mismatch_total" by "kind"
+        of ["status", "header", "json", "handshake", "history", "message", "message_read", "typing",
+            "error", "frame", "close"];
     /// Not compared because too much waited to be compared, or one side could not be asked.
     shadow_skipped: Counter = "chatferry_shadow_skipped_total";
 

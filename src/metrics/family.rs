@@ -87,8 +87,8 @@ impl<H: Handle, const N: usize> Metric for Labelled<H, N> {
     fn new(recorder: &Arc<PrometheusRecorder>, doc: &'static MetricDoc) -> Self {
         H::describe(recorder, doc);
         // Those that show 0 from the start. They are met again under the same key.
-        for value in doc.values {
-            H::register(recorder, &key(doc, &[value]));
+        for values in doc.values {
+            H::register(recorder, &key(doc, values));
         }
         Self {
             doc,

@@ -43,6 +43,22 @@ fn every_metric_is_shown_with_its_help_and_type() {
     assert_eq!(text.matches("# TYPE ").count(), METRICS.len());
 }
 
+/// Else `increase()` never sees the first event.
+#[test]
+fn every_counter_shows_0_before_anything_has_happened() {
+    let text = Metrics::new().render();
+    for doc in METRICS.iter().filter(|doc| doc.kind == Kind::Counter) {
+        let is_sample = |line: &&str| {
+            let rest = line.strip_prefix(doc.name);
+            rest.is_some_and(|rest| rest.starts_with(['{', ' ']))
+        };
+        let samples: Vec<&str> = text.lines().filter(is_sample).collect();
+        assert!(!samples.is_empty(), "{}", doc.name);
+        let is_process = doc.name.starts_with("process_");
+        assert!(is_process || samples.iter().all(|it| it.ends_with(" 0")));
+    }
+}
+
 #[test]
 fn names_follow_the_rules_of_prometheus() {
     let plain = |name: &str| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
@@ -60,7 +76,8 @@ fn names_follow_the_rules_of_prometheus() {
         // What every process has goes by the names that all Prometheus clients use.
         let ours = name.starts_with("chatferry_") || name.starts_with("process_");
         assert!(plain(name) && ours, "{name}");
-        assert!(values.is_empty() || labels.len() == 1, "{name}");
+        let is_whole = |row: &&[&str]| row.len() == labels.len();
+        assert!(values.iter().all(is_whole), "{name}");
         assert_eq!(name.ends_with("_total"), *kind == Kind::Counter, "{name}");
         assert!(
             !["_count", "_sum", "_bucket", "_ms", "_millis", "_kb"]

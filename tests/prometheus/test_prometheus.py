@@ -91,8 +91,8 @@ class Watched(unittest.TestCase):
 
         until("the alerts", lambda: len(loaded()) == len(alerts()))
         self.assertEqual([rule["name"] for rule in loaded() if rule["health"] != "ok"], [])
-        # All fault series are there from the first fault on, and the load has made those.
-        until("faults", lambda: {"chatferry_shadow_mismatch_total", "chatferry_layer_rejected_total"} <= self.prometheus.series())
+        # Every fault has its series before it happens.
+        until("series", lambda: {"chatferry_shadow_mismatch_total", "chatferry_layer_rejected_total"} <= self.prometheus.series())
         for name, expression in alerts().items():
             self.known(name, expression)
         until("an alert", lambda: self.prometheus.values('ALERTS{alertname="ChatferryDjangoDiffers"}') != [])

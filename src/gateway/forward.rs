@@ -32,7 +32,7 @@ use crate::{
     limits::{Meter, Seat, Throttled},
     net::Peer,
     telemetry::{
-        request::{ACCESS, Trail},
+        request::{ACCESS, Trail, micros},
         trace::{self, Trace},
     },
     value::Value,
@@ -85,7 +85,7 @@ pub async fn forward(
         %method,
         route = "django",
         status,
-        ?took,
+        took_us = micros(took),
         client = trail.client.map(display),
         user = user.as_deref(),
         path = &*trail.path(),

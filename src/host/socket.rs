@@ -18,7 +18,7 @@ use tokio::{
     task::yield_now,
     time::{sleep_until, timeout},
 };
-use tracing::field::display;
+use tracing::{Level, field::display};
 
 use super::{
     calls::{Ask, Calls, Ready},
@@ -169,10 +169,14 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Hosted<S> {
 
     /// Writes the line that the socket is open, or has ended with a code.
     fn log(&self, code: Option<u16>) {
+        if !tracing::enabled!(target: ACCESS, Level::DEBUG) {
+            return;
+        }
         let Name { id, client, path } = &self.name;
+        let _within = id.socket().entered();
         let (client, socket) = (client.map(display), self.place.number);
         let what = if code.is_none() { "opened" } else { "closed" };
-        tracing::debug!(target: ACCESS, %id, socket, code, client, path, "hosted socket {what}");
+        tracing::debug!(target: ACCESS, socket, code, client, path, "hosted socket {what}");
     }
 
     /// Writes a line of the security log.

@@ -40,7 +40,7 @@ use crate::{
     host,
     net::Peer,
     telemetry::{
-        request::{ACCESS, Trail},
+        request::{ACCESS, Trail, micros},
         security, trace,
     },
     ws,
@@ -140,7 +140,7 @@ async fn serve(
         %method,
         route,
         status,
-        ?took,
+        took_us = micros(took),
         client = trail.client.map(display),
         user = user.as_deref(),
         path = &*trail.path(),

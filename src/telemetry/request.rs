@@ -1,6 +1,6 @@
 //! Which request and which connection a line of the log is about.
 
-use std::{borrow::Cow, fmt, net::IpAddr};
+use std::{borrow::Cow, fmt, net::IpAddr, time::Duration};
 
 use hyper::{HeaderMap, Uri};
 use tracing::{Span, field::Empty};
@@ -15,6 +15,12 @@ const ID_MAX: usize = 128;
 
 /// Most characters of a path in a line.
 const PATH_MAX: usize = 256;
+
+/// A duration in whole microseconds, for a field whose name ends with `_us`.
+#[must_use]
+pub fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
 
 /// A request by its connection's number, counted since the start of the process, and its own on
 /// that connection: `17.3`.
@@ -31,6 +37,12 @@ impl RequestId {
             connection,
             request,
         }
+    }
+
+    /// What a line about the socket carries that the request has become.
+    #[must_use]
+    pub fn socket(self) -> Span {
+        tracing::error_span!("socket", id = %self)
     }
 
     /// What every line about the request carries: its id, and those that a proxy (`X-Request-Id`)

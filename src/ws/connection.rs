@@ -19,7 +19,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf},
     time::sleep_until,
 };
-use tracing::field::display;
+use tracing::{Level, field::display};
 use uuid::Uuid;
 
 use super::{
@@ -174,11 +174,15 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
 
     /// The line that the socket is open, or has ended with a code.
     fn log(&self, code: Option<u16>) {
-        let (id, conversation_id) = (self.name.id, self.conversation_id);
+        if !tracing::enabled!(target: ACCESS, Level::DEBUG) {
+            return;
+        }
+        let _within = self.name.id.socket().entered();
+        let conversation_id = self.conversation_id;
         let client = self.name.client.map(display);
         let user = self.registration.socket().user.as_deref();
         let what = if code.is_none() { "opened" } else { "closed" };
-        tracing::debug!(target: ACCESS, %id, %conversation_id, code, client, user, "socket {what}");
+        tracing::debug!(target: ACCESS, %conversation_id, code, client, user, "socket {what}");
     }
 
     /// Tells the security log of something.
@@ -300,8 +304,9 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
         if let Err(ChatError::Store(error)) = &outcome
             && !matches!(error, StoreError::Refused(_))
         {
-            let (id, conversation_id) = (self.name.id, self.conversation_id);
-            tracing::error!(%id, %conversation_id, %error, "a frame failed");
+            let _within = self.name.id.socket().entered();
+            let conversation_id = self.conversation_id;
+            tracing::error!(%conversation_id, %error, "a frame failed");
         }
         self.session.done(outcome)
     }

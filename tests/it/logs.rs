@@ -80,15 +80,18 @@ async fn an_event_is_one_line_with_its_ids_and_never_what_was_said() {
         .iter()
         .find(|line| line["message"] == "socket opened")
         .unwrap();
+    // One place for ids, whatever the line is about.
     assert_eq!(
-        opened["id"],
+        opened["span"]["id"],
         about(&by_socket["message"]["id"])["span"]["id"]
     );
+    assert!(lines.iter().all(|line| line.get("id").is_none()), "{text}");
+    assert!(answered["took_us"].is_u64(), "{text}");
     let closed = lines
         .iter()
         .find(|line| line["message"] == "socket closed")
         .unwrap();
-    assert_eq!(opened["id"], closed["id"]);
+    assert_eq!(opened["span"]["id"], closed["span"]["id"]);
 }
 
 #[tokio::test]

@@ -75,6 +75,17 @@ pub trait ChannelLayer: Send + Sync {
     /// Says something to the other Chatferry processes, by any host that is there.
     fn send_control(&self, control: &Control) -> Sent;
 
+    /// The names of the groups that have members now and match a pattern as Redis has it (`*`, `?`,
+    /// `[…]`), on every host. A layer of one process has none for others.
+    async fn groups(&self, _pattern: &str) -> Result<Vec<String>, LayerError> {
+        Ok(Vec::new())
+    }
+
+    /// The number of channels that are members of the group now.
+    async fn members(&self, _group: &str) -> Result<u64, LayerError> {
+        Ok(0)
+    }
+
     /// The tasks of the layer.
     fn vital(&self) -> Vital;
 

@@ -3,9 +3,11 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Subcommand;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::interval;
 
 use super::{Choices, complain, failed};
 use crate::chat::Event;
@@ -14,6 +16,9 @@ use crate::django::json::{Constants, loads, write_ascii_str, write_utf8};
 use crate::layer::redis::{self, event::Passthrough};
 use crate::layer::{ChannelLayer, LayerError, Received};
 use crate::metrics::Metrics;
+
+/// Between two looks for groups that match a pattern.
+const LOOK: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -27,6 +32,7 @@ pub(super) enum Command {
     },
     /// Print the events of groups as they come, one JSON object a line, until interrupted
     Tail {
+        /// Names, or patterns as 'chat_*' (with *, ? and [...]), which new groups may match too
         #[arg(required = true)]
         groups: Vec<String>,
         #[command(flatten)]
@@ -49,7 +55,7 @@ pub(super) async fn layer(config: &Config, command: Command) -> ExitCode {
     };
     let done = match command {
         Command::Send { group, json, .. } => send(&*layer, &group, &json).await,
-        Command::Tail { groups, .. } => tail(&*layer, &groups).await,
+        Command::Tail { groups, .. } => tail(&*layer, groups).await,
     };
     layer.close().await;
     match done {
@@ -71,22 +77,74 @@ enum Failure {
 
 async fn send(layer: &dyn ChannelLayer, group: &str, json: &str) -> Result<(), Failure> {
     let event = loads(json, Constants::Allow).map_err(|error| Failure::Json(error.to_string()))?;
-    Ok(layer.group_send(group, Event::Other(event)).await?)
+    let members = layer.members(group).await?;
+    layer.group_send(group, Event::Other(event)).await?;
+    let s = if members == 1 { "" } else { "s" };
+    // A process is one member, whatever the number of its sockets.
+    super::print(&format!("Sent to {members} member{s} of {group}.\n"));
+    Ok(())
 }
 
-async fn tail(layer: &dyn ChannelLayer, groups: &[String]) -> Result<(), Failure> {
-    layer.ping().await?;
-    for (place, group) in groups.iter().enumerate() {
-        // The place is the channel's local name: it brings the group back.
-        layer
-            .group_add(group, &layer.channel(&place.to_string()))
-            .await?;
+/// The groups that are listened to.
+struct Listening {
+    /// The place of each is the local name of its channel, which brings the group back.
+    groups: Vec<String>,
+    patterns: Vec<String>,
+}
+
+impl Listening {
+    async fn join(&mut self, layer: &dyn ChannelLayer, group: String) -> Result<(), LayerError> {
+        if self.groups.contains(&group) {
+            return Ok(());
+        }
+        let channel = layer.channel(&self.groups.len().to_string());
+        layer.group_add(&group, &channel).await?;
+        self.groups.push(group);
+        Ok(())
     }
+
+    /// Joins the groups that match by now.
+    async fn look(&mut self, layer: &dyn ChannelLayer) -> Result<(), LayerError> {
+        for pattern in self.patterns.clone() {
+            for group in layer.groups(&pattern).await? {
+                self.join(layer, group).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn group_of(&self, local: &str) -> &str {
+        let place: Option<usize> = local.parse().ok();
+        let group = place.and_then(|place| self.groups.get(place));
+        group.map_or("", String::as_str)
+    }
+}
+
+async fn tail(layer: &dyn ChannelLayer, groups: Vec<String>) -> Result<(), Failure> {
+    layer.ping().await?;
+    let is_pattern = |group: &String| group.contains(['*', '?', '[']);
+    let (patterns, names) = groups.into_iter().partition(is_pattern);
+    let groups = Vec::new();
+    let mut listening = Listening { groups, patterns };
+    let names: Vec<String> = names;
+    for group in names {
+        listening.join(layer, group).await?;
+    }
+    let mut looks = interval(LOOK);
     let mut interrupted = signal(SignalKind::interrupt())?;
     let mut terminated = signal(SignalKind::terminate())?;
     loop {
         let received = tokio::select! {
             received = layer.receive() => received,
+            _ = looks.tick(), if !listening.patterns.is_empty() => {
+                // A layer that is away is reported as such.
+                if let Err(error) = listening.look(layer).await
+                    && !matches!(error, LayerError::Unavailable(_))
+                {
+                    return Err(error.into());
+                }
+                continue;
+            }
             _ = interrupted.recv() => return Ok(()),
             _ = terminated.recv() => return Ok(()),
         };
@@ -96,11 +154,7 @@ async fn tail(layer: &dyn ChannelLayer, groups: &[String]) -> Result<(), Failure
             Some(Received::Away { .. }) => complain(&"the channel layer is away"),
             Some(Received::Gap { .. }) => complain(&"events may have been missed"),
             Some(Received::Event { local, event, .. }) => {
-                let group = local
-                    .parse()
-                    .ok()
-                    .and_then(|place: usize| groups.get(place));
-                match print(group.map_or("", String::as_str), &event) {
+                match print(listening.group_of(&local), &event) {
                     // A reader that has gone (`| head`) has seen what it wanted.
                     Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
                     printed => printed?,

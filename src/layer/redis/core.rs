@@ -44,7 +44,7 @@ use super::{
     keeper::start,
     link::Link,
     members::Members,
-    names::{check_channel, check_group, local_of, queue_key, queue_of},
+    names::{check_channel, check_group, group_key, local_of, queue_key, queue_of, quoted},
     script::{Added, Entry, Life},
     shard::shard,
 };
@@ -363,6 +363,36 @@ impl ChannelLayer for CoreLayer {
 
     async fn receive(&self) -> Option<Received> {
         self.core.inbox.receive().await
+    }
+
+    async fn groups(&self, pattern: &str) -> Result<Vec<String>, LayerError> {
+        let head = group_key(&self.core.settings.prefix, "");
+        let mut groups = Vec::new();
+        for host in &self.core.hosts {
+            let keys = host
+                .link
+                .keys(&format!("{}{pattern}", quoted(&head)))
+                .await?;
+            groups.extend(
+                keys.iter()
+                    .filter_map(|key| key.strip_prefix(&head))
+                    .map(str::to_owned),
+            );
+        }
+        Ok(groups)
+    }
+
+    async fn members(&self, group: &str) -> Result<u64, LayerError> {
+        check_group(group)?;
+        let settings = &self.core.settings;
+        // Older memberships count for nothing.
+        let least = since_1970().as_secs().saturating_sub(settings.group_expiry);
+        let mut count = redis::cmd("ZCOUNT");
+        count
+            .arg(group_key(&settings.prefix, group))
+            .arg(least)
+            .arg("+inf");
+        self.core.host_of(group)?.link.read(count).await
     }
 
     fn vital(&self) -> Vital {

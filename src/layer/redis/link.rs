@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use redis::{Cmd, ErrorKind, Pipeline, RedisError, ServerErrorKind, Value};
+use redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, ServerErrorKind, Value};
 use tokio::sync::Notify;
 
 use super::{
@@ -201,6 +201,41 @@ impl Link {
             .await?
             .into_iter()
             .try_for_each(|answer| accepted(answer).map(|_| ()))
+    }
+
+    /// The answer to one command, in a type of the caller's.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub async fn read<T: FromRedisValue>(&self, command: Cmd) -> Result<T, LayerError> {
+        let mut commands = redis::pipe();
+        commands.add_command(command);
+        let answer = self.ask(&commands).await?.into_iter().next();
+        let answer = accepted(answer.unwrap_or(Value::Nil))?;
+        let odd = |error: redis::ParsingError| LayerError::Refused(error.to_string());
+        redis::from_redis_value(answer).map_err(odd)
+    }
+
+    /// The keys that match a pattern. A key that changes meanwhile may be left out or come twice.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub async fn keys(&self, pattern: &str) -> Result<Vec<String>, LayerError> {
+        let (mut keys, mut cursor) = (Vec::new(), 0_u64);
+        loop {
+            let mut scan = redis::cmd("SCAN");
+            scan.arg(cursor)
+                .arg("MATCH")
+                .arg(pattern)
+                .arg("COUNT")
+                .arg(1000);
+            let (next, found): (u64, Vec<Vec<u8>>) = self.read(scan).await?;
+            keys.extend(found.into_iter().flat_map(String::from_utf8));
+            cursor = next;
+            if cursor == 0 {
+                return Ok(keys);
+            }
+        }
     }
 
     /// Puts entries into their queues, in their order, but for those of groups that have changed.

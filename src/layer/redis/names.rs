@@ -42,6 +42,16 @@ pub fn group_channel(prefix: &str, group: &str) -> String {
     format!("{prefix}__group__{group}")
 }
 
+/// Text that is matched by itself alone where Redis takes a pattern.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    let escape = |c: char| {
+        let is_active = matches!(c, '*' | '?' | '[' | ']' | '\\');
+        is_active.then_some('\\').into_iter().chain([c])
+    };
+    text.chars().flat_map(escape).collect()
+}
+
 /// Refuses a group that no Python process could name.
 pub fn check_group(group: &str) -> Result<(), LayerError> {
     if group.is_empty() || group.chars().count() > MAX_NAME || !group.chars().all(in_name) {
@@ -96,6 +106,12 @@ mod tests {
         assert_eq!(name.len(), 83);
         assert!(check_channel(&name).is_ok());
         assert!(check_channel("a!").is_ok());
+    }
+
+    #[test]
+    fn quoted_text_is_no_pattern() {
+        assert_eq!(quoted("asgi:group:"), "asgi:group:");
+        assert_eq!(quoted(r"a*[b]\?"), r"a\*\[b\]\\\?");
     }
 
     #[test]

@@ -30,7 +30,7 @@ use super::{
     inbox::{Inbox, Taken},
     keeper::start,
     link::{Link, RESPONSE, means_gone},
-    names::{check_group, group_channel},
+    names::{check_group, group_channel, quoted},
     shard::shard,
 };
 use crate::{
@@ -305,6 +305,30 @@ impl ChannelLayer for PubSubLayer {
 
     async fn receive(&self) -> Option<Received> {
         self.inner.inbox.receive().await
+    }
+
+    async fn groups(&self, pattern: &str) -> Result<Vec<String>, LayerError> {
+        let head = group_channel(&self.inner.prefix, "");
+        let mut groups = Vec::new();
+        for host in &self.inner.hosts {
+            let mut channels = redis::cmd("PUBSUB");
+            channels
+                .arg("CHANNELS")
+                .arg(format!("{}{pattern}", quoted(&head)));
+            let names: Vec<Vec<u8>> = host.link.read(channels).await?;
+            let names = names.into_iter().flat_map(String::from_utf8);
+            groups.extend(names.filter_map(|name| Some(name.strip_prefix(&head)?.to_owned())));
+        }
+        Ok(groups)
+    }
+
+    async fn members(&self, group: &str) -> Result<u64, LayerError> {
+        check_group(group)?;
+        let name = group_channel(&self.inner.prefix, group);
+        let mut count = redis::cmd("PUBSUB");
+        count.arg("NUMSUB").arg(&name);
+        let (_, members): (Vec<u8>, u64) = self.inner.host_of(&name)?.link.read(count).await?;
+        Ok(members)
     }
 
     fn vital(&self) -> Vital {

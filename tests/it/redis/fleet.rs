@@ -332,6 +332,44 @@ async fn tail_prints_what_a_group_is_told_line_by_line() {
 }
 
 #[tokio::test]
+async fn tail_follows_a_pattern_and_send_tells_how_many_members_have_it() {
+    use tokio::io::{AsyncBufReadExt, BufReader};
+    let Some(redis) = Redis::start().await else {
+        return;
+    };
+    let hosts = format!("layer.hosts={}", redis.url());
+    for backend in ["layer.backend=redis", "layer.backend=redis_pubsub"] {
+        let directory = Directory::new();
+        let settings = ["--set", backend, "--set", &hosts];
+        let tail = |name| {
+            let mut arguments = vec!["layer", "tail", name];
+            arguments.extend(settings);
+            let mut command = crate::support::process::chatferry(&directory, &arguments);
+            command.spawn().unwrap()
+        };
+        let send = async |group| {
+            let mut arguments = vec!["layer", "send", group, r#"{"type": "a"}"#];
+            arguments.extend(settings);
+            let sent = run(&directory, &arguments).await;
+            assert_eq!(sent.code, 0, "{sent:?}");
+            sent.stdout
+        };
+        let mut all = tail("room_*");
+        let mut lines = BufReader::new(all.stdout.take().unwrap()).lines();
+        assert_eq!(send("room_1").await, "Sent to 0 members of room_1.\n");
+        // The group comes to be later, and another one that does not match beside it.
+        let (_one, _other) = (tail("room_1"), tail("hall_1"));
+        until("both members", async || {
+            send("hall_1").await == "Sent to 1 member of hall_1.\n"
+                && send("room_1").await == "Sent to 2 members of room_1.\n"
+        })
+        .await;
+        let line = soon("a line", lines.next_line()).await.unwrap().unwrap();
+        assert_eq!(line, r#"{"group": "room_1", "event": {"type":"a"}}"#);
+    }
+}
+
+#[tokio::test]
 async fn check_tells_whether_the_layer_answers() {
     let Some(redis) = Redis::start().await else {
         return;

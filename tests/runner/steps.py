@@ -71,6 +71,7 @@ def install(_):
         schemathesis,
         provision.kubernetes,
         provision.mysql,
+        provision.newer,
     ):
         neighbours.attempt(ask)
 
@@ -175,6 +176,16 @@ LONG_TESTS = ("write_together", "a_long_history_goes", "no_broadcast_is_lost", "
 
 def messages(options):
     return libtest.skipped(run_tests(options, *LONG_TESTS, only="it", CHATFERRY_TEST_LONG="1"))
+
+
+#: Tests of Redis and PostgreSQL that stand for the rest.
+KINDS = ("redis::transport", "redis::pubsub", "redis::trouble", "postgres::pooler", "postgres::tables")
+
+
+def newer(options):
+    """Runs what is run on Debian's Redis and PostgreSQL on servers of today."""
+    names = scaled(options, KINDS, ("redis::", "postgres::"))
+    return libtest.skipped(run_tests(options, *names, only="it", **provision.newer()))
 
 
 def fuzz(_):
@@ -434,6 +445,14 @@ STEPS = [
         quick=True,
         live=True,
         again=failed_tests,
+    ),
+    wait(
+        "newer",
+        "Valkey 9 and PostgreSQL 18 in the place of Redis and PostgreSQL",
+        newer,
+        needs=("test",),
+        is_scaled=True,
+        live=True,
     ),
     compute(
         "instructions",

@@ -331,8 +331,11 @@ impl Drop for Private {
     }
 }
 
-/// Where PostgreSQL's programs are: on the path, or where Debian puts them.
+/// Where PostgreSQL's programs are: where the environment says, on the path, or where Debian puts them.
 fn programs() -> Option<PathBuf> {
+    if let Some(named) = std::env::var_os("CHATFERRY_TEST_POSTGRES_BIN") {
+        return Some(named.into());
+    }
     let versions = std::fs::read_dir("/usr/lib/postgresql")
         .into_iter()
         .flatten();

@@ -86,6 +86,9 @@ impl Drop for Pooler {
 
 /// Where pgbouncer is.
 fn program() -> Option<PathBuf> {
+    if let Some(named) = std::env::var_os("CHATFERRY_TEST_PGBOUNCER") {
+        return Some(named.into());
+    }
     let path = std::env::var_os("PATH").unwrap_or_default();
     let places = std::env::split_paths(&path).chain(["/usr/sbin".into()]);
     let mut programs = places.map(|place| place.join("pgbouncer"));

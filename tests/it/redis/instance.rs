@@ -1,6 +1,7 @@
 //! A Redis server of a test's own.
 
 use std::{
+    ffi::OsString,
     process::{Child, Command, Stdio},
     sync::Mutex,
 };
@@ -10,6 +11,11 @@ use crate::support::{
     child::{freeze, signal},
     skip, until,
 };
+
+/// The server's program: that of the environment, or Redis.
+pub fn program() -> OsString {
+    std::env::var_os("CHATFERRY_TEST_REDIS_SERVER").unwrap_or_else(|| "redis-server".into())
+}
 
 /// Killed at the end of the test.
 pub struct Redis {
@@ -27,11 +33,7 @@ impl Redis {
 
     /// A server with more options, which may name files in its directory.
     pub async fn with(options: impl FnOnce(&Directory) -> Vec<String>) -> Option<Self> {
-        if Command::new("redis-server")
-            .arg("--version")
-            .output()
-            .is_err()
-        {
+        if Command::new(program()).arg("--version").output().is_err() {
             skip("no Redis");
             return None;
         }
@@ -58,7 +60,7 @@ impl Redis {
 
     /// Runs the server, which remembers nothing of its life before.
     pub async fn run(&self) {
-        let child = Command::new("redis-server")
+        let child = Command::new(program())
             .args([
                 "--port",
                 &self.port.number.to_string(),

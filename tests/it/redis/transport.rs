@@ -10,7 +10,7 @@ use chatferry::{django::datetime::Timestamp, layer::CONTROL};
 
 use super::{
     cable::Cable,
-    instance::Redis,
+    instance::{Redis, program},
     world::{Layer, counted, number},
 };
 use crate::support::{
@@ -50,6 +50,34 @@ async fn a_password_and_a_database() {
     .await;
     let wrong = Layer::at(&format!("redis://:no@127.0.0.1:{}", redis.port.number), &[]).await;
     assert!(wrong.layer.ping().await.is_err());
+}
+
+#[tokio::test]
+async fn pubsub_reaches_members_on_every_node_of_a_cluster() {
+    let options = |_: &Directory| vec!["--cluster-enabled".to_owned(), "yes".to_owned()];
+    let Some(one) = Redis::with(options).await else {
+        return;
+    };
+    let Some(other) = Redis::with(options).await else {
+        return;
+    };
+    let _: redis::Value = one.ask("CLUSTER ADDSLOTSRANGE 0 16383").await;
+    let meet = format!("CLUSTER MEET 127.0.0.1 {}", other.port.number);
+    let _: redis::Value = one.ask(&meet).await;
+    until("the cluster", async || {
+        let info: String = other.ask("CLUSTER INFO").await;
+        info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:2")
+    })
+    .await;
+    let settings = [("layer.backend", "redis_pubsub")];
+    let member = Layer::at(&other.url(), &settings).await;
+    let sender = Layer::at(&one.url(), &settings).await;
+    member.join("g", "a").await;
+    sender.layer.group_send("g", counted(1)).await.unwrap();
+    assert_eq!(member.next().await.1, number(1));
+    member.layer.ping().await.unwrap();
+    member.layer.close().await;
+    sender.layer.close().await;
 }
 
 #[tokio::test]
@@ -236,7 +264,7 @@ async fn sentinels_and_their_master_may_speak_tls() {
         plain.number, secure.number, master.port.number
     );
     std::fs::write(home.join("sentinel.conf"), config).unwrap();
-    let sentinel = Command::new("redis-server")
+    let sentinel = Command::new(program())
         .args(["sentinel.conf", "--sentinel"])
         .current_dir(home)
         .stdout(Stdio::null())
@@ -315,7 +343,7 @@ impl Watched {
             port.number, master.port.number
         );
         std::fs::write(&file, config).unwrap();
-        let sentinel = Command::new("redis-server")
+        let sentinel = Command::new(program())
             .arg(&file)
             .arg("--sentinel")
             .current_dir(directory.path())

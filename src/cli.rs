@@ -11,6 +11,7 @@ mod healthcheck;
 mod layer;
 mod list;
 mod migrate;
+mod rehearsal;
 mod serve;
 
 use std::ffi::OsString;
@@ -79,8 +80,14 @@ enum Command {
         #[command(flatten)]
         choices: Choices,
     },
-    /// Tell whether serve would work, and what to do if not
-    Check(Choices),
+    /// Go through everything serve would do, and tell what to do about each fault
+    Check {
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        choices: Choices,
+    },
     /// Print the settings in force and where each comes from, secrets masked
     Config {
         /// Print a commented file with every option and its default
@@ -135,7 +142,7 @@ impl Cli {
         let mut command = self.command.unwrap_or(Command::Serve(Choices::default()));
         let mut choices = self.choices;
         let (Command::Serve(after)
-        | Command::Check(after)
+        | Command::Check { choices: after, .. }
         | Command::Healthcheck(after)
         | Command::Openapi(after)
         | Command::Layer(
@@ -200,7 +207,11 @@ pub async fn run(
             match sources.load() {
                 Ok(loaded) => execute(command, loaded, sources).await,
                 Err(error) => {
-                    complain(&error);
+                    if matches!(command, Command::Check { json: true, .. }) {
+                        check::unreadable(&error);
+                    } else {
+                        complain(&error);
+                    }
                     ExitCode::from(WRONG)
                 }
             }
@@ -213,7 +224,7 @@ async fn execute(command: Command, loaded: Loaded, sources: Sources) -> ExitCode
         // What it holds while it serves is large, and held once.
         Command::Serve(_) | Command::Host { .. } => Box::pin(start(loaded, sources)).await,
         Command::Migrate { dry_run, .. } => migrate::migrate(&warned(loaded), dry_run).await,
-        Command::Check(_) => check::check(loaded).await,
+        Command::Check { json, .. } => check::check(loaded, json).await,
         Command::Config { .. } => {
             let code = print(&list::in_force(&loaded.effective));
             warned(loaded);

@@ -7,7 +7,7 @@
 //! - [`mod@forward`] passes requests on, with [`headers`] and [`body`]; [`upstream`] keeps the
 //!   connections, and [`breaker`] knows whether it answers,
 //! - [`tunnel`] passes WebSockets on, [`frames`] knows where their frames end,
-//! - [`probe`] asks the upstream what it gives to strangers,
+//! - [`probe`] asks the upstream whether it answers, and what it gives to strangers,
 //! - [`shadow`] asks both sides the same and tells the differences.
 //!
 //! Nothing of this is there without `gateway.upstream`. Of our own paths `/healthz`, `/readyz` and
@@ -22,7 +22,7 @@ mod frames;
 mod guard;
 mod headers;
 mod inspect;
-pub mod probe;
+mod probe;
 pub mod rollout;
 mod shadow;
 mod target;

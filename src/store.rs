@@ -3,11 +3,12 @@
 //! [`Store`] is all that the rest of the program knows of a database. One file for each kind of
 //! database implements it ([`mysql`], [`postgres`], [`sqlite`]); [`commit`] gathers the writes of
 //! many callers into one transaction; [`history`] reads the messages of a conversation page by page;
-//! [`schema`] holds what the tables must look like; [`comparison`] says when two user ids are one.
+//! [`schema`] holds what the tables must look like, and [`look`] asks what they do look like; [`comparison`] says when two user ids are one.
 
 pub mod commit;
 pub mod comparison;
 pub mod history;
+pub mod look;
 pub mod mysql;
 pub mod postgres;
 pub mod schema;
@@ -401,62 +402,10 @@ pub async fn pending(config: &Config) -> Result<Vec<String>, StoreError> {
     }
 }
 
-/// The columns of user ids whose collation takes some of other bytes for the same.
-///
-/// # Errors
-/// When the database cannot be read.
-pub async fn loose_columns(config: &Config) -> Result<Vec<schema::LooseColumn>, StoreError> {
-    let config::Store { url, tables, .. } = &config.store;
-    match url.database() {
-        Database::Sqlite => {
-            sqlite::migrate::loose_columns(&sqlite::path_of(&config.store)?, tables).await
-        }
-        Database::Postgres => {
-            postgres::migrate::loose_columns(&postgres::address_of(&config.store)?, tables).await
-        }
-        Database::Mysql => mysql::migrate::loose_columns(&config.store).await,
-    }
-}
-
-/// Writes to the live tables what nobody sees: it is taken back at once. `SQLite` is not asked, whose
-/// file is one process' own.
-///
-/// # Errors
-/// When the database would not be written to.
-pub async fn rehearse(config: &Config) -> Result<(), StoreError> {
-    let config::Store { url, tables, .. } = &config.store;
-    match url.database() {
-        Database::Sqlite => Ok(()),
-        Database::Postgres => {
-            postgres::migrate::rehearse(&postgres::address_of(&config.store)?, tables).await
-        }
-        Database::Mysql => mysql::migrate::rehearse(&config.store).await,
-    }
-}
-
-/// The columns of texts whose character set cannot hold every text. Only MySQL and MariaDB have
-/// such columns.
-///
-/// # Errors
-/// When the database cannot be read.
-pub async fn narrow_columns(config: &Config) -> Result<Vec<schema::NarrowColumn>, StoreError> {
-    match config.store.url.database() {
-        Database::Sqlite | Database::Postgres => Ok(Vec::new()),
-        Database::Mysql => mysql::migrate::narrow_columns(&config.store).await,
-    }
-}
-
 /// What keeps the live tables from being used.
 ///
 /// # Errors
 /// When the database cannot be read.
 pub async fn check(config: &Config) -> Result<Vec<schema::Finding>, StoreError> {
-    let config::Store { url, tables, .. } = &config.store;
-    match url.database() {
-        Database::Sqlite => sqlite::migrate::check(&sqlite::path_of(&config.store)?, tables).await,
-        Database::Postgres => {
-            postgres::migrate::check(&postgres::address_of(&config.store)?, tables).await
-        }
-        Database::Mysql => mysql::migrate::check(&config.store).await,
-    }
+    look::open(config).await?.tables().await
 }

@@ -150,7 +150,7 @@ class Rehearsal:
 
     def follow(self):
         after = {
-            "Step 0": lambda *_: None,
+            "Step 0": self.after_the_look,
             "Step 1": self.after_the_front,
             "Step 2": self.after_the_shadow,
             "Steps 3, 4 and 5": self.after_a_share,
@@ -171,9 +171,16 @@ class Rehearsal:
         self.shell.run("systemctl start django-chat")
         self.back()
 
+    def after_the_look(self, printed, commands):
+        if "chatferry check" in commands:
+            steps = re.findall(r"(?m)^(\w+) +(\w[\w :]*\w)  ", printed)
+            assert {"bind", "store: rights", "upstream"} <= {name for _, name in steps}, printed
+            assert not [name for word, name in steps if word == "failed"], printed
+
     def after_the_front(self, printed, commands):
         if "admin/login" in commands:
             assert '"status":"ok"' in printed, printed
+            assert '"upstream":"ok"' in printed, printed
             assert "HTTP/1.1 200" in printed, printed
         if "nginx" in commands:
             self.chat()

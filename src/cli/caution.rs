@@ -1,42 +1,34 @@
-//! Settings that work and are not what most would want: logged at start, and reported by `check`. None
-//! is a reason not to start.
+//! Settings that work and are not what most would want: findings of the [rehearsal](super::rehearsal), and
+//! lines of the start that name what was decided by itself.
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
+use super::advice::{Advice, told};
 use crate::config::{Config, Identity, Loaded, Secret, Shown};
 
 /// The beginning of each key that `django-admin startproject` makes.
 const INSECURE: &str = "django-insecure-";
 
-/// Reports what is odd about the settings, once they are in force.
+/// Logs what the settings leave to be decided.
 pub(super) fn log(loaded: &Loaded) {
-    if let Some(lowered) = loaded.lowered {
-        if lowered.was_set {
-            tracing::warn!("{lowered}");
-        } else {
-            tracing::info!("{lowered}");
-        }
-    }
-    for caution in secrets(&loaded.config) {
-        tracing::warn!("{caution}");
+    if let Some(lowered) = loaded.lowered.filter(|lowered| !lowered.was_set) {
+        tracing::info!("{lowered}");
     }
     if let Some(hidden) = hidden(&loaded.config) {
         tracing::info!("{hidden}");
     }
 }
 
-/// Finds all that can be known of the settings and the files they name.
-pub(super) fn of(loaded: &Loaded) -> Vec<String> {
+/// Finds all that is odd about the settings and the files they name.
+pub(super) fn of(loaded: &Loaded) -> Vec<Advice> {
     let mut found = secrets(&loaded.config);
-    let lowered = loaded.lowered.filter(|lowered| lowered.was_set);
-    found.extend(lowered.map(|lowered| lowered.to_string()));
     let file = loaded.config.store.url.sqlite_file();
     found.extend(file.and_then(open_to_others));
     found
 }
 
 /// Finds keys in use that are those of Django's template.
-fn secrets(config: &Config) -> Vec<String> {
+fn secrets(config: &Config) -> Vec<Advice> {
     let (django, jwt) = (&config.django, &config.auth.jwt);
     let used: Vec<(&str, &Secret)> = match config.auth.identity {
         Identity::None | Identity::DjangoToken => Vec::new(),
@@ -58,10 +50,12 @@ fn secrets(config: &Config) -> Vec<String> {
         .filter(|(_, secret)| secret.expose().starts_with(INSECURE));
     insecure
         .map(|(key, _)| {
-            format!(
-                "warning: {key} begins with `{INSECURE}`: Django made it for development, and it may \
-                 be in a repository. Somebody who knows it is any user\n  What to do: give Django another \
-                 key, and the same here."
+            told(
+                format!(
+                    "{key} begins with `{INSECURE}`: Django made it for development, and it may be in \
+                     a repository. Somebody who knows it is any user"
+                ),
+                "give Django another key, and the same here",
             )
         })
         .collect()
@@ -93,14 +87,16 @@ fn hidden(config: &Config) -> Option<String> {
 }
 
 /// Warns of a database that other users of this machine can read or write.
-fn open_to_others(file: &Path) -> Option<String> {
+fn open_to_others(file: &Path) -> Option<Advice> {
     let mode = fs::metadata(file).ok()?.permissions().mode() & 0o777;
     (mode & 0o077 != 0).then(|| {
         let file = file.display();
-        format!(
-            "warning: {file} has the permissions {mode:04o}: other users of this machine can read or \
-             write what people wrote\n  What to do: `chmod 600` it, with its -wal and -shm, unless \
-             Django works on it as another user."
+        told(
+            format!(
+                "{file} has the permissions {mode:04o}: other users of this machine can read or write \
+                 what people wrote"
+            ),
+            "`chmod 600` it, with its -wal and -shm, unless Django works on it as another user",
         )
     })
 }
@@ -120,8 +116,8 @@ mod tests {
         let [found] = &secrets(&Config::of(&jwt))[..] else {
             panic!("one")
         };
-        assert!(found.starts_with("warning: auth.jwt.secret"), "{found}");
-        assert!(!found.contains("0123456789"), "{found}");
+        assert!(found.what.starts_with("auth.jwt.secret"), "{found}");
+        assert!(!found.to_string().contains("0123456789"), "{found}");
         let session = [
             ("auth.identity", "django_session"),
             ("django.secret_key", "another"),

@@ -1,80 +1,94 @@
-//! `chatferry check`: would `serve` work, and if not, what to do.
+//! `chatferry check`: would `serve` work, and if not, what to do. The steps are those of the
+//! [`rehearsal`]; here they are shown.
 
+use std::io::{self, Write};
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use super::{advice, caution};
-use crate::auth;
-use crate::config::{Config, Loaded, Policy};
-use crate::gateway;
-use crate::layer::{self, LayerError};
-use crate::metrics::Metrics;
-use crate::store;
-use crate::telemetry::trace::Tracer;
-use crate::tls::Tls;
+use serde_json::{Value, json};
 
-/// Prints every finding. Warnings are errors here: a setting without effect is not what was meant.
-pub(super) async fn check(loaded: Loaded) -> ExitCode {
-    // First, as a look at the database may make files beside it.
-    let mut warnings = caution::of(&loaded);
-    let mut findings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
-    findings.extend(loaded.refusals().iter().map(ToString::to_string));
-    let tls = Tls::of(&loaded.config.server.tls);
-    findings.extend(tls.err().map(|error| error.to_string()));
-    match store::check(&loaded.config).await {
-        Ok(found) if found.is_empty() => {
-            let written = store::rehearse(&loaded.config).await.err();
-            findings.extend(written.map(|error| advice::store(&error, &loaded.config)));
+use super::advice::Advice;
+use super::list::one_line;
+use super::rehearsal::{self, Stage, Step};
+use super::{Unusable, complain};
+use crate::config::Loaded;
+
+/// Prints a line for each step as it ends, then each finding with what to do; or one JSON object.
+pub(super) async fn check(loaded: Loaded, as_json: bool) -> ExitCode {
+    let show = |step: &Step| {
+        if !as_json {
+            // A reader that has gone has seen what it wanted.
+            let _ = io::stdout().write_all(line(step).as_bytes());
         }
-        Ok(found) => findings.extend(found.iter().map(ToString::to_string)),
-        Err(error) => findings.push(advice::store(&error, &loaded.config)),
+    };
+    let steps = rehearsal::rehearse(&loaded, Stage::Before, show).await;
+    let faults = steps.iter().flat_map(|step| &step.outcome.faults);
+    let is_well = faults.clone().next().is_none();
+    let code = if is_well {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    };
+    if as_json {
+        print_json(is_well, &steps.iter().map(object).collect::<Vec<_>>());
+        return code;
     }
-    let layer = layer(&loaded.config).await.err();
-    findings.extend(layer.map(|error| advice::layer(&error, &loaded.config)));
-    let callers = auth::check(&loaded.config).await;
-    findings.extend(callers.err().map(|error| error.to_string()));
-    let tracer = Tracer::open(&loaded.config.trace, &Arc::new(Metrics::new()));
-    findings.extend(tracer.err().map(|error| error.to_string()));
-    // Warnings only: none is a reason not to start.
-    warnings.extend(gateway::probe::warning(&loaded.config).await);
-    warnings.extend(collation(&loaded.config).await);
-    warnings.extend(charset(&loaded.config).await);
-    for warning in &warnings {
-        super::complain(warning);
+    let mut warnings = steps.iter().flat_map(|step| &step.outcome.warnings);
+    for warning in warnings.clone() {
+        complain(&format!("warning: {warning}"));
     }
-    if findings.is_empty() {
-        return super::print(if warnings.is_empty() {
-            "Everything is fine.\n"
-        } else {
-            "Everything else is fine.\n"
+    for fault in faults {
+        complain(fault);
+    }
+    if is_well {
+        super::print(match warnings.next() {
+            None => "Everything is fine.\n",
+            Some(_) => "Everything else is fine.\n",
         });
     }
-    for finding in &findings {
-        super::complain(finding);
-    }
-    ExitCode::FAILURE
+    code
 }
 
-/// Warns of a database that takes user ids for one that the policy tells apart.
-async fn collation(config: &Config) -> Option<String> {
-    if config.auth.policy == Policy::Open {
-        return None;
-    }
-    // A database that cannot be read is a finding already.
-    let loose = store::loose_columns(config).await.ok()?;
-    (!loose.is_empty()).then(|| advice::collation(&loose, config.store.url.database()))
+/// Prints that the settings cannot be read, which ends everything, as [`check`] does.
+pub(super) fn unreadable(error: &Unusable) {
+    let faults: Vec<Advice> = match error {
+        Unusable::Settings(errors) => {
+            let unknown = errors.unknown.iter().map(Advice::of);
+            errors
+                .errors
+                .iter()
+                .map(Advice::of)
+                .chain(unknown)
+                .collect()
+        }
+        Unusable::File { .. } => vec![Advice::of(error)],
+    };
+    let faults: Vec<Value> = faults.iter().map(finding).collect();
+    let step = json!({"name": "settings", "outcome": "failed", "faults": faults});
+    print_json(false, &[step]);
 }
 
-/// Warns of a database that cannot store what people write.
-async fn charset(config: &Config) -> Option<String> {
-    let narrow = store::narrow_columns(config).await.ok()?;
-    (!narrow.is_empty()).then(|| advice::charset(&narrow))
+fn line(step: &Step) -> String {
+    let (word, about) = (step.outcome.word(), one_line(&step.outcome.about));
+    let took = step.took.as_millis();
+    format!("{word:<8} {:<21} {about} ({took} ms)\n", step.name)
 }
 
-/// Checks whether the layer answers.
-async fn layer(config: &Config) -> Result<(), LayerError> {
-    let layer = layer::open(config, Arc::default(), Arc::new(Metrics::new())).await?;
-    let answer = layer.ping().await;
-    layer.close().await;
-    answer
+fn object(step: &Step) -> Value {
+    let outcome = &step.outcome;
+    json!({
+        "name": step.name,
+        "outcome": outcome.word(),
+        "about": outcome.about,
+        "took_ms": step.took.as_secs_f64() * 1000.0,
+        "faults": outcome.faults.iter().map(finding).collect::<Vec<_>>(),
+        "warnings": outcome.warnings.iter().map(finding).collect::<Vec<_>>(),
+    })
+}
+
+fn finding(Advice { what, next }: &Advice) -> Value {
+    json!({"what": what, "what_to_do": next})
+}
+
+fn print_json(is_well: bool, steps: &[Value]) {
+    super::print(&format!("{}\n", json!({"ok": is_well, "steps": steps})));
 }

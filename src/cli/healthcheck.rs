@@ -40,6 +40,15 @@ pub(super) async fn ready(server: &Server) -> Result<(), NotReady> {
     ready_within(PATIENCE, server).await
 }
 
+/// Returns whether it is a Chatferry that answers at the address to listen on.
+pub(super) async fn is_served(server: &Server) -> bool {
+    let Ok(Ok(answer)) = timeout(PATIENCE, ask(server)).await else {
+        return false;
+    };
+    // The parts of `/readyz`, whatever its status.
+    answer.contains("\"store\":") && answer.contains("\"layer\":")
+}
+
 async fn ready_within(patience: Duration, server: &Server) -> Result<(), NotReady> {
     let bind = &server.bind;
     let answer = timeout(patience, ask(server)).await;

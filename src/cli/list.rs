@@ -24,8 +24,8 @@ pub(super) fn in_force(effective: &[Effective]) -> String {
     text
 }
 
-/// A file's name may hold anything; a comment may not.
-fn one_line(origin: &str) -> String {
+/// Returns text without control characters, as a file's name may hold any.
+pub(super) fn one_line(origin: &str) -> String {
     origin.replace(char::is_control, "\u{fffd}")
 }
 

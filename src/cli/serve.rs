@@ -22,7 +22,7 @@ use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{advice, caution};
+use super::{advice, caution, rehearsal};
 use crate::app::{App, StartError};
 use crate::config::{Backend, Bind, Config, Database, Effective, Format, Loaded, Refusal};
 use crate::server::{Ended, Listener, Server, scrape, waiting};
@@ -91,6 +91,7 @@ pub(super) async fn serve<E: Display + 'static>(
     let tasks = [
         tokio::spawn(show_metrics(Arc::clone(&app), metrics)),
         tokio::spawn(keep_up(Arc::clone(&app), log.clone())),
+        tokio::spawn(rehearsal::log(Arc::clone(&app), loaded.clone())),
         tokio::spawn(drain_on_signal(Arc::clone(&app), signals)),
         tokio::spawn(reload::on_signal(
             Arc::clone(&app),

@@ -75,6 +75,13 @@ impl Breaker {
         })
     }
 
+    /// The time until the next attempt, while nothing is passed on.
+    pub fn pause_left(&self) -> Option<Duration> {
+        let until = self.state().open_until?;
+        let left = until.saturating_duration_since(Instant::now());
+        (!left.is_zero()).then_some(left)
+    }
+
     /// Held for moments only.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

@@ -210,15 +210,7 @@ impl Place {
         if !self.upload.is_done() || self.sender.requests.is_closed() {
             return;
         }
-        let mut idle = self.upstream.idle();
-        let now = Instant::now();
-        idle.retain(|idle| now - idle.since < IDLE && !idle.sender.requests.is_closed());
-        if idle.len() < IDLE_MAX {
-            idle.push(Idle {
-                sender: self.sender,
-                since: now,
-            });
-        }
+        self.upstream.keep(self.sender);
     }
 }
 
@@ -299,6 +291,24 @@ impl Upstream {
         let response = in_time(&upload, patience, sender.send(request)).await?;
         let response = response.map_err(|error| Failure::Broken(error.into_error()))?;
         Ok(relayed(response, sender))
+    }
+
+    /// Fails unless a connection can be had and requests are passed on; one that is opened for it is
+    /// kept.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub async fn ping(&self) -> Result<(), Failure> {
+        if let Some(left) = self.breaker.pause_left() {
+            return Err(Failure::Silent(left));
+        }
+        let is_kept =
+            |idle: &Idle| idle.since.elapsed() < IDLE && !idle.sender.requests.is_closed();
+        if !self.idle().iter().any(is_kept) {
+            let sender = self.connect(false).await?;
+            self.keep(sender);
+        }
+        Ok(())
     }
 
     /// Waits until one more request may be under way.
@@ -401,6 +411,16 @@ impl Upstream {
             Some(tls) => Io::Tls(Box::new(tls.over(stream.into()).await?)),
             None => Io::Plain(stream.into()),
         })
+    }
+
+    /// Keeps a connection for the next request.
+    fn keep(&self, sender: Sender) {
+        let mut idle = self.idle();
+        let now = Instant::now();
+        idle.retain(|idle| now - idle.since < IDLE && !idle.sender.requests.is_closed());
+        if idle.len() < IDLE_MAX {
+            idle.push(Idle { sender, since: now });
+        }
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use hyper::StatusCode;
+use tokio::time::timeout;
 
 use super::{Response, reply::ours};
 use crate::{app::App, django::json, value::Value};
@@ -20,10 +21,20 @@ pub fn healthz() -> Response {
 }
 
 /// Checks whether requests would be served now: 503 names what keeps them from it. `has_place` is
-/// whether there is a connection left for them.
+/// whether there is a connection left for them. A Django behind the gateway is reported, and keeps no
+/// request from being served here.
 pub async fn readyz(app: &App, has_place: bool) -> Response {
-    let store = tokio::time::timeout(PATIENCE, app.store.ping()).await;
-    let layer = tokio::time::timeout(PATIENCE, app.layer.ping()).await;
+    let upstream = async {
+        match &app.gateway {
+            Some(gateway) => Some(timeout(PATIENCE, gateway.ping()).await),
+            None => None,
+        }
+    };
+    let (store, layer, upstream) = tokio::join!(
+        timeout(PATIENCE, app.store.ping()),
+        timeout(PATIENCE, app.layer.ping()),
+        upstream,
+    );
     let slow = || "no answer within 2 s".to_owned();
     let store = store.map_or_else(|_| Err(slow()), |answer| answer.map_err(|e| e.to_string()));
     let failed = |kind| Err(format!("the last commit has failed: {kind}"));
@@ -46,6 +57,11 @@ pub async fn readyz(app: &App, has_place: bool) -> Response {
     };
     let (store, layer) = (word(&store), word(&layer));
     let mut fields = vec![("status", overall), ("store", &*store), ("layer", &*layer)];
+    // Without Django the conversations of this side are served all the same.
+    let upstream = upstream.map(|answer| word(&answer.unwrap_or_else(|_| Err(slow()))));
+    if let Some(upstream) = &upstream {
+        fields.push(("upstream", upstream));
+    }
     // What is wrong of itself is named only then.
     let named = [
         ("repairs", &repairs),

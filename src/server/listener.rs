@@ -1,6 +1,6 @@
 //! The socket that is listened on: bound by us, or handed over by who started us.
 
-use std::{io, os::unix::net::UnixListener as StdUnixListener};
+use std::{io, net::SocketAddr, os::unix::net::UnixListener as StdUnixListener};
 
 use listenfd::ListenFd;
 use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixStream};
@@ -26,17 +26,7 @@ impl Listener {
     pub async fn bind(at: &Bind, reuse_port: bool) -> io::Result<Self> {
         match at {
             Bind::Tcp(address) => {
-                let socket = if address.is_ipv4() {
-                    TcpSocket::new_v4()?
-                } else {
-                    TcpSocket::new_v6()?
-                };
-                // What is left of connections of the last process must not keep us out.
-                socket.set_reuseaddr(true)?;
-                if reuse_port {
-                    socket.set_reuseport(true)?;
-                }
-                socket.bind(*address)?;
+                let socket = bound(*address, reuse_port)?;
                 Ok(Listener::Tcp(socket.listen(BACKLOG)?))
             }
             Bind::Unix(path) => {
@@ -46,6 +36,25 @@ impl Listener {
                 Ok(Listener::Unix(UnixListener::bind(path)?))
             }
         }
+    }
+
+    /// Fails as [`Listener::bind`] would, and listens at no time: no client is taken from another
+    /// process.
+    ///
+    /// # Errors
+    /// When the address is taken or not ours.
+    pub async fn probe(at: &Bind, reuse_port: bool) -> io::Result<()> {
+        let path = match at {
+            Bind::Tcp(address) => return bound(*address, reuse_port).map(drop),
+            Bind::Unix(path) => path,
+        };
+        if UnixStream::connect(path).await.is_ok() {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        let mut beside = path.clone().into_os_string();
+        beside.push(format!(".{}", std::process::id()));
+        drop(UnixListener::bind(&beside)?);
+        std::fs::remove_file(beside)
     }
 
     /// The socket that systemd, or whoever speaks as it does (`LISTEN_PID`, `LISTEN_FDS`), opened
@@ -106,4 +115,20 @@ impl Listener {
             Listener::Unix(listener) => Ok(listener.accept().await?.0.into()),
         }
     }
+}
+
+/// A socket at this address that does not listen yet.
+fn bound(address: SocketAddr, reuse_port: bool) -> io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    // What is left of connections of the last process must not keep us out.
+    socket.set_reuseaddr(true)?;
+    if reuse_port {
+        socket.set_reuseport(true)?;
+    }
+    socket.bind(address)?;
+    Ok(socket)
 }

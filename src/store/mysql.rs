@@ -3,6 +3,7 @@
 //! Django may work on the same tables at the same time. Ids are `char(32)` or MariaDB's native
 //! `uuid`, times are `datetime(6)` in UTC, and which texts are equal is the collation's affair.
 
+pub mod look;
 pub mod migrate;
 mod options;
 mod people;
@@ -35,7 +36,7 @@ use crate::{
 pub struct MysqlStore {
     tables: Arc<Tables>,
     ids: Comparison,
-    pool: Pool,
+    pool: Arc<Pool>,
     committer: Committer,
 }
 
@@ -54,18 +55,21 @@ impl MysqlStore {
         let mut conn = pool::connect(&options).await?;
         schema::require(&migrate::findings(&mut conn, &tables).await?)?;
         let foreign_keys = migrate::has_foreign_keys(&mut conn, &tables).await?;
+        conn.disconnect().await?;
+        let size = settings.pool_size.saturating_sub(1).max(1);
+        let pool = Pool::new(Arc::clone(&options), size, Arc::clone(&metrics));
+        let pool = Arc::new(pool);
         let writer = Writer::new(
-            Arc::clone(&options),
+            options,
             Arc::clone(&tables),
             foreign_keys,
             ids,
-            Arc::clone(&metrics),
+            Arc::clone(&pool),
         );
-        let size = settings.pool_size.saturating_sub(1).max(1);
         Ok(MysqlStore {
             tables,
             ids,
-            pool: Pool::new(options, size, Arc::clone(&metrics)),
+            pool,
             committer: Committer::start(writer, settings.ids, metrics),
         })
     }

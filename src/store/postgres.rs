@@ -8,6 +8,7 @@
 
 mod address;
 mod connection;
+pub mod look;
 pub mod migrate;
 mod param;
 mod people;
@@ -21,7 +22,7 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 pub use self::address::Address;
-use self::{pool::Pool, write::Writer};
+use self::{connection::Connection, pool::Pool, write::Writer};
 use super::{
     Comparison, Lookup, Marks, Of, SessionRow, Store, StoreError, TokenRow, UserRow,
     commit::{Announce, Committer},
@@ -39,7 +40,7 @@ use crate::{
 pub struct PostgresStore {
     tables: Arc<Tables>,
     ids: Comparison,
-    readers: Pool,
+    readers: Arc<Pool>,
     committer: Committer,
 }
 
@@ -55,10 +56,13 @@ impl PostgresStore {
     ) -> Result<Self, StoreError> {
         let address = address_of(settings)?;
         let tables = Arc::new(settings.tables.clone());
-        schema::require(&migrate::check(&address, &tables).await?)?;
+        let mut db = Connection::open(&address).await?;
+        schema::require(&migrate::findings(&mut db, &tables).await?)?;
+        drop(db);
         let size = settings.pool_size.saturating_sub(1).max(1);
         let readers = Pool::new(address.clone(), size, Arc::clone(&metrics));
-        let writer = Writer::new(address, Arc::clone(&tables), ids, Arc::clone(&metrics));
+        let readers = Arc::new(readers);
+        let writer = Writer::new(address, Arc::clone(&tables), ids, Arc::clone(&readers));
         Ok(PostgresStore {
             tables,
             ids,

@@ -6,7 +6,11 @@
 use uuid::Uuid;
 
 use super::StoreError;
-use crate::{chat::Conversation, config::Tables, django::datetime::Timestamp};
+use crate::{
+    chat::{Conversation, MESSAGE_TYPE_MAX, Message, Receipt, USER_ID_MAX, receipt::READ},
+    config::Tables,
+    django::datetime::Timestamp,
+};
 
 /// What a column must be able to hold. Each database spells these in its own way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +99,26 @@ pub enum Finding {
     MissingUnique { table: String, columns: String },
 }
 
+impl Finding {
+    /// The table lacks a unique key of these columns.
+    #[must_use]
+    pub fn without_key(table: &str, columns: &[&str]) -> Self {
+        Finding::MissingUnique {
+            table: table.to_owned(),
+            columns: columns.join(", "),
+        }
+    }
+}
+
+/// The unique keys that writes go by, with their columns in alphabetical order.
+#[must_use]
+pub fn keys(names: &Tables) -> [(&str, &'static [&'static str]); 2] {
+    [
+        (names.messages.as_str(), &["id"]),
+        (names.delivery_receipts.as_str(), &["message_id", "user_id"]),
+    ]
+}
+
 /// The columns of user ids that unique keys or lookups go by.
 #[must_use]
 pub fn user_ids(names: &Tables) -> [(&str, &'static [&'static str]); 2] {
@@ -114,6 +138,60 @@ pub fn texts(names: &Tables) -> [(&str, Vec<&'static str>); 3] {
         let texts = columns.iter().filter(|column| column.kind == Kind::Text);
         (table, texts.map(|column| column.name).collect())
     })
+}
+
+/// A column of texts that is shorter than Django's model of the chat makes it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{table}.{column} ({characters} of {wanted})")]
+pub struct ShortColumn {
+    pub table: String,
+    pub column: &'static str,
+    pub characters: usize,
+    /// Characters that it should hold, in words.
+    pub wanted: String,
+}
+
+/// Characters that a column of texts should hold: what the original's model allows, or the longest of
+/// its choices. `None` for any number.
+fn length(column: &str) -> Option<usize> {
+    match column {
+        "content" => None,
+        "message_type" => Some(MESSAGE_TYPE_MAX),
+        "status" => Some("delivered".len()),
+        _ => Some(USER_ID_MAX),
+    }
+}
+
+/// Finds the columns of texts that are too short; `limit` reads the length out of a column's type.
+#[must_use]
+pub fn short(
+    table: &str,
+    wanted: &'static [Column],
+    live: &[LiveColumn],
+    limit: fn(&str) -> Option<usize>,
+) -> Vec<ShortColumn> {
+    let texts = wanted.iter().filter(|column| column.kind == Kind::Text);
+    texts
+        .filter_map(|column| {
+            let found = live.iter().find(|found| found.name == column.name)?;
+            let characters = limit(&found.spelling)?;
+            let wanted = length(column.name);
+            let is_short = wanted.is_none_or(|wanted| characters < wanted);
+            is_short.then(|| ShortColumn {
+                table: table.to_owned(),
+                column: column.name,
+                characters,
+                wanted: wanted.map_or_else(|| "any number".to_owned(), |it| it.to_string()),
+            })
+        })
+        .collect()
+}
+
+/// The number in a type like `varchar(255)`.
+#[must_use]
+pub fn number_in(spelling: &str) -> Option<usize> {
+    let (_, rest) = spelling.split_once('(')?;
+    rest.split_once(')')?.0.parse().ok()
 }
 
 /// A column of texts whose character set has no room for some.
@@ -223,18 +301,54 @@ fn is_about(statement: &str, table: &str) -> bool {
     })
 }
 
-/// A conversation that is written and taken back, of people that nobody is.
-#[must_use]
-pub fn rehearsed() -> Conversation {
-    let id = Uuid::new_v4();
-    let now = Timestamp::now();
-    Conversation {
-        id,
-        participant1_id: format!("chatferry check {id}"),
-        participant2_id: String::new(),
-        created_at: now,
-        updated_at: now,
-        is_active: false,
+/// A row of each table that are written and taken back, of users whose ids nobody has.
+#[derive(Debug)]
+pub struct Rehearsed {
+    pub conversation: Conversation,
+    pub message: Message,
+    pub receipt: Receipt,
+}
+
+impl Rehearsed {
+    /// Makes rows of new ids.
+    #[must_use]
+    pub fn new() -> Self {
+        let (id, message_id) = (Uuid::new_v4(), Uuid::new_v4());
+        let now = Timestamp::now();
+        let user_id = format!("chatferry check {id}");
+        Rehearsed {
+            conversation: Conversation {
+                id,
+                participant1_id: user_id.clone(),
+                participant2_id: String::new(),
+                created_at: now,
+                updated_at: now,
+                is_active: false,
+            },
+            message: Message {
+                id: message_id,
+                conversation_id: id,
+                sender_id: user_id.clone(),
+                content: String::new(),
+                message_type: "text".to_owned(),
+                created_at: now,
+                updated_at: now,
+                is_deleted: true,
+            },
+            receipt: Receipt {
+                id: Uuid::new_v4(),
+                message_id,
+                user_id,
+                status: READ.to_owned(),
+                timestamp: now,
+            },
+        }
+    }
+}
+
+impl Default for Rehearsed {
+    fn default() -> Self {
+        Rehearsed::new()
     }
 }
 
@@ -253,6 +367,25 @@ pub fn require(findings: &[Finding]) -> Result<(), StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_column_is_short_if_it_holds_less_than_the_models() {
+        let live = |name: &str, spelling: &str| LiveColumn {
+            name: name.to_owned(),
+            spelling: spelling.to_owned(),
+            required: false,
+        };
+        let columns = [
+            live("sender_id", "varchar(255)"),
+            live("content", "varchar(200)"),
+            live("message_type", "varchar(4)"),
+        ];
+        let found = short("m", MESSAGES, &columns, number_in);
+        let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+        let expected = ["m.content (200 of any number)", "m.message_type (4 of 10)"];
+        assert_eq!(found, expected);
+        assert!(short("m", MESSAGES, &[live("content", "text")], number_in).is_empty());
+    }
 
     #[test]
     fn every_statement_belongs_to_one_table() {

@@ -4,6 +4,7 @@
 //! Django may work on the same file at the same time. The file is put into WAL mode, so readers
 //! never wait; writers take turns, ours through the one committer.
 
+pub mod look;
 pub mod migrate;
 mod people;
 mod pool;

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout},
 };
 
@@ -18,17 +18,47 @@ pub const QUIET: Duration = Duration::from_secs(3);
 /// The longest wait for that answer; a new connection is opened then.
 pub const PING: Duration = Duration::from_secs(2);
 
+/// Between two attempts to connect to a server that takes no more connections.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// Why a connection could not be opened.
+#[derive(Debug)]
+pub struct Unopened {
+    pub why: StoreError,
+    /// The server, or the user's limit there, takes no more connections: one of ours that ends, or
+    /// comes free, is as good.
+    pub is_full: bool,
+}
+
+impl From<StoreError> for Unopened {
+    fn from(why: StoreError) -> Self {
+        Unopened {
+            why,
+            is_full: false,
+        }
+    }
+}
+
+impl From<Unopened> for StoreError {
+    fn from(unopened: Unopened) -> Self {
+        unopened.why
+    }
+}
+
 /// The turns of one pool of connections.
 #[derive(Clone)]
 pub struct Turns {
     permits: Arc<Semaphore>,
     /// The longest wait for a turn.
     patience: Duration,
+    /// Notified at the end of each turn.
+    ended: Arc<Notify>,
     metrics: Arc<Metrics>,
 }
 
 /// A turn, until it is dropped.
 pub struct Turn {
+    ended: Arc<Notify>,
     _permit: OwnedSemaphorePermit,
     _busy: Held,
     began: Instant,
@@ -42,7 +72,31 @@ impl Turns {
         Turns {
             permits: Arc::new(Semaphore::new(size)),
             patience,
+            ended: Arc::default(),
             metrics,
+        }
+    }
+
+    /// Counts an attempt to connect that was begun at `began`. `None` if it is to be tried again: the
+    /// server takes no more connections, and a turn has ended since, or a moment has passed.
+    ///
+    /// # Errors
+    /// When it failed for another reason, or that has lasted as long as one waits for a turn.
+    pub async fn room_for<C>(
+        &self,
+        opened: Result<C, Unopened>,
+        began: Instant,
+    ) -> Result<Option<C>, StoreError> {
+        match self.connected(opened) {
+            Ok(connection) => Ok(Some(connection)),
+            Err(Unopened { why, is_full }) if !is_full || began.elapsed() >= self.patience => {
+                Err(why)
+            }
+            Err(_) => {
+                // Connections that are not ours end too.
+                let _ = timeout(AGAIN, self.ended.notified()).await;
+                Ok(None)
+            }
         }
     }
 
@@ -59,6 +113,7 @@ impl Turns {
         };
         let permit = permit.map_err(|_| StoreError::Closed)?;
         Ok(Turn {
+            ended: Arc::clone(&self.ended),
             _permit: permit,
             _busy: self.metrics.store_reads(waits.elapsed()),
             began: Instant::now(),
@@ -75,7 +130,7 @@ impl Turns {
     }
 
     /// Counts what became of an attempt to connect.
-    pub fn connected<T>(&self, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
+    pub fn connected<T, E>(&self, outcome: Result<T, E>) -> Result<T, E> {
         self.metrics.store_connected(Outcome::of(&outcome));
         outcome
     }
@@ -89,5 +144,6 @@ impl Turns {
 impl Drop for Turn {
     fn drop(&mut self) {
         self.metrics.store_read(self.began.elapsed());
+        self.ended.notify_one();
     }
 }

@@ -7,7 +7,11 @@ use crate::support::{
     process::{chatferry, finish},
 };
 
-const PAGE: &str = include_str!("../../src/cli/README.md");
+/// The page.
+pub fn page() -> String {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/cli/README.md");
+    std::fs::read_to_string(path).unwrap()
+}
 
 /// What a command that fails says, with the test's own directory as it is called on the page.
 pub async fn told(directory: &Directory, arguments: &[&str]) -> String {
@@ -19,7 +23,7 @@ pub async fn told(directory: &Directory, arguments: &[&str]) -> String {
 
 pub fn assert_on_the_page(text: &str) {
     let block = format!("```\n{text}```\n");
-    assert!(PAGE.contains(&block), "not on the page:\n{block}");
+    assert!(page().contains(&block), "not on the page:\n{block}");
 }
 
 #[tokio::test]
@@ -99,5 +103,5 @@ async fn a_redis_that_does_not_answer() {
 #[test]
 fn the_page_has_no_error_that_is_not_produced() {
     // Nine here, and in `postgres/start.rs` a database that does not let us in.
-    assert_eq!(PAGE.matches("\n```\nchatferry: ").count(), 10);
+    assert_eq!(page().matches("\n```\nchatferry: ").count(), 10);
 }

@@ -18,6 +18,7 @@ mod support;
 mod answers;
 mod auth;
 mod browsers;
+mod check;
 mod cli;
 mod drain;
 mod errors;

@@ -90,5 +90,6 @@ on_both! {
         a_server_without_tls_is_preferred_and_not_required_to_have_it,
         a_server_that_logs_statements_is_told_of_and_written_to_with_djangos_isolation_level,
         tables_of_three_bytes_refuse_what_they_cannot_hold,
+        few_connections_of_a_user_are_shared,
         first_words_that_the_server_refuses_are_told;
 }

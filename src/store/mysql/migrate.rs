@@ -2,13 +2,13 @@
 
 use mysql_async::{Conn, Row, prelude::Queryable};
 
-use super::{options::Options, pool::connect, query, write::insert_conversation};
+use super::{options::Options, pool::connect, query};
 use crate::{
     config::{self, Tables},
     django::datetime::Timestamp,
     store::{
         StoreError,
-        schema::{self, Dialect, Finding, Kind, LiveColumn, LooseColumn, NarrowColumn},
+        schema::{self, Dialect, Finding, Kind, LiveColumn},
     },
 };
 
@@ -59,97 +59,15 @@ pub async fn plan(settings: &config::Store) -> Result<Vec<String>, StoreError> {
     pending(&mut conn, &settings.tables).await
 }
 
+/// Opens a connection to the database of `store.url`.
+///
+/// # Errors
+/// When the server cannot be reached or does not let us in.
+pub async fn open(settings: &config::Store) -> Result<Conn, StoreError> {
+    Ok(connect(&Options::from_url(settings.url.expose())?).await?)
+}
+
 /// What keeps the tables of the database from being used; empty if all is well.
-///
-/// # Errors
-/// When the database cannot be read.
-pub async fn check(settings: &config::Store) -> Result<Vec<Finding>, StoreError> {
-    findings(&mut open(settings).await?, &settings.tables).await
-}
-
-/// Writes a conversation and takes it back.
-///
-/// # Errors
-/// When the database would not be written to.
-pub async fn rehearse(settings: &config::Store) -> Result<(), StoreError> {
-    let mut conn = open(settings).await?;
-    conn.query_drop("START TRANSACTION").await?;
-    let row = schema::rehearsed();
-    let insert = insert_conversation(&settings.tables, &row);
-    conn.query_drop(insert).await?;
-    conn.query_drop("ROLLBACK").await?;
-    Ok(())
-}
-
-/// The columns of user ids that are not compared byte by byte.
-///
-/// # Errors
-/// When the database cannot be read.
-pub async fn loose_columns(settings: &config::Store) -> Result<Vec<LooseColumn>, StoreError> {
-    let mut conn = open(settings).await?;
-    let mut loose = Vec::new();
-    for (table, columns) in schema::user_ids(&settings.tables) {
-        let sql = format!(
-            "SELECT column_name, collation_name FROM information_schema.columns \
-             WHERE table_schema = DATABASE() AND table_name = '{table}' \
-             AND column_name IN ('{}') AND collation_name IS NOT NULL ORDER BY ordinal_position",
-            columns.join("', '")
-        );
-        let rows: Vec<Row> = conn.query(sql).await?;
-        for row in rows {
-            let mut columns = query::Columns::from(row);
-            let (column, collation) = (columns.take()?, columns.take::<String>()?);
-            if !compares_bytes(&collation) {
-                loose.push(LooseColumn {
-                    table: table.to_owned(),
-                    column,
-                    collation,
-                });
-            }
-        }
-    }
-    Ok(loose)
-}
-
-/// The columns of texts whose character set cannot hold every text.
-///
-/// # Errors
-/// When the database cannot be read.
-pub async fn narrow_columns(settings: &config::Store) -> Result<Vec<NarrowColumn>, StoreError> {
-    let mut conn = open(settings).await?;
-    let mut narrow = Vec::new();
-    for (table, columns) in schema::texts(&settings.tables) {
-        let sql = format!(
-            "SELECT column_name, character_set_name FROM information_schema.columns \
-             WHERE table_schema = DATABASE() AND table_name = '{table}' \
-             AND column_name IN ('{}') AND character_set_name <> 'utf8mb4' \
-             ORDER BY ordinal_position",
-            columns.join("', '")
-        );
-        let rows: Vec<Row> = conn.query(sql).await?;
-        for row in rows {
-            let mut columns = query::Columns::from(row);
-            narrow.push(NarrowColumn {
-                table: table.to_owned(),
-                column: columns.take()?,
-                charset: columns.take()?,
-            });
-        }
-    }
-    Ok(narrow)
-}
-
-/// Returns whether a collation tells any two texts of other bytes apart. Most of the `_bin` ones
-/// pass over spaces at the end.
-fn compares_bytes(collation: &str) -> bool {
-    collation.ends_with("_nopad_bin") || collation == "utf8mb4_0900_bin"
-}
-
-async fn open(settings: &config::Store) -> Result<Conn, StoreError> {
-    connect(&Options::from_url(settings.url.expose())?).await
-}
-
-/// The same on a connection that is open.
 ///
 /// # Errors
 /// When the database cannot be read.
@@ -159,7 +77,26 @@ pub async fn findings(conn: &mut Conn, tables: &Tables) -> Result<Vec<Finding>, 
         let live = columns_of(conn, table).await?;
         findings.extend(schema::compare(table, columns, &live, DIALECT));
     }
+    if findings.is_empty() {
+        for (table, columns) in schema::keys(tables) {
+            if !is_unique(conn, table, columns).await? {
+                findings.push(Finding::without_key(table, columns));
+            }
+        }
+    }
     Ok(findings)
+}
+
+/// Returns whether the table has a unique key of exactly these columns, each in its whole length.
+async fn is_unique(conn: &mut Conn, table: &str, columns: &[&str]) -> Result<bool, StoreError> {
+    let sql = format!(
+        "SELECT GROUP_CONCAT(column_name ORDER BY column_name) FROM information_schema.statistics \
+         WHERE table_schema = DATABASE() AND table_name = '{table}' AND non_unique = 0 \
+         GROUP BY index_name HAVING MAX(sub_part) IS NULL"
+    );
+    let keys: Vec<Option<String>> = conn.query(sql).await?;
+    let wanted = columns.join(",");
+    Ok(keys.iter().flatten().any(|key| *key == wanted))
 }
 
 /// Returns whether messages and receipts refer to their parents by foreign keys, as Django makes
@@ -235,7 +172,11 @@ fn native_uuid(version: &str) -> &'static str {
     }
 }
 
-async fn columns_of(conn: &mut Conn, table: &str) -> Result<Vec<LiveColumn>, StoreError> {
+/// The columns of a table; none if there is no such table.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn columns_of(conn: &mut Conn, table: &str) -> Result<Vec<LiveColumn>, StoreError> {
     let sql = format!(
         "SELECT column_name, column_type, is_nullable = 'NO' AND column_default IS NULL \
          AND extra NOT LIKE '%auto_increment%' AND extra NOT LIKE '%GENERATED%' \
@@ -285,14 +226,6 @@ mod tests {
         assert_eq!(native_uuid("11.4.2-MariaDB"), "uuid");
         assert_eq!(native_uuid("10.6.18-MariaDB-log"), "char(32)");
         assert_eq!(native_uuid("9.7.4-2"), "char(32)");
-    }
-
-    #[test]
-    fn a_collation_that_passes_over_spaces_does_not_compare_bytes() {
-        assert!(compares_bytes("utf8mb4_nopad_bin") && compares_bytes("utf8mb4_0900_bin"));
-        for loose in ["utf8mb4_bin", "utf8mb4_unicode_ci", "utf8mb4_0900_as_cs"] {
-            assert!(!compares_bytes(loose), "{loose}");
-        }
     }
 
     #[test]

@@ -2,11 +2,11 @@
 //! errors mean.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use mysql_async::{Conn, DriverError, Error, IoError, Row, ServerError, Value, prelude::Queryable};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::options::Options;
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
     store::{
         StoreError,
         history::{ROWS, ROWS_BYTES, TOO_MANY},
-        turns::{PING, QUIET, Turns},
+        turns::{PING, QUIET, Turns, Unopened},
     },
 };
 
@@ -53,20 +53,22 @@ fn remedy_at_setup(code: u16, options: &Options) -> Option<&'static str> {
 ///
 /// # Errors
 /// When the server cannot be reached, does not let us in, or takes too long.
-pub async fn connect(options: &Options) -> Result<Conn, StoreError> {
+pub async fn connect(options: &Options) -> Result<Conn, Unopened> {
     // On the heap: it is large, and seldom what a reader waits for.
     let opening = Box::pin(open(options));
     let error = match timeout(options.connect_timeout, opening).await {
         Ok(Ok(conn)) => return Ok(conn),
         Ok(Err(error)) => error,
-        Err(_) => return Err(StoreError::Unavailable("connecting took too long".into())),
+        Err(_) => return Err(StoreError::Unavailable("connecting took too long".into()).into()),
     };
+    // Too many connections: of all, of this user, of this user's account.
+    let is_full = matches!(code(&error), Some(1040 | 1203 | 1226));
     let why = match &error {
         // The driver says "Input/output error" twice before it says which.
         Error::Io(IoError::Io(error)) => error.to_string(),
         error => error.to_string(),
     };
-    Err(match code(&error) {
+    let why = match code(&error) {
         // Wrong account or password, no rights on the database, no such database, a host that may
         // not connect.
         Some(1044 | 1045 | 1049 | 1130 | 1698) => StoreError::Denied(why),
@@ -74,7 +76,8 @@ pub async fn connect(options: &Options) -> Result<Conn, StoreError> {
             Some(remedy) => StoreError::Unfit { why, remedy },
             None => StoreError::Unavailable(why),
         },
-    })
+    };
+    Err(Unopened { why, is_full })
 }
 
 async fn open(options: &Options) -> Result<Conn, Error> {
@@ -143,9 +146,23 @@ impl Pool {
                 Err(_) => self.idle().clear(),
             }
         }
-        let mut conn = self.turns.connected(connect(&self.options).await)?;
+        let mut conn = self.open().await?;
         let answer = self.query(&mut conn, sql, most).await?;
         self.keep(conn, answer)
+    }
+
+    /// Opens a connection. While the server takes no more, one that comes free is as good.
+    async fn open(&self) -> Result<Conn, StoreError> {
+        let began = Instant::now();
+        loop {
+            let opened = connect(&self.options).await;
+            if let Some(conn) = self.turns.room_for(opened, began).await? {
+                return Ok(conn);
+            }
+            if let Some(conn) = self.take_idle().await {
+                return Ok(conn);
+            }
+        }
     }
 
     /// The outer error is a connection that does not answer, and is of no use any more.
@@ -176,6 +193,25 @@ impl Pool {
         }
         self.idle().clear();
         None
+    }
+
+    /// The same as [`Turns::room_for`], for one that writes: where there is no room, one that reads ends.
+    ///
+    /// # Errors
+    /// When it failed for another reason, or no room was made in time.
+    pub async fn room_for<C>(
+        &self,
+        opened: Result<C, Unopened>,
+        began: Instant,
+    ) -> Result<Option<C>, StoreError> {
+        let connection = self.turns.room_for(opened, began).await?;
+        if connection.is_none() {
+            let kept = self.idle().pop();
+            if let Some(Kept { conn, .. }) = kept {
+                let _ = timeout(PING, conn.disconnect()).await;
+            }
+        }
+        Ok(connection)
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Kept>> {

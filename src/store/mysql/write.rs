@@ -14,13 +14,15 @@ use std::{
 use mysql_async::Error;
 use tokio::time::timeout;
 
-pub use self::statement::insert_conversation;
+pub use self::statement::{Pending, Target, insert_conversation};
 
 use self::session::{Session, Stage};
-use super::{options::Options, pool::is_lost};
+use super::{
+    options::Options,
+    pool::{Pool, is_lost},
+};
 use crate::{
     config::Tables,
-    metrics::{self, Metrics},
     store::{
         Comparison, StoreError,
         commit::{Backend, Outcome, Write},
@@ -40,7 +42,8 @@ pub struct Writer {
     foreign_keys: bool,
     ids: Comparison,
     session: Option<Session>,
-    metrics: Arc<Metrics>,
+    /// Those that read, of which one ends if there would be too many.
+    readers: Arc<Pool>,
 }
 
 impl Writer {
@@ -49,7 +52,7 @@ impl Writer {
         tables: Arc<Tables>,
         foreign_keys: bool,
         ids: Comparison,
-        metrics: Arc<Metrics>,
+        readers: Arc<Pool>,
     ) -> Self {
         Writer {
             options,
@@ -57,7 +60,7 @@ impl Writer {
             foreign_keys,
             ids,
             session: None,
-            metrics,
+            readers,
         }
     }
 
@@ -67,9 +70,14 @@ impl Writer {
         {
             return Ok(session);
         }
-        let opened = Session::open(&self.options, &self.tables, self.foreign_keys, self.ids).await;
-        self.metrics.store_connected(metrics::Outcome::of(&opened));
-        opened
+        let began = tokio::time::Instant::now();
+        loop {
+            let opened =
+                Session::open(&self.options, &self.tables, self.foreign_keys, self.ids).await;
+            if let Some(session) = self.readers.room_for(opened, began).await? {
+                return Ok(session);
+            }
+        }
     }
 }
 

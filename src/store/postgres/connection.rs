@@ -26,7 +26,7 @@ use super::{address::Address, param::Params};
 use crate::store::{
     StoreError,
     history::ROWS,
-    turns::{PING, QUIET},
+    turns::{PING, QUIET, Unopened},
 };
 
 /// Longest that opening a connection may take, all hosts of the URL together.
@@ -54,6 +54,10 @@ const OPTIONS_REFUSED: &str = "take `options` out of store.url: a pooler stands 
      and passes no start-up options on (set them by ALTER ROLE or ALTER DATABASE), or name them in \
      pgbouncer's ignore_startup_parameters";
 
+/// What to do about a table, or a column of it, that the user may not use.
+const NO_RIGHT: &str =
+    "grant the user in store.url the rights SELECT, INSERT and UPDATE on the tables";
+
 /// One connection, with the statements that were prepared on it.
 pub struct Connection {
     client: Client,
@@ -70,11 +74,15 @@ pub struct Connection {
 impl Connection {
     /// # Errors
     /// When the server cannot be reached or does not let us in.
-    pub async fn open(address: &Address) -> Result<Self, StoreError> {
+    pub async fn open(address: &Address) -> Result<Self, Unopened> {
         // On the heap: it is large, and seldom what a reader waits for.
         match timeout(CONNECT, Box::pin(Self::open_one(address))).await {
-            Ok(opened) => opened.map_err(|error: Error| why_not_in(&error)),
-            Err(_) => Err(StoreError::Unavailable(no_answer(CONNECT))),
+            Ok(opened) => opened.map_err(|error: Error| Unopened {
+                why: why_not_in(&error),
+                // Of all, of this database, or of this role.
+                is_full: error.code() == Some(&SqlState::TOO_MANY_CONNECTIONS),
+            }),
+            Err(_) => Err(StoreError::Unavailable(no_answer(CONNECT)).into()),
         }
     }
 
@@ -358,7 +366,11 @@ impl From<Error> for StoreError {
         match code.code().get(..2) {
             // Data exceptions, broken constraints, program limits (a text too long for an index).
             Some("22" | "23" | "54") => StoreError::Refused(text),
-            // Tables that are missing or other than they were, or are not ours to use.
+            _ if *code == SqlState::INSUFFICIENT_PRIVILEGE => StoreError::Unfit {
+                why: text,
+                remedy: NO_RIGHT,
+            },
+            // Tables that are missing or other than they were.
             Some("42") => StoreError::Schema(text),
             _ if *code == SqlState::FEATURE_NOT_SUPPORTED => StoreError::Schema(text),
             _ => StoreError::Unavailable(text),

@@ -2,12 +2,12 @@
 
 use tokio_postgres::{Error, error::SqlState};
 
-use super::{address::Address, connection::Connection, write::insert_conversation};
+use super::{address::Address, connection::Connection};
 use crate::{
     config::Tables,
     store::{
-        Comparison, StoreError,
-        schema::{self, Dialect, Finding, Kind, LiveColumn, LooseColumn},
+        StoreError,
+        schema::{self, Dialect, Finding, Kind, LiveColumn},
     },
 };
 
@@ -78,70 +78,21 @@ pub async fn plan(address: &Address, tables: &Tables) -> Result<Vec<String>, Sto
 /// What keeps the tables from being used; empty if all is well.
 ///
 /// # Errors
-/// When the database cannot be reached.
-pub async fn check(address: &Address, tables: &Tables) -> Result<Vec<Finding>, StoreError> {
-    let mut db = Connection::open(address).await?;
+/// When the database cannot be read.
+pub async fn findings(db: &mut Connection, tables: &Tables) -> Result<Vec<Finding>, StoreError> {
     let mut findings = Vec::new();
     for (table, columns) in schema::tables(tables) {
-        let live = live_columns(&mut db, table).await?;
+        let live = live_columns(db, table).await?;
         findings.extend(schema::compare(table, columns, &live, DIALECT));
     }
     if findings.is_empty() {
-        let receipts = tables.delivery_receipts.as_str();
-        for (table, columns) in [
-            (tables.messages.as_str(), &["id"][..]),
-            (receipts, &["message_id", "user_id"]),
-        ] {
-            if !is_unique(&mut db, table, columns).await? {
-                findings.push(Finding::MissingUnique {
-                    table: table.to_owned(),
-                    columns: columns.join(", "),
-                });
+        for (table, columns) in schema::keys(tables) {
+            if !is_unique(db, table, columns).await? {
+                findings.push(Finding::without_key(table, columns));
             }
         }
     }
     Ok(findings)
-}
-
-/// Writes a conversation and takes it back.
-///
-/// # Errors
-/// When the database would not be written to.
-pub async fn rehearse(address: &Address, tables: &Tables) -> Result<(), StoreError> {
-    let mut db = Connection::open(address).await?;
-    db.begin().await?;
-    let row = schema::rehearsed();
-    insert_conversation(&mut db, tables, Comparison::Collation, &row).await?;
-    db.roll_back().await?;
-    Ok(())
-}
-
-/// The columns of user ids that are not compared byte by byte: those with a collation that an
-/// operator has made nondeterministic.
-///
-/// # Errors
-/// When the database cannot be reached.
-pub async fn loose_columns(
-    address: &Address,
-    tables: &Tables,
-) -> Result<Vec<LooseColumn>, StoreError> {
-    // Older servers have no such collations, and no column that says so.
-    let sql = "SELECT a.attname::text, c.collname::text FROM pg_attribute AS a \
-               JOIN pg_collation AS c ON c.oid = a.attcollation \
-               WHERE a.attrelid = to_regclass($1) AND a.attname::text = ANY ($2::text[]) \
-               AND to_jsonb(c) ->> 'collisdeterministic' = 'false' ORDER BY a.attnum";
-    let mut db = Connection::open(address).await?;
-    let mut loose = Vec::new();
-    for (table, columns) in schema::user_ids(tables) {
-        for row in db.query(sql, &[&quoted(table), &columns]).await? {
-            loose.push(LooseColumn {
-                table: table.to_owned(),
-                column: row.try_get(0)?,
-                collation: row.try_get(1)?,
-            });
-        }
-    }
-    Ok(loose)
 }
 
 async fn pending(db: &mut Connection, tables: &Tables) -> Result<Vec<String>, StoreError> {
@@ -162,7 +113,10 @@ async fn pending(db: &mut Connection, tables: &Tables) -> Result<Vec<String>, St
 }
 
 /// The columns of the table of this name that our statements would use; none if there is none.
-async fn live_columns(db: &mut Connection, table: &str) -> Result<Vec<LiveColumn>, Error> {
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn live_columns(db: &mut Connection, table: &str) -> Result<Vec<LiveColumn>, Error> {
     let sql = "SELECT attname::text, format_type(atttypid, atttypmod), \
                attnotnull AND NOT atthasdef AND attidentity = '' \
                FROM pg_attribute WHERE attrelid = to_regclass($1) \
@@ -179,7 +133,8 @@ async fn live_columns(db: &mut Connection, table: &str) -> Result<Vec<LiveColumn
         .collect()
 }
 
-fn quoted(table: &str) -> String {
+/// The table's name in quotation marks.
+pub fn quoted(table: &str) -> String {
     format!("\"{table}\"")
 }
 

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_postgres::Row;
 
 use super::{
@@ -84,10 +84,38 @@ impl Pool {
                 result => return result.map_err(Failure::into_inner),
             }
         }
-        let opened = Connection::open(&self.address).await;
-        let db = self.turns.connected(opened)?;
+        let db = self.open().await?;
         let result = self.query_on(db, sql, params, most).await;
         result.map_err(Failure::into_inner)
+    }
+
+    /// Opens a connection that writes. While the server takes no more, one that reads ends.
+    ///
+    /// # Errors
+    /// When none can be opened in time.
+    pub async fn make_room(&self) -> Result<Connection, StoreError> {
+        let began = Instant::now();
+        loop {
+            let opened = Connection::open(&self.address).await;
+            if let Some(db) = self.turns.room_for(opened, began).await? {
+                return Ok(db);
+            }
+            drop(self.idle().pop());
+        }
+    }
+
+    /// Opens a connection. While the server takes no more, one that comes free is as good.
+    async fn open(&self) -> Result<Connection, StoreError> {
+        let began = Instant::now();
+        loop {
+            let opened = Connection::open(&self.address).await;
+            if let Some(db) = self.turns.room_for(opened, began).await? {
+                return Ok(db);
+            }
+            if let Some(db) = self.take_idle().await {
+                return Ok(db);
+            }
+        }
     }
 
     /// Nobody gets a connection any more.

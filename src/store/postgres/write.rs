@@ -11,18 +11,18 @@ use std::sync::Arc;
 use tokio::time::timeout;
 use tokio_postgres::{Error, error::SqlState};
 
-pub use self::statement::insert_conversation;
-use self::statement::{insert_messages, pair_of, upsert_receipts};
+use self::statement::pair_of;
+pub use self::statement::{insert_conversation, insert_messages, upsert_receipts};
 use super::{
     address::Address,
     connection::{
         ANSWER, Connection, describe, is_answer, leaves_usable, loses_statements, no_answer,
     },
+    pool::Pool,
 };
 use crate::{
     chat::{Conversation, Message, Receipt},
     config::Tables,
-    metrics::{self, Metrics},
     store::{
         Comparison, StoreError,
         commit::{Backend, Outcome, Write},
@@ -38,23 +38,19 @@ pub struct Writer {
     /// True if rows of the batch that comes next are in the tables already. Looking always would
     /// cost a quarter of the speed.
     repeated: bool,
-    metrics: Arc<Metrics>,
+    /// Those that read, of which one ends if there would be too many.
+    readers: Arc<Pool>,
 }
 
 impl Writer {
-    pub fn new(
-        address: Address,
-        tables: Arc<Tables>,
-        ids: Comparison,
-        metrics: Arc<Metrics>,
-    ) -> Self {
+    pub fn new(address: Address, tables: Arc<Tables>, ids: Comparison, readers: Arc<Pool>) -> Self {
         Writer {
             address,
             tables,
             ids,
             db: None,
             repeated: false,
-            metrics,
+            readers,
         }
     }
 
@@ -64,9 +60,7 @@ impl Writer {
         {
             return Ok(db);
         }
-        let opened = Connection::open(&self.address).await;
-        self.metrics.store_connected(metrics::Outcome::of(&opened));
-        opened
+        self.readers.make_room().await
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
     django::datetime::{Timestamp, to_sqlite},
     store::{
         StoreError,
-        schema::{self, Dialect, Finding, Kind, LiveColumn, LooseColumn},
+        schema::{self, Dialect, Finding, Kind, LiveColumn},
     },
 };
 
@@ -95,42 +95,32 @@ pub async fn check(path: &Path, tables: &Tables) -> Result<Vec<Finding>, StoreEr
             let live = columns_of(&db, table)?;
             findings.extend(schema::compare(table, columns, &live, DIALECT));
         }
+        if findings.is_empty() {
+            for (table, columns) in schema::keys(&tables) {
+                if !is_unique(&db, table, columns)? {
+                    findings.push(Finding::without_key(table, columns));
+                }
+            }
+        }
         Ok(findings)
     })
     .await
 }
 
-/// The columns of user ids that are not compared byte by byte. Of a column's own collation only
-/// its indexes tell.
-///
-/// # Errors
-/// When the file cannot be read.
-pub async fn loose_columns(path: &Path, tables: &Tables) -> Result<Vec<LooseColumn>, StoreError> {
-    let (path, tables) = (path.to_owned(), tables.clone());
-    blocking(move || {
-        let mut loose = Vec::new();
-        if !path.exists() {
-            return Ok(loose);
+/// Returns whether the table has a unique key of exactly these columns that `ON CONFLICT` can go by.
+fn is_unique(db: &Connection, table: &str, columns: &[&str]) -> rusqlite::Result<bool> {
+    let mut statement = db.prepare(
+        "SELECT (SELECT group_concat(name, ',') FROM \
+         (SELECT name FROM pragma_index_info(i.name) ORDER BY name)) \
+         FROM pragma_index_list(?1) AS i WHERE i.\"unique\" AND NOT i.partial",
+    )?;
+    let wanted = columns.join(",");
+    for key in statement.query_map([table], |row| row.get::<_, Option<String>>(0))? {
+        if key?.is_some_and(|key| key == wanted) {
+            return Ok(true);
         }
-        let db = connect(&path)?;
-        let mut statement = db.prepare(
-            "SELECT DISTINCT x.coll FROM pragma_index_list(?1) AS i, pragma_index_xinfo(i.name) AS x \
-             WHERE x.name = ?2 AND x.key AND upper(x.coll) <> 'BINARY'",
-        )?;
-        for (table, columns) in schema::user_ids(&tables) {
-            for column in columns {
-                for collation in statement.query_map([table, column], |row| row.get(0))? {
-                    loose.push(LooseColumn {
-                        table: table.to_owned(),
-                        column: (*column).to_owned(),
-                        collation: collation?,
-                    });
-                }
-            }
-        }
-        Ok(loose)
-    })
-    .await
+    }
+    Ok(false)
 }
 
 /// Fails unless a file could be made at `path`.

@@ -26,21 +26,44 @@ pub enum Sole {
 /// # Errors
 /// When the system cannot lock files there.
 pub fn lock(path: &Path, hears_others: bool) -> io::Result<Sole> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    let name = PathBuf::from(name);
+    let name = name(path);
     let mut options = OpenOptions::new();
     let file = options.write(true).create(true).truncate(false).mode(0o600);
     let file = file.open(&name)?;
-    let locked = if hears_others {
-        file.try_lock_shared()
-    } else {
-        file.try_lock()
-    };
-    match locked {
+    match try_lock(&file, hears_others) {
         Ok(()) => Ok(Sole::Yes(file)),
         Err(TryLockError::WouldBlock) => Ok(Sole::No(name)),
         Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// The lock of another process that keeps this one from the database `path`, if there is any.
+///
+/// # Errors
+/// When the system cannot lock files there.
+pub fn holder(path: &Path, hears_others: bool) -> io::Result<Option<PathBuf>> {
+    let name = name(path);
+    if !name.exists() {
+        return Ok(None);
+    }
+    match try_lock(&File::open(&name)?, hears_others) {
+        Ok(()) => Ok(None),
+        Err(TryLockError::WouldBlock) => Ok(Some(name)),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+fn name(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    PathBuf::from(name)
+}
+
+fn try_lock(file: &File, hears_others: bool) -> Result<(), TryLockError> {
+    if hears_others {
+        file.try_lock_shared()
+    } else {
+        file.try_lock()
     }
 }
 
@@ -54,7 +77,9 @@ mod tests {
     fn only_processes_that_hear_each_other_share_a_file() {
         let path = std::env::temp_dir().join(format!("chatferry-sole-{}", Uuid::new_v4()));
         let lock = |hears_others| lock(&path, hears_others).unwrap();
+        assert!(holder(&path, false).unwrap().is_none());
         let alone = lock(false);
+        assert!(holder(&path, false).unwrap().is_some());
         assert!(matches!(alone, Sole::Yes(_)));
         assert!(matches!(lock(false), Sole::No(_)));
         assert!(matches!(lock(true), Sole::No(_)));

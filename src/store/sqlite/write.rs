@@ -16,6 +16,7 @@ use crate::{
     store::{
         Comparison, StoreError,
         commit::{Backend, Outcome, Write},
+        schema::Rehearsed,
     },
 };
 
@@ -82,6 +83,21 @@ fn write_all(
         .collect::<rusqlite::Result<Vec<_>>>()?;
     transaction.commit()?;
     Ok(outcomes)
+}
+
+/// Writes a row of each table, and takes them back.
+pub fn rehearse(db: &mut Connection, tables: &Tables) -> rusqlite::Result<()> {
+    let Rehearsed {
+        conversation,
+        message,
+        receipt,
+    } = &Rehearsed::new();
+    let ids = Comparison::Collation;
+    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    insert_conversation(&transaction, tables, ids, conversation)?;
+    insert_message(&transaction, tables, message)?;
+    upsert_receipt(&transaction, tables, ids, receipt)?;
+    transaction.rollback()
 }
 
 fn insert_conversation(

@@ -371,3 +371,22 @@ async fn check_warns_of_an_upstream_that_serves_the_chat_to_strangers() {
         );
     }
 }
+
+#[tokio::test]
+async fn readyz_reports_the_upstream_and_does_not_fail_with_it() {
+    let open = django().await;
+    let server = open.upstream.gateway(&[]).await;
+    let ready = server.get("/readyz").await;
+    assert_eq!(
+        (ready.status, &ready.json()["upstream"]),
+        (200, &"ok".into())
+    );
+    let gone = [("gateway.upstream", "http://127.0.0.1:1")];
+    let server = crate::support::Server::with(&gone).await;
+    let ready = server.get("/readyz").await;
+    assert_eq!(ready.status, 200);
+    let upstream = ready.json()["upstream"].as_str().unwrap().to_owned();
+    assert!(upstream.contains("cannot connect"), "{upstream}");
+    let alone = crate::support::Server::with(&[]).await;
+    assert!(alone.get("/readyz").await.json().get("upstream").is_none());
+}

@@ -203,9 +203,10 @@ pub async fn check_warns_of_the_collation_and_an_exact_one_tells_everybody_apart
         strict_check.extend(["--set", setting]);
     }
     let checked = run(&directory, &strict_check).await;
-    assert_eq!(
-        (checked.code, checked.stdout.as_str()),
-        (0, "Everything else is fine.\n")
+    assert_eq!(checked.code, 0, "{checked:?}");
+    assert!(
+        checked.stdout.ends_with("Everything else is fine.\n"),
+        "{checked:?}"
     );
     for column in [
         "conversations.participant1_id (utf8mb4_unicode_ci)",
@@ -215,9 +216,10 @@ pub async fn check_warns_of_the_collation_and_an_exact_one_tells_everybody_apart
         assert!(checked.stderr.contains(column), "{}", checked.stderr);
     }
     let open_check = run(&directory, &["check", "--set", &url]).await;
-    assert_eq!(
-        open_check.stdout, "Everything is fine.\n",
-        "nobody is told apart"
+    // Nobody is told apart.
+    assert!(
+        open_check.stdout.ends_with("Everything is fine.\n"),
+        "{open_check:?}"
     );
 
     let exact = match on {
@@ -234,9 +236,10 @@ pub async fn check_warns_of_the_collation_and_an_exact_one_tells_everybody_apart
         database.run(&sql).await;
     }
     let checked = run(&directory, &strict_check).await;
-    assert_eq!(
-        (checked.stdout.as_str(), checked.stderr.as_str()),
-        ("Everything is fine.\n", "")
+    assert_eq!(checked.stderr, "");
+    assert!(
+        checked.stdout.ends_with("Everything is fine.\n"),
+        "{checked:?}"
     );
     let server = strict(&database).await;
     for spelling in SPELLINGS {

@@ -35,7 +35,10 @@ async fn what_a_loose_collation_takes_for_one_is_told_apart() {
     let server = database
         .server_with(&[&BY_SECRET[..], &policy].concat())
         .await;
-    let loose = chatferry::store::loose_columns(&server.app.config).await;
+    let mut look = chatferry::store::look::open(&server.app.config)
+        .await
+        .unwrap();
+    let loose = look.collations().await;
     let loose: Vec<String> = loose.unwrap().iter().map(ToString::to_string).collect();
     assert_eq!(
         loose,

@@ -34,6 +34,7 @@ use crate::{
             pool::{code, connect, lives},
             query,
         },
+        turns::Unopened,
     },
 };
 
@@ -77,12 +78,13 @@ impl Session {
         tables: &Arc<Tables>,
         foreign_keys: bool,
         ids: Comparison,
-    ) -> Result<Self, StoreError> {
+    ) -> Result<Self, Unopened> {
         let mut conn = connect(options).await?;
         let limit = conn.query_first("SELECT @@max_allowed_packet");
         let limit = timeout(options.connect_timeout, limit).await;
-        let limit: Option<usize> =
-            limit.map_err(|_| StoreError::Unavailable("connecting took too long".into()))??;
+        let limit: Option<usize> = limit
+            .map_err(|_| StoreError::Unavailable("connecting took too long".into()))?
+            .map_err(StoreError::from)?;
         Ok(Session {
             stage: Stage::Writing,
             used: Instant::now(),

@@ -1,0 +1,233 @@
+//! The dress rehearsal of `serve`: all that it needs, looked at step by step. A fault ends no more than
+//! the steps that depend on it.
+//!
+//! `chatferry check` shows every step. `serve` goes through those that need no second server once it
+//! serves, and logs in a line that all is well, or a line for each finding.
+
+mod layer;
+mod place;
+mod settings;
+mod store;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use super::advice::{self, Advice};
+use crate::app::App;
+use crate::auth;
+use crate::config::{Config, Identity, Loaded};
+use crate::gateway::Gateway;
+use crate::metrics::Metrics;
+use crate::telemetry::trace::Tracer;
+use crate::tls::Tls;
+
+/// Longest time of a step: what is used has shorter limits of its own.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// How long Django may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What is there while it is looked.
+#[derive(Clone, Copy)]
+pub(super) enum Stage<'a> {
+    /// Nothing: the server is not started.
+    Before,
+    /// The server, whose listeners, layer and gateway are those in use.
+    Serving(&'a App),
+}
+
+/// What a step has found.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    /// What was looked at, or why it was not, in a few words.
+    pub about: String,
+    pub is_skipped: bool,
+    /// What keeps `serve` from working.
+    pub faults: Vec<Advice>,
+    /// What works, and is not what most would want.
+    pub warnings: Vec<Advice>,
+}
+
+impl Outcome {
+    /// Nothing is wrong with it.
+    fn well(about: impl ToString) -> Self {
+        Outcome {
+            about: about.to_string(),
+            ..Outcome::default()
+        }
+    }
+
+    /// It was not looked at.
+    fn skipped(why: impl ToString) -> Self {
+        Outcome {
+            is_skipped: true,
+            ..Outcome::well(why)
+        }
+    }
+
+    /// Adds what keeps `serve` from working.
+    fn with_faults(mut self, faults: impl IntoIterator<Item = Advice>) -> Self {
+        self.faults.extend(faults);
+        self
+    }
+
+    /// Adds what is odd.
+    fn with_warnings(mut self, warnings: impl IntoIterator<Item = Advice>) -> Self {
+        self.warnings.extend(warnings);
+        self
+    }
+
+    /// The outcome in a word.
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            _ if !self.faults.is_empty() => "failed",
+            _ if !self.warnings.is_empty() => "warning",
+            _ if self.is_skipped => "skipped",
+            _ => "ok",
+        }
+    }
+}
+
+/// A step that is done.
+#[derive(Debug)]
+pub(super) struct Step {
+    pub name: &'static str,
+    pub outcome: Outcome,
+    pub took: Duration,
+}
+
+/// The steps so far.
+struct Steps<F> {
+    done: Vec<Step>,
+    /// Called with each step as it ends.
+    show: F,
+}
+
+impl<F: FnMut(&Step)> Steps<F> {
+    /// Waits for the outcome of a step; returns whether it has no fault.
+    async fn add(&mut self, name: &'static str, look: impl Future<Output = Outcome>) -> bool {
+        let began = Instant::now();
+        let silent = |_| Outcome::well("").with_faults([Advice::of("no answer within 30 s")]);
+        let outcome = timeout(LONGEST, look).await.unwrap_or_else(silent);
+        let is_well = outcome.faults.is_empty();
+        let took = began.elapsed();
+        let step = Step {
+            name,
+            outcome,
+            took,
+        };
+        (self.show)(&step);
+        self.done.push(step);
+        is_well
+    }
+}
+
+/// Goes through all steps, and shows each as it ends.
+pub(super) async fn rehearse(
+    loaded: &Loaded,
+    stage: Stage<'_>,
+    show: impl FnMut(&Step),
+) -> Vec<Step> {
+    let config = &loaded.config;
+    let mut steps = Steps {
+        done: Vec::new(),
+        show,
+    };
+    steps.add("settings", async { settings::set(loaded) }).await;
+    steps
+        .add("open files", async { settings::files(loaded) })
+        .await;
+    if let Stage::Before = stage {
+        steps
+            .add("certificate", async { certificate(config) })
+            .await;
+        place::steps(&mut steps, config).await;
+    }
+    store::steps(&mut steps, config).await;
+    layer::steps(&mut steps, config, stage).await;
+    if let Stage::Before = stage {
+        steps.add("callers", callers(config)).await;
+    }
+    steps.add("upstream", upstream(config, stage)).await;
+    if let Stage::Before = stage {
+        steps.add("traces", async { traces(config) }).await;
+    }
+    if config.host.is_on() {
+        let why = "workers are started by `serve` alone";
+        steps.add("host", async { Outcome::skipped(why) }).await;
+    }
+    steps.done
+}
+
+/// Logs what the steps find while the server serves.
+pub(super) async fn log(app: Arc<App>, loaded: Loaded) {
+    let steps = rehearse(&loaded, Stage::Serving(&app), |_| {}).await;
+    let mut is_well = true;
+    for Step { name, outcome, .. } in &steps {
+        for Advice { what, next } in outcome.faults.iter().chain(&outcome.warnings) {
+            is_well = false;
+            tracing::warn!(step = name, what_to_do = next, "{what}");
+        }
+    }
+    if is_well {
+        let names: Vec<&str> = steps.iter().map(|step| step.name).collect();
+        let took: Duration = steps.iter().map(|step| step.took).sum();
+        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(took_ms, "all is well: {}", names.join(", "));
+    }
+}
+
+fn certificate(config: &Config) -> Outcome {
+    let Some((cert, _)) = config.server.tls.files() else {
+        return Outcome::skipped("none: clients speak plain HTTP");
+    };
+    let faults = Tls::of(&config.server.tls).err();
+    Outcome::well(cert.display()).with_faults(faults.map(Advice::of))
+}
+
+async fn callers(config: &Config) -> Outcome {
+    let (identity, policy) = (config.auth.identity, config.auth.policy);
+    let about = Outcome::well(format!("identity {identity}, policy {policy}"));
+    about.with_faults(auth::check(config).await.err().map(Advice::of))
+}
+
+/// Asks the upstream for a connection, and for what it gives to strangers.
+async fn upstream(config: &Config, stage: Stage<'_>) -> Outcome {
+    let Some(address) = &config.gateway.upstream else {
+        return Outcome::skipped("none");
+    };
+    let about = Outcome::well(address);
+    let gateway = match stage {
+        Stage::Serving(app) => Ok(app.gateway.clone()),
+        Stage::Before => Gateway::of(config, &Arc::new(Metrics::new())),
+    };
+    let gateway = match gateway {
+        Ok(gateway) => gateway,
+        Err(error) => return about.with_faults([Advice::of(error)]),
+    };
+    let Some(gateway) = gateway else { return about };
+    let answer = timeout(PATIENCE, gateway.ping()).await;
+    if let Err(why) = answer.unwrap_or_else(|_| Err("no answer".to_owned())) {
+        return about.with_faults([advice::upstream(&why, address)]);
+    }
+    if config.auth.identity == Identity::None {
+        return about;
+    }
+    let path = format!(
+        "{}users/chatferry-check/conversations/",
+        config.django.url_prefix
+    );
+    let is_open = timeout(PATIENCE, gateway.serves_strangers(&path)).await;
+    let is_open = is_open.unwrap_or_default();
+    about.with_warnings(is_open.then(|| advice::open_upstream(address, &path)))
+}
+
+fn traces(config: &Config) -> Outcome {
+    let Some(endpoint) = &config.trace.endpoint else {
+        return Outcome::skipped("none");
+    };
+    let tracer = Tracer::open(&config.trace, &Arc::new(Metrics::new()));
+    Outcome::well(format!("{endpoint:?}")).with_faults(tracer.err().map(Advice::of))
+}

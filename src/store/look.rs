@@ -1,0 +1,56 @@
+//! What can be asked of a database before it is used, and while it is: on one connection, which writes
+//! nothing that stays.
+
+use async_trait::async_trait;
+
+use super::{
+    StoreError, mysql, postgres,
+    schema::{Finding, LooseColumn, NarrowColumn, ShortColumn},
+    sqlite,
+};
+use crate::config::{Config, Database};
+
+/// A connection that looks. Each call fails when the database cannot be read.
+#[async_trait]
+pub trait Look: Send {
+    /// The server and its version.
+    async fn version(&mut self) -> Result<String, StoreError>;
+
+    /// What keeps the tables from being used.
+    async fn tables(&mut self) -> Result<Vec<Finding>, StoreError>;
+
+    /// The columns of texts that are shorter than Django's model makes them.
+    async fn lengths(&mut self) -> Result<Vec<ShortColumn>, StoreError>;
+
+    /// The columns of texts whose character set cannot hold every text.
+    async fn charsets(&mut self) -> Result<Vec<NarrowColumn>, StoreError>;
+
+    /// The columns of user ids whose collation takes some of other bytes for the same.
+    async fn collations(&mut self) -> Result<Vec<LooseColumn>, StoreError>;
+
+    /// Writes a row of each table, and takes them back.
+    async fn rehearse(&mut self) -> Result<(), StoreError>;
+
+    /// The time of the server's clock, in microseconds since 1970; none if it has ours.
+    async fn now(&mut self) -> Result<Option<i64>, StoreError>;
+}
+
+/// Connects to the database of the settings.
+///
+/// # Errors
+/// When it cannot be reached, or does not let us in.
+pub async fn open(config: &Config) -> Result<Box<dyn Look>, StoreError> {
+    let settings = &config.store;
+    let tables = &settings.tables;
+    Ok(match settings.url.database() {
+        Database::Sqlite => Box::new(sqlite::look::SqliteLook::new(
+            sqlite::path_of(settings)?,
+            tables,
+        )),
+        Database::Postgres => {
+            let address = postgres::address_of(settings)?;
+            Box::new(postgres::look::PostgresLook::open(&address, tables).await?)
+        }
+        Database::Mysql => Box::new(mysql::look::MysqlLook::open(settings).await?),
+    })
+}

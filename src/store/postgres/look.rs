@@ -1,0 +1,123 @@
+//! What `chatferry check` asks of the server, on one connection.
+
+use async_trait::async_trait;
+
+use super::{
+    address::Address,
+    connection::Connection,
+    migrate::{self, quoted},
+    write::{insert_conversation, insert_messages, upsert_receipts},
+};
+use crate::{
+    config::Tables,
+    store::{
+        Comparison, StoreError,
+        commit::Outcome,
+        look::Look,
+        schema::{self, Finding, LooseColumn, NarrowColumn, Rehearsed, ShortColumn},
+    },
+};
+
+/// A look at the tables in one PostgreSQL database.
+pub struct PostgresLook {
+    db: Connection,
+    tables: Tables,
+}
+
+impl PostgresLook {
+    /// Connects to the database at this address.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or does not let us in.
+    pub async fn open(address: &Address, tables: &Tables) -> Result<Self, StoreError> {
+        Ok(PostgresLook {
+            db: Connection::open(address).await?,
+            tables: tables.clone(),
+        })
+    }
+
+    async fn write(&mut self) -> Result<(), StoreError> {
+        let (db, tables) = (&mut self.db, &self.tables);
+        let Rehearsed {
+            conversation,
+            message,
+            receipt,
+        } = &Rehearsed::new();
+        let ids = Comparison::Collation;
+        let outcomes = &mut [Outcome::Missing];
+        insert_conversation(db, tables, ids, conversation).await?;
+        insert_messages(db, tables, &[(0, message)], false, outcomes).await?;
+        upsert_receipts(db, (tables, ids), &[(0, receipt)], outcomes).await?;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Look for PostgresLook {
+    async fn version(&mut self) -> Result<String, StoreError> {
+        let sql = "SELECT split_part(current_setting('server_version'), ' ', 1)";
+        let (rows, _) = self.db.read(sql, &[], usize::MAX).await?;
+        let number: Option<String> = rows.first().map(|row| row.try_get(0)).transpose()?;
+        let through = if self.db.is_pooled() {
+            ", through a pooler"
+        } else {
+            ""
+        };
+        Ok(format!(
+            "PostgreSQL {}{through}",
+            number.unwrap_or_default()
+        ))
+    }
+
+    async fn tables(&mut self) -> Result<Vec<Finding>, StoreError> {
+        migrate::findings(&mut self.db, &self.tables).await
+    }
+
+    async fn lengths(&mut self) -> Result<Vec<ShortColumn>, StoreError> {
+        let mut found = Vec::new();
+        for (table, columns) in schema::tables(&self.tables) {
+            let live = migrate::live_columns(&mut self.db, table).await?;
+            found.extend(schema::short(table, columns, &live, schema::number_in));
+        }
+        Ok(found)
+    }
+
+    /// A database of PostgreSQL has one encoding, which the connection is told of.
+    async fn charsets(&mut self) -> Result<Vec<NarrowColumn>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    /// Finds those with a collation that an operator has made nondeterministic.
+    async fn collations(&mut self) -> Result<Vec<LooseColumn>, StoreError> {
+        // Older servers have no such collations, and no column that says so.
+        let sql = "SELECT a.attname::text, c.collname::text FROM pg_attribute AS a \
+                   JOIN pg_collation AS c ON c.oid = a.attcollation \
+                   WHERE a.attrelid = to_regclass($1) AND a.attname::text = ANY ($2::text[]) \
+                   AND to_jsonb(c) ->> 'collisdeterministic' = 'false' ORDER BY a.attnum";
+        let mut loose = Vec::new();
+        for (table, columns) in schema::user_ids(&self.tables) {
+            for row in self.db.query(sql, &[&quoted(table), &columns]).await? {
+                loose.push(LooseColumn {
+                    table: table.to_owned(),
+                    column: row.try_get(0)?,
+                    collation: row.try_get(1)?,
+                });
+            }
+        }
+        Ok(loose)
+    }
+
+    async fn rehearse(&mut self) -> Result<(), StoreError> {
+        self.db.begin().await?;
+        let written = self.write().await;
+        let ended = self.db.roll_back().await;
+        written?;
+        Ok(ended?)
+    }
+
+    async fn now(&mut self) -> Result<Option<i64>, StoreError> {
+        let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+        let (rows, _) = self.db.read(sql, &[], usize::MAX).await?;
+        Ok(rows.first().map(|row| row.try_get(0)).transpose()?)
+    }
+}

@@ -224,7 +224,7 @@ async fn execute(command: Command, loaded: Loaded, sources: Sources) -> ExitCode
         // What it holds while it serves is large, and held once.
         Command::Serve(_) | Command::Host { .. } => Box::pin(start(loaded, sources)).await,
         Command::Migrate { dry_run, .. } => migrate::migrate(&warned(loaded), dry_run).await,
-        Command::Check { json, .. } => check::check(loaded, json).await,
+        Command::Check { json, .. } => Box::pin(check::check(loaded, json)).await,
         Command::Config { .. } => {
             let code = print(&list::in_force(&loaded.effective));
             warned(loaded);

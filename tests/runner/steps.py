@@ -179,13 +179,15 @@ def messages(options):
 
 
 #: Tests of Redis and PostgreSQL that stand for the rest.
-KINDS = ("redis::transport", "redis::pubsub", "redis::trouble", "postgres::pooler", "postgres::tables")
+KINDS = ("redis::pubsub", "redis::core", "postgres::pooler", "postgres::tables")
+#: The wheel of Valkey is built without TLS.
+WITHOUT_TLS = ("--skip", "tls")
 
 
 def newer(options):
     """Runs what is run on Debian's Redis and PostgreSQL on servers of today."""
     names = scaled(options, KINDS, ("redis::", "postgres::"))
-    return libtest.skipped(run_tests(options, *names, only="it", **provision.newer()))
+    return libtest.skipped(run_tests(options, *WITHOUT_TLS, *names, only="it", **provision.newer()))
 
 
 def fuzz(_):

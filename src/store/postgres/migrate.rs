@@ -134,6 +134,7 @@ pub async fn live_columns(db: &mut Connection, table: &str) -> Result<Vec<LiveCo
 }
 
 /// The table's name in quotation marks.
+#[must_use]
 pub fn quoted(table: &str) -> String {
     format!("\"{table}\"")
 }

@@ -26,6 +26,7 @@ pub struct SqliteLook {
 }
 
 impl SqliteLook {
+    #[must_use]
     pub fn new(path: PathBuf, tables: &Tables) -> Self {
         SqliteLook {
             path,

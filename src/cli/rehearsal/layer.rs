@@ -70,7 +70,8 @@ pub(super) async fn steps(steps: &mut Steps<impl FnMut(&Step)>, config: &Config,
 }
 
 async fn open(config: &Config) -> Result<Arc<dyn ChannelLayer>, LayerError> {
-    redis::open(&config.layer, Passthrough::all(), Arc::new(Metrics::new())).await
+    let (clock, metrics) = (Arc::default(), Arc::new(Metrics::new()));
+    redis::open(&config.layer, Passthrough::all(), clock, metrics).await
 }
 
 /// Joins a group, has another layer send to it, waits for the message, and leaves.

@@ -386,7 +386,8 @@ impl ChannelLayer for CoreLayer {
         check_group(group)?;
         let settings = &self.core.settings;
         // Older memberships count for nothing.
-        let least = since_1970().as_secs().saturating_sub(settings.group_expiry);
+        let now = crate::clock::since_1970().as_secs();
+        let least = now.saturating_sub(settings.group_expiry);
         let mut count = redis::cmd("ZCOUNT");
         count
             .arg(group_key(&settings.prefix, group))

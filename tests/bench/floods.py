@@ -4,9 +4,9 @@
 
 Prints a table: for each kind the 50th and 99th percentile and the longest time from sending a message to receiving it,
 of ten neighbours that send 100 messages a second together, how many of the flooders were closed, and the most memory
-that the server had. With several binaries they stand side by side. Flooders have conversations of their own. It measures, and fails only if a neighbour
-loses its socket, or a message, which is one that is not there 30 s after the last was sent: what is good enough
-depends on the machine.
+that the server had. With several binaries they stand side by side. Flooders have conversations of their own. It
+measures, and fails only if a neighbour loses its socket, or a message, which is one that is not there 30 s after the
+last was sent: what is good enough depends on the machine.
 
 The server has a SQLite file in a directory of its own. Flooders, neighbours and server share the machine, so the line
 `nobody` is what all others are to be compared with.

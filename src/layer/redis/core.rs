@@ -386,7 +386,7 @@ impl ChannelLayer for CoreLayer {
         check_group(group)?;
         let settings = &self.core.settings;
         // Older memberships count for nothing.
-        let now = crate::clock::since_1970().as_secs();
+        let now = self.core.inbox.clock.micros().unsigned_abs() / 1_000_000;
         let least = now.saturating_sub(settings.group_expiry);
         let mut count = redis::cmd("ZCOUNT");
         count

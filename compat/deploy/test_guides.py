@@ -68,6 +68,29 @@ class Guides(unittest.TestCase):
         self.assertEqual(re.findall(r'"server\.bind", "([^"]+)"', settings), [chatferry])
 
 
+class Links(unittest.TestCase):
+    def test_every_link_leads_to_a_file_and_to_a_heading_of_it(self):
+        lost, found = [], 0
+        for guide in GUIDES:
+            text = re.sub(r"(?ms)^```.*?^```", "", guide.read_text(encoding="utf-8"))
+            for link in re.findall(r"\]\(([^)\s]+)\)", text):
+                if link.startswith(("http:", "https:")):
+                    continue
+                found += 1
+                path, _, heading = link.partition("#")
+                place = (guide.parent / path).resolve() if path else guide
+                if not place.exists() or heading and heading not in headings(place):
+                    lost.append(f"{guide.relative_to(ROOT)}: {link}")
+        self.assertGreater(found, 60)
+        self.assertEqual(lost, [])
+
+
+def headings(guide):
+    """The anchors of a guide, as its headings make them."""
+    lines = re.findall(r"(?m)^#+ (.*)$", guide.read_text(encoding="utf-8"))
+    return {re.sub(r"[^\w\- ]", "", line.lower()).replace(" ", "-") for line in lines}
+
+
 class Symptoms(unittest.TestCase):
     """The table at the top of the guide of a move."""
 

@@ -1,7 +1,7 @@
 //! One declaration per option: its type, default, limits and manual in one place.
 //!
 //! Doc comments are gone at run time, so [`settings!`] declares a section's struct and keeps its
-//! comments as data: `config --example`, the table of the README, the names that are known and the
+//! comments as data: `config --example`, the table of `README.md`, the names that are known and the
 //! texts of errors all come from there. [`choice!`] does the same for words from a fixed list.
 
 /// A section of the settings: one struct, one TOML table.

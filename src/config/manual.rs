@@ -1,5 +1,5 @@
 //! The manual of the settings, made from their declarations: the commented example file and the
-//! table of the README.
+//! table of `README.md` beside it.
 
 use std::fmt::Write;
 

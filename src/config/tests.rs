@@ -434,7 +434,7 @@ fn every_option_has_a_manual_and_its_own_name() {
 /// `UPDATE_README=1 cargo test the_readme` writes the table instead.
 #[test]
 fn the_readme_has_this_settings_table() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/config/README.md");
     let readme = std::fs::read_to_string(path).unwrap();
     let (before, rest) = readme.split_once("<!-- settings:begin -->").unwrap();
     let (block, after) = rest.split_once("<!-- settings:end -->").unwrap();

@@ -52,10 +52,10 @@ class Plans(unittest.TestCase):
 
 
 class Promises(unittest.TestCase):
-    """The table of the project's README, whose last column names kinds of faults and files of tests."""
+    """The table of src/server/README.md, whose last column names kinds of faults and files of tests."""
 
     def setUp(self):
-        section = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Reliability")[2].partition("\n## ")[0]
+        section = (ROOT / "src" / "server" / "README.md").read_text(encoding="utf-8").partition("## Reliability")[2].partition("\n## ")[0]
         rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| ")]
         self.held_by = [re.findall("`([^`]+)`", row[-1]) for row in rows[1:]]
 

@@ -336,7 +336,7 @@ async fn json_of_tiny_values_takes_no_more_than_the_readme_says() {
 
 #[test]
 fn the_readme_says_what_a_hostile_peer_may_hold() {
-    let readme = include_str!("../../README.md");
+    let readme = include_str!("../../src/auth/README.md");
     for told in [
         format!("{AVERAGE_KIB} KiB"),
         format!("{} MiB for each MiB", PER_MIB / 1024),

@@ -126,11 +126,11 @@ def tell(services, spreads, of_machine, options, directory):
 
 
 def update_readme(text, picture):
-    readme = ROOT / "README.md"
+    readme = ROOT / "tests" / "bench" / "README.md"
     before, _, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
     (HERE.parent / "results.svg").write_text(picture, encoding="utf-8")
-    shown = f"{BEGIN}\n{text}\n![The same as bars](tests/bench/results.svg)\n{END}"
+    shown = f"{BEGIN}\n{text}\n![The same as bars](results.svg)\n{END}"
     readme.write_text(before + shown + after, encoding="utf-8")
 
 

@@ -18,7 +18,7 @@ from shell import Failed, start, stop
 from table import number
 
 GROWS = 2.0
-# The README's picture.
+# The picture of tests/bench/README.md.
 SHOWN = Path(__file__).resolve().parent.parent / "curves.svg"
 OURS = next(service for service in SERVICES if service.name == "Chatferry")
 # Messages a second: far from what it can do, so that batches are what they are.

@@ -235,7 +235,7 @@ fn the_readme_has_this_table_of_actions() {
         let _ = writeln!(table, "| {name} | {} |", expected.join(" | "));
     }
     let root = option_env!("CHATFERRY_ROOT").unwrap_or(env!("CARGO_MANIFEST_DIR"));
-    let path = format!("{root}/README.md");
+    let path = format!("{root}/src/auth/README.md");
     let readme = std::fs::read_to_string(&path).unwrap();
     let (begin, end) = ("<!-- actions:begin -->", "<!-- actions:end -->");
     let (before, rest) = readme.split_once(begin).unwrap();

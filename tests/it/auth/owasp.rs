@@ -6,7 +6,10 @@ use std::path::Path;
 fn every_row_of_the_security_lists_is_held_by_a_test_that_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let readme = std::fs::read_to_string(root.join("src/auth/README.md")).unwrap();
-    let rows = readme.lines().filter(|line| line.starts_with("| "));
+    let (_, lists) = readme
+        .split_once("## Against whom, and what holds it")
+        .unwrap();
+    let rows = lists.lines().filter(|line| line.starts_with("| "));
     let mut held = 0;
     for row in rows {
         let (_, last) = row.trim_end_matches(" |").rsplit_once(" | ").unwrap();

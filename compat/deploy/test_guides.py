@@ -53,7 +53,7 @@ class Guides(unittest.TestCase):
             self.assertTrue(here, f"{guide.relative_to(ROOT)}: {line}")
 
     def test_systemd_and_the_fronts_have_chatferry_and_django_where_the_guide_has_them(self):
-        guide = (ROOT / "compat/README.md").read_text(encoding="utf-8")
+        guide = (ROOT / "compat/MOVE.md").read_text(encoding="utf-8")
         said = re.search(r"Django is at ([\d.:]+), Chatferry at ([\d.:]+), and `front`", guide)
         self.assertIsNotNone(said)
         django, chatferry = said[1], said[2]
@@ -96,7 +96,7 @@ class Symptoms(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.guide = (ROOT / "compat/README.md").read_text(encoding="utf-8")
+        cls.guide = (ROOT / "compat/MOVE.md").read_text(encoding="utf-8")
         table = cls.guide.partition("| Symptom | Command |\n|---|---|\n")[2].partition("\n\n")[0]
         found = [re.findall(r"`([^`]+)`", line) for line in table.splitlines()]
         # A pipe within a table has a backslash before it.

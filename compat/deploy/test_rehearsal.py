@@ -30,7 +30,7 @@ FRONT, DJANGO, CHATFERRY = "http://127.0.0.1", "http://127.0.0.1:8000", "http://
 
 def blocks():
     """Pairs of a heading and the commands of a block below it, of the steps of the guide."""
-    guide = (ROOT / "compat/README.md").read_text(encoding="utf-8")
+    guide = (ROOT / "compat/MOVE.md").read_text(encoding="utf-8")
     steps = guide.partition("\n## Step 0: see\n")[2].partition("\n## With the share in nginx or HAProxy\n")[0]
     for part in re.split(r"\n## ", f"Step 0: see\n{steps}"):
         for block in re.findall(r"(?ms)^```\n(.*?)^```$", part):
@@ -207,7 +207,7 @@ class Rehearsal:
 
     def back(self):
         """The first two lines of the table at the top."""
-        guide = (ROOT / "compat/README.md").read_text(encoding="utf-8")
+        guide = (ROOT / "compat/MOVE.md").read_text(encoding="utf-8")
         to_nothing, stop = re.findall(r"(?m)^\| (?:it is worse|Chatferry itself).*?\| `(.*?)`", guide)
         self.shell.run(to_nothing)
         assert self.metric("chatferry_gateway_rollout_percent") == 0

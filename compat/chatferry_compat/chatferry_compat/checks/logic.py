@@ -105,5 +105,5 @@ def _tasks(project):
         for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
             if call_name(call) in TASKS and isinstance(call.func, ast.Attribute):
                 text = f"{ast.unparse(call.func)}() is not called for what Chatferry stores"
-                advice = "Let a periodic task read new rows, or follow the group (compat/README.md)."
+                advice = "Let a periodic task read new rows, or follow the group (compat/MOVE.md)."
                 yield Finding(LOOK, AREA, f"{name}:{call.lineno}", text, advice)

@@ -52,7 +52,7 @@ const CSRF_HEADER: HeaderName = HeaderName::from_static("x-csrftoken");
 /// No socket gets as old, and a clock that is added to must not overflow.
 const LONGEST: Duration = Duration::from_secs(366 * 86_400);
 
-/// How callers are known and what they may do, as the settings have it.
+/// Identity and policy of callers, as the settings have them.
 pub struct Auth {
     method: Method,
     words: Words,
@@ -86,7 +86,7 @@ impl Method {
         })
     }
 
-    /// Its word in the metrics: the one of the settings. `None` if nobody need be known.
+    /// Returns the label in the metrics: the word of the settings. `None` if callers need no identity.
     fn label(&self) -> Option<&'static str> {
         match self {
             Method::None => None,
@@ -129,11 +129,11 @@ pub async fn check(config: &Config) -> Result<(), SetupError> {
     }
 }
 
-/// What one request or socket may do, and for how long.
+/// Rights of one request or socket, and their end.
 #[derive(Clone, Debug, Default)]
 pub struct Admission {
     pub caller: Caller,
-    /// Who it is, where that is known, whatever the policy makes of it.
+    /// User of the caller, if known, under any policy.
     pub user: Option<Arc<str>>,
     /// When its token or session runs out.
     pub until: Option<Instant>,
@@ -210,7 +210,7 @@ impl Auth {
     /// What a REST request may do.
     ///
     /// # Errors
-    /// [`Denied`] to whoever must be known and is not.
+    /// [`Denied`] to a caller who must be known and is not.
     pub async fn admit(&self, asked: &Credentials<'_>, meter: &Meter) -> Result<Admission, Denied> {
         let known = self.identify(asked, meter).await;
         self.admitted(known.map(|known| self.admission(known)))
@@ -347,7 +347,7 @@ impl Auth {
         }
     }
 
-    /// Who is asking; `None` if nobody need be known.
+    /// Returns the identity of the caller; `None` if callers need none.
     async fn identify(
         &self,
         asked: &Credentials<'_>,

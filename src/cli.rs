@@ -221,7 +221,7 @@ pub async fn run(
 
 async fn execute(command: Command, loaded: Loaded, sources: Sources) -> ExitCode {
     match command {
-        // What it holds while it serves is large, and held once.
+        // The state of a serving process is large, and exists once.
         Command::Serve(_) | Command::Host { .. } => Box::pin(start(loaded, sources)).await,
         Command::Migrate { dry_run, .. } => migrate::migrate(&warned(loaded), dry_run).await,
         Command::Check { json, .. } => Box::pin(check::check(loaded, json)).await,
@@ -247,7 +247,7 @@ async fn execute(command: Command, loaded: Loaded, sources: Sources) -> ExitCode
 
 /// Serves, unless the settings ask for what is not served or not safe.
 async fn start(loaded: Loaded, sources: Sources) -> ExitCode {
-    // Whoever set the log up before wants to keep it.
+    // A log that was set up before is kept.
     let log = telemetry::init(&loaded.config.log).ok();
     telemetry::keep_panics_quiet();
     for warning in &loaded.warnings {

@@ -30,7 +30,7 @@ pub struct Clock {
     belief: RwLock<Option<Belief>>,
 }
 
-/// What was the time at the start of the process, in microseconds since 1970.
+/// Time at the start of the process, in microseconds since 1970.
 #[derive(Clone, Copy, Debug)]
 struct Belief {
     time: i64,
@@ -64,7 +64,7 @@ impl Belief {
     }
 }
 
-/// What a comparison changed.
+/// Change that a comparison made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     /// The two clocks differ.

@@ -75,7 +75,7 @@ pub struct Hub {
     away: AtomicI64,
     /// Conversations with at least one socket here. Held for moments only.
     rooms: Mutex<HashMap<Uuid, Arc<Room>>>,
-    /// Told when conversations have missed something.
+    /// Notified when conversations have missed something.
     missed: Notify,
     /// True if conversations are compared with the store.
     sweeps: bool,

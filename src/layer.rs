@@ -30,16 +30,16 @@ use crate::{
 /// The group of Chatferry's own processes. It exists on every host of the layer.
 pub const CONTROL: &str = "chatferry-control";
 
-/// How long [`ChannelLayer::close`] takes at most.
+/// Longest time that [`ChannelLayer::close`] takes.
 pub const GOODBYE: Duration = Duration::from_secs(2);
 
 /// The outcome of a send, to be awaited.
 pub type Sent = Pin<Box<dyn Future<Output = Result<(), LayerError>> + Send>>;
 
-/// What Channels calls a channel layer, seen from one process.
+/// A channel layer of Channels, as one process sees it.
 #[async_trait]
 pub trait ChannelLayer: Send + Sync {
-    /// The full name of this process' channel called `local`. Asks nobody.
+    /// Returns the full name of this process' channel called `local`, without a request to Redis.
     fn channel(&self, local: &str) -> String;
 
     /// Makes `channel` a member of `group`; doing it again renews the membership.
@@ -136,7 +136,7 @@ async fn open_for(
     redis::open(&config.layer, passthrough, clock, metrics).await
 }
 
-/// What a layer has to say.
+/// Event or state change of a layer.
 #[derive(Clone, Debug)]
 pub enum Received {
     /// An event for the channel of this process whose local name this is.
@@ -198,7 +198,7 @@ pub enum LayerError {
     /// The channel holds as much as it may.
     #[error("the channel {0} is full")]
     Full(String),
-    /// No Python process could read this event: nobody has it.
+    /// No Python process could read this event. It was not sent.
     #[error("the event cannot be sent: {0}")]
     Unsendable(#[from] redis::codec::Unsendable),
     /// No channel or group can have this name.

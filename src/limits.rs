@@ -39,7 +39,7 @@ use crate::{
     net::Peer,
 };
 
-/// What is limited by a rate.
+/// Actions that are limited by a rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
     Request,
@@ -118,7 +118,7 @@ pub struct Limits {
     shows_metrics: bool,
 }
 
-/// What one kind of client may.
+/// Rates and bounds of one kind of client.
 #[derive(Debug)]
 struct Rules {
     requests: Option<Rate>,
@@ -189,7 +189,7 @@ impl Limits {
             address,
             user,
         } = &config.limits;
-        // Without an identity there are no users to limit, and nobody shows anything.
+        // Without an identity there are no users to limit.
         let users = config.auth.identity != config::Identity::None;
         let denied = address.denied.filter(|_| users);
         let (address, user) = (rules!(address, denied), rules!(user, None));
@@ -304,7 +304,7 @@ impl Counted {
 }
 
 impl fmt::Debug for Meter {
-    /// Who it is stays out of every log.
+    /// Writes the struct without its key, which stays out of every log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Meter").field(&self.0.is_some()).finish()
     }

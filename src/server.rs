@@ -54,7 +54,7 @@ const LAST_WORD: Duration = Duration::from_secs(1);
 /// Between two log lines of a drain.
 const DRAIN_REPORT: Duration = Duration::from_secs(1);
 
-/// How long to wait after the system would not give us another connection.
+/// Pause after the system refused another connection.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// A server that listens.
@@ -68,7 +68,7 @@ pub struct Server {
     accepted: AtomicU64,
 }
 
-/// How a server ended.
+/// End of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// Every connection came to its end.
@@ -213,7 +213,7 @@ async fn serve(app: Arc<App>, socket: Socket, place: Place, number: u64) {
     speak(app, stream, (peer, ends), (number, first_head)).await;
 }
 
-/// What comes before HTTP, in time.
+/// Reads the PROXY header and does the TLS handshake, within the deadline.
 async fn welcomed(app: &App, socket: Socket, deadline: Instant) -> Option<(Io, Peer)> {
     let welcome = welcome(&app.config.server, app.tls.as_ref(), socket);
     let welcomed = tokio::select! {

@@ -345,7 +345,7 @@ impl Chat {
     async fn delivered(&self, outcome: Outcome) -> Result<(), ChatError> {
         match outcome.await {
             Ok(sent) => self.passed_on(sent).await,
-            // Stored and not announced: there was nobody to announce it.
+            // Stored and not announced: the committer has ended.
             Err(_) => Ok(()),
         }
     }

@@ -15,7 +15,7 @@ use tokio::{
 /// and for requests under way.
 const SPREAD: f64 = 0.6;
 
-/// What ended a drain before every connection had ended.
+/// Reason for the end of a drain before every connection had ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Over {
     /// Its window has passed.
@@ -65,7 +65,7 @@ impl Drain {
         }
     }
 
-    /// What is left of the drain's window; all of it before the drain has begun.
+    /// Returns the rest of the drain's window; all of it before the drain has begun.
     #[must_use]
     pub fn left(&self) -> Duration {
         let gone = self.since.get().map(Instant::elapsed);

@@ -38,7 +38,7 @@ use commit::Committer;
 /// The tables of one chat. Every call that writes returns after the commit, never before.
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// The way to whoever writes.
+    /// Returns the committer; every write goes through it.
     fn committer(&self) -> &Committer;
 
     /// The conversation of the two participants, in either order, and whether this call made it.
@@ -174,10 +174,10 @@ pub trait Store: Send + Sync {
         conversations: &[Uuid],
     ) -> Result<Vec<(Uuid, [String; 2])>, StoreError>;
 
-    /// What Django's session table has for these keys, but for sessions that have run out.
+    /// Returns the rows of Django's session table for these keys, without expired ones.
     async fn sessions(&self, keys: &[String]) -> Result<Vec<SessionRow>, StoreError>;
 
-    /// What REST framework's table of tokens has for these keys, as the database compares.
+    /// Returns the rows of REST framework's token table for these keys, as the database compares.
     async fn tokens(&self, table: &TableName, keys: &[String])
     -> Result<Vec<TokenRow>, StoreError>;
 
@@ -240,7 +240,7 @@ impl Marks {
     }
 }
 
-/// What two people take part in.
+/// A conversation, by its id or by a message in it.
 #[derive(Clone, Copy, Debug)]
 pub enum Of {
     Conversation(Uuid),
@@ -322,7 +322,7 @@ pub enum StoreError {
     Closed,
 }
 
-/// What clients are told of [`StoreError::Refused`].
+/// Text for clients of [`StoreError::Refused`].
 pub const REFUSED: &str = "The database cannot store these values.";
 
 impl StoreError {

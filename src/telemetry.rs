@@ -32,7 +32,7 @@ use crate::config::{Format, Level, Log};
 #[error("the log was set up before; it stays as it is")]
 pub struct AlreadySet;
 
-/// What can be done about the log while it is written.
+/// Handle that changes the log at run time.
 #[derive(Clone, Debug)]
 pub struct Logging {
     level: reload::Handle<Targets, Registry>,
@@ -72,7 +72,7 @@ pub fn keep_panics_quiet() {
     }));
 }
 
-/// What [`init`] sets, writing anywhere.
+/// Builds what [`init`] installs, for any writer.
 fn subscriber<W>(
     log: &Log,
     writer: W,

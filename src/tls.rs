@@ -149,7 +149,7 @@ fn read((cert, key): (&Path, &Path)) -> Result<ServerConfig, TlsError> {
     Ok(config)
 }
 
-/// What is wrong with a file, without anything that is in it.
+/// Describes what is wrong with a file, without quoting it.
 fn told(error: &pem::Error) -> String {
     match error {
         pem::Error::Io(error) => format!("cannot be read: {error}"),

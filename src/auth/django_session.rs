@@ -152,7 +152,7 @@ impl Sessions {
     /// # Errors
     /// When they are not, or the store cannot tell.
     pub async fn check(&self, store: &dyn Store) -> Result<(), StoreError> {
-        // A key and an id that nobody has.
+        // A key and an id that do not exist.
         store.session(String::new()).await?;
         store.user(&self.settings, "0").await?;
         Ok(())

@@ -27,12 +27,12 @@ pub struct Identity {
     pub until: u64,
     /// The `jti` of the token, where tokens may be taken back.
     pub token_id: Option<Arc<str>>,
-    /// Known by a cookie, which a browser sends along whoever's page asks it to.
+    /// Known by a cookie, which a browser sends for pages of any site.
     pub by_cookie: bool,
 }
 
 impl Identity {
-    /// How long it is still good for.
+    /// Returns the time until it expires.
     #[must_use]
     pub fn remaining(&self) -> Duration {
         Duration::from_secs(self.until.saturating_sub(since_1970().as_secs()))
@@ -103,7 +103,7 @@ pub struct Token {
     pub by_cookie: bool,
 }
 
-/// Where a request may show who is asking.
+/// Parts of a request that may carry an identity.
 #[derive(Clone, Copy, Debug)]
 pub struct Credentials<'a> {
     pub headers: &'a HeaderMap,

@@ -53,7 +53,7 @@ struct KeySet {
 
 struct Key {
     id: Option<String>,
-    /// What the set says it is for; `None` if it does not.
+    /// Use of the set; `None` if it names none.
     algorithm: Option<Algorithm>,
     public: DecodingKey,
 }
@@ -148,7 +148,7 @@ impl Jwks {
 
 impl KeySet {
     /// A set, less the keys that are of no use here: unknown kinds, keys to encrypt with, and
-    /// shared secrets, which nobody may publish.
+    /// shared secrets, which must not be published.
     fn read(json: &[u8]) -> Option<Self> {
         #[derive(Deserialize)]
         struct Set {

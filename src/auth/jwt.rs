@@ -31,7 +31,7 @@ use crate::{
 pub struct Jwt {
     keys: Keys,
     algorithms: Vec<Algorithm>,
-    /// What every token must be; the algorithm comes with the token.
+    /// Requirements of every token; the algorithm comes with the token.
     validation: Validation,
     settings: config::Jwt,
     /// `None` if tokens cannot be taken back.
@@ -113,7 +113,7 @@ impl Jwt {
         Some(Token { text, by_cookie })
     }
 
-    /// Who the token says its bearer is.
+    /// Returns the user that the token names.
     ///
     /// # Errors
     /// [`Denied`] for a token that is not good, or if the keys cannot be had.

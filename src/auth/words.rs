@@ -5,7 +5,7 @@ use hyper::header::{AUTHORIZATION, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
 use super::identity::{Credentials, Denied};
 use crate::config::{self, Identity};
 
-/// Where tokens stand, and after which words.
+/// Places of tokens, and the words before them.
 #[derive(Clone, Debug)]
 pub struct Words {
     /// In `Authorization`. The first one is asked for in a 401.

@@ -1,4 +1,4 @@
-//! What the members of a conversation are told while they are connected.
+//! Events that the connected members of a conversation receive.
 
 use bytes::Bytes;
 

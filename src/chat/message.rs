@@ -25,7 +25,7 @@ impl Message {
     }
 }
 
-/// What a sender decides about a message; the rest is decided when it is stored.
+/// Values of a message that its sender chooses; the others are set when it is stored.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewMessage {
     pub conversation_id: Uuid,

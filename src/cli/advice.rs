@@ -13,7 +13,7 @@ use crate::store::{
     schema::{LooseColumn, NarrowColumn, ShortColumn},
 };
 
-/// What is wrong, and what to do about it unless the text says so already.
+/// A fault, and what to do about it unless the text already says so.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Advice {
     pub what: String,
@@ -113,7 +113,7 @@ pub(super) fn lengths(short: &[ShortColumn]) -> Advice {
     )
 }
 
-/// The two clocks differ by so many microseconds.
+/// Returns the advice on two clocks that differ by this many microseconds.
 pub(super) fn clock(ahead: i64) -> Advice {
     let side = if ahead > 0 { "ahead of" } else { "behind" };
     let by_s = ahead.unsigned_abs() / 1_000_000;

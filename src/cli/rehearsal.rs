@@ -26,10 +26,10 @@ use crate::tls::Tls;
 /// Longest time of a step: what is used has shorter limits of its own.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// How long Django may take to answer.
+/// Longest time for an answer of Django.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What is there while it is looked.
+/// Parts that already run during the rehearsal.
 #[derive(Clone, Copy)]
 pub(super) enum Stage<'a> {
     /// Nothing: the server is not started.
@@ -38,15 +38,15 @@ pub(super) enum Stage<'a> {
     Serving(&'a App),
 }
 
-/// What a step has found.
+/// Findings of a step.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
-    /// What was looked at, or why it was not, in a few words.
+    /// Subject of the step, or why it was skipped, in a few words.
     pub about: String,
     pub is_skipped: bool,
-    /// What keeps `serve` from working.
+    /// Faults that keep `serve` from working.
     pub faults: Vec<Advice>,
-    /// What works, and is not what most would want.
+    /// Settings that work and are unusual.
     pub warnings: Vec<Advice>,
 }
 

@@ -32,17 +32,17 @@ use crate::store::sqlite::sole::{self, Sole};
 use crate::telemetry::Logging;
 use crate::tls::Tls;
 
-/// How often recorded durations are folded into their buckets, and repeated lines summed up.
+/// Interval at which durations are folded into their buckets, and repeated lines summed up.
 const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Between two looks at a database that is not up yet, and between two lines about it.
 const LOOK: Duration = Duration::from_millis(500);
 const LINE: Duration = Duration::from_secs(5);
 
-/// How long the database may take to confirm the last writes.
+/// Longest time for the database to confirm the last writes.
 const LAST_WRITES: Duration = Duration::from_secs(10);
 
-/// How long the collector of the traces may take for the last spans, from when everything else is
+/// Longest time for the collector to take the last spans, from when everything else is
 /// over: what is left of the drain's window, within these bounds.
 const LAST_SPANS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(5);
 
@@ -155,7 +155,7 @@ fn announce(config: &Config, address: &str) {
     };
 }
 
-/// Everything that serves, or the exit code of a start that failed and has been told.
+/// Returns the running server, or the exit code of a start that failed and was reported.
 async fn start(config: &Config) -> Result<(Arc<App>, Listener, Option<Listener>), ExitCode> {
     let began = Instant::now();
     let failed = |error: StartError| super::failed(&advice::start(&error, config));
@@ -362,7 +362,7 @@ async fn drain_on_signal(app: Arc<App>, mut signals: Option<Signals>) {
     systemd::stopping();
     app.metrics.drain_begun();
     app.drain.begin();
-    // Whoever asks twice does not want to wait.
+    // A second signal ends the drain at once.
     next(&mut signals).await;
     app.drain.hurry();
 }

@@ -35,7 +35,7 @@ pub enum BodyError {
 }
 
 impl BodyError {
-    /// What to tell in DRF's way; `None` for [`super::pages::BAD_REQUEST`].
+    /// Returns the error in DRF's form; `None` for [`super::pages::BAD_REQUEST`].
     #[must_use]
     pub fn detail(&self) -> Option<Detail> {
         match self {

@@ -30,7 +30,7 @@ pub enum DecodeError {
         last: usize,
         reason: &'static str,
     },
-    /// UTF-16 or UTF-32 whose byte order nobody said.
+    /// UTF-16 or UTF-32 without a byte order.
     #[error("{0} stream does not start with BOM")]
     ByteOrderMark(&'static str),
     /// A codec from bytes to bytes (`zip`) or text to text (`rot13`): Python crashed.

@@ -15,7 +15,7 @@ const MIN_SESSION_KEY: usize = 8;
 const CSRF_TOKEN_LEN: usize = 32;
 /// A year less a day, in seconds.
 const CSRF_MAX_AGE_S: u64 = 31_449_600;
-/// What follows the name of a session's cookie to delete it.
+/// Rest of the `Set-Cookie` that deletes a session's cookie, after its name.
 const DELETED: &str =
     "=\"\"; expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0; Path=/; SameSite=Lax";
 
@@ -35,7 +35,7 @@ pub fn value_of(headers: &[&[u8]], name: &str) -> Option<String> {
 pub struct Cookies<'a> {
     /// The name of the session's cookie, by default `sessionid`.
     pub session_name: &'a str,
-    /// What is in it.
+    /// Its value.
     pub session: Option<String>,
     /// `csrftoken`.
     pub csrf: Option<String>,
@@ -60,7 +60,7 @@ impl<'a> Cookies<'a> {
     }
 }
 
-/// Who made the answer; it decides which middleware saw the request, and who opened the session.
+/// Layer that made the answer; it decides which middleware saw the request and opened the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AnsweredBy {
     /// `CommonMiddleware`: the redirect to a slash. The CSRF middleware was not reached.
@@ -74,7 +74,7 @@ pub enum AnsweredBy {
     View,
 }
 
-/// What an answer has to add.
+/// Headers that an answer has to add.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CookieEffect {
     /// Values of `Set-Cookie` headers, in order.
@@ -83,7 +83,7 @@ pub struct CookieEffect {
     pub vary: bool,
 }
 
-/// What the middleware does to an answer.
+/// Returns the effect of the middleware on an answer.
 ///
 /// `session_known` says whether [`Cookies::session_key`] is in the database, `now` is in seconds
 /// since 1970, and `random` is asked for bytes only if a token has to be made.

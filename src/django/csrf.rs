@@ -9,7 +9,7 @@ const TOKEN_CHARS: &[u8; 62] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTU
 const SECRET_LEN: usize = 32;
 const TOKEN_LEN: usize = 64;
 
-/// What a request says of where it comes from.
+/// Origin that a request claims.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Proof<'a> {
     /// The `Origin` header, if that origin is not trusted.

@@ -72,7 +72,7 @@ impl Zone {
     }
 }
 
-/// What `zone` shows on its clocks at `t`.
+/// Returns the local time of `zone` at `t`.
 fn local(t: Timestamp, zone: &Zone) -> Timestamp {
     Timestamp(t.0.saturating_add(zone.offset_s(t) * MICROS))
 }

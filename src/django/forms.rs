@@ -27,10 +27,10 @@ pub struct Charset<'a> {
 }
 
 impl<'a> Charset<'a> {
-    /// What forms are in unless they say otherwise.
+    /// Default charset of forms.
     pub const UTF_8: Charset<'static> = Charset { label: None };
 
-    /// The charset of that name, UTF-8 if nobody knows it.
+    /// Decodes by the charset of that name, or UTF-8 if the name is unknown.
     ///
     /// # Errors
     /// If it makes no text.

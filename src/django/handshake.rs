@@ -89,7 +89,7 @@ fn check_host(headers: &HeaderMap) -> Result<(), Refused> {
         return Err(bad("HTTP Host header missing in opening handshake request"));
     };
     let host = host.trim();
-    // What follows the last colon is a port, unless it belongs to an IPv6 address.
+    // The part after the last colon is a port, unless it belongs to an IPv6 address.
     if let Some((_, port)) = host.rsplit_once(':')
         && !host.ends_with(']')
         && port.trim().parse::<i64>().is_err()

@@ -23,7 +23,7 @@ pub fn meta_value(values: &[&[u8]]) -> Option<String> {
 /// A value such as `text/html; charset=utf-8`, taken apart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Header {
-    /// What stands before the first `;`, in lower case.
+    /// Part before the first `;`, in lower case.
     pub main: String,
     /// Names in lower case, each once, in the order of first appearance; the last value counts.
     pub params: Vec<(String, String)>,

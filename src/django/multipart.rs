@@ -19,7 +19,7 @@ pub use twisted::is_refused as is_refused_by_twisted;
 const MAX_FIELD_BYTES: usize = 2_621_440;
 /// `DATA_UPLOAD_MAX_NUMBER_FILES`.
 const MAX_FILES: usize = 100;
-/// The head of a part must fit in so many bytes. Test: `a_head_must_fit_in_1024_bytes`.
+/// Most bytes of the head of a part. Test: `a_head_must_fit_in_1024_bytes`.
 const MAX_HEAD_BYTES: usize = 1024;
 /// Parts without a name count as fields too, and there is one before and one after the others.
 /// Test: `a_thousand_fields_and_a_hundred_files_are_taken_and_no_more`.
@@ -37,7 +37,7 @@ pub struct Multipart {
 /// Why a body is not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MultipartError {
-    /// Django's `MultiPartParserError`, told to the client.
+    /// Django's `MultiPartParserError`, sent to the client.
     #[error("{0}")]
     Malformed(String),
     /// Django's `SuspiciousOperation`: too many or too large fields, or too many files. Answered
@@ -131,7 +131,7 @@ impl Head {
         Ok(head)
     }
 
-    /// What is no header is passed over.
+    /// Lines that are no header are skipped.
     fn read_line(&mut self, line: &[u8]) {
         let Ok(Ok(header)) = std::str::from_utf8(line).map(Header::parse) else {
             return;

@@ -8,7 +8,7 @@ use super::forms;
 use super::header::Header;
 use super::pystr::{decimal_digit, strip_str};
 
-/// How to render an answer.
+/// Renderer of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Renderer {
     /// JSON, compact or with that many spaces (1 to 8) a level.
@@ -23,7 +23,7 @@ pub enum Refused {
     /// 406, `Vary: Accept` only.
     #[error("Could not satisfy the request Accept header.")]
     NotAcceptable,
-    /// 404, `Vary: Accept` only: `?format=` with a name nobody has.
+    /// 404, `Vary: Accept` only: `?format=` with an unknown name.
     #[error("Not found.")]
     UnknownFormat,
     /// Django's bare 400 page: more than a thousand query parameters.
@@ -33,7 +33,7 @@ pub enum Refused {
 
 /// In DRF's order: the first one wins among equally specific types.
 const RENDERERS: [(&str, &str); 2] = [("application/json", "json"), ("text/html", "api")];
-/// How specific `application/json` itself is.
+/// Precedence of `application/json` itself.
 const PLAIN: u8 = 2;
 /// Python's limit for reading an integer.
 const MAX_INT_DIGITS: usize = 4300;

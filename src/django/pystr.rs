@@ -23,7 +23,7 @@ pub fn str_of(value: &Value) -> Text {
 
 /// `repr(value)`: lone surrogates are escaped in it, so it is always UTF-8.
 ///
-/// Takes a stack frame for each level of nesting, which whoever made the value has bounded.
+/// Takes a stack frame for each level of nesting, which the maker of the value has bounded.
 #[must_use]
 fn repr_of(value: &Value) -> String {
     let mut out = String::new();
@@ -142,7 +142,7 @@ pub fn write_float(out: &mut Vec<u8>, float: f64) {
     let _infallible = write!(out, "{digits}e{sign}{exponent:0>2}");
 }
 
-/// How many digits there are after the point.
+/// Returns the number of digits after the point.
 fn decimal_places(number: &str) -> usize {
     let fraction = number.split_once('.').map_or("", |(_, fraction)| fraction);
     fraction.bytes().take_while(u8::is_ascii_digit).count()

@@ -29,7 +29,7 @@ const UNPACKED_MAX: usize = 1024 * 1024;
 #[error("the signature is not good")]
 pub struct BadSignature;
 
-/// What was signed, and when.
+/// Signed value and time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Signed {
     pub value: Value,

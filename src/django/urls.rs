@@ -4,7 +4,7 @@
 //! Stands in for `urllib.parse.unquote` as Daphne calls it, and for `APPEND_SLASH` in
 //! `django/middleware/common.py`. Which paths exist is for the router.
 
-/// What `quote` leaves alone in any case.
+/// Characters that `quote` never escapes.
 const UNRESERVED: &[u8] = b"_.-~";
 /// `escape_uri_path`'s safe set: `;`, `=` and `?` are missing on purpose (RFC 3986, 3.3).
 const PATH_SAFE: &[u8] = b"/:@&+$,-_.!~*'()";

@@ -59,7 +59,7 @@ impl Outgoing {
     }
 }
 
-/// How far a request's body has come.
+/// Progress of a request's body.
 #[derive(Debug)]
 pub struct Upload(Mutex<Progress>);
 
@@ -161,7 +161,7 @@ pub struct Relayed {
     metrics: Arc<Metrics>,
 }
 
-/// How long an answer may pause.
+/// Longest pause within an answer.
 struct Patience {
     limit: Duration,
     /// When the upstream was first asked for the bytes that have not come.
@@ -345,7 +345,7 @@ mod tests {
         let (mut patience, began) = (patience(), Instant::now());
         let waiting = tokio::time::timeout(LIMIT / 2, run_out(&mut patience, || began));
         assert!(waiting.await.is_err());
-        // Bytes came, and nobody asked for more for a long time.
+        // Bytes came, and the client took none for a long time.
         patience.since = None;
         sleep(LIMIT * 9).await;
         let asked = Instant::now();

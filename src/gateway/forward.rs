@@ -95,7 +95,7 @@ pub async fn forward(
     response
 }
 
-/// The name of the route in the metrics; the span of the request is told its template.
+/// Returns the route's name in the metrics, and sets its template on the span of the request.
 fn label(app: &App, request: &Request<Outgoing>) -> &'static str {
     let path = decode_path(request.uri().path());
     if handshake::wants_upgrade(request.headers()) {
@@ -152,7 +152,7 @@ async fn upgrade(
     asked.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     asked.insert(UPGRADE, HeaderValue::from_static("websocket"));
     if tunnel.is_inspected() {
-        // What an extension has changed could not be read.
+        // Frames that an extension has changed could not be read.
         asked.remove(SEC_WEBSOCKET_EXTENSIONS);
     }
     let mut response = gateway.upstream.upgrade(request).await?;
@@ -231,13 +231,13 @@ fn refuse(failure: &Failure) -> Response {
     if let Some(seconds) = failure.retry_after_s() {
         response.headers_mut().insert(RETRY_AFTER, seconds.into());
     }
-    // What is left of the request's body would be taken for the next request.
+    // The rest of the request's body would be taken for the next request.
     reply::close(&mut response);
     response
 }
 
 impl Gateway {
-    /// What to ask both sides about this request, if it is one of those that are compared.
+    /// Returns the question for both sides, if this request is one of those that are compared.
     #[must_use]
     pub fn question<B: HttpBody>(&self, app: &App, request: &Request<B>) -> Option<Question> {
         let percent = self.live.borrow().shadow_percent;

@@ -7,7 +7,7 @@ const HEADER_MAX: usize = 14;
 /// The opcode of a close frame.
 pub const CLOSE: u8 = 8;
 
-/// What [`Cutter::cut`] finds.
+/// Result of [`Cutter::cut`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Piece<'a> {
     /// A frame begins.
@@ -18,7 +18,7 @@ pub enum Piece<'a> {
     End,
 }
 
-/// What the header of a frame says.
+/// Header of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
     /// The last frame of its message.

@@ -130,7 +130,7 @@ async fn admit(app: &App, request: &extract::Request, resource: &Resource) -> Op
         app.chat.admit(caller, of).await.ok()?;
     }
     let lookup = speaks_for_itself(app, caller, request, resource).ok()?;
-    // What Django would find of other users is answered here.
+    // A lookup by which Django would find other users is answered here.
     if let Some(lookup) = lookup
         && app.chat.finds_others(caller, lookup).await.ok()?
     {

@@ -141,7 +141,7 @@ impl Trust {
 /// Prepares the headers of a request for the upstream. `Expect` is between the client and us: who
 /// takes the body says `100 Continue`. What the peer says of others stays if it is trusted.
 pub fn prepare(headers: &mut HeaderMap, peer: Peer, trust: &Trust) {
-    // What is chunked has no other length (RFC 9112, 6.3).
+    // A chunked body has no other length (RFC 9112, 6.3).
     if headers.contains_key(TRANSFER_ENCODING) {
         headers.remove(CONTENT_LENGTH);
     }

@@ -39,7 +39,7 @@ const ANSWERS: usize = 16;
 /// The frames of a message may take this much of `ws.max_message_bytes` with their headers.
 const HELD: usize = 2;
 
-/// What an inspector has to say to the client.
+/// Error frames of an inspector for the client.
 pub struct Answers {
     /// Frames, each a whole message.
     pub frames: mpsc::Receiver<Bytes>,
@@ -62,7 +62,7 @@ pub struct Inspector {
     refused: u32,
     /// The frames of a message whose end has not come.
     held: Vec<u8>,
-    /// What may be passed on.
+    /// Bytes that may be passed on.
     passed: Vec<u8>,
     frames: mpsc::Sender<Bytes>,
     close: Option<oneshot::Sender<Reason>>,
@@ -156,7 +156,7 @@ impl Inspector {
         }
     }
 
-    /// Returns whether a message may be passed on. The client is told why not.
+    /// Returns whether a message may be passed on. If not, the client gets an error frame.
     async fn admits(&mut self, message: Incoming) -> bool {
         if let Incoming::Text(text) = &message {
             self.refused = self.refused.saturating_add(weight(text));
@@ -179,7 +179,7 @@ impl Inspector {
                 self.refused += REFUSED;
                 return true;
             }
-            // What is not known to be harmless does not reach Django.
+            // Frames that are not known to be harmless do not reach Django.
             _ => return false,
         };
         if let Err(throttled) = self.meter.allow(request.action()) {
@@ -213,7 +213,7 @@ impl Inspector {
         let (chat, caller) = (&self.app.chat, self.session.caller());
         match chat.admit(caller, Of::Message(message_id)).await {
             Ok(()) => {}
-            // As on our own sockets, everybody is told even of a message that is not there.
+            // As on our own sockets, all members receive the event even if there is no such message.
             Err(ChatError::NoMessage) => {
                 chat.broadcast(self.conversation, event).await?;
                 return Ok(false);

@@ -20,7 +20,7 @@ impl Gateway {
     }
 
     /// Returns whether the upstream serves this path of the chat to a caller who shows nothing. One that
-    /// does not answer serves nobody.
+    /// does not answer counts as one that does not.
     pub async fn serves_strangers(&self, path: &str) -> bool {
         let mut request = Request::new(Outgoing::Empty);
         let Ok(uri) = path.parse() else { return false };

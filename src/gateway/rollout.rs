@@ -17,7 +17,7 @@ use crate::{
     shutdown::spread,
 };
 
-/// Who serves.
+/// Side that serves a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     Here,
@@ -27,7 +27,7 @@ pub enum Side {
 /// Ends when a socket is to be closed because its conversation has moved.
 pub type Moved = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Who serves a conversation when `percent` of them are served here. 0 is none and 100 is all.
+/// Returns the side that serves a conversation when `percent` of them are served here: 0 is none, 100 all.
 #[must_use]
 pub fn side_of(conversation: Uuid, percent: u8) -> Side {
     let [.., high, low] = *conversation.as_bytes();

@@ -37,7 +37,7 @@ const ROW_BYTES: usize = 16 << 20;
 /// Bytes of messages that wait to be compared, of all sockets together.
 const ROOM: usize = 64 << 20;
 
-/// How long what both sides read may take to settle before they are asked again.
+/// Pause before both sides are asked again, so that their reads settle.
 const SETTLE: Duration = Duration::from_millis(250);
 
 /// A difference between the two sides.
@@ -45,11 +45,11 @@ const SETTLE: Duration = Duration::from_millis(250);
 pub struct Mismatch {
     /// The word of the metrics for it.
     pub kind: &'static str,
-    /// What is different, for the log.
+    /// Difference, for the log.
     pub text: String,
 }
 
-/// How a comparison went.
+/// Outcome of a comparison.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Same,
@@ -89,7 +89,7 @@ impl Rows {
     }
 }
 
-/// What all comparisons of a server share.
+/// State that all comparisons of a server share.
 pub struct Shadow {
     tell: Tell,
     slots: Arc<Semaphore>,

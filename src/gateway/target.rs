@@ -1,4 +1,4 @@
-//! Which paths a request's target may stand for.
+//! Paths that a request's target may stand for.
 //!
 //! Servers and proxies read one target in different ways: Channels drops all leading slashes,
 //! nginx merges slashes and resolves dots after it has decoded, others decode twice or take an
@@ -135,7 +135,7 @@ fn canonical(path: &[u8]) -> (Vec<u8>, bool) {
             }
         }
     }
-    // Whether a directory or not is nobody's difference here.
+    // A trailing slash makes no difference here.
     if out.is_empty() {
         out.push(b'/');
     }

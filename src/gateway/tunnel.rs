@@ -46,7 +46,7 @@ use crate::{
 /// Bytes that are on their way in each direction, at most.
 const BUFFER: usize = 4096;
 
-/// How long one side may take to end its half after the other has.
+/// Longest time for one side to end its half after the other has.
 const CLOSING: Duration = Duration::from_secs(2);
 
 /// Returns whether sockets are still opened.
@@ -169,7 +169,7 @@ impl Tunnel {
         let leave = Box::pin(leave_or_lose(leave, rights, close));
         let (see_client, see_server) = Watcher::split(watcher);
         let up = up(from_client, &mut upstream_write, inspector, see_client);
-        // What the client says once its rights have ended does not reach Django.
+        // Frames that come after the rights have ended do not reach Django.
         let up = async {
             tokio::select! {
                 biased;
@@ -307,7 +307,7 @@ async fn up(
     Ok(())
 }
 
-/// Django to client, until the socket has to leave: then the client is told between two frames,
+/// Copies from Django to the client until the socket has to leave: then the close goes between two frames,
 /// and what it sends up to its own close frame still reaches Django.
 async fn down(
     mut from: Source,
@@ -355,7 +355,7 @@ async fn down(
     to.shutdown().await
 }
 
-/// The next answer of ours; never comes if there is nobody to give one.
+/// Returns the next answer of ours; pending for ever without an inspector.
 async fn next_answer(answers: &mut Option<mpsc::Receiver<Bytes>>) -> Bytes {
     if let Some(answers) = answers
         && let Some(answer) = answers.recv().await

@@ -36,7 +36,7 @@ use crate::{
     net::{Io, Stream},
 };
 
-/// How long an unused connection is kept: less than the 5 s after which Uvicorn, the most impatient
+/// Longest time an unused connection is kept: less than the 5 s after which Uvicorn, the most impatient
 /// of Django's servers, closes its own.
 const IDLE: Duration = Duration::from_secs(4);
 
@@ -46,10 +46,10 @@ const IDLE_MAX: usize = 128;
 /// Most bytes of the head of an answer.
 const HEAD: usize = 64 * 1024;
 
-/// Most interim answers to one request. Whoever sends more would keep a worker thread.
+/// Most interim answers to one request. A server that sends more would occupy a worker thread.
 const INTERIM: usize = 16;
 
-/// How long a connection may take to be ready again after an answer was read from it.
+/// Longest time for a connection to be ready again after an answer was read from it.
 const SETTLE: Duration = Duration::from_millis(5);
 
 /// A connection to the upstream.
@@ -156,7 +156,7 @@ impl Failure {
     }
 }
 
-/// How long things may take.
+/// Time limits.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Requests under way at once.

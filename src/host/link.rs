@@ -150,7 +150,7 @@ impl Link {
         Arc::clone(&self.credits).acquire_owned().await.ok()
     }
 
-    /// Where answers for this socket go from now on. Returns `false` if the worker is gone.
+    /// Sets the receiver of answers for this socket. Returns `false` if the worker is gone.
     pub fn register(&self, socket: u64, mailbox: &Arc<Mailbox>) -> bool {
         lock(&self.sockets).insert(socket, Arc::clone(mailbox));
         if self.credits.is_closed() {

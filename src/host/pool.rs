@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use super::{Host, HostError, link, lock};
 
-/// Where a worker finds us.
+/// Variable that names our socket to a worker.
 const SOCKET: &str = "CHATFERRY_HOST_SOCKET";
 
 /// The wait before a worker is started anew: at first, and at most.
@@ -36,7 +36,7 @@ const ENDING: Duration = Duration::from_secs(3);
 /// Connections that have not greeted yet.
 const GREETING: usize = 64;
 
-/// Where workers join. Its file is gone when it is dropped.
+/// Listener for workers. Its file is removed when it is dropped.
 pub struct Place {
     listener: UnixListener,
     path: PathBuf,
@@ -47,7 +47,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// Listens at this path, or at one that nobody else knows.
+    /// Listens at this path, or at a private one.
     ///
     /// # Errors
     /// [`HostError::Socket`].

@@ -59,7 +59,7 @@ async fn perform(host: &Host, what: What) -> Result<(), LayerError> {
                     }
                     added
                 }
-                // In this process alone nobody has such a channel.
+                // With one process no other has such a channel.
                 None if host.is_alone() => Ok(()),
                 Some(_) => Ok(()),
                 None => host.layer().group_add(&group, &channel).await,

@@ -50,7 +50,7 @@ impl From<FieldErrors> for Failure {
     }
 }
 
-/// Lets nobody further who may not know of it: for them it does not exist.
+/// Rejects callers who may not see it; to them it is a 404.
 async fn admit(app: &App, caller: &Caller, of: Of) -> Result<(), Failure> {
     app.chat.admit(caller, of).await.map_err(failed(app))
 }

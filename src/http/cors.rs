@@ -20,7 +20,7 @@ use crate::{
     django::urls::decode_path,
 };
 
-/// What a page may send: the defaults of django-cors-headers.
+/// Headers that a page may send: the defaults of django-cors-headers.
 const METHODS: HeaderValue = HeaderValue::from_static("DELETE, GET, OPTIONS, PATCH, POST, PUT");
 const HEADERS: HeaderValue = HeaderValue::from_static(
     "accept, authorization, content-type, user-agent, x-csrftoken, x-requested-with",
@@ -29,10 +29,10 @@ const HEADERS: HeaderValue = HeaderValue::from_static(
 /// Seconds for which a browser need not ask again.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("86400");
 
-/// What pages may read besides the few headers they always may.
+/// Headers that pages may read besides those they always may.
 const EXPOSED: HeaderValue = HeaderValue::from_static("Retry-After");
 
-/// What is decided about one request to the API.
+/// Decision about one request to the API.
 #[derive(Debug, PartialEq)]
 pub enum Cors {
     /// The setting is empty, or the path is not the API's: no header is added.

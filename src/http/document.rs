@@ -165,7 +165,7 @@ impl Document {
 #[derive(Clone)]
 struct Rendering {
     json: PartWriter,
-    /// What comes before the JSON and has not been written.
+    /// Head of the page before the JSON, if it has not been written.
     page_head: String,
     is_page: bool,
 }

@@ -24,10 +24,10 @@ use crate::{
 /// `max_allowed_packet` could never be stored.
 const BODY_MAX: usize = 64 * 1024 * 1024;
 
-/// A body of so many bytes is read whatever else is under way.
+/// Bytes up to which a body is read whatever else is under way.
 const SMALL: usize = 64 * 1024;
 
-/// How long the next bytes of a body may take.
+/// Longest wait for the next bytes of a body.
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A request, whole.
@@ -43,9 +43,9 @@ pub struct Request {
     pub query: Option<String>,
     pub headers: HeaderMap,
     pub body: Bytes,
-    /// What a large body takes of the room for all of them, until it has been answered.
+    /// Share of a large body in the memory for all bodies, held until the answer.
     room: Room,
-    /// What the client may still do.
+    /// Limits of the client.
     pub meter: Meter,
     /// As whom the client is known, once that is found out.
     pub user: OnceLock<Arc<str>>,
@@ -76,7 +76,7 @@ impl Bodies {
         }
     }
 
-    /// Makes `room` enough for so many bytes.
+    /// Extends `room` to this many bytes.
     fn grow(&self, room: &mut Room, size: usize) -> Result<(), Unreadable> {
         let held = room.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         let more = size.div_ceil(1024).saturating_sub(held);
@@ -102,7 +102,7 @@ pub enum Unreadable {
     TooSlow,
     /// Other large bodies leave no room for the body: 503.
     NoRoom,
-    /// The body broke off, or its framing is wrong: there is nobody to answer.
+    /// The body broke off, or its framing is wrong: nobody waits for an answer.
     Broken,
 }
 
@@ -117,7 +117,7 @@ impl Request {
         Ok(request)
     }
 
-    /// What the body takes of the room for bodies.
+    /// Returns the body's share of the memory for all bodies.
     #[must_use]
     pub fn into_room(self) -> Option<impl Send + 'static> {
         self.room
@@ -175,7 +175,7 @@ async fn read_body<B>(mut body: B, bodies: &Bodies) -> Result<(Bytes, Room), Unr
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    // What says that it is too large need not come first.
+    // The header that says that it is too large need not come first.
     if body.size_hint().lower() > u64::try_from(bodies.max).unwrap_or(u64::MAX) {
         return Err(Unreadable::TooLarge);
     }

@@ -152,7 +152,7 @@ async fn serve(
     response
 }
 
-/// Our answer to a request that nobody waits for: it is not counted.
+/// Returns our answer for a comparison: it is not counted.
 pub async fn respond(app: &App, request: &Request) -> Response {
     answer(app, request).await.1
 }
@@ -212,7 +212,7 @@ fn unknown(app: &App, request: &Request) -> Answer {
     }
 }
 
-/// What REST framework does around a view.
+/// Does what REST framework does around a view.
 async fn view(app: &App, request: &Request, resource: Resource) -> Answer {
     let (view, allow, language) = (resource.view(), resource.allow(), app.language());
     let accept = request.header(&ACCEPT);
@@ -313,7 +313,7 @@ fn form_token(request: &Request) -> Option<String> {
     }
 }
 
-/// What Django's session and CSRF middleware do to an answer.
+/// Does what Django's session and CSRF middleware do to an answer.
 async fn with_cookies(app: &App, request: &Request, answer: Answer) -> Response {
     let Answer {
         mut response,

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use super::{Response, reply::ours};
 use crate::{app::App, django::json, value::Value};
 
-/// How long a dependency may take to answer.
+/// Longest time for a dependency to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 const JSON: &str = "application/json";
@@ -62,7 +62,7 @@ pub async fn readyz(app: &App, has_place: bool) -> Response {
     if let Some(upstream) = &upstream {
         fields.push(("upstream", upstream));
     }
-    // What is wrong of itself is named only then.
+    // Faults of the process itself are named only then.
     let named = [
         ("repairs", &repairs),
         ("tasks", &tasks),
@@ -76,7 +76,7 @@ pub async fn readyz(app: &App, has_place: bool) -> Response {
     status(code, &fields)
 }
 
-/// What `/readyz` says of a process that is still starting.
+/// Returns the answer of `/readyz` while the process is starting.
 #[must_use]
 pub fn starting() -> Response {
     status(

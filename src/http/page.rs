@@ -1,4 +1,4 @@
-//! Pages of ours: one file each, built into the program, that speak to this server and nobody else.
+//! Pages of ours: one file each, built into the program, that talk to this server alone.
 
 use hyper::{
     StatusCode,

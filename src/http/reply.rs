@@ -46,7 +46,7 @@ const READABLE_POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 
-/// What a view answers.
+/// Answer of a view.
 pub struct Reply {
     pub status: StatusCode,
     pub content: Content,
@@ -58,7 +58,7 @@ pub struct Reply {
     pub refused: Option<Box<Refused>>,
 }
 
-/// What an answer consists of.
+/// Content of an answer.
 pub enum Content {
     Value(Value),
     /// It is still to be read.
@@ -135,7 +135,7 @@ impl Reply {
         }
     }
 
-    /// What a use case that failed is answered with.
+    /// Returns the answer to a use case that failed.
     #[must_use]
     pub fn failure(error: &ChatError, language: Language) -> Self {
         match error {
@@ -159,7 +159,7 @@ impl Reply {
             ChatError::TooLong { .. } => {
                 Reply::detail(&Detail::ParseError(error.to_string()), language)
             }
-            // What the database says of its columns is not for clients.
+            // The database's own words about its columns are not for clients.
             ChatError::Store(StoreError::Refused(why)) => {
                 tracing::warn!(why, "a request was refused by the database");
                 Reply::detail(&Detail::ParseError(REFUSED.to_owned()), language)
@@ -176,7 +176,7 @@ impl Reply {
         }
     }
 
-    /// What somebody is answered who must be known and is not: 401 with a challenge where tokens
+    /// Returns the answer to a caller who must be known and is not: 401 with a challenge where tokens
     /// say who is asking, else 403.
     #[must_use]
     pub fn denied(denied: &Denied, challenge: Option<HeaderValue>, language: Language) -> Self {
@@ -232,7 +232,7 @@ impl Reply {
     }
 
     /// The answer in the form that was negotiated, with what REST framework puts on every answer. Of
-    /// a document the first bytes are read: what is wrong until then is told as if it were short.
+    /// a document the first bytes are read: an error until then is answered as if it were short.
     pub async fn render(self, to: &Recipient<'_>, answers: &Answers) -> Response {
         let mut reply = self;
         let (body, length) = loop {
@@ -379,7 +379,7 @@ pub fn bad_host() -> Response {
     plain(StatusCode::BAD_REQUEST, HTML, pages::BAD_REQUEST)
 }
 
-/// Where a path without its last slash is found.
+/// Redirects to a path with its last slash.
 #[must_use]
 pub fn moved(location: &str) -> Response {
     let mut response = plain(StatusCode::MOVED_PERMANENTLY, HTML, Bytes::new());
@@ -456,7 +456,7 @@ fn with_body(status: StatusCode, content_type: HeaderValue, body: Body) -> Respo
     response
 }
 
-/// Who of Django's middleware and views made an answer decides about its cookies.
+/// The part of Django that made an answer decides about its cookies.
 #[derive(Debug)]
 pub struct Answer {
     pub response: Response,

@@ -7,7 +7,7 @@ use crate::{
     django::{drf::View, uuid::from_path},
 };
 
-/// Where a path leads.
+/// Target of a path.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Route {
     Api(Resource),

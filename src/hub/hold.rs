@@ -23,7 +23,7 @@ pub struct Hold {
     /// Somebody reads, or is about to.
     pub is_taken: bool,
     pub events: VecDeque<Told>,
-    /// An event was let go, which was told at this time.
+    /// Time of the newest event that was dropped.
     pub let_go: Option<Timestamp>,
     pub began: Instant,
     _open: metrics::Held,

@@ -31,11 +31,11 @@ const MESSAGES: usize = 5000;
 /// Most receipts that one query finds.
 const MOST: usize = 5000;
 
-/// How far ahead the clocks of other machines may be.
+/// Most that the clocks of other machines may be ahead.
 const AHEAD: Duration = Duration::from_secs(24 * 3600);
 
 impl Hub {
-    /// The read marks that were made between two times, of so many of the newest messages of each
+    /// Returns the read marks that were made between two times, of a number of the newest messages of each
     /// conversation.
     pub(super) async fn marks(
         &self,

@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 use super::shown::{Key, MEMORY, before};
 use crate::{django::datetime::Timestamp, hub::queue::Queue};
 
-/// At least so many of the newest messages of a history are known to have been shown: many more
+/// Number of the newest messages of a history that are known to have been shown: many more
 /// than a layer and its inbox keep on their way.
 const SEEN: usize = 4096;
 
@@ -59,7 +59,7 @@ impl Member {
         self.joined.get_or_insert(now);
     }
 
-    /// Returns whether it has been told its history: until then nothing is missing.
+    /// Returns whether it has received its history: until then nothing is missing.
     pub fn is_complete(&self) -> bool {
         self.joined.is_some() && self.queue.has_history()
     }

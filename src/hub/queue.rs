@@ -1,11 +1,11 @@
-//! What waits to be written to one socket, with a bound in frames and in bytes.
+//! Frames that wait to be written to one socket, bounded in number and bytes.
 //!
 //! Frames are shared with every other queue they stand in. A socket that reads slower than it is
 //! written to fills its queue, and only its own: it is closed, and finds everything in the
 //! history when it comes back.
 //!
-//! While a socket is being told its history everything else waits here. A message may come live
-//! before the page it stands on is read: it is then withdrawn, as the history tells it.
+//! While a socket receives its history everything else waits here. A message may come live
+//! before the page it stands on is read: it is then withdrawn, as the history has it.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -38,7 +38,7 @@ pub struct Queue {
 struct State {
     frames: VecDeque<Bytes>,
     bytes: usize,
-    /// For each frame the message that it tells of; `None` once the history has been told.
+    /// For each frame its message; `None` once the history has been sent.
     tells: Option<VecDeque<Option<Uuid>>>,
     overflowed: bool,
 }
@@ -97,7 +97,7 @@ impl Queue {
         }
     }
 
-    /// Overflows: nobody knows what the socket has seen, and it finds everything when it comes back.
+    /// Makes the queue overflow: the socket is closed, and finds everything when it comes back.
     pub fn give_up(&self) {
         *self.state() = State {
             overflowed: true,
@@ -146,12 +146,12 @@ impl Queue {
         state.bytes = state.frames.iter().map(Bytes::len).sum();
     }
 
-    /// The history has been told: nothing will be withdrawn any more.
+    /// Notes that the history has been sent: nothing will be withdrawn any more.
     pub fn history_is_told(&self) {
         self.state().tells = None;
     }
 
-    /// Returns whether the history has been told, or the queue has overflowed on the way.
+    /// Returns whether the history has been sent, or the queue has overflowed on the way.
     #[must_use]
     pub fn has_history(&self) -> bool {
         self.state().tells.is_none()

@@ -49,7 +49,7 @@ use crate::{
     store::{StoreError, history::Pages},
 };
 
-/// How far before the gap is read: clocks of other machines, and commits that took their time.
+/// Time before the gap that is read too: clocks of other machines, and slow commits.
 const MARGIN: Duration = Duration::from_secs(10);
 
 /// Conversations of which one query tells whether anything was said in them.
@@ -58,7 +58,7 @@ pub(super) const TOGETHER: usize = 200;
 /// Conversations that are read at once.
 const AT_ONCE: usize = 8;
 
-/// How long to wait before a store that did not answer is asked again.
+/// Pause before a store that did not answer is asked again.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
 
 /// The least time between two looks at all conversations: gaps may follow each other closely.
@@ -95,7 +95,7 @@ impl Hub {
                 .as_ref()
                 .is_none_or(|group| *group == room.group)
             {
-                // What a sweep has compared is shown.
+                // Everything that a sweep has compared is shown.
                 let since = if self.sweeps {
                     room.swept().max(notice.since)
                 } else {

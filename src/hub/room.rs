@@ -24,7 +24,7 @@ use crate::{
     metrics,
 };
 
-/// How long a conversation counts as lively after an event.
+/// Time for which a conversation counts as active after an event.
 const LIVELY: Duration = Duration::from_secs(60);
 
 /// A conversation with sockets in this process.
@@ -49,14 +49,14 @@ struct State {
     heard: Instant,
 }
 
-/// What became of a frame.
+/// Outcome of a delivery.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Delivery {
-    /// So many queues took it,
+    /// Queues that accepted the frame.
     pub sockets: usize,
-    /// of which the longest holds so many frames now,
+    /// Frames in the longest of them.
     pub longest: usize,
-    /// and so many overflowed.
+    /// Queues that overflowed.
     pub overflowed: usize,
 }
 
@@ -80,12 +80,12 @@ impl Delivery {
     }
 }
 
-/// What the reader of a room that is repaired does next.
+/// Next step of the reader of a room under repair.
 #[derive(Debug, PartialEq)]
 pub enum Next {
     /// Reads the store since then.
     Read(Timestamp),
-    /// Nothing: what waited has been shown, or will be when the layer has told of the gap.
+    /// Nothing: the held events have been shown, or will be when the layer reports the gap.
     Done(Delivery),
 }
 
@@ -230,7 +230,7 @@ impl Room {
                 own.push(&member.queue, frame, message);
             }
         }
-        // A mark that nobody here is owed must not come late either: newer ones have been shown. Nor
+        // A mark that no socket here lacks must not come late either: newer ones have been shown. Nor
         // may an event that was taken out come again.
         if message.is_none() || waited.is_some() || own != Delivery::default() {
             shown.note(key, by, keep);
@@ -292,7 +292,7 @@ impl Room {
         Some(since)
     }
 
-    /// Whoever has taken the room over does not read it now: that is still to be done.
+    /// The task that took the room over does not read it now: that is still to be done.
     pub fn let_be(&self, since: Timestamp) {
         if let Some(hold) = &mut self.state().hold {
             hold.is_taken = false;
@@ -322,7 +322,7 @@ impl Room {
         Next::Done(delivery)
     }
 
-    /// How long events have waited here.
+    /// Returns the time for which events have waited here.
     pub fn held_for(&self) -> Option<Duration> {
         let state = self.state();
         state.hold.as_ref().map(|hold| hold.began.elapsed())
@@ -356,7 +356,7 @@ impl Room {
         self.state().heard.elapsed() < LIVELY
     }
 
-    /// What is stored up to then has been shown.
+    /// Notes that everything stored up to then has been shown.
     pub fn is_swept(&self, until: Timestamp) {
         let mut state = self.state();
         if until > state.swept || state.swept > Timestamp::by(&state.clock) {

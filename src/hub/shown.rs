@@ -19,11 +19,11 @@ use uuid::Uuid;
 
 use crate::{clock::Clock, django::datetime::Timestamp};
 
-/// How long it is remembered what an event has shown: longer than the layer can keep an event on its
+/// Time for which it is remembered what an event has shown: longer than the layer can keep an event on its
 /// way, and than a sweep looks back.
 pub const MEMORY: Duration = Duration::from_secs(90);
 
-/// How long it is remembered what the store has shown: longer than a sender owes its event.
+/// Time for which it is remembered what the store has shown: longer than a sender owes its event.
 pub const LATE: Duration = Duration::from_secs(330);
 
 /// Most that is remembered of one conversation, of each kind.
@@ -32,7 +32,7 @@ const REMEMBERED: usize = 100_000;
 /// The id of a message, or what stands for a read mark: no message has the version that makes.
 pub type Key = u128;
 
-/// What stands for the mark that a user has read a message.
+/// Returns the key of the mark that a user has read a message.
 #[must_use]
 pub fn mark_key(message_id: Uuid, user_id: &str) -> Key {
     key_of(&(message_id.as_u128(), user_id))
@@ -44,7 +44,7 @@ pub fn is_mark(key: Key) -> bool {
     key >> 64 == 0
 }
 
-/// What stands for something without an id.
+/// Returns the key of something without an id.
 #[must_use]
 pub fn key_of(what: &impl Hash) -> Key {
     let mut hasher = DefaultHasher::new();
@@ -52,7 +52,7 @@ pub fn key_of(what: &impl Hash) -> Key {
     u128::from(hasher.finish())
 }
 
-/// Who showed it.
+/// Source that showed it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum By {
     Event,

@@ -12,13 +12,13 @@ use std::{
 use tokio::{sync::Notify, time::sleep};
 use uuid::Uuid;
 
-/// How long a message is remembered: longer than it can be compared.
+/// Time for which a message is remembered: longer than it can be compared.
 const MEMORY: Duration = Duration::from_secs(90);
 
 /// Most messages that are remembered.
 const REMEMBERED: usize = 100_000;
 
-/// How long messages are gathered before others are told.
+/// Time for which messages are gathered before the others are notified.
 const GATHER: Duration = Duration::from_secs(1);
 
 /// The memory of one process.
@@ -28,7 +28,7 @@ pub struct Unannounced {
     is_wanted: bool,
     /// Held for moments only.
     noted: Mutex<Noted>,
-    /// Told when others are to be told.
+    /// Notified when there is something for the others.
     news: Notify,
 }
 
@@ -37,7 +37,7 @@ struct Noted {
     /// The oldest first.
     order: VecDeque<(Instant, Uuid)>,
     ids: HashSet<Uuid>,
-    /// Ours, which others have not been told.
+    /// Ours, of which the others have not been notified.
     untold: Vec<Uuid>,
 }
 
@@ -91,7 +91,7 @@ impl Unannounced {
         self.noted().ids.contains(&id)
     }
 
-    /// Waits for messages that others have not been told of, and gathers some.
+    /// Waits for messages of which the others have not been notified, and gathers some.
     pub async fn untold(&self) -> Vec<Uuid> {
         self.news.notified().await;
         sleep(GATHER).await;

@@ -64,7 +64,7 @@ impl Buckets {
                 Ok(())
             }
             Some(too_much) => {
-                // Whoever goes on asking is not forgotten.
+                // A client that goes on asking is not forgotten.
                 self.put(name, full_at);
                 Err(Duration::from_nanos(too_much))
             }

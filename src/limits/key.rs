@@ -31,7 +31,7 @@ impl Key {
         }
     }
 
-    /// How the client is known, for the metrics.
+    /// Returns the kind of key, for the metrics.
     pub const fn label(self) -> &'static str {
         match self {
             Key::V4(_) | Key::V6(_) => "address",

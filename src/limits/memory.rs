@@ -53,7 +53,7 @@ pub struct Pools(Mutex<Clients>);
 #[derive(Default)]
 struct Clients {
     pools: HashMap<Key, (Weak<Semaphore>, u32)>,
-    /// How many there were when those without an answer were forgotten.
+    /// Number of entries when those without an answer were removed.
     left: usize,
 }
 
@@ -104,7 +104,7 @@ impl Share {
         Lease(pools.map(|pool| (pool.clone(), None)).collect())
     }
 
-    /// Memory for so many bytes, when there is some. Every answer waits for its pools in the same
+    /// Waits for memory for this many bytes. Every answer waits for its pools in the same
     /// order, so that no two wait for each other.
     pub async fn take(&self, bytes: usize) -> Lease {
         let mut lease = self.nothing();
@@ -124,7 +124,7 @@ impl Share {
 pub struct Lease(Vec<(Pool, Option<OwnedSemaphorePermit>)>);
 
 impl Lease {
-    /// Makes it enough for so many bytes, and no more than that.
+    /// Changes it to this many bytes.
     ///
     /// # Errors
     /// [`NoRoom`], and some of it may be held.

@@ -16,17 +16,17 @@ use tokio::io::{AsyncRead, ReadBuf};
 /// Bytes that are looked at: hyper takes no longer head.
 const MOST: usize = 16 * 1024;
 
-/// What is read at once.
+/// Bytes that are read at once.
 const CHUNK: usize = 2048;
 
 const OLD: &[u8] = b"HTTP/1.0";
 
-/// What has been read of the first head and not been passed on.
+/// Bytes of the first head that have been read and not passed on.
 #[derive(Default)]
 pub struct First {
     bytes: Vec<u8>,
     is_decided: bool,
-    /// How much has been passed on.
+    /// Bytes that have been passed on.
     passed: usize,
 }
 
@@ -54,7 +54,7 @@ impl First {
 }
 
 /// Makes the beginning of a connection one of HTTP/1.1 if it asks for a WebSocket in HTTP/1.0.
-/// False if it cannot be told yet.
+/// Returns `false` if that cannot be decided yet.
 fn modernise(bytes: &mut [u8]) -> bool {
     let start = bytes.get(..4).unwrap_or(bytes);
     if !b"GET ".starts_with(start) || bytes.len() > MOST {

@@ -38,7 +38,7 @@ impl Peer {
         while settings.trusts(client) {
             match named.next().map(address) {
                 Some(Some(before)) => client = Some(before),
-                // What cannot be read was not written by a proxy that is worth its trust.
+                // An entry that cannot be read was not written by a trusted proxy.
                 Some(None) => return client,
                 None => return None,
             }

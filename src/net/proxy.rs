@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 /// The longest line of version 1, its end included.
 const LINE_MAX: usize = 107;
 
-/// What is the same in every header of version 2: signature, command, family, length.
+/// Bytes that every header of version 2 has: signature, command, family, length.
 const FIXED: usize = 16;
 
 /// Most bytes after that; addresses take 36, and the rest is what proxies like to add.
@@ -96,7 +96,7 @@ async fn second(
 mod tests {
     use super::*;
 
-    /// What is read of these bytes, and what is left of them.
+    /// Returns what is read of these bytes, and the rest.
     async fn read_all(bytes: &[u8]) -> (Result<Option<String>, String>, Vec<u8>) {
         let mut rest = bytes;
         let found = read(&mut rest).await;

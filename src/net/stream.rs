@@ -44,7 +44,7 @@ struct Patience {
 }
 
 impl Patience {
-    /// What has become of a write: an error once the other end has taken nothing for too long.
+    /// Returns the outcome of a write: an error once the peer has taken nothing for too long.
     fn bound(
         &mut self,
         written: Poll<io::Result<usize>>,
@@ -72,11 +72,11 @@ pub struct Stream {
     io: Io,
     /// None once the first head has been passed on.
     first: Option<Box<First>>,
-    /// Given back when the connection ends; without one the client is only told to go away.
+    /// Given back when the connection ends; without one the client is only turned away.
     _place: Option<Place>,
 }
 
-/// What an open connection holds.
+/// Resources of an open connection.
 pub struct Place {
     pub permit: OwnedSemaphorePermit,
     pub open: Held,
@@ -119,7 +119,7 @@ impl Socket {
         }
     }
 
-    /// Who is at the other end; nobody has an address over a Unix socket.
+    /// Returns the peer's address; there is none over a Unix socket.
     #[must_use]
     pub fn peer(&self) -> Option<IpAddr> {
         match &self.kind {

@@ -15,7 +15,7 @@ use crate::{
     tls::Tls,
 };
 
-/// How long one client may take, from the first byte to the last.
+/// Longest time for one client, from the first byte to the last.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Reads one request, gives the answer to it, and closes the connection.
@@ -44,7 +44,7 @@ pub async fn serve<F>(
             .keep_alive(false)
             .max_header_size(HEAD_MAX)
             .serve_connection(TokioIo::new(Stream::new(io, None)), service);
-        // Whoever breaks off has not waited for the answer.
+        // A client that breaks off has not waited for the answer.
         let _ = connection.await;
     };
     let _ = timeout(PATIENCE, exchange).await;

@@ -1,7 +1,7 @@
 //! A server with as many connections as it may have: load balancers and Prometheus still hear how
 //! it is, everybody else is told to come back.
 //!
-//! A full server works. If it did not answer `/healthz`, whoever watches it would restart it, and
+//! A full server works. If it did not answer `/healthz`, its supervisor would restart it, and
 //! all its clients would come back at once.
 
 use std::{
@@ -114,7 +114,7 @@ impl Full {
             return;
         }
         refused(&app, socket.peer());
-        // Whoever expects TLS would not understand.
+        // A client that expects TLS would not understand.
         if app.tls.is_none() {
             tokio::spawn(async move {
                 let _ = timeout(PAUSE * 20, socket.write_all(REFUSAL)).await;

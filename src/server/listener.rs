@@ -57,7 +57,7 @@ impl Listener {
         std::fs::remove_file(beside)
     }
 
-    /// The socket that systemd, or whoever speaks as it does (`LISTEN_PID`, `LISTEN_FDS`), opened
+    /// Returns the socket that systemd, or a supervisor that speaks as it does (`LISTEN_PID`, `LISTEN_FDS`), opened
     /// for this process. It stays open over a restart, so that no client is turned away.
     ///
     /// # Errors
@@ -86,7 +86,7 @@ impl Listener {
         Ok(Some(Listener::Unix(UnixListener::from_std(listener)?)))
     }
 
-    /// Where it listens, as the settings write it: with the port that a bind to port 0 got.
+    /// Returns its address, as the settings write it: with the port that a bind to port 0 got.
     ///
     /// # Errors
     /// When the system cannot tell.
@@ -124,7 +124,7 @@ fn bound(address: SocketAddr, reuse_port: bool) -> io::Result<TcpSocket> {
     } else {
         TcpSocket::new_v6()?
     };
-    // What is left of connections of the last process must not keep us out.
+    // Remains of the last process' connections must not keep us out.
     socket.set_reuseaddr(true)?;
     if reuse_port {
         socket.set_reuseport(true)?;

@@ -20,7 +20,7 @@ use crate::{
 /// Connections at once: a few Prometheus servers and some people. Others wait to be accepted.
 const AT_ONCE: usize = 64;
 
-/// How long one connection may last; Prometheus opens another without a word.
+/// Longest life of a connection; Prometheus opens another without a word.
 const LONGEST: Duration = Duration::from_secs(3600);
 
 /// Answers until it is dropped.

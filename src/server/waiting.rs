@@ -17,7 +17,7 @@ use crate::{
     tls::Tls,
 };
 
-/// Answers until it is dropped. One answer for each connection, so that whoever asks again meets
+/// Answers until it is dropped. One answer for each connection, so that the next request meets
 /// the server that took over.
 pub async fn answer(
     listener: &Listener,

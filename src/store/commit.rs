@@ -11,7 +11,7 @@
 //! |---|---|
 //! | `Refused`: a row is bad | writes the batch one by one: its neighbours must not suffer |
 //! | `Conflict`: lost against another transaction | tries again, a little later each time |
-//! | `Unknown`: the connection died during the commit | tells nobody, and tries again before all else |
+//! | `Unknown`: the connection died during the commit | answers no caller, and tries again before all else |
 //! | anything else | passes it on: nothing was written |
 
 mod health;
@@ -63,7 +63,7 @@ pub enum Write {
     Receipt(Receipt),
 }
 
-/// What became of a [`Write`].
+/// Outcome of a [`Write`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     Stored,
@@ -78,20 +78,20 @@ pub enum Outcome {
     Missing,
 }
 
-/// What a database does for the committer.
+/// A database as the committer uses it.
 pub trait Backend: Send + 'static {
     /// Writes all or nothing, in one transaction, and answers with one outcome for each write in
     /// its order. `Refused` means that the transaction was rolled back because of a bad row.
     ///
     /// The committer may come again with writes whose fate it does not know, in the same order.
-    /// A row that is there already under its own id has been written then: nobody else makes ids.
+    /// A row that is there already under its own id has been written then: ids are made here alone.
     fn write(
         &mut self,
         batch: Arc<Vec<Write>>,
     ) -> impl Future<Output = Result<Vec<Outcome>, StoreError>> + Send;
 }
 
-/// Told of a message right after its commit. Messages are announced in the order in which they
+/// Called with a message right after its commit. Messages are announced in the order in which they
 /// were stamped and written, so what sockets hear live is in the order of the history.
 ///
 /// It runs inside the committer: it must neither block nor panic.
@@ -163,7 +163,7 @@ impl Committer {
         &self.clock
     }
 
-    /// Where the store counts.
+    /// Returns the metrics of the store.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
     }
@@ -301,7 +301,7 @@ impl Committer {
     }
 }
 
-/// Ends the span of a write when its caller is told.
+/// Ends the span of a write when its caller is answered.
 fn recorded(span: Span, done: Done) -> Done {
     Box::new(move |write, outcome| {
         if let Err(error) = &outcome {

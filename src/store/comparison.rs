@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::config::Policy;
 
-/// How a user id that is asked for is compared with the one of a row.
+/// Comparison of a requested user id with the one of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Comparison {
     /// As the database compares, which is how Django finds rows.

@@ -47,7 +47,7 @@ pub const ROWS_BYTES: usize = 64 * 1024 * 1024;
 /// Most rows of an answer, however small they are.
 pub const ROWS: usize = 250_000;
 
-/// What an answer with more is called.
+/// Error text of an answer with more.
 pub const TOO_MANY: &str = "an answer has more than 64 MiB, or 250,000 rows";
 
 /// Most messages of several conversations that are read together, within [`PAGE_BYTES`].
@@ -56,7 +56,7 @@ pub const TOGETHER_MESSAGES: usize = 2 * PAGE_MESSAGES;
 /// Conversations of a page.
 pub const PAGE_CONVERSATIONS: usize = 100;
 
-/// Whether deleted messages are read.
+/// Treatment of deleted messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deleted {
     Skipped,
@@ -74,7 +74,7 @@ impl Deleted {
     }
 }
 
-/// Where a message stands among those of its conversation, or a conversation among those of its
+/// Place of a message among those of its conversation, or of a conversation among those of its
 /// user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -86,7 +86,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// Where databases that compare times and ids have this message.
+    /// Returns the place of this message in databases that compare times and ids.
     #[must_use]
     pub fn of(message: &Message) -> Self {
         Place {
@@ -95,7 +95,7 @@ impl Place {
         }
     }
 
-    /// Where they have this conversation in a list of the newest `updated_at` first.
+    /// Returns the place of this conversation in a list of the newest `updated_at` first.
     #[must_use]
     pub fn of_conversation(conversation: &Conversation) -> Self {
         Place {
@@ -255,7 +255,7 @@ pub struct Pages {
     after: Option<Place>,
     until: Option<Place>,
     is_over: bool,
-    /// How many rows could not be read, if they are passed over.
+    /// Number of unreadable rows that were skipped.
     unreadable: Option<usize>,
 }
 
@@ -285,7 +285,7 @@ impl Pages {
         self
     }
 
-    /// How many rows have been passed over.
+    /// Returns the number of rows that were skipped.
     #[must_use]
     pub fn unreadable(&self) -> usize {
         self.unreadable.unwrap_or_default()

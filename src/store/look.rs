@@ -16,7 +16,7 @@ pub trait Look: Send {
     /// The server and its version.
     async fn version(&mut self) -> Result<String, StoreError>;
 
-    /// What keeps the tables from being used.
+    /// Returns the findings that keep the tables from being used.
     async fn tables(&mut self) -> Result<Vec<Finding>, StoreError>;
 
     /// The columns of texts that are shorter than Django's model makes them.

@@ -263,7 +263,7 @@ impl Store for PostgresStore {
     ) -> Result<Vec<UserRow>, StoreError> {
         let ids: Vec<&String> = ids.iter().filter(|id| storable([id]).is_ok()).collect();
         match people::users(&self.readers, columns, &ids).await {
-            // One of them is no key of this type, and so nobody's.
+            // One of them is no key of this type: no user has it.
             Err(StoreError::Refused(_)) => {}
             users => return users,
         }

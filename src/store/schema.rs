@@ -12,7 +12,7 @@ use crate::{
     django::datetime::Timestamp,
 };
 
-/// What a column must be able to hold. Each database spells these in its own way.
+/// Type of values that a column must be able to hold. Each database spells these in its own way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Uuid,
@@ -222,16 +222,16 @@ pub struct LiveColumn {
     pub required: bool,
 }
 
-/// How a database spells the kinds.
+/// A database's spelling of the kinds.
 #[derive(Clone, Copy, Debug)]
 pub struct Dialect {
-    /// What Django's backend makes of it, for people.
+    /// Type that Django's backend makes, for error texts.
     pub spelling: fn(Kind) -> &'static str,
     /// True if a column so spelled can be used as this kind.
     pub holds: fn(&str, Kind) -> bool,
 }
 
-/// What keeps a table from being used. No live columns at all means that there is no such table.
+/// Returns the findings that keep a table from being used. No live columns at all means that it does not exist.
 #[must_use]
 pub fn compare(
     table: &str,
@@ -301,7 +301,7 @@ fn is_about(statement: &str, table: &str) -> bool {
     })
 }
 
-/// A row of each table that are written and taken back, of users whose ids nobody has.
+/// Rows of each table that are written and taken back, of users that do not exist.
 #[derive(Debug)]
 pub struct Rehearsed {
     pub conversation: Conversation,
@@ -352,7 +352,7 @@ impl Default for Rehearsed {
     }
 }
 
-/// Lets nobody start on tables that cannot be used.
+/// Refuses tables that cannot be used.
 ///
 /// # Errors
 /// [`StoreError::Schema`] with every finding on a line of its own.

@@ -1,5 +1,5 @@
 //! Keeps one fault from filling the log: of each line of the code, the first few events are
-//! written, and the rest are counted and told in one line.
+//! written, and the rest are counted and reported in one line.
 
 use std::{
     collections::HashMap,
@@ -19,7 +19,7 @@ use crate::config::log::SECURITY;
 /// Events of one line of the code that are written between two calls of [`Floods::summarise`].
 const MOST: u64 = 20;
 
-/// What has been written lately. What `debug` and `trace` tell was asked for and is never left out.
+/// Lines written lately. Those of `debug` and `trace` were asked for and are never left out.
 #[derive(Clone, Debug, Default)]
 pub struct Floods(Arc<Mutex<HashMap<Identifier, Seen>>>);
 
@@ -28,7 +28,7 @@ struct Seen {
     events: u64,
     level: Level,
     target: &'static str,
-    /// What the first of them said.
+    /// Text of the first of them.
     message: String,
 }
 

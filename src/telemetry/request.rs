@@ -74,7 +74,7 @@ impl fmt::Display for RequestId {
 /// The client of a request and its target, for access lines and the security log.
 #[derive(Clone, Debug, Default)]
 pub struct Trail {
-    /// `None` for a proxy that speaks for nobody, and over a Unix socket.
+    /// `None` for a proxy that names no client, and over a Unix socket.
     pub client: Option<IpAddr>,
     uri: Uri,
 }

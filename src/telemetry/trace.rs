@@ -43,7 +43,7 @@ use crate::{
 /// Asked every few seconds by machines: they would drown what people ask.
 const PROBES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
-/// Most characters of a path that are told: who asks chooses how long it is.
+/// Most characters of a path in a span: its length is the client's choice.
 const PATH_MAX: usize = 256;
 
 /// Decides what is traced, and begins it. One for each server.
@@ -56,10 +56,10 @@ pub struct Tracer {
     exporter: Mutex<Option<Running>>,
 }
 
-/// What a request is part of, recorded or not.
+/// Trace that a request is part of, recorded or not.
 #[derive(Clone)]
 pub struct Trace {
-    /// What those who are asked on its behalf are told.
+    /// Context that goes to servers asked on its behalf.
     context: Context,
     /// True if the caller records the trace, if it has said.
     caller: Option<bool>,
@@ -78,7 +78,7 @@ pub struct Origin {
 }
 
 impl Tracer {
-    /// The tracer of these settings, if they name a collector. Nobody is asked yet.
+    /// Returns the tracer of these settings, if they name a collector. Opens no connection yet.
     ///
     /// # Errors
     /// When it is not known whom to believe that they are the collector.

@@ -51,7 +51,7 @@ pub enum FetchError {
     NoKeySet,
 }
 
-/// The body of a 200. Whoever answers by TLS is believed by the `authorities` in a PEM file, or
+/// Returns the body of a 200. The peer's certificate is checked by the `authorities` in a PEM file, or
 /// without one by the system's.
 ///
 /// # Errors

@@ -16,7 +16,7 @@ use crate::layer::{ChannelLayer, LayerError, Received};
 use crate::metrics::Metrics;
 use crate::value::{Text, Value};
 
-/// How long the message may take.
+/// Longest time for the message to arrive.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Local name of the channel that joins.

@@ -7,7 +7,7 @@ use crate::django::datetime::Timestamp;
 use crate::store::look::{self, Look};
 use crate::store::{StoreError, schema};
 
-/// What is looked at only if there is a connection.
+/// Steps that need a connection.
 const REST: [&str; 6] = [
     "store: tables",
     "store: lengths",

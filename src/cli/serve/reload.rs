@@ -90,7 +90,7 @@ fn take_over(app: &App, log: Option<&Logging>, in_force: &mut Loaded, loaded: Lo
             tracing::warn!("a secret has changed, and takes a restart");
         }
     }
-    // What takes a restart is still not in force, and will be told again.
+    // Settings that take a restart are still not in force, and are reported again.
     for setting in live {
         if let Some(before) = in_force
             .effective

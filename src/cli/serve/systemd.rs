@@ -1,4 +1,4 @@
-//! What systemd is told (`sd_notify(3)`), if it started us with `Type=notify`; else nothing happens.
+//! Notifications to systemd (`sd_notify(3)`), if it started us with `Type=notify`; none otherwise.
 
 use sd_notify::NotifyState;
 

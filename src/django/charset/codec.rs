@@ -82,7 +82,7 @@ impl Codec {
         }
     }
 
-    /// What `bytes`, of which there is at least one, start with.
+    /// Decodes the start of `bytes`, which are not empty.
     pub(super) fn step(self, bytes: &[u8]) -> Step {
         let first = bytes.first().copied().unwrap_or_default();
         match self {
@@ -114,7 +114,7 @@ fn normalize(charset: &str) -> String {
     words.collect::<Vec<_>>().join("_").to_ascii_lowercase()
 }
 
-/// What some bytes start with. Reasons are Python's.
+/// Character or error at the start of some bytes. Reasons are Python's.
 pub(super) enum Step {
     /// A character, and its length in bytes.
     Char(char, usize),

@@ -2,7 +2,7 @@
 
 use super::{DAY_S, MICROS, Timestamp, date_of_day, day_of_date};
 
-/// What is left to read of a datetime text.
+/// Rest of a datetime text.
 pub(super) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {

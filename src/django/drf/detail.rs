@@ -25,7 +25,7 @@ pub enum Detail {
     UnsupportedMediaType(String),
     /// 400; the text is Python's, in English.
     ParseError(String),
-    /// 401 or 403, as the first of the authentication classes has it: nobody is known.
+    /// 401 or 403, as the first of the authentication classes has it: the caller is not known.
     NotAuthenticated,
     /// 401: what should say who is asking is not good.
     AuthenticationFailed,

@@ -2,7 +2,7 @@
 
 use crate::value::Value;
 
-/// What is wrong with the input, by field in the order of the serializer; a refusal that is about
+/// Errors of the input, by field in the order of the serializer; a refusal that is about
 /// no field has the key `error` or `detail` and a plain text.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FieldErrors {

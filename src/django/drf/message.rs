@@ -14,7 +14,7 @@ const MESSAGE_TYPES: [&str; 3] = ["text", "image", "file"];
 /// `an_upload_that_crashes_django_is_refused`.
 const LARGE_UPLOAD: &str = "Uploads of more than 2621440 bytes are not accepted.";
 
-/// What a new message is to hold.
+/// Fields of a new message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewMessage {
     /// Trimmed, 1 to 255 code points, no NUL.
@@ -106,7 +106,7 @@ fn clean(text: Text, max_length: Option<usize>, language: Language) -> Checked<S
     Err(errors)
 }
 
-/// What is said of a text with lone surrogates: only the first counts.
+/// Returns the error of a text with lone surrogates, which names the first.
 pub(super) fn first_surrogate(points: &[u32]) -> Option<String> {
     let lone = points
         .iter()

@@ -30,7 +30,7 @@ impl View {
         }
     }
 
-    /// What it does, in one line.
+    /// Returns the description, in one line.
     #[must_use]
     pub fn description(self) -> &'static str {
         match self {

@@ -11,7 +11,7 @@ const SMALL_OBJECT: usize = 8;
 #[derive(Default)]
 pub(super) struct Members {
     list: Vec<(Text, Value)>,
-    /// Where each key is, kept once there are more than [`SMALL_OBJECT`].
+    /// Index of keys, kept once there are more than [`SMALL_OBJECT`].
     index: HashMap<Text, usize>,
 }
 

@@ -8,7 +8,7 @@ use super::error::{JsonError, MAX_DEPTH, MAX_INT_DIGITS, MAX_VALUES, Syntax};
 use super::run::plain_run;
 use crate::value::{Text, Value};
 
-/// What becomes of `NaN`, `Infinity` and `-Infinity`, which are not JSON but which Python reads.
+/// Handling of `NaN`, `Infinity` and `-Infinity`, which are not JSON but which Python reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Constants {
     /// They are floats: the WebSocket consumer's plain `json.loads`.
@@ -52,7 +52,7 @@ struct Parser<'a> {
     text: &'a str,
     /// The byte offset of the next character.
     at: usize,
-    /// How many values have been begun.
+    /// Number of values that have begun.
     values: usize,
     constants: Constants,
 }

@@ -1,6 +1,6 @@
 //! Finding the next byte of a string that needs attention: the inner loop of reading and writing.
 
-/// How many bytes at the start of `bytes` are not `special`.
+/// Returns the number of bytes at the start of `bytes` that are not `special`.
 ///
 /// Looks at whole blocks first, without leaving early inside one, so that the compiler can compare
 /// a block at once.

@@ -2,7 +2,7 @@
 //!
 //! The WebSocket consumer used Python's defaults (`ascii`), the REST views Django REST framework's
 //! renderer (`utf8`, `pretty`). The functions append to `out` and cannot fail; they take a stack
-//! frame for each level of nesting, which whoever made the value has bounded.
+//! frame for each level of nesting, which the maker of the value has bounded.
 
 use std::io::Write as _;
 
@@ -10,7 +10,7 @@ use super::run::plain_run;
 use crate::django::pystr::write_float;
 use crate::value::{Text, Value};
 
-/// What sets one of the forms apart from another.
+/// Differences between the two forms.
 #[derive(Clone, Copy)]
 struct Form {
     comma: &'static str,

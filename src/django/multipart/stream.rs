@@ -4,10 +4,10 @@
 //! the next part if it reaches past the chunk of 64 KiB it began in. Test:
 //! `what_is_left_of_a_part_past_its_chunk_is_the_next_part`.
 
-/// Django reads a body in chunks of so many bytes.
+/// Bytes of a chunk in which Django reads a body.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// Where `needle` first is in `haystack`, in linear time (Knuth, Morris, Pratt).
+/// Returns the first place of `needle` in `haystack`, in linear time (Knuth, Morris, Pratt).
 pub(super) fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     Needle::new(needle).find_in(haystack)
 }
@@ -76,7 +76,7 @@ impl<'a> Parts<'a> {
         }
     }
 
-    /// What stands before the next separator, unless the body has ended.
+    /// Returns the part before the next separator, unless the body has ended.
     pub(super) fn next_part(&mut self) -> Option<Part<'_, 'a>> {
         if self.pos >= self.body.len() {
             return None;
@@ -114,7 +114,7 @@ pub(super) struct Part<'p, 'a> {
 }
 
 impl<'a> Part<'_, 'a> {
-    /// What is at hand, or else the next piece; `None` at the end.
+    /// Returns the bytes at hand, or else the next piece; `None` at the end.
     pub(super) fn next_chunk(&mut self) -> Option<&'a [u8]> {
         if self.pos == self.filled && !self.take() {
             return None;
@@ -134,7 +134,7 @@ impl<'a> Part<'_, 'a> {
         bytes
     }
 
-    /// Goes back by so many bytes.
+    /// Goes back by this many bytes.
     pub(super) fn unread(&mut self, size: usize) {
         self.pos = self.pos.saturating_sub(size);
     }

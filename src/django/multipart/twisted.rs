@@ -1,7 +1,7 @@
-//! What Daphne's HTTP engine refuses before Django sees it.
+//! Requests that Daphne's HTTP engine refuses before Django sees them.
 //!
 //! Twisted parses every `POST` with a multipart form on its own, with Python's `email` package,
-//! for arguments nobody asks for; if that finds no part, the answer is a bare 400 and the
+//! for arguments that are never used; if that finds no part, the answer is a bare 400 and the
 //! connection is closed. Stands in for `Request.requestReceived` in `twisted/web/http.py`.
 
 /// Returns whether this request is answered `400 Bad Request` without headers and the connection

@@ -1,4 +1,4 @@
-//! The first difference between two JSON texts, told without telling what people wrote.
+//! The first difference between two JSON texts, described without message content.
 
 use crate::{
     django::json::{self, Constants},
@@ -23,12 +23,12 @@ const FREE: [&str; 4] = ["message_id", "user_id", "is_typing", "message_type"];
 /// Longest value that is shown, in characters.
 const SHOWN_MAX: usize = 100;
 
-/// What may be told.
+/// The difference without content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tell {
     /// Names of fields, and values that tell nothing about people.
     Structure,
-    /// What people wrote, too.
+    /// The difference with content.
     Content,
 }
 

@@ -28,7 +28,7 @@ use crate::{
 /// Most bytes of an answer that is compared.
 const ANSWER_MAX: usize = 16 * 1024 * 1024;
 
-/// How often both sides are asked before it is said that they cannot be compared, because what
+/// Number of attempts before two sides count as not comparable, because what
 /// they answer changes all the time.
 const ATTEMPTS: usize = 4;
 
@@ -52,7 +52,7 @@ pub struct Question {
     label: &'static str,
 }
 
-/// What one side answered, as far as it is compared.
+/// Parts of one side's answer that are compared.
 #[derive(Debug, PartialEq, Eq)]
 struct Answered {
     status: StatusCode,

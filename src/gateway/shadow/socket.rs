@@ -29,7 +29,7 @@ use crate::{
     ws::protocol::django::{Rejection, error_frame, event_frame, history_frame},
 };
 
-/// How long before its event a message may have been stored, in microseconds.
+/// Most microseconds between the commit of a message and its event.
 const RECENT: i64 = 120_000_000;
 
 /// Rows that are this much older than the socket were in every history, in microseconds; of

@@ -44,7 +44,7 @@ pub enum Seen {
     },
 }
 
-/// What waits to be compared, and the room that it takes.
+/// Bytes that wait to be compared, and the memory they hold.
 pub struct Waiting {
     pub seen: Seen,
     _room: OwnedSemaphorePermit,
@@ -110,7 +110,7 @@ impl Watcher {
         });
     }
 
-    /// What is to be shown the bytes of the client, and those of Django, once they are passed on.
+    /// Returns the observers of the client's bytes and of Django's, as they are passed on.
     pub fn split(watcher: Option<Self>) -> (impl FnMut(&[u8]), impl FnMut(&[u8])) {
         let closed = Arc::new(AtomicBool::new(false));
         let is_seen = watcher.is_some();
@@ -254,7 +254,7 @@ fn is_control(head: &Head) -> bool {
 mod tests {
     use super::*;
 
-    /// What is seen in bytes that come in pieces of `size`.
+    /// Returns the frames seen in bytes that come in pieces of `size`.
     fn seen(bytes: &[u8], size: usize) -> Vec<Result<Seen, Unreadable>> {
         let (mut cutter, mut assembly, mut all) =
             (Cutter::default(), Assembly::default(), Vec::new());

@@ -266,7 +266,7 @@ pub struct ConversationList {
     has_begun: bool,
 }
 
-/// How far the rows of a user's conversations have been read.
+/// Progress in the rows of a user's conversations.
 #[derive(Clone)]
 enum Rows {
     /// Up to this place.

@@ -48,7 +48,7 @@ impl From<RedisUrl> for Address {
 }
 
 impl Address {
-    /// The same for answers with values of up to so many bytes; larger ones are left out.
+    /// Returns the same address for answers with values of up to this many bytes; larger ones are left out.
     #[must_use]
     pub fn with_values_of(mut self, bytes: usize) -> Self {
         self.value_max = bytes;

@@ -19,10 +19,10 @@ use tokio::{
     sync::Notify,
 };
 
-/// What stands for a value that is too large. It is neither a text nor msgpack nor JSON.
+/// Placeholder for a value that is too large. It is neither a text nor msgpack nor JSON.
 pub const TOO_LARGE: &[u8] = b"\xff\xc1too large";
 
-/// The values of an answer may have so many times the bytes of the largest one.
+/// Most bytes of an answer's values, as a multiple of the largest one.
 const ANSWER: usize = 8;
 
 /// Values of this size are no longer passed on past that.
@@ -41,13 +41,13 @@ const LINE: usize = 64 * 1024;
 /// Most bytes of one read. They are on the stack.
 const READ: usize = 16 * 1024;
 
-/// Bytes that may be read ahead of whoever takes the messages.
+/// Bytes that may be read ahead of the task that takes the messages.
 const AHEAD: usize = 16 * 1024 * 1024;
 
 /// Bytes that may be read before anybody takes messages: while groups are subscribed to.
 const EARLY: usize = 64 * 1024 * 1024;
 
-/// Keeps the reader of a subscription from being far ahead of whoever takes its messages: the client
+/// Bound on how far the reader of a subscription may be ahead of the task that takes its messages: the client
 /// library would keep any number of them.
 #[derive(Default)]
 pub struct Ahead {
@@ -111,7 +111,7 @@ pub struct Bounded<S> {
     /// Of a subscription.
     ahead: Option<Arc<Ahead>>,
     filter: Filter,
-    /// What has passed and has not been read.
+    /// Bytes that have passed and have not been read.
     passed: BytesMut,
 }
 
@@ -126,7 +126,7 @@ impl<S> Bounded<S> {
         }
     }
 
-    /// Lets nothing be read far ahead of whoever takes the messages.
+    /// Lets nothing be read far ahead of the task that takes the messages.
     #[must_use]
     pub fn not_far_ahead(mut self, ahead: Arc<Ahead>) -> Self {
         self.ahead = Some(ahead);
@@ -353,7 +353,7 @@ mod tests {
 
     use super::*;
 
-    /// What passes of these bytes, which come in pieces of so many.
+    /// Returns what passes of these bytes, which come in pieces of this size.
     fn pass(bytes: &[u8], size: usize) -> Result<Vec<u8>, Excess> {
         let (mut filter, mut out) = (Filter::new(1000), BytesMut::new());
         for piece in bytes.chunks(size) {
@@ -447,7 +447,7 @@ mod tests {
                 bounded.read_exact(&mut room).await.unwrap();
             }
         };
-        // Nobody takes yet.
+        // No task takes messages yet.
         read(40).await;
         ahead.taken();
         let reading = read(40);

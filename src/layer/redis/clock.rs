@@ -26,7 +26,7 @@ pub struct Scores {
 }
 
 impl Scores {
-    /// Gives scores to entries that live so many seconds.
+    /// Gives scores to entries that live this many seconds.
     pub fn new(clock: Arc<Clock>, expiry: u64) -> Self {
         Scores {
             clock,

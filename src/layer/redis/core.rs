@@ -91,7 +91,7 @@ struct Host {
     link: Link,
     /// Held for moments only.
     members: Mutex<Members>,
-    /// Told when a membership was found missing.
+    /// Notified when a membership was found missing.
     missing: Notify,
     /// To the task that sends to this host's groups.
     jobs: mpsc::UnboundedSender<Job>,
@@ -312,7 +312,7 @@ impl ChannelLayer for CoreLayer {
             capacity: core.settings.capacities.of(channel),
             bytes: core.inbox.codec.seal(&fields, route, core.inbox.now_s()),
         };
-        // Where Python reads, which is not where Python would send.
+        // The host where Python reads, which is not where Python would send.
         let host = core.host_of(queue)?;
         let added = host.link.add(&[], &[entry], core.life(), None).await?;
         core.count(&added);
@@ -355,7 +355,7 @@ impl ChannelLayer for CoreLayer {
 
     fn may_miss(&self, group: &str) -> bool {
         let core = &self.core;
-        // What others send comes by our queue, on the host that Python would take for it.
+        // Events of others come by our queue, on the host that Python would take for it.
         let hosts = [core.host_of(group), core.host_of(queue_of(&core.queue))];
         let mut hosts = hosts.into_iter().flatten();
         core.hosts.len() == 1 || hosts.any(|host| core.inbox.is_away(host.number))

@@ -73,7 +73,7 @@ impl Keys {
     /// one from more than a minute ahead.
     ///
     /// # Errors
-    /// For whatever reason: the token does not tell which.
+    /// For any reason: the token does not say which.
     pub fn decrypt(
         &self,
         token: &[u8],

@@ -27,7 +27,7 @@ use crate::{
 const BATCH: usize = 50;
 const BETWEEN: Duration = Duration::from_millis(10);
 
-/// How long a queue that has run over all the same is given to be emptied.
+/// Time that a queue that has overflowed all the same is given to be emptied.
 const FULL: Duration = Duration::from_millis(250);
 
 /// Between two looks whether a host is back.
@@ -47,7 +47,7 @@ pub struct Item {
     pub since: Timestamp,
     /// True if it is owed if it cannot be sent.
     pub keeps: bool,
-    /// What it stands for, if it is no event.
+    /// Meaning of the item, if it is no event.
     pub notice: Option<Notice>,
 }
 
@@ -55,7 +55,7 @@ pub struct Item {
 pub type Placed = (usize, Item);
 
 impl Item {
-    /// What is owed of it; nothing if it does not keep.
+    /// Returns the debt for it; nothing if it does not keep.
     fn payment(self) -> Option<Payment> {
         let Item {
             group,
@@ -75,7 +75,7 @@ impl Item {
         }
     }
 
-    /// What is sent for a debt, which takes a new place in the order.
+    /// Returns the item to send for a debt, which takes a new place in the order.
     fn of(payment: Payment, score: f64, wire: &Wire) -> Option<Self> {
         let (group, fields, since, notice) = match payment {
             Payment::Event { group, owed } => {
@@ -108,10 +108,10 @@ impl Item {
     }
 }
 
-/// How a layer writes.
+/// Wire format of a layer.
 pub struct Wire {
     pub format: Serializer,
-    /// What stands before the name of a group in [`Item::group`].
+    /// Prefix of the name of a group in [`Item::group`].
     pub group_prefix: String,
 }
 
@@ -121,7 +121,7 @@ impl Wire {
     }
 }
 
-/// What is to be tried next.
+/// Next items to try.
 pub enum Due {
     /// A call that got no answer, to be repeated with its number.
     Repeat(Unsettled),
@@ -138,7 +138,7 @@ pub struct Debts {
     metrics: Arc<Metrics>,
 }
 
-/// What is owed to one host.
+/// Debts to one host.
 #[derive(Default)]
 struct Lane {
     unsettled: Option<Unsettled>,
@@ -148,7 +148,7 @@ struct Lane {
     /// When to try again.
     next: Option<Instant>,
     pause: Duration,
-    /// What the last attempt failed with.
+    /// Error of the last attempt.
     why: Option<LayerError>,
 }
 
@@ -295,7 +295,7 @@ impl Debts {
         }
     }
 
-    /// What was taken has been tried: lanes in which nothing is left are gone.
+    /// Settles what was taken: empty lanes are removed.
     pub fn tried(&mut self) {
         self.lanes.retain(|_, lane| !lane.is_empty());
         self.show();

@@ -40,7 +40,7 @@ pub struct Inbox {
 
 struct Waiting {
     received: Received,
-    /// Dropped when it has been taken, which is what whoever put it here waits for.
+    /// Dropped when it has been taken, for which its sender waits.
     _taken: oneshot::Sender<()>,
 }
 
@@ -91,7 +91,7 @@ impl Inbox {
     }
 
     /// Hands an event to the channel called `local`. What is put in is taken in that order;
-    /// waiting for the result keeps whoever puts from outrunning the hub.
+    /// waiting for the result keeps a sender from outrunning the hub.
     pub fn put(
         &self,
         local: String,
@@ -240,7 +240,7 @@ impl Inbox {
         self.metrics.layer_rejected("unroutable");
     }
 
-    /// What comes next; `None` once the layer is closed.
+    /// Returns the next event; `None` once the layer is closed.
     pub async fn receive(&self) -> Option<Received> {
         let mut waiting = self.waiting.lock().await;
         let mut closed = self.closed.subscribe();

@@ -19,7 +19,7 @@ use tokio::{
 use super::{backoff::Backoff, inbox::Inbox, link::Link};
 use crate::{django::datetime::Timestamp, layer::LayerError, metrics::Outcome, vital::Vital};
 
-/// How long the start of the process waits for a host.
+/// Longest wait of the process' start for a host.
 const START: Duration = Duration::from_secs(3);
 
 /// When a host last answered, and with that said that nothing was amiss.
@@ -41,16 +41,16 @@ impl Seen {
 
 /// A layer's business with one host.
 pub trait Kept: Send + Sync + 'static {
-    /// What messages come by.
+    /// Connection that messages come by.
     type Incoming: Send;
 
     /// Its place among the hosts.
     fn number(&self) -> usize;
 
-    /// Where commands go; taken down here, set up by [`set_up`](Self::set_up).
+    /// Returns the connection for commands; taken down here, set up by [`set_up`](Self::set_up).
     fn link(&self) -> &Link;
 
-    /// What is told of gaps.
+    /// Returns the inbox that gaps are reported to.
     fn inbox(&self) -> &Inbox;
 
     /// Opens both connections and restores on the host what this process wants there.

@@ -31,7 +31,7 @@ use crate::{
 /// what follows would cost it even more.
 pub const RESPONSE: Duration = Duration::from_secs(3);
 
-/// How often a host that is connected is looked after.
+/// Interval at which a connected host is checked.
 pub const LOOK: Duration = Duration::from_secs(2);
 
 /// The way to one host.
@@ -54,7 +54,7 @@ struct Live {
     connection: Connection,
     /// The server's name for the script, if it let us load it.
     script: Option<Arc<str>>,
-    /// Told when this connection was taken down by a failed command.
+    /// Notified when this connection was taken down by a failed command.
     gone: Arc<Notify>,
 }
 

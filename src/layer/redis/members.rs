@@ -13,7 +13,7 @@ pub struct Members {
 #[derive(Debug)]
 struct Member {
     local: String,
-    /// True if Redis has been told.
+    /// True if the membership is in Redis.
     told: bool,
 }
 
@@ -46,18 +46,18 @@ impl Members {
         }
     }
 
-    /// The membership ended and Redis could not be told.
+    /// Notes a membership that ended and is still in Redis.
     pub fn owe_goodbye(&mut self, group: &str, local: &str) {
         self.left.insert((group.to_owned(), local.to_owned()));
     }
 
-    /// What Redis has to be told of ended memberships.
+    /// Returns the ended memberships that are still in Redis.
     #[must_use]
     pub fn goodbyes(&self) -> Vec<(String, String)> {
         self.left.iter().cloned().collect()
     }
 
-    /// Redis has been told that these have ended.
+    /// Notes that these are no longer in Redis.
     pub fn said(&mut self, goodbyes: &[(String, String)]) {
         for goodbye in goodbyes {
             self.left.remove(goodbye);
@@ -94,7 +94,7 @@ impl Members {
         self.groups.iter().flat_map(pairs).collect()
     }
 
-    /// Memberships Redis has been told of, at most `most` from the place `skip` on.
+    /// Returns memberships that are in Redis, at most `most` from the place `skip` on.
     #[must_use]
     pub fn samples(&self, skip: usize, most: usize) -> Vec<(String, String)> {
         let told = self.groups.iter().flat_map(|(group, members)| {

@@ -69,7 +69,7 @@ struct Host {
 struct State {
     /// Redis channel of a group → the local names of our channels in it.
     groups: HashMap<String, Vec<String>>,
-    /// What can be subscribed with, while there is a connection.
+    /// Sink for subscriptions, while there is a connection.
     sink: Option<PubSubSink>,
     /// Events of ours that are on their way and may come back.
     echoes: Echoes,
@@ -192,7 +192,7 @@ impl Inner {
             .inbox
             .codec
             .seal(&fields, Route::Plain, self.inbox.now_s());
-        // A direct message is nobody's but its sender's to repeat.
+        // A direct message is repeated by its sender alone.
         let keeps = to_group && !matches!(event, Event::TypingStatus { .. });
         let event = Arc::new(event);
         let echo = to_group.then(|| host.state().echoes.expect(&channel, &bytes, &event));

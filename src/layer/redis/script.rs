@@ -112,7 +112,7 @@ pub struct Group<'a> {
     pub digest: &'a str,
 }
 
-/// What is sent to one queue.
+/// Entry for one queue.
 pub struct Entry<'a> {
     /// The place among the groups of the one that must not have changed.
     pub group: Option<usize>,
@@ -123,7 +123,7 @@ pub struct Entry<'a> {
     pub bytes: Vec<u8>,
 }
 
-/// How long things live.
+/// Lifetimes of keys and entries.
 #[derive(Clone, Copy, Debug)]
 pub struct Life {
     /// Unix seconds.
@@ -134,7 +134,7 @@ pub struct Life {
     pub group_expiry: u64,
 }
 
-/// What became of a send.
+/// Outcome of a send.
 #[derive(Debug, Default)]
 pub struct Added {
     /// Entries of the target queues that had expired.

@@ -14,7 +14,7 @@ use crate::{
     store::StoreError,
 };
 
-/// How often a batch may lose against other transactions before its callers are told.
+/// Number of times that a batch may lose against other transactions before its callers get the error.
 const TRIES: u32 = 8;
 
 /// Before a batch that lost is tried again; twice as long each time, 0.6 s in all.
@@ -23,13 +23,13 @@ const CONFLICT_PAUSE: Duration = Duration::from_millis(5);
 /// After this a batch that lost is not tried again: it has waited for locks, and others wait for it.
 const CONFLICT_MAX: Duration = Duration::from_secs(2);
 
-/// How often the others may run before a batch is written, as long as they hand more over.
+/// Number of times that other tasks may run before a batch is written, as long as they hand more over.
 const YIELDS: usize = 16;
 
 /// Between two attempts to learn what became of writes that were not confirmed.
 const SETTLE_PAUSE: Duration = Duration::from_millis(250);
 
-/// After this their callers hear that nobody knows.
+/// After this their callers get [`StoreError::Unknown`].
 pub const SETTLE_MAX: Duration = Duration::from_secs(30);
 
 /// Microseconds that the messages of one batch may be ahead of the clock.
@@ -95,7 +95,7 @@ impl Stamps {
     }
 }
 
-/// Writes what comes, until nobody is left who could hand anything over.
+/// Writes what comes, until no sender is left.
 pub async fn run(
     backend: impl Backend,
     mut items: mpsc::Receiver<Item>,
@@ -119,7 +119,7 @@ pub async fn run(
             };
             gathered.push(first);
             take(&mut items, &mut gathered);
-            // Whoever has just been told of the last batch may have more to write: hearing them
+            // Callers of the last batch may have more to write: waiting for them
             // first costs a lone sender nothing, and spares a crowd a batch of a few. The runtime
             // lets only some of them run each time.
             for _ in 0..YIELDS {
@@ -156,7 +156,7 @@ struct Writer<B> {
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     stamps: Stamps,
-    /// Written, but nobody knows whether committed. Nothing else is written before these are
+    /// Written, and not known to be committed. Nothing else is written before these are
     /// settled: messages must be announced in the order of their times.
     unsettled: Vec<(Write, Done)>,
     unsettled_since: Instant,
@@ -226,7 +226,7 @@ impl<B: Backend> Writer<B> {
     }
 
     /// Finds out what became of the unsettled writes, and writes those that were lost, before
-    /// anybody is told anything about them. Whether they are settled now.
+    /// their callers are answered. Returns whether they are settled now.
     async fn settle(&mut self) -> bool {
         let (batch, waiting): (Vec<_>, Vec<_>) = self.unsettled.drain(..).unzip();
         tracing::warn!(rows = batch.len(), "looking up what was not confirmed");
@@ -272,7 +272,7 @@ async fn write_batch(
             let mut outcomes = Vec::with_capacity(batch.len());
             for write in batch.iter() {
                 let alone = match outcomes.last() {
-                    // What follows a row of unknown fate is settled with it, to stay in order.
+                    // Rows after one of unknown fate are settled with it, to stay in order.
                     Some(Err(error @ StoreError::Unknown(_))) => Err(error.clone()),
                     _ => write_through(backend, &Arc::new(vec![write.clone()])).await,
                 };
@@ -311,7 +311,7 @@ async fn write_through(
 mod tests {
     use super::*;
 
-    /// The clock after a message whose time is ahead of it by so many seconds, and its counters.
+    /// Returns a clock after a message that is this many seconds ahead of it, and its counters.
     fn ahead(seconds: i64) -> (Stamps, Metrics, Timestamp) {
         let now = Timestamp::now();
         let last = Timestamp::from_micros(now.micros() + seconds * 1_000_000);

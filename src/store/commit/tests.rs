@@ -8,9 +8,9 @@ struct Fake(Arc<StdMutex<Script>>);
 
 #[derive(Default)]
 struct Script {
-    /// What the next batches are answered with.
+    /// Answers to the next batches.
     failures: VecDeque<StoreError>,
-    /// What each batch held.
+    /// Writes of each batch.
     batches: Vec<Vec<String>>,
     /// True if a batch whose commit is not confirmed has been committed.
     commits_in_secret: bool,

@@ -67,7 +67,7 @@ pub async fn open(settings: &config::Store) -> Result<Conn, StoreError> {
     Ok(connect(&Options::from_url(settings.url.expose())?).await?)
 }
 
-/// What keeps the tables of the database from being used; empty if all is well.
+/// Returns the findings that keep the tables from being used; empty if all is well.
 ///
 /// # Errors
 /// When the database cannot be read.

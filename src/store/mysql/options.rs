@@ -26,7 +26,7 @@ const DJANGOS: [&str; 8] = [
     "use_unicode",
 ];
 
-/// What Django sets on a connection, and what it takes for granted.
+/// Statements that Django sets on a connection, and its defaults.
 const SESSION: &str = "SET NAMES utf8mb4, SESSION sql_mode = \
      'STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', \
      SESSION time_zone = '+00:00', SESSION autocommit = 1, SESSION innodb_lock_wait_timeout = 5, \
@@ -40,13 +40,13 @@ const PACKET_MAX: usize = 1 << 30;
 /// name that was expected.
 const NO_NAME: &str = "NotValidForName";
 
-/// How to connect, and how long to wait for what.
+/// Address, login, TLS and time limits of a connection.
 #[derive(Clone)]
 pub struct Options {
     pub opts: Opts,
     /// The same without TLS, for a server that has none, if that is allowed.
     pub without_tls: Option<Opts>,
-    /// True if the server is first told something that is not ours.
+    /// True if statements that are not ours are sent first.
     pub has_init_command: bool,
     /// Until the server has let us in.
     pub connect_timeout: Duration,
@@ -108,7 +108,7 @@ fn place(base: &str) -> (String, Option<String>) {
     (format!("{scheme}://{login}{host}/{path}"), socket)
 }
 
-/// What stands after the `?`.
+/// Options after the `?`.
 struct Extra {
     socket: Option<String>,
     tls: Tls,
@@ -165,7 +165,7 @@ impl Extra {
                 _ => known_to_django(&name)?,
             }
         }
-        // Whoever names a CA wants it to be asked.
+        // A CA that is named is meant to be used.
         extra.tls = mode.unwrap_or(match (&extra.ca, &extra.cert) {
             (Some(_), _) => Tls::VerifyIdentity,
             (None, Some(_)) => Tls::Required,
@@ -174,7 +174,7 @@ impl Extra {
         Ok(extra)
     }
 
-    /// What is said to the server first. Ours comes after `init_command`, and wins.
+    /// Returns the first statements. Ours come after `init_command`, and win.
     fn setup(&self) -> Vec<String> {
         let isolation = format!("SET SESSION TRANSACTION ISOLATION LEVEL {}", self.isolation);
         let theirs = self.init_command.iter().cloned();

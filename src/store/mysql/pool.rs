@@ -18,10 +18,10 @@ use crate::{
     },
 };
 
-/// How long a reader waits for one of the pool's connections.
+/// Longest wait of a reader for one of the pool's connections.
 const POOL_WAIT: Duration = Duration::from_secs(5);
 
-/// What to do about a server's refusal that no waiting ends, by its number.
+/// Returns the advice on a refusal that no waiting ends, by its number.
 fn remedy(code: u16) -> Option<&'static str> {
     Some(match code {
         // ER_SECURE_TRANSPORT_REQUIRED.
@@ -40,7 +40,7 @@ fn remedy(code: u16) -> Option<&'static str> {
     })
 }
 
-/// What to do about a server that refuses the first statements: syntax, and unknown or wrong
+/// Returns the advice on a server that refuses the first statements: syntax, and unknown or wrong
 /// variables.
 fn remedy_at_setup(code: u16, options: &Options) -> Option<&'static str> {
     if options.has_init_command && matches!(code, 1064 | 1193 | 1231 | 1232 | 1238) {

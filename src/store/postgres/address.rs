@@ -26,7 +26,7 @@ use crate::{
     tls::{self, Authorities, Identity, Trust},
 };
 
-/// How long one host may take to let us in, unless the URL says otherwise.
+/// Longest time to connect to one host, unless the URL says otherwise.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// After how long without an acknowledgement the kernel gives a connection up.
@@ -41,7 +41,7 @@ const DJANGOS: [&str; 5] = [
     "disable_server_side_cursors",
 ];
 
-/// What is needed to connect.
+/// Parameters of a connection.
 #[derive(Clone)]
 pub struct Address {
     pub config: Config,
@@ -147,7 +147,7 @@ fn unquoted(text: &str) -> String {
     String::from_utf8_lossy(&unquote_to_bytes(text.as_bytes())).into_owned()
 }
 
-/// How much of the server's certificate is checked.
+/// Extent of the check of the server's certificate.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Checks {
     Nothing,

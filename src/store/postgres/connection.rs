@@ -49,12 +49,12 @@ const TRANSACTION: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; \
                            SET LOCAL statement_timeout = '7s'; \
                            SET LOCAL idle_in_transaction_session_timeout = '10s'";
 
-/// What to do about a pooler that refuses an option of `store.url`.
+/// Advice on a pooler that refuses an option of `store.url`.
 const OPTIONS_REFUSED: &str = "take `options` out of store.url: a pooler stands before the server \
      and passes no start-up options on (set them by ALTER ROLE or ALTER DATABASE), or name them in \
      pgbouncer's ignore_startup_parameters";
 
-/// What to do about a table, or a column of it, that the user may not use.
+/// Advice on a table, or a column of it, that the user may not use.
 const NO_RIGHT: &str =
     "grant the user in store.url the rights SELECT, INSERT and UPDATE on the tables";
 
@@ -269,7 +269,7 @@ impl Drop for Connection {
 fn with_session(config: &Config) -> Config {
     let mut own = config.clone();
     match config.get_options() {
-        // What the URL says comes last and wins.
+        // The URL's own options come last and win.
         Some(theirs) => own.options(format!("{SESSION} {theirs}")),
         None => own.options(SESSION),
     };

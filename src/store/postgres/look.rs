@@ -82,7 +82,7 @@ impl Look for PostgresLook {
         Ok(found)
     }
 
-    /// A database of PostgreSQL has one encoding, which the connection is told of.
+    /// A database of PostgreSQL has one encoding, which the connection reports.
     async fn charsets(&mut self) -> Result<Vec<NarrowColumn>, StoreError> {
         Ok(Vec::new())
     }

@@ -24,7 +24,7 @@ const APPLIED: &str = "INSERT INTO \"django_migrations\" (\"app\", \"name\", \"a
     SELECT 'chat', '0001_initial', now() WHERE NOT EXISTS \
     (SELECT 1 FROM \"django_migrations\" WHERE app = 'chat' AND name = '0001_initial')";
 
-/// Held by whoever makes the tables: "chatferr" as a number.
+/// Lock of the process that makes the tables: "chatferr" as a number.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(7163375908690358898)";
 
 /// Attempts against a Django that makes the same tables at the same time, without our lock.
@@ -75,7 +75,7 @@ pub async fn plan(address: &Address, tables: &Tables) -> Result<Vec<String>, Sto
     pending(&mut Connection::open(address).await?, tables).await
 }
 
-/// What keeps the tables from being used; empty if all is well.
+/// Returns the findings that keep the tables from being used; empty if all is well.
 ///
 /// # Errors
 /// When the database cannot be read.

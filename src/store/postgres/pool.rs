@@ -118,7 +118,7 @@ impl Pool {
         }
     }
 
-    /// Nobody gets a connection any more.
+    /// Closes the pool: no caller gets a connection any more.
     pub fn close(&self) {
         self.turns.close();
         self.idle().clear();
@@ -182,7 +182,7 @@ impl Failure {
     }
 }
 
-/// A connection in use. It goes back into the pool even if whoever asked has gone away meanwhile.
+/// A connection in use. It goes back into the pool even if its caller has gone away meanwhile.
 struct Lease<'a> {
     pool: &'a Pool,
     db: Option<Connection>,

@@ -1,6 +1,6 @@
-//! What is written: one batch, one transaction.
+//! Writes: one batch, one transaction.
 //!
-//! When the connection breaks and nobody knows whether the transaction was committed, the committer
+//! When the connection breaks and it is unknown whether the transaction was committed, the committer
 //! comes again with the same batch. If it was, the first id that is there already says so, and the
 //! rows are found by their ids; if the old transaction is still at work, PostgreSQL lets us wait.
 

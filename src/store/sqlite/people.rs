@@ -114,7 +114,7 @@ pub fn tokens(
         .collect()
 }
 
-/// So many places for values, as SQL.
+/// Returns this many placeholders, as SQL.
 fn places(count: usize) -> String {
     vec!["?"; count].join(", ")
 }

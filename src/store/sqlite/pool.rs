@@ -16,14 +16,14 @@ use crate::{
     store::{StoreError, turns::Turns},
 };
 
-/// How long a statement waits for another process's write lock before the store counts as
+/// Longest wait of a statement for another process's write lock before the store counts as
 /// unavailable.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long until a file that another process is just turning to WAL is tried again.
+/// Pause before a file that another process is just turning to WAL is tried again.
 const WAL_RETRY: Duration = Duration::from_millis(10);
 
-/// Opens the file, making it if it is not there, for nobody but its owner.
+/// Opens the file, making it if it is not there, with rights for its owner only.
 ///
 /// # Errors
 /// When the file cannot be opened or is no database.
@@ -53,7 +53,7 @@ fn make_private(path: &Path) {
 /// Puts the file into WAL mode, in which it stays.
 ///
 /// SQLite does not wait for the lock that this takes, since two that wait for each other here
-/// would do so for ever: of two processes that open a new file at once, one is told that it is
+/// would do so for ever: of two processes that open a new file at once, one gets that it is
 /// busy, whatever the timeout.
 fn enter_wal(db: &Connection) -> rusqlite::Result<()> {
     let deadline = Instant::now() + BUSY_TIMEOUT;
@@ -111,7 +111,7 @@ impl Readers {
         Readers {
             path: Arc::new(path),
             idle: Arc::default(),
-            // A file is never away: whoever waits here waits for others who are at work.
+            // A file is never away: a reader that waits here waits for other readers.
             turns: Turns::new(size, Duration::MAX, metrics),
         }
     }

@@ -1,4 +1,4 @@
-//! What is written: one batch, one transaction.
+//! Writes: one batch, one transaction.
 
 use std::{path::PathBuf, sync::Arc};
 

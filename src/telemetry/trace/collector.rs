@@ -74,7 +74,7 @@ impl Failure {
         }
     }
 
-    /// How long the collector wants to be left alone, if it says.
+    /// Returns the pause that the collector asks for, if any.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -89,12 +89,12 @@ pub struct Collector {
     uri: Uri,
     headers: Vec<(HeaderName, HeaderValue)>,
     tls: Option<(TlsConnector, ServerName<'static>)>,
-    /// Where the last request went, if it went well.
+    /// Connection of the last request, if it succeeded.
     open: Option<Sender>,
 }
 
 impl Collector {
-    /// Nobody is asked yet. `authorities` is a PEM file in place of the system's.
+    /// Opens no connection yet. `authorities` is a PEM file in place of the system's.
     ///
     /// # Errors
     /// See [`EndpointError`].
@@ -170,7 +170,7 @@ impl Collector {
                 retry_after: seconds.map(Duration::from_secs),
             });
         }
-        // Whoever answers 200 with nonsense has taken them all the same.
+        // A collector that answers 200 with nonsense has taken them all the same.
         let Ok(body) = Limited::new(body, ANSWER_MAX).collect().await else {
             return Ok(0);
         };
@@ -220,7 +220,7 @@ fn connector(file: Option<&Path>) -> Result<TlsConnector, EndpointError> {
     Ok(Arc::new(config).into())
 }
 
-/// How many spans an answer says it does not want.
+/// Returns the number of spans that an answer rejects.
 fn rejected(answer: &[u8]) -> usize {
     let Some(PartialSuccess {
         rejected_spans,

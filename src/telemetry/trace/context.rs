@@ -88,7 +88,7 @@ impl TraceId {
         random().map(TraceId)
     }
 
-    /// Where the trace lies among all, from 0 to 1: by the same bytes as in OpenTelemetry's
+    /// Returns the place of the trace among all, from 0 to 1: by the same bytes as in OpenTelemetry's
     /// libraries, so that everybody who samples the same share samples the same traces.
     #[must_use]
     #[expect(

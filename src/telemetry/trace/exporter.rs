@@ -1,6 +1,6 @@
 //! The queue of spans that are over, and the one task that takes them to the collector. The queue is
 //! the bound: while the collector is away one batch is tried again and again, the queue fills, and
-//! what finds no room in it is dropped and counted. Nobody ever waits for this task.
+//! what finds no room in it is dropped and counted. No request ever waits for this task.
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,7 +29,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 const ASKED_MAX: Duration = Duration::from_secs(60);
 
-/// What takes spans to a collector.
+/// Task that takes spans to a collector.
 pub struct Exporter {
     collector: Collector,
     resource: otlp::Resource,

@@ -85,7 +85,7 @@ fn read(secured: &Secured) -> Result<ClientConfig, String> {
 }
 
 /// A connection for commands. It is closed with its last clone, whatever is still to be answered: a
-/// command that waits for a message must not take one that nobody will hear.
+/// command that waits for a message must not take one that would be lost.
 #[derive(Clone)]
 pub struct Connection {
     commands: MultiplexedConnection,

@@ -189,19 +189,19 @@ pub fn read(bytes: &[u8]) -> Result<Item, &'static str> {
 
 struct Reader<'a> {
     rest: &'a [u8],
-    /// How many values have been begun.
+    /// Number of values that have begun.
     values: usize,
 }
 
 type Read<T> = Result<T, &'static str>;
 
-/// What a byte begins.
+/// Kind of value that a byte begins.
 enum Begun {
     /// Nothing: this is all of it.
     Item(Item),
-    /// So many items.
+    /// Number of items.
     List(usize),
-    /// So many members.
+    /// Number of members.
     Map(usize),
 }
 
@@ -223,7 +223,7 @@ enum Open {
 #[derive(Default)]
 struct Members {
     list: Vec<(Key, Item)>,
-    /// Where each key is, kept once there are more than [`SMALL_MAP`].
+    /// Index of keys, kept once there are more than [`SMALL_MAP`].
     places: HashMap<Key, usize>,
 }
 

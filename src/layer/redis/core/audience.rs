@@ -26,7 +26,7 @@ pub(super) struct Audiences {
     groups: HashMap<String, Audience>,
 }
 
-/// Who else was in a group.
+/// Other members of a group.
 struct Audience {
     digest: String,
     targets: Vec<Target>,
@@ -91,7 +91,7 @@ impl Core {
                 Ok(name) if name.len() > NAME => self.inbox.unroutable(),
                 Ok(name) if local_of(&name, &self.queue).is_some() => ours = true,
                 Ok(name) => others.push(name),
-                // Python fails at such a name, and nobody in the group hears anything.
+                // Python fails at such a name, and no member of the group gets anything.
                 Err(_) => self.inbox.unroutable(),
             }
         }

@@ -39,10 +39,10 @@ const BETWEEN: Duration = Duration::from_secs(1);
 /// may have a shorter `group_expiry` than ours, and sweep by it.
 const RENEW: Duration = Duration::from_secs(600);
 
-/// Memberships told in one write.
+/// Memberships of one write.
 const CHUNK: usize = 500;
 
-/// What keeps this layer from using a Redis Cluster.
+/// Reason why this layer cannot use a Redis Cluster.
 const CLUSTER: &str = "this Redis is a cluster, and may keep any key on another server: \
                        layer.backend = redis_pubsub works there, here and in Django";
 
@@ -243,7 +243,7 @@ impl Core {
                 let call = script::call(None, &[], &[entry], self.life(), None);
                 call.query_async::<Value>(commands).await.map_err(failed)?;
             } else if let Some(other) = self.hosts.get(target.host) {
-                // Who waits at a host that is away has a gap of its own.
+                // A process that waits for a host has a gap of its own.
                 let _ = other.link.add(&[], &[entry], self.life(), None).await;
             }
         }
@@ -290,7 +290,7 @@ impl Core {
         let mut refusal = None;
         for chunk in all.chunks(CHUNK) {
             let answers = host.link.ask(&self.joining(&self.full(chunk))).await?;
-            // What has ended meanwhile may have been told before this.
+            // A membership that ended meanwhile may have been sent before this.
             let ended: Vec<_> = {
                 let mut members = host.members();
                 for ((group, local), answer) in chunk.iter().zip(answers.into_iter().step_by(2)) {

@@ -1,6 +1,6 @@
 //! Empties the queue of this process on one host.
 //!
-//! There is no backup queue: nobody but us reads this one, and what a crash loses is in the store.
+//! There is no backup queue: only this process reads it, and what a crash loses is in the store.
 
 use std::{
     collections::HashSet,
@@ -27,7 +27,7 @@ use crate::{
 /// Seconds that Redis holds our question while the queue is empty.
 const BLOCK: u64 = 5;
 
-/// How long to wait for its answer: a server that says nothing for longer is gone.
+/// Longest wait for its answer: a server that is silent for longer is gone.
 pub(super) const PATIENCE: Duration = Duration::from_secs(BLOCK + 3);
 
 /// Most entries taken at once.

@@ -35,7 +35,7 @@ use crate::layer::{
 /// Most events sent together.
 pub(super) const BATCH: usize = 256;
 
-/// How often groups that have changed meanwhile are asked for anew before their events wait.
+/// Number of times that groups which changed meanwhile are read anew before their events wait.
 const ROUNDS: usize = 4;
 
 /// An event that a caller hands over.
@@ -382,7 +382,7 @@ fn groups_of(items: &[Placed]) -> Vec<&str> {
     groups
 }
 
-/// What callers are answered, by the places of their events. Nobody waits for what is sent again.
+/// Answers to callers, by the places of their events. Repeated events have no caller.
 #[derive(Default)]
 pub(super) struct Outcomes(pub Vec<Outcome>);
 

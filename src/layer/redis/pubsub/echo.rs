@@ -1,4 +1,4 @@
-//! Which events of ours have come back to us.
+//! Events of ours that have come back to us.
 //!
 //! Everybody who is subscribed hears what is published, its sender too, by another connection than
 //! that of the answer. An event stays here until it has come back. It is delivered from here if
@@ -29,7 +29,7 @@ struct Echo {
     state: State,
 }
 
-/// Whether anybody heard an event, ourselves among them.
+/// True if a subscriber received the event, ourselves included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Heard {
     Yes,
@@ -107,7 +107,7 @@ impl Echoes {
             self.open.remove(place);
         }
         if place > 0 {
-            // What was published to the channel before and has not come back was published before
+            // Events published to the channel before that have not come back were published before
             // we were subscribed.
             let mut number = 0;
             self.open.retain(|echo| {
@@ -176,7 +176,7 @@ mod tests {
     use super::*;
     use crate::value::Value;
 
-    /// An event that is told from others by its number.
+    /// Returns an event that its number distinguishes from others.
     fn event(number: i64) -> Arc<Event> {
         Arc::new(Event::Other(Value::Int(number.into())))
     }

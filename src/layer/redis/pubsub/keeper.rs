@@ -68,7 +68,7 @@ impl Kept for Keeper {
     fn lost(&self) {
         let mut state = self.host.state();
         state.sink = None;
-        // What has not come back by the old connection never will.
+        // Events that have not come back by the old connection never will.
         for (channel, event) in state.echoes.forget() {
             drop(state.put(&self.inner.inbox, &channel, &event, None));
         }
@@ -89,7 +89,7 @@ impl Inner {
         self.inbox.returning(host.number);
         confirmed(sink.subscribe(&self.own)).await?;
         is_heard(&self.own, &mut commands).await?;
-        // From here on whoever joins subscribes on this connection; who has joined is in the map.
+        // From here on new members subscribe on this connection; the others are in the map.
         let names: Vec<String> = {
             let mut state = host.state();
             state.sink = Some(sink.clone());
@@ -297,7 +297,7 @@ async fn is_heard(own: &str, commands: &mut impl ConnectionLike) -> Result<(), L
     heard(&answers)
 }
 
-/// What the answers of [`is_heard`] say; a server that does not let us ask is believed.
+/// Reads the answers of [`is_heard`]; a server that refuses the question is believed.
 fn heard(answers: &[Value]) -> Result<(), LayerError> {
     is_master(answers.first())?;
     if let Some(Value::Array(count)) = answers.get(1)

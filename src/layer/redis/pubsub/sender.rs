@@ -108,7 +108,7 @@ impl Sender {
                     let refused = answer.as_ref().err().cloned();
                     let heard = match answer {
                         Ok(Value::Int(1..)) => Heard::Yes,
-                        // Nobody, not even ourselves, listens: our subscription is on its way, or
+                        // There is no subscriber, not even us: our subscription is on its way, or
                         // gone.
                         _ => Heard::No,
                     };
@@ -136,7 +136,7 @@ impl Sender {
         }
     }
 
-    /// How many heard each message; nothing if this call was executed before.
+    /// Returns the subscribers of each message; nothing if this call was executed before.
     async fn publish<'a>(
         &self,
         number: u64,

@@ -1,4 +1,4 @@
-//! A connection that writes, and what it says to the server.
+//! A connection that writes, and its statements.
 //!
 //! Stands in for `objects.create` and `update_or_create` of Django's models. Where the database
 //! can tell afterwards, nothing is read before: a missing conversation shows as a broken foreign
@@ -7,7 +7,7 @@
 //! Two participants must not get two conversations. The unique key of the table knows only one
 //! order of the pair, and which spellings are the same user is the collation's secret. So every
 //! process that makes conversations takes one lock of the server first, the same for all pairs:
-//! whoever holds it sees all conversations there are (reads are `READ COMMITTED`) and nobody adds
+//! its holder sees all conversations there are (reads are `READ COMMITTED`) and no other process adds
 //! one before it has committed its own. It is held for one batch, however many conversations that
 //! makes, and dies with its connection, after the transaction. Django does not take it: at the
 //! same moment as a Django, the pair in the other order can still come to be, as between two
@@ -46,15 +46,15 @@ const LOCK_S: u32 = 5;
 
 const DUPLICATE: u16 = 1062;
 const NO_PARENT: u16 = 1452;
-/// MariaDB's native type takes only the UUIDs that RFC 4122 knows; the rest are nobody's parent.
+/// MariaDB's native type takes only the UUIDs that RFC 4122 knows; no row has the rest as its parent.
 const NO_UUID: u16 = 1292;
 
-/// How far a batch has come.
+/// Progress of a batch.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// If the connection dies now, nothing has been written.
     Writing,
-    /// If it dies now, nobody knows.
+    /// If it dies now, the outcome is unknown.
     Committing,
 }
 
@@ -329,7 +329,7 @@ impl Session {
         Ok(())
     }
 
-    /// How long the rows of one statement may be together, in bytes.
+    /// Returns the most bytes of the rows of one statement.
     fn limit(&self) -> usize {
         self.max_packet.saturating_sub(PACKET_MARGIN).min(STATEMENT)
     }

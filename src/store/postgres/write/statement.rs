@@ -25,7 +25,7 @@ pub fn pair_of(row: &Conversation) -> (&str, &str) {
     (a.min(b), a.max(b))
 }
 
-/// The unique key of the table knows one order of the two only, so whoever makes a conversation
+/// The unique key of the table knows one order of the two only, so a process that makes a conversation
 /// of two people locks their pair first. Django does not; between our look and our insert it may
 /// make the very same row, and then ours is not made.
 pub async fn insert_conversation(
@@ -81,7 +81,7 @@ async fn find_pair(
 }
 
 /// All messages in one statement. Those whose conversation is gone are left out. If they are
-/// repeated, one that is there already was written by an attempt whose end nobody saw.
+/// repeated, one that is there already was written by an attempt whose outcome was lost.
 pub async fn insert_messages(
     db: &mut Connection,
     tables: &Tables,

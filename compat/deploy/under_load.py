@@ -274,7 +274,8 @@ class Move:
         return missing, odd, f"{killed} consumers were killed", self.pair.chatferry.log_end()
 
     def mismatches(self):
-        return self.pair.metrics("chatferry_shadow_mismatch_total")
+        counted = self.pair.metrics("chatferry_shadow_mismatch_total")
+        return {kind: count for kind, count in counted.items() if count}
 
 
 class WithNginx(Move, unittest.TestCase):

@@ -7,6 +7,9 @@ use crate::support::{
     process::{chatferry, finish},
 };
 
+/// A free port: another test, or the machine, may have a server on the default one.
+const ANYWHERE: &str = "server.bind=127.0.0.1:0";
+
 /// The page.
 pub fn page() -> String {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/cli/README.md");
@@ -46,7 +49,7 @@ async fn a_name_that_is_misspelt() {
     let directory = Directory::new();
     let file = directory.path().join("chatferry.toml");
     std::fs::write(file, "[ws]\nhistroy_limit = 50\n").unwrap();
-    assert_on_the_page(&told(&directory, &["check"]).await);
+    assert_on_the_page(&told(&directory, &["check", "--set", ANYWHERE]).await);
 }
 
 #[tokio::test]
@@ -95,7 +98,8 @@ async fn a_database_that_does_not_answer() {
 #[tokio::test]
 async fn a_redis_that_does_not_answer() {
     let hosts = "layer.hosts=redis://127.0.0.1:1";
-    let arguments = ["check", "--set", "layer.backend=redis", "--set", hosts];
+    let redis = ["--set", "layer.backend=redis", "--set", hosts];
+    let arguments = [&["check", "--set", ANYWHERE], &redis[..]].concat();
     let text = told(&Directory::new(), &arguments).await;
     assert_on_the_page(&text.replace("127.0.0.1:1", "127.0.0.1:6379"));
 }

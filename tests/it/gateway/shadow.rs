@@ -20,6 +20,7 @@ pub async fn mismatches(server: &Server) -> Vec<(String, f64)> {
             let (kind, count) = rest.split_once("\"} ")?;
             Some((kind.to_owned(), count.parse().unwrap()))
         })
+        .filter(|(_, count)| *count > 0.0)
         .collect()
 }
 

@@ -389,6 +389,15 @@ async fn machines_are_given_the_same_as_json() {
 async fn a_server_logs_in_one_line_that_all_is_well_and_else_what_is_not() {
     let mut server = Process::start(&Directory::new(), &[]).await;
     server
+        .logs("all is well: settings, open files, layer: connect")
+        .await;
+    let settings = [
+        "auth.identity=jwt",
+        "auth.policy=participants",
+        "auth.jwt.secret=0123456789abcdef0123456789abcdef",
+    ];
+    let mut server = Process::start(&Directory::new(), &settings).await;
+    server
         .logs("all is well: settings, open files, store: connect")
         .await;
     let upstream = ["gateway.upstream=http://127.0.0.1:1"];

@@ -207,7 +207,7 @@ impl Auth {
         })
     }
 
-    /// What a REST request may do.
+    /// Returns the rights of a REST request.
     ///
     /// # Errors
     /// [`Denied`] to a caller who must be known and is not.
@@ -237,7 +237,7 @@ impl Auth {
         self.counted(outcome.map_err(Denied::Forged))
     }
 
-    /// What a socket may do. A page of another host may not open one with a cookie that it cannot
+    /// Returns the rights of a socket. A page of another host may not open one with a cookie that it cannot
     /// read, unless its origin is listed.
     ///
     /// # Errors

@@ -2,9 +2,9 @@
 //!
 //! The process is one member of a conversation's group however many sockets it has: it joins with
 //! the first and leaves after the last. An event is encoded once and its bytes are shared by every
-//! queue; a queue that overflows costs its own socket and nobody else.
+//! queue; a queue that overflows costs its own socket alone.
 //!
-//! Nothing stored is shown twice or left out: a socket is not told live of a message that stands in
+//! Nothing stored is shown twice or left out: a socket does not get live a message that stands in
 //! its history (nor in a page of it that is read later), after a gap in the layer `repair` reads
 //! again what was said and (`marks`) read meanwhile, and `sweep` finds what no event came for. `shown`
 //! is the memory of what the sockets have been shown.
@@ -331,7 +331,7 @@ impl Hub {
     }
 }
 
-/// What the metrics call an event.
+/// Returns the name of an event in the metrics.
 fn event_type(event: &Event) -> EventType {
     match event {
         Event::ChatMessage { .. } => EventType::ChatMessage,

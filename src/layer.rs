@@ -58,7 +58,7 @@ pub trait ChannelLayer: Send + Sync {
     /// Returns whether events of this group may be missed now, as a host cannot be reached.
     fn may_miss(&self, group: &str) -> bool;
 
-    /// What comes next for the channels of this process; `None` when the layer has been closed.
+    /// Returns the next event for the channels of this process; `None` when the layer has been closed.
     /// One task receives.
     async fn receive(&self) -> Option<Received>;
 
@@ -151,7 +151,7 @@ pub enum Received {
     /// A host of the layer cannot be reached, and events may be missed since then. A gap follows when
     /// it can again.
     Away { since: Timestamp },
-    /// What comes from now on may be newer than what was missed, and a gap follows: memberships are
+    /// Events from now on may be newer than those that were missed, and a gap follows: memberships are
     /// about to be restored, or a queue has run over.
     Returning,
     /// Events may have been lost between `since` and now; from now on none are. The store knows

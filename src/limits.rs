@@ -1,11 +1,11 @@
-//! How much one client may ask for, by address and by user: what `[limits]` sets.
+//! Limits of one client, by address and by user, as `[limits]` sets them.
 //!
 //! - [`bucket`] remembers what each client has used, within bounded memory,
 //! - [`open`] counts the sockets that are open,
 //! - [`memory`] bounds the bytes of answers until they are sent,
 //! - [`key`] is a client as both know it.
 //!
-//! A [`Meter`] is made for each request and goes with it to whoever does something that is limited;
+//! A [`Meter`] is made for each request and goes with it to everything that is limited;
 //! a socket that may be opened is a [`Seat`], which goes with the socket to its end. Where nothing
 //! is limited both are empty and cost nothing.
 //!
@@ -330,7 +330,7 @@ impl Meter {
             .unwrap_or_default()
     }
 
-    /// Who the client has shown to be. What an id is worth is for the caller: one that anybody may
+    /// Sets the user of the client. The caller decides what an id is worth: one that anybody may
     /// claim would let a stranger use up somebody else's limits.
     ///
     /// # Errors

@@ -138,7 +138,7 @@ impl Chat {
     /// # Errors
     /// [`ChatError::TooLong`] for an id that the table cannot hold.
     /// [`ChatError::NotYou`] if the caller is neither of the two. [`ChatError::Alike`] if the
-    /// conversation of another spelling of the two is there; it is not shown, whoever is in it.
+    /// conversation of another spelling of the two is there; it is not shown.
     pub async fn open_conversation(
         &self,
         caller: &Caller,
@@ -216,7 +216,7 @@ impl Chat {
         may
     }
 
-    /// What a new socket is shown first: the messages, the newest `ws.history_limit` of them.
+    /// Returns the history for a new socket: the newest `ws.history_limit` messages.
     ///
     /// # Errors
     /// [`ChatError::NoConversation`] if it has been deleted meanwhile.
@@ -254,7 +254,7 @@ impl Chat {
         self.delivered(sent).await
     }
 
-    /// What the store calls when the message is committed, and the way to the outcome of the
+    /// Returns the callback for the commit of the message, and the receiver of the outcome of the
     /// broadcast. The event takes its place in the layer inside the call, which keeps the live
     /// order that of the commits.
     fn announce(&self, conversation_id: Uuid, shown_type: Value) -> (Announce, Outcome) {

@@ -402,7 +402,7 @@ pub async fn pending(config: &Config) -> Result<Vec<String>, StoreError> {
     }
 }
 
-/// What keeps the live tables from being used.
+/// Returns the findings that keep the live tables from being used.
 ///
 /// # Errors
 /// When the database cannot be read.

@@ -1,8 +1,8 @@
 //! The log: events as text or JSON lines on standard error, as `log.format` and `log.level` ask.
 //!
-//! What is logged is for the code that logs it; [`request`] tells which request a line is about, and
+//! [`request`] names the request that a line is about, and
 //! [`floods`] keeps one fault from filling the log; [`security`] is the log of what was refused. The
-//! subscriber is `tracing`'s own global, the only one there is: whoever embeds the server may have set
+//! subscriber is `tracing`'s own global, the only one there is: a program that embeds the server may have set
 //! another, which then stays. [`trace`] is beside it: spans, where somebody collects them.
 
 mod fields;
@@ -63,8 +63,8 @@ pub fn init(log: &Log) -> Result<Logging, AlreadySet> {
     Ok(logging)
 }
 
-/// Makes a panic tell its place and nothing else: the message may quote what was being worked on,
-/// and that is nobody's business.
+/// Makes a panic report its place and nothing else: its message may quote content,
+/// which does not belong into a log.
 pub fn keep_panics_quiet() {
     panic::set_hook(Box::new(|panicked| {
         let place = panicked.location().map(ToString::to_string);

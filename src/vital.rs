@@ -1,8 +1,8 @@
 //! Tasks that the process cannot do without: deliver, commit, send, keep connections, repair.
 //!
-//! One that panics is not started again, as nobody knows in what state it left what it worked on.
+//! One that panics is not started again, as the state that it left is unknown.
 //! It ends the process with exit code 1: its clients reconnect and find everything in the history,
-//! other processes find in the store what it has not told them, and whoever runs it starts it again.
+//! other processes find in the store what it has not sent them, and its supervisor starts it again.
 
 use std::{future::Future, sync::Arc, thread};
 

@@ -1,7 +1,7 @@
 //! `chatferry serve`: from the first look at the settings to the exit code.
 //!
 //! The order at the start: open the store, listen, serve; if the database is not up yet, listen
-//! first, so that load balancers can be told, and wait for it. At the end: take no more
+//! first, so that load balancers get an answer, and wait for it. At the end: take no more
 //! connections, finish what was asked, close sockets spread over the drain, leave the layer's
 //! groups, commit what is pending, hand over the last spans.
 

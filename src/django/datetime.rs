@@ -101,7 +101,7 @@ pub fn to_wire(t: Timestamp, zone: &Zone) -> String {
     })
 }
 
-/// What Django stores in a datetime column of `SQLite`: `2026-11-20 08:54:04.849273`, in UTC, without
+/// Returns the text that Django stores in a datetime column of `SQLite`: `2026-11-20 08:54:04.849273`, in UTC, without
 /// the fraction if it is zero.
 #[must_use]
 pub fn to_sqlite(t: Timestamp) -> String {

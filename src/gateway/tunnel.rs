@@ -179,7 +179,7 @@ impl Tunnel {
         };
         let down = down(from_upstream, &mut client_write, leave, answers, see_server);
         let (mut up, mut down) = (Box::pin(up), Box::pin(down));
-        // Who ends first has told the other, which may take a moment to end as well.
+        // The side that ends first has closed towards the other, which may take a moment to end as well.
         tokio::select! {
             ended = &mut up => if ended.is_ok() {
                 let _ = timeout(CLOSING, down).await;

@@ -102,7 +102,7 @@ pub enum Unreadable {
     TooSlow,
     /// Other large bodies leave no room for the body: 503.
     NoRoom,
-    /// The body broke off, or its framing is wrong: nobody waits for an answer.
+    /// The body broke off, or its framing is wrong: no client waits for an answer.
     Broken,
 }
 

@@ -1,4 +1,4 @@
-//! After a gap: the store is the truth, and tells what was said meanwhile.
+//! Repair after a gap: the store is the truth, and has what was said meanwhile.
 //!
 //! The layer tells when events may have been lost (Redis restarted, failed over or was flushed,
 //! connections were killed, an inbox overran) and since when; another process tells when it could
@@ -19,7 +19,7 @@
 //! do not end.
 //!
 //! **Memory.** What was shown is remembered for a while (`shown`). If a repair would have to reach
-//! back further, nobody knows what its sockets have seen: they are closed, and find everything in the
+//! back further, it is unknown what its sockets have seen: they are closed, and find everything in the
 //! history when they come back.
 //!
 //! What can still be missed: typing, which is stale in seconds, and read marks of messages that were

@@ -134,7 +134,7 @@ impl Room {
         self.state().members.is_empty()
     }
 
-    /// Notes what a socket is shown by its history, the oldest first, so that it is not told of it
+    /// Notes what a socket is shown by its history, the oldest first, so that it does not get it
     /// live as well: neither again later (only what is recent and has not come yet can come), nor
     /// when it already waits in its queue.
     pub fn is_shown(&self, number: u64, messages: &[Message]) {
@@ -192,7 +192,7 @@ impl Room {
     }
 
     /// Queues what the store has for the members that want it, unless it has been shown. If its event
-    /// waits, which `wants` is told, that is shown in its place, as it was sent.
+    /// waits, which is the second argument of `wants`, that is shown in its place, as it was sent.
     fn deliver_once(
         &self,
         key: Key,
@@ -282,7 +282,7 @@ impl Room {
         is_free
     }
 
-    /// Since when the store is to be read, if that is to be done and nobody does it. The caller does
+    /// Returns since when the store is to be read, if that is to be done and no task does it. The caller does
     /// it from now on.
     pub fn take_over(&self) -> Option<Timestamp> {
         let mut state = self.state();
@@ -300,7 +300,7 @@ impl Room {
         }
     }
 
-    /// What there is to be read, for whoever has taken the room over; if nothing is left, shows what
+    /// Returns what is to be read, for the task that has taken the room over; if nothing is left, shows what
     /// has waited.
     pub fn next(&self, keep: bool) -> Next {
         let mut state = self.state();

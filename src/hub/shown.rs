@@ -118,7 +118,7 @@ impl Shown {
         self.by.get(&key).copied()
     }
 
-    /// Notes that something is shown, and forgets what is old unless told to `keep` it.
+    /// Notes that something is shown, and removes what is old unless `keep` is set.
     pub fn note(&mut self, key: Key, by: By, keep: bool) {
         let now = Instant::now();
         self.forget(now, keep);
@@ -159,7 +159,7 @@ impl Shown {
         met.elapsed()
     }
 
-    /// Forgets what is old, unless told to `keep` it. Returns for how much of it the event that had
+    /// Removes what is old, unless `keep` is set. Returns for how much of it the event that had
     /// to come has not.
     pub fn unheard(&mut self, keep: bool) -> Counts {
         self.forget(Instant::now(), keep);

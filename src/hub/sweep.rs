@@ -1,9 +1,9 @@
-//! The net below: what is stored is compared with what was shown, now and then.
+//! Sweep: what is stored is compared with what was shown, now and then.
 //!
 //! Every message that a socket should be shown has an event, and every event that may have been lost
 //! is made up for by its sender or found by a repair. What no event has come for all the same (a
 //! process that died before it could send, a Django that could not broadcast what it stored, a cause
-//! that nobody thought of) is found here and shown once it is [`AGE`] old.
+//! that is unknown) is found here and shown once it is [`AGE`] old.
 //!
 //! One query for [`TOGETHER`] conversations asks for the ids of what was stored since the last look,
 //! one more for the read marks of the newest messages; only a conversation that lacks something is
@@ -76,7 +76,7 @@ impl Hub {
         loop {
             let untold = self.unannounced.untold().await;
             for some in untold.chunks(TOLD_TOGETHER) {
-                // What the layer cannot take now it owes.
+                // The layer owes what it cannot take now.
                 let _ = self
                     .layer
                     .send_control(&Control::Unannounced(some.to_vec()))

@@ -109,7 +109,7 @@ impl World {
         value.unwrap_or_else(|| panic!("no {name}")).to_owned()
     }
 
-    /// A mark is stored; it has not been told of.
+    /// Stores a mark, of which no event is sent.
     async fn mark(&self, message: Uuid, user: &str) {
         let marked = self.store.mark_read(message, user.to_owned()).await;
         marked.unwrap().unwrap();

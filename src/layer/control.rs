@@ -50,7 +50,7 @@ pub enum Control {
     /// Ends the rights of open sockets. Django may send it too.
     Disconnect(Disconnect),
     ReadAgain(Notice),
-    /// These messages were stored without an event, on purpose: nobody has missed them.
+    /// These messages were stored without an event, on purpose: no socket misses them.
     Unannounced(Vec<Uuid>),
 }
 

@@ -1,7 +1,7 @@
 //! The channel layer of a process that is alone: stands in for `channels.layers.InMemoryChannelLayer`.
 //!
 //! It keeps Channels' semantics but for one: that layer drops what does not fit into a full
-//! channel, while here each sender waits until its event has been taken, since whoever empties the
+//! channel, while here each sender waits until its event has been taken, since the task that empties the
 //! channel runs in the same process. Nothing that was broadcast is lost, and no more events wait
 //! than there are senders. Memberships do not expire for the same reason: no other process can
 //! leave a dead member behind.

@@ -1,6 +1,6 @@
-//! Messages and receipts that were stored without an event, on purpose: nobody has missed them.
+//! Messages and receipts that were stored without an event, on purpose: no socket misses them.
 //!
-//! Whoever compares what was shown with what is stored asks here. The process that stores such a
+//! A sweep that compares what was shown with what is stored asks here. The process that stores such a
 //! message or receipt notes it, and tells the others within a second, many at a time.
 
 use std::{

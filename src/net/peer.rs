@@ -29,7 +29,7 @@ pub struct Ends {
 impl Peer {
     /// The address of the client that a request comes from: the last in `X-Forwarded-For` that is
     /// not a trusted proxy's own. `None` if it comes from a trusted proxy itself, or from somebody
-    /// on a Unix socket who names nobody.
+    /// on a Unix socket that names no client.
     #[must_use]
     pub fn client(&self, headers: &HeaderMap, settings: &config::Server) -> Option<IpAddr> {
         let mut client = self.address;

@@ -1,5 +1,5 @@
 //! A server with as many connections as it may have: load balancers and Prometheus still hear how
-//! it is, everybody else is told to come back.
+//! it is, all other clients are sent away with 503.
 //!
 //! A full server works. If it did not answer `/healthz`, its supervisor would restart it, and
 //! all its clients would come back at once.

@@ -1,4 +1,4 @@
-//! A server that listens and cannot serve yet: `/healthz` is well, everything else is told to come
+//! A server that listens and cannot serve yet: `/healthz` is well, everything else is asked to come
 //! back.
 
 use std::{convert::Infallible, sync::Arc};

@@ -6,13 +6,13 @@
 //! and no transaction is held: a client that takes an hour to read costs the database nothing,
 //! while an open snapshot would keep SQLite from checkpointing and the others from tidying up.
 //!
-//! What is seen without a snapshot:
+//! Messages that are seen without a snapshot:
 //!
 //! - a message that was committed at the beginning: once and in its place, unless it is deleted
 //!   before its page is read;
 //! - a message that is committed later: mostly not, as it is newer than the newest. Under an
 //!   earlier time (clocks of other machines) it is seen if its place has not been passed. A socket
-//!   hears of it live as well, and [`crate::hub`] takes care that it is told once.
+//!   gets it live as well, and [`crate::hub`] takes care that it is shown once.
 
 use std::{fmt, sync::Arc};
 

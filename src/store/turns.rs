@@ -1,4 +1,4 @@
-//! Whose turn it is to read: at most so many at once, whatever the database, and what the metrics
+//! Turns to read: a number of readers at once, on any database, and what the metrics
 //! tell of it.
 
 use std::{sync::Arc, time::Duration};

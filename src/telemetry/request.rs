@@ -39,13 +39,13 @@ impl RequestId {
         }
     }
 
-    /// What a line about the socket carries that the request has become.
+    /// Returns the span of the socket that the request has become.
     #[must_use]
     pub fn socket(self) -> Span {
         tracing::error_span!("socket", id = %self)
     }
 
-    /// What every line about the request carries: its id, and those that a proxy (`X-Request-Id`)
+    /// Returns the span of the request: its id, and those that a proxy (`X-Request-Id`)
     /// and a trace have given it, if they are plain. The trace is ours if there is one, or else that
     /// of `traceparent`.
     #[must_use]

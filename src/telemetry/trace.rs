@@ -196,8 +196,8 @@ impl Trace {
         }
     }
 
-    /// Tells whoever is asked with these headers which trace it is part of. The span of the call, if
-    /// it is recorded, is the parent that they are told.
+    /// Adds the trace that a call is part of to its headers. The span of the call, if
+    /// it is recorded, is the parent that they name.
     pub fn pass_on(&self, method: &str, headers: &mut HeaderMap) -> Option<Span> {
         let call = self.span.as_ref().and_then(|span| {
             let call = span.child(self::method(method), Kind::Client)?;

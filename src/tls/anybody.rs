@@ -1,4 +1,4 @@
-//! A client's trust in whoever answers.
+//! A client's trust in any server that answers.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
-/// Takes whoever answers for the server: the connection is encrypted, and that is all.
+/// Accepts any certificate: the connection is encrypted, and that is all.
 #[derive(Debug)]
 pub struct Anybody(Arc<CryptoProvider>);
 

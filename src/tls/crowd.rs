@@ -63,7 +63,7 @@ impl Crowd {
 impl Place<'_> {
     /// Waits until the place is taken away.
     pub async fn lost(&mut self) {
-        // Nobody ever sends anything.
+        // Nothing is ever sent.
         let _ = (&mut self.held).await;
     }
 }

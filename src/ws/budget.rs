@@ -1,4 +1,4 @@
-//! How much one socket may ask for: every frame that it sends counts, whatever it holds and whatever
+//! Budget of one socket: every frame that it sends counts, whatever it holds and whatever
 //! becomes of it.
 //!
 //! A client that sends more is read slower, which TCP passes on to it, and closed if that goes on.
@@ -84,7 +84,7 @@ pub struct Budget {
     short_since: Option<Instant>,
 }
 
-/// What becomes of the socket after it has spent.
+/// Consequence for the socket after it has spent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spent {
     Within,

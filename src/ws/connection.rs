@@ -54,7 +54,7 @@ use crate::{
 /// Answers that may wait to be written besides a whole queue of events.
 const ANSWERS: usize = 64;
 
-/// What the JSON around a text of `ws.max_message_bytes` may take.
+/// Most bytes of the JSON around a text of `ws.max_message_bytes`.
 pub const ENVELOPE: usize = 256;
 
 /// The handshake: what the socket is called in the log and in traces.
@@ -71,7 +71,7 @@ pub struct Connection<S> {
     app: Arc<App>,
     name: Name,
     conversation_id: Uuid,
-    /// What the client may still do; it counts as an open socket until this is dropped.
+    /// Limits of the client; it counts as an open socket until this is dropped.
     seat: Seat,
     /// Dropped with the connection, which takes the socket out of its conversation.
     membership: Membership,
@@ -89,7 +89,7 @@ pub struct Connection<S> {
     writer: Writer,
     read: ReadHalf<S>,
     write: WriteHalf<S>,
-    /// Until the history has been told, all other text waits in the queue.
+    /// History that is being sent; until its end all other text waits in the queue.
     history: Rest,
     /// When the token or session it was opened with runs out, or the fresh token shown since.
     until: Option<Instant>,
@@ -244,7 +244,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
                 written = self.writer.write_some(&mut self.write), if !self.writer.is_empty() => {
                     self.app.metrics.frames_out(&mut self.writer.news);
                     if written.is_err() {
-                        // What it has said before is read to its end.
+                        // Frames that it sent before are read to their end.
                         self.writer = Writer::default();
                     }
                     Action::Wait
@@ -281,7 +281,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
         }
     }
 
-    /// What the peer asked for has been done, or has failed.
+    /// Notes that a request of the peer has been done, or has failed.
     fn worked(&mut self, outcome: Outcome) -> Action {
         match outcome {
             Outcome::Performed(outcome) => self.performed(outcome),
@@ -314,7 +314,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
     fn beat(&mut self) -> Action {
         let now = Instant::now();
         if self.budget.resume(now) {
-            // What it may have sent meanwhile was not read.
+            // Frames that it may have sent meanwhile were not read.
             self.heartbeat.heard(now);
         }
         if self.until.is_some_and(|until| until <= now) {
@@ -397,7 +397,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
         None
     }
 
-    /// Writes a frame, behind the history if it has not been told.
+    /// Writes a frame, behind the history if that has not been sent.
     fn write(&mut self, frame: Bytes) {
         if self.history.is_told() || is_control(&frame) {
             self.writer.push(frame);
@@ -406,7 +406,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
         }
     }
 
-    /// What the peer is told instead of something that would be past a limit.
+    /// Returns the error text of a request past a limit, or `None`.
     fn refusal(&self, action: limits::Action) -> Option<String> {
         let throttled = self.seat.meter().allow(action).err()?;
         self.note(SecurityEvent::Limit, throttled.limit());

@@ -19,7 +19,7 @@ pub struct Heartbeat {
     pings: u32,
 }
 
-/// What is due.
+/// Action that is due.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Beat {
     Nothing,
@@ -61,7 +61,7 @@ impl Heartbeat {
         }
     }
 
-    /// What is due at `now`. `unix_nanos` is the time that Autobahn puts into its payload: eight
+    /// Returns the action that is due at `now`. `unix_nanos` is the time that Autobahn puts into its payload: eight
     /// bytes, then four that count the pings.
     pub fn beat(&mut self, now: Instant, unix_nanos: u64) -> Beat {
         if now < self.due() {

@@ -19,7 +19,7 @@ use crate::{
     store::{StoreError, history::Pages},
 };
 
-/// What a socket is told first: its history.
+/// The history that a socket gets first.
 pub enum First {
     /// Whole.
     Frame(Bytes),
@@ -27,7 +27,7 @@ pub enum First {
     Telling(Rest),
 }
 
-/// What is still to be told of a history; nothing by default.
+/// Rest of a history that is still to be sent; nothing by default.
 #[derive(Default)]
 pub struct Rest(Option<Box<Telling>>);
 

@@ -1,4 +1,4 @@
-//! The pages that may open a socket, by their origin, and what an operator hears of the others.
+//! Origins whose pages may open a socket, and the log lines about the others.
 
 use std::sync::{Mutex, PoisonError};
 

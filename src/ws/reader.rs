@@ -36,7 +36,7 @@ pub enum Incoming {
     Close(Option<u16>),
 }
 
-/// What one frame brings.
+/// Result of one frame.
 #[derive(Debug, PartialEq)]
 pub enum Taken {
     /// Not all of it has come.
@@ -63,7 +63,7 @@ use Violation::{Protocol, TooBig};
 pub struct Reader {
     /// Bytes received and not yet understood.
     pub buffer: BytesMut,
-    /// What was read and has not been reported.
+    /// Frames that were read and have not been reported.
     pub news: Frames,
     /// The message whose last fragment has not come.
     partial: Option<Partial>,

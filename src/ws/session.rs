@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{auth::sockets::Ended, chat::policy::Caller, config::Secret, service::ChatError};
 
-/// What the owner of the socket does next.
+/// Next action of the socket's owner.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Nothing.
@@ -137,7 +137,7 @@ pub struct Session {
     renews: bool,
     /// We have sent a close frame and only wait for the other side's.
     closing: bool,
-    /// What the peer says before it has read our close frame is still done: it did nothing wrong,
+    /// Requests that the peer sent before it read our close frame are still done: it did nothing wrong,
     /// and will not say it again.
     hears: bool,
 }
@@ -158,7 +158,7 @@ impl Session {
         &self.caller
     }
 
-    /// What to do about a text, if it may be asked for.
+    /// Returns the action for a text, if it may be asked for.
     fn asked(&self, text: &str) -> Result<Action, Rejection> {
         let frame = protocol::read(text)?;
         if self.renews
@@ -208,7 +208,7 @@ impl Session {
     /// The peer sent what cannot be read.
     pub fn violation(&mut self, violation: Violation) -> Action {
         match violation {
-            // What is left of the message is not understood any more, only thrown away.
+            // The rest of the message is not parsed any more, only dropped.
             Violation::TooBig if !std::mem::replace(&mut self.closing, true) => {
                 let (code, frame) = (Reason::TooBig.code(), Reason::TooBig.frame());
                 Action::CloseNow { code, frame }
@@ -227,7 +227,7 @@ impl Session {
         }
     }
 
-    /// A request is not performed; the peer is told why.
+    /// Refuses a request; the peer gets the reason.
     #[must_use]
     pub fn refused(&self, why: &str) -> Action {
         if self.closing {

@@ -188,7 +188,7 @@ async fn open(
         frames: limits.queue_messages,
         bytes: limits.queue_bytes,
     }));
-    // First a member, then the history: whatever is said in between is in both, and told once.
+    // First a member, then the history: an event in between is in both, and shown once.
     let group = app.chat.group(conversation_id);
     let membership = app
         .hub

@@ -38,7 +38,7 @@ const TOGETHER_BYTES: usize = 64 << 10;
 
 type Performing = dyn Future<Output = Outcome> + Send;
 
-/// What came of it.
+/// Outcome.
 pub enum Outcome {
     Performed(Result<(), ChatError>),
     /// When the fresh token runs out.
@@ -53,7 +53,7 @@ pub struct Work {
     under_way: VecDeque<Piece>,
     /// Text of the messages under way.
     bytes: usize,
-    /// What cannot be done beside the work that is under way.
+    /// Action that cannot be done beside the work that is under way.
     held: Option<Box<Action>>,
 }
 
@@ -71,7 +71,7 @@ impl Piece {
 
 enum State {
     Performing(Pin<Box<Performing>>),
-    /// What was asked for before it is not done yet.
+    /// Requests before it are not done yet.
     Done(Outcome),
 }
 

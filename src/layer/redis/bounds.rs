@@ -275,7 +275,7 @@ impl Filter {
             b'$' | b'=' | b'!' => return self.value(line, out),
             b'*' | b'~' | b'>' => self.array(length(line)?, 1, 0)?,
             b'%' => self.array(length(line)?, 2, 0)?,
-            // What it is about comes after it.
+            // The rest of the item comes after it.
             b'|' => self.array(length(line)?, 2, 1)?,
             _ => self.part_is_over(),
         }

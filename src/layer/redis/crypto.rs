@@ -69,7 +69,7 @@ impl Keys {
         BASE64.encode(token).into_bytes()
     }
 
-    /// What is in a token. With a `lifetime` (seconds), one that is older at `now` is refused, and
+    /// Returns the content of a token. With a `lifetime` (seconds), one that is older at `now` is refused, and
     /// one from more than a minute ahead.
     ///
     /// # Errors

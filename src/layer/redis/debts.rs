@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Most debts that are paid together, and the time until the next: a queue takes 100 entries if
-/// nobody has set that, and must not run over with what is late.
+/// that is not set, and must not overflow with what is late.
 const BATCH: usize = 50;
 const BETWEEN: Duration = Duration::from_millis(10);
 

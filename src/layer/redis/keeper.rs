@@ -2,7 +2,7 @@
 //!
 //! Both layers have two connections to each host, one for commands and one that messages come by.
 //! Whatever happens to one of them, both are opened again: it is simpler, and a host that failed
-//! one has mostly failed the other. The inbox is told before memberships are restored, so that what
+//! one has mostly failed the other. The inbox is notified before memberships are restored, so that what
 //! comes by them waits for what was missed.
 
 use std::{

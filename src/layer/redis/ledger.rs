@@ -1,4 +1,4 @@
-//! What one host could not be sent: the debts of a sending task, by group.
+//! Debts to one host: events that a sending task could not send, by group.
 //!
 //! Every host's sending task owns a ledger. An event that could not be passed on (no connection, no
 //! answer, a refusal) stays here in the order of the calls, and whatever is sent to the same group
@@ -17,7 +17,7 @@
 //! dropped, the longest owed first, and one notice takes their place: it asks the other Chatferry
 //! processes to read the conversation again since then ([`Notice`]). It goes through the control
 //! group, of which only they are members, on the same host and before anything newer of the group.
-//! Python's processes have nobody to read for them: what they miss is counted. More than [`GROUPS`]
+//! Python's processes do not read again: what they miss is counted. More than [`GROUPS`]
 //! such notices become a single one, for all groups.
 //!
 //! **Not kept**: typing, which is stale in seconds. Debts live as long as the process: what it leaves

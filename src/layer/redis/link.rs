@@ -44,8 +44,8 @@ pub struct Link {
     live: RwLock<Option<Live>>,
     /// The reason why there is no connection.
     why: RwLock<Arc<str>>,
-    /// What the server said instead of making a member of one of our channels, and since when.
-    /// Until it does there is a connection and no layer.
+    /// Refusal of the server to make a member of one of our channels, and its time.
+    /// Until it makes one there is a connection and no layer.
     refusal: Mutex<Option<(Timestamp, String)>>,
 }
 
@@ -335,7 +335,7 @@ impl Link {
         })
     }
 
-    /// What an error means for the caller; the connection is taken down if it means that it is
+    /// Returns the error for the caller; the connection is taken down if it means that it is
     /// gone.
     fn failed(&self, live: &Live, error: &RedisError) -> LayerError {
         let failure = if means_gone(error) {
@@ -389,7 +389,7 @@ fn reason(error: &LayerError) -> String {
 }
 
 /// Fails if the answer to `ROLE` says that the server is no master (any more): what is sent there
-/// reaches nobody elsewhere. A server that does not let us ask is believed.
+/// reaches no other server. A server that does not let us ask is believed.
 ///
 /// # Errors
 /// [`LayerError::Unavailable`].

@@ -1,7 +1,7 @@
-//! Which server a host is, and since when others may not hear what was sent there.
+//! Server of a host, and since when others may not receive what was sent there.
 //!
 //! A Sentinel leads to another server after a failover. The one before may have taken events until
-//! then that nobody will ever hear: it was the master no longer, and others had moved already, or the
+//! then that are lost: it was the master no longer, and others had moved already, or the
 //! new master had not copied them. Every answer said that they were sent. So who moves has the other
 //! Chatferry processes read again what was stored in the last [`REACH`], before it sends anything, and
 //! does so itself. And what waits in its queue on the new server may have been taken from the old one.

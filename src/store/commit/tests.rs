@@ -2,7 +2,7 @@ use std::{collections::VecDeque, sync::Mutex as StdMutex, time::Duration};
 
 use super::{task::SETTLE_MAX, *};
 
-/// A database that does as it is told, then behaves.
+/// A database that fails as a test asks, then works.
 #[derive(Clone, Default)]
 struct Fake(Arc<StdMutex<Script>>);
 

@@ -100,7 +100,7 @@ async fn is_unique(conn: &mut Conn, table: &str, columns: &[&str]) -> Result<boo
 }
 
 /// Returns whether messages and receipts refer to their parents by foreign keys, as Django makes
-/// them unless told otherwise.
+/// them by default.
 ///
 /// # Errors
 /// When the database cannot be read.
@@ -142,7 +142,7 @@ async fn pending(conn: &mut Conn, tables: &Tables) -> Result<Vec<String>, StoreE
     Ok(statements)
 }
 
-/// What an id is in tables still to be made: what it is in those that are there, else what
+/// Returns the type of ids in tables still to be made: that of the tables that are there, else what
 /// Django would choose, which is MariaDB's native type from 10.7 on.
 async fn uuid_type(conn: &mut Conn, tables: &Tables) -> Result<&'static str, StoreError> {
     for (table, _) in schema::tables(tables) {

@@ -74,7 +74,7 @@ fn is_empty(db: &Connection) -> rusqlite::Result<bool> {
     })
 }
 
-/// What keeps the tables of the file from being used; empty if all is well. Those of a file that
+/// Returns the findings that keep the tables of the file from being used; empty if all is well. Those of a file that
 /// [is new](is_new) are not made here but at the first start.
 ///
 /// # Errors

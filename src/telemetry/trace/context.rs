@@ -121,7 +121,7 @@ impl fmt::Display for SpanId {
     }
 }
 
-/// What tracing systems on the way have noted, as one line; empty if there is nothing, or too much.
+/// Returns the notes of tracing systems on the way, as one line; empty if there are none, or too many.
 #[must_use]
 pub fn state(headers: &HeaderMap) -> String {
     let lines = headers.get_all(TRACESTATE).iter();

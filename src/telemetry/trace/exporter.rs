@@ -36,7 +36,7 @@ pub struct Exporter {
     metrics: Arc<Metrics>,
 }
 
-/// The task at work, and how it is told to come to an end.
+/// Running task, and the signal that ends it.
 pub struct Running {
     closing: watch::Sender<bool>,
     task: JoinHandle<()>,
@@ -47,7 +47,7 @@ struct Task {
     exporter: Exporter,
     queue: mpsc::Receiver<otlp::Span>,
     closing: watch::Receiver<bool>,
-    /// The collector did not take the last batch; that has been told.
+    /// True if the collector did not take the last batch, which has been logged.
     is_out: bool,
 }
 
@@ -93,7 +93,7 @@ impl Exporter {
 }
 
 impl Running {
-    /// Lets it send what is queued. What is not taken within `patience` is lost, and that is told.
+    /// Lets it send what is queued. What is not taken within `patience` is lost, and that is logged.
     pub async fn finish(mut self, patience: Duration) {
         self.closing.send_replace(true);
         if timeout(patience, &mut self.task).await.is_err() {
@@ -218,7 +218,7 @@ async fn closed(closing: &mut watch::Receiver<bool>) {
     let _ = closing.wait_for(|closing| *closing).await;
 }
 
-/// What is known of this process, the operator's own words first.
+/// Returns the attributes of this process, the operator's own first.
 fn resource(settings: &config::Trace) -> otlp::Resource {
     let given = settings.resource_attributes.iter();
     let mut attributes: Vec<_> = given

@@ -106,7 +106,7 @@ pub enum Kind {
     Server = 2,
     /// We asked somebody.
     Client = 3,
-    /// We told others, who answer nothing.
+    /// A message to others, without an answer.
     Producer = 4,
 }
 

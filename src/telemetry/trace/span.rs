@@ -191,12 +191,12 @@ impl Span {
         }
     }
 
-    /// It is over, whoever still has a handle.
+    /// Ends the span, even if other handles are left.
     pub fn end(&self) {
         self.0.end();
     }
 
-    /// What this future does is a step of the span.
+    /// Runs this future as a step of the span.
     pub fn around<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
         CURRENT.scope(self.clone(), future)
     }
@@ -235,7 +235,7 @@ pub fn step(name: &'static str, kind: Kind) -> Option<Span> {
 
 /// Tells something of the span that the running task is in, if it is in one.
 pub fn note(tell: impl FnOnce(&Span)) {
-    // Nobody records: there is nobody to tell.
+    // Outside of a span nothing is recorded.
     let _ = CURRENT.try_with(tell);
 }
 

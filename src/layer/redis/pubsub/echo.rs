@@ -1,8 +1,8 @@
 //! Events of ours that have come back to us.
 //!
-//! Everybody who is subscribed hears what is published, its sender too, by another connection than
+//! Every subscriber receives what is published, its sender too, by another connection than
 //! that of the answer. An event stays here until it has come back. It is delivered from here if
-//! nobody is known to have heard it, if the subscription has ended before it came back, and before a
+//! no subscriber is known to have received it, if the subscription has ended before it came back, and before a
 //! newer one of its channel is delivered so. If it comes back after all, it is passed over.
 
 use std::{collections::VecDeque, sync::Arc};
@@ -118,8 +118,8 @@ impl Echoes {
         was == State::Delivered
     }
 
-    /// The publish has ended. `is_ours` tells whether we are subscribed to the channel. If nobody is
-    /// known to have heard the event and it has not come back, returns what has to be delivered from
+    /// Notes the end of a publish. `is_ours` says whether we are subscribed to the channel. If no subscriber is
+    /// known to have received the event and it has not come back, returns what has to be delivered from
     /// here, in its order: what has not come back of the channel's events before it, and itself.
     pub fn settle(&mut self, number: u64, heard: Heard, is_ours: bool) -> Vec<Arc<Event>> {
         let place = self.open.iter().position(|echo| echo.number == number);

@@ -429,8 +429,10 @@ async fn a_message_whose_answer_is_not_read_keeps_the_room_of_its_body() {
 #[test]
 fn the_readme_says_what_answers_may_hold() {
     let readme = include_str!("../../src/server/README.md");
+    let security = include_str!("../../src/auth/README.md");
+    let each = format!("{PER_MIB} MiB for each MiB of `server.answer_memory_mib`");
+    assert!(security.contains(&each), "{each}");
     for told in [
-        format!("{PER_MIB} MiB for each MiB of `server.answer_memory_mib`"),
         format!("{ANSWERS_MIB} MiB of answers where there are 128"),
         format!("{CACHE_MIB} MiB for each of `store.pool_size`"),
     ] {

@@ -394,6 +394,7 @@ async fn a_server_logs_in_one_line_that_all_is_well_and_else_what_is_not() {
     let settings = [
         "auth.identity=jwt",
         "auth.policy=participants",
+        "auth.jwt.algorithms=HS256",
         "auth.jwt.secret=0123456789abcdef0123456789abcdef",
     ];
     let mut server = Process::start(&Directory::new(), &settings).await;

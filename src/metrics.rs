@@ -87,7 +87,7 @@ const LIMITS: &[&[&str]] = &[
     &["answer_memory", "user"],
 ];
 
-/// What is asked for, with the status of success and those that alerts look at.
+/// Routes and methods, with the status of success and those that alerts look at.
 const REQUESTS: &[&[&str]] = &[
     &["conversations", "POST", "200"],
     &["conversations", "POST", "201"],

@@ -123,10 +123,9 @@ impl Listening {
 async fn tail(layer: &dyn ChannelLayer, groups: Vec<String>) -> Result<(), Failure> {
     layer.ping().await?;
     let is_pattern = |group: &String| group.contains(['*', '?', '[']);
-    let (patterns, names) = groups.into_iter().partition(is_pattern);
+    let (patterns, names): (_, Vec<String>) = groups.into_iter().partition(is_pattern);
     let groups = Vec::new();
     let mut listening = Listening { groups, patterns };
-    let names: Vec<String> = names;
     for group in names {
         listening.join(layer, group).await?;
     }

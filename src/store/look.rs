@@ -1,5 +1,5 @@
-//! What can be asked of a database before it is used, and while it is: on one connection, which writes
-//! nothing that stays.
+//! Questions to a database before it is used, and while it is, on one connection that writes nothing
+//! that stays.
 
 use async_trait::async_trait;
 

@@ -1,4 +1,4 @@
-//! What the client of a hosted socket has sent, taken as far as its calls and its budget allow.
+//! Reads what the client of a hosted socket sends, as far as its calls and its budget allow.
 
 use std::time::Instant;
 

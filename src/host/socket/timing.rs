@@ -1,4 +1,4 @@
-//! What a hosted socket has to do by a certain time.
+//! Deadlines of a hosted socket, and what it does at each.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! How to get a connection to the Redis that an entry of `layer.hosts` names: [`RedisUrl`].
+//! Connections to the Redis that an entry of `layer.hosts` names ([`RedisUrl`]).
 
 mod dial;
 

@@ -1,4 +1,4 @@
-//! What `chatferry check` asks of the server, on one connection.
+//! Questions of `chatferry check` to a MySQL or MariaDB server, on one connection.
 
 use async_trait::async_trait;
 use mysql_async::{Conn, Row, prelude::Queryable};

@@ -1,4 +1,4 @@
-//! What `chatferry check` asks of the file. One that is not there is not made.
+//! Questions of `chatferry check` to a SQLite file. One that is not there is not made.
 
 use std::path::PathBuf;
 

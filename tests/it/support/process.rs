@@ -1,6 +1,6 @@
 //! The real binary, where the process itself matters: exit codes, signals, output, memory.
 
-use std::{net::SocketAddr, path::Path, process::Stdio};
+use std::{mem::take, net::SocketAddr, path::Path, process::Stdio, thread, time::Duration};
 
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader},
@@ -153,7 +153,7 @@ impl Process {
         if let Some(stderr) = &mut self.stderr {
             stderr.read_to_string(&mut self.log).await.unwrap();
         }
-        (status.code().unwrap_or(-1), self.log)
+        (status.code().unwrap_or(-1), take(&mut self.log))
     }
 
     /// Waits until it has written a line with this text to standard error.
@@ -223,5 +223,15 @@ impl Process {
         let line = status.lines().find(|line| line.starts_with(name));
         let kib = line.unwrap().split_whitespace().nth(1).unwrap();
         kib.parse().unwrap()
+    }
+}
+
+impl Drop for Process {
+    /// Kills the server and waits for its end: another one may be started on the same files.
+    fn drop(&mut self) {
+        let _ = self.child.start_kill();
+        while let Ok(None) = self.child.try_wait() {
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     auth::{Auth, SetupError},
     config::{Backend, Config, Identity},
-    django::{datetime::Zone, drf::Language},
+    django::drf::Language,
     gateway::{Gateway, TrustError},
     host::{Host, HostError},
     http::{document::Answers, extract::Bodies},
@@ -13,6 +13,7 @@ use crate::{
     layer::{self, ChannelLayer, LayerError, control::Disconnect},
     limits::Limits,
     metrics::{Metrics, SecurityEvent},
+    python::datetime::Zone,
     service::Chat,
     shutdown::Drain,
     store::{self, Store, StoreError},

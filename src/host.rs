@@ -52,11 +52,11 @@ use self::{
 use crate::{
     chat::Event,
     config::{self, Config, Prefix},
-    django::urls::decode_path,
     gateway::{Target, Trust},
     http::router,
     layer::{self, ChannelLayer, LayerError, Received},
     metrics::Metrics,
+    python::urls::decode_path,
     vital::Vital,
 };
 

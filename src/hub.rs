@@ -40,7 +40,6 @@ use self::{
 use crate::{
     chat::{Event, Message},
     clock::Clock,
-    django::datetime::{Timestamp, Zone},
     hub::queue::Queue,
     layer::{
         CONTROL, ChannelLayer, LayerError, Received,
@@ -48,6 +47,7 @@ use crate::{
         unannounced::Unannounced,
     },
     metrics::{EventType, Metrics},
+    python::datetime::{Timestamp, Zone},
     store::Store,
     vital::Vital,
 };

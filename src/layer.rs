@@ -22,8 +22,8 @@ use crate::{
     chat::Event,
     clock::{Clock, since_1970},
     config::{Backend, Config},
-    django::datetime::Timestamp,
     metrics::{Metrics, Sender},
+    python::datetime::Timestamp,
     vital::Vital,
 };
 

@@ -23,6 +23,7 @@
 //! | [`vital`], [`shutdown`] | tasks that the process cannot do without; going away |
 //! | [`metrics`], [`config`] | what an operator sees and sets |
 //! | [`django`] | every inherited oddity, one named place each |
+//! | [`python`] | how Python writes JSON, text and times |
 //! | [`value`], [`clock`] | data whose shape the sender chose; the time |
 //!
 //! A test (`tests/it/layers.rs`) holds the order.
@@ -48,6 +49,7 @@ pub mod layer;
 pub mod limits;
 pub mod metrics;
 pub mod net;
+pub mod python;
 pub mod serializers;
 pub mod server;
 pub mod service;

@@ -3,7 +3,7 @@
 
 use crate::{
     chat::{Conversation, Message, Receipt},
-    django::{
+    python::{
         datetime::{Timestamp, Zone, to_wire},
         json::Part,
     },

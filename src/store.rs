@@ -24,8 +24,8 @@ use uuid::Uuid;
 use crate::{
     chat::{Conversation, Message, NewMessage, Receipt},
     config::{self, Config, Database, DjangoSession, TableName},
-    django::{datetime::Timestamp, uuid::hex32},
     metrics::Metrics,
+    python::{datetime::Timestamp, uuid::hex32},
 };
 
 use history::{ConversationPage, Deleted, Page, Place};

@@ -18,11 +18,9 @@ use super::{
 use crate::{
     clock::since_1970,
     config::{self, Config, Secret, SessionEngine},
-    django::{
-        pystr::str_of,
-        signing::{self, COOKIE_SESSION, DATABASE_SESSION},
-    },
+    django::signing::{self, COOKIE_SESSION, DATABASE_SESSION},
     limits::Meter,
+    python::pystr::str_of,
     store::{Store, StoreError, UserRow, bare},
     value::{Text, Value},
 };

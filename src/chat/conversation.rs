@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::django::datetime::Timestamp;
+use crate::python::datetime::Timestamp;
 
 /// A row of `conversations`.
 #[derive(Clone, Debug, PartialEq)]

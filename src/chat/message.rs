@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::django::datetime::Timestamp;
+use crate::python::datetime::Timestamp;
 
 /// A row of `messages`.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::django::datetime::Timestamp;
+use crate::python::datetime::Timestamp;
 
 /// A row of `delivery_receipts`: at most one for each message and user.
 #[derive(Clone, Debug, PartialEq)]

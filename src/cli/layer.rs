@@ -12,10 +12,10 @@ use tokio::time::interval;
 use super::{Choices, complain, failed};
 use crate::chat::Event;
 use crate::config::{Backend, Config};
-use crate::django::json::{Constants, loads, write_ascii_str, write_utf8};
 use crate::layer::redis::{self, event::Passthrough};
 use crate::layer::{ChannelLayer, LayerError, Received};
 use crate::metrics::Metrics;
+use crate::python::json::{Constants, loads, write_ascii_str, write_utf8};
 
 /// Between two looks for groups that match a pattern.
 const LOOK: Duration = Duration::from_secs(1);

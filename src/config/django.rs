@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::declare::{choice, settings};
 use super::secret::Secret;
 use super::ws::Origin;
-use crate::django::datetime;
+use crate::python::datetime;
 
 settings! {
     /// What the Django project beside us uses; the defaults are the original's.

@@ -1,7 +1,7 @@
 //! The two clock readings of a new row: `auto_now_add` fills `created_at`, `auto_now` fills
 //! `updated_at`, and Django reads the clock for each.
 
-use super::datetime::Timestamp;
+use crate::python::datetime::Timestamp;
 
 /// Returns `created_at` and `updated_at` of a row that is made at `first`, both later than `after`.
 /// `again` is the second reading of the clock.

@@ -4,8 +4,8 @@
 //! users: a request without credentials of this kind is anonymous, and no credentials are right.
 //! Test: `well_formed_credentials_are_wrong_whoever_sends_them`.
 
-use super::base64;
 use super::drf::Detail;
+use crate::python::base64;
 
 /// Why a request with this `Authorization` header (repeated ones joined by `,`) is refused, or
 /// `None` if the header has nothing to do with Basic.

@@ -8,12 +8,12 @@ mod data;
 
 use std::borrow::Cow;
 
-use super::charset;
 use super::drf::Detail;
 use super::forms::{self, Charset};
 use super::header::Header;
-use super::json::{self, Constants, JsonError};
 use super::multipart::{self, MultipartError};
+use crate::python::charset;
+use crate::python::json::{self, Constants, JsonError};
 use crate::value::Value;
 pub use data::{Data, Entry, Form};
 

@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 
 use super::header::meta_value;
-use super::pystr::strip_str;
+use crate::python::pystr::strip_str;
 
 /// Shorter keys were never made by Django: it forgets them at once. Test:
 /// `a_short_or_empty_session_key_is_deleted_everywhere`.

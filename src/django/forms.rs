@@ -2,8 +2,8 @@
 //!
 //! Stands in for `QueryDict` in `django/http/request.py` and for `urllib.parse.parse_qsl`.
 
-use super::charset;
-use super::urls::unquote_to_bytes;
+use crate::python::charset;
+use crate::python::urls::unquote_to_bytes;
 
 /// `DATA_UPLOAD_MAX_NUMBER_FIELDS`: a form with more pairs is a bare 400 page. Test:
 /// `a_thousand_pairs_are_taken_and_one_more_is_not`.

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use super::forms::Charset;
-use super::pystr::strip_str;
+use crate::python::pystr::strip_str;
 
 /// A header as Django's `META` holds it: latin-1, repeated headers joined by a comma without a
 /// space. `None` if the header is absent. Test:

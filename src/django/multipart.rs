@@ -7,10 +7,10 @@ mod file_name;
 mod stream;
 mod twisted;
 
-use super::base64;
 use super::forms::{Charset, MAX_FIELDS};
 use super::header::Header;
-use super::pystr::strip_str;
+use crate::python::base64;
+use crate::python::pystr::strip_str;
 use stream::{Part, Parts, find};
 pub use twisted::is_refused as is_refused_by_twisted;
 

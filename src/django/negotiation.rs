@@ -6,7 +6,7 @@
 
 use super::forms;
 use super::header::Header;
-use super::pystr::{decimal_digit, strip_str};
+use crate::python::pystr::{decimal_digit, strip_str};
 
 /// Renderer of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use miniz_oxide::inflate::decompress_to_vec_zlib_with_limit;
 use sha2::{Digest, Sha256};
 
-use super::json::{self, Constants};
+use crate::python::json::{self, Constants};
 use crate::value::Value;
 
 /// Salt of `backends.db` and `backends.cached_db`.

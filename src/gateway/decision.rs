@@ -13,8 +13,9 @@ use super::{
 };
 use crate::{
     config::{Config, Identity, Policy, Prefix},
-    django::{handshake, urls::decode_path},
+    django::handshake,
     http::router::{self, Resource, Route},
+    python::urls::decode_path,
 };
 
 /// The side that serves a request.

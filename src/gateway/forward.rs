@@ -24,13 +24,14 @@ use super::{
 use crate::{
     app::App,
     auth::Admission,
-    django::{handshake, urls::decode_path},
+    django::handshake,
     http::{
         Body, Response, reply,
         router::{self, Route},
     },
     limits::{Meter, Seat, Throttled},
     net::Peer,
+    python::urls::decode_path,
     telemetry::{
         request::{ACCESS, Trail, micros},
         trace::{self, Trace},

@@ -161,7 +161,7 @@ fn is_drawn(percent: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::django::datetime::Timestamp;
+    use crate::python::datetime::Timestamp;
 
     fn row(bytes: usize) -> Message {
         Message {

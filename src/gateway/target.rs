@@ -10,7 +10,7 @@ use std::borrow::Cow;
 
 use hyper::Uri;
 
-use crate::django::urls::{decode_path, hex_byte};
+use crate::python::urls::{decode_path, hex_byte};
 
 /// A request's target as the gateway reads it.
 #[derive(Debug, PartialEq, Eq)]

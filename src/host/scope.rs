@@ -8,10 +8,10 @@ use hyper::{
 use super::wire;
 use crate::{
     config,
-    django::urls::decode_path,
     gateway::Trust,
     layer::redis::codec::item::Item,
     net::{Ends, Peer},
+    python::urls::decode_path,
     value::Value,
 };
 

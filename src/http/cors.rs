@@ -17,7 +17,7 @@ use hyper::{
 use super::{Body, Response};
 use crate::{
     config::{Config, CorsOrigin},
-    django::urls::decode_path,
+    python::urls::decode_path,
 };
 
 /// Headers that a page may send: the defaults of django-cors-headers.

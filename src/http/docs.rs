@@ -4,7 +4,7 @@
 use hyper::StatusCode;
 
 use super::{Response, page::page, reply::ours};
-use crate::{config::Config, django::json};
+use crate::{config::Config, python::json};
 
 const DOCUMENT: &str = include_str!("docs/openapi.json");
 const WEBSOCKET: &str = include_str!("docs/websocket.md");

@@ -21,11 +21,12 @@ use super::{
     api::parts::{Source, Step},
 };
 use crate::{
-    django::{json::PartWriter, negotiation::Renderer, pages},
+    django::{negotiation::Renderer, pages},
     limits::{
         Meter,
         memory::{NoRoom, Pool, Share},
     },
+    python::json::PartWriter,
 };
 
 /// The memory that answers may take together while they are sent: `server.answer_memory_mib`.

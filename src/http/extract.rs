@@ -15,10 +15,7 @@ use hyper::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::{
-    django::{header::meta_value, urls::decode_path},
-    limits::Meter,
-};
+use crate::{django::header::meta_value, limits::Meter, python::urls::decode_path};
 
 /// Most bytes of a body. Django takes JSON and forms of any size; a message past MySQL's largest
 /// `max_allowed_packet` could never be stored.

@@ -34,11 +34,11 @@ use crate::{
         handshake, host as django_host,
         multipart::is_refused_by_twisted,
         negotiation::{Refused, negotiate},
-        urls::append_slash_location,
     },
     gateway::{self, Decision, Question},
     host,
     net::Peer,
+    python::urls::append_slash_location,
     telemetry::{
         request::{ACCESS, Trail, micros},
         security, trace,

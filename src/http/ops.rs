@@ -7,7 +7,7 @@ use hyper::StatusCode;
 use tokio::time::timeout;
 
 use super::{Response, reply::ours};
-use crate::{app::App, django::json, value::Value};
+use crate::{app::App, python::json, value::Value};
 
 /// Longest time for a dependency to answer.
 const PATIENCE: Duration = Duration::from_secs(2);

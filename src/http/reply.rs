@@ -21,12 +21,12 @@ use crate::{
     django::{
         cookies::AnsweredBy,
         drf::{Detail, FieldErrors, Language, Model, View},
-        json,
         negotiation::Renderer,
         pages,
     },
     limits::{Meter, Throttled, memory::NoRoom},
     metrics::SecurityEvent,
+    python::json,
     service::ChatError,
     store::{Of, REFUSED, StoreError},
     telemetry::security::Refused,

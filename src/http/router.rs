@@ -2,10 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::{
-    config::Config,
-    django::{drf::View, uuid::from_path},
-};
+use crate::{config::Config, django::drf::View, python::uuid::from_path};
 
 /// Target of a path.
 #[derive(Clone, Debug, PartialEq)]

@@ -8,7 +8,7 @@ use super::{
     shown::{Key, is_mark},
     told::Told,
 };
-use crate::{clock::Clock, django::datetime::Timestamp, metrics};
+use crate::{clock::Clock, metrics, python::datetime::Timestamp};
 
 /// Most events that wait in one conversation. Past it the oldest is let go, which the store has, and
 /// the store is read once more.

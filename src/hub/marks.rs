@@ -17,8 +17,8 @@ use uuid::Uuid;
 use super::{Hub, repair::PAUSE, room::Room, shown::after};
 use crate::{
     chat::{Event, Receipt},
-    django::datetime::Timestamp,
     metrics::EventType,
+    python::datetime::Timestamp,
     store::{Marks, StoreError},
 };
 

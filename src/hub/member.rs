@@ -3,7 +3,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use super::shown::{Key, MEMORY, before};
-use crate::{django::datetime::Timestamp, hub::queue::Queue};
+use crate::{hub::queue::Queue, python::datetime::Timestamp};
 
 /// Number of the newest messages of a history that are known to have been shown: many more
 /// than a layer and its inbox keep on their way.

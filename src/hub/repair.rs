@@ -42,9 +42,9 @@ use super::{
 };
 use crate::{
     chat::{Event, Message},
-    django::datetime::Timestamp,
     layer::control::Notice,
     metrics::EventType,
+    python::datetime::Timestamp,
     serializers,
     store::{StoreError, history::Pages},
 };

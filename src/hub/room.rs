@@ -19,9 +19,9 @@ use super::{
 use crate::{
     chat::{Message, Receipt},
     clock::Clock,
-    django::datetime::Timestamp,
     hub::queue::{Overflow, Queue},
     metrics,
+    python::datetime::Timestamp,
 };
 
 /// Time for which a conversation counts as active after an event.

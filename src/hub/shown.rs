@@ -17,7 +17,7 @@ use std::{
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::{clock::Clock, django::datetime::Timestamp};
+use crate::{clock::Clock, python::datetime::Timestamp};
 
 /// Time for which it is remembered what an event has shown: longer than the layer can keep an event on its
 /// way, and than a sweep looks back.

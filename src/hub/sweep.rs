@@ -36,8 +36,8 @@ use super::{
 };
 use crate::{
     chat::{Receipt, id},
-    django::datetime::Timestamp,
     layer::control::Control,
+    python::datetime::Timestamp,
     store::StoreError,
 };
 

@@ -6,9 +6,9 @@ use super::*;
 use crate::{
     chat::{Message, NewMessage},
     config::Config,
-    django::datetime::Timestamp,
     hub::queue::Limits,
     layer::{control::Notice, memory::MemoryLayer},
+    python::datetime::Timestamp,
     serializers,
     store::{self, StoreError, history::History},
     value::Value,

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::shown::{Key, key_of, mark_key};
 use crate::{
     chat::Event,
-    django::{datetime::Timestamp, pystr::str_of, uuid::from_python},
+    python::{datetime::Timestamp, pystr::str_of, uuid::from_python},
     value::Value,
 };
 

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     chat::Event,
-    django::datetime::Timestamp,
+    python::datetime::Timestamp,
     value::{Text, Value},
 };
 

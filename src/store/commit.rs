@@ -37,8 +37,9 @@ use crate::{
     chat::{Conversation, Message, NewMessage, Receipt, id, receipt::READ},
     clock::Clock,
     config::IdVersion,
-    django::{auto_now::auto_now, datetime::Timestamp},
+    django::auto_now::auto_now,
     metrics::Metrics,
+    python::datetime::Timestamp,
     telemetry::trace::{self, Kind, Span},
     vital::Vital,
 };

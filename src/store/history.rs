@@ -22,7 +22,7 @@ use uuid::Uuid;
 use super::{Store, StoreError};
 use crate::{
     chat::{Conversation, Message},
-    django::datetime::{Timestamp, from_sqlite, to_sqlite},
+    python::datetime::{Timestamp, from_sqlite, to_sqlite},
 };
 
 /// Most messages of a page.

@@ -28,8 +28,8 @@ use super::{
 use crate::{
     chat::Conversation,
     config::{DjangoSession, Store as Settings, TableName, Tables},
-    django::datetime::Timestamp,
     metrics::Metrics,
+    python::datetime::Timestamp,
 };
 
 /// A chat in one MySQL or MariaDB database.

@@ -32,8 +32,8 @@ use super::{
 use crate::{
     chat::{Conversation, Message, NewMessage, Receipt, USER_ID_MAX},
     config::{DjangoSession, Store as Settings, TableName, Tables},
-    django::datetime::Timestamp,
     metrics::Metrics,
+    python::datetime::Timestamp,
 };
 
 /// A chat in one PostgreSQL database.

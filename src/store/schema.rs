@@ -9,7 +9,7 @@ use super::StoreError;
 use crate::{
     chat::{Conversation, MESSAGE_TYPE_MAX, Message, Receipt, USER_ID_MAX, receipt::READ},
     config::Tables,
-    django::datetime::Timestamp,
+    python::datetime::Timestamp,
 };
 
 /// Type of values that a column must be able to hold. Each database spells these in its own way.

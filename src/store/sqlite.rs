@@ -30,8 +30,8 @@ use super::{
 use crate::{
     chat::Conversation,
     config::{DjangoSession, Store as Settings, TableName, Tables},
-    django::datetime::Timestamp,
     metrics::Metrics,
+    python::datetime::Timestamp,
 };
 
 /// A chat in one SQLite file.

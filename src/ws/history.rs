@@ -13,9 +13,9 @@ use futures_util::{Stream, StreamExt};
 use super::protocol::django::LongHistory;
 use crate::{
     chat::Message,
-    django::datetime::Zone,
     hub::Membership,
     limits::Meter,
+    python::datetime::Zone,
     store::{StoreError, history::Pages},
 };
 

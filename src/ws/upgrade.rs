@@ -34,10 +34,7 @@ use crate::{
         sockets::Registration,
     },
     config::SocketRefusal,
-    django::{
-        handshake::{self, VERSIONS},
-        urls::decode_path,
-    },
+    django::handshake::{self, VERSIONS},
     http::{Body, Response, reply, router},
     hub::{
         Membership,
@@ -46,6 +43,7 @@ use crate::{
     limits::{Meter, Seat, Throttled},
     metrics::SecurityEvent,
     net::Stream,
+    python::urls::decode_path,
     serializers,
     service::ChatError,
     store::{Of, history::History},

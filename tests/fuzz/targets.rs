@@ -9,10 +9,8 @@ use std::path::Path;
 
 use chatferry::{
     config::Config,
-    django::{
-        body,
-        json::{self, Constants},
-    },
+    django::body,
+    python::json::{self, Constants},
     value::Value,
 };
 

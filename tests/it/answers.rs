@@ -2,7 +2,8 @@
 //! and to clients that do not.
 
 use chatferry::{
-    django::{drf::View, json, pages},
+    django::{drf::View, pages},
+    python::json,
     serializers,
     store::history::{Deleted, History, PAGE_CONVERSATIONS, PAGE_MESSAGES},
     value::Value,
@@ -36,7 +37,7 @@ async fn whole(server: &Server, id: &str) -> Value {
     let history = History::select(store, id, Deleted::Included, None).await;
     let messages = history.unwrap().unwrap().whole().await.unwrap();
     let shown = messages.iter().rev().find(|it| !it.is_deleted);
-    let time = |at| chatferry::django::datetime::to_wire(at, zone).into();
+    let time = |at| chatferry::python::datetime::to_wire(at, zone).into();
     let fields = [
         ("id", row.id.to_string().into()),
         ("participant1_id", row.participant1_id.into()),

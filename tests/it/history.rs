@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use chatferry::{
-    django::{drf::View, json, pages},
+    django::{drf::View, pages},
+    python::json,
     serializers,
     store::history::{History, PAGE_BYTES, PAGE_MESSAGES},
     value::Value,

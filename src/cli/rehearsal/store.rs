@@ -3,7 +3,7 @@
 use super::{Outcome, Step, Steps};
 use crate::cli::advice::{self, Advice};
 use crate::config::{Config, Policy};
-use crate::django::datetime::Timestamp;
+use crate::python::datetime::Timestamp;
 use crate::store::look::{self, Look};
 use crate::store::{StoreError, schema};
 

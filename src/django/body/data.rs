@@ -2,7 +2,7 @@
 //!
 //! Stands in for the dictionary, list or `QueryDict` that DRF calls `request.data`.
 
-use crate::django::pystr;
+use crate::python::pystr;
 use crate::value::{Text, Value};
 
 /// A parsed body.

@@ -5,7 +5,7 @@
 use super::texts;
 use super::{FieldErrors, Language};
 use crate::django::body::{Data, Entry};
-use crate::django::pystr;
+use crate::python::pystr;
 use crate::value::{Text, Value};
 
 const MAX_SENDER_ID: usize = 255;

@@ -1,6 +1,6 @@
 use super::*;
 use crate::django::body::{self, Data};
-use crate::django::json;
+use crate::python::json;
 use crate::value::Value;
 
 const MULTIPART: &str = "multipart/form-data; boundary=B";

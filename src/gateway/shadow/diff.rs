@@ -1,7 +1,7 @@
 //! The first difference between two JSON texts, described without message content.
 
 use crate::{
-    django::json::{self, Constants},
+    python::json::{self, Constants},
     value::{Text, Value},
 };
 

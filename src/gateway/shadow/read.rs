@@ -19,10 +19,11 @@ use super::{SETTLE, Verdict, diff, is_drawn};
 use crate::{
     app::App,
     config::Identity,
-    django::{handshake, urls::decode_path},
+    django::handshake,
     gateway::{Gateway, body::Outgoing, decision::route, headers, target::Target},
     http::{extract::Request as Whole, middleware, router::Route},
     net::Peer,
+    python::urls::decode_path,
 };
 
 /// Most bytes of an answer that is compared.

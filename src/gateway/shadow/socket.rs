@@ -14,12 +14,12 @@ use super::{
 use crate::{
     app::App,
     chat::{Event, Message},
-    django::{
+    gateway::Gateway,
+    python::{
         datetime::Timestamp,
         json::{self, Constants},
         pystr::str_of,
     },
-    gateway::Gateway,
     serializers,
     store::{
         StoreError,

@@ -13,11 +13,11 @@ use uuid::Uuid;
 use crate::{
     app::App,
     chat::{Conversation, Message, policy::Caller},
-    django::{
+    http::Broken,
+    python::{
         datetime::{Timestamp, Zone, in_range},
         json::Part,
     },
-    http::Broken,
     serializers,
     service::ChatError,
     store::{

@@ -11,7 +11,7 @@ fn later(seconds: i64) -> Timestamp {
 fn date_ahead(world: &World, message: &Message, seconds: i64) {
     let (id, at) = (
         message.id.simple(),
-        crate::django::datetime::to_sqlite(later(seconds)),
+        crate::python::datetime::to_sqlite(later(seconds)),
     );
     world.spoil(&format!(
         "UPDATE messages SET created_at = '{at}', updated_at = '{at}' WHERE id = '{id}'"

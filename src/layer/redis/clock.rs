@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{clock::Clock, django::datetime::Timestamp};
+use crate::{clock::Clock, python::datetime::Timestamp};
 
 /// Seconds that the clock may be behind the last score and be waited for.
 const BEHIND_MAX_S: f64 = 60.0;

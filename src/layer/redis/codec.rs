@@ -18,7 +18,7 @@ use super::crypto::{InvalidToken, Keys};
 use crate::{
     chat::Event,
     config::{Serializer, layer::ROOM},
-    django::{datetime::Timestamp, json::MAX_DEPTH},
+    python::{datetime::Timestamp, json::MAX_DEPTH},
     value::{Text, Value},
 };
 

@@ -14,12 +14,12 @@ use super::{
 use crate::{
     clock::Clock,
     config::Serializer,
-    django::datetime::Timestamp,
     layer::{
         CONTROL, LayerError,
         control::{Control, Notice},
     },
     metrics::Metrics,
+    python::datetime::Timestamp,
 };
 
 /// Most debts that are paid together, and the time until the next: a queue takes 100 entries if

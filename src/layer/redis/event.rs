@@ -175,7 +175,7 @@ fn pack(fields: Vec<(Text, Item)>) -> Result<Bytes, Strange> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::django::json::{Constants, loads};
+    use crate::python::json::{Constants, loads};
 
     fn message(json: &str) -> Message {
         let item = Item::Plain(loads(json, Constants::Allow).unwrap());

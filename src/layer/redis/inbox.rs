@@ -19,9 +19,9 @@ use super::{
 use crate::{
     chat::Event,
     clock::Clock,
-    django::datetime::Timestamp,
     layer::{Departure, Received},
     metrics::Metrics,
+    python::datetime::Timestamp,
 };
 
 /// The receiving end of a layer.

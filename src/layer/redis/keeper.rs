@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{backoff::Backoff, inbox::Inbox, link::Link};
-use crate::{django::datetime::Timestamp, layer::LayerError, metrics::Outcome, vital::Vital};
+use crate::{layer::LayerError, metrics::Outcome, python::datetime::Timestamp, vital::Vital};
 
 /// Longest wait of the process' start for a host.
 const START: Duration = Duration::from_secs(3);

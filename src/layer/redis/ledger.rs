@@ -26,7 +26,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::codec::Fields;
-use crate::{django::datetime::Timestamp, layer::control::Notice};
+use crate::{layer::control::Notice, python::datetime::Timestamp};
 
 /// Most events that are kept for one host.
 pub const EVENTS: usize = 20_000;

@@ -21,9 +21,9 @@ use super::{
 };
 use crate::{
     clock::{Change, Clock},
-    django::datetime::Timestamp,
     layer::LayerError,
     metrics::Metrics,
+    python::datetime::Timestamp,
 };
 
 /// The longest wait for an answer; past it the connection counts as gone. Redis answers in far

@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{django::datetime::Timestamp, layer::control::Notice};
+use crate::{layer::control::Notice, python::datetime::Timestamp};
 
 /// For how long a server may have been the wrong one: longer than a Sentinel takes to tell it so.
 const REACH: Duration = Duration::from_secs(60);

@@ -35,8 +35,8 @@ use super::{
 };
 use crate::{
     chat::Event,
-    django::datetime::Timestamp,
     layer::{CONTROL, ChannelLayer, GOODBYE, LayerError, Received, Sent, control::Control},
+    python::datetime::Timestamp,
     vital::Vital,
 };
 

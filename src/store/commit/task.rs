@@ -9,8 +9,9 @@ use crate::{
     chat::{Message, NewMessage, id},
     clock::Clock,
     config::IdVersion,
-    django::{auto_now::auto_now, datetime::Timestamp},
+    django::auto_now::auto_now,
     metrics::{ClockStep, Metrics},
+    python::datetime::Timestamp,
     store::StoreError,
 };
 

@@ -5,7 +5,7 @@ use mysql_async::{Conn, Row, prelude::Queryable};
 use super::{options::Options, pool::connect, query};
 use crate::{
     config::{self, Tables},
-    django::datetime::Timestamp,
+    python::datetime::Timestamp,
     store::{
         StoreError,
         schema::{self, Dialect, Finding, Kind, LiveColumn},

@@ -8,7 +8,7 @@ use std::{path::PathBuf, time::Duration};
 
 use mysql_async::{ClientIdentity, Opts, OptsBuilder, SslOpts};
 
-use crate::{django::urls::unquote_to_bytes, store::StoreError};
+use crate::{python::urls::unquote_to_bytes, store::StoreError};
 
 /// Every name that may stand after the `?`.
 const NAMES: &str = "socket, unix_socket, ssl-mode, ssl-ca, ssl-cert, ssl-key, connect_timeout, \

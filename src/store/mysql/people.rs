@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::query::{Columns, id, ids, quoted, time};
 use crate::{
     config::{DjangoSession, TableName, Tables},
-    django::datetime::Timestamp,
+    python::datetime::Timestamp,
     store::{Of, SessionRow, StoreError, TokenRow, UserRow, bare, users},
 };
 

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::{
     chat::{Conversation, Message, Receipt, receipt::READ},
     config::Tables,
-    django::datetime::{Timestamp, from_sqlite, to_sqlite},
+    python::datetime::{Timestamp, from_sqlite, to_sqlite},
     store::{
         Comparison, Lookup, StoreError,
         history::{Deleted, PAGE_CONVERSATIONS, Place, content},

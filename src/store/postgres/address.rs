@@ -21,7 +21,7 @@ use tokio_postgres::{Config, config::SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::{
-    django::urls::unquote_to_bytes,
+    python::urls::unquote_to_bytes,
     store::StoreError,
     tls::{self, Authorities, Identity, Trust},
 };

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     config::{DjangoSession, TableName, Tables},
-    django::datetime::Timestamp,
+    python::datetime::Timestamp,
     store::{Of, SessionRow, StoreError, TokenRow, UserRow, users},
 };
 

@@ -11,7 +11,7 @@ use super::{param::Params, pool::Pool};
 use crate::{
     chat::{Conversation, Message, Receipt, receipt::READ},
     config::Tables,
-    django::datetime::{Timestamp, from_sqlite, to_sqlite},
+    python::datetime::{Timestamp, from_sqlite, to_sqlite},
     store::{
         Comparison, Lookup, Marks, StoreError,
         history::{

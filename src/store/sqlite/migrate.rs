@@ -7,7 +7,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::pool::{blocking, connect};
 use crate::{
     config::Tables,
-    django::datetime::{Timestamp, to_sqlite},
+    python::datetime::{Timestamp, to_sqlite},
     store::{
         StoreError,
         schema::{self, Dialect, Finding, Kind, LiveColumn},

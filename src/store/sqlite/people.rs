@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::query::{time_at, uuid_at};
 use crate::{
     config::{DjangoSession, TableName, Tables},
-    django::{
+    python::{
         datetime::{Timestamp, to_sqlite},
         uuid::hex32,
     },

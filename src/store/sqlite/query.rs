@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::{
     chat::{Conversation, Message, Receipt, receipt::READ},
     config::Tables,
-    django::{
+    python::{
         datetime::{Timestamp, from_sqlite, to_sqlite},
         uuid::hex32,
     },

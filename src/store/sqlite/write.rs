@@ -11,8 +11,8 @@ use super::{
 use crate::{
     chat::{Conversation, Message, Receipt},
     config::Tables,
-    django::{datetime::to_sqlite, uuid::hex32},
     metrics::{self, Metrics},
+    python::{datetime::to_sqlite, uuid::hex32},
     store::{
         Comparison, StoreError,
         commit::{Backend, Outcome, Write},

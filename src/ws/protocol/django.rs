@@ -12,14 +12,14 @@ use uuid::Uuid;
 
 use crate::{
     chat::{Event, Message},
-    django::{
+    limits::Action,
+    metrics::Asked,
+    python::{
         datetime::Zone,
         json::{self, Constants, Part, PartWriter},
         pystr::{is_truthy, str_of},
         uuid::from_python,
     },
-    limits::Action,
-    metrics::Asked,
     serializers,
     service::ChatError,
     store::{REFUSED, StoreError},

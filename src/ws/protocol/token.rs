@@ -32,7 +32,7 @@ pub fn refusal(denied: &Denied) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::django::json::{Constants, loads};
+    use crate::python::json::{Constants, loads};
 
     #[test]
     fn only_a_frame_of_its_type_shows_a_token() {

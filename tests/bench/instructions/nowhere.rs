@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use chatferry::{
     chat::{Conversation, Message},
     config::{DjangoSession, IdVersion, TableName},
-    django::datetime::Timestamp,
     metrics::Metrics,
+    python::datetime::Timestamp,
     store::{
         Lookup, Marks, Of, SessionRow, Store, StoreError, TokenRow, UserRow,
         commit::{Backend, Committer, Outcome, Write},

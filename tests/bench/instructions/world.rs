@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use chatferry::{
     chat::{Event, Message, NewMessage},
     config::Config,
-    django::datetime::{Timestamp, Zone},
+    python::datetime::{Timestamp, Zone},
     serializers,
 };
 use tokio::runtime::{Builder, Runtime};

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use chatferry::django::datetime::Timestamp;
+use chatferry::python::datetime::Timestamp;
 use serde_json::json;
 use uuid::Uuid;
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use chatferry::{
     clock::since_1970,
-    django::datetime::{Timestamp, from_sqlite},
+    python::datetime::{Timestamp, from_sqlite},
 };
 
 use super::instance::Redis;

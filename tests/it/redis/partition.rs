@@ -4,8 +4,8 @@
 use std::{sync::Arc, time::Duration};
 
 use chatferry::{
-    django::datetime::Timestamp,
     layer::control::{Control, Notice},
+    python::datetime::Timestamp,
 };
 use serde_json::{Value, json};
 use tokio::{

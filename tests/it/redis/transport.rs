@@ -6,7 +6,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use chatferry::{django::datetime::Timestamp, layer::CONTROL};
+use chatferry::{layer::CONTROL, python::datetime::Timestamp};
 
 use super::{
     cable::Cable,

@@ -4,15 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use chatferry::{
     chat::Event,
-    django::{
-        datetime::Timestamp,
-        json::{Constants, loads},
-    },
     layer::{
         ChannelLayer, Received,
         redis::{self, event::Passthrough},
     },
     metrics::Metrics,
+    python::{
+        datetime::Timestamp,
+        json::{Constants, loads},
+    },
     value::Value,
 };
 
@@ -156,7 +156,7 @@ pub fn json(event: &Event) -> String {
         panic!("every event is taken as it is: {event:?}");
     };
     let mut out = Vec::new();
-    chatferry::django::json::write_utf8(&mut out, body);
+    chatferry::python::json::write_utf8(&mut out, body);
     String::from_utf8(out).unwrap()
 }
 

@@ -1,6 +1,6 @@
 //! Rows as they are written and read back, whatever the database.
 
-use chatferry::{django::datetime::Timestamp, store::history::PAGE_BYTES};
+use chatferry::{python::datetime::Timestamp, store::history::PAGE_BYTES};
 use serde_json::json;
 use uuid::Uuid;
 

@@ -4,7 +4,7 @@ use super::{MAX_SENT_DEPTH, RESENT, ROUTE, Route, Unsendable, item::Item, msgpac
 use crate::{
     chat::Event,
     config::Serializer,
-    django::{
+    python::{
         datetime::Timestamp,
         json::{write_ascii, write_ascii_str},
     },

@@ -2,7 +2,7 @@
 //! byte order mark.
 
 use crate::{
-    django::json::{Constants, loads},
+    python::json::{Constants, loads},
     value::Value,
 };
 

@@ -12,7 +12,7 @@ use super::{
     item::{Item, Key},
 };
 use crate::{
-    django::json::{MAX_DEPTH, MAX_VALUES},
+    python::json::{MAX_DEPTH, MAX_VALUES},
     value::{Text, Value},
 };
 

@@ -12,8 +12,8 @@ use self::vectors::{Vector, number, unhex};
 use super::*;
 use crate::{
     chat::Event,
-    django::json::{Constants, loads},
     layer::redis::shard::shard,
+    python::json::{Constants, loads},
 };
 
 /// `-0.0 == 0.0`, so equality alone would not see a lost sign.

@@ -2,8 +2,8 @@
 
 use super::vectors::{Vector, item};
 use crate::{
-    django::json::{Constants, loads},
     layer::redis::codec::{msgpack, *},
+    python::json::{Constants, loads},
 };
 
 /// Checklist 9 and 16: bytes and all that JSON cannot hold.

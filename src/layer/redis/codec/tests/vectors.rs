@@ -3,8 +3,8 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use crate::{
-    django::json::{Constants, loads},
     layer::redis::codec::{item::Key, *},
+    python::json::{Constants, loads},
 };
 
 const VECTORS: &str = include_str!("../vectors.json");

@@ -7,7 +7,7 @@
 use std::io::Write as _;
 
 use super::run::plain_run;
-use crate::django::pystr::write_float;
+use crate::python::pystr::write_float;
 use crate::value::{Text, Value};
 
 /// Differences between the two forms.

@@ -1,0 +1,12 @@
+//! How Python 3.11 writes and reads: JSON, text, times, UUIDs, character sets. Clients and the peers
+//! in Redis see these bytes.
+//!
+//! A leaf of pure functions, named after the Python modules whose place they take.
+
+pub mod base64;
+pub mod charset;
+pub mod datetime;
+pub mod json;
+pub mod pystr;
+pub mod urls;
+pub mod uuid;

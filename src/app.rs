@@ -5,12 +5,13 @@ use std::sync::Arc;
 use crate::{
     auth::{Auth, SetupError},
     config::{Backend, Config, Identity},
+    dialect::django::events::Events,
     django::drf::Language,
     gateway::{Gateway, TrustError},
     host::{Host, HostError},
     http::{document::Answers, extract::Bodies},
     hub::Hub,
-    layer::{self, ChannelLayer, LayerError, control::Disconnect},
+    layer::{self, ChannelLayer, LayerError, control::Disconnect, events::EventTable},
     limits::Limits,
     metrics::{Metrics, SecurityEvent},
     python::datetime::Zone,
@@ -101,7 +102,11 @@ impl App {
         let auth = Auth::open(&config, Arc::clone(&store), Arc::clone(&metrics))?;
         let auth = Arc::new(auth);
         let clock = Arc::clone(store.committer().clock());
-        let layer = layer::open(&config, clock, Arc::clone(&metrics)).await?;
+        let events: Arc<dyn EventTable> = Arc::new(Events {
+            zone: config.django.time_zone.zone().clone(),
+        });
+        let encoding = Arc::clone(&events);
+        let layer = layer::open(&config, events, clock, Arc::clone(&metrics)).await?;
         let vital = Vital::default();
         vital.include(store.committer().vital());
         vital.include(&layer.vital());
@@ -112,8 +117,7 @@ impl App {
             Arc::clone(&layer),
             Arc::clone(&store),
             Arc::clone(&metrics),
-            config.django.time_zone.zone().clone(),
-            event_frame,
+            Box::new(move |event| event_frame(&*encoding, event)),
             sweeps,
             vital.clone(),
         ));

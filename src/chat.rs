@@ -11,7 +11,7 @@ pub mod policy;
 pub mod receipt;
 
 pub use conversation::Conversation;
-pub use event::Event;
+pub use event::{Event, SentMessage};
 pub use message::{Message, NewMessage};
 pub use receipt::Receipt;
 

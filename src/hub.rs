@@ -47,13 +47,13 @@ use crate::{
         unannounced::Unannounced,
     },
     metrics::{EventType, Metrics},
-    python::datetime::{Timestamp, Zone},
+    python::datetime::Timestamp,
     store::Store,
     vital::Vital,
 };
 
 /// Makes the frame of an event.
-pub type Encode = fn(&Event) -> Bytes;
+pub type Encode = Box<dyn Fn(&Event) -> Bytes + Send + Sync>;
 
 /// Does what an order to disconnect says.
 pub type OnDisconnect = Box<dyn Fn(&Disconnect) + Send + Sync>;
@@ -66,8 +66,6 @@ pub struct Hub {
     layer: Arc<dyn ChannelLayer>,
     store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
-    /// Zone of the times in repaired messages.
-    zone: Zone,
     encode: Encode,
     next_member: AtomicU64,
     /// Since when a gap is open, in microseconds, or [`NEVER`]: nothing that is delivered may be
@@ -120,7 +118,6 @@ impl Hub {
         layer: Arc<dyn ChannelLayer>,
         store: Arc<dyn Store>,
         metrics: Arc<Metrics>,
-        zone: Zone,
         encode: Encode,
         sweeps: bool,
         vital: Vital,
@@ -130,7 +127,6 @@ impl Hub {
             layer,
             store,
             metrics,
-            zone,
             encode,
             next_member: AtomicU64::new(0),
             away: AtomicI64::new(NEVER),
@@ -334,10 +330,10 @@ impl Hub {
 /// Returns the name of an event in the metrics.
 fn event_type(event: &Event) -> EventType {
     match event {
-        Event::ChatMessage { .. } => EventType::ChatMessage,
+        Event::MessageSent(_) => EventType::ChatMessage,
         Event::MessageRead { .. } => EventType::MessageRead,
-        Event::TypingStatus { .. } => EventType::TypingStatus,
-        Event::Other(_) | Event::Packed(_) => EventType::Other,
+        Event::Typing { .. } => EventType::TypingStatus,
+        Event::Foreign(_) | Event::Packed(_) => EventType::Other,
     }
 }
 

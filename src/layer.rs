@@ -9,6 +9,7 @@
 //! the store is the truth: what is broadcast has been committed before.
 
 pub mod control;
+pub mod events;
 pub mod memory;
 pub mod redis;
 pub mod unannounced;
@@ -17,7 +18,7 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-use self::control::Control;
+use self::{control::Control, events::EventTable};
 use crate::{
     chat::Event,
     clock::{Clock, since_1970},
@@ -97,17 +98,18 @@ pub trait ChannelLayer: Send + Sync {
     async fn close(&self);
 }
 
-/// Opens the layer of the settings. One that cannot be reached now is no error: it is joined when
+/// Opens the layer of the settings for the events of a chat. One that cannot be reached now is no error: it is joined when
 /// it can.
 ///
 /// # Errors
 /// [`LayerError::Settings`].
 pub async fn open(
     config: &Config,
+    events: Arc<dyn EventTable>,
     clock: Arc<Clock>,
     metrics: Arc<Metrics>,
 ) -> Result<Arc<dyn ChannelLayer>, LayerError> {
-    let passthrough = redis::event::Passthrough::new(&config.layer.passthrough);
+    let passthrough = redis::event::Passthrough::new(events, &config.layer.passthrough);
     open_for(passthrough, config, clock, metrics).await
 }
 

@@ -14,7 +14,7 @@
 //! | [`service`] | every use case of the chat |
 //! | [`hub`] | who is connected to this process, and the fan-out to them |
 //! | [`auth`] | who is asking, and what they may do |
-//! | [`serializers`] | the fields that clients see, in their order |
+//! | [`dialect`] | the events and fields of each kind of chat, as clients and peers see them |
 //! | [`layer`] | how an event reaches other processes: Channels' channel layer |
 //! | [`store`] | where conversations are kept: Django's own tables, and the group commit |
 //! | [`chat`] | the domain: conversations, messages, receipts, events, policy |
@@ -40,6 +40,7 @@ pub mod chat;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod dialect;
 pub mod django;
 pub mod gateway;
 pub mod host;
@@ -50,7 +51,6 @@ pub mod limits;
 pub mod metrics;
 pub mod net;
 pub mod python;
-pub mod serializers;
 pub mod server;
 pub mod service;
 pub mod shutdown;

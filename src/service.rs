@@ -7,14 +7,13 @@ use uuid::Uuid;
 
 use crate::{
     chat::{
-        Conversation, Event, MESSAGE_TYPE_MAX, Message, NewMessage, Receipt, USER_ID_MAX, fits,
-        policy::Caller,
+        Conversation, Event, MESSAGE_TYPE_MAX, Message, NewMessage, Receipt, SentMessage,
+        USER_ID_MAX, fits, policy::Caller,
     },
     config::{Config, GroupPattern},
     layer::{ChannelLayer, LayerError, Sent, unannounced::Unannounced},
     metrics::Metrics,
     python::datetime::Zone,
-    serializers,
     store::{Announce, Lookup, Of, Store, StoreError, history::History},
     telemetry::trace::{self, Kind},
     value::Value,
@@ -230,10 +229,10 @@ impl Chat {
     ///
     /// # Errors
     /// [`ChatError::NoConversation`], or [`ChatError::TooLong`] for a text the table cannot hold.
-    pub async fn send(&self, new: NewMessage) -> Result<Message, ChatError> {
+    pub async fn send(&self, new: NewMessage) -> Result<Arc<Message>, ChatError> {
         if !self.broadcast_rest {
             let unannounced = Arc::clone(&self.unannounced);
-            let announce = Box::new(move |message: &Message| unannounced.note(message.id));
+            let announce = Box::new(move |message: &Arc<Message>| unannounced.note(message.id));
             return self.store(new, announce).await;
         }
         let shown_type = new.message_type.as_str().into();
@@ -260,18 +259,20 @@ impl Chat {
     fn announce(&self, conversation_id: Uuid, shown_type: Value) -> (Announce, Outcome) {
         let (told, outcome) = oneshot::channel();
         let group = self.group(conversation_id);
-        let (layer, zone) = (Arc::clone(&self.layer), self.zone.clone());
-        let metrics = Arc::clone(&self.metrics);
-        let announce = Box::new(move |message: &Message| {
-            let body = serializers::echoed_message(message, shown_type, &zone);
+        let (layer, metrics) = (Arc::clone(&self.layer), Arc::clone(&self.metrics));
+        let announce = Box::new(move |message: &Arc<Message>| {
             metrics.layer_sent();
+            let event = Event::MessageSent(SentMessage::Stored {
+                message: Arc::clone(message),
+                shown_type,
+            });
             // Dropping the outcome does not take the event back.
-            let _ = told.send(layer.group_send(&group, Event::ChatMessage { message: body }));
+            let _ = told.send(layer.group_send(&group, event));
         });
         (announce, outcome)
     }
 
-    async fn store(&self, new: NewMessage, announce: Announce) -> Result<Message, ChatError> {
+    async fn store(&self, new: NewMessage, announce: Announce) -> Result<Arc<Message>, ChatError> {
         within("sender_id", &new.sender_id, USER_ID_MAX)?;
         within("message_type", &new.message_type, MESSAGE_TYPE_MAX)?;
         let message = self.store.insert_message(new, announce).await?;

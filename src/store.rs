@@ -144,7 +144,7 @@ pub trait Store: Send + Sync {
         &self,
         new: NewMessage,
         announce: Announce,
-    ) -> Result<Option<Message>, StoreError> {
+    ) -> Result<Option<Arc<Message>>, StoreError> {
         self.committer().insert(new, announce).await
     }
 

@@ -3,7 +3,7 @@
 //!
 //! It holds what Python's `json` module would hold: integers of any length, floats that are not
 //! finite, and strings with lone surrogates, so that nothing is lost between reading a value and
-//! echoing it. How such a value is read and written is for [`crate::django`]; this file only
+//! echoing it. How such a value is read and written is for [`crate::python`]; this file only
 //! stores it.
 
 use std::borrow::Cow;
@@ -42,6 +42,16 @@ impl Value {
             _ => None,
         }
     }
+}
+
+/// A value that borrows its parts: written without being built.
+#[derive(Clone, Copy, Debug)]
+pub enum ValueRef<'a> {
+    Text(&'a str),
+    Bool(bool),
+    Value(&'a Value),
+    /// Members in their order; keys are unique.
+    Map(&'a [(&'static str, ValueRef<'a>)]),
 }
 
 impl From<&str> for Value {

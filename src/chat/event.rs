@@ -1,29 +1,73 @@
 //! Events that the connected members of a conversation receive.
 
-use bytes::Bytes;
+use std::sync::Arc;
 
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::Message;
 use crate::value::Value;
 
-/// A group event of the original consumer. Its fields are what the sender wrote, of any type,
-/// because Django code beside us may send events of its own making.
+/// An event of a conversation. How it is written in a group message and in a frame is for a dialect.
+///
+/// A value is what its sender wrote, of any type: Python code beside us sends events too.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// `message` has the seven fields of a message as they stand on the wire.
-    ChatMessage {
-        message: Value,
-    },
+    MessageSent(SentMessage),
     MessageRead {
         message_id: Value,
         user_id: Value,
     },
-    TypingStatus {
+    Typing {
         user_id: Value,
         is_typing: Value,
     },
-    /// An event that the original has no handler for: the whole of it, its `type` included. Only
-    /// what `layer.passthrough` lists comes this far.
-    Other(Value),
+    /// An event that no dialect has a name for: the whole of it, its `type` included. Only what
+    /// `layer.passthrough` lists comes this far.
+    Foreign(Value),
     /// An event of a hosted application, which only its own code understands: a map in msgpack. The
     /// chat neither sends nor gets any.
     Packed(Bytes),
+}
+
+/// A message that the members of its conversation are shown.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SentMessage {
+    /// A row of this process or one that it has read. The type is shown as the sender wrote it, while
+    /// the table holds its text.
+    Stored {
+        message: Arc<Message>,
+        shown_type: Value,
+    },
+    /// What another process says of a message, in any shape; the id if it can be read.
+    Described { id: Option<Uuid>, body: Value },
+}
+
+impl Event {
+    /// The event of a stored message, with its type as the table has it.
+    #[must_use]
+    pub fn stored(message: Arc<Message>) -> Self {
+        let shown_type = message.message_type.as_str().into();
+        Event::MessageSent(SentMessage::Stored {
+            message,
+            shown_type,
+        })
+    }
+
+    /// Returns whether it is worthless some seconds later: it is then neither sent again nor shown.
+    #[must_use]
+    pub fn goes_stale(&self) -> bool {
+        matches!(self, Event::Typing { .. })
+    }
+}
+
+impl SentMessage {
+    /// The id of the message, if it is known.
+    #[must_use]
+    pub fn id(&self) -> Option<Uuid> {
+        match self {
+            SentMessage::Stored { message, .. } => Some(message.id),
+            SentMessage::Described { id, .. } => *id,
+        }
+    }
 }

@@ -17,7 +17,7 @@ pub(super) async fn disconnect(config: &Config, order: Disconnect) -> ExitCode {
             &"layer.backend = memory reaches no other process: set layer.backend = redis",
         );
     }
-    let layer = match layer::open(config, Arc::default(), Arc::new(Metrics::new())).await {
+    let layer = match layer::open_packed(config, Arc::default(), Arc::new(Metrics::new())).await {
         Ok(layer) => layer,
         Err(error) => return failed(&error),
     };

@@ -78,7 +78,7 @@ enum Failure {
 async fn send(layer: &dyn ChannelLayer, group: &str, json: &str) -> Result<(), Failure> {
     let event = loads(json, Constants::Allow).map_err(|error| Failure::Json(error.to_string()))?;
     let members = layer.members(group).await?;
-    layer.group_send(group, Event::Other(event)).await?;
+    layer.group_send(group, Event::Foreign(event)).await?;
     let s = if members == 1 { "" } else { "s" };
     // A process is one member, whatever the number of its sockets.
     super::print(&format!("Sent to {members} member{s} of {group}.\n"));
@@ -165,7 +165,7 @@ async fn tail(layer: &dyn ChannelLayer, groups: Vec<String>) -> Result<(), Failu
 
 /// `{"group": …, "event": …}`
 fn print(group: &str, event: &Event) -> io::Result<()> {
-    let Event::Other(body) = event else {
+    let Event::Foreign(body) = event else {
         return Ok(());
     };
     let mut line = b"{\"group\": ".to_vec();

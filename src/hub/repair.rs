@@ -45,7 +45,6 @@ use crate::{
     layer::control::Notice,
     metrics::EventType,
     python::datetime::Timestamp,
-    serializers,
     store::{StoreError, history::Pages},
 };
 
@@ -265,7 +264,7 @@ impl Hub {
             match pages.next().await {
                 Ok(Some(messages)) => {
                     read += messages.len();
-                    for message in &messages {
+                    for message in messages {
                         if !self.unannounced.contains(message.id) {
                             self.show_stored(room, message);
                         }
@@ -284,10 +283,10 @@ impl Hub {
         }
     }
 
-    fn show_stored(&self, room: &Room, message: &Message) {
-        let body = serializers::message(message, &self.zone);
-        let frame = (self.encode)(&Event::ChatMessage { message: body });
-        let delivery = room.deliver_stored(message, &frame, self.keeps());
+    fn show_stored(&self, room: &Room, message: Message) {
+        let message = Arc::new(message);
+        let frame = (self.encode)(&Event::stored(Arc::clone(&message)));
+        let delivery = room.deliver_stored(&message, &frame, self.keeps());
         if delivery != Delivery::default() {
             self.count(EventType::ChatMessage, delivery);
             self.metrics.message_repaired();

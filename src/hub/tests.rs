@@ -9,7 +9,6 @@ use crate::{
     hub::queue::Limits,
     layer::{control::Notice, memory::MemoryLayer},
     python::datetime::Timestamp,
-    serializers,
     store::{self, StoreError, history::History},
     value::Value,
 };
@@ -41,8 +40,7 @@ impl World {
             Arc::clone(&layer) as _,
             Arc::clone(&store),
             metrics,
-            Zone::utc(),
-            |event| Bytes::from(format!("{event:?}")),
+            Box::new(|event| Bytes::from(format!("{event:?}"))),
             true,
             Vital::default(),
         ));
@@ -72,7 +70,7 @@ impl World {
             is_deleted: false,
         };
         let stored = self.store.insert_message(new, Box::new(|_| {})).await;
-        stored.unwrap().unwrap()
+        Arc::unwrap_or_clone(stored.unwrap().unwrap())
     }
 
     async fn history(&self, conversation_id: Uuid) -> Vec<Message> {
@@ -86,9 +84,8 @@ impl World {
 
     /// An event tells of this message, perhaps again.
     fn hear(&self, message: &Message, resent: Option<Timestamp>) {
-        let body = serializers::message(message, &Zone::utc());
         let room = self.hub.room(message.conversation_id).unwrap();
-        let event = Event::ChatMessage { message: body };
+        let event = Event::stored(Arc::new(message.clone()));
         self.hub.deliver(&room, &event, resent);
     }
 
@@ -159,7 +156,7 @@ fn queue() -> Arc<Queue> {
 }
 
 fn typing(user: &str) -> Event {
-    Event::TypingStatus {
+    Event::Typing {
         user_id: user.into(),
         is_typing: Value::Bool(true),
     }

@@ -22,14 +22,17 @@ pub struct Told {
 
 impl Told {
     pub fn new(event: &Event, frame: Bytes, resent: Option<Timestamp>) -> Self {
-        let message = message_id(event);
+        let message = match event {
+            Event::MessageSent(sent) => sent.id(),
+            _ => None,
+        };
         let key = match event {
-            Event::ChatMessage { .. } => message.map(|id| id.as_u128()),
+            Event::MessageSent(_) => message.map(|id| id.as_u128()),
             Event::MessageRead {
                 message_id,
                 user_id,
             } => Some(read_mark(message_id, user_id).unwrap_or_else(|| key_of(&frame))),
-            Event::TypingStatus { .. } | Event::Other(_) | Event::Packed(_) => None,
+            Event::Typing { .. } | Event::Foreign(_) | Event::Packed(_) => None,
         };
         Told {
             key,
@@ -38,14 +41,6 @@ impl Told {
             resent,
         }
     }
-}
-
-/// The id of the message that an event tells of.
-fn message_id(event: &Event) -> Option<Uuid> {
-    let Event::ChatMessage { message } = event else {
-        return None;
-    };
-    Uuid::try_parse(message.get("id").and_then(Value::as_str)?).ok()
 }
 
 /// The key of the receipt that a read mark leaves in the store: both values are shown as they were

@@ -77,7 +77,7 @@ impl Control {
         let head = [("type", KIND.into()), ("order", order.into())];
         let members = head.into_iter().chain(members);
         let members = members.map(|(name, value)| (Text::fixed(name), value));
-        Event::Other(Value::Map(members.collect()))
+        Event::Foreign(Value::Map(members.collect()))
     }
 
     /// Reads such an event; `None` for what a newer version may say.
@@ -131,7 +131,7 @@ pub fn is_control(event: &Event) -> bool {
 }
 
 fn body(event: &Event) -> Option<&Value> {
-    let Event::Other(body) = event else {
+    let Event::Foreign(body) = event else {
         return None;
     };
     let kind = body.get("type")?.as_str()?;
@@ -173,7 +173,7 @@ mod tests {
             let head = [("type", KIND.into()), ("order", "disconnect".into())];
             let members = head.into_iter().chain(members.iter().cloned());
             let members = members.map(|(name, value)| (Text::fixed(name), value));
-            Control::read(&Event::Other(Value::Map(members.collect())))
+            Control::read(&Event::Foreign(Value::Map(members.collect())))
         };
         let number = read(&[("user", Value::Int(5.into()))]);
         let user = Some("5".to_owned());
@@ -196,7 +196,7 @@ mod tests {
     fn what_a_newer_version_says_is_passed_over() {
         let members = [("type", KIND), ("order", "dance")];
         let members = members.map(|(name, value)| (Text::fixed(name), value.into()));
-        let event = Event::Other(Value::Map(members.into()));
+        let event = Event::Foreign(Value::Map(members.into()));
         assert!(is_control(&event));
         assert_eq!(Control::read(&event), None);
     }

@@ -197,7 +197,7 @@ mod tests {
     use crate::value::Value;
 
     fn typing(user: &str) -> Event {
-        Event::TypingStatus {
+        Event::Typing {
             user_id: user.into(),
             is_typing: Value::Bool(true),
         }

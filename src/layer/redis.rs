@@ -108,6 +108,7 @@ pub async fn open(
         keys: Keys::new(keys),
         token_life: is_core.then_some(settings.expiry + TOKEN_MARGIN),
         event_max: settings.max_event_bytes,
+        events: passthrough.events(),
     };
     let inbox = Inbox::new(codec, passthrough, Arc::clone(&clock), Arc::clone(&metrics));
     if !is_core {

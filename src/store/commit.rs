@@ -96,7 +96,7 @@ pub trait Backend: Send + 'static {
 /// were stamped and written, so what sockets hear live is in the order of the history.
 ///
 /// It runs inside the committer: it must neither block nor panic.
-pub type Announce = Box<dyn FnOnce(&Message) + Send>;
+pub type Announce = Box<dyn FnOnce(&Arc<Message>) + Send>;
 
 /// Something to be written, and whom to tell.
 struct Item {
@@ -203,11 +203,12 @@ impl Committer {
         &self,
         new: NewMessage,
         announce: Announce,
-    ) -> Result<Option<Message>, StoreError> {
+    ) -> Result<Option<Arc<Message>>, StoreError> {
         let (told, outcome) = oneshot::channel();
         let done: Done = Box::new(|write, outcome| {
             let _ = told.send(match (write, outcome) {
                 (Write::Message(message), Ok(Outcome::Stored)) => {
+                    let message = Arc::new(message);
                     announce(&message);
                     Ok(Some(message))
                 }

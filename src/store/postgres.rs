@@ -211,7 +211,7 @@ impl Store for PostgresStore {
         &self,
         new: NewMessage,
         announce: Announce,
-    ) -> Result<Option<Message>, StoreError> {
+    ) -> Result<Option<Arc<Message>>, StoreError> {
         storable([&new.sender_id, &new.content, &new.message_type])?;
         self.committer.insert(new, announce).await
     }

@@ -44,7 +44,6 @@ use crate::{
     metrics::SecurityEvent,
     net::Stream,
     python::urls::decode_path,
-    serializers,
     service::ChatError,
     store::{Of, history::History},
     telemetry::{
@@ -197,8 +196,7 @@ async fn open(
         History::Short(messages) => {
             membership.is_shown(&messages);
             meter.charge_rows(messages.len());
-            let messages = serializers::messages(&messages, app.zone());
-            First::Frame(history_frame(&messages))
+            First::Frame(history_frame(&messages, app.zone()))
         }
         History::Long(pages) => First::Telling(Rest::new(pages, meter)),
     };

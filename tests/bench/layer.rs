@@ -29,11 +29,13 @@ use chatferry::{
     chat::Event,
     clock::since_1970,
     config::Config,
+    dialect::django::events::Events,
     layer::{
         ChannelLayer, Received,
         redis::{self, event::Passthrough},
     },
     metrics::Metrics,
+    python::datetime::Zone,
     value::Value,
 };
 use tokio::{task::spawn_blocking, time::timeout};
@@ -199,7 +201,7 @@ async fn layer(url: &str) -> Arc<dyn ChannelLayer> {
         .config;
     redis::open(
         &config.layer,
-        Passthrough::new(&[]),
+        Passthrough::new(Arc::new(Events { zone: Zone::utc() }), &[]),
         Arc::default(),
         Arc::new(Metrics::new()),
     )
@@ -222,7 +224,7 @@ async fn receive(url: &str, count: usize) {
         let Some(Received::Event { event, .. }) = layer.receive().await else {
             continue;
         };
-        let Event::TypingStatus {
+        let Event::Typing {
             user_id: Value::Int(sent),
             ..
         } = *event
@@ -258,7 +260,7 @@ async fn send(url: &str, count: usize, rate: f64) {
                     let due = Duration::from_secs_f64(number as f64 / rate);
                     tokio::time::sleep_until(began + due).await;
                 }
-                let event = Event::TypingStatus {
+                let event = Event::Typing {
                     user_id: Value::Int(now_ns()),
                     is_typing: true.into(),
                 };

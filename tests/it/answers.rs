@@ -2,9 +2,9 @@
 //! and to clients that do not.
 
 use chatferry::{
+    dialect::django::serializers,
     django::{drf::View, pages},
     python::json,
-    serializers,
     store::history::{Deleted, History, PAGE_CONVERSATIONS, PAGE_MESSAGES},
     value::Value,
 };
@@ -45,7 +45,15 @@ async fn whole(server: &Server, id: &str) -> Value {
         ("created_at", time(row.created_at)),
         ("updated_at", time(row.updated_at)),
         ("is_active", row.is_active.into()),
-        ("messages", serializers::messages(&messages, zone)),
+        (
+            "messages",
+            Value::List(
+                messages
+                    .iter()
+                    .map(|it| serializers::message(it, zone))
+                    .collect(),
+            ),
+        ),
         (
             "last_message",
             shown.map_or(Value::Null, |it| serializers::message(it, zone)),

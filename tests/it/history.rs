@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use chatferry::{
+    dialect::django::serializers,
     django::{drf::View, pages},
     python::json,
-    serializers,
     store::history::{History, PAGE_BYTES, PAGE_MESSAGES},
     value::Value,
 };
@@ -59,7 +59,13 @@ async fn whole(server: &Server, conversation: &str) -> Value {
     let id = conversation.parse().unwrap();
     let history = History::read(&server.app.store, id, None).await;
     let messages = history.unwrap().unwrap().whole().await.unwrap();
-    serializers::messages(&messages, server.app.zone())
+    let zone = server.app.zone();
+    Value::List(
+        messages
+            .iter()
+            .map(|it| serializers::message(it, zone))
+            .collect(),
+    )
 }
 
 fn text(write: impl FnOnce(&mut Vec<u8>)) -> String {

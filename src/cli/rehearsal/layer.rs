@@ -96,7 +96,7 @@ async fn exchange(
     // A refused membership is asked for again, and reported here.
     layer.ping().await?;
     let event = Value::Map(vec![(Text::fixed("type"), "chatferry.check".into())]);
-    sender.group_send(group, Event::Other(event)).await?;
+    sender.group_send(group, Event::Foreign(event)).await?;
     let arrival = async {
         while let Some(received) = layer.receive().await {
             if matches!(received, Received::Event { local, .. } if local == CHANNEL) {

@@ -13,14 +13,15 @@ use super::{
 };
 use crate::{
     app::App,
-    chat::{Event, Message},
+    chat::{Event, Message, SentMessage},
+    dialect::django::events::{Events, id_of},
     gateway::Gateway,
+    layer::events::{EventTable as _, handler},
     python::{
         datetime::Timestamp,
         json::{self, Constants},
         pystr::str_of,
     },
-    serializers,
     store::{
         StoreError,
         history::{History, Pages},
@@ -120,7 +121,6 @@ impl Comparison {
         let Some(value) = value else {
             return Ok(different("frame", "Django has sent no JSON"));
         };
-        let field = |name| value.get(name).cloned().unwrap_or(Value::Null);
         let kind = value.get("type").and_then(Value::as_str);
         let (kind, ours) = match kind {
             _ if first => ("history", self.history(&value).await?),
@@ -128,23 +128,11 @@ impl Comparison {
                 Some(ours) => ("message", ours),
                 None => return Ok(different("message", "there is no such row")),
             },
-            Some("message_read") => {
-                let (message_id, user_id) = (field("message_id"), field("user_id"));
-                let event = Event::MessageRead {
-                    message_id,
-                    user_id,
-                };
-                ("message_read", event_frame(&event))
-            }
-            Some("typing_status") => {
-                let (user_id, is_typing) = (field("user_id"), field("is_typing"));
-                let event = Event::TypingStatus { user_id, is_typing };
-                ("typing", event_frame(&event))
-            }
             Some(kind) if self.passes(kind) => return Ok(Verdict::Unknown),
-            _ => match error(&value) {
-                Some(ours) => ("error", ours),
-                None => {
+            kind => match (self.event(kind, &value), error(&value)) {
+                (Some((word, ours)), _) => (word, ours),
+                (None, Some(ours)) => ("error", ours),
+                (None, None) => {
                     return Ok(different(
                         "frame",
                         "Django has sent a frame of another kind",
@@ -159,10 +147,27 @@ impl Comparison {
         ))
     }
 
-    /// Returns whether Django's own kind of event is passed on here as well.
+    /// Returns whether an event of Django code's own making is passed on here as well.
     fn passes(&self, kind: &str) -> bool {
-        let passed = &self.app.config.layer.passthrough;
-        passed.iter().any(|name| name == kind || name == "*")
+        let mut passed = self.app.config.layer.passthrough.iter();
+        passed.any(|name| handler(name) == handler(kind))
+    }
+
+    /// The frame that we would have sent for the event of Django's, and what the metrics call it.
+    fn event(&self, kind: Option<&str>, django: &Value) -> Option<(&'static str, Bytes)> {
+        let mut member = |name| Ok(django.get(name).cloned().unwrap_or(Value::Null));
+        let event = self.events().read(kind?, &mut member).ok()??;
+        let word = match event {
+            Event::MessageRead { .. } => "message_read",
+            Event::Typing { .. } => "typing",
+            _ => return None,
+        };
+        Some((word, event_frame(&self.events(), &event)))
+    }
+
+    fn events(&self) -> Events {
+        let zone = self.app.zone().clone();
+        Events { zone }
     }
 
     /// The history that we would have sent: of the rows that were written around the handshake
@@ -186,8 +191,7 @@ impl Comparison {
         if limit > 0 && rows.len() > limit {
             rows.drain(..rows.len() - limit);
         }
-        let messages = serializers::messages(&rows, self.app.zone());
-        Ok(history_frame(&messages))
+        Ok(history_frame(&rows, self.app.zone()))
     }
 
     /// The event that we would have sent for the row of Django's; `None` if there is no such row.
@@ -206,8 +210,11 @@ impl Comparison {
             .filter(|shown| str_of(shown) == *row.message_type)
             .cloned()
             .unwrap_or_else(|| row.message_type.as_str().into());
-        let message = serializers::echoed_message(&row, shown_type, self.app.zone());
-        Ok(Some(event_frame(&Event::ChatMessage { message })))
+        let event = Event::MessageSent(SentMessage::Stored {
+            message: Arc::new(row),
+            shown_type,
+        });
+        Ok(Some(event_frame(&self.events(), &event)))
     }
 
     async fn row(&self, id: Uuid) -> Result<Option<Message>, StoreError> {
@@ -257,10 +264,6 @@ fn error(django: &Value) -> Option<Bytes> {
         .iter()
         .find(|known| *known == text)
         .map(|text| error_frame(text))
-}
-
-fn id_of(message: &Value) -> Option<Uuid> {
-    message.get("id")?.as_str()?.parse().ok()
 }
 
 /// The payload of an unmasked frame.

@@ -7,10 +7,10 @@ use super::{Failure, admit, allow, allow_rows, data, failed, parts::Source};
 use crate::{
     app::App,
     chat::{NewMessage, policy::Caller},
+    dialect::django::serializers,
     django::drf::validate_message,
     http::{extract::Request, reply::Reply},
     limits::Action,
-    serializers,
     store::Of,
 };
 

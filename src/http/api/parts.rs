@@ -13,12 +13,12 @@ use uuid::Uuid;
 use crate::{
     app::App,
     chat::{Conversation, Message, policy::Caller},
+    dialect::django::serializers,
     http::Broken,
     python::{
         datetime::{Timestamp, Zone, in_range},
         json::Part,
     },
-    serializers,
     service::ChatError,
     store::{
         Store, StoreError,

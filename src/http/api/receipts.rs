@@ -6,10 +6,10 @@ use super::{Failure, admit, allow, data, failed};
 use crate::{
     app::App,
     chat::policy::Caller,
+    dialect::django::serializers,
     django::drf::validate_reader,
     http::{extract::Request, reply::Reply},
     limits::Action,
-    serializers,
     store::Of,
 };
 

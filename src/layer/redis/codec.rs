@@ -12,12 +12,15 @@ pub mod msgpack;
 
 pub use fields::Fields;
 
+use std::sync::Arc;
+
 use item::Item;
 
 use super::crypto::{InvalidToken, Keys};
 use crate::{
     chat::Event,
     config::{Serializer, layer::ROOM},
+    layer::events::EventTable,
     python::{datetime::Timestamp, json::MAX_DEPTH},
     value::{Text, Value},
 };
@@ -40,6 +43,8 @@ pub struct Codec {
     pub token_life: Option<u64>,
     /// Most bytes of an event in Redis.
     pub event_max: usize,
+    /// The events that have names of their own.
+    pub events: Option<Arc<dyn EventTable>>,
 }
 
 /// The channels of one process that a message is for.
@@ -110,7 +115,7 @@ impl Codec {
     /// # Errors
     /// [`Unsendable`]
     pub fn fields(&self, event: &Event) -> Result<Fields, Unsendable> {
-        let fields = Fields::new(self.format, event)?;
+        let fields = Fields::new(self.format, event, self.events.as_deref())?;
         // A token is in Base64.
         let size = match self.keys {
             Some(_) => fields.size().div_ceil(3) * 4,

@@ -185,7 +185,7 @@ impl Core {
             return Err(LayerError::Closed);
         }
         let fields = self.inbox.codec.fields(&event)?;
-        let keeps = !matches!(event, Event::TypingStatus { .. });
+        let keeps = !event.goes_stale();
         let event = Arc::new(event);
         let sent = Some(Departure::now());
         let taken: Vec<_> = locals

@@ -88,7 +88,7 @@ impl Item {
                 let group = notice.group.as_ref().map(name);
                 let since = notice.since;
                 let event = Control::ReadAgain(Notice { group, since }).event();
-                let fields = Fields::new(wire.format, &event).ok()?;
+                let fields = Fields::new(wire.format, &event, None).ok()?;
                 (
                     wire.group_prefix.clone() + CONTROL,
                     fields,

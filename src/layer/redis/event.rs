@@ -6,7 +6,7 @@
 
 use std::{
     collections::HashSet,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use bytes::Bytes;
@@ -14,7 +14,10 @@ use bytes::Bytes;
 use super::codec::{Message, item::Item, msgpack};
 use crate::{
     chat::Event,
-    layer::control,
+    layer::{
+        control,
+        events::{EventTable, Strange, handler},
+    },
     value::{Text, Value},
 };
 
@@ -30,44 +33,20 @@ pub struct Passthrough {
 enum Kinds {
     All,
     Packed,
-    These(HashSet<String>),
-}
-
-/// Why a message is no event of ours.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Strange {
-    #[error("it has no `type`")]
-    NoType,
-    #[error("nobody handles the type `{0}`")]
-    UnknownType(String),
-    #[error("`{0}` is missing")]
-    Missing(&'static str),
-    #[error("`{0}` cannot be written as JSON")]
-    NotJson(String),
-    #[error("`{0}` cannot be written in msgpack")]
-    NotPackable(String),
-}
-
-impl Strange {
-    /// The value of the `why` label in the metrics.
-    #[must_use]
-    pub fn label(&self) -> &'static str {
-        match self {
-            Strange::NoType => "no_type",
-            Strange::UnknownType(_) => "unknown_type",
-            Strange::Missing(_) => "missing_field",
-            Strange::NotJson(_) => "not_json",
-            Strange::NotPackable(_) => "not_packable",
-        }
-    }
+    /// Those of a chat, and handlers that it does not have.
+    Chat {
+        events: Arc<dyn EventTable>,
+        also: HashSet<String>,
+    },
 }
 
 impl Passthrough {
+    /// Lets the events of a chat through, and these kinds.
     #[must_use]
-    pub fn new(kinds: &[String]) -> Self {
-        let kinds = kinds.iter().map(|kind| handler(kind)).collect();
+    pub fn new(events: Arc<dyn EventTable>, kinds: &[String]) -> Self {
+        let also = kinds.iter().map(|kind| handler(kind)).collect();
         Passthrough {
-            kinds: Kinds::These(kinds),
+            kinds: Kinds::Chat { events, also },
             logged: Mutex::default(),
         }
     }
@@ -90,8 +69,13 @@ impl Passthrough {
         }
     }
 
-    fn lists(&self, kind: &str) -> bool {
-        matches!(&self.kinds, Kinds::These(kinds) if kinds.contains(kind))
+    /// The events that have names of their own.
+    #[must_use]
+    pub fn events(&self) -> Option<Arc<dyn EventTable>> {
+        match &self.kinds {
+            Kinds::Chat { events, .. } => Some(Arc::clone(events)),
+            Kinds::All | Kinds::Packed => None,
+        }
     }
 
     /// Returns whether this is the first message of an unknown type.
@@ -115,30 +99,17 @@ impl Passthrough {
             Some((_, Item::Plain(Value::Str(Text::Utf8(kind))))) => handler(kind),
             _ => return Err(Strange::NoType),
         };
-        match kind.as_str() {
-            _ if matches!(self.kinds, Kinds::All) => whole(fields).map(Event::Other),
-            "chat_message" => Ok(Event::ChatMessage {
-                message: take(&mut fields, "message")?,
-            }),
-            "message_read" => Ok(Event::MessageRead {
-                message_id: take(&mut fields, "message_id")?,
-                user_id: take(&mut fields, "user_id")?,
-            }),
-            "typing_status" => Ok(Event::TypingStatus {
-                user_id: take(&mut fields, "user_id")?,
-                is_typing: take(&mut fields, "is_typing")?,
-            }),
-            other if other == control::HANDLER || self.lists(other) => {
-                whole(fields).map(Event::Other)
-            }
-            _ => Err(Strange::UnknownType(kind)),
+        let Kinds::Chat { events, also } = &self.kinds else {
+            return whole(fields).map(Event::Foreign);
+        };
+        if let Some(event) = events.read(&kind, &mut |name| take(&mut fields, name))? {
+            return Ok(event);
         }
+        if kind == control::HANDLER || also.contains(&kind) {
+            return whole(fields).map(Event::Foreign);
+        }
+        Err(Strange::UnknownType(kind))
     }
-}
-
-/// The method that Channels calls for a `type`.
-fn handler(kind: &str) -> String {
-    kind.replace('.', "_")
 }
 
 fn take(fields: &mut Vec<(Text, Item)>, name: &'static str) -> Result<Value, Strange> {
@@ -175,7 +146,18 @@ fn pack(fields: Vec<(Text, Item)>) -> Result<Bytes, Strange> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::python::json::{Constants, loads};
+    use crate::{
+        chat::SentMessage,
+        dialect::django::events::Events,
+        python::{
+            datetime::Zone,
+            json::{Constants, loads},
+        },
+    };
+
+    fn events() -> Arc<dyn EventTable> {
+        Arc::new(Events { zone: Zone::utc() })
+    }
 
     fn message(json: &str) -> Message {
         let item = Item::Plain(loads(json, Constants::Allow).unwrap());
@@ -187,12 +169,12 @@ mod tests {
     }
 
     fn event(json: &str) -> Result<Event, Strange> {
-        Passthrough::new(&["conversation.closed".to_owned()]).event(message(json))
+        Passthrough::new(events(), &["conversation.closed".to_owned()]).event(message(json))
     }
 
     #[test]
     fn dots_and_underscores_name_the_same_handler() {
-        let want = Event::TypingStatus {
+        let want = Event::Typing {
             user_id: "a".into(),
             is_typing: true.into(),
         };
@@ -206,7 +188,11 @@ mod tests {
     fn a_handler_takes_its_own_fields_and_drops_all_others() {
         let json = r#"{"x": 1, "type": "chat.message", "message": {"z": 1, "a": null}, "y": 2}"#;
         let want = loads(r#"{"z": 1, "a": null}"#, Constants::Allow).unwrap();
-        assert_eq!(event(json), Ok(Event::ChatMessage { message: want }));
+        let want = SentMessage::Described {
+            id: None,
+            body: want,
+        };
+        assert_eq!(event(json), Ok(Event::MessageSent(want)));
     }
 
     #[test]
@@ -221,7 +207,7 @@ mod tests {
     fn what_json_cannot_hold_is_an_error_only_where_it_is_used() {
         let mut read = message(r#"{"type": "chat_message", "message": 1}"#);
         read.fields.push(("extra".into(), Item::Bytes(vec![1])));
-        let passthrough = Passthrough::new(&[]);
+        let passthrough = Passthrough::new(events(), &[]);
         assert!(passthrough.event(read.clone()).is_ok());
         read.fields[1].1 = Item::Ext(5, vec![1]);
         let error = passthrough.event(read).unwrap_err();
@@ -232,7 +218,7 @@ mod tests {
     fn a_type_that_is_let_through_keeps_all_it_has() {
         let json = r#"{"type": "conversation.closed", "by": "a", "at": [1, 2]}"#;
         let want = loads(json, Constants::Allow).unwrap();
-        assert_eq!(event(json), Ok(Event::Other(want)));
+        assert_eq!(event(json), Ok(Event::Foreign(want)));
     }
 
     #[test]
@@ -242,7 +228,7 @@ mod tests {
         for json in [r#"{"n": 1}"#, r#"{"type": 1}"#, r#"{"type": null}"#] {
             assert_eq!(event(json), Err(Strange::NoType));
         }
-        let passthrough = Passthrough::new(&[]);
+        let passthrough = Passthrough::new(events(), &[]);
         assert!(passthrough.is_news("task_done"));
         assert!(!passthrough.is_news("task_done"));
         for n in 0..2 * REMEMBERED {

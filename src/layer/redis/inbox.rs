@@ -14,12 +14,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{
     bounds::TOO_LARGE,
     codec::{Codec, Message},
-    event::{Passthrough, Strange},
+    event::Passthrough,
 };
 use crate::{
     chat::Event,
     clock::Clock,
-    layer::{Departure, Received},
+    layer::{Departure, Received, events::Strange},
     metrics::Metrics,
     python::datetime::Timestamp,
 };
@@ -287,10 +287,11 @@ mod tests {
             keys: None,
             token_life: None,
             event_max: usize::MAX,
+            events: None,
         };
         Inbox::new(
             codec,
-            Passthrough::new(&[]),
+            Passthrough::all(),
             Arc::default(),
             Arc::new(Metrics::new()),
         )

@@ -262,19 +262,18 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{chat::Event, config::Serializer};
+    use crate::{chat::Event, config::Serializer, value::Value};
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_micros(seconds * 1_000_000)
     }
 
     fn owed(text: &str, seconds: i64) -> Owed {
-        let event = Event::MessageRead {
-            message_id: text.into(),
-            user_id: "a".into(),
-        };
+        let members = [("type", "note"), ("text", text)];
+        let members = members.map(|(name, value)| (name.into(), value.into()));
+        let event = Event::Foreign(Value::Map(members.into()));
         Owed {
-            fields: Fields::new(Serializer::Json, &event).unwrap(),
+            fields: Fields::new(Serializer::Json, &event, None).unwrap(),
             since: at(seconds),
         }
     }

@@ -193,7 +193,7 @@ impl Inner {
             .codec
             .seal(&fields, Route::Plain, self.inbox.now_s());
         // A direct message is repeated by its sender alone.
-        let keeps = to_group && !matches!(event, Event::TypingStatus { .. });
+        let keeps = to_group && !event.goes_stale();
         let event = Arc::new(event);
         let echo = to_group.then(|| host.state().echoes.expect(&channel, &bytes, &event));
         let (done, outcome) = oneshot::channel();

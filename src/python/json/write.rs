@@ -8,7 +8,7 @@ use std::io::Write as _;
 
 use super::run::plain_run;
 use crate::python::pystr::write_float;
-use crate::value::{Text, Value};
+use crate::value::{Text, Value, ValueRef};
 
 /// Differences between the two forms.
 #[derive(Clone, Copy)]
@@ -63,6 +63,32 @@ fn pretty(indent: usize) -> Form {
         colon: ": ",
         indent: Some(indent),
         ..UTF8
+    }
+}
+
+/// As [`write_ascii`], of a value that borrows its parts.
+pub fn write_ascii_ref(out: &mut Vec<u8>, value: ValueRef<'_>) {
+    match value {
+        ValueRef::Text(text) => write_ascii_str(out, text),
+        ValueRef::Bool(flag) => write_ascii(out, &Value::Bool(flag)),
+        ValueRef::Value(value) => write_ascii(out, value),
+        ValueRef::Map(members) => {
+            out.push(b'{');
+            write_ascii_members(out, members);
+            out.push(b'}');
+        }
+    }
+}
+
+/// The members of a map, without its braces.
+pub fn write_ascii_members(out: &mut Vec<u8>, members: &[(&'static str, ValueRef<'_>)]) {
+    for (place, (name, value)) in members.iter().enumerate() {
+        if place > 0 {
+            out.extend_from_slice(b", ");
+        }
+        write_ascii_str(out, name);
+        out.extend_from_slice(b": ");
+        write_ascii_ref(out, *value);
     }
 }
 

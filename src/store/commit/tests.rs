@@ -79,7 +79,7 @@ impl Backend for Fake {
     }
 }
 
-async fn say(committer: &Committer, content: &str) -> Result<Option<Message>, StoreError> {
+async fn say(committer: &Committer, content: &str) -> Result<Option<Arc<Message>>, StoreError> {
     let new = NewMessage {
         conversation_id: Uuid::nil(),
         sender_id: "alice".into(),
@@ -262,7 +262,8 @@ async fn messages_are_announced_in_the_order_of_their_times() {
             is_deleted: false,
         };
         saying.push(tokio::spawn(async move {
-            let tell = move |message: &Message| announced.lock().unwrap().push(message.created_at);
+            let tell =
+                move |message: &Arc<Message>| announced.lock().unwrap().push(message.created_at);
             committer.insert(new, Box::new(tell)).await
         }));
     }

@@ -12,6 +12,8 @@ use uuid::Uuid;
 
 use crate::{
     chat::{Event, Message},
+    dialect::django::serializers,
+    layer::events::EventTable,
     limits::Action,
     metrics::Asked,
     python::{
@@ -20,10 +22,9 @@ use crate::{
         pystr::{is_truthy, str_of},
         uuid::from_python,
     },
-    serializers,
     service::ChatError,
     store::{REFUSED, StoreError},
-    value::{Text, Value},
+    value::{Text, Value, ValueRef},
     ws::writer::{fragment, frame, text_frame},
 };
 
@@ -54,7 +55,7 @@ impl Request {
         match self {
             Request::Say { sender_id, .. } => Some(sender_id.into()),
             Request::MarkRead { user_id, .. } => Some(user_id.into()),
-            Request::Typing(Event::TypingStatus { user_id, .. }) => match user_id {
+            Request::Typing(Event::Typing { user_id, .. }) => match user_id {
                 Value::Str(_) | Value::Int(_) => match str_of(user_id) {
                     Text::Utf8(id) => Some(id.into_owned().into()),
                     Text::Surrogates(_) => None,
@@ -203,7 +204,7 @@ fn typing(data: Value) -> Result<Request, Rejection> {
     let is_typing = is_typing.unwrap_or(Value::Bool(false));
     packable("user_id", &user_id)?;
     packable("is_typing", &is_typing)?;
-    Ok(Request::Typing(Event::TypingStatus { user_id, is_typing }))
+    Ok(Request::Typing(Event::Typing { user_id, is_typing }))
 }
 
 /// The named members of a map, moved out of it.
@@ -247,29 +248,46 @@ fn packable(field: &'static str, value: &Value) -> Result<(), Rejection> {
 
 /// The frame that every socket of a conversation gets for an event.
 #[must_use]
-pub fn event_frame(event: &Event) -> Bytes {
+pub fn event_frame(events: &dyn EventTable, event: &Event) -> Bytes {
     match event {
-        Event::ChatMessage { message } => object("chat_message", [("message", message)]),
-        Event::MessageRead {
-            message_id,
-            user_id,
-        } => object(
-            "message_read",
-            [("message_id", message_id), ("user_id", user_id)],
-        ),
-        Event::TypingStatus { user_id, is_typing } => object(
-            "typing_status",
-            [("user_id", user_id), ("is_typing", is_typing)],
-        ),
-        Event::Other(body) => text_frame(|out| json::write_ascii(out, body)),
+        Event::Foreign(body) => text_frame(|out| json::write_ascii(out, body)),
         Event::Packed(body) => frame(OpCode::Binary, |out| out.extend_from_slice(body)),
+        named => {
+            let mut frame = Bytes::new();
+            events.describe(named, &mut |kind, members| {
+                frame = text_frame(|out| {
+                    out.extend(b"{\"type\": ");
+                    json::write_ascii_str(out, kind);
+                    out.extend(b", ");
+                    json::write_ascii_members(out, members);
+                    out.push(b'}');
+                });
+            });
+            frame
+        }
     }
 }
 
+/// How the frame of a history begins.
+const HISTORY: &[u8] = b"{\"type\": \"conversation_history\", \"messages\": ";
+
 /// The first frame of a socket.
 #[must_use]
-pub fn history_frame(messages: &Value) -> Bytes {
-    object("conversation_history", [("messages", messages)])
+pub fn history_frame(messages: &[Message], zone: &Zone) -> Bytes {
+    text_frame(|out| {
+        out.extend(HISTORY);
+        out.push(b'[');
+        for (place, message) in messages.iter().enumerate() {
+            if place > 0 {
+                out.extend(b", ");
+            }
+            let shown_type = ValueRef::Text(&message.message_type);
+            serializers::with_fields(message, shown_type, zone, |fields| {
+                json::write_ascii_ref(out, ValueRef::Map(fields));
+            });
+        }
+        out.extend(b"]}");
+    })
 }
 
 /// The first message of a socket whose history is long: the same text in fragments.
@@ -293,7 +311,7 @@ impl LongHistory {
         let opcode = std::mem::replace(&mut self.opcode, OpCode::Continuation);
         fragment(false, opcode, |out| {
             if opcode == OpCode::Text {
-                out.extend(b"{\"type\": \"conversation_history\", \"messages\": ");
+                out.extend(HISTORY);
                 self.messages.write(out, &Part::List);
             }
             for message in messages {
@@ -311,20 +329,6 @@ impl LongHistory {
             out.push(b'}');
         })
     }
-}
-
-fn object<const N: usize>(kind: &str, fields: [(&str, &Value); N]) -> Bytes {
-    text_frame(|out| {
-        out.extend(b"{\"type\": ");
-        json::write_ascii_str(out, kind);
-        for (name, value) in fields {
-            out.extend(b", ");
-            json::write_ascii_str(out, name);
-            out.extend(b": ");
-            json::write_ascii(out, value);
-        }
-        out.push(b'}');
-    })
 }
 
 /// `{"error": …}`, to the sender only.

@@ -4,13 +4,13 @@ use std::{hint::black_box, sync::Arc};
 
 use bytes::BytesMut;
 use chatferry::{
+    dialect::django::events::Events,
     hub::{
         Hub,
         queue::{Limits, Queue},
     },
     layer::{ChannelLayer, memory::MemoryLayer},
     metrics::Metrics,
-    serializers,
     vital::Vital,
     ws::{
         protocol::django::{event_frame, history_frame},
@@ -51,13 +51,13 @@ pub fn history() -> Go {
     let (messages, zone) = (messages(), seoul());
     Box::new(move |times| {
         for _ in 0..times {
-            black_box(history_frame(&serializers::messages(&messages, &zone)));
+            black_box(history_frame(&messages, &zone));
         }
     })
 }
 
 pub fn fan_out() -> Go {
-    let (runtime, zone) = (one_thread(), seoul());
+    let (runtime, events) = (one_thread(), Events { zone: seoul() });
     let metrics = Arc::new(Metrics::new());
     let layer = Arc::new(MemoryLayer::new());
     let mut sockets = Vec::new();
@@ -66,8 +66,7 @@ pub fn fan_out() -> Go {
             Arc::clone(&layer) as _,
             Arc::new(Nowhere::new(Arc::clone(&metrics))),
             Arc::clone(&metrics),
-            zone.clone(),
-            event_frame,
+            Box::new(move |event| event_frame(&events, event)),
             false,
             Vital::default(),
         ));
@@ -88,7 +87,7 @@ pub fn fan_out() -> Go {
     Box::new(move |times| {
         runtime.block_on(async {
             for number in numbers.by_ref().take(times) {
-                layer.group_send(GROUP, told(number, &zone)).await.unwrap();
+                layer.group_send(GROUP, told(number)).await.unwrap();
                 for (_, queue, writer) in &mut sockets {
                     queue.filled().await;
                     writer.append(queue.take().unwrap());

@@ -1,12 +1,16 @@
 //! Messages of the channel layer in Redis: written, and read.
 
-use std::hint::black_box;
+use std::{hint::black_box, sync::Arc};
 
 use chatferry::{
     config::Serializer,
-    layer::redis::{
-        codec::{Codec, Fields, Route},
-        event::Passthrough,
+    dialect::django::events::Events,
+    layer::{
+        events::EventTable,
+        redis::{
+            codec::{Codec, Route},
+            event::Passthrough,
+        },
     },
 };
 
@@ -21,10 +25,10 @@ const CHANNELS: [&str; 1] =
 
 /// As the core layer writes it: to a channel of another process.
 pub fn send() -> Go {
-    let (codec, event) = (codec(12), told(0, &seoul()));
+    let (codec, event) = (codec(12), told(0));
     Box::new(move |times| {
         for _ in 0..times {
-            let fields = Fields::new(codec.format, &event).unwrap();
+            let fields = codec.fields(&event).unwrap();
             black_box(codec.seal(&fields, Route::Each(&CHANNELS), NOW));
         }
     })
@@ -39,9 +43,9 @@ pub fn pubsub() -> Go {
 }
 
 fn read(codec: Codec, route: Route<'_>) -> Go {
-    let fields = Fields::new(codec.format, &told(0, &seoul())).unwrap();
+    let fields = codec.fields(&told(0)).unwrap();
     let stored = codec.seal(&fields, route, NOW);
-    let passthrough = Passthrough::new(&[]);
+    let passthrough = Passthrough::new(events(), &[]);
     Box::new(move |times| {
         for _ in 0..times {
             let message = codec.open(&stored, NOW).unwrap();
@@ -57,5 +61,10 @@ fn codec(prefix_len: usize) -> Codec {
         keys: None,
         token_life: None,
         event_max: usize::MAX,
+        events: Some(events()),
     }
+}
+
+fn events() -> Arc<dyn EventTable> {
+    Arc::new(Events { zone: seoul() })
 }

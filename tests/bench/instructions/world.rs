@@ -1,12 +1,14 @@
 //! What the paths have in common: one thread, settings, a directory, and what is said.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use chatferry::{
     chat::{Event, Message, NewMessage},
     config::Config,
     python::datetime::{Timestamp, Zone},
-    serializers,
 };
 use tokio::runtime::{Builder, Runtime};
 use uuid::Uuid;
@@ -99,7 +101,6 @@ pub fn messages() -> Vec<Message> {
 }
 
 /// What a conversation is told of a message.
-pub fn told(number: u32, zone: &Zone) -> Event {
-    let message = serializers::message(&message(number), zone);
-    Event::ChatMessage { message }
+pub fn told(number: u32) -> Event {
+    Event::stored(Arc::new(message(number)))
 }

@@ -1,10 +1,12 @@
 //! What Redis holds: messages of the channel layer, plain and encrypted.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use chatferry::{
     config::Serializer,
+    dialect::django::events::Events,
     layer::redis::{codec::Codec, crypto::Keys, event::Passthrough},
+    python::datetime::Zone,
 };
 
 const NOW: u64 = 1_800_000_000;
@@ -27,10 +29,12 @@ pub fn layer_message(input: &[u8]) {
             keys: None,
             token_life: None,
             event_max: usize::MAX,
+            events: None,
         };
         if let Ok(message) = codec.open(input, NOW) {
             let _ = Passthrough::all().event(message.clone());
-            let _ = Passthrough::new(&[]).event(message);
+            let events = Events { zone: Zone::utc() };
+            let _ = Passthrough::new(Arc::new(events), &[]).event(message);
         }
     }
 }

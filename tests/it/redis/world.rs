@@ -147,12 +147,12 @@ impl Layer {
 
 /// An event of Django code's own making.
 pub fn event(json: &str) -> Event {
-    Event::Other(loads(json, Constants::Allow).unwrap())
+    Event::Foreign(loads(json, Constants::Allow).unwrap())
 }
 
 /// The compact JSON of an event.
 pub fn json(event: &Event) -> String {
-    let Event::Other(body) = event else {
+    let Event::Foreign(body) = event else {
         panic!("every event is taken as it is: {event:?}");
     };
     let mut out = Vec::new();
@@ -171,5 +171,5 @@ pub fn counted(n: usize) -> Event {
         ("type".into(), Value::from("count.up")),
         ("n".into(), Value::Int(n as i128)),
     ];
-    Event::Other(Value::Map(members))
+    Event::Foreign(Value::Map(members))
 }

@@ -4,11 +4,12 @@ use super::{MAX_SENT_DEPTH, RESENT, ROUTE, Route, Unsendable, item::Item, msgpac
 use crate::{
     chat::Event,
     config::Serializer,
+    layer::events::{EventTable, Members},
     python::{
         datetime::Timestamp,
-        json::{write_ascii, write_ascii_str},
+        json::{write_ascii_ref, write_ascii_str},
     },
-    value::{Text, Value},
+    value::{Text, Value, ValueRef},
 };
 
 /// Names of methods and of ASGI messages that a `type` would run in a Python consumer as if they
@@ -34,9 +35,15 @@ pub struct Fields {
 }
 
 impl Fields {
+    /// Writes the fields of an event; `events` has the names of those of a chat.
+    ///
     /// # Errors
     /// When the event would kill the consumers of a Python process.
-    pub fn new(format: Serializer, event: &Event) -> Result<Self, Unsendable> {
+    pub fn new(
+        format: Serializer,
+        event: &Event,
+        events: Option<&dyn EventTable>,
+    ) -> Result<Self, Unsendable> {
         let mut fields = Fields {
             format,
             count: 0,
@@ -44,25 +51,17 @@ impl Fields {
             is_marked: false,
         };
         match event {
-            Event::ChatMessage { message } => {
-                fields.kind("chat_message");
-                fields.member("message", message)?;
-            }
-            Event::MessageRead {
-                message_id,
-                user_id,
-            } => {
-                fields.kind("message_read");
-                fields.member("message_id", message_id)?;
-                fields.member("user_id", user_id)?;
-            }
-            Event::TypingStatus { user_id, is_typing } => {
-                fields.kind("typing_status");
-                fields.member("user_id", user_id)?;
-                fields.member("is_typing", is_typing)?;
-            }
-            Event::Other(body) => fields.other(body)?,
+            Event::Foreign(body) => fields.foreign(body)?,
             Event::Packed(body) => fields.packed(body)?,
+            named => {
+                let mut written = Err(Unsendable::Type);
+                if let Some(events) = events {
+                    events.describe(named, &mut |kind, members| {
+                        written = fields.named(kind, members);
+                    });
+                }
+                written?;
+            }
         }
         Ok(fields)
     }
@@ -73,7 +72,8 @@ impl Fields {
             return;
         }
         // A number of 64 bits is never refused.
-        let _ = self.member(RESENT, &Value::Int(first_sent.micros().into()));
+        let first_sent = Value::Int(first_sent.micros().into());
+        let _ = self.member(RESENT, ValueRef::Value(&first_sent));
     }
 
     /// Bytes of the fields.
@@ -82,8 +82,16 @@ impl Fields {
         self.bytes.len()
     }
 
+    /// An event of a chat.
+    fn named(&mut self, kind: &str, members: Members<'_>) -> Result<(), Unsendable> {
+        self.key("type");
+        self.text(kind);
+        let mut members = members.iter();
+        members.try_for_each(|(name, value)| self.member(name, *value))
+    }
+
     /// An event of Django code's own making, as it is.
-    fn other(&mut self, body: &Value) -> Result<(), Unsendable> {
+    fn foreign(&mut self, body: &Value) -> Result<(), Unsendable> {
         let Value::Map(members) = body else {
             return Err(Unsendable::NotAMap);
         };
@@ -93,7 +101,7 @@ impl Fields {
         for (key, value) in members {
             match key {
                 Text::Utf8(key) if key == ROUTE => return Err(Unsendable::Route),
-                Text::Utf8(key) => self.member(key, value)?,
+                Text::Utf8(key) => self.member(key, ValueRef::Value(value))?,
                 Text::Surrogates(_) => return Err(Unsendable::Surrogates),
             }
         }
@@ -110,7 +118,7 @@ impl Fields {
                 continue;
             }
             match (self.format, item) {
-                (_, Item::Plain(value)) => self.member(key, &value)?,
+                (_, Item::Plain(value)) => self.member(key, ValueRef::Value(&value))?,
                 (Serializer::Json, _) => return Err(Unsendable::NotJson),
                 (Serializer::Msgpack, item) => {
                     self.key(key);
@@ -121,18 +129,13 @@ impl Fields {
         Ok(())
     }
 
-    fn kind(&mut self, kind: &str) {
-        self.key("type");
-        self.text(kind);
-    }
-
-    fn member(&mut self, key: &str, value: &Value) -> Result<(), Unsendable> {
+    fn member(&mut self, key: &str, value: ValueRef<'_>) -> Result<(), Unsendable> {
         self.key(key);
         match self.format {
-            Serializer::Msgpack => msgpack::write(&mut self.bytes, value)?,
+            Serializer::Msgpack => msgpack::write_ref(&mut self.bytes, value)?,
             Serializer::Json => {
-                check_depth(value, MAX_SENT_DEPTH)?;
-                write_ascii(&mut self.bytes, value);
+                check_depth_of_ref(value, MAX_SENT_DEPTH)?;
+                write_ascii_ref(&mut self.bytes, value);
             }
         }
         Ok(())
@@ -218,6 +221,18 @@ fn names_a_handler(kind: &str) -> bool {
         && !method.starts_with("websocket_")
         && !method.starts_with("http_")
         && !RUNS_SOMETHING_ELSE.contains(&method.as_str())
+}
+
+fn check_depth_of_ref(value: ValueRef<'_>, depth: usize) -> Result<(), Unsendable> {
+    match value {
+        ValueRef::Value(value) => check_depth(value, depth),
+        ValueRef::Map(members) => {
+            let depth = depth.checked_sub(1).ok_or(Unsendable::TooDeep)?;
+            let mut members = members.iter();
+            members.try_for_each(|(_, member)| check_depth_of_ref(*member, depth))
+        }
+        ValueRef::Text(_) | ValueRef::Bool(_) => Ok(()),
+    }
 }
 
 fn check_depth(value: &Value, depth: usize) -> Result<(), Unsendable> {

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     python::json::{MAX_DEPTH, MAX_VALUES},
-    value::{Text, Value},
+    value::{Text, Value, ValueRef},
 };
 
 /// Maps with more members than this find repeated keys by hash.
@@ -34,7 +34,7 @@ fn write_at(out: &mut Vec<u8>, value: &Value, depth: usize) -> Result<(), Unsend
     let depth = depth.checked_sub(1).ok_or(Unsendable::TooDeep)?;
     match value {
         Value::Null => out.push(0xC0),
-        Value::Bool(flag) => out.push(0xC2 + u8::from(*flag)),
+        Value::Bool(flag) => write_bool(out, *flag),
         Value::Int(int) => write_int(out, *int)?,
         Value::BigInt(_) => return Err(Unsendable::OutOfRange),
         Value::Float(float) => {
@@ -58,6 +58,35 @@ fn write_at(out: &mut Vec<u8>, value: &Value, depth: usize) -> Result<(), Unsend
         }
     }
     Ok(())
+}
+
+/// Appends a value that borrows its parts.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_ref(out: &mut Vec<u8>, value: ValueRef<'_>) -> Result<(), Unsendable> {
+    write_ref_at(out, value, MAX_SENT_DEPTH)
+}
+
+fn write_ref_at(out: &mut Vec<u8>, value: ValueRef<'_>, depth: usize) -> Result<(), Unsendable> {
+    match value {
+        ValueRef::Text(text) => write_str(out, text),
+        ValueRef::Bool(flag) => write_bool(out, flag),
+        ValueRef::Value(value) => return write_at(out, value, depth),
+        ValueRef::Map(members) => {
+            let depth = depth.checked_sub(1).ok_or(Unsendable::TooDeep)?;
+            write_map_head(out, members.len());
+            for (name, value) in members {
+                write_str(out, name);
+                write_ref_at(out, *value, depth)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn write_bool(out: &mut Vec<u8>, flag: bool) {
+    out.push(0xC2 + u8::from(flag));
 }
 
 /// Appends a text.

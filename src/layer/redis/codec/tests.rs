@@ -12,8 +12,12 @@ use self::vectors::{Vector, number, unhex};
 use super::*;
 use crate::{
     chat::Event,
+    dialect::django::events::Events,
     layer::redis::shard::shard,
-    python::json::{Constants, loads},
+    python::{
+        datetime::Zone,
+        json::{Constants, loads},
+    },
 };
 
 /// `-0.0 == 0.0`, so equality alone would not see a lost sign.
@@ -62,9 +66,9 @@ fn every_event_is_written_to_the_same_bytes() {
         let Some(members) = values.collect::<Option<Vec<_>>>() else {
             continue;
         };
-        let event = Event::Other(Value::Map(members));
+        let event = Event::Foreign(Value::Map(members));
         let codec = vector.codec(&vector.keys("key"));
-        let fields = Fields::new(codec.format, &event).unwrap();
+        let fields = Fields::new(codec.format, &event, None).unwrap();
         let names = message.route.unwrap_or_default();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let route = match vector.0.get("message").unwrap().get(ROUTE) {
@@ -124,20 +128,25 @@ fn equal_messages_are_kept_apart_by_their_prefix() {
         keys: None,
         token_life: None,
         event_max: usize::MAX,
+        events: None,
     };
-    let event = Event::TypingStatus {
+    let event = Event::Typing {
         user_id: "a".into(),
         is_typing: true.into(),
     };
-    let fields = Fields::new(Serializer::Msgpack, &event).unwrap();
+    let fields = Fields::new(Serializer::Msgpack, &event, Some(&events())).unwrap();
     let sealed = (0..1000).map(|_| codec.seal(&fields, Route::Plain, 0));
     let different: std::collections::HashSet<Vec<u8>> = sealed.collect();
     assert_eq!(different.len(), 1000);
 }
 
+fn events() -> Events {
+    Events { zone: Zone::utc() }
+}
+
 fn sendable(json: &str, format: Serializer) -> Result<(), Unsendable> {
-    let event = Event::Other(loads(json, Constants::Allow).unwrap());
-    Fields::new(format, &event).map(|_| ())
+    let event = Event::Foreign(loads(json, Constants::Allow).unwrap());
+    Fields::new(format, &event, None).map(|_| ())
 }
 
 /// Checklist 14, 18, 70.
@@ -168,12 +177,13 @@ fn nothing_is_sent_that_would_kill_a_python_consumer() {
         let routed = r#"{"type": "a", "__asgi_channel__": "x"}"#;
         assert_eq!(sendable(routed, format), Err(Unsendable::Route));
         let deep = |depth| (1..depth).fold(Value::Null, |inner, _| Value::List(vec![inner]));
-        let typing = |is_typing| Event::TypingStatus {
+        let typing = |is_typing| Event::Typing {
             user_id: "a".into(),
             is_typing,
         };
-        assert!(Fields::new(format, &typing(deep(MAX_SENT_DEPTH))).is_ok());
-        let deeper = Fields::new(format, &typing(deep(MAX_SENT_DEPTH + 1)));
+        let written = |event| Fields::new(format, &event, Some(&events()));
+        assert!(written(typing(deep(MAX_SENT_DEPTH))).is_ok());
+        let deeper = written(typing(deep(MAX_SENT_DEPTH + 1)));
         assert_eq!(deeper.err(), Some(Unsendable::TooDeep));
         assert_eq!(
             sendable(r#"{"type": "chat.message", "n": [[1]]}"#, format),

@@ -13,7 +13,6 @@ use redis::{Cmd, Value, cmd};
 
 use super::{Core, Host, local_of, queue_key};
 use crate::{
-    chat::Event,
     layer::{
         Departure, LayerError,
         redis::{
@@ -132,7 +131,7 @@ impl Core {
         let Some(event) = self.inbox.event(message) else {
             return Vec::new();
         };
-        if is_stale && matches!(*event, Event::TypingStatus { .. }) {
+        if is_stale && event.goes_stale() {
             return Vec::new();
         }
         let by = Sender::Others;

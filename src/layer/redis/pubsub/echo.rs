@@ -178,7 +178,7 @@ mod tests {
 
     /// Returns an event that its number distinguishes from others.
     fn event(number: i64) -> Arc<Event> {
-        Arc::new(Event::Other(Value::Int(number.into())))
+        Arc::new(Event::Foreign(Value::Int(number.into())))
     }
 
     fn expect(echoes: &mut Echoes, number: i64) -> u64 {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::dialect::django::events::Events;
 
 /// The payload of an unmasked frame shorter than 64 KiB.
 fn payload(frame: &[u8]) -> &str {
@@ -90,12 +91,13 @@ fn what_crashes_the_original_is_rejected() {
 
 #[test]
 fn typing_echoes_whatever_was_sent() {
+    let events = Events { zone: Zone::utc() };
     let Ok(Some(Request::Typing(event))) = parse(r#"{"type":"typing","user_id":{"b":1,"a":NaN}}"#)
     else {
         panic!("typing")
     };
     assert_eq!(
-        payload(&event_frame(&event)),
+        payload(&event_frame(&events, &event)),
         r#"{"type": "typing_status", "user_id": {"b": 1, "a": NaN}, "is_typing": false}"#
     );
 }
@@ -111,7 +113,7 @@ fn errors_are_written_as_python_writes_them() {
 #[test]
 fn an_empty_history_is_a_frame_too() {
     assert_eq!(
-        payload(&history_frame(&Value::List(vec![]))),
+        payload(&history_frame(&[], &Zone::utc())),
         r#"{"type": "conversation_history", "messages": []}"#
     );
 }

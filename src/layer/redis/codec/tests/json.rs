@@ -11,6 +11,7 @@ fn json_that_only_python_takes_is_read() {
         keys: None,
         token_life: None,
         event_max: usize::MAX,
+        events: None,
     };
     let body = br#"{"type": "a", "n": NaN, "i": -Infinity, "big": 1000000000000000000000000000000, "s": "\ud800"}"#;
     let message = codec.open(body, 0).unwrap();

@@ -56,6 +56,7 @@ impl Vector {
             keys: Keys::new(keys.iter().copied()),
             token_life: (self.text("layer") == "core").then_some(70),
             event_max: usize::MAX,
+            events: None,
         }
     }
 

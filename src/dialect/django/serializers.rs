@@ -1,13 +1,15 @@
 //! Field names and their order, as clients see them: stands in for the original's
 //! `chat/serializers.py`. REST answers, the history of a socket and group events share them.
 
+use uuid::Uuid;
+
 use crate::{
     chat::{Conversation, Message, Receipt},
     python::{
         datetime::{Timestamp, Zone, to_wire},
         json::Part,
     },
-    value::{Text, Value},
+    value::{Text, Value, ValueRef},
 };
 
 fn map<const N: usize>(fields: [(&'static str, Value); N]) -> Value {
@@ -23,31 +25,65 @@ fn time(at: Timestamp, zone: &Zone) -> Value {
     to_wire(at, zone).into()
 }
 
-/// `MessageSerializer`: seven fields.
+/// The seven fields of `MessageSerializer`, of values of any form.
+fn fields<'a, T>(
+    message: &'a Message,
+    id: T,
+    message_type: T,
+    [created_at, updated_at]: [T; 2],
+    text: impl Fn(&'a str) -> T,
+    flag: impl Fn(bool) -> T,
+) -> [(&'static str, T); 7] {
+    [
+        ("id", id),
+        ("sender_id", text(&message.sender_id)),
+        ("content", text(&message.content)),
+        ("message_type", message_type),
+        ("created_at", created_at),
+        ("updated_at", updated_at),
+        ("is_deleted", flag(message.is_deleted)),
+    ]
+}
+
+/// `MessageSerializer`.
 #[must_use]
 pub fn message(message: &Message, zone: &Zone) -> Value {
-    echoed_message(message, message.message_type.as_str().into(), zone)
+    let times = message.times().map(|at| time(at, zone));
+    let message_type = message.message_type.as_str().into();
+    let id = message.id.to_string().into();
+    map(fields(
+        message,
+        id,
+        message_type,
+        times,
+        Value::from,
+        Value::from,
+    ))
 }
 
-/// A message whose type is shown as the sender wrote it: the consumer answers with the JSON value
-/// it was given, while the table holds that value's `str()`.
-#[must_use]
-pub fn echoed_message(message: &Message, message_type: Value, zone: &Zone) -> Value {
-    map([
-        ("id", message.id.to_string().into()),
-        ("sender_id", message.sender_id.as_str().into()),
-        ("content", message.content.as_str().into()),
-        ("message_type", message_type),
-        ("created_at", time(message.created_at, zone)),
-        ("updated_at", time(message.updated_at, zone)),
-        ("is_deleted", message.is_deleted.into()),
-    ])
-}
-
-/// A list of messages, as the history of a socket and the REST list have it.
-#[must_use]
-pub fn messages(messages: &[Message], zone: &Zone) -> Value {
-    Value::List(messages.iter().map(|m| message(m, zone)).collect())
+/// Calls `with` with the fields of a message that a socket is shown. Its type is as the sender wrote
+/// it: the consumer answers with the JSON value it was given, while the table holds that value's
+/// `str()`.
+pub fn with_fields(
+    message: &Message,
+    shown_type: ValueRef<'_>,
+    zone: &Zone,
+    with: impl FnOnce(&[(&'static str, ValueRef<'_>)]),
+) {
+    let mut id = Uuid::encode_buffer();
+    let id = message.id.hyphenated().encode_lower(&mut id);
+    let created_at = to_wire(message.created_at, zone);
+    let updated_at =
+        (message.updated_at != message.created_at).then(|| to_wire(message.updated_at, zone));
+    let times = [&created_at, updated_at.as_ref().unwrap_or(&created_at)];
+    with(&fields(
+        message,
+        ValueRef::Text(id),
+        shown_type,
+        times.map(|it| ValueRef::Text(it)),
+        ValueRef::Text,
+        ValueRef::Bool,
+    ));
 }
 
 /// `ConversationSerializer` up to the first of its messages, which are a [`message`] each.

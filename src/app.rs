@@ -1,30 +1,27 @@
 //! The handles of one server, wired once and passed down.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     auth::{Auth, SetupError},
     config::{Backend, Config, Identity},
-    dialect::django::events::Events,
     django::drf::Language,
-    gateway::{Gateway, TrustError},
-    host::{Host, HostError},
-    http::{document::Answers, extract::Bodies},
-    hub::Hub,
+    hub::{Encode, Hub},
     layer::{self, ChannelLayer, LayerError, control::Disconnect, events::EventTable},
-    limits::Limits,
+    limits::{Limits, bodies::Bodies, memory::Answers},
     metrics::{Metrics, SecurityEvent},
     python::datetime::Zone,
+    rollout::Rollout,
     service::Chat,
     shutdown::Drain,
-    store::{self, Store, StoreError},
+    store::Store,
     telemetry::{
+        origins::RefusedOrigins,
         security::{Audit, Finding, Place},
         trace::{EndpointError, Tracer},
     },
-    tls::{Tls, TlsError},
+    tls::Tls,
     vital::Vital,
-    ws::{origin::RefusedOrigins, protocol::django::event_frame},
 };
 
 /// Everything a request needs. There are no globals: two servers fit into one process.
@@ -43,10 +40,8 @@ pub struct App {
     pub vital: Vital,
     pub bodies: Bodies,
     pub answers: Answers,
-    /// `None` if nothing is passed on to Django.
-    pub gateway: Option<Arc<Gateway>>,
-    /// `None` if no application is hosted.
-    pub host: Option<Arc<Host>>,
+    /// `None` if there is no Django that could serve a conversation.
+    pub rollout: Option<Arc<Rollout>>,
     /// `None` if nothing is limited.
     pub limits: Option<Arc<Limits>>,
     /// `None` if clients are not asked for TLS.
@@ -56,69 +51,41 @@ pub struct App {
     pub refused_origins: RefusedOrigins,
 }
 
-/// Why a server cannot start.
+/// Why an app cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
     Layer(#[from] LayerError),
     #[error(transparent)]
-    Gateway(#[from] TrustError),
-    #[error(transparent)]
-    Host(#[from] HostError),
-    #[error(transparent)]
     Auth(#[from] SetupError),
-    #[error(transparent)]
-    Tls(#[from] TlsError),
     #[error(transparent)]
     Tracer(#[from] EndpointError),
 }
 
 impl App {
-    /// Opens the store, joins the layer, and starts the fan-out.
+    /// Wires the handles over a store that is open, for a chat with these events and frames of them.
     ///
     /// # Errors
-    /// When the store or the certificate cannot be used, or the settings of the layer, of identity
-    /// or of the collector make no sense.
-    pub async fn start(config: Config) -> Result<Arc<Self>, StartError> {
-        let metrics = Arc::new(Metrics::new());
-        // Before the store, which may have to be waited for.
-        let tls = Tls::of(&config.server.tls)?;
-        let store = store::open(&config, Arc::clone(&metrics)).await?;
-        App::over(store, tls, config, metrics).await
-    }
-
-    /// Joins the layer and starts the fan-out, over a store that is open.
-    ///
-    /// # Errors
-    /// When the settings of the layer or of identity make no sense.
-    pub async fn over(
+    /// When the settings of the layer, of identity or of the collector make no sense.
+    pub async fn open(
         store: Arc<dyn Store>,
         tls: Option<Tls>,
         config: Config,
         metrics: Arc<Metrics>,
-    ) -> Result<Arc<Self>, StartError> {
+        (events, encode): (Arc<dyn EventTable>, Encode),
+    ) -> Result<Self, StartError> {
         let auth = Auth::open(&config, Arc::clone(&store), Arc::clone(&metrics))?;
-        let auth = Arc::new(auth);
         let clock = Arc::clone(store.committer().clock());
-        let events: Arc<dyn EventTable> = Arc::new(Events {
-            zone: config.django.time_zone.zone().clone(),
-        });
-        let encoding = Arc::clone(&events);
         let layer = layer::open(&config, events, clock, Arc::clone(&metrics)).await?;
         let vital = Vital::default();
         vital.include(store.committer().vital());
         vital.include(&layer.vital());
-        // A process that is alone sends itself all that there is.
-        let every = std::time::Duration::from_secs(config.layer.sweep_s);
-        let sweeps = !every.is_zero() && config.layer.backend != Backend::Memory;
         let hub = Arc::new(Hub::new(
             Arc::clone(&layer),
             Arc::clone(&store),
             Arc::clone(&metrics),
-            Box::new(move |event| event_frame(&*encoding, event)),
-            sweeps,
+            encode,
+            !sweep(&config).is_zero(),
             vital.clone(),
         ));
         let chat = Chat::new(
@@ -128,44 +95,41 @@ impl App {
             Arc::clone(hub.unannounced()),
             Arc::clone(&metrics),
         );
-        let drain = Drain::new(std::time::Duration::from_secs(config.server.drain_s));
-        let gateway = Gateway::of(&config, &metrics)?;
-        let tracer = Tracer::open(&config.trace, &metrics)?;
-        let limits = Limits::of(&config, Arc::clone(&metrics));
-        let bodies = Bodies::new(config.server.body_memory_mib);
-        let answers = Answers::new(config.server.answer_memory_mib);
-        let host = Host::open(&config, &metrics).await?;
-        if let Some(host) = &host {
-            vital.include(host.vital());
-        }
-        let audit = Arc::new(Audit::new(Arc::clone(&metrics)));
-        let orders = (Arc::clone(&auth), Arc::clone(&audit));
-        let obey = move |order: &Disconnect| disconnect(&orders.0, &orders.1, order);
-        hub.start(every, Box::new(obey)).await?;
-        let recheck = std::time::Duration::from_secs(config.auth.recheck_s);
-        if !recheck.is_zero() && config.auth.identity != Identity::None {
-            vital.spawn("recheck", Arc::clone(&auth).recheck(recheck));
-        }
-        Ok(Arc::new(App {
-            config,
-            auth,
+        Ok(App {
+            auth: Arc::new(auth),
             chat,
             hub,
             store,
             layer,
-            metrics,
-            audit,
-            drain,
+            audit: Arc::new(Audit::new(Arc::clone(&metrics))),
+            drain: Drain::new(Duration::from_secs(config.server.drain_s)),
             vital,
-            bodies,
-            answers,
-            gateway,
-            host,
-            limits,
+            bodies: Bodies::new(config.server.body_memory_mib),
+            answers: Answers::new(config.server.answer_memory_mib),
+            rollout: Rollout::of(&config),
+            limits: Limits::of(&config, Arc::clone(&metrics)),
             tls,
-            tracer,
+            tracer: Tracer::open(&config.trace, &metrics)?,
             refused_origins: RefusedOrigins::default(),
-        }))
+            config,
+            metrics,
+        })
+    }
+
+    /// Joins the layer, starts the fan-out, and looks at the rights of open sockets from now on.
+    ///
+    /// # Errors
+    /// When the layer does not take the process as a member.
+    pub async fn start(&self) -> Result<(), StartError> {
+        let orders = (Arc::clone(&self.auth), Arc::clone(&self.audit));
+        let obey = move |order: &Disconnect| disconnect(&orders.0, &orders.1, order);
+        self.hub.start(sweep(&self.config), Box::new(obey)).await?;
+        let recheck = Duration::from_secs(self.config.auth.recheck_s);
+        if !recheck.is_zero() && self.config.auth.identity != Identity::None {
+            let recheck = Arc::clone(&self.auth).recheck(recheck);
+            self.vital.spawn("recheck", recheck);
+        }
+        Ok(())
     }
 
     /// The language of the framework's own texts.
@@ -182,6 +146,15 @@ impl App {
     pub fn zone(&self) -> &Zone {
         self.chat.zone()
     }
+}
+
+/// Returns how often conversations are compared with the store; never if it is 0.
+fn sweep(config: &Config) -> Duration {
+    if config.layer.backend == Backend::Memory {
+        // A process that is alone sends itself all that there is.
+        return Duration::ZERO;
+    }
+    Duration::from_secs(config.layer.sweep_s)
 }
 
 /// Does as an order says, and notes it in the security log.

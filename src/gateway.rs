@@ -1,8 +1,8 @@
 //! The Django behind this server: what Chatferry does not serve is passed on to it, a share of the
 //! conversations can be left to it, and both sides can be compared.
 //!
-//! - [`decision`] is who serves a request, by what [`target`] says that its path may stand for,
-//! - [`rollout`] is which conversations are served here,
+//! - [`decision`] is who serves a request, by what [`target`] says that its path may stand for and
+//!   by [`crate::rollout`],
 //! - [`guard`] holds what is passed on to our policy, and [`inspect`] what is said on sockets,
 //! - [`mod@forward`] passes requests on, with [`headers`] and [`body`]; [`upstream`] keeps the
 //!   connections, and [`breaker`] knows whether it answers,
@@ -23,7 +23,6 @@ mod guard;
 mod headers;
 mod inspect;
 mod probe;
-pub mod rollout;
 mod shadow;
 mod target;
 mod tls;
@@ -32,51 +31,47 @@ mod upstream;
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::watch;
-use uuid::Uuid;
-
 pub use self::{
-    body::{Interrupted, Relayed},
     decision::Decision,
     guard::{Refused, pass_on},
     headers::Trust,
-    rollout::Side,
     shadow::Question,
     target::Target,
     tls::TrustError,
 };
 use self::{
-    rollout::Moved,
     shadow::Shadow,
     upstream::{Limits, Upstream},
 };
 use crate::{
     config::{self, Backend, Config, Prefix},
     metrics::Metrics,
+    rollout::Rollout,
 };
 
 /// The way to Django.
 pub struct Gateway {
     upstream: Arc<Upstream>,
     shadow: Shadow,
-    /// The settings in force: SIGHUP changes some of them.
-    live: watch::Sender<config::Gateway>,
+    rollout: Arc<Rollout>,
     trust: Trust,
     /// Prefixes that may be passed on; all if there are none.
     allow: Vec<Prefix>,
     metrics: Arc<Metrics>,
-    /// Over which sockets that move are closed.
-    spread: Duration,
 }
 
 impl Gateway {
-    /// The gateway of these settings, if they have one.
+    /// The gateway of these settings, if they have one; then they have a rollout too.
     ///
     /// # Errors
     /// When it is not known whom to believe that they are the upstream.
-    pub fn of(config: &Config, metrics: &Arc<Metrics>) -> Result<Option<Arc<Self>>, TrustError> {
+    pub fn of(
+        config: &Config,
+        rollout: Option<Arc<Rollout>>,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Option<Arc<Self>>, TrustError> {
         let settings = &config.gateway;
-        let Some(address) = settings.upstream.clone() else {
+        let (Some(address), Some(rollout)) = (settings.upstream.clone(), rollout) else {
             metrics.gateway_shares(100, 0);
             return Ok(None);
         };
@@ -99,33 +94,21 @@ impl Gateway {
         metrics.gateway_shares(settings.rollout_percent, settings.shadow_percent);
         Ok(Some(Arc::new(Gateway {
             upstream: Arc::new(upstream),
-            shadow: Shadow::new(settings.shadow_log_content),
-            live: watch::Sender::new(settings.clone()),
+            shadow: Shadow::new(settings),
+            rollout,
             trust: Trust::of(config),
             allow: settings.allow.clone(),
             metrics: Arc::clone(metrics),
-            spread: Duration::from_secs(config.server.drain_s),
         })))
     }
 
     /// Takes over what may change while the server runs: the two percentages, and what becomes of
     /// open sockets.
     pub fn reload(&self, settings: &config::Gateway) {
-        self.live.send_if_modified(|live| {
-            let before = live.clone();
-            live.rollout_percent = settings.rollout_percent;
-            live.on_change = settings.on_change;
-            live.shadow_percent = settings.shadow_percent;
-            *live != before
-        });
+        self.rollout.reload(settings);
+        self.shadow.set_percent(settings.shadow_percent);
         let (rollout, shadow) = (settings.rollout_percent, settings.shadow_percent);
         self.metrics.gateway_shares(rollout, shadow);
-    }
-
-    /// Ends when this conversation's socket, which `side` serves, is to be closed because the
-    /// conversation has moved to the other side.
-    pub fn moved(&self, conversation: Uuid, side: Side) -> Moved {
-        rollout::moved(self.live.subscribe(), conversation, side, self.spread)
     }
 }
 

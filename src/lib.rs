@@ -5,7 +5,7 @@
 //! | module | subject |
 //! |---|---|
 //! | [`cli`] | the commands; `serve` starts everything |
-//! | [`server`] | accepts, limits and ends connections |
+//! | [`server`] | accepts, limits and ends connections; which room answers a request |
 //! | [`host`] | sockets of any Channels application, whose consumers run in workers |
 //! | [`gateway`] | what is not served here is passed to Django; rollout and shadow |
 //! | [`ws`] | WebSockets: handshake, frames, sessions |
@@ -20,6 +20,7 @@
 //! | [`chat`] | the domain: conversations, messages, receipts, events, policy |
 //! | [`limits`], [`net`] | how much one client may ask for; connections and who is at their ends |
 //! | [`telemetry`], [`tls`] | logs and traces; certificates and whom to trust |
+//! | [`rollout`] | which conversations are served here, and which by Django |
 //! | [`vital`], [`shutdown`] | tasks that the process cannot do without; going away |
 //! | [`metrics`], [`config`] | what an operator sees and sets |
 //! | [`django`] | every inherited oddity, one named place each |
@@ -30,7 +31,8 @@
 //!
 //! A message sent on a socket goes `ws::connection` → `ws::session` (reads what the frame asks) →
 //! `service` → `store` (the commit is awaited) → `layer` → `hub` (frame bytes made once) → the queue
-//! of every socket of the conversation → `ws::writer`.
+//! of every socket of the conversation → `ws::writer`. One sent by REST comes to `service` by
+//! `server::site` → `http::middleware` → `http::api`.
 
 #![deny(unsafe_code)]
 
@@ -51,6 +53,7 @@ pub mod limits;
 pub mod metrics;
 pub mod net;
 pub mod python;
+pub mod rollout;
 pub mod server;
 pub mod service;
 pub mod shutdown;

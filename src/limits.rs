@@ -2,7 +2,7 @@
 //!
 //! - [`bucket`] remembers what each client has used, within bounded memory,
 //! - [`open`] counts the sockets that are open,
-//! - [`memory`] bounds the bytes of answers until they are sent,
+//! - [`bodies`] bounds the bytes of requests, [`memory`] those of answers until they are sent,
 //! - [`key`] is a client as both know it.
 //!
 //! A [`Meter`] is made for each request and goes with it to everything that is limited;
@@ -11,6 +11,7 @@
 //!
 //! Who refuses says so in the words of Django REST framework's throttles.
 
+pub mod bodies;
 mod bucket;
 mod key;
 pub mod memory;

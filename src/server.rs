@@ -1,13 +1,14 @@
 //! Accepts, limits, and ends: the frame around every connection. [`Listener`] is the socket it
 //! listens on, [`waiting`] what is answered there before there is anything to serve, [`full`] what
 //! is answered when there is no place left, and [`scrape`] the other address that `/metrics` may
-//! have.
+//! have. [`site`] is all that is served, and asks host, gateway, WebSockets and HTTP in that order.
 
 mod brief;
 mod door;
 mod full;
 mod listener;
 pub mod scrape;
+pub mod site;
 pub mod waiting;
 
 use std::{
@@ -29,15 +30,18 @@ use tokio::{
 };
 use tracing::Instrument as _;
 
-pub use self::listener::Listener;
 use self::{
     door::{Unwelcome, welcome},
     full::Full,
 };
+pub use self::{
+    listener::Listener,
+    site::{Site, StartError},
+};
 use crate::{
     app::App,
     config::Bind,
-    http::{Response, middleware, reply},
+    http::{Response, reply},
     net::{Ends, Io, Peer, Place, Socket, Stream},
     shutdown::Over,
     telemetry::{request::RequestId, trace::Trace},
@@ -59,7 +63,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// A server that listens.
 pub struct Server {
-    app: Arc<App>,
+    site: Arc<Site>,
     listener: Listener,
     /// One permit for each connection that may be open.
     permits: Arc<Semaphore>,
@@ -84,19 +88,19 @@ impl Server {
     ///
     /// # Errors
     /// See [`Listener::bind`].
-    pub async fn bind(app: Arc<App>) -> io::Result<Self> {
-        let settings = &app.config.server;
+    pub async fn bind(site: Arc<Site>) -> io::Result<Self> {
+        let settings = &site.app.config.server;
         let listener = Listener::bind(&settings.bind, settings.reuse_port).await?;
-        Ok(Server::new(app, listener))
+        Ok(Server::new(site, listener))
     }
 
     /// A server on a socket that listens already.
     #[must_use]
-    pub fn new(app: Arc<App>, listener: Listener) -> Self {
-        let permits = Arc::new(Semaphore::new(app.config.server.max_connections));
+    pub fn new(site: Arc<Site>, listener: Listener) -> Self {
+        let permits = Arc::new(Semaphore::new(site.app.config.server.max_connections));
         Server {
-            full: Full::new(Arc::clone(&app)),
-            app,
+            full: Full::new(Arc::clone(&site)),
+            site,
             listener,
             permits,
             accepted: AtomicU64::new(0),
@@ -110,7 +114,7 @@ impl Server {
     pub fn address(&self) -> io::Result<String> {
         let place = self.listener.place()?;
         Ok(match place {
-            Bind::Tcp(address) if self.app.tls.is_some() => format!("https://{address}"),
+            Bind::Tcp(address) if self.site.app.tls.is_some() => format!("https://{address}"),
             Bind::Tcp(address) => format!("http://{address}"),
             Bind::Unix(_) => place.to_string(),
         })
@@ -119,18 +123,19 @@ impl Server {
     /// Serves until the app's drain has begun and every connection has ended, or the drain's
     /// window is over.
     pub async fn run(self) -> Ended {
-        let drain = self.app.drain.clone();
+        let drain = self.site.app.drain.clone();
         tokio::select! {
             never = self.accept_all() => match never {},
             () = drain.begun() => {}
-            name = self.app.vital.failure() => return Ended::Failed(name),
+            name = self.site.app.vital.failure() => return Ended::Failed(name),
         }
         let Server {
-            app,
+            site,
             listener,
             permits,
             ..
         } = self;
+        let app = &site.app;
         drop(listener);
         let max = app.config.server.max_connections;
         // Each connection's permit holds the semaphore, whose free permits wait in `all` below.
@@ -150,7 +155,7 @@ impl Server {
                 Ok(socket) => self.start(socket),
                 Err(error) => {
                     tracing::warn!(%error, "could not accept a connection");
-                    self.app.metrics.error("accept");
+                    self.site.app.metrics.error("accept");
                     if !self.accept_one_more(&error).await {
                         // Descriptors in use may be given back soon.
                         sleep(PAUSE).await;
@@ -176,14 +181,15 @@ impl Server {
     }
 
     fn start(&self, socket: Socket) {
-        let app = Arc::clone(&self.app);
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
             return self.full.meet(socket);
         };
+        let app = &self.site.app;
         let socket = socket.with_patience(app.config.ws.patience());
         let open = app.metrics.connection_accepted();
         let number = self.accepted.fetch_add(1, Ordering::Relaxed) + 1;
-        tokio::spawn(serve(app, socket, Place { permit, open }, number));
+        let site = Arc::clone(&self.site);
+        tokio::spawn(serve(site, socket, Place { permit, open }, number));
     }
 }
 
@@ -196,11 +202,12 @@ async fn report_drain(open: impl Fn() -> usize) -> Infallible {
 }
 
 /// Serves a connection to its end; `number` is its name in the log.
-async fn serve(app: Arc<App>, socket: Socket, place: Place, number: u64) {
+async fn serve(site: Arc<Site>, socket: Socket, place: Place, number: u64) {
+    let app = &site.app;
     let first_head = Instant::now() + Duration::from_secs(app.config.server.header_timeout_s);
-    let ends = app.host.is_some().then(|| socket.ends());
+    let ends = site.host.is_some().then(|| socket.ends());
     let (io, peer) = if app.tls.is_some() || app.config.server.proxy_protocol {
-        match Box::pin(welcomed(&app, socket, first_head)).await {
+        match Box::pin(welcomed(app, socket, first_head)).await {
             Some(welcomed) => welcomed,
             None => return,
         }
@@ -210,7 +217,7 @@ async fn serve(app: Arc<App>, socket: Socket, place: Place, number: u64) {
         (Io::Plain(socket), Peer { address, secure })
     };
     let stream = Stream::new(io, Some(place));
-    speak(app, stream, (peer, ends), (number, first_head)).await;
+    speak(site, stream, (peer, ends), (number, first_head)).await;
 }
 
 /// Reads the PROXY header and does the TLS handshake, within the deadline.
@@ -236,31 +243,31 @@ async fn welcomed(app: &App, socket: Socket, deadline: Instant) -> Option<(Io, P
 }
 
 async fn answer(
-    app: Arc<App>,
+    site: Arc<Site>,
     mut request: Request<Incoming>,
     id: RequestId,
 ) -> Result<Response, Infallible> {
+    let app = &site.app;
     let scheme = if app.tls.is_some() { "https" } else { "http" };
     let tracer = app.tracer.as_ref();
     let trace = tracer.and_then(|tracer| tracer.request(&request, scheme));
     let line = id.span(request.headers(), trace.as_ref());
     request.extensions_mut().insert(id);
-    let drain = app.drain.clone();
     let mut response = match trace {
-        None => middleware::handle(app, request).instrument(line).await,
+        None => site.answer(request).instrument(line).await,
         // Elsewhere, so that who is not traced has no room for it.
-        Some(trace) => Box::pin(traced(app, request, trace).instrument(line)).await,
+        Some(trace) => Box::pin(traced(&site, request, trace).instrument(line)).await,
     };
-    if drain.has_begun() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+    if app.drain.has_begun() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         reply::close(&mut response);
     }
     Ok(response)
 }
 
 /// A request as part of a trace.
-async fn traced(app: Arc<App>, mut request: Request<Incoming>, trace: Trace) -> Response {
+async fn traced(site: &Site, mut request: Request<Incoming>, trace: Trace) -> Response {
     request.extensions_mut().insert(trace.clone());
-    let answer = middleware::handle(app, request);
+    let answer = site.answer(request);
     let Some(span) = trace.span() else {
         return answer.await;
     };
@@ -272,16 +279,16 @@ async fn traced(app: Arc<App>, mut request: Request<Incoming>, trace: Trace) -> 
 
 /// HTTP, to the end of the connection or to its upgrade. The first head has to be there in time.
 async fn speak(
-    app: Arc<App>,
+    site: Arc<Site>,
     stream: Stream,
     (peer, ends): (Peer, Option<Ends>),
     (number, first_head): (u64, Instant),
 ) {
     // Requests read so far.
     let asked = Arc::new(AtomicU64::new(0));
-    let drain = app.drain.clone();
-    let keep_case = app.gateway.is_some();
-    let keep_alive = Duration::from_secs(app.config.server.keep_alive_s);
+    let drain = site.app.drain.clone();
+    let keep_case = site.gateway.is_some();
+    let keep_alive = Duration::from_secs(site.app.config.server.keep_alive_s);
     let service = {
         let asked = Arc::clone(&asked);
         service_fn(move |mut request: Request<Incoming>| {
@@ -290,7 +297,7 @@ async fn speak(
                 request.extensions_mut().insert(ends);
             }
             let id = RequestId::new(number, asked.fetch_add(1, Ordering::Relaxed) + 1);
-            answer(Arc::clone(&app), request, id)
+            answer(Arc::clone(&site), request, id)
         })
     };
     let connection = http1::Builder::new()

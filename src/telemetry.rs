@@ -1,12 +1,13 @@
 //! The log: events as text or JSON lines on standard error, as `log.format` and `log.level` ask.
 //!
-//! [`request`] names the request that a line is about, and
-//! [`floods`] keeps one fault from filling the log; [`security`] is the log of what was refused. The
-//! subscriber is `tracing`'s own global, the only one there is: a program that embeds the server may have set
-//! another, which then stays. [`trace`] is beside it: spans, where somebody collects them.
+//! [`request`] names the request that a line is about, [`floods`] keeps one fault from filling the log
+//! and [`origins`] the pages that may open no socket; [`security`] is the log of what was refused. The
+//! subscriber is `tracing`'s own global, the only one there is: a program that embeds the server may
+//! have set another, which then stays. [`trace`] is beside it: spans, where somebody collects them.
 
 mod fields;
 mod floods;
+pub mod origins;
 pub mod request;
 pub mod security;
 pub mod trace;

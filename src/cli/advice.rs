@@ -5,9 +5,10 @@ use std::fmt::{self, Display};
 use std::io;
 use std::path::Path;
 
-use crate::app::StartError;
+use crate::app;
 use crate::config::{Bind, Config, Database, Upstream};
 use crate::layer::LayerError;
+use crate::server::StartError;
 use crate::store::{
     StoreError,
     schema::{LooseColumn, NarrowColumn, ShortColumn},
@@ -48,13 +49,12 @@ impl Display for Advice {
 pub(super) fn start(error: &StartError, config: &Config) -> Advice {
     match error {
         StartError::Store(error) => store(error, config),
-        StartError::Layer(error) => layer(error, config),
+        StartError::App(app::StartError::Layer(error)) => layer(error, config),
         // Their texts name the setting.
         StartError::Gateway(error) => Advice::of(error),
         StartError::Host(error) => Advice::of(error),
-        StartError::Auth(error) => Advice::of(error),
+        StartError::App(error) => Advice::of(error),
         StartError::Tls(error) => Advice::of(error),
-        StartError::Tracer(error) => Advice::of(error),
     }
 }
 

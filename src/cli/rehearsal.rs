@@ -15,11 +15,12 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::advice::{self, Advice};
-use crate::app::App;
 use crate::auth;
 use crate::config::{Config, Database, Identity, Loaded, Policy};
 use crate::gateway::Gateway;
 use crate::metrics::Metrics;
+use crate::rollout::Rollout;
+use crate::server::Site;
 use crate::telemetry::trace::Tracer;
 use crate::tls::Tls;
 
@@ -35,7 +36,7 @@ pub(super) enum Stage<'a> {
     /// Nothing: the server is not started.
     Before,
     /// The server, whose listeners, layer and gateway are those in use.
-    Serving(&'a App),
+    Serving(&'a Site),
 }
 
 /// Findings of a step.
@@ -175,8 +176,8 @@ fn is_looked_at(config: &Config, stage: Stage<'_>) -> bool {
 }
 
 /// Logs what the steps find while the server serves.
-pub(super) async fn log(app: Arc<App>, loaded: Loaded) {
-    let steps = rehearse(&loaded, Stage::Serving(&app), |_| {}).await;
+pub(super) async fn log(site: Arc<Site>, loaded: Loaded) {
+    let steps = rehearse(&loaded, Stage::Serving(&site), |_| {}).await;
     let mut is_well = true;
     for Step { name, outcome, .. } in &steps {
         for Advice { what, next } in outcome.faults.iter().chain(&outcome.warnings) {
@@ -213,8 +214,8 @@ async fn upstream(config: &Config, stage: Stage<'_>) -> Outcome {
     };
     let about = Outcome::well(address);
     let gateway = match stage {
-        Stage::Serving(app) => Ok(app.gateway.clone()),
-        Stage::Before => Gateway::of(config, &Arc::new(Metrics::new())),
+        Stage::Serving(site) => Ok(site.gateway.clone()),
+        Stage::Before => Gateway::of(config, Rollout::of(config), &Arc::new(Metrics::new())),
     };
     let gateway = match gateway {
         Ok(gateway) => gateway,

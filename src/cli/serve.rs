@@ -23,9 +23,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{advice, caution, rehearsal};
-use crate::app::{App, StartError};
+use crate::app::App;
 use crate::config::{Backend, Bind, Config, Database, Effective, Format, Loaded, Refusal};
-use crate::server::{Ended, Listener, Server, scrape, waiting};
+use crate::server::{Ended, Listener, Server, Site, StartError, scrape, waiting};
 use crate::shutdown::Over;
 use crate::store::StoreError;
 use crate::store::sqlite::sole::{self, Sole};
@@ -69,11 +69,12 @@ pub(super) async fn serve<E: Display + 'static>(
             return ExitCode::SUCCESS;
         }
     };
-    let (app, listener, metrics) = match started {
+    let (site, listener, metrics) = match started {
         Ok(started) => started,
         Err(code) => return code,
     };
-    let server = Server::new(Arc::clone(&app), listener);
+    let app = &site.app;
+    let server = Server::new(Arc::clone(&site), listener);
     let address = server.address();
     let address = address.unwrap_or_else(|_| config.server.bind.to_string());
     announce(&config, &address);
@@ -87,14 +88,14 @@ pub(super) async fn serve<E: Display + 'static>(
     );
     systemd::ready();
     #[cfg(debug_assertions)]
-    provoke(&app);
+    provoke(app);
     let tasks = [
-        tokio::spawn(show_metrics(Arc::clone(&app), metrics)),
-        tokio::spawn(keep_up(Arc::clone(&app), log.clone())),
-        tokio::spawn(rehearsal::log(Arc::clone(&app), loaded.clone())),
-        tokio::spawn(drain_on_signal(Arc::clone(&app), signals)),
+        tokio::spawn(show_metrics(Arc::clone(app), metrics)),
+        tokio::spawn(keep_up(Arc::clone(app), log.clone())),
+        tokio::spawn(rehearsal::log(Arc::clone(&site), loaded.clone())),
+        tokio::spawn(drain_on_signal(Arc::clone(app), signals)),
         tokio::spawn(reload::on_signal(
-            Arc::clone(&app),
+            Arc::clone(&site),
             log,
             hangup,
             loaded,
@@ -105,7 +106,7 @@ pub(super) async fn serve<E: Display + 'static>(
     for task in tasks {
         task.abort();
     }
-    let code = end(&app, ended).await;
+    let code = end(&site, ended).await;
     // The next process may have the database.
     drop(file);
     code
@@ -156,13 +157,13 @@ fn announce(config: &Config, address: &str) {
 }
 
 /// Returns the running server, or the exit code of a start that failed and was reported.
-async fn start(config: &Config) -> Result<(Arc<App>, Listener, Option<Listener>), ExitCode> {
+async fn start(config: &Config) -> Result<(Arc<Site>, Listener, Option<Listener>), ExitCode> {
     let began = Instant::now();
     let failed = |error: StartError| super::failed(&advice::start(&error, config));
-    let error = match App::start(config.clone()).await {
-        Ok(app) => {
+    let error = match Site::start(config.clone()).await {
+        Ok(site) => {
             return Ok((
-                app,
+                site,
                 listen(config).await?,
                 listen_for_metrics(config).await?,
             ));
@@ -172,11 +173,11 @@ async fn start(config: &Config) -> Result<(Arc<App>, Listener, Option<Listener>)
     };
     let (listener, metrics) = (listen(config).await?, listen_for_metrics(config).await?);
     let tls = Tls::of(&config.server.tls).map_err(|error| failed(error.into()))?;
-    let app = tokio::select! {
-        app = wait_for_database(config, began, error) => app.map_err(failed)?,
+    let site = tokio::select! {
+        site = wait_for_database(config, began, error) => site.map_err(failed)?,
         never = waiting::answer(&listener, &config.server, tls) => match never {},
     };
-    Ok((app, listener, metrics))
+    Ok((site, listener, metrics))
 }
 
 /// The socket that was handed over to us, or one of our own.
@@ -232,7 +233,7 @@ async fn wait_for_database(
     config: &Config,
     began: Instant,
     mut error: StartError,
-) -> Result<Arc<App>, StartError> {
+) -> Result<Arc<Site>, StartError> {
     let wait = Duration::from_secs(config.store.wait_s);
     let mut told: Option<Instant> = None;
     while may_pass(&error, config) && began.elapsed() < wait {
@@ -243,8 +244,8 @@ async fn wait_for_database(
             systemd::status("waiting for the database");
         }
         sleep(LOOK.min(wait.saturating_sub(began.elapsed()))).await;
-        match App::start(config.clone()).await {
-            Ok(app) => return Ok(app),
+        match Site::start(config.clone()).await {
+            Ok(site) => return Ok(site),
             Err(again) => error = again,
         }
     }
@@ -281,10 +282,11 @@ async fn keep_up(app: Arc<App>, log: Option<Logging>) {
 }
 
 /// Lets go of everything, and tells how it went.
-async fn end(app: &App, ended: Ended) -> ExitCode {
-    if let Some(host) = &app.host {
+async fn end(site: &Site, ended: Ended) -> ExitCode {
+    if let Some(host) = &site.host {
         host.close().await;
     }
+    let app = &site.app;
     app.layer.close().await;
     app.audit.flush();
     let written = timeout(LAST_WRITES, app.store.close()).await;

@@ -6,16 +6,13 @@
 use hyper::{HeaderMap, Method, Uri};
 use uuid::Uuid;
 
-use super::{
-    Gateway,
-    rollout::{Side, side_of},
-    target::Target,
-};
+use super::{Gateway, target::Target};
 use crate::{
     config::{Config, Identity, Policy, Prefix},
     django::handshake,
     http::router::{self, Resource, Route},
     python::urls::decode_path,
+    rollout::{Side, side_of},
 };
 
 /// The side that serves a request.
@@ -69,11 +66,11 @@ impl Gateway {
         if !target.is_plain() {
             return Decision::Here;
         }
-        let percent = self.live.borrow().rollout_percent;
+        let percent = self.rollout.percent();
         if let Some(id) = router::socket(&path, config)
             && handshake::wants_upgrade(headers)
         {
-            return side_of(id, percent).with(socket_condition(id, config));
+            return Decision::of(side_of(id, percent), socket_condition(id, config));
         }
         let is_guarded = config.auth.identity != Identity::None;
         match found {
@@ -83,11 +80,12 @@ impl Gateway {
                     None if percent > 0 => Side::Here,
                     None => Side::Django,
                 };
-                side.with(if is_guarded {
+                let condition = if is_guarded {
                     Condition::Api(resource)
                 } else {
                     Condition::None
-                })
+                };
+                Decision::of(side, condition)
             }
             _ if !is_guarded => self.elsewhere(&target, Condition::None),
             // The chat page needs no policy, and its path must not be a way to Django's views.
@@ -121,9 +119,10 @@ impl Gateway {
     }
 }
 
-impl Side {
-    fn with(self, condition: Condition) -> Decision {
-        match self {
+impl Decision {
+    /// That this side serves it; Django on the condition.
+    fn of(side: Side, condition: Condition) -> Self {
+        match side {
             Side::Here => Decision::Here,
             Side::Django => Decision::Django(condition),
         }

@@ -14,8 +14,8 @@ use hyper::{
 };
 
 use super::{
-    Gateway, Relayed,
-    body::Outgoing,
+    Gateway,
+    body::{Outgoing, Relayed},
     headers,
     shadow::Question,
     tunnel::{Tunnel, may_open},
@@ -51,7 +51,7 @@ pub async fn forward(
 ) -> Response {
     let user = admission.user.clone();
     let began = Instant::now();
-    let question = gateway.question(app, &request);
+    let question = Question::of(gateway, app, &request);
     let route = label(app, &request);
     let trace = request.extensions().get::<Trace>().cloned();
     let method = request.method().clone();
@@ -221,7 +221,7 @@ fn to_origin_form(head: &mut request::Parts) {
 /// The answer as it is sent to the client.
 fn incoming(mut head: response::Parts, body: Relayed) -> Response {
     head.version = Version::HTTP_11;
-    Response::from_parts(head, Body::Upstream(body))
+    Response::from_parts(head, Body::passed(body))
 }
 
 /// An answer of ours in place of Django's.
@@ -235,13 +235,4 @@ fn refuse(failure: &Failure) -> Response {
     // The rest of the request's body would be taken for the next request.
     reply::close(&mut response);
     response
-}
-
-impl Gateway {
-    /// Returns the question for both sides, if this request is one of those that are compared.
-    #[must_use]
-    pub fn question<B: HttpBody>(&self, app: &App, request: &Request<B>) -> Option<Question> {
-        let percent = self.live.borrow().shadow_percent;
-        Question::of(percent, app, request)
-    }
 }

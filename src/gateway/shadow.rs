@@ -12,7 +12,10 @@ mod watcher;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU8, Ordering},
+    },
     time::Duration,
 };
 
@@ -21,7 +24,7 @@ use uuid::Uuid;
 
 use self::diff::Tell;
 pub use self::{read::Question, watcher::Watcher};
-use crate::{chat::Message, metrics::Metrics};
+use crate::{chat::Message, config, metrics::Metrics};
 
 /// Comparisons at work at once.
 const AT_ONCE: usize = 4;
@@ -91,6 +94,8 @@ impl Rows {
 
 /// State that all comparisons of a server share.
 pub struct Shadow {
+    /// Share of the reads and sockets that is compared; SIGHUP changes it.
+    percent: AtomicU8,
     tell: Tell,
     slots: Arc<Semaphore>,
     /// A permit for each byte that may wait.
@@ -101,9 +106,10 @@ pub struct Shadow {
 }
 
 impl Shadow {
-    pub fn new(log_content: bool) -> Self {
+    pub fn new(settings: &config::Gateway) -> Self {
         Shadow {
-            tell: if log_content {
+            percent: AtomicU8::new(settings.shadow_percent),
+            tell: if settings.shadow_log_content {
                 Tell::Content
             } else {
                 Tell::Structure
@@ -113,6 +119,14 @@ impl Shadow {
             rows: Mutex::default(),
             logged: Mutex::new((Instant::now(), 0)),
         }
+    }
+
+    pub fn set_percent(&self, percent: u8) {
+        self.percent.store(percent, Ordering::Relaxed);
+    }
+
+    fn percent(&self) -> u8 {
+        self.percent.load(Ordering::Relaxed)
     }
 
     /// Counts a comparison, and logs what it found. `place` names no person.

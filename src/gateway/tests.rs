@@ -1,13 +1,13 @@
 //! Who serves what.
 
 use hyper::{HeaderMap, Method};
+use uuid::Uuid;
 
 use super::{
     decision::{Condition, Decision},
-    rollout::Side,
     *,
 };
-use crate::http::router::Resource;
+use crate::{http::router::Resource, rollout::Side};
 
 const LOW: &str = "95031212-7823-4748-bb78-b212d36b0000";
 const HIGH: &str = "95031212-7823-4748-bb78-b212d36bffff";
@@ -25,7 +25,9 @@ fn decide(settings: &[(&str, &str)], path: &str, upgrade: bool) -> Decision {
         ("gateway.rollout_percent", "100"),
     ];
     let config = Config::of(&[&upstream, settings].concat());
-    let gateway = Gateway::of(&config, &Arc::default()).unwrap().unwrap();
+    let rollout = Rollout::of(&config);
+    let gateway = Gateway::of(&config, rollout, &Arc::default());
+    let gateway = gateway.unwrap().unwrap();
     let mut headers = HeaderMap::new();
     if upgrade {
         headers.insert("upgrade", "websocket".parse().unwrap());
@@ -100,7 +102,10 @@ fn what_is_not_the_chat_is_django_s_and_what_operators_ask_is_ours() {
 #[test]
 fn without_an_upstream_there_is_no_gateway() {
     let config = Config::of(&[]);
-    assert!(Gateway::of(&config, &Arc::default()).unwrap().is_none());
+    let rollout = Rollout::of(&config);
+    assert!(rollout.is_none());
+    let gateway = Gateway::of(&config, rollout, &Arc::default());
+    assert!(gateway.unwrap().is_none());
 }
 
 #[test]

@@ -21,7 +21,7 @@ use tokio::{
 use uuid::Uuid;
 
 use super::{
-    Gateway, Side,
+    Gateway,
     body::Outgoing,
     frames::{CLOSE, Cutter, Piece},
     inspect::{Answers, Inspector, Over},
@@ -38,6 +38,7 @@ use crate::{
     metrics::SecurityEvent,
     net::Stream,
     python::urls::decode_path,
+    rollout::Side,
     shutdown::Turn,
     telemetry::security::{Finding, Place},
     ws::session::Reason,
@@ -201,7 +202,7 @@ fn leave(
     conversation: Option<Uuid>,
     mut drain: Turn,
 ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-    let moved = conversation.map(|id| gateway.moved(id, Side::Django));
+    let moved = conversation.map(|id| gateway.rollout.moved(id, Side::Django));
     Box::pin(async move {
         let Some(moved) = moved else {
             return drain.reached().await;

@@ -1,36 +1,32 @@
-//! The body of an answer: bytes of ours, a document of ours that is read while it is sent, or a
-//! stream that is passed on from the upstream.
+//! The body of an answer: bytes of ours, or a stream. A document of ours is read while it is sent;
+//! what another room passes on comes as it comes.
 
 use std::{
+    error::Error,
     pin::Pin,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
-use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use hyper::body::{Frame, SizeHint};
 
-use crate::{
-    gateway::{Interrupted, Relayed},
-    limits::memory::hold,
-    service::ChatError,
-    store::StoreError,
-};
+use crate::{limits::memory::hold, service::ChatError, store::StoreError};
 
 /// The body of every answer.
 #[derive(Debug)]
 pub enum Body {
     /// `None` once they have been sent, or if there are none.
     Ours(Option<Bytes>),
-    Document(UnsyncBoxBody<Bytes, Broken>),
-    Upstream(Relayed),
+    Stream(UnsyncBoxBody<Bytes, Broken>),
 }
 
 /// Why a body ends before its end. The client learns it from the framing, as the head has gone.
 #[derive(Debug, thiserror::Error)]
 pub enum Broken {
+    /// What was passed on has ended early.
     #[error(transparent)]
-    Upstream(#[from] Interrupted),
+    Passed(Box<dyn Error + Send + Sync>),
     #[error(transparent)]
     Chat(#[from] ChatError),
     /// Python cannot hold a time in this server's zone, and REST framework does not show it: the last
@@ -50,6 +46,17 @@ impl Body {
     #[must_use]
     pub fn new(bytes: Bytes) -> Self {
         Body::Ours(Some(bytes).filter(|bytes| !bytes.is_empty()))
+    }
+
+    /// A body that is passed on from elsewhere.
+    #[must_use]
+    pub fn passed<B>(body: B) -> Self
+    where
+        B: hyper::body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Error + Send + Sync,
+    {
+        let body = body.map_err(|error| Broken::Passed(error.into()));
+        Body::Stream(body.boxed_unsync())
     }
 
     /// A body of ours that keeps something else until it has been sent.
@@ -78,16 +85,14 @@ impl hyper::body::Body for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         match self.get_mut() {
             Body::Ours(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Body::Document(document) => Pin::new(document).poll_frame(cx),
-            Body::Upstream(stream) => Pin::new(stream).poll_frame(cx).map_err(Broken::Upstream),
+            Body::Stream(stream) => Pin::new(stream).poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Body::Ours(bytes) => bytes.is_none(),
-            Body::Document(document) => document.is_end_stream(),
-            Body::Upstream(stream) => stream.is_end_stream(),
+            Body::Stream(stream) => stream.is_end_stream(),
         }
     }
 
@@ -97,8 +102,7 @@ impl hyper::body::Body for Body {
                 let size = bytes.as_ref().map_or(0, Bytes::len);
                 SizeHint::with_exact(u64::try_from(size).unwrap_or(u64::MAX))
             }
-            Body::Document(document) => document.size_hint(),
-            Body::Upstream(stream) => stream.size_hint(),
+            Body::Stream(stream) => stream.size_hint(),
         }
     }
 }

@@ -14,7 +14,6 @@ use bytes::Bytes;
 use futures_util::stream;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
-use tokio::sync::Semaphore;
 
 use super::{
     Body, Broken,
@@ -24,28 +23,10 @@ use crate::{
     django::{negotiation::Renderer, pages},
     limits::{
         Meter,
-        memory::{NoRoom, Pool, Share},
+        memory::{Answers, NoRoom, Share},
     },
     python::json::PartWriter,
 };
-
-/// The memory that answers may take together while they are sent: `server.answer_memory_mib`.
-#[derive(Debug)]
-pub struct Answers {
-    pool: Pool,
-    /// The permit to count a long answer.
-    counting: Semaphore,
-}
-
-impl Answers {
-    #[must_use]
-    pub fn new(mib: u32) -> Self {
-        Answers {
-            pool: Pool::new(mib),
-            counting: Semaphore::new(1),
-        }
-    }
-}
 
 /// Why a document cannot be answered, before its head has gone.
 #[derive(Debug)]
@@ -133,7 +114,7 @@ impl Document {
             };
             Ok::<_, Broken>(Some((Frame::data(frame), (rest, None))))
         });
-        Body::Document(StreamBody::new(frames).boxed_unsync())
+        Body::Stream(StreamBody::new(frames).boxed_unsync())
     }
 
     /// The bytes of the next step, once there is room for them. A step that turns out to be larger

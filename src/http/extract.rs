@@ -13,13 +13,15 @@ use hyper::{
     header::{self, HeaderName},
     http::request::Parts,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::{django::header::meta_value, limits::Meter, python::urls::decode_path};
-
-/// Most bytes of a body. Django takes JSON and forms of any size; a message past MySQL's largest
-/// `max_allowed_packet` could never be stored.
-const BODY_MAX: usize = 64 * 1024 * 1024;
+use crate::{
+    django::header::meta_value,
+    limits::{
+        Meter,
+        bodies::{Bodies, NoRoom, Room},
+    },
+    python::urls::decode_path,
+};
 
 /// Bytes up to which a body is read whatever else is under way.
 const SMALL: usize = 64 * 1024;
@@ -46,46 +48,6 @@ pub struct Request {
     pub meter: Meter,
     /// As whom the client is known, once that is found out.
     pub user: OnceLock<Arc<str>>,
-}
-
-/// Permits for the KiB of a large body.
-type Room = Option<OwnedSemaphorePermit>;
-
-/// The memory that bodies may take together. Clones share it.
-#[derive(Clone, Debug)]
-pub struct Bodies {
-    /// A permit for each KiB of the large ones.
-    room: Arc<Semaphore>,
-    /// Most bytes of one body.
-    max: usize,
-}
-
-impl Bodies {
-    /// Of `server.body_memory_mib`.
-    #[must_use]
-    pub fn new(mib: u32) -> Self {
-        let kib = usize::try_from(mib)
-            .unwrap_or(usize::MAX)
-            .saturating_mul(1024);
-        Bodies {
-            room: Arc::new(Semaphore::new(kib.min(Semaphore::MAX_PERMITS))),
-            max: kib.saturating_mul(1024).min(BODY_MAX),
-        }
-    }
-
-    /// Extends `room` to this many bytes.
-    fn grow(&self, room: &mut Room, size: usize) -> Result<(), Unreadable> {
-        let held = room.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let more = size.div_ceil(1024).saturating_sub(held);
-        let more = u32::try_from(more).map_err(|_| Unreadable::NoRoom)?;
-        let more = Arc::clone(&self.room).try_acquire_many_owned(more);
-        let more = more.map_err(|_| Unreadable::NoRoom)?;
-        match room {
-            Some(room) => room.merge(more),
-            None => *room = Some(more),
-        }
-        Ok(())
-    }
 }
 
 /// Why a request cannot be read.
@@ -173,7 +135,7 @@ where
     B: Body<Data = Bytes> + Unpin,
 {
     // The header that says that it is too large need not come first.
-    if body.size_hint().lower() > u64::try_from(bodies.max).unwrap_or(u64::MAX) {
+    if body.size_hint().lower() > u64::try_from(bodies.max()).unwrap_or(u64::MAX) {
         return Err(Unreadable::TooLarge);
     }
     let (mut whole, mut room) = (BytesMut::new(), None);
@@ -188,11 +150,13 @@ where
             continue;
         };
         let size = whole.len() + data.len();
-        if size > bodies.max {
+        if size > bodies.max() {
             return Err(Unreadable::TooLarge);
         }
         if size > SMALL {
-            bodies.grow(&mut room, size)?;
+            bodies
+                .grow(&mut room, size)
+                .map_err(|NoRoom| Unreadable::NoRoom)?;
         }
         whole.extend_from_slice(&data);
     }
@@ -209,6 +173,7 @@ mod tests {
     use hyper::body::Frame;
 
     use super::*;
+    use crate::limits::bodies::BODY_MAX;
 
     /// Some bytes, and then nothing for ever.
     struct Stalled(Option<Bytes>);

@@ -1,20 +1,18 @@
 //! The order in which a request is looked at: Daphne, then Django's middleware, then REST
 //! framework, then the view. An earlier refusal wins over a later one.
 
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
 use hyper::{
     HeaderMap, Method, StatusCode,
-    body::Incoming,
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, HeaderValue, SET_COOKIE, VARY},
 };
 
 use super::{
-    Response, api,
-    cors::Cors,
-    docs,
+    Response, api, docs,
     extract::{Request, Unreadable},
-    ops, page,
+    ops::{self, Probe},
+    page,
     reply::{self, Answer, Recipient, Reply},
     router::{Resource, Route},
 };
@@ -31,89 +29,21 @@ use crate::{
         cookies::{self, AnsweredBy, Cookies},
         csrf,
         drf::{Detail, options_metadata},
-        handshake, host as django_host,
+        host as django_host,
         multipart::is_refused_by_twisted,
         negotiation::{Refused, negotiate},
     },
-    gateway::{self, Decision, Question},
-    host,
-    net::Peer,
     python::urls::append_slash_location,
     telemetry::{
         request::{ACCESS, Trail, micros},
         security, trace,
     },
-    ws,
 };
 
-/// Answers one request; a WebSocket handshake too. Refusals go to the security log.
-pub async fn handle(app: Arc<App>, request: hyper::Request<Incoming>) -> Response {
-    let peer = request.extensions().get::<Peer>();
-    let client = peer.and_then(|peer| peer.client(request.headers(), &app.config.server));
-    let trail = Trail::new(client, request.uri().clone());
-    let audit = Arc::clone(&app.audit);
-    let mut response = dispatch(app, request, &trail).await;
-    if let Some(refused) = response.extensions_mut().remove::<security::Refused>() {
-        audit.refused(&refused, &trail);
-    }
-    response
-}
-
-async fn dispatch(app: Arc<App>, mut request: hyper::Request<Incoming>, trail: &Trail) -> Response {
-    if let Some(limits) = &app.limits
-        && let Err(throttled) = limits.admit(&mut request, &app.config.server)
-    {
-        let mut response = reply::throttled(throttled, app.language());
-        Cors::of(&request, &app.config).mark(response.headers_mut());
-        return response;
-    }
-    if let Some(host) = &app.host
-        && handshake::wants_upgrade(request.headers())
-        && host.serves(request.uri(), &app.config)
-    {
-        let host = Arc::clone(host);
-        return host::upgrade::answer(app, &host, request, trail).await;
-    }
-    if let Some(gateway) = &app.gateway
-        && let Decision::Django(condition) = gateway.decide(
-            request.method(),
-            request.uri(),
-            request.headers(),
-            &app.config,
-        )
-    {
-        let cors = Cors::of(&request, &app.config);
-        match gateway::pass_on(&app, gateway, request, condition, trail).await {
-            Ok(response) => return response,
-            Err(gateway::Refused::Unread(unread)) => request = unread,
-            Err(gateway::Refused::Read(method, read)) => {
-                let mut response = serve(&app, &method, async { read }, trail).await;
-                cors.mark(response.headers_mut());
-                return response;
-            }
-        }
-    }
-    if handshake::wants_upgrade(request.headers()) {
-        return ws::upgrade::answer(app, request, trail).await;
-    }
-    let cors = Cors::of(&request, &app.config);
-    if let Some(response) = cors.preflight(&request) {
-        return response;
-    }
-    let gateway = app.gateway.as_ref();
-    let question = gateway.and_then(|gateway| gateway.question(&app, &request));
-    let (head, body) = request.into_parts();
-    let method = head.method.clone();
-    let read = Request::read(head, body, &app.bodies);
-    let mut response = serve(&app, &method, read, trail).await;
-    Question::ask(question, &app);
-    cors.mark(response.headers_mut());
-    response
-}
-
-/// Answers a request once it has been read, and counts it.
-async fn serve(
+/// Answers a request once it has been read, and counts it. `probes` are for `/readyz`.
+pub async fn serve(
     app: &App,
+    probes: &[Probe],
     method: &Method,
     read: impl Future<Output = Result<Request, Unreadable>>,
     trail: &Trail,
@@ -122,7 +52,7 @@ async fn serve(
     let mut user = None;
     let (route, mut response) = match read.await {
         Ok(request) => {
-            let (route, response) = answer(app, &request).await;
+            let (route, response) = answer(app, probes, &request).await;
             user = request.user.get().cloned();
             // An answer may repeat the body.
             match request.into_room() {
@@ -152,9 +82,9 @@ async fn serve(
     response
 }
 
-/// Returns our answer for a comparison: it is not counted.
+/// Returns our answer to a request of the API for a comparison: it is not counted.
 pub async fn respond(app: &App, request: &Request) -> Response {
-    answer(app, request).await.1
+    answer(app, &[], request).await.1
 }
 
 fn refuse(unreadable: Unreadable) -> Response {
@@ -167,7 +97,7 @@ fn refuse(unreadable: Unreadable) -> Response {
 }
 
 /// The name of the route for the metrics, and the answer.
-async fn answer(app: &App, request: &Request) -> (&'static str, Response) {
+async fn answer(app: &App, probes: &[Probe], request: &Request) -> (&'static str, Response) {
     let content_type = request.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     if is_refused_by_twisted(&request.sent_method, content_type, &request.body) {
         return ("unreadable", reply::bare(StatusCode::BAD_REQUEST));
@@ -182,7 +112,7 @@ async fn answer(app: &App, request: &Request) -> (&'static str, Response) {
             return (label, reply::read_only());
         }
         Some(Route::Healthz) => return (label, ops::healthz()),
-        Some(Route::Readyz) => return (label, ops::readyz(app, true).await),
+        Some(Route::Readyz) => return (label, ops::readyz(app, probes, true).await),
         Some(Route::Metrics) => return (label, ops::metrics(app)),
         _ if !django_host::is_valid(&request.values(&HOST)) => {
             Answer::new(AnsweredBy::Outside, reply::bad_host())

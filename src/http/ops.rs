@@ -1,8 +1,9 @@
 //! What load balancers and Prometheus ask. `/healthz` is about the process alone; `/readyz` about
 //! everything it needs.
 
-use std::time::Duration;
+use std::{fmt::Display, time::Duration};
 
+use futures_util::future::{BoxFuture, join_all};
 use hyper::StatusCode;
 use tokio::time::timeout;
 
@@ -20,60 +21,65 @@ pub fn healthz() -> Response {
     status(StatusCode::OK, &[("status", "ok")])
 }
 
+/// A dependency that `/readyz` asks besides the store and the layer.
+pub struct Probe {
+    pub name: &'static str,
+    /// Requests are not served without it. Such a one is named only if it fails; any other is
+    /// always reported, and its failure keeps no request from being served here.
+    pub is_needed: bool,
+    pub ping: Ping,
+}
+
+/// Asks a dependency for a sign of life; the error says why there is none.
+pub type Ping = Box<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+
 /// Checks whether requests would be served now: 503 names what keeps them from it. `has_place` is
-/// whether there is a connection left for them. A Django behind the gateway is reported, and keeps no
-/// request from being served here.
-pub async fn readyz(app: &App, has_place: bool) -> Response {
-    let upstream = async {
-        match &app.gateway {
-            Some(gateway) => Some(timeout(PATIENCE, gateway.ping()).await),
-            None => None,
-        }
-    };
-    let (store, layer, upstream) = tokio::join!(
-        timeout(PATIENCE, app.store.ping()),
-        timeout(PATIENCE, app.layer.ping()),
-        upstream,
+/// whether there is a connection left for them.
+pub async fn readyz(app: &App, probes: &[Probe], has_place: bool) -> Response {
+    let (store, layer, answers) = tokio::join!(
+        in_time(app.store.ping()),
+        in_time(app.layer.ping()),
+        join_all(probes.iter().map(|probe| in_time((probe.ping)()))),
     );
-    let slow = || "no answer within 2 s".to_owned();
-    let store = store.map_or_else(|_| Err(slow()), |answer| answer.map_err(|e| e.to_string()));
     let failed = |kind| Err(format!("the last commit has failed: {kind}"));
     let store = store.and_then(|()| app.store.committer().failure().map_or(Ok(()), failed));
-    let layer = layer.map_or_else(|_| Err(slow()), |answer| answer.map_err(|e| e.to_string()));
-    let draining = app.drain.has_begun();
-    let repairs = app.hub.behind().map_or(Ok(()), Err);
     let panicked = |name| format!("{name} has panicked");
     let tasks = app.vital.failed().map(panicked).map_or(Ok(()), Err);
-    let workers = app.host.as_ref().map_or(Ok(()), |host| host.ping());
-    let well = [&store, &layer, &repairs, &tasks, &workers]
-        .iter()
-        .all(|part| part.is_ok());
-    let word = |part: &Result<(), String>| part.clone().err().unwrap_or_else(|| "ok".into());
-    let (code, overall) = match (draining, well, has_place) {
+    let mut parts = vec![("store", store), ("layer", layer)];
+    // Faults of the process itself are named only then.
+    let repairs = app.hub.behind().map_or(Ok(()), Err);
+    let mut own = vec![("repairs", repairs), ("tasks", tasks)];
+    let mut is_well = parts.iter().chain(&own).all(|(_, part)| part.is_ok());
+    for (probe, answer) in probes.iter().zip(answers) {
+        if probe.is_needed {
+            is_well &= answer.is_ok();
+            own.push((probe.name, answer));
+        } else {
+            parts.push((probe.name, answer));
+        }
+    }
+    parts.extend(own.into_iter().filter(|(_, part)| part.is_err()));
+    let (code, overall) = match (app.drain.has_begun(), is_well, has_place) {
         (true, ..) => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
         (_, false, _) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
         (.., false) => (StatusCode::SERVICE_UNAVAILABLE, "full"),
         _ => (StatusCode::OK, "ok"),
     };
-    let (store, layer) = (word(&store), word(&layer));
-    let mut fields = vec![("status", overall), ("store", &*store), ("layer", &*layer)];
-    // Without Django the conversations of this side are served all the same.
-    let upstream = upstream.map(|answer| word(&answer.unwrap_or_else(|_| Err(slow()))));
-    if let Some(upstream) = &upstream {
-        fields.push(("upstream", upstream));
-    }
-    // Faults of the process itself are named only then.
-    let named = [
-        ("repairs", &repairs),
-        ("tasks", &tasks),
-        ("workers", &workers),
-    ];
-    for (name, part) in named {
-        if let Err(why) = part {
-            fields.push((name, why));
-        }
-    }
+    let mut fields = vec![("status", overall)];
+    let words = parts.iter().map(|(name, part)| match part {
+        Ok(()) => (*name, "ok"),
+        Err(why) => (*name, &**why),
+    });
+    fields.extend(words);
     status(code, &fields)
+}
+
+/// Waits for a dependency, but not longer than is useful to the caller.
+async fn in_time<E: Display>(ping: impl Future<Output = Result<(), E>>) -> Result<(), String> {
+    match timeout(PATIENCE, ping).await {
+        Ok(answer) => answer.map_err(|error| error.to_string()),
+        Err(_) => Err("no answer within 2 s".to_owned()),
+    }
 }
 
 /// Returns the answer of `/readyz` while the process is starting.

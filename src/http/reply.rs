@@ -14,7 +14,7 @@ use hyper::{
 use super::{
     Body, Broken, Response,
     api::parts::Source,
-    document::{Answers, Document, Unopened},
+    document::{Document, Unopened},
 };
 use crate::{
     auth::identity::Denied,
@@ -24,7 +24,10 @@ use crate::{
         negotiation::Renderer,
         pages,
     },
-    limits::{Meter, Throttled, memory::NoRoom},
+    limits::{
+        Meter, Throttled,
+        memory::{Answers, NoRoom},
+    },
     metrics::SecurityEvent,
     python::json,
     service::ChatError,
@@ -227,7 +230,7 @@ impl Reply {
                 let text = Value::List(vec!["Datetime value out of range.".into()]);
                 Reply::new(StatusCode::BAD_REQUEST, text)
             }
-            Broken::Upstream(_) => Reply::unavailable(),
+            Broken::Passed(_) => Reply::unavailable(),
         }
     }
 

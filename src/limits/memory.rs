@@ -46,6 +46,24 @@ impl Pool {
     }
 }
 
+/// The memory that answers may take together while they are sent: `server.answer_memory_mib`.
+#[derive(Debug)]
+pub struct Answers {
+    pub pool: Pool,
+    /// The permit to count a long answer.
+    pub counting: Semaphore,
+}
+
+impl Answers {
+    #[must_use]
+    pub fn new(mib: u32) -> Self {
+        Answers {
+            pool: Pool::new(mib),
+            counting: Semaphore::new(1),
+        }
+    }
+}
+
 /// The pools of the clients with answers under way.
 #[derive(Default)]
 pub struct Pools(Mutex<Clients>);

@@ -14,7 +14,7 @@ use std::{
 use hyper::{Method, Request, body::Incoming};
 use tokio::{io::AsyncWriteExt, sync::Semaphore, time::timeout};
 
-use super::{PAUSE, brief};
+use super::{PAUSE, Site, brief};
 use crate::{
     app::App,
     http::{Response, ops, reply, router::Route},
@@ -37,7 +37,7 @@ const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n\
 
 /// Meets those for whom there is no place.
 pub struct Full {
-    app: Arc<App>,
+    site: Arc<Site>,
     spare: Arc<Semaphore>,
     kept: Arc<Kept>,
 }
@@ -72,11 +72,11 @@ impl Drop for Lent {
 }
 
 impl Full {
-    pub fn new(app: Arc<App>) -> Self {
+    pub fn new(site: Arc<Site>) -> Self {
         let spare = Arc::new(Semaphore::new(SPARE));
         let kept = Arc::<Kept>::default();
         kept.fill();
-        Full { app, spare, kept }
+        Full { site, spare, kept }
     }
 
     /// Gives a descriptor back to the system if it has refused a connection for want of one.
@@ -92,11 +92,9 @@ impl Full {
 
     /// As [`Full::meet`], on a descriptor that was lent.
     pub fn meet_on(&self, lent: Lent, socket: Socket) {
-        let app = Arc::clone(&self.app);
+        let site = Arc::clone(&self.site);
         tokio::spawn(async move {
-            let (app, client) = (&*app, socket.peer());
-            let answer = |request| answer(app, request, client);
-            brief::serve(&app.config.server, app.tls.as_ref(), socket, answer).await;
+            meet(&site, socket).await;
             // Only now, when the socket is closed.
             drop(lent);
         });
@@ -104,16 +102,16 @@ impl Full {
 
     /// Answers one request of this connection, and nothing more.
     pub fn meet(&self, mut socket: Socket) {
-        let app = Arc::clone(&self.app);
         if let Ok(permit) = Arc::clone(&self.spare).try_acquire_owned() {
+            let site = Arc::clone(&self.site);
             tokio::spawn(async move {
-                let (_permit, app, client) = (permit, &*app, socket.peer());
-                let answer = |request| answer(app, request, client);
-                brief::serve(&app.config.server, app.tls.as_ref(), socket, answer).await;
+                let _permit = permit;
+                meet(&site, socket).await;
             });
             return;
         }
-        refused(&app, socket.peer());
+        let app = &self.site.app;
+        refused(app, socket.peer());
         // A client that expects TLS would not understand.
         if app.tls.is_none() {
             tokio::spawn(async move {
@@ -121,6 +119,13 @@ impl Full {
             });
         }
     }
+}
+
+/// Answers one request of a connection.
+async fn meet(site: &Site, socket: Socket) {
+    let (app, client) = (&site.app, socket.peer());
+    let answer = |request| answer(site, request, client);
+    brief::serve(&app.config.server, app.tls.as_ref(), socket, answer).await;
 }
 
 /// Counts a connection for which there is no place.
@@ -135,13 +140,14 @@ fn refused(app: &App, client: Option<IpAddr>) {
     });
 }
 
-async fn answer(app: &App, request: Request<Incoming>, client: Option<IpAddr>) -> Response {
+async fn answer(site: &Site, request: Request<Incoming>, client: Option<IpAddr>) -> Response {
+    let app = &*site.app;
     let route = Route::of(request.uri().path(), &app.config);
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     match route {
         Some(Route::Healthz | Route::Readyz | Route::Metrics) if !is_read => reply::read_only(),
         Some(Route::Healthz) => ops::healthz(),
-        Some(Route::Readyz) => ops::readyz(app, false).await,
+        Some(Route::Readyz) => ops::readyz(app, &site.probes, false).await,
         Some(Route::Metrics) => ops::metrics(app),
         _ => {
             refused(app, client);

@@ -38,10 +38,10 @@ use crate::{
     auth::{Admission, sockets::Registration},
     clock::since_1970,
     django::drf::Detail,
-    gateway::{Side, rollout::Moved},
     hub::{Membership, queue::Queue},
     limits::{self, Seat},
     metrics::{Asked, SecurityEvent},
+    rollout::{Moved, Side},
     service::ChatError,
     store::StoreError,
     telemetry::{
@@ -207,8 +207,8 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
     /// Returns the close code the socket ended with.
     async fn serve(&mut self) -> u16 {
         let mut drain = self.app.drain.subscribe();
-        let gateway = self.app.gateway.as_ref();
-        let mut moved = gateway.map(|gateway| gateway.moved(self.conversation_id, Side::Here));
+        let rollout = self.app.rollout.as_ref();
+        let mut moved = rollout.map(|rollout| rollout.moved(self.conversation_id, Side::Here));
         let mut timer = pin!(sleep_until(self.due().into()));
         loop {
             if let Some(code) = self.read_messages() {

@@ -315,8 +315,8 @@ async fn a_unix_socket_is_served_like_any_other_and_one_left_behind_is_replaced(
     assert!(path.exists(), "left behind");
     let bind = format!("unix:{}", path.display());
     let settings = config(&directory, &[("server.bind", &bind)]);
-    let app = chatferry::app::App::start(settings).await.unwrap();
-    let server = chatferry::server::Server::bind(app).await.unwrap();
+    let site = chatferry::server::Site::start(settings).await.unwrap();
+    let server = chatferry::server::Server::bind(site).await.unwrap();
     assert_eq!(server.address().unwrap(), bind);
     tokio::spawn(server.run());
     let stream = soon("a connection", UnixStream::connect(&path))
@@ -331,8 +331,8 @@ async fn an_address_that_is_taken_is_an_error_and_its_owner_goes_on() {
     let server = Server::start().await;
     let directory = Directory::new();
     let settings = config(&directory, &[("server.bind", &server.address.to_string())]);
-    let app = chatferry::app::App::start(settings).await.unwrap();
-    assert!(chatferry::server::Server::bind(app).await.is_err());
+    let site = chatferry::server::Site::start(settings).await.unwrap();
+    assert!(chatferry::server::Server::bind(site).await.is_err());
     assert_eq!(server.get("/healthz").await.status, 200);
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chatferry::app::App;
+use chatferry::server::Site;
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -146,7 +146,7 @@ async fn tables_may_have_names_of_their_own_if_they_are_there() {
     );
 
     let plain = made_by_django(TABLES);
-    let refused = App::start(config(&plain, &names)).await.err().unwrap();
+    let refused = Site::start(config(&plain, &names)).await.err().unwrap();
     assert!(
         refused.to_string().contains("talk_conversation"),
         "{refused}"

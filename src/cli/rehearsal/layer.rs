@@ -36,8 +36,8 @@ pub(super) async fn steps(steps: &mut Steps<impl FnMut(&Step)>, config: &Config,
         Outcome::well(about).with_faults(fault)
     };
     let shown = format!("{}: {}", config.layer.backend, advice::hosts(config));
-    if let Stage::Serving(app) = stage {
-        let ping = async { of(app.layer.ping().await, shown) };
+    if let Stage::Serving(site) = stage {
+        let ping = async { of(site.app.layer.ping().await, shown) };
         steps.add("layer: connect", ping).await;
         return;
     }

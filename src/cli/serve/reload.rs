@@ -11,6 +11,7 @@ use super::systemd;
 use crate::app::App;
 use crate::config::{Config, Effective, Loaded};
 use crate::metrics::SecurityEvent;
+use crate::server::Site;
 use crate::telemetry::Logging;
 use crate::telemetry::security::{Finding, Place};
 
@@ -28,7 +29,7 @@ const CERTIFICATE: &[&str] = &["server.tls.cert", "server.tls.key"];
 /// Reads the settings each time the signal comes; those that cannot be read change nothing.
 /// `in_force` is what the server was started with.
 pub(super) async fn on_signal<E: Display>(
-    app: Arc<App>,
+    site: Arc<Site>,
     log: Option<Logging>,
     hangup: io::Result<Signal>,
     mut in_force: Loaded,
@@ -39,9 +40,9 @@ pub(super) async fn on_signal<E: Display>(
         systemd::reloading();
         match reread() {
             Ok(loaded) if is_refused(&loaded) => {}
-            Ok(loaded) => take_over(&app, log.as_ref(), &mut in_force, loaded),
+            Ok(loaded) => take_over(&site, log.as_ref(), &mut in_force, loaded),
             Err(error) => {
-                note(&app, &format!("refused: {error}"));
+                note(&site.app, &format!("refused: {error}"));
                 tracing::error!(%error, "the settings stay as they are");
             }
         }
@@ -58,11 +59,12 @@ fn is_refused(loaded: &Loaded) -> bool {
     !refusals.is_empty()
 }
 
-fn take_over(app: &App, log: Option<&Logging>, in_force: &mut Loaded, loaded: Loaded) {
+fn take_over(site: &Site, log: Option<&Logging>, in_force: &mut Loaded, loaded: Loaded) {
+    let app = &site.app;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    if let Some(gateway) = &app.gateway {
+    if let Some(gateway) = &site.gateway {
         gateway.reload(&loaded.config.gateway);
     }
     if let Some(log) = log {

@@ -46,8 +46,8 @@ const EXACT: [HeaderName; 8] = [
 ];
 
 /// A read that both sides will be asked.
-#[derive(Debug)]
 pub struct Question {
+    gateway: Arc<Gateway>,
     head: Parts,
     /// The name of the route, which tells nothing about people.
     label: &'static str,
@@ -64,7 +64,12 @@ struct Answered {
 
 impl Question {
     /// A question of this request, if it is a read of the chat and drawn for comparison.
-    pub fn of<B: Body>(percent: u8, app: &App, request: &Request<B>) -> Option<Question> {
+    pub fn of<B: Body>(
+        gateway: &Arc<Gateway>,
+        app: &App,
+        request: &Request<B>,
+    ) -> Option<Question> {
+        let percent = gateway.shadow.percent();
         if percent == 0 {
             return None;
         }
@@ -86,30 +91,34 @@ impl Question {
             head.extensions.insert(*peer);
         }
         let label = route.label();
-        Some(Question { head, label })
+        Some(Question {
+            gateway: Arc::clone(gateway),
+            head,
+            label,
+        })
     }
 
     /// Asks both sides in the background, unless too much is being asked already.
     pub fn ask(question: Option<Self>, app: &Arc<App>) {
-        let (Some(question), Some(gateway)) = (question, &app.gateway) else {
-            return;
-        };
-        let Ok(slot) = Arc::clone(&gateway.shadow.slots).try_acquire_owned() else {
+        let Some(question) = question else { return };
+        let slots = Arc::clone(&question.gateway.shadow.slots);
+        let Ok(slot) = slots.try_acquire_owned() else {
             app.metrics.shadow_skipped();
             return;
         };
-        let (app, gateway) = (Arc::clone(app), Arc::clone(gateway));
+        let app = Arc::clone(app);
         tokio::spawn(async move {
-            let verdict = question.compare(&app, &gateway).await;
+            let verdict = question.compare(&app).await;
             let place = format!("{} {}", question.head.method, question.label);
-            gateway.shadow.conclude(&app.metrics, &place, &verdict);
+            let shadow = &question.gateway.shadow;
+            shadow.conclude(&app.metrics, &place, &verdict);
             drop(slot);
         });
     }
 
     /// Asks us, Django, and us again: Django's answer must be one of ours. If ours changed in
     /// between, it proves nothing; a difference must be seen twice.
-    async fn compare(&self, app: &App, gateway: &Gateway) -> Verdict {
+    async fn compare(&self, app: &App) -> Verdict {
         let mut seen = None;
         for _ in 0..ATTEMPTS {
             let before = self.ours(app).await;
@@ -119,13 +128,13 @@ impl Question {
             {
                 return Verdict::Unknown;
             }
-            let django = self.django(gateway).await;
+            let django = self.django().await;
             let after = self.ours(app).await;
             let (Some(before), Some(django), Some(after)) = (before, django, after) else {
                 return Verdict::Unknown;
             };
-            let verdict = self.judge(gateway, &django, &after);
-            if verdict == Verdict::Same || self.judge(gateway, &django, &before) == Verdict::Same {
+            let verdict = self.judge(&django, &after);
+            if verdict == Verdict::Same || self.judge(&django, &before) == Verdict::Same {
                 return Verdict::Same;
             }
             if before == after && seen.replace(verdict.clone()).is_some() {
@@ -136,7 +145,7 @@ impl Question {
         Verdict::Unknown
     }
 
-    fn judge(&self, gateway: &Gateway, django: &Answered, ours: &Answered) -> Verdict {
+    fn judge(&self, django: &Answered, ours: &Answered) -> Verdict {
         if django.status != ours.status {
             let text = format!("Django has {}, Chatferry {}", django.status, ours.status);
             return Verdict::of("status", Some(text));
@@ -147,9 +156,10 @@ impl Question {
             return Verdict::of("header", Some(text));
         }
         match (&django.json, &ours.json) {
-            (Some(django), Some(ours)) if self.head.method != Method::HEAD => {
-                Verdict::of("json", diff::difference(django, ours, gateway.shadow.tell))
-            }
+            (Some(django), Some(ours)) if self.head.method != Method::HEAD => Verdict::of(
+                "json",
+                diff::difference(django, ours, self.gateway.shadow.tell),
+            ),
             _ => Verdict::Same,
         }
     }
@@ -160,7 +170,8 @@ impl Question {
         self.answered(response).await
     }
 
-    async fn django(&self, gateway: &Gateway) -> Option<Answered> {
+    async fn django(&self) -> Option<Answered> {
+        let gateway = &self.gateway;
         let mut head = self.head.clone();
         let peer = head.extensions.get::<Peer>().copied().unwrap_or_default();
         headers::prepare(&mut head.headers, peer, &gateway.trust);

@@ -79,7 +79,7 @@ impl Gateway {
         conversation: Uuid,
         request: &Request<B>,
     ) -> Option<Watcher> {
-        let percent = self.live.borrow().shadow_percent;
+        let percent = self.shadow.percent();
         // Which origins Django lets in is not known here.
         let foreign =
             !app.config.ws.allowed_origins.is_empty() && request.headers().contains_key(ORIGIN);

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use chatferry::{app::App, metrics::Metrics, server::Server};
+use chatferry::{
+    metrics::Metrics,
+    server::{Server, Site},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::UnixStream,
@@ -104,8 +107,8 @@ impl Client {
         ]);
         let metrics = Arc::new(Metrics::new());
         let store = Arc::new(Nowhere::new(Arc::clone(&metrics)));
-        let app = App::over(store, None, config, metrics).await.unwrap();
-        let server = Server::bind(app).await.unwrap();
+        let site = Site::over(store, None, config, metrics).await.unwrap();
+        let server = Server::bind(site).await.unwrap();
         tokio::spawn(server.run());
         Client {
             stream: UnixStream::connect(socket).await.unwrap(),

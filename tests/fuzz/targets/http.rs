@@ -11,7 +11,10 @@ use std::{
     time::Duration,
 };
 
-use chatferry::{app::App, config::Config, server::Server};
+use chatferry::{
+    config::Config,
+    server::{Server, Site},
+};
 
 /// A server on a socket file, for as long as the process lives.
 static SERVER: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -37,7 +40,7 @@ static SERVER: LazyLock<PathBuf> = LazyLock::new(|| {
             .build()
             .unwrap();
         runtime.block_on(async {
-            let server = Server::bind(App::start(config).await.unwrap())
+            let server = Server::bind(Site::start(config).await.unwrap())
                 .await
                 .unwrap();
             ready.send(()).unwrap();

@@ -1,6 +1,6 @@
 //! Tokens: where they may stand, and which are good.
 
-use chatferry::app::App;
+use chatferry::server::Site;
 use ring::hmac;
 use serde_json::{Value, json};
 
@@ -485,7 +485,7 @@ async fn settings_that_do_not_say_which_keys_are_good_start_nothing() {
         (&[("auth.identity", "django_session")], "django.secret_key"),
     ] {
         let directory = Directory::new();
-        let error = App::start(config(&directory, settings)).await.err();
+        let error = Site::start(config(&directory, settings)).await.err();
         let text = error.expect(told).to_string();
         assert!(text.contains(told), "{text}");
     }

@@ -218,7 +218,7 @@ async fn a_conversation_keeps_everything_when_it_moves_to_django_and_back() {
     let server = django.gateway(&[("server.drain_s", "1")]).await;
     let id = server.conversation().await;
     let move_to = |percent| {
-        let gateway = server.app.gateway.as_ref().unwrap();
+        let gateway = server.site.gateway.as_ref().unwrap();
         gateway.reload(&chatferry::config::Gateway {
             rollout_percent: percent,
             ..server.app.config.gateway.clone()

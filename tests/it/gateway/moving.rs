@@ -177,7 +177,7 @@ fn stored(django: &Django, conversation: &str) -> Vec<String> {
 }
 
 fn move_to(server: &Server, percent: u8) {
-    let gateway = server.app.gateway.as_ref().unwrap();
+    let gateway = server.site.gateway.as_ref().unwrap();
     gateway.reload(&chatferry::config::Gateway {
         rollout_percent: percent,
         ..server.app.config.gateway.clone()

@@ -8,7 +8,7 @@ use crate::support::{
 };
 use chatferry::{
     config::{Gateway, OnChange},
-    gateway::{Side, rollout::side_of},
+    rollout::{Side, side_of},
 };
 
 /// Stands for Django: answers every read with `django`, takes every socket and greets.
@@ -40,7 +40,7 @@ fn settings(server: &Server, percent: u8, on_change: OnChange) -> Gateway {
 
 fn reload(server: &Server, percent: u8, on_change: OnChange) {
     let settings = settings(server, percent, on_change);
-    server.app.gateway.as_ref().unwrap().reload(&settings);
+    server.site.gateway.as_ref().unwrap().reload(&settings);
 }
 
 /// Conversations of both sides at 50 %, from the server itself.

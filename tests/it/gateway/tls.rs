@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use chatferry::app::App;
+use chatferry::server::Site;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -89,7 +89,7 @@ async fn a_server_without_an_authority_to_believe_does_not_start() {
             ("gateway.upstream", "https://127.0.0.1:1"),
             ("gateway.upstream_ca", &file),
         ];
-        let error = App::start(config(&directory, &flags)).await.err().unwrap();
+        let error = Site::start(config(&directory, &flags)).await.err().unwrap();
         assert!(error.to_string().contains(why), "{error}");
     }
 }

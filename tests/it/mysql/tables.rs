@@ -1,6 +1,6 @@
 //! Whose tables they are: Django's, whoever made them.
 
-use chatferry::{app::App, store};
+use chatferry::{server::Site, store};
 
 use super::{database::Database, instance::Flavour};
 
@@ -65,7 +65,7 @@ pub async fn nothing_is_made_unasked(on: Flavour) {
     let Some(database) = Database::empty(on).await else {
         return;
     };
-    let refused = App::start(database.config(&[])).await.err().unwrap();
+    let refused = Site::start(database.config(&[])).await.err().unwrap();
     let refused = refused.to_string();
     assert!(
         refused.contains("table conversations is missing: run `chatferry migrate`"),
@@ -145,7 +145,7 @@ pub async fn what_is_missing_or_different_is_named_and_what_is_new_is_left_alone
     assert!(tells("column messages.tenant must be given a value"));
     assert!(tells("table delivery_receipts is missing"));
     assert_eq!(findings.len(), 4, "{findings:?}");
-    let refused = App::start(database.config(&[])).await.err().unwrap();
+    let refused = Site::start(database.config(&[])).await.err().unwrap();
     assert!(refused.to_string().contains("messages.created_at"));
 }
 

@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use chatferry::{
-    app::{App, StartError},
+    server::{Site, StartError},
     store::{self, StoreError},
 };
 use mysql_async::prelude::Queryable;
@@ -26,8 +26,8 @@ use crate::{
 
 /// Opens the store at this URL and says why not.
 async fn reach(database: &Database, url: &str) -> Result<(), StartError> {
-    let app = App::start(database.config(&[("store.url", url)])).await?;
-    app.store.close().await;
+    let site = Site::start(database.config(&[("store.url", url)])).await?;
+    site.app.store.close().await;
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! Whose tables they are: Django's, whoever made them.
 
-use chatferry::{app::App, store};
+use chatferry::{server::Site, store};
 
 use super::database::Database;
 
@@ -111,7 +111,7 @@ async fn a_server_makes_no_tables_and_says_how_they_are_made() {
     let Some(database) = Database::empty().await else {
         return;
     };
-    let error = App::start(database.config(&[])).await.err().unwrap();
+    let error = Site::start(database.config(&[])).await.err().unwrap();
     assert!(error.to_string().contains("`chatferry migrate`"), "{error}");
     assert!(database.values::<String>(SCHEMA).await.is_empty());
 }
@@ -140,7 +140,7 @@ async fn what_cannot_be_used_is_told_with_table_column_found_and_wanted() {
     ] {
         assert!(found.contains(told), "{told}\n{found}");
     }
-    assert!(App::start(database.config(&[])).await.is_err());
+    assert!(Site::start(database.config(&[])).await.is_err());
 }
 
 #[tokio::test]

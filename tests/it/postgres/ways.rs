@@ -1,7 +1,7 @@
 //! The ways to the server: a socket, TCP, TLS with and without a look at the certificate.
 
 use chatferry::{
-    app::{App, StartError},
+    server::{Site, StartError},
     store::{self, StoreError},
 };
 
@@ -11,8 +11,8 @@ use crate::support::{Directory, certificate::certify_itself, skip};
 /// Opens the store and says why not.
 async fn reach(database: &Database, url: &str) -> Result<(), StartError> {
     let config = database.config(&[("store.url", url)]);
-    let app = App::start(config).await?;
-    app.store.close().await;
+    let site = Site::start(config).await?;
+    site.app.store.close().await;
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use chatferry::{
     app::App,
     config::Config,
-    server::{self, Ended},
+    server::{self, Ended, Site},
 };
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -14,6 +14,7 @@ use super::{Answer, Connection, Directory, Socket, request, soon};
 
 /// A server on a free port. It ends with the test.
 pub struct Server {
+    pub site: Arc<Site>,
     pub app: Arc<App>,
     pub address: SocketAddr,
     pub directory: Arc<Directory>,
@@ -59,13 +60,14 @@ impl Server {
 
     /// A server on a directory that may hold a database already.
     pub async fn on(directory: Arc<Directory>, flags: &[(&str, &str)]) -> Self {
-        let app = App::start(config(&directory, flags)).await.unwrap();
-        let server = server::Server::bind(Arc::clone(&app)).await.unwrap();
+        let site = Site::start(config(&directory, flags)).await.unwrap();
+        let server = server::Server::bind(Arc::clone(&site)).await.unwrap();
         let address = server.address().unwrap();
         let (_, address) = address.split_once("://").unwrap();
         let address = address.parse().unwrap();
         Server {
-            app,
+            app: Arc::clone(&site.app),
+            site,
             address,
             directory,
             serving: tokio::spawn(server.run()),

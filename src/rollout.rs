@@ -7,13 +7,13 @@
 //! `var(txn.id),bytes(32,4),hex2i,mul(100),div(65536) lt PERCENT`. Who was served here at a
 //! smaller percentage stays here at a larger one.
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::sleep};
 use uuid::Uuid;
 
 use crate::{
-    config::{Gateway as Settings, OnChange},
+    config::{self, Config, OnChange},
     shutdown::spread,
 };
 
@@ -27,6 +27,78 @@ pub enum Side {
 /// Ends when a socket is to be closed because its conversation has moved.
 pub type Moved = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// The share that is served here now, where there is a Django for the others.
+pub struct Rollout {
+    live: watch::Sender<Live>,
+    /// Time over which the sockets of a conversation that moves are closed.
+    spread: Duration,
+}
+
+/// Settings in force, which SIGHUP changes.
+#[derive(Clone, Copy, PartialEq)]
+struct Live {
+    percent: u8,
+    on_change: OnChange,
+}
+
+impl From<&config::Gateway> for Live {
+    fn from(settings: &config::Gateway) -> Self {
+        Live {
+            percent: settings.rollout_percent,
+            on_change: settings.on_change,
+        }
+    }
+}
+
+impl Rollout {
+    /// Returns the rollout of these settings, or `None` without an upstream: all is served here.
+    #[must_use]
+    pub fn of(config: &Config) -> Option<Arc<Self>> {
+        config.gateway.upstream.as_ref()?;
+        Some(Arc::new(Rollout {
+            live: watch::Sender::new((&config.gateway).into()),
+            spread: Duration::from_secs(config.server.drain_s),
+        }))
+    }
+
+    /// Takes over the settings that may change while the server runs.
+    pub fn reload(&self, settings: &config::Gateway) {
+        self.live.send_if_modified(|live| {
+            let before = std::mem::replace(live, settings.into());
+            *live != before
+        });
+    }
+
+    /// Returns the percentage of the conversations that is served here.
+    #[must_use]
+    pub fn percent(&self) -> u8 {
+        self.live.borrow().percent
+    }
+
+    /// Waits until the conversation is not `side`'s any more and its sockets are to be closed, and
+    /// then for this socket's own moment within the window; a conversation that comes back before
+    /// it keeps its socket.
+    #[must_use]
+    pub fn moved(&self, conversation: Uuid, side: Side) -> Moved {
+        let (mut live, window) = (self.live.subscribe(), self.spread);
+        let leaves = move |live: &Live| {
+            live.on_change == OnChange::Drain && side_of(conversation, live.percent) != side
+        };
+        Box::pin(async move {
+            loop {
+                if live.wait_for(leaves).await.is_err() {
+                    // The server is gone, and its drain closes what is left.
+                    std::future::pending::<()>().await;
+                }
+                tokio::select! {
+                    () = sleep(spread(window)) => return,
+                    back = live.wait_for(|live| !leaves(live)) => drop(back),
+                }
+            }
+        })
+    }
+}
+
 /// Returns the side that serves a conversation when `percent` of them are served here: 0 is none, 100 all.
 #[must_use]
 pub fn side_of(conversation: Uuid, percent: u8) -> Side {
@@ -37,32 +109,6 @@ pub fn side_of(conversation: Uuid, percent: u8) -> Side {
     } else {
         Side::Django
     }
-}
-
-/// Waits until the conversation is not `side`'s any more and its sockets are to be closed, and
-/// then for this socket's own moment within `window`; a conversation that comes back before it
-/// keeps its socket.
-pub(super) fn moved(
-    mut live: watch::Receiver<Settings>,
-    conversation: Uuid,
-    side: Side,
-    window: Duration,
-) -> Moved {
-    let leaves = move |live: &Settings| {
-        live.on_change == OnChange::Drain && side_of(conversation, live.rollout_percent) != side
-    };
-    Box::pin(async move {
-        loop {
-            if live.wait_for(leaves).await.is_err() {
-                // The server is gone, and its drain closes what is left.
-                std::future::pending::<()>().await;
-            }
-            tokio::select! {
-                () = sleep(spread(window)) => return,
-                back = live.wait_for(|live| !leaves(live)) => drop(back),
-            }
-        }
-    })
 }
 
 #[cfg(test)]

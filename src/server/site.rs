@@ -1,0 +1,217 @@
+//! What a server serves: the chat, the applications that are hosted beside it, and the Django behind
+//! it; and which of them answers a request.
+
+use std::sync::Arc;
+
+use hyper::{Request, body::Incoming};
+
+use crate::{
+    app::{self, App},
+    chat::Event,
+    config::Config,
+    dialect::django::events::Events,
+    django::handshake,
+    gateway::{self, Decision, Gateway, Question, TrustError},
+    host::{self, Host, HostError},
+    http::{
+        Response,
+        cors::Cors,
+        extract,
+        middleware::serve,
+        ops::{Ping, Probe},
+        reply,
+    },
+    metrics::Metrics,
+    net::Peer,
+    store::{self, Store, StoreError},
+    telemetry::{request::Trail, security::Refused},
+    tls::{Tls, TlsError},
+    ws::{self, protocol::django::event_frame},
+};
+
+/// Everything that answers requests.
+pub struct Site {
+    pub app: Arc<App>,
+    /// `None` if nothing is passed on to Django.
+    pub gateway: Option<Arc<Gateway>>,
+    /// `None` if no application is hosted.
+    pub host: Option<Arc<Host>>,
+    /// What `/readyz` asks besides the app.
+    pub probes: Vec<Probe>,
+}
+
+/// Why a server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error(transparent)]
+    App(#[from] app::StartError),
+    #[error(transparent)]
+    Gateway(#[from] TrustError),
+    #[error(transparent)]
+    Host(#[from] HostError),
+}
+
+impl Site {
+    /// Opens the store and starts all that is served.
+    ///
+    /// # Errors
+    /// When the store or the certificate cannot be used, or see [`Site::over`].
+    pub async fn start(config: Config) -> Result<Arc<Self>, StartError> {
+        let metrics = Arc::new(Metrics::new());
+        // Before the store, which may have to be waited for.
+        let tls = Tls::of(&config.server.tls)?;
+        let store = store::open(&config, Arc::clone(&metrics)).await?;
+        Site::over(store, tls, config, metrics).await
+    }
+
+    /// Starts all that is served, over a store that is open.
+    ///
+    /// # Errors
+    /// When the settings of the layer, of identity, of the collector, of the upstream or of the
+    /// workers cannot be used.
+    pub async fn over(
+        store: Arc<dyn Store>,
+        tls: Option<Tls>,
+        config: Config,
+        metrics: Arc<Metrics>,
+    ) -> Result<Arc<Self>, StartError> {
+        let zone = config.django.time_zone.zone().clone();
+        let events = Arc::new(Events { zone });
+        let frames = Arc::clone(&events);
+        let encode = Box::new(move |event: &Event| event_frame(&*frames, event));
+        let app = App::open(store, tls, config, metrics, (events, encode)).await?;
+        let app = Arc::new(app);
+        let gateway = Gateway::of(&app.config, app.rollout.clone(), &app.metrics)?;
+        let host = Host::open(&app.config, &app.metrics).await?;
+        if let Some(host) = &host {
+            app.vital.include(host.vital());
+        }
+        // Last, as other processes know of this one from then on.
+        app.start().await?;
+        let probes = [gateway.as_ref().map(upstream), host.as_ref().map(workers)];
+        Ok(Arc::new(Site {
+            app,
+            gateway,
+            host,
+            probes: probes.into_iter().flatten().collect(),
+        }))
+    }
+
+    /// Answers one request; a WebSocket handshake too. Refusals go to the security log.
+    pub async fn answer(&self, request: Request<Incoming>) -> Response {
+        let peer = request.extensions().get::<Peer>();
+        let settings = &self.app.config.server;
+        let client = peer.and_then(|peer| peer.client(request.headers(), settings));
+        let trail = Trail::new(client, request.uri().clone());
+        let mut response = self.dispatch(request, &trail).await;
+        if let Some(refused) = response.extensions_mut().remove::<Refused>() {
+            self.app.audit.refused(&refused, &trail);
+        }
+        response
+    }
+
+    async fn dispatch(&self, mut request: Request<Incoming>, trail: &Trail) -> Response {
+        let app = &self.app;
+        if let Some(limits) = &app.limits
+            && let Err(throttled) = limits.admit(&mut request, &app.config.server)
+        {
+            let mut response = reply::throttled(throttled, app.language());
+            Cors::of(&request, &app.config).mark(response.headers_mut());
+            return response;
+        }
+        if let Some(host) = &self.host
+            && handshake::wants_upgrade(request.headers())
+            && host.serves(request.uri(), &app.config)
+        {
+            return host::upgrade::answer(Arc::clone(app), host, request, trail).await;
+        }
+        if let Some(gateway) = &self.gateway {
+            match self.pass_on(gateway, request, trail).await {
+                Ok(response) => return response,
+                Err(ours) => request = ours,
+            }
+        }
+        if handshake::wants_upgrade(request.headers()) {
+            return ws::upgrade::answer(Arc::clone(app), request, trail).await;
+        }
+        self.serve(request, trail).await
+    }
+
+    /// Answers what Django serves, and what may not be passed on to it after it was read.
+    ///
+    /// # Errors
+    /// The request, if it is to be answered here.
+    async fn pass_on(
+        &self,
+        gateway: &Arc<Gateway>,
+        request: Request<Incoming>,
+        trail: &Trail,
+    ) -> Result<Response, Request<Incoming>> {
+        let app = &self.app;
+        let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+        let Decision::Django(condition) = gateway.decide(method, uri, headers, &app.config) else {
+            return Err(request);
+        };
+        let cors = Cors::of(&request, &app.config);
+        match gateway::pass_on(app, gateway, request, condition, trail).await {
+            Ok(response) => Ok(response),
+            Err(gateway::Refused::Unread(unread)) => Err(unread),
+            Err(gateway::Refused::Read(method, read)) => {
+                let mut response = serve(app, &self.probes, &method, async { read }, trail).await;
+                cors.mark(response.headers_mut());
+                Ok(response)
+            }
+        }
+    }
+
+    /// Answers a request here.
+    async fn serve(&self, request: Request<Incoming>, trail: &Trail) -> Response {
+        let app = &self.app;
+        let cors = Cors::of(&request, &app.config);
+        if let Some(response) = cors.preflight(&request) {
+            return response;
+        }
+        let gateway = self.gateway.as_ref();
+        let question = gateway.and_then(|gateway| Question::of(gateway, app, &request));
+        let (head, body) = request.into_parts();
+        let method = head.method.clone();
+        let read = extract::Request::read(head, body, &app.bodies);
+        let mut response = serve(app, &self.probes, &method, read, trail).await;
+        Question::ask(question, app);
+        cors.mark(response.headers_mut());
+        response
+    }
+}
+
+/// Asks the Django behind the gateway, without which the conversations of this side are served all
+/// the same.
+fn upstream(gateway: &Arc<Gateway>) -> Probe {
+    let gateway = Arc::clone(gateway);
+    let ping: Ping = Box::new(move || {
+        let gateway = Arc::clone(&gateway);
+        Box::pin(async move { gateway.ping().await })
+    });
+    Probe {
+        name: "upstream",
+        is_needed: false,
+        ping,
+    }
+}
+
+/// Asks whether workers have joined.
+fn workers(host: &Arc<Host>) -> Probe {
+    let host = Arc::clone(host);
+    let ping: Ping = Box::new(move || {
+        let answer = host.ping();
+        Box::pin(async { answer })
+    });
+    Probe {
+        name: "workers",
+        is_needed: true,
+        ping,
+    }
+}

@@ -1,4 +1,4 @@
-//! Who is asking, and what they may do.
+//! Identity and policy: who sends a request, and what they may do.
 //!
 //! - [`identity`] is where a request shows who is asking, and what comes of it,
 //! - [`jwt`] reads signed tokens, with the keys of the settings or of [`jwks`],

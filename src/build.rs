@@ -1,4 +1,4 @@
-//! How the binary is linked.
+//! Facts about how the binary is linked.
 
 use std::{env, process::Command};
 

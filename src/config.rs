@@ -369,7 +369,7 @@ impl Values {
     }
 }
 
-/// What a type's own reading says it accepts: the text of its `TryFrom<String>`.
+/// The form that a type accepts: the error text of its `TryFrom<String>`.
 fn expected(error: config::ConfigError) -> String {
     match error {
         config::ConfigError::At { error, .. } => expected(*error),

@@ -1,4 +1,4 @@
-//! What differs from one kind of chat to another: the names of events and fields, their order and
+//! The differences between kinds of chat: the names of events and fields, their order and
 //! their form. A dialect is a room.
 
 pub mod django;

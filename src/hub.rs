@@ -1,4 +1,4 @@
-//! Who is connected to this process: conversation → the queues of its sockets.
+//! The sockets of this process: conversation → the queues of its sockets.
 //!
 //! The process is one member of a conversation's group however many sockets it has: it joins with
 //! the first and leaves after the last. An event is encoded once and its bytes are shared by every
@@ -92,8 +92,8 @@ pub struct Membership {
 }
 
 impl Membership {
-    /// The socket's history shows it these messages, which are the next in it. It will not be told
-    /// of them live, even if it was about to be.
+    /// Notes that the socket's history shows these messages, which are the next in it. They are not
+    /// sent to it live, even if they were about to be.
     pub fn is_shown(&self, messages: &[Message]) {
         self.room.is_shown(self.number, messages);
     }
@@ -138,7 +138,7 @@ impl Hub {
         }
     }
 
-    /// Where messages are noted that are stored without an event, on purpose.
+    /// The messages that are stored without an event, on purpose.
     #[must_use]
     pub fn unannounced(&self) -> &Arc<Unannounced> {
         &self.unannounced

@@ -454,7 +454,7 @@ pub struct Seat {
 }
 
 impl Seat {
-    /// Who wants to open the socket, once that is known: it counts for the user too.
+    /// Notes the user who opens the socket, once they are known: it counts for the user too.
     ///
     /// # Errors
     /// As [`Meter::is_user`] and [`Meter::open_socket`].

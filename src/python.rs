@@ -1,4 +1,4 @@
-//! How Python 3.11 writes and reads: JSON, text, times, UUIDs, character sets. Clients and the peers
+//! Python 3.11's forms of data: JSON, text, times, UUIDs, character sets. Clients and the peers
 //! in Redis see these bytes.
 //!
 //! A leaf of pure functions, named after the Python modules whose place they take.

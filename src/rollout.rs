@@ -1,4 +1,4 @@
-//! Which conversations are served here: a stable share, known from the conversation's id alone, so
+//! The share of conversations that is served here: stable, known from the conversation's id alone, so
 //! that every process and every proxy in front finds the same.
 //!
 //! The last four hex digits of the id are read as a number, which is random in ids of version 4

@@ -51,8 +51,8 @@ use crate::{
 const HEAD_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 500;
 
-/// How long a connection on which nothing was asked yet when the drain began may still ask: its
-/// client was accepted and may have sent a request that has not arrived.
+/// Time that a connection without a request has for one when the drain begins: its client was
+/// accepted and may have sent a request that has not arrived.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// Between two log lines of a drain.

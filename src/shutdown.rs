@@ -117,7 +117,7 @@ impl Turn {
     }
 }
 
-/// How long one of many waits that shall not all act at once, within `window`.
+/// Returns a delay within `window`, so that many do not act at once.
 #[must_use]
 pub fn spread(window: Duration) -> Duration {
     window.mul_f64(SPREAD * fraction())

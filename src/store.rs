@@ -110,7 +110,7 @@ pub trait Store: Send + Sync {
     async fn place(&self, conversation_id: Uuid, newer: usize)
     -> Result<Option<Place>, StoreError>;
 
-    /// Those of the conversations in which a message was made at `since` or later.
+    /// Returns the conversations, of those given, in which a message was made at `since` or later.
     async fn spoken_in(
         &self,
         conversations: &[Uuid],
@@ -168,7 +168,7 @@ pub trait Store: Send + Sync {
     /// The two participants, as they are stored.
     async fn participants(&self, of: Of) -> Result<Option<[String; 2]>, StoreError>;
 
-    /// Those of the conversations that are active, with their participants.
+    /// Returns the conversations, of those given, that are active, with their participants.
     async fn active_participants(
         &self,
         conversations: &[Uuid],

@@ -1,4 +1,4 @@
-//! Who is asking: where a request shows it, and what comes of it.
+//! The identity of a caller: where a request shows it, and what comes of it.
 
 use std::{sync::Arc, time::Duration};
 

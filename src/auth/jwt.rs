@@ -153,7 +153,7 @@ impl Jwt {
         Ok(known)
     }
 
-    /// Those of some tokens, by their `jti`, that were taken back.
+    /// Returns the tokens, by their `jti`, that were taken back, of those given.
     ///
     /// # Errors
     /// [`Denied::Unavailable`] if that cannot be found out.

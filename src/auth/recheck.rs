@@ -79,7 +79,7 @@ impl Auth {
         }
     }
 
-    /// Those of the sockets' tokens that were taken back, as far as that can be found out now.
+    /// Returns the sockets' tokens that were taken back, as far as that can be found out now.
     async fn revoked_tokens(&self, sockets: &[Arc<OpenSocket>]) -> HashSet<Arc<str>> {
         let ids: HashSet<Arc<str>> = sockets.iter().filter_map(|it| it.token_id()).collect();
         let texts: Vec<&str> = ids.iter().map(|id| &**id).collect();

@@ -35,7 +35,7 @@ impl Revoked {
         }
     }
 
-    /// Those of the tokens, by their `jti`, that were taken back.
+    /// Returns the tokens, by their `jti`, that were taken back, of those given.
     ///
     /// # Errors
     /// [`Denied::Unavailable`] without an answer.

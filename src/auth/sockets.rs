@@ -75,7 +75,7 @@ impl OpenSockets {
         }
     }
 
-    /// Those whose users are known, and whose rights can so be looked at again.
+    /// Returns the sockets whose users are known, and whose rights can so be looked at again.
     pub fn known(&self) -> Vec<Arc<OpenSocket>> {
         let open = self.open();
         let known = open.values().filter(|socket| socket.user.is_some());

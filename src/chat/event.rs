@@ -39,7 +39,7 @@ pub enum SentMessage {
         message: Arc<Message>,
         shown_type: Value,
     },
-    /// What another process says of a message, in any shape; the id if it can be read.
+    /// A message as another process describes it, in any shape; the id if it can be read.
     Described { id: Option<Uuid>, body: Value },
 }
 

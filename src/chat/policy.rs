@@ -1,4 +1,4 @@
-//! What a caller may do, decided from values alone. Where the values come from, and what is
+//! The rights of a caller, decided from values alone. Where the values come from, and what is
 //! answered when something may not be done, is for the callers.
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Who has read a message.
+//! Receipts: who has read a message.
 
 use uuid::Uuid;
 

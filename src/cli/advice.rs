@@ -1,4 +1,4 @@
-//! What to do about a start that failed: each error gets what, where, and a next step. `README.md`
+//! Advice for a start that failed: each error gets what, where, and a next step. `README.md`
 //! beside this file lists the likeliest with their texts, and `tests/it/errors.rs` produces them.
 
 use std::fmt::{self, Display};

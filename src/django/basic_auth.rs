@@ -1,4 +1,4 @@
-//! What is left of HTTP Basic authentication: it can only fail.
+//! HTTP Basic authentication, which can only fail here.
 //!
 //! Stands in for `BasicAuthentication` in `rest_framework/authentication.py` on a server without
 //! users: a request without credentials of this kind is anonymous, and no credentials are right.

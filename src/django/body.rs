@@ -1,4 +1,4 @@
-//! What a view finds in `request.data`.
+//! The content of `request.data` in a view.
 //!
 //! Stands in for `Request._parse` in `rest_framework/request.py` and for the three parsers of
 //! `rest_framework/parsers.py`. Reading the forms themselves is for [`super::forms`] and

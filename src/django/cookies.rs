@@ -1,4 +1,4 @@
-//! Cookies that Django's middleware reacts to, though nobody logs in.
+//! Cookies that Django's middleware reacts to, without any login.
 //!
 //! Stands in for `parse_cookie` in `django/http/cookie.py`, and for what `SessionMiddleware` and
 //! `CsrfViewMiddleware` do to anonymous requests: dead sessions are deleted, malformed CSRF

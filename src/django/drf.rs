@@ -1,4 +1,4 @@
-//! What Django REST Framework says and checks, in both languages.
+//! The texts and checks of Django REST Framework, in both languages.
 //!
 //! Stands in for `rest_framework/{exceptions,fields,serializers,metadata}.py` and its Korean
 //! translations, as far as the six views need them. Everything here answers with a

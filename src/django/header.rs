@@ -38,7 +38,7 @@ impl Header {
     /// Takes a header value apart, in linear time (Python's is quadratic in quoted semicolons).
     ///
     /// # Errors
-    /// What Django's own function raises, but for a charset in an RFC 2231 value that Python does
+    /// The error that Django's own function raises, but for a charset in an RFC 2231 value that Python does
     /// not know: that is UTF-8 here.
     pub fn parse(line: &str) -> Result<Self, BadQuotes> {
         let mut parts = split_params(line);

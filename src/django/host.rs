@@ -1,4 +1,4 @@
-//! Which `Host` headers get the page "Bad Request (400)".
+//! The `Host` headers that get the page "Bad Request (400)".
 //!
 //! Stands in for `HttpRequest.get_host` in `django/http/request.py` with `ALLOWED_HOSTS = ["*"]`:
 //! every well-formed name is good. Which names are ours is not asked.

@@ -1,4 +1,4 @@
-//! Which form an answer takes, and which requests are refused because none suits them.
+//! Content negotiation: the form of an answer, and the requests that no form suits.
 //!
 //! Stands in for `DefaultContentNegotiation` in `rest_framework/negotiation.py` with its two
 //! default renderers. `q` is ignored there, `q=0` included; only how specific a type is counts.

@@ -129,7 +129,7 @@ impl Decision {
     }
 }
 
-/// Which origins may open a socket is part of the policy, even of one that asks for no identity.
+/// The list of allowed origins is part of the policy, even of one that asks for no identity.
 fn socket_condition(id: Uuid, config: &Config) -> Condition {
     if config.auth.identity == Identity::None && config.ws.allowed_origins.is_empty() {
         Condition::None

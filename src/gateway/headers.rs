@@ -1,4 +1,4 @@
-//! What a proxy does to headers: those about one connection are taken out, and who asked whom is
+//! The work of a proxy on headers: those about one connection are taken out, and who asked whom is
 //! put in.
 
 use std::{

@@ -1,4 +1,4 @@
-//! Which hosted channels are in which groups.
+//! The groups of hosted channels.
 //!
 //! The channel layer knows one channel for each group that has a member here, however many there
 //! are. The first member joins it, the last one leaves it.

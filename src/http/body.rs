@@ -24,7 +24,7 @@ pub enum Body {
 /// Why a body ends before its end. The client learns it from the framing, as the head has gone.
 #[derive(Debug, thiserror::Error)]
 pub enum Broken {
-    /// What was passed on has ended early.
+    /// The stream that was passed on ended early.
     #[error(transparent)]
     Passed(Box<dyn Error + Send + Sync>),
     #[error(transparent)]

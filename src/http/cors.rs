@@ -1,4 +1,4 @@
-//! Which other sites' pages may read our answers in a browser: what `cors.allowed_origins` sets, in
+//! The other sites whose pages may read our answers in a browser: what `cors.allowed_origins` sets, in
 //! the headers of django-cors-headers, which does the same for Django.
 //!
 //! Only a browser asks for any of this, and only what it lets its pages read is decided: other

@@ -1,4 +1,4 @@
-//! What load balancers and Prometheus ask. `/healthz` is about the process alone; `/readyz` about
+//! The endpoints of load balancers and Prometheus. `/healthz` is about the process alone; `/readyz` about
 //! everything it needs.
 
 use std::{fmt::Display, time::Duration};

@@ -1,4 +1,4 @@
-//! What the sockets of a conversation have been shown lately.
+//! A memory of what the sockets of a conversation have been shown lately.
 //!
 //! An event is shown as often as it comes, as by the original: an edited message may come with the
 //! id of the first. Two things are passed over:

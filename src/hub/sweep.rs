@@ -14,7 +14,7 @@
 //! **Clocks.** Times are those that are believed ([`Clock`](crate::clock::Clock)): a Chatferry process whose
 //! clock is set wrong while it runs does not date by it. What another process stores while its clock is ahead of ours has a time that is still to
 //! come: its age counts from the round that met it, and it is remembered until that time has passed.
-//! What is dated further back than a look reaches is found only by its event.
+//! A row dated further back than a look reaches is found only by its event.
 //!
 //! **Counted.** Everything that is found is counted as swept. It is a fault, and counted as unheard, only
 //! if a Chatferry process stored it (`chat::id`), and if its event has not come when it is forgotten,
@@ -41,16 +41,16 @@ use crate::{
     store::StoreError,
 };
 
-/// How old a message is before it counts as missed: older than anything that is under way.
+/// The age at which a message counts as missed: older than anything that is under way.
 pub(super) const AGE: Duration = Duration::from_secs(8);
 
-/// How far before the last look is read: clocks of other machines.
+/// The time before the last look that is read too: clocks of other machines differ.
 pub(super) const MARGIN: Duration = Duration::from_secs(2);
 
 /// The furthest that a look reaches back: what was shown is remembered for longer.
 pub(super) const REACH: Duration = Duration::from_secs(80);
 
-/// Quiet conversations are looked at in one of so many rounds.
+/// Quiet conversations are looked at once in this number of rounds.
 const ROUNDS: usize = 6;
 
 /// Most ids that one query finds.

@@ -1,4 +1,4 @@
-//! What Chatferry's processes say to each other: events of a group that only they are members of.
+//! Messages between Chatferry's processes: events of a group that only they are members of.
 //!
 //! The group is [`CONTROL`](super::CONTROL), on every Redis host. A Python consumer is never in it,
 //! as an event of a type that it has no handler for would end it.

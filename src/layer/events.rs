@@ -1,4 +1,4 @@
-//! How the events of a chat stand in group messages. The layer carries what a dialect's table says.
+//! The form of a chat's events in group messages. The layer carries what a dialect's table says.
 
 use crate::{
     chat::Event,

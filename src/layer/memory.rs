@@ -51,7 +51,7 @@ impl MemoryLayer {
         }
     }
 
-    /// How many channels are in `group`.
+    /// Returns the number of channels in `group`.
     #[cfg(test)]
     pub fn group_size(&self, group: &str) -> usize {
         self.members(group).len()

@@ -51,13 +51,13 @@ use crate::{
     metrics::Metrics,
 };
 
-/// Where `channels_redis` looks if no host is set.
+/// The address of `channels_redis` if no host is set.
 const DEFAULT_HOST: &str = "redis://localhost:6379";
 
 /// Fernet tokens of the core layer live this much longer than entries, in seconds.
 const TOKEN_MARGIN: u64 = 10;
 
-/// Where the hosts of these settings are; one if they name none.
+/// Returns the addresses of the hosts of these settings; one if they name none.
 ///
 /// # Errors
 /// [`LayerError::Settings`] for an address that is none.

@@ -1,4 +1,4 @@
-//! Who is counted: an address or a user, in the same few bytes whatever their length.
+//! The key that requests are counted by: an address or a user, in a few bytes whatever its length.
 
 use std::net::IpAddr;
 

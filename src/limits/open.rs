@@ -1,4 +1,4 @@
-//! How many sockets each client has open. There is an entry for each client with a socket, so there
+//! The count of open sockets of each client. There is an entry for each client with a socket, so there
 //! are never more than there are sockets.
 
 use std::{

@@ -1,4 +1,4 @@
-//! What can happen, and which metrics move when it does. One line at the place where it happens is
+//! The events that move metrics. One line at the place where it happens is
 //! all that the rest of the program knows of metrics.
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! How a metric gets its handle: registered once in a recorder of our own, then kept, so that
+//! Handles of metrics: registered once in a recorder of our own, then kept, so that
 //! counting costs an atomic add and two servers in one process have numbers of their own.
 
 use std::collections::HashMap;
@@ -42,7 +42,7 @@ handle!(Counter, describe_counter, register_counter);
 handle!(Gauge, describe_gauge, register_gauge);
 handle!(Histogram, describe_histogram, register_histogram);
 
-/// What a field of [`super::Metrics`] can be: a lone handle or a family of them.
+/// A field of [`super::Metrics`]: a lone handle or a family of them.
 pub trait Metric {
     const KIND: Kind;
 

@@ -1,4 +1,4 @@
-//! What has gone over one socket since it was last reported. A socket counts for itself and reports
+//! The traffic of one socket since it was last reported. A socket counts for itself and reports
 //! once for all that was read or written together.
 
 use super::word::{FrameType, Word};
@@ -33,7 +33,7 @@ impl Frames {
         })
     }
 
-    /// What was noted, by type: frames and bytes. From now on nothing is.
+    /// Takes what was noted, by type: frames and bytes.
     pub(super) fn take(&mut self) -> impl Iterator<Item = (FrameType, u64, u64)> {
         let counts = std::mem::take(&mut self.0);
         FrameType::ALL

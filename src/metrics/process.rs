@@ -1,4 +1,4 @@
-//! What the system says of this process, read when somebody asks for the metrics. Where there is no
+//! The system's figures of this process, read when the metrics are scraped. Where there is no
 //! `/proc` nothing is known, and the numbers stay 0.
 
 use std::fs;

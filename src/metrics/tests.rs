@@ -1,4 +1,4 @@
-//! What Prometheus reads: names, help, values.
+//! The text that Prometheus reads: names, help, values.
 
 use std::time::Duration;
 

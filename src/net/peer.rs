@@ -1,4 +1,4 @@
-//! Who is at the other end of a connection, and whom they speak for.
+//! The peer of a connection, and the client that it speaks for.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -1,4 +1,4 @@
-//! What is under a connection: a socket of whichever kind, TLS over it or not, and its place among
+//! The transport under a connection: a socket of any kind, TLS over it or not, and its place among
 //! the connections that may be open.
 //!
 //! A client that reads nothing of what it is sent must not hold what stands behind its answer: a

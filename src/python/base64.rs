@@ -1,6 +1,6 @@
 //! Base64 as Python's `binascii.a2b_base64` reads it: leniently.
 //!
-//! What is not of the alphabet is passed over, and the first complete padding ends the input.
+//! Characters outside the alphabet are passed over, and the first complete padding ends the input.
 //! Tests: `what_is_not_of_the_alphabet_is_passed_over`, `what_follows_the_padding_is_ignored`.
 
 /// The characters left over do not make whole bytes.

@@ -153,7 +153,7 @@ fn utf8(bytes: &[u8]) -> Result<String, DecodeError> {
 
 #[cfg(test)]
 mod tests {
-    //! What `codecs` of Python 3.11.7 answered.
+    //! The answers of `codecs` of Python 3.11.7.
 
     use super::*;
 

@@ -223,7 +223,7 @@ fn write_number<const N: usize>(out: &mut Vec<u8>, number: i64) {
 
 #[cfg(test)]
 mod tests {
-    //! What Python 3.11.7 and Django 5.2.5 answered.
+    //! The answers of Python 3.11.7 and Django 5.2.5.
 
     use super::*;
 

@@ -202,7 +202,7 @@ pub fn is_space(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    //! What Python 3.11.7 answered.
+    //! The answers of Python 3.11.7.
 
     use super::*;
 

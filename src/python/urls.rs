@@ -17,7 +17,7 @@ pub fn decode_path(raw: &str) -> String {
     String::from_utf8_lossy(&unquote_to_bytes(raw.as_bytes())).into_owned()
 }
 
-/// Where a path without its last slash is redirected to: the decoded path quoted anew, a slash,
+/// The location that a path without its last slash is redirected to: the decoded path quoted anew, a slash,
 /// and the query, of which only what no URI may hold is quoted. An empty query is dropped. Tests:
 /// `a_missing_slash_quotes_the_decoded_path_anew`,
 /// `a_missing_slash_keeps_the_query_but_for_characters_no_uri_may_hold`.

@@ -95,7 +95,7 @@ fn is_int_space(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    //! What `uuid.UUID` of Python 3.11.7 answered.
+    //! The answers of `uuid.UUID` of Python 3.11.7.
 
     use super::*;
 

@@ -1,4 +1,4 @@
-//! What comes before HTTP on a connection: a proxy's header, the TLS handshake.
+//! The steps before HTTP on a connection: a proxy's header, the TLS handshake.
 
 use crate::{
     config,

@@ -1,4 +1,4 @@
-//! What a server serves: the chat, the applications that are hosted beside it, and the Django behind
+//! Everything a server serves: the chat, the applications that are hosted beside it, and the Django behind
 //! it; and which of them answers a request.
 
 use std::sync::Arc;
@@ -36,7 +36,7 @@ pub struct Site {
     pub gateway: Option<Arc<Gateway>>,
     /// `None` if no application is hosted.
     pub host: Option<Arc<Host>>,
-    /// What `/readyz` asks besides the app.
+    /// Checks of `/readyz` besides those of the app.
     pub probes: Vec<Probe>,
 }
 

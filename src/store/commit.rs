@@ -5,7 +5,7 @@
 //! no timer: the next batch is whatever arrived while the last one was being committed, so a lone
 //! write waits for nothing and a crowd shares one `fsync`.
 //!
-//! What can go wrong with a batch, and what becomes of it:
+//! The failures of a batch, and the fate of each:
 //!
 //! | the backend says | the committer |
 //! |---|---|

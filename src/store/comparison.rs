@@ -1,4 +1,4 @@
-//! How user ids are compared: by the database's collation, as Django does, or byte by byte.
+//! The comparison of user ids: by the database's collation, as Django does, or byte by byte.
 //!
 //! A collation may take two ids for one: letters of either case, with and without accents, in full
 //! width, with spaces at the end. Without a policy that is the original's behaviour and is kept.

@@ -1,4 +1,4 @@
-//! What the tables must look like, whatever the database.
+//! The form that the tables must have, whatever the database.
 //!
 //! Columns that a newer version of the app has added are none of our business as long as they
 //! can be left out of an `INSERT`; a column that is missing or holds something else is.

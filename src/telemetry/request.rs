@@ -1,4 +1,4 @@
-//! Which request and which connection a line of the log is about.
+//! The request and the connection that a line of the log is about.
 
 use std::{borrow::Cow, fmt, net::IpAddr, time::Duration};
 

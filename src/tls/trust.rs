@@ -1,4 +1,4 @@
-//! Which servers our own connections believe, and who we are to them: as OpenSSL has it, which
+//! The servers that our own connections trust, and our identity for them: as OpenSSL has it, which
 //! Django's drivers use, where rustls alone is stricter.
 //!
 //! - A certificate that is listed byte for byte among the authorities is believed, although it may
@@ -25,7 +25,7 @@ use x509_cert::{Certificate, der::Decode};
 
 use super::anybody::Anybody;
 
-/// How a server's certificate is checked.
+/// The check of a server's certificate.
 pub enum Trust {
     /// Not at all: the connection is encrypted, and that is all.
     Anybody,
@@ -38,12 +38,12 @@ pub enum Trust {
 /// The certificates that others are believed by.
 pub struct Authorities {
     store: RootCertStore,
-    /// Those of a file.
+    /// The certificates of a file.
     listed: Vec<CertificateDer<'static>>,
 }
 
 impl Authorities {
-    /// Those in a PEM file, or without one the system's. There may be none.
+    /// Returns the certificates in a PEM file, or without one the system's. There may be none.
     ///
     /// # Errors
     /// When the file cannot be read or is no PEM file.

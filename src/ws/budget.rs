@@ -2,7 +2,7 @@
 //! becomes of it.
 //!
 //! A client that sends more is read slower, which TCP passes on to it, and closed if that goes on.
-//! What a client may do in its conversations has limits of its own, which are told to it
+//! Requests in conversations have limits of their own, which clients learn of
 //! ([`crate::limits`]).
 
 use std::time::{Duration, Instant};

@@ -431,7 +431,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
     }
 
     fn due(&self) -> Instant {
-        // Who is not read cannot answer a ping.
+        // A client that is not read cannot answer a ping.
         let paused = self.budget.paused_until();
         let alive = || paused.unwrap_or_else(|| self.heartbeat.due());
         match (&self.ending, self.until) {

@@ -1,4 +1,4 @@
-//! How a connection comes to its end, and how long that may take.
+//! The end of a connection, and the time that it may take.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 /// The close code for the metrics when the connection just went away.
 pub const GONE: u16 = 1006;
 
-/// How long a peer may take to answer our close frame.
+/// Longest time for a peer's answer to our close frame.
 const CLOSING: Duration = Duration::from_secs(5);
 
 /// The same for one that reads slowly: the frame stands behind all that the system keeps for it.

@@ -1,4 +1,4 @@
-//! What the frames say. [`django`] is the original's protocol, byte for byte; [`token`] is the frame
+//! The content of frames. [`django`] is the original's protocol, byte for byte; [`token`] is the frame
 //! that it has no use for.
 
 pub mod django;

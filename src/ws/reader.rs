@@ -1,6 +1,6 @@
 //! Bytes to messages: RFC 6455 from the server's side.
 //!
-//! What is received is appended to [`Reader::buffer`], and messages are taken out with
+//! Received bytes are appended to [`Reader::buffer`], and messages are taken out with
 //! [`Reader::take_message`]; nothing is ever half-read, so the read of the socket may be cancelled
 //! at any time. (fastwebsockets' own reader loses its place when it is cancelled, reserves whatever
 //! length a frame header claims, and does not say whether a frame was masked; its parts are used

@@ -67,7 +67,7 @@ enum Refusal {
     Hidden,
     /// Pages of this origin may open no socket.
     Origin,
-    /// Who is asking must be known and is not.
+    /// The caller must be known and is not.
     Unknown(Denied),
     /// The store or the layer cannot be asked now.
     Unavailable(ChatError),

@@ -1,7 +1,7 @@
-//! What the frames of a socket have asked for and is under way: requests to the chat, or a look at
+//! The work that the frames of a socket have asked for: requests to the chat, or a look at
 //! a fresh token.
 //!
-//! What a client asks for is begun in its order and answered in its order. Messages that follow
+//! A client's requests are begun and answered in their order. Messages that follow
 //! upon each other need not wait for each other in between: they are handed to the store one after
 //! the other, which keeps their order, and share a commit. Everything else is done alone: what comes
 //! beside work that is under way is held until that is done, and nothing more is read meanwhile.
@@ -104,7 +104,7 @@ impl Work {
         Some(action)
     }
 
-    /// What was held, whose turn it is.
+    /// Takes the held request whose turn it is.
     pub fn take_held(&mut self) -> Option<Action> {
         self.held.take().map(|held| *held)
     }
@@ -162,7 +162,7 @@ impl Work {
         self.under_way.push_back(Piece { state, message });
     }
 
-    /// What came of the first; never comes if nothing is under way. May be cancelled.
+    /// Waits for the outcome of the first; for ever if nothing is under way. May be cancelled.
     pub async fn done(&mut self) -> Outcome {
         poll_fn(|cx| self.poll_done(cx)).await
     }

@@ -53,7 +53,7 @@ pub fn is_control(frame: &[u8]) -> bool {
 #[derive(Debug, Default)]
 pub struct Writer {
     frames: VecDeque<Bytes>,
-    /// What was added and has not been reported.
+    /// Frames that were added and have not been reported.
     pub news: Frames,
     /// TLS has taken what the socket below may not have taken yet.
     unflushed: bool,

@@ -23,7 +23,7 @@ const LIVE: &[&str] = &[
     "log.level",
 ];
 
-/// Those that it takes over too if it has a certificate already, and the new files are good.
+/// The settings that it takes over too if it has a certificate already, and the new files are good.
 const CERTIFICATE: &[&str] = &["server.tls.cert", "server.tls.key"];
 
 /// Reads the settings each time the signal comes; those that cannot be read change nothing.

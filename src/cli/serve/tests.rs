@@ -1,4 +1,4 @@
-//! Those who end a server wait until it has had all the time that it may take.
+//! Callers that end a server wait until it has had all the time that it may take.
 
 use std::fs;
 use std::time::Duration;

@@ -32,7 +32,7 @@ type Checked<T> = Result<T, Vec<String>>;
 /// Checks a body as the serializer does.
 ///
 /// # Errors
-/// What the serializer says, field by field; and where the original crashes (a body that is no
+/// The serializer's verdict, field by field; and where the original crashes (a body that is no
 /// object, an upload of more than 2.5 MB, a lone surrogate in `message_type`), a refusal of ours.
 pub fn validate_message(data: &Data, language: Language) -> Result<NewMessage, FieldErrors> {
     if let Some(python_type) = data.non_object_type() {

@@ -33,7 +33,7 @@ impl<'a> Needle<'a> {
         needle
     }
 
-    /// How many bytes match when `byte` follows `matched` matching ones.
+    /// Returns the number of bytes that match when `byte` follows `matched` matching ones.
     fn matched_after(&self, mut matched: usize, byte: u8) -> usize {
         while matched > 0 && self.bytes.get(matched) != Some(&byte) {
             matched = self.borders.get(matched - 1).copied().unwrap_or(0);

@@ -1,4 +1,4 @@
-//! What Django writes on a socket, compared with what we would have written for the same rows.
+//! Compares what Django writes on a socket with what we would have written for the same rows.
 
 use std::sync::Arc;
 

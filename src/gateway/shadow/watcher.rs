@@ -1,4 +1,4 @@
-//! What a socket that is passed to Django shows of itself: whole messages and the close code,
+//! An observer of a socket that is passed to Django: whole messages and the close code,
 //! taken from the bytes after they were passed on, and handed to [`super::socket`] to compare.
 
 use std::sync::{

@@ -1,4 +1,4 @@
-//! What is found by comparing with the store, and what is counted.
+//! Comparing with the store: what is found, and what is counted.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What a message looks like in Redis: `random prefix ‖ body`, the body in msgpack or JSON, inside
+//! The form of a message in Redis: `random prefix ‖ body`, the body in msgpack or JSON, inside
 //! a Fernet token where there are keys.
 //!
 //! Stands in for `channels_redis.serializers`. The fields of an event are written once

@@ -1,4 +1,4 @@
-//! What a sending task owes, by the host that it is owed to.
+//! The debts of a sending task, by the host that it owes them to.
 //!
 //! For each host that something is owed to there is a lane: a call of unknown outcome, which is
 //! repeated before all else, and a [`Ledger`]. Without debts there is no lane, and nothing is kept.

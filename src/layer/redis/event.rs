@@ -24,7 +24,7 @@ use crate::{
 /// Unknown types that are remembered as logged; past it they are only counted.
 const REMEMBERED: usize = 100;
 
-/// Which events of Django code's own making are let through.
+/// The events of Django code's own making that are let through.
 pub struct Passthrough {
     kinds: Kinds,
     logged: Mutex<HashSet<String>>,
@@ -33,7 +33,7 @@ pub struct Passthrough {
 enum Kinds {
     All,
     Packed,
-    /// Those of a chat, and handlers that it does not have.
+    /// The events of a chat, and handlers that it does not have.
     Chat {
         events: Arc<dyn EventTable>,
         also: HashSet<String>,

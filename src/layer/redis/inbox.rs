@@ -1,4 +1,4 @@
-//! What has come in for this process and waits for the hub: events, and notices that events may
+//! The queue of what has come in for this process and waits for the hub: events, and notices that events may
 //! have been missed.
 //!
 //! Reading a message never fails towards the network: one that cannot be understood is counted and

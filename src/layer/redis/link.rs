@@ -39,7 +39,7 @@ pub struct Link {
     pub address: Address,
     pub clock: Arc<Clock>,
     pub metrics: Arc<Metrics>,
-    /// Which server this is, if Sentinels lead to it.
+    /// The server that Sentinels led to, if they did.
     pub moved: Moved,
     live: RwLock<Option<Live>>,
     /// The reason why there is no connection.

@@ -1,4 +1,4 @@
-//! What this process wants to be a member of on one host, so that it can be restored there.
+//! The memberships that this process wants on one host, so that they can be restored there.
 
 use std::collections::{HashMap, HashSet};
 

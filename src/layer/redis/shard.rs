@@ -1,4 +1,4 @@
-//! Which host a name lives on: stands in for `RedisChannelLayer.consistent_hash`.
+//! The host that a name lives on: stands in for `RedisChannelLayer.consistent_hash`.
 //!
 //! Every process must list the same hosts in the same order: the order is the index that comes out
 //! here.

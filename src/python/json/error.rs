@@ -1,4 +1,4 @@
-//! What can be wrong with a JSON text, in the words of Python 3.11.
+//! Errors in a JSON text, in the words of Python 3.11.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What Python 3.11.7 answered to the same texts and values.
+//! The answers of Python 3.11.7 to the same texts and values.
 
 use super::{
     Constants, JsonError, MAX_DEPTH, MAX_VALUES, Part, PartWriter, loads, write_ascii,

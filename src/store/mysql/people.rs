@@ -1,4 +1,4 @@
-//! Who takes part, who is logged in, and who they are: the last two in Django's own tables.
+//! Participants, logins and users; the last two are in Django's own tables.
 
 use mysql_async::Row;
 
@@ -34,7 +34,7 @@ pub fn participants_row(row: Row) -> Result<[String; 2], StoreError> {
     Ok([columns.take()?, columns.take()?])
 }
 
-/// Those of some conversations that are active.
+/// Returns the conversations, of those given, that are active.
 pub fn active_participants(tables: &Tables, of: &[Uuid]) -> String {
     format!(
         "SELECT id, participant1_id, participant2_id FROM `{}` WHERE id IN ({}) AND is_active",

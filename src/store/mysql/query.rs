@@ -1,4 +1,4 @@
-//! What is read: the SQL, and how a row becomes a value.
+//! Reading: the SQL, and how a row becomes a value.
 //!
 //! Values stand in the text of the statements, as Django's driver puts them there: one round trip
 //! each, any number of rows in an `INSERT`, and the server converts and compares them exactly as it
@@ -218,7 +218,7 @@ pub fn place(tables: &Tables, of: Uuid, newer: usize) -> String {
     )
 }
 
-/// Those of some conversations in which a message was made at `since` or later.
+/// Returns the conversations, of those given, in which a message was made at `since` or later.
 pub fn spoken_in(tables: &Tables, of: &[Uuid], since: Timestamp) -> String {
     format!(
         "SELECT DISTINCT conversation_id FROM `{}` WHERE conversation_id IN ({}) \
@@ -291,7 +291,7 @@ pub fn receipts<'a>(tables: &Tables, of: impl IntoIterator<Item = (usize, &'a Re
     lookups.collect::<Vec<_>>().join(" UNION ALL ")
 }
 
-/// Those of the ids that a table has.
+/// Returns the ids, of those given, that a table has.
 pub fn present(table: &str, of: impl IntoIterator<Item = Uuid>) -> String {
     format!("SELECT id FROM `{table}` WHERE id IN ({})", ids(of))
 }

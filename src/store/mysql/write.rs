@@ -1,4 +1,4 @@
-//! What is written: one batch, one transaction, one statement for all messages of it.
+//! Writing: one batch, one transaction, one statement for all messages of it.
 //!
 //! This file knows what becomes of a batch when something goes wrong; [`session`] says it to the
 //! server, in the words of [`statement`].

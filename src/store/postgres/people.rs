@@ -1,4 +1,4 @@
-//! Who takes part, who is logged in, and who they are: the last two in Django's own tables.
+//! Participants, logins and users; the last two are in Django's own tables.
 
 use bytes::BytesMut;
 use tokio_postgres::{
@@ -80,7 +80,7 @@ pub async fn participants(
     Ok(Some([row.try_get(0)?, row.try_get(1)?]))
 }
 
-/// Those of some conversations that are active.
+/// Returns the conversations, of those given, that are active.
 pub async fn active_participants(
     pool: &Pool,
     tables: &Tables,

@@ -1,4 +1,4 @@
-//! What is read, and how a row becomes a value.
+//! Reading: the SQL, and how a row becomes a value.
 
 use bytes::BytesMut;
 use tokio_postgres::{

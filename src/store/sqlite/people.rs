@@ -1,4 +1,4 @@
-//! Who takes part, who is logged in, and who they are: the last two in Django's own tables.
+//! Participants, logins and users; the last two are in Django's own tables.
 
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 use uuid::Uuid;
@@ -38,7 +38,7 @@ pub fn participants(
         .optional()
 }
 
-/// Those of some conversations that are active.
+/// Returns the conversations, of those given, that are active.
 pub fn active_participants(
     db: &Connection,
     tables: &Tables,

@@ -158,7 +158,7 @@ impl Readers {
 /// Runs `work` where it may block.
 ///
 /// # Errors
-/// Those of `work`; a panic in it counts as the database being unavailable.
+/// The errors of `work`; a panic in it counts as the database being unavailable.
 pub async fn blocking<T, F>(work: F) -> Result<T, StoreError>
 where
     T: Send + 'static,

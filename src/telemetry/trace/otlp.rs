@@ -86,7 +86,7 @@ pub struct Span {
     pub links: Vec<Link>,
     #[prost(message, optional, tag = "15")]
     pub status: Option<Status>,
-    /// Those of `traceparent`, and [`HAS_IS_REMOTE`].
+    /// The flags of `traceparent`, and [`HAS_IS_REMOTE`].
     #[prost(fixed32, tag = "16")]
     pub flags: u32,
 }

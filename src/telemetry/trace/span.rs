@@ -1,4 +1,4 @@
-//! What is recorded of one thing that happens, and which span the running task is in.
+//! The record of one operation, and the span that the running task is in.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -34,7 +34,7 @@ struct Recording {
     record: Mutex<Option<otlp::Span>>,
 }
 
-/// Where a span is in its trace.
+/// The place of a span in its trace.
 pub struct Begun {
     pub trace: TraceId,
     /// `None` at the root.
@@ -48,7 +48,7 @@ pub struct Begun {
     pub now: u64,
 }
 
-/// Where spans go that are over.
+/// The receiver of finished spans.
 pub struct Outbox {
     queue: mpsc::Sender<otlp::Span>,
     metrics: Arc<Metrics>,

@@ -1,4 +1,4 @@
-//! What a socket's client has sent, taken as far as its budget and its work allow.
+//! Takes the messages of a socket's client, as far as its budget and its work allow.
 
 use std::time::Instant;
 

@@ -28,7 +28,7 @@ use crate::{
     ws::writer::{fragment, frame, text_frame},
 };
 
-/// What a frame asks of the chat.
+/// A request of the chat that a frame makes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Request {
     Say {
@@ -42,14 +42,14 @@ pub enum Request {
     MarkRead {
         message_id: Uuid,
         user_id: String,
-        /// What everybody is told: both ids as they were sent.
+        /// The event for all members: both ids as they were sent.
         event: Event,
     },
     Typing(Event),
 }
 
 impl Request {
-    /// For whom it speaks; `None` if that is no text or number, as nobody's id is.
+    /// The user it speaks for; `None` if that is no text or number, as no user's id is.
     #[must_use]
     pub fn speaker(&self) -> Option<Cow<'_, str>> {
         match self {
@@ -75,7 +75,7 @@ impl Request {
         }
     }
 
-    /// What the metrics call it.
+    /// Its label in the metrics.
     #[must_use]
     pub fn asked(&self) -> Asked {
         match self {
@@ -85,7 +85,7 @@ impl Request {
         }
     }
 
-    /// What it counts as.
+    /// Its kind for the limits.
     #[must_use]
     pub fn action(&self) -> Action {
         match self {
@@ -122,10 +122,10 @@ pub enum Rejection {
 
 use Rejection::{Json, MessageId, NotAnObject, Null, OutOfRange, Required, Surrogates};
 
-/// What the text of a frame asks for; `None` for what the original silently ignores.
+/// Reads the request in the text of a frame; `None` for what the original silently ignores.
 ///
 /// # Errors
-/// A [`Rejection`] to be sent back; nothing is stored and nobody else is told.
+/// A [`Rejection`] to be sent back; nothing is stored and no event is sent.
 pub fn parse(text: &str) -> Result<Option<Request>, Rejection> {
     request(read(text)?)
 }
@@ -142,7 +142,7 @@ pub fn read(text: &str) -> Result<Value, Rejection> {
     }
 }
 
-/// What an object asks for, as [`parse`] has it.
+/// Reads the request in an object, as [`parse`] does.
 ///
 /// # Errors
 /// As [`parse`].
@@ -268,7 +268,7 @@ pub fn event_frame(events: &dyn EventTable, event: &Event) -> Bytes {
     }
 }
 
-/// How the frame of a history begins.
+/// The beginning of the frame of a history.
 const HISTORY: &[u8] = b"{\"type\": \"conversation_history\", \"messages\": ";
 
 /// The first frame of a socket.
@@ -321,7 +321,7 @@ impl LongHistory {
         })
     }
 
-    /// What comes after the last message.
+    /// The fragment after the last message.
     #[must_use]
     pub fn end(mut self) -> Bytes {
         fragment(true, OpCode::Continuation, |out| {
@@ -341,7 +341,7 @@ pub fn error_frame(text: &str) -> Bytes {
     })
 }
 
-/// How a request that failed is answered; `None` for what the original silently ignores.
+/// The frame for a request that failed; `None` for what the original silently ignores.
 #[must_use]
 pub fn failure_frame(error: &ChatError) -> Option<Bytes> {
     match error {

@@ -19,7 +19,7 @@ pub fn shown(frame: &Value) -> Option<Secret> {
     (kind == Some("auth")).then(|| token.unwrap_or_default().to_owned().into())
 }
 
-/// What the client is told of a token that changed nothing.
+/// The frame for a token that changed nothing.
 #[must_use]
 pub fn refusal(denied: &Denied) -> &'static str {
     match denied {

@@ -1,4 +1,4 @@
-//! What a message of Django code may hold beyond JSON: bytes, and the extension types of msgpack.
+//! Values in messages of Django code that JSON cannot hold: bytes, and the extension types of msgpack.
 //!
 //! Most messages have nothing of the kind, so everything JSON could hold is a plain [`Value`], and
 //! only what contains bytes or an extension is built of items.

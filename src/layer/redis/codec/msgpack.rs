@@ -202,7 +202,7 @@ pub fn write_item(out: &mut Vec<u8>, item: &Item) -> Result<(), Unsendable> {
 /// Reads one value, the whole of `bytes`.
 ///
 /// # Errors
-/// What Python would refuse.
+/// Errors for what Python would refuse.
 pub fn read(bytes: &[u8]) -> Result<Item, &'static str> {
     let mut reader = Reader {
         rest: bytes,

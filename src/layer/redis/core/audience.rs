@@ -1,6 +1,6 @@
-//! Who hears what is sent to a group: the queues of the other processes in it.
+//! The recipients of a group's events: the queues of the other processes in it.
 //!
-//! What Redis says of a group is kept with its digest, so that the next events are sent with the
+//! Redis' answer about a group is kept with its digest, so that the next events are sent with the
 //! question whether it is still so instead of after it.
 
 use std::collections::HashMap;

@@ -1,4 +1,4 @@
-//! How the sending task of one host pays what it owes.
+//! Paying what the sending task of one host owes.
 //!
 //! The lane of the groups' own host holds events that have not been sent at all; those of other
 //! hosts hold what only the queues there have missed.

@@ -6,7 +6,7 @@
 //! groups that have changed and queues on other hosts, takes a second round. So a crowd costs
 //! Redis little more than a lone event, and a lone event takes one round trip.
 //!
-//! What a host does not take is owed to it: see [`ledger`](crate::layer::redis::ledger), and
+//! An event that a host does not take is owed to it: see [`ledger`](crate::layer::redis::ledger), and
 //! [`pay`](super::pay). There is a lane of debts for each host that queues are on, as one that is
 //! away must not keep the members on others from hearing.
 

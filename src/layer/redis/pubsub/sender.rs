@@ -1,6 +1,6 @@
 //! Publishes on one host, in the order the events came, all that has gathered in one write.
 //!
-//! What the host does not take is owed to it: see [`ledger`](crate::layer::redis::ledger). An event
+//! An event that the host does not take is owed to it: see [`ledger`](crate::layer::redis::ledger). An event
 //! of our own is delivered from here at once when it is owed, behind those that have not come back
 //! yet, and passed over when it comes back in the end.
 

@@ -263,7 +263,7 @@ impl Session {
         Ok(())
     }
 
-    /// Those of the ids that the table has.
+    /// Returns the ids, of those given, that the table has.
     async fn present(
         &mut self,
         table: &str,

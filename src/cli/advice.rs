@@ -1,5 +1,5 @@
 //! Advice for a start that failed: each error gets what, where, and a next step. `README.md`
-//! beside this file lists the likeliest with their texts, and `tests/it/errors.rs` produces them.
+//! beside this file lists the likeliest with their texts, and `tests/it/cli/errors.rs` produces them.
 
 use std::fmt::{self, Display};
 use std::io;

@@ -15,39 +15,18 @@
 
 mod support;
 
-mod answers;
 mod auth;
-mod browsers;
-mod check;
 mod cli;
-mod drain;
-mod errors;
-mod floods;
-mod frames;
-mod full;
 mod gateway;
-mod handshake;
-mod history;
 mod host;
-mod hostile;
-mod http;
 mod layers;
-mod life;
 mod limits;
-mod logs;
-mod metrics;
 mod mysql;
-mod nginx;
 mod postgres;
-mod probes;
-mod protocol;
-mod races;
 mod redis;
 mod rest;
 mod security;
-mod store;
-mod talk;
-mod tls;
-mod traces;
-#[cfg(debug_assertions)]
-mod vital;
+mod server;
+mod socket;
+mod sqlite;
+mod telemetry;

@@ -14,7 +14,7 @@ use super::{
     instance::{Flavour, Instance},
 };
 use crate::{
-    errors::told,
+    cli::errors::told,
     support::{
         Directory,
         certificate::{certify_by_authority, certify_without_names},

@@ -11,7 +11,7 @@ use super::{
     database::{Database, connect},
 };
 use crate::{
-    errors::told,
+    cli::errors::told,
     support::{Directory, Port, Server, child::end, skip, soon, until},
 };
 

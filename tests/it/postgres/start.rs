@@ -6,7 +6,7 @@ use tokio::task::spawn_blocking;
 
 use super::database::Database;
 use crate::{
-    errors::{assert_on_the_page, told},
+    cli::errors::{assert_on_the_page, told},
     support::{Directory, Process, process::chatferry, request, until},
 };
 

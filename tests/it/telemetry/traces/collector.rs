@@ -30,7 +30,8 @@ impl Collector {
             skip("no Python with opentelemetry-proto: CHATFERRY_TEST_COLLECTOR is not set");
             return None;
         };
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/traces/collector.py");
+        let script =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/telemetry/traces/collector.py");
         let mut child = Command::new(python)
             .arg(script)
             .arg(port.to_string())

@@ -8,7 +8,7 @@ use crate::support::{
     socket::{CLOSE, PING, PONG, TEXT, frame, frame_with},
 };
 
-const TABLE: &str = include_str!("../protocol/autobahn.txt");
+const TABLE: &str = include_str!("../../protocol/autobahn.txt");
 
 /// What stands around the text of a typing frame.
 const BEFORE: &[u8] = br#"{"type": "typing", "user_id": ""#;

@@ -8,6 +8,7 @@ use serde_json::json;
 use tokio::{process::Command, task::JoinHandle};
 
 use crate::{
+    server::tls::{client, shake},
     support::{
         Connection, Directory, Process, Server, Socket,
         certificate::certify_by_authority,
@@ -15,7 +16,6 @@ use crate::{
         socket::{CONTINUATION, PING, TEXT, chat_message, frame, frame_with, handshake, path_of},
         until,
     },
-    tls::{client, shake},
 };
 
 const HOSTILE: usize = 1000;
@@ -336,7 +336,7 @@ async fn json_of_tiny_values_takes_no_more_than_the_readme_says() {
 
 #[test]
 fn the_readme_says_what_a_hostile_peer_may_hold() {
-    let readme = include_str!("../../src/auth/README.md");
+    let readme = include_str!("../../../src/auth/README.md");
     for told in [
         format!("{AVERAGE_KIB} KiB"),
         format!("{} MiB for each MiB", PER_MIB / 1024),

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::{
     auth::token::{BY_SECRET, token_of},
-    history::fill,
+    socket::history::fill,
     support::{
         Answer, Connection, Directory, Process, Server, Socket, id_of, long_or_short, request,
         until,
@@ -437,8 +437,8 @@ async fn a_message_whose_answer_is_not_read_keeps_the_room_of_its_body() {
 
 #[test]
 fn the_readme_says_what_answers_may_hold() {
-    let readme = include_str!("../../src/server/README.md");
-    let security = include_str!("../../src/auth/README.md");
+    let readme = include_str!("../../../src/server/README.md");
+    let security = include_str!("../../../src/auth/README.md");
     let each = format!("{PER_MIB} MiB for each MiB of `server.answer_memory_mib`");
     assert!(security.contains(&each), "{each}");
     for told in [

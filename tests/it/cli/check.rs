@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use serde_json::Value;
 
 use crate::{
-    errors::page,
+    cli::errors::page,
     mysql::{database::Database as Mysql, instance::Flavour},
     postgres::database::Database as Postgres,
     redis::instance::Redis,

@@ -136,6 +136,15 @@ pub trait Store: Send + Sync {
         most: usize,
     ) -> Result<Marks, StoreError>;
 
+    /// The receipts with the status `read` whose ids are between two (the second excluded), of messages
+    /// of some conversations. In the order of the ids, and no more than `most` rows.
+    async fn marked_by_id(
+        &self,
+        conversations: &[Uuid],
+        between: (Uuid, Uuid),
+        most: usize,
+    ) -> Result<Marks, StoreError>;
+
     async fn message_exists(&self, id: Uuid) -> Result<bool, StoreError>;
 
     /// Gives the message its id and times, and stores it; `None` and nothing stored if its
@@ -210,7 +219,7 @@ pub trait Store: Send + Sync {
 /// Read marks of some conversations.
 #[derive(Debug, Default)]
 pub struct Marks {
-    /// Each with its conversation, the oldest first.
+    /// Each with its conversation.
     pub marks: Vec<(Uuid, Receipt)>,
     /// Rows that cannot be read, which the log names.
     pub unreadable: usize,

@@ -1,99 +1,137 @@
 //! Read marks that no event came for, read from the receipts in the store.
 //!
-//! A receipt has no time of its own in any index: it is found by its message. So the newest messages
-//! of a conversation are looked up, [`NEWEST`] and as many as were said since the time in question, and
-//! those of their receipts are taken that were made since then. Of more than [`MOST`] receipts, or
-//! [`MESSAGES`] messages, the rest is not compared, and counted.
+//! The time of a receipt is in no index. Two lookups find the receipts that were made since the time in
+//! question:
 //!
-//! Not found: a mark of a message older than these, and a receipt that was there with another status
-//! before, which keeps its time (Django's chat makes none). A mark that was made again leaves no trace,
-//! and tells nothing new.
+//! - by message: those of the newest messages of a conversation, [`NEWEST`] and as many as were said since
+//!   then. It finds those of Django, too;
+//! - by id: those with ids of version 7, which begin with the time. Chatferry makes such ids
+//!   (`store.ids`), so it finds all that Chatferry stored, however old the message is.
+//!
+//! **Order.** A client's next mark is made when the one before is stored. The lookup by id comes second, so
+//! with any mark that either finds it finds all that the same client made before. Of more than
+//! [`MOST`] receipts, or [`MESSAGES`] messages, the rest is not compared, and counted.
+//!
+//! Not found: a mark of an older message by Django, or by a Chatferry that makes random ids, and a
+//! receipt that was there with another status before, which keeps its id and time (Django's chat makes
+//! none). A mark that was made again leaves no trace, and tells nothing new.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
-use tokio::time::sleep;
 use uuid::Uuid;
 
-use super::{Hub, repair::PAUSE, room::Room, shown::after};
+use super::{Hub, room::Room, shown::after};
 use crate::{
-    chat::{Event, Receipt},
+    chat::{Event, Receipt, id},
     metrics::EventType,
     python::datetime::Timestamp,
     store::{Marks, StoreError},
 };
 
 /// Messages of each conversation that a repair looks up beside those that came since the gap.
-pub(super) const NEWEST: usize = 50;
+const NEWEST: usize = 50;
 
 /// Most messages of one conversation that are looked up.
 const MESSAGES: usize = 5000;
 
-/// Most receipts that one query finds.
-const MOST: usize = 5000;
+/// Most rows that one query finds.
+pub(super) const MOST: usize = 5000;
 
 /// Most that the clocks of other machines may be ahead.
 const AHEAD: Duration = Duration::from_secs(24 * 3600);
 
+/// A conversation, and since when it is compared with the store.
+pub(super) type Since = (Uuid, Arc<Room>, Timestamp);
+
+/// A read mark and its conversation.
+type Mark = (Uuid, Receipt);
+
+/// Findings of a look at one conversation, for its repair.
+pub(super) struct Missed {
+    /// Since when the messages are to be read.
+    pub from: Timestamp,
+    /// Time of the look.
+    pub began: Timestamp,
+    /// Read marks that have not been shown.
+    pub marks: Vec<Receipt>,
+    /// True if a message was stored since then.
+    pub is_spoken_in: bool,
+}
+
 impl Hub {
-    /// Returns the read marks that were made between two times, of a number of the newest messages of each
-    /// conversation.
+    /// Returns the read marks that were made in some conversations since then, in the order in which
+    /// they were made; `newest` of their newest messages are looked up.
     pub(super) async fn marks(
         &self,
-        newest: &[(Uuid, usize)],
-        between: (Timestamp, Timestamp),
-    ) -> Result<Vec<(Uuid, Receipt)>, StoreError> {
-        let bounded = |(id, count): &(Uuid, usize)| (*id, (*count).min(MESSAGES));
-        let newest: Vec<_> = newest.iter().map(bounded).collect();
-        let found = self.store.marked_between(&newest, between, MOST).await?;
-        if found.len() == MOST || newest.iter().any(|(_, count)| *count == MESSAGES) {
+        newest: HashMap<Uuid, usize>,
+        since: Timestamp,
+    ) -> Result<Vec<Mark>, StoreError> {
+        let (ids, far): (Vec<Uuid>, _) = (newest.keys().copied().collect(), self.far());
+        let bounded = |(id, count): (Uuid, usize)| (id, count.min(MESSAGES));
+        let newest: Vec<_> = newest.into_iter().map(bounded).collect();
+        let by_message = self.store.marked_between(&newest, (since, far), MOST);
+        let by_message = by_message.await?;
+        let between = (id::first(since), id::first(far));
+        let by_id = self.store.marked_by_id(&ids, between, MOST).await?;
+        let is_cut = |marks: &Marks| marks.len() == MOST;
+        let is_bounded = newest.iter().any(|(_, count)| *count == MESSAGES);
+        if is_bounded || is_cut(&by_message) || is_cut(&by_id) {
             self.metrics.sweep_cut_short();
         }
-        let Marks { marks, unreadable } = found;
+        let unreadable = by_message.unreadable.max(by_id.unreadable);
         self.metrics.rows_unreadable(unreadable);
+        let mut marks = in_order(by_id.marks, by_message.marks);
+        marks.retain(|(_, receipt)| receipt.timestamp >= since);
         Ok(marks)
     }
 
-    /// Those of the conversations in which a message was stored since then, or one marked as read.
-    pub(super) async fn changed_since(
-        &self,
-        ids: &[Uuid],
-        since: Timestamp,
-    ) -> Result<HashSet<Uuid>, StoreError> {
-        let spoken_in = self.store.spoken_in(ids, since).await?;
-        let mut changed: HashSet<Uuid> = spoken_in.into_iter().collect();
-        let silent = ids.iter().filter(|id| !changed.contains(*id));
-        let newest: Vec<_> = silent.map(|id| (*id, NEWEST)).collect();
-        let marks = self.marks(&newest, (since, self.far())).await?;
-        changed.extend(marks.into_iter().map(|(id, _)| id));
-        Ok(changed)
+    /// Looks at what was stored in some conversations since the times beside them. In the same order.
+    pub(super) async fn missed(&self, of: &[Since]) -> Result<Vec<Missed>, StoreError> {
+        let began = self.now();
+        let Some(since) = of.iter().map(|(.., since)| *since).min() else {
+            return Ok(Vec::new());
+        };
+        let ids: Vec<Uuid> = of.iter().map(|(id, ..)| *id).collect();
+        let between = (since, self.far());
+        let said = self.store.stored_between(&ids, between, MOST).await?;
+        let mut newest: HashMap<Uuid, usize> = ids.iter().map(|id| (*id, NEWEST)).collect();
+        for (id, ..) in &said {
+            *newest.entry(*id).or_default() += 1;
+        }
+        let spoken_in: HashSet<Uuid> = if said.len() < MOST {
+            said.into_iter().map(|(id, ..)| id).collect()
+        } else {
+            let all = self.store.spoken_in(&ids, since).await?;
+            all.into_iter().collect()
+        };
+        let mut marks: HashMap<Uuid, Vec<Receipt>> = HashMap::new();
+        for (id, receipt) in self.marks(newest, since).await? {
+            marks.entry(id).or_default().push(receipt);
+        }
+        let missed = of.iter().map(|(id, room, from)| {
+            let mut marks = marks.remove(id).unwrap_or_default();
+            marks.retain(|it| it.timestamp >= *from && !room.has_shown_mark(it));
+            Missed {
+                from: *from,
+                began,
+                marks,
+                is_spoken_in: spoken_in.contains(id),
+            }
+        });
+        Ok(missed.collect())
     }
 
-    /// Shows the marks made since then that were not shown yet, of the newest messages, `said` of
-    /// which came since then.
-    pub(super) async fn show_marks(
-        &self,
-        id: Uuid,
-        room: &Room,
-        since: Timestamp,
-        said: usize,
-    ) -> Result<(), StoreError> {
-        let newest = [(id, NEWEST + said)];
-        let marks = loop {
-            match self.marks(&newest, (since, self.far())).await {
-                Ok(marks) => break marks,
-                Err(error) if error.may_pass() => {
-                    tracing::warn!(%error, "a repair waits for the store");
-                    sleep(PAUSE).await;
-                }
-                Err(error) => return Err(error),
-            }
-        };
-        for (_, receipt) in marks {
+    /// Shows those of the marks that have not been shown.
+    pub(super) fn show_marks(&self, room: &Room, marks: &[Receipt]) {
+        for receipt in marks {
             if !self.unannounced.contains(receipt.id) {
-                self.show_mark(room, &receipt);
+                self.show_mark(room, receipt);
             }
         }
-        Ok(())
     }
 
     /// Returns a time that is later than everything that is stored.
@@ -113,4 +151,21 @@ impl Hub {
             self.metrics.mark_repaired();
         }
     }
+}
+
+/// Returns each mark once, by its time. Those that were found by their ids keep that order: the clock of
+/// their process may have been set back.
+fn in_order(by_id: Vec<Mark>, by_message: Vec<Mark>) -> Vec<Mark> {
+    let known: HashSet<Uuid> = by_id.iter().map(|(_, receipt)| receipt.id).collect();
+    let mut latest = Timestamp::from_micros(i64::MIN);
+    let by_id = by_id.into_iter().map(|mark| {
+        latest = latest.max(mark.1.timestamp);
+        (latest, mark)
+    });
+    let others = by_message.into_iter();
+    let others = others.filter(|(_, receipt)| !known.contains(&receipt.id));
+    let others = others.map(|mark| (mark.1.timestamp, mark));
+    let mut all: Vec<_> = by_id.chain(others).collect();
+    all.sort_by_key(|(time, _)| *time);
+    all.into_iter().map(|(_, mark)| mark).collect()
 }

@@ -4,8 +4,9 @@
 //! connections were killed, an inbox overran) and since when; another process tells when it could
 //! not send events and does not keep them any longer. Conversations with sockets here in which
 //! something was said or read are then read again from a little before that time, page by page, and
-//! what was not shown yet is, once and in the order of the history; the read marks (`marks`) follow.
-//! What no sweep has compared yet is read too: it may be older, and owed by another process.
+//! what was not shown yet is, once and in the order of the history; the read marks (`marks`) follow,
+//! which are looked up for many conversations together. What no sweep has compared yet is read too: it
+//! may be older, and owed by another process.
 //!
 //! **Order.** From before memberships are restored a conversation lets its events wait, and shows
 //! them when it has been read: what was missed comes before what is newer. Each waits for its own
@@ -22,8 +23,8 @@
 //! back further, it is unknown what its sockets have seen: they are closed, and find everything in the
 //! history when they come back.
 //!
-//! What can still be missed: typing, which is stale in seconds, and read marks of messages that were
-//! old by then. What Django stored by REST during the gap is shown too, although the original never
+//! What can still be missed: typing, which is stale in seconds, and read marks that Django made of
+//! messages that were old by then. What Django stored by REST during the gap is shown too, although the original never
 //! broadcasts that: nothing in the store tells the two apart, and showing it is the lesser harm.
 
 use std::{
@@ -36,6 +37,7 @@ use uuid::Uuid;
 
 use super::{
     Hub,
+    marks::{Missed, Since},
     room::{Delivery, Next, Room},
     shown::before,
     sweep::{self, AGE, REACH},
@@ -58,7 +60,7 @@ pub(super) const TOGETHER: usize = 200;
 const AT_ONCE: usize = 8;
 
 /// Pause before a store that did not answer is asked again.
-pub(super) const PAUSE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// The least time between two looks at all conversations: gaps may follow each other closely.
 const BETWEEN: Duration = Duration::from_millis(200);
@@ -163,15 +165,16 @@ impl Hub {
         }
         let mut complete = true;
         for some in missing.chunks(TOGETHER) {
-            let ids: Vec<Uuid> = some.iter().map(|(id, ..)| *id).collect();
-            let froms = some.iter();
-            let froms = froms.map(|(_, room, since)| self.reads_from(room, *since));
-            let Some(from) = froms.min() else { continue };
-            match self.changed_since(&ids, from).await {
-                Ok(changed) => {
-                    for (id, room, since) in some {
-                        if changed.contains(id) {
-                            self.begin_repair(*id, room, *since, places);
+            let from = |(id, room, since): &Since| {
+                let from = self.reads_from(room, *since);
+                (*id, Arc::clone(room), from)
+            };
+            let of: Vec<Since> = some.iter().map(from).collect();
+            match self.missed(&of).await {
+                Ok(found) => {
+                    for ((id, room, _), missed) in some.iter().zip(found) {
+                        if missed.is_spoken_in || !missed.marks.is_empty() {
+                            self.begin_repair(*id, room, missed, places);
                         } else {
                             self.go_on(room);
                         }
@@ -209,43 +212,78 @@ impl Hub {
         self: &Arc<Self>,
         id: Uuid,
         room: &Arc<Room>,
-        since: Timestamp,
+        missed: Missed,
         places: &Arc<Semaphore>,
     ) {
         let (hub, room, places) = (Arc::clone(self), Arc::clone(room), Arc::clone(places));
         self.vital.spawn("repair", async move {
             // It is never closed.
             let _place = places.acquire_owned().await;
-            let from = hub.reads_from(&room, since);
-            hub.repair_room(id, &room, from).await;
+            hub.repair_room(id, &room, missed).await;
         });
     }
 
-    /// Reads a conversation that the caller has taken over from there on, until nothing is left to be
+    /// Shows what a conversation that the caller has taken over has missed, until nothing is left to be
     /// read. Returns whether that was possible.
-    pub(super) async fn repair_room(&self, id: Uuid, room: &Room, mut from: Timestamp) -> bool {
+    pub(super) async fn repair_room(&self, id: Uuid, room: &Arc<Room>, first: Missed) -> bool {
+        let mut missed = Ok(first);
         loop {
-            let began = self.now();
-            if let Err(error) = self.read_missed(id, room, from).await {
-                self.cannot_repair(id, room, &error);
-                return false;
+            let read = match missed {
+                Ok(missed) => self.read_missed(id, room, missed).await,
+                Err(error) => Err(error),
+            };
+            match read {
+                Ok(began) => room.is_swept(before(began, AGE)),
+                Err(error) => {
+                    self.cannot_repair(id, room, &error);
+                    return false;
+                }
             }
-            room.is_swept(before(began, AGE));
             match room.next(self.keeps()) {
                 Next::Done(delivery) => {
                     self.count(EventType::ChatMessage, delivery);
                     return true;
                 }
-                Next::Read(since) => from = self.reads_from(room, since),
+                Next::Read(since) => missed = self.missed_since(id, room, since).await,
             }
         }
     }
 
-    async fn read_missed(&self, id: Uuid, room: &Room, from: Timestamp) -> Result<(), StoreError> {
+    /// Looks at one conversation, as soon as the store answers.
+    async fn missed_since(
+        &self,
+        id: Uuid,
+        room: &Arc<Room>,
+        since: Timestamp,
+    ) -> Result<Missed, StoreError> {
+        let of = [(id, Arc::clone(room), self.reads_from(room, since))];
+        loop {
+            match self.missed(&of).await {
+                Ok(found) => return found.into_iter().next().ok_or(StoreError::Closed),
+                Err(error) if error.may_pass() => {
+                    tracing::warn!(%error, "a repair waits for the store");
+                    sleep(PAUSE).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Returns the time of the look.
+    async fn read_missed(
+        &self,
+        id: Uuid,
+        room: &Room,
+        missed: Missed,
+    ) -> Result<Timestamp, StoreError> {
+        let Missed {
+            from, began, marks, ..
+        } = missed;
         if room.remembers(from) {
             let pages = Pages::since(&self.store, id, from);
-            let said = self.show_missed(room, pages).await?;
-            return self.show_marks(id, room, from, said).await;
+            self.show_missed(room, pages).await?;
+            self.show_marks(room, &marks);
+            return Ok(began);
         }
         tracing::warn!(
             conversation_id = %id,
@@ -253,17 +291,15 @@ impl Hub {
         );
         self.metrics.repair_given_up();
         room.give_up();
-        Ok(())
+        Ok(began)
     }
 
-    /// Shows the messages that were not shown yet. Returns how many were read.
-    async fn show_missed(&self, room: &Room, pages: Pages) -> Result<usize, StoreError> {
+    /// Shows the messages that were not shown yet.
+    async fn show_missed(&self, room: &Room, pages: Pages) -> Result<(), StoreError> {
         let mut pages = pages.readable();
-        let mut read = 0;
         loop {
             match pages.next().await {
                 Ok(Some(messages)) => {
-                    read += messages.len();
                     for message in messages {
                         if !self.unannounced.contains(message.id) {
                             self.show_stored(room, message);
@@ -272,7 +308,7 @@ impl Hub {
                 }
                 Ok(None) => {
                     self.metrics.rows_unreadable(pages.unreadable());
-                    return Ok(read);
+                    return Ok(());
                 }
                 Err(error) if error.may_pass() => {
                     tracing::warn!(%error, "a repair waits for the store");

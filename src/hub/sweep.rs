@@ -6,8 +6,8 @@
 //! that is unknown) is found here and shown once it is [`AGE`] old.
 //!
 //! One query for [`TOGETHER`] conversations asks for the ids of what was stored since the last look,
-//! one more for the read marks of the newest messages; only a conversation that lacks something is
-//! read, as by a repair. Conversations in which nothing was said for a minute are looked at in every
+//! two more for the read marks (`marks`); only a conversation that lacks something is read, as by a
+//! repair. Conversations in which nothing was said for a minute are looked at in every
 //! sixth round. A query that finds more than [`MOST`] ids leaves the rest, the newest: that much in one
 //! round is not compared, and counted.
 //!
@@ -30,6 +30,7 @@ use uuid::Uuid;
 
 use super::{
     Hub,
+    marks::{MOST, Missed, Since},
     repair::TOGETHER,
     room::Room,
     shown::{Key, after, before, mark_key},
@@ -52,9 +53,6 @@ pub(super) const REACH: Duration = Duration::from_secs(80);
 
 /// Quiet conversations are looked at once in this number of rounds.
 const ROUNDS: usize = 6;
-
-/// Most ids that one query finds.
-const MOST: usize = 5000;
 
 /// Messages of each conversation whose read marks are compared, beside those that came since the last
 /// look.
@@ -115,11 +113,8 @@ impl Hub {
         }
     }
 
-    async fn compare(
-        &self,
-        some: &[(Uuid, Arc<Room>, Timestamp)],
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
+    async fn compare(&self, some: &[Since], now: Timestamp) -> Result<(), StoreError> {
+        let began = self.now();
         let ids: Vec<Uuid> = some.iter().map(|(id, ..)| *id).collect();
         let until = before(now, AGE);
         let swept = some.iter().map(|(.., swept)| before(*swept, MARGIN)).min();
@@ -147,18 +142,30 @@ impl Hub {
                 unheard.entry(id).or_default().messages.push(message);
             }
         }
-        let newest: Vec<_> = newest.into_iter().collect();
-        for (id, receipt) in self.marks(&newest, (since, self.far())).await? {
+        let mut marks: HashMap<Uuid, Vec<Receipt>> = HashMap::new();
+        for (id, receipt) in self.marks(newest, since).await? {
             let key = mark_key(receipt.message_id, &receipt.user_id);
-            let room = due(&id, key, receipt.timestamp);
-            let is_missed = room.is_some_and(|it| !it.has_shown_mark(&receipt));
-            if is_missed && !self.unannounced.contains(receipt.id) {
-                unheard.entry(id).or_default().marks.push(receipt);
+            let is_due = due(&id, key, receipt.timestamp).is_some();
+            let is_missed = rooms
+                .get(&id)
+                .is_some_and(|it| !it.has_shown_mark(&receipt));
+            if !is_missed || self.unannounced.contains(receipt.id) {
+                continue;
             }
+            if is_due {
+                unheard.entry(id).or_default().marks.push(receipt.clone());
+            }
+            marks.entry(id).or_default().push(receipt);
         }
         for (id, room, _) in some {
+            let missed = Missed {
+                from: since,
+                began,
+                marks: marks.remove(id).unwrap_or_default(),
+                is_spoken_in: true,
+            };
             let is_complete = match unheard.remove(id) {
-                Some(unheard) => self.make_up(*id, room, &unheard, since).await,
+                Some(unheard) => self.make_up(*id, room, &unheard, missed).await,
                 None => true,
             };
             if is_whole && is_complete {
@@ -169,7 +176,7 @@ impl Hub {
     }
 
     /// Shows what was found. Returns whether that was possible now.
-    async fn make_up(&self, id: Uuid, room: &Room, unheard: &Unheard, since: Timestamp) -> bool {
+    async fn make_up(&self, id: Uuid, room: &Arc<Room>, unheard: &Unheard, missed: Missed) -> bool {
         if !room.hold(|| self.metrics.repair_open()) {
             // Its repair reads more than this.
             return false;
@@ -185,7 +192,7 @@ impl Hub {
             );
             self.metrics.swept(messages.len(), marks.len());
         }
-        let is_done = self.repair_room(id, room, since).await;
+        let is_done = self.repair_room(id, room, missed).await;
         for message in messages.into_iter().filter(|it| id::is_own(**it)) {
             room.expects(message.as_u128());
         }

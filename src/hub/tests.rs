@@ -136,8 +136,13 @@ impl World {
 
     /// Changes the database behind the store's back.
     fn spoil(&self, sql: &str) {
+        self.spoil_all(1, sql);
+    }
+
+    /// Changes so many rows of the database behind the store's back.
+    fn spoil_all(&self, rows: usize, sql: &str) {
         let db = rusqlite::Connection::open(self.directory.join("chat.sqlite3")).unwrap();
-        assert_eq!(db.execute(sql, []).unwrap(), 1);
+        assert_eq!(db.execute(sql, []).unwrap(), rows);
     }
 }
 

@@ -34,7 +34,7 @@ use uuid::Uuid;
 use self::{health::Health, task::Stamps};
 use super::StoreError;
 use crate::{
-    chat::{Conversation, Message, NewMessage, Receipt, id, receipt::READ},
+    chat::{Conversation, Message, NewMessage, Receipt, id::Ids, receipt::READ},
     clock::Clock,
     config::IdVersion,
     django::auto_now::auto_now,
@@ -132,7 +132,7 @@ pub struct Committer {
     queue: RwLock<Option<mpsc::Sender<Item>>>,
     task: Mutex<Option<JoinHandle<()>>>,
     vital: Vital,
-    ids: IdVersion,
+    ids: Arc<Ids>,
     clock: Arc<Clock>,
     health: Arc<Health>,
     metrics: Arc<Metrics>,
@@ -144,7 +144,8 @@ impl Committer {
         let (queue, items) = mpsc::channel(QUEUE);
         let vital = Vital::default();
         let (clock, health) = (Arc::<Clock>::default(), Arc::<Health>::default());
-        let stamps = Stamps::new(ids, Arc::clone(&clock));
+        let ids = Arc::new(Ids::new(ids));
+        let stamps = Stamps::new(Arc::clone(&ids), Arc::clone(&clock));
         let (counts, noted) = (Arc::clone(&metrics), Arc::clone(&health));
         let run = task::run(backend, items, stamps, counts, noted);
         let task = vital.spawn("committer", run);
@@ -231,7 +232,7 @@ impl Committer {
     ) -> Result<(Conversation, bool), StoreError> {
         let (created_at, updated_at) = auto_now(self.now(), None, || self.now());
         let conversation = Conversation {
-            id: id::new(self.ids),
+            id: self.ids.next(created_at),
             participant1_id,
             participant2_id,
             created_at,
@@ -254,12 +255,13 @@ impl Committer {
         message_id: Uuid,
         user_id: String,
     ) -> Result<Option<Receipt>, StoreError> {
+        let now = self.now();
         let receipt = Receipt {
-            id: id::new(self.ids),
+            id: self.ids.next(now),
             message_id,
             user_id,
             status: READ.to_owned(),
-            timestamp: self.now(),
+            timestamp: now,
         };
         match self.commit(Write::Receipt(receipt)).await? {
             Outcome::Receipt(receipt) => Ok(Some(receipt)),

@@ -208,10 +208,10 @@ impl Store for MysqlStore {
         let rows = self.pool.rows(&sql).await?.into_iter();
         let stored = |row| {
             let mut columns = query::Columns::from(row);
-            let (conversation, message) = (columns.id()?, columns.id()?);
-            Ok((conversation, message, columns.time().unwrap_or(between.0)))
+            let (conversation, message) = (columns.id().ok()?, columns.id().ok()?);
+            Some((conversation, message, columns.time().unwrap_or(between.0)))
         };
-        rows.map(stored).collect()
+        Ok(rows.filter_map(stored).collect())
     }
 
     async fn marked_between(
@@ -225,6 +225,23 @@ impl Store for MysqlStore {
             return Ok(marks);
         }
         let sql = query::marked_between(&self.tables, newest, between, most);
+        for row in self.pool.rows(&sql).await? {
+            marks.add(query::mark_row(row));
+        }
+        Ok(marks)
+    }
+
+    async fn marked_by_id(
+        &self,
+        conversations: &[Uuid],
+        between: (Uuid, Uuid),
+        most: usize,
+    ) -> Result<Marks, StoreError> {
+        let mut marks = Marks::default();
+        if conversations.is_empty() {
+            return Ok(marks);
+        }
+        let sql = query::marked_by_id(&self.tables, conversations, between, most);
         for row in self.pool.rows(&sql).await? {
             marks.add(query::mark_row(row));
         }

@@ -203,6 +203,15 @@ impl Store for PostgresStore {
         query::marked_between(&self.readers, &self.tables, newest, between, most).await
     }
 
+    async fn marked_by_id(
+        &self,
+        conversations: &[Uuid],
+        between: (Uuid, Uuid),
+        most: usize,
+    ) -> Result<Marks, StoreError> {
+        query::marked_by_id(&self.readers, &self.tables, conversations, between, most).await
+    }
+
     async fn message_exists(&self, id: Uuid) -> Result<bool, StoreError> {
         query::message_exists(&self.readers, &self.tables, id).await
     }

@@ -205,6 +205,18 @@ impl Store for SqliteStore {
             .await
     }
 
+    async fn marked_by_id(
+        &self,
+        conversations: &[Uuid],
+        between: (Uuid, Uuid),
+        most: usize,
+    ) -> Result<Marks, StoreError> {
+        let (tables, conversations) = (Arc::clone(&self.tables), conversations.to_vec());
+        self.readers
+            .read(move |db| query::marked_by_id(db, &tables, &conversations, between, most))
+            .await
+    }
+
     async fn message_exists(&self, id: Uuid) -> Result<bool, StoreError> {
         let tables = Arc::clone(&self.tables);
         self.readers

@@ -43,12 +43,17 @@ class Log:
     def __init__(self, directory, name, began):
         self._file = (directory / f"client-{name}.jsonl").open("w", encoding="utf-8")
         self._began = began
+        self._is_over = False
 
     def now(self):
         return round(time.monotonic() - self._began, 4)
 
     def note(self, event, **fields):
+        if self._is_over:
+            return
         self._file.write(json.dumps({"t": self.now(), "e": event, **fields}, ensure_ascii=False) + "\n")
+        # The tables are read next: what is shown from here on may be stored after that.
+        self._is_over = event == "end"
 
     def close(self):
         self._file.close()

@@ -126,3 +126,75 @@ async fn marks_that_wait_keep_their_order_though_the_store_finds_only_the_newer_
     let users = ["first", "second"];
     assert_eq!(told(&queue, &users), users);
 }
+
+/// A message in a conversation with newer ones, more than are looked up. All are older than a repair reads.
+async fn old_message(world: &World, here: Uuid) -> Message {
+    let old = world.store(here, "old").await;
+    for _ in 0..55 {
+        world.store(here, "newer").await;
+    }
+    let earlier = "strftime('%Y-%m-%d %H:%M:%f', created_at, '-300 seconds')";
+    world.spoil_all(56, &format!("UPDATE messages SET created_at = {earlier}"));
+    old
+}
+
+#[tokio::test]
+async fn a_mark_of_an_old_message_is_found_and_comes_before_newer_ones() {
+    let world = World::new().await;
+    let here = world.conversation().await;
+    let old = old_message(&world, here).await;
+    let (_socket, queue) = world.join(here).await;
+    let room = world.hub.room(here).unwrap();
+    let message = world.store(here, "hello").await;
+    world.deliver(&message);
+    world.mark(old.id, "first").await;
+    world.mark(message.id, "second").await;
+    world.mark(message.id, "by Django").await;
+    let id = Uuid::new_v4().simple();
+    world.spoil(&format!(
+        "UPDATE delivery_receipts SET id = '{id}' WHERE user_id = 'by Django'"
+    ));
+    world.repairs();
+    world.hub.gap(Timestamp::now());
+    world.repaired().await;
+    let users = ["first", "second", "by Django"];
+    assert_eq!(told(&queue, &users), users);
+    // Its sender makes good too.
+    world.hear_mark(&room, old.id, "first", Some(Timestamp::now()));
+    assert_eq!(told(&queue, &users), [""; 0]);
+}
+
+#[tokio::test]
+async fn marks_keep_the_order_in_which_they_were_made_though_the_clock_was_set_back() {
+    let world = World::new().await;
+    let here = world.conversation().await;
+    let message = world.store(here, "hello").await;
+    let (_socket, queue) = world.join(here).await;
+    let users = ["first", "second"];
+    for user in users {
+        world.mark(message.id, user).await;
+    }
+    world.spoil(
+        "UPDATE delivery_receipts SET timestamp = strftime('%Y-%m-%d %H:%M:%f', 'now', '+3 seconds') \
+         WHERE user_id = 'first'",
+    );
+    world.repairs();
+    world.hub.gap(Timestamp::now());
+    world.repaired().await;
+    assert_eq!(told(&queue, &users), users);
+}
+
+#[tokio::test]
+async fn a_sweep_finds_the_mark_of_an_old_message() {
+    let world = World::new().await;
+    let here = world.conversation().await;
+    let old = old_message(&world, here).await;
+    let (_socket, queue) = world.join(here).await;
+    world.mark(old.id, "bob").await;
+    for _ in 0..2 {
+        let later = Timestamp::from_micros(Timestamp::now().micros() + 20_000_000);
+        world.hub.sweep_once(0, later).await;
+    }
+    assert_eq!(told(&queue, &["bob"]), ["bob"]);
+    assert_eq!(world.metric("chatferry_read_marks_swept_total"), "1");
+}

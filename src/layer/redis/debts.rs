@@ -155,6 +155,8 @@ struct Lane {
 /// A call that got no answer.
 pub struct Unsettled {
     pub number: u64,
+    /// When it failed.
+    pub failed: Timestamp,
     pub items: Vec<Placed>,
 }
 
@@ -219,7 +221,11 @@ impl Debts {
     pub fn failed(&mut self, host: usize, number: u64, items: Vec<Placed>, error: &LayerError) {
         let lane = self.lanes.entry(host).or_default();
         if matches!(error, LayerError::Unavailable(_)) {
-            lane.unsettled = Some(Unsettled { number, items });
+            lane.unsettled = Some(Unsettled {
+                number,
+                failed: Timestamp::by(&self.clock),
+                items,
+            });
             lane.why = Some(error.clone());
             lane.pause = Duration::ZERO;
             lane.wait();
@@ -241,6 +247,25 @@ impl Debts {
         lane.ledger.put_back(payments.collect());
         lane.ledger.let_others();
         lane.wait();
+        self.show();
+    }
+
+    /// It can no longer be found out whether these events were sent. They are not sent again: the other
+    /// Chatferry processes are to read the conversations, and Python's are shown nothing twice.
+    pub fn unknown(&mut self, host: usize, items: Vec<Placed>) {
+        let lane = self.lanes.entry(host).or_default();
+        let payments = items.into_iter().filter_map(|(_, item)| item.payment());
+        let mut events = 0;
+        let notice = |payment| match payment {
+            Payment::Event { group, owed } => {
+                events += 1;
+                let (group, since) = (Some(group), owed.since);
+                Payment::Notice(Notice { group, since })
+            }
+            Payment::Notice(notice) => Payment::Notice(notice),
+        };
+        lane.ledger.put_back(payments.map(notice).collect());
+        self.metrics.layer_given_up(events);
         self.show();
     }
 

@@ -9,9 +9,11 @@
 //! **Unknown outcomes.** A call that got no answer may have been executed. It keeps its number and is
 //! repeated with it: the script notes the last number of each sending task in Redis, in the same
 //! step in which it writes, and does nothing if it knows the number (see [`script`](super::script)).
-//! So a call is executed once, however often it is sent and however late its bytes arrive. Only if
-//! Redis has lost that note as well (a flush, a failover to a replica that had not heard of it) an
-//! event may be sent twice; Chatferry's processes then go by the mark.
+//! So a call is executed once, however often it is sent and however late its bytes arrive. Redis may
+//! have lost that note as well (a flush, a failover to a replica that had not heard of it). On the core
+//! layer the event is then sent again: the memberships of those that had it are gone too, and Chatferry's
+//! processes go by the mark. On the pub/sub layer it is not, as Python's processes may have heard
+//! it: a notice takes its place, as past the bounds.
 //!
 //! **Bounds.** [`EVENTS`] and [`BYTES`] for one host, and [`AGE`]. Past them a group's events are
 //! dropped, the longest owed first, and one notice takes their place: it asks the other Chatferry

@@ -79,19 +79,21 @@ end
 return {swept, full, changed}";
 
 /// `KEYS`: the note of the last call. `ARGV`: the number of this call, the life of its note in
-/// seconds, then channel and bytes of each message. Returns for each message how many heard it;
-/// nothing if the call was executed before.
+/// seconds, something if there must be a note, then channel and bytes of each message. Returns for
+/// each message how many heard it; nothing if the call was executed before, and -1 if that is not
+/// known: the note is gone.
 ///
 /// The note is written first: a replica, whose subscribers are not everybody, refuses it. A server
 /// without memory for it publishes all the same. The number 0 leaves no note: it is a trial.
 const PUBLISH: &str = "\
 local note = redis.call('GET', KEYS[1])
 if note and tonumber(note) and tonumber(note) >= tonumber(ARGV[1]) then return {} end
+if not note and ARGV[3] ~= '' then return -1 end
 local noted = {}
 if ARGV[1] ~= '0' then noted = redis.pcall('SET', KEYS[1], ARGV[1], 'EX', ARGV[2]) end
 if noted.err and string.find(noted.err, 'READONLY') then return noted end
 local heard = {}
-for i = 3, #ARGV, 2 do
+for i = 4, #ARGV, 2 do
   heard[#heard + 1] = redis.call('PUBLISH', ARGV[i], ARGV[i + 1])
 end
 return heard";
@@ -173,16 +175,19 @@ pub fn load_publish() -> Cmd {
     load
 }
 
-/// The command that publishes messages, each a channel and its bytes.
+/// The command that publishes messages, each a channel and its bytes. With `must_be_noted` it does
+/// nothing if there is no note of an earlier call.
 #[must_use]
 pub fn publish<'a>(
     name: Option<&str>,
     once: &Once,
+    must_be_noted: bool,
     messages: impl Iterator<Item = (&'a str, &'a [u8])>,
 ) -> Cmd {
     let mut call = begin(name, PUBLISH);
     call.arg(1).arg(&once.note);
     call.arg(once.number).arg(NOTE_LIFE);
+    call.arg(if must_be_noted { "1" } else { "" });
     for (channel, bytes) in messages {
         call.arg(channel).arg(bytes);
     }

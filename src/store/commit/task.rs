@@ -6,9 +6,8 @@ use tokio::{sync::mpsc, time::Instant};
 
 use super::{BATCH_BYTES, BATCH_MAX, Backend, Done, Draft, Item, Outcome, Write, health::Health};
 use crate::{
-    chat::{Message, NewMessage, id},
+    chat::{Message, NewMessage, id::Ids},
     clock::Clock,
-    config::IdVersion,
     django::auto_now::auto_now,
     metrics::{ClockStep, Metrics},
     python::datetime::Timestamp,
@@ -43,7 +42,7 @@ const CLOCK_BEHIND_MAX: i64 = 60_000_000;
 /// Gives messages their ids and times: each time later than the one before, unless the clock has gone back by
 /// more than [`CLOCK_BEHIND_MAX`].
 pub struct Stamps {
-    ids: IdVersion,
+    ids: Arc<Ids>,
     clock: Arc<Clock>,
     last: Option<Timestamp>,
     /// The clock is behind `last`, and that has been reported.
@@ -51,7 +50,7 @@ pub struct Stamps {
 }
 
 impl Stamps {
-    pub fn new(ids: IdVersion, clock: Arc<Clock>) -> Self {
+    pub fn new(ids: Arc<Ids>, clock: Arc<Clock>) -> Self {
         Stamps {
             ids,
             clock,
@@ -66,7 +65,7 @@ impl Stamps {
         let again = || Timestamp::by(&self.clock);
         let (created_at, updated_at) = auto_now(now, self.last, again);
         self.last = Some(updated_at);
-        new.stamped(id::new(self.ids), created_at, updated_at)
+        new.stamped(self.ids.next(created_at), created_at, updated_at)
     }
 
     /// Compares the clock with the last message's time, and reports when it is behind.
@@ -311,12 +310,14 @@ async fn write_through(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::IdVersion;
 
     /// Returns a clock after a message that is this many seconds ahead of it, and its counters.
     fn ahead(seconds: i64) -> (Stamps, Metrics, Timestamp) {
         let now = Timestamp::now();
         let last = Timestamp::from_micros(now.micros() + seconds * 1_000_000);
-        let mut stamps = Stamps::new(IdVersion::V7, Arc::default());
+        let ids = Arc::new(Ids::new(IdVersion::V7));
+        let mut stamps = Stamps::new(ids, Arc::default());
         stamps.last = Some(last);
         (stamps, Metrics::new(), now)
     }

@@ -273,6 +273,26 @@ pub fn marked_between(
     format!("SELECT * FROM ({lookups}) AS marks ORDER BY timestamp, id LIMIT {most}")
 }
 
+/// Conversation and receipt of the read marks with ids between two, of messages of some conversations.
+pub fn marked_by_id(
+    tables: &Tables,
+    of: &[Uuid],
+    (first, end): (Uuid, Uuid),
+    most: usize,
+) -> String {
+    format!(
+        "SELECT m.conversation_id, r.id, r.message_id, r.user_id, r.status, r.timestamp \
+         FROM `{}` AS r STRAIGHT_JOIN `{}` AS m ON m.id = r.message_id \
+         WHERE r.id >= {} AND r.id < {} AND r.status = '{READ}' \
+         AND m.conversation_id IN ({}) ORDER BY r.id LIMIT {most}",
+        tables.delivery_receipts,
+        tables.messages,
+        id(first),
+        id(end),
+        ids(of.iter().copied())
+    )
+}
+
 pub fn message_exists(tables: &Tables, of: Uuid) -> String {
     format!("SELECT 1 FROM `{}` WHERE id = {}", tables.messages, id(of))
 }

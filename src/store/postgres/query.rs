@@ -442,6 +442,28 @@ pub async fn marked_between(
     Ok(marks)
 }
 
+/// Conversation and receipt of the read marks with ids between two, of messages of some conversations.
+pub async fn marked_by_id(
+    pool: &Pool,
+    tables: &Tables,
+    conversations: &[Uuid],
+    (first, end): (Uuid, Uuid),
+    most: usize,
+) -> Result<Marks, StoreError> {
+    let sql = format!(
+        "SELECT r.id, r.message_id, r.user_id, r.status, r.timestamp, m.conversation_id \
+         FROM \"{}\" AS r JOIN \"{}\" AS m ON m.id = r.message_id \
+         WHERE r.id >= $1 AND r.id < $2 AND r.status = '{READ}' \
+         AND m.conversation_id = ANY($3) ORDER BY r.id LIMIT {most}",
+        tables.delivery_receipts, tables.messages
+    );
+    let mut marks = Marks::default();
+    for row in &pool.query(&sql, &[&first, &end, &conversations]).await? {
+        marks.add(mark_row(row));
+    }
+    Ok(marks)
+}
+
 pub async fn message_exists(pool: &Pool, tables: &Tables, id: Uuid) -> Result<bool, StoreError> {
     let sql = format!("SELECT 1 FROM \"{}\" WHERE id = $1", tables.messages);
     Ok(!pool.query(&sql, &[&id]).await?.is_empty())

@@ -406,8 +406,10 @@ pub fn stored_between(
     db.prepare(&sql)?
         .query_map(rusqlite::params_from_iter(values), |row| {
             let created_at = time_at(row, 2).unwrap_or(since);
-            Ok((uuid_at(row, 0)?, uuid_at(row, 1)?, created_at))
+            let ids = uuid_at(row, 0).ok().zip(uuid_at(row, 1).ok());
+            Ok(ids.map(|(conversation, message)| (conversation, message, created_at)))
         })?
+        .filter_map(Result::transpose)
         .collect()
 }
 
@@ -442,6 +444,33 @@ pub fn marked_between(
     marks
         .marks
         .sort_by_key(|(_, receipt)| (receipt.timestamp, receipt.id));
+    Ok(marks)
+}
+
+/// Conversation and receipt of the read marks with ids between two, of messages of some conversations.
+pub fn marked_by_id(
+    db: &Connection,
+    tables: &Tables,
+    conversations: &[Uuid],
+    (first, end): (Uuid, Uuid),
+    most: usize,
+) -> rusqlite::Result<Marks> {
+    let places = vec!["?"; conversations.len()].join(", ");
+    let sql = format!(
+        "SELECT r.id, r.message_id, r.user_id, r.status, r.timestamp, m.conversation_id \
+         FROM \"{}\" AS r CROSS JOIN \"{}\" AS m WHERE r.id >= ? AND r.id < ? \
+         AND r.status = '{READ}' AND m.id = r.message_id AND m.conversation_id IN ({places}) \
+         ORDER BY r.id LIMIT {most}",
+        tables.delivery_receipts, tables.messages
+    );
+    let values = [&first, &end].into_iter().chain(conversations).map(hex32);
+    let mut statement = db.prepare(&sql)?;
+    let mut rows = statement.query(rusqlite::params_from_iter(values))?;
+    let mut marks = Marks::default();
+    while let Some(row) = rows.next()? {
+        let conversation_id = uuid_at(row, 5);
+        marks.add(conversation_id.and_then(|id| Ok((id, receipt_row(row)?))));
+    }
     Ok(marks)
 }
 

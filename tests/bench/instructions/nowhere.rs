@@ -126,6 +126,15 @@ impl Store for Nowhere {
         Err(StoreError::Closed)
     }
 
+    async fn marked_by_id(
+        &self,
+        _: &[Uuid],
+        _: (Uuid, Uuid),
+        _: usize,
+    ) -> Result<Marks, StoreError> {
+        Err(StoreError::Closed)
+    }
+
     async fn message_exists(&self, _: Uuid) -> Result<bool, StoreError> {
         Err(StoreError::Closed)
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use chatferry::python::datetime::Timestamp;
+use chatferry::{chat::id, python::datetime::Timestamp};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -257,6 +257,9 @@ async fn nothing_is_read_without_an_index_of_djangos() {
     let between = (since, Timestamp::from_micros(i64::MAX));
     let marked = server.app.store.marked_between(&newest, between, 9).await;
     assert_eq!(marked.unwrap().marks.len(), 1);
+    let between = (id::first(since), Uuid::max());
+    let by_id = server.app.store.marked_by_id(&conversations, between, 9);
+    assert_eq!(by_id.await.unwrap().marks.len(), 1);
     server.drained().await;
 
     until("the sessions' end", async || {

@@ -155,6 +155,32 @@ async fn an_event_whose_answer_was_lost_is_not_sent_twice() {
 }
 
 #[tokio::test]
+async fn an_event_whose_answer_was_lost_is_not_published_again_on_a_redis_that_was_emptied() {
+    let Some(pair) = Pair::start("redis_pubsub").await else {
+        return;
+    };
+    for layer in [&pair.one, &pair.other] {
+        layer.layer.join_control().await.unwrap();
+    }
+    pair.sends(0).await;
+    pair.hears(0..1).await;
+    pair.cable.lose_answers();
+    let emptied = async {
+        assert_eq!(pair.other.next().await.1, number(1));
+        pair.cable.cut();
+        let _: () = pair.redis.ask("FLUSHALL").await;
+    };
+    tokio::join!(pair.owes(1), emptied);
+    pair.cable.mend();
+    let (local, notice) = pair.other.heard().await;
+    assert_eq!((local.as_str(), &notice["group"]), (CONTROL, &json!("g")));
+    let sent = pair.one.layer.group_send("g", counted(2)).await;
+    assert!(sent.is_ok(), "{sent:?}");
+    pair.hears(2..3).await;
+    assert_eq!(pair.one.metric("chatferry_layer_given_up_total"), 1.0);
+}
+
+#[tokio::test]
 async fn what_redis_refuses_comes_when_it_takes_it() {
     let Some(pair) = Pair::start("redis").await else {
         return;

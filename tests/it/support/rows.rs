@@ -1,6 +1,6 @@
 //! Rows as they are written and read back, whatever the database.
 
-use chatferry::{python::datetime::Timestamp, store::history::PAGE_BYTES};
+use chatferry::{chat::id, python::datetime::Timestamp, store::history::PAGE_BYTES};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -63,7 +63,8 @@ pub async fn a_mark_keeps_id_and_time(server: &Server, message: &str, receipt: &
     assert_eq!(marked["timestamp"], "2020-01-02T12:04:05.000006+09:00");
 }
 
-/// Read marks are found by the newest messages of each conversation, and by when they were made.
+/// Read marks are found by the newest messages of each conversation, by when they were made, and by
+/// their ids.
 pub async fn the_marks_of_the_newest_messages_are_found(server: &Server) {
     let store = &server.app.store;
     let (here, there) = (
@@ -99,6 +100,22 @@ pub async fn the_marks_of_the_newest_messages_are_found(server: &Server) {
     assert_eq!(found(&both, later, 9).await, all[1..2]);
     assert_eq!(found(&both, (first, end), 2).await.len(), 2);
     assert!(found(&[], (first, end), 9).await.is_empty());
+
+    let by_id = async |of: &[Uuid], between, most| {
+        let found = store.marked_by_id(of, between, most).await.unwrap();
+        assert_eq!(found.unreadable, 0);
+        found.marks
+    };
+    let next = Timestamp::from_micros(newest.timestamp.micros() + 1000);
+    let whole = (id::first(first), id::first(next));
+    let mut all = all.to_vec();
+    all.insert(0, (here_id, oldest));
+    assert_eq!(by_id(&[here_id, there_id], whole, 9).await, all);
+    assert_eq!(by_id(&[here_id, there_id], whole, 2).await, all[..2]);
+    assert_eq!(by_id(&[there_id], whole, 9).await, all[1..2]);
+    let between = (other.id, newest.id);
+    assert_eq!(by_id(&[here_id], between, 9).await, all[2..3]);
+    assert!(by_id(&[], whole, 9).await.is_empty());
 }
 
 /// A message of alice's in a conversation of its own; its id.

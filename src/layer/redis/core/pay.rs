@@ -27,7 +27,7 @@ impl Sender {
         let mut outcomes = Outcomes::default();
         if to == self.host.number {
             let (items, number) = match due {
-                Due::Repeat(Unsettled { number, items }) => (items, Some(number)),
+                Due::Repeat(Unsettled { number, items, .. }) => (items, Some(number)),
                 Due::Again(items) => (items, None),
             };
             let mut sent = self.send_home(items, number, &mut outcomes).await;
@@ -36,7 +36,7 @@ impl Sender {
             self.send_elsewhere(sent, &mut outcomes).await;
         } else {
             let (items, number, is_repeated) = match due {
-                Due::Repeat(Unsettled { number, items }) => (items, number, true),
+                Due::Repeat(Unsettled { number, items, .. }) => (items, number, true),
                 Due::Again(items) => (items, self.next_number(), false),
             };
             let sent = self.add_anew(to, number, &items, is_repeated).await;

@@ -148,7 +148,7 @@ impl Inner {
         let tried = match &loaded {
             Ok(name) => {
                 let nothing = std::iter::empty();
-                let call = script::publish(Some(name), &once, nothing);
+                let call = script::publish(Some(name), &once, false, nothing);
                 call.query_async::<Value>(commands).await.map(|_| ())
             }
             Err(error) => Err(error.clone()),

@@ -3,27 +3,40 @@
 //! An event that the host does not take is owed to it: see [`ledger`](crate::layer::redis::ledger). An event
 //! of our own is delivered from here at once when it is owed, behind those that have not come back
 //! yet, and passed over when it comes back in the end.
+//!
+//! Subscriptions outlive what a Redis has stored: after a flush, a restart or a failover the note of a
+//! call is gone, and the subscribers may have heard what it published. Then the call is not repeated.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use redis::Value;
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 
 use super::{Host, Inner, echo::Heard};
-use crate::layer::{
-    LayerError,
-    redis::{
-        codec::Route,
-        debts::{Debts, Due, Item, Placed, Unsettled, Wire},
-        inbox::Taken,
-        link::accepted,
-        names::group_channel,
-        script::{self, Once},
+use crate::{
+    layer::{
+        LayerError,
+        redis::{
+            codec::Route,
+            debts::{Debts, Due, Item, Placed, Unsettled, Wire},
+            inbox::Taken,
+            link::accepted,
+            names::group_channel,
+            script::{self, Once},
+        },
     },
+    python::datetime::Timestamp,
 };
 
 /// Most events published together.
 const BATCH: usize = 256;
+
+/// Time after a call in which its note is certainly there when a call is repeated, unless Redis was
+/// emptied: the note's life, less what a call waits to be repeated.
+const NOTED: Duration = Duration::from_secs(script::NOTE_LIFE - 400);
 
 /// An event that a caller hands over.
 pub(super) struct Job {
@@ -41,6 +54,8 @@ struct Sender {
     debts: Debts,
     /// Of the last call.
     number: u64,
+    /// When Redis last answered that it executed a call.
+    noted: Option<Instant>,
 }
 
 /// Ends when the layer is closed.
@@ -57,6 +72,7 @@ pub(super) async fn run(
         inner,
         host,
         number: 0,
+        noted: None,
     };
     let mut gathered = Vec::new();
     loop {
@@ -99,10 +115,10 @@ impl Sender {
         }
         self.number += 1;
         let messages = batch.iter().map(|job| (&*job.item.group, &*job.bytes));
-        let answers = self.publish(self.number, messages).await;
+        let answers = self.publish(self.number, None, messages).await;
         match answers {
             Ok(answers) => {
-                let mut answers = answers.into_iter();
+                let mut answers = answers.unwrap_or_default().into_iter();
                 for job in batch {
                     let answer = accepted(answers.next().unwrap_or(Value::Nil));
                     let refused = answer.as_ref().err().cloned();
@@ -136,28 +152,39 @@ impl Sender {
         }
     }
 
-    /// Returns the subscribers of each message; nothing if this call was executed before.
+    /// Returns the subscribers of each message, of none if this call was executed before. If it is
+    /// repeated, as it failed at that time, and Redis has lost whether it was executed: `None`.
     async fn publish<'a>(
-        &self,
+        &mut self,
         number: u64,
+        failed: Option<Timestamp>,
         messages: impl Iterator<Item = (&'a str, &'a [u8])> + Clone,
-    ) -> Result<Vec<Value>, LayerError> {
+    ) -> Result<Option<Vec<Value>>, LayerError> {
         let link = &self.host.link;
+        if failed.is_some_and(|failed| link.moved.is_before(failed)) {
+            return Ok(None);
+        }
         if link.is_up() && !link.has_script() {
             let mut commands = redis::pipe();
             for (channel, bytes) in messages {
                 commands.cmd("PUBLISH").arg(channel).arg(bytes);
             }
-            return link.ask(&commands).await;
+            return link.ask(&commands).await.map(Some);
         }
         let once = Once {
             note: self.inner.note(),
             number,
         };
-        let answer = link.evaluate(|name| script::publish(name, &once, messages.clone()));
-        Ok(match answer.await? {
-            Value::Array(heard) => heard,
-            _ => Vec::new(),
+        let is_noted = self.noted.is_some_and(|at| at.elapsed() < NOTED);
+        let must = failed.is_some() && is_noted;
+        let call = |name: Option<&str>| script::publish(name, &once, must, messages.clone());
+        Ok(match link.evaluate(call).await? {
+            Value::Array(heard) => {
+                self.noted = Some(Instant::now());
+                Some(heard)
+            }
+            Value::Int(_) => None,
+            _ => Some(Vec::new()),
         })
     }
 
@@ -170,11 +197,16 @@ impl Sender {
         let link = &self.host.link;
         let due = self.debts.take(|_| link.is_up(), || 0.0, &wire);
         let Some((_, due)) = due else { return };
-        let (items, number) = match due {
-            Due::Repeat(Unsettled { number, items }) => (items, number),
+        let here = self.host.number;
+        let (items, number, failed) = match due {
+            Due::Repeat(Unsettled {
+                number,
+                items,
+                failed,
+            }) => (items, number, Some(failed)),
             Due::Again(items) => {
                 self.number += 1;
-                (items, self.number)
+                (items, self.number, None)
             }
         };
         let kept = items.into_iter().filter(|(_, item)| item.keeps);
@@ -187,9 +219,11 @@ impl Sender {
         let messages = messages.map(|((_, item), bytes)| (&*item.group, &**bytes));
         // They were delivered from here when they became a debt.
         let expected = self.host.state().echoes.expect_known(messages.clone());
-        let answers = self.publish(number, messages).await;
+        let answers = self.publish(number, failed, messages).await;
         match answers {
             Ok(answers) => {
+                let is_unknown = answers.is_none();
+                let answers = answers.unwrap_or_default();
                 let heard = |(place, _): &(usize, &u64)| {
                     let answer = answers.get(*place);
                     matches!(answer, Some(Value::Int(1..)))
@@ -197,8 +231,11 @@ impl Sender {
                 let silent = expected.iter().enumerate().filter(|it| !heard(it));
                 let silent: Vec<u64> = silent.map(|(_, echo)| *echo).collect();
                 self.host.state().echoes.drop_known(&silent);
+                if is_unknown {
+                    self.debts.unknown(here, items);
+                }
             }
-            Err(error) => self.debts.failed(self.host.number, number, items, &error),
+            Err(error) => self.debts.failed(here, number, items, &error),
         }
         self.debts.tried();
     }

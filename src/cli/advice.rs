@@ -196,7 +196,7 @@ fn next_for_redis(said: &str, hosts: &str) -> String {
     ]) {
         return format!("correct user and password in {hosts}");
     }
-    if says(&["and no master"]) {
+    if says(&["and no master", "ReadOnly"]) {
         return format!(
             "name the master, or the Sentinels that know it (sentinel://…), in {hosts}"
         );
@@ -206,14 +206,7 @@ fn next_for_redis(said: &str, hosts: &str) -> String {
                 the commands of the message"
             .to_owned();
     }
-    if says(&[
-        "MISCONF",
-        "OOM",
-        "ReadOnly",
-        "NOREPLICAS",
-        "BusyLoading",
-        "MasterDown",
-    ]) {
+    if says(&["MISCONF", "OOM", "NOREPLICAS", "BusyLoading", "MasterDown"]) {
         return "mend what Redis complains of; it is asked again".to_owned();
     }
     if says(&["TLS: ", "certificate"]) {

@@ -24,6 +24,19 @@ READ = "/api/chat/messages/{message}/read/"
 SAID = '{{"sender_id": "alice", "content": "forged"}}'
 PAIR = '{{"participant1_id": "alice", "participant2_id": "bob"}}'
 READER = '{{"user_id": "alice"}}'
+#: What two readers of a body take for different users: bob, or alice by the charset that goes with it.
+BY_UTF_7 = '{{"sender_id": "bob", "content": "forged", "x": "+ACI-, +ACI-sender_id+ACI-: +ACI-alice"}}'
+BY_ESCAPES = '{{"sender_id": "bob", "content": "forged", "x": "\\u0022, \\u0022sender_id\\u0022: \\u0022alice"}}'
+BY_FORM = "sender_id=bob&content=forged&%2BAHM-ender_id=alice"
+BY_PART = (
+    '--B\r\nContent-Disposition: form-data; name="sender_id"\r\n\r\nbob\r\n'
+    '--B\r\nContent-Disposition: form-data; name="content"\r\n\r\nforged\r\n'
+    "--B\r\nContent-Disposition: form-data; name*=utf-7''%2BAHM-ender_id\r\n\r\nalice\r\n--B--\r\n"
+)
+#: As JSON it is bob's, as a form alice's.
+BY_TYPE = '{{"sender_id": "bob", "content": "x", "x": "&sender_id=alice&content=forged&x="}}'
+#: The same the other way round: a field of a form that is JSON but for what a string hides.
+BY_OTHER_TYPE = '{{"x": "&sender_id=bob&content=x&x=", "sender_id": "alice", "content": "forged"}}'
 
 UPGRADE = (
     ("Connection", "Upgrade"),
@@ -45,7 +58,7 @@ class Shape:
 
     @property
     def speaks_as_alice(self):
-        return self.body in (SAID, READER)
+        return self.body in (SAID, READER, BY_UTF_7, BY_ESCAPES, BY_FORM, BY_PART, BY_TYPE, BY_OTHER_TYPE)
 
     def request(self, ids, headers):
         """The bytes to send; what is not ASCII goes out as UTF-8."""
@@ -55,7 +68,8 @@ class Shape:
         lines += [f"{name}: {value}" for name, value in headers if name.lower() not in given]
         lines += [f"{name}: {value}" for name, value in self.headers]
         if body:
-            lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
+            lines += ["Content-Type: application/json"] * ("content-type" not in given)
+            lines += [f"Content-Length: {len(body)}"]
         elif not self.upgrade:
             lines += ["Connection: close"] * ("connection" not in given)
         head = "\r\n".join(line.format(**ids) for line in lines) + "\r\n\r\n"
@@ -63,7 +77,7 @@ class Shape:
 
     def line(self):
         headers = "".join(f"\\r\\n{name}: {value}" for name, value in self.headers)
-        request = ascii(f"{self.method} {self.target}")[1:-1] + headers + (f" + {self.body}" if self.body else "")
+        request = ascii(f"{self.method} {self.target}")[1:-1] + headers + (f" + {ascii(self.body)[1:-1]}" if self.body else "")
         return f"{self.name}\t{'socket' if self.upgrade else 'request'}\t{request}"
 
 
@@ -299,6 +313,26 @@ def upgrade_tricks():
         yield Shape(f"send: upgrade {name}", "POST", SEND, (*headers, *key), SAID, upgrade=True)
 
 
+def body_tricks():
+    """Bodies that are one thing in UTF-8 and another in a charset that Python knows."""
+    bodies = {
+        "application/json": {"utf-7": BY_UTF_7, "unicode_escape": BY_ESCAPES, "raw_unicode_escape": BY_ESCAPES},
+        "application/x-www-form-urlencoded": {"utf-7": BY_FORM},
+    }
+    for media_type, by_charset in bodies.items():
+        for charset, body in by_charset.items():
+            for parameter in (f"charset={charset}", f"charset=utf-8; charset={charset}", f"charset*=utf-8''{charset}"):
+                headers = (("Content-Type", f"{media_type}; {parameter}"),)
+                yield Shape(f"send: {media_type}; {parameter}", "POST", SEND, headers, body)
+    json, form = "application/json", "application/x-www-form-urlencoded"
+    for end in ("", "; x="):
+        for name, first, second, body in (("form", json, form, BY_TYPE), ("JSON", form, json, BY_OTHER_TYPE)):
+            headers = (("Content-Type", f"{first}{end}"), ("Content-Type", second))
+            yield Shape(f"send: two types, the second is {name}{end}", "POST", SEND, headers, body)
+            yield Shape(f"send: two types, the first is {name}{end}", "POST", SEND, headers[::-1], body)
+    yield Shape("send: parts", "POST", SEND, (("Content-Type", "multipart/form-data; boundary=B"),), BY_PART)
+
+
 def every():
     for name, target in spellings(SOCKET):
         yield Shape(f"socket: {name}", "GET", target, UPGRADE, upgrade=True)
@@ -318,6 +352,7 @@ def every():
             yield Shape(f"{word}: {name}", method, target, (), body)
     yield from header_tricks()
     yield from upgrade_tricks()
+    yield from body_tricks()
 
 
 def text():

@@ -66,6 +66,11 @@ pub(super) fn store(error: &StoreError, config: &Config) -> Advice {
             "let store.url = {url} name a SQLite file that this user may write, or a new one in a \
              directory that is there"
         ),
+        (StoreError::Unavailable(why), None) if why.contains("CaUsedAsEndEntity") => format!(
+            "give the server a certificate that an authority has signed, and name that one in \
+             ssl-ca: one that is its own authority is not believed here, though Django does. Or set \
+             ssl-mode=REQUIRED, which checks no certificate, in store.url = {url}"
+        ),
         (StoreError::Unavailable(_), None) => {
             format!("start the database, or correct host and port in store.url = {url}")
         }
@@ -191,7 +196,7 @@ fn next_for_redis(said: &str, hosts: &str) -> String {
     ]) {
         return format!("correct user and password in {hosts}");
     }
-    if says(&["and no master"]) {
+    if says(&["and no master", "ReadOnly"]) {
         return format!(
             "name the master, or the Sentinels that know it (sentinel://…), in {hosts}"
         );
@@ -201,14 +206,7 @@ fn next_for_redis(said: &str, hosts: &str) -> String {
                 the commands of the message"
             .to_owned();
     }
-    if says(&[
-        "MISCONF",
-        "OOM",
-        "ReadOnly",
-        "NOREPLICAS",
-        "BusyLoading",
-        "MasterDown",
-    ]) {
+    if says(&["MISCONF", "OOM", "NOREPLICAS", "BusyLoading", "MasterDown"]) {
         return "mend what Redis complains of; it is asked again".to_owned();
     }
     if says(&["TLS: ", "certificate"]) {

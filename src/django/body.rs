@@ -111,6 +111,23 @@ pub fn parse(content_type: Option<&str>, body: &[u8]) -> Result<Data, BodyError>
     }
 }
 
+/// Returns whether Django is sure to read the characters that [`parse`] reads: every charset that is
+/// named is UTF-8. Python knows charsets that are unknown here and taken for UTF-8. Test:
+/// `only_utf8_is_read_alike_by_everybody`.
+#[must_use]
+pub fn is_utf8(content_type: Option<&str>, body: &[u8]) -> bool {
+    let content_type = content_type.unwrap_or_default();
+    let Ok(header) = Header::parse(content_type) else {
+        return false;
+    };
+    let is_utf8 = |label: &str| ["utf-8", "utf8"].contains(&&*label.to_ascii_lowercase());
+    // RFC 2231's values name charsets of their own, in headers of parts as well.
+    let is_plain = |text: &[u8]| !text.windows(2).any(|two| two == b"*=");
+    header.param("charset").is_none_or(is_utf8)
+        && is_plain(content_type.as_bytes())
+        && (!header.main.starts_with("multipart/") || is_plain(body))
+}
+
 /// No body is an empty object, whatever its type says, or an empty form if it says so. Test:
 /// `an_empty_body_is_empty_data_whatever_its_type`.
 fn empty_data(header: &Header) -> Data {
@@ -244,6 +261,30 @@ mod tests {
             ),
             malformed("Form parse error - the charset is not a text encoding")
         );
+    }
+
+    #[test]
+    fn only_utf8_is_read_alike_by_everybody() {
+        for plain in [
+            "application/json",
+            "application/json; charset=UTF-8",
+            "*/*; charset=\"utf8\"",
+            "multipart/form-data; boundary=B",
+        ] {
+            assert!(is_utf8(Some(plain), b"a*b=c"), "{plain}");
+        }
+        assert!(is_utf8(None, b""));
+        for other in [
+            "application/json; charset=utf-7",
+            "application/json; charset=utf-8; charset=utf-7",
+            "application/json; charset*=utf-7''utf-8",
+            "application/json; charset=latin-1",
+        ] {
+            assert!(!is_utf8(Some(other), b""), "{other}");
+        }
+        let part = b"Content-Disposition: form-data; name*=utf-7''a";
+        assert!(!is_utf8(Some("multipart/form-data; boundary=B"), part));
+        assert!(is_utf8(JSON, part));
     }
 
     #[test]

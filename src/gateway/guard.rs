@@ -145,7 +145,8 @@ async fn admit(app: &App, request: &extract::Request, resource: &Resource) -> Op
 /// The caller is not the user the request speaks for.
 struct NotYou;
 
-/// Checks that the caller is the user the request speaks for. A body that we refuse names no user.
+/// Checks that the caller is the user the request speaks for. A body that we refuse names no user, and
+/// one that Django may read as other characters is answered here.
 /// Gives what Django will look up by user ids.
 fn speaks_for_itself(
     app: &App,
@@ -163,6 +164,11 @@ fn speaks_for_itself(
         };
     }
     let content_type = request.header(&CONTENT_TYPE);
+    // Of several types each server takes the one it likes.
+    let is_one = request.values(&CONTENT_TYPE).len() <= 1;
+    if !is_one || !body::is_utf8(content_type.as_deref(), &request.body) {
+        return Err(NotYou);
+    }
     let data = body::parse(content_type.as_deref(), &request.body).map_err(|_| NotYou)?;
     let language = app.language();
     let (speaks, lookup) = match *resource {

@@ -66,8 +66,9 @@ const OF_PATH: [&str; 10] = [
 ];
 
 /// Headers by which proxies tell who asks, and how: beginnings of names.
-const OF_CLIENT: [&str; 29] = [
+const OF_CLIENT: [&str; 36] = [
     "cf-connecting-ip",
+    "client-cert",
     "client-ip",
     "fastly-client-ip",
     "fly-client-ip",
@@ -77,6 +78,8 @@ const OF_CLIENT: [&str; 29] = [
     "remote-",
     "ssl-",
     "true-client-ip",
+    "x-amzn-oidc-",
+    "x-appengine-",
     "x-arr-ssl",
     "x-auth-request-",
     "x-authenticated-",
@@ -88,8 +91,12 @@ const OF_CLIENT: [&str; 29] = [
     "x-cluster-client-ip",
     "x-envoy-external-address",
     "x-forwarded",
+    "x-goog-",
     "x-host",
+    "x-ms-client-principal",
     "x-original-",
+    "x-originating-ip",
+    "x-proxyuser-ip",
     "x-real-",
     "x-remote-",
     "x-scheme",

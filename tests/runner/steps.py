@@ -71,7 +71,8 @@ def install(_):
         schemathesis,
         provision.kubernetes,
         provision.mysql,
-        provision.newer,
+        provision.newer_debian,
+        provision.newer_wheels,
     ):
         neighbours.attempt(ask)
 
@@ -178,16 +179,41 @@ def messages(options):
     return libtest.skipped(run_tests(options, *LONG_TESTS, only="it", CHATFERRY_TEST_LONG="1"))
 
 
-#: Tests of Redis and PostgreSQL that stand for the rest.
-KINDS = ("redis::pubsub", "redis::core", "postgres::pooler", "postgres::tables")
-#: The wheel of Valkey is built without TLS.
-WITHOUT_TLS = ("--skip", "tls")
+#: Tests of each kind of server that stand for the rest, and all of them.
+KINDS = ("redis::pubsub", "redis::core", "postgres::pooler", "postgres::tables", "mysql::mariadb::a_socket", "server::nginx")
+ALL_KINDS = ("redis::", "postgres::", "mysql::mariadb", "server::nginx")
+WHEELS = ("redis::pubsub", "postgres::tables")
+ALL_WHEELS = ("redis::", "postgres::")
+#: The wheels of Valkey and PostgreSQL are built without TLS and ICU.
+WITHOUT = ("--skip", "tls", "--skip", "postgres::ways", "--skip", "postgres::spellings")
 
 
 def newer(options):
-    """Runs what is run on Debian's Redis and PostgreSQL on servers of today."""
-    names = scaled(options, KINDS, ("redis::", "postgres::"))
-    return libtest.skipped(run_tests(options, *WITHOUT_TLS, *names, only="it", **provision.newer()))
+    """Runs what is run on Debian's servers on those of the next Debian, and on those of today."""
+    servers, wheels = provision.newer_debian(), provision.newer_wheels()
+    next_debian = newer_path(servers) | {"CHATFERRY_TEST_POSTGRES_BIN": str(servers)}
+    today = {
+        "CHATFERRY_TEST_REDIS_SERVER": str(wheels / "valkey-server"),
+        "CHATFERRY_TEST_POSTGRES_BIN": str(wheels),
+    }
+    valkey = {"CHATFERRY_TEST_REDIS_SERVER": str(servers / "valkey-server")}
+    lines = run_tests(options, *scaled(options, KINDS, ALL_KINDS), only="it", **next_debian)
+    lines += run_tests(options, *WITHOUT, *scaled(options, WHEELS, ALL_WHEELS), only="it", **today)
+    # With TLS.
+    lines += run_tests(options, *scaled(options, ("redis::transport",), ("redis::",)), only="it", **valkey)
+    return libtest.skipped(lines)
+
+
+def newer_fronts(options):
+    """Runs the moves behind proxies once more, on newer ones."""
+    build(options)
+    tests = ("discover", "--start-directory", "compat/deploy", "--pattern", "test_moves.py")
+    path = newer_path(provision.newer_debian())
+    run(python(), "-m", "unittest", *tests, CHATFERRY_BINARY=str(release_binary()), **path)
+
+
+def newer_path(servers):
+    return {"PATH": os.pathsep.join((str(servers), os.environ.get("PATH", os.defpath)))}
 
 
 def fuzz(_):
@@ -450,7 +476,7 @@ STEPS = [
     ),
     wait(
         "newer",
-        "Valkey 9 and PostgreSQL 18 in the place of Redis and PostgreSQL",
+        "Redis 8, Valkey, PostgreSQL 17 and 18, MariaDB 11.8, pgbouncer 1.24 and nginx 1.26",
         newer,
         needs=("test",),
         is_scaled=True,
@@ -465,6 +491,7 @@ STEPS = [
         live=True,
     ),
     live("deploy", "moves behind nginx and HAProxy with the samples", deploy),
+    live("newer_fronts", "moves behind HAProxy 3 and nginx 1.26", newer_fronts, set="full"),
     live("move", "a whole move and back while people chat, into target/tests/move-*.svg", move, is_scaled=True),
     live("databases", "side by side on one database, of each kind", compat_databases),
     live("fleet", "a mixed fleet while Redis and processes are killed", fleet, is_scaled=True),

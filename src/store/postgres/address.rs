@@ -83,7 +83,7 @@ impl Address {
         };
         let mut config: Config = format!("{location}?{}", rest.join("&"))
             .parse()
-            .map_err(|error| invalid(super::connection::describe(&error)))?;
+            .map_err(|error| invalid(super::error::describe(&error)))?;
         config.ssl_mode(sslmode);
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(CONNECT_TIMEOUT);

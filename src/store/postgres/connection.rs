@@ -1,4 +1,4 @@
-//! Connections: how one is opened and looked after, and what the server's errors mean.
+//! Connections: how one is opened and looked after.
 //!
 //! The state of a session is ours only if the session is. A pooler like pgbouncer in transaction mode
 //! gives each transaction whichever of its own connections is free: a statement that was prepared
@@ -9,23 +9,22 @@
 
 use std::{
     collections::HashMap,
-    error::Error as _,
     pin::pin,
     time::{Duration, Instant},
 };
 
 use futures_util::TryStreamExt;
 use tokio::{task::JoinHandle, time::timeout};
-use tokio_postgres::{
-    Client, Config, Error, Row, SimpleQueryMessage, Statement,
-    error::{DbError, Severity, SqlState},
-    types::WrongType,
-};
+use tokio_postgres::{Client, Config, Error, Row, SimpleQueryMessage, Statement, error::SqlState};
 
-use super::{address::Address, param::Params};
+use super::{
+    address::Address,
+    error::{Fault, no_answer, refuses_options, why_not_in},
+    param::Params,
+};
 use crate::store::{
     StoreError,
-    history::ROWS,
+    history::{ROWS, ROWS_BYTES},
     turns::{PING, QUIET, Unopened},
 };
 
@@ -48,15 +47,6 @@ const MARK: &str = "SELECT current_setting('chatferry.session', true)";
 const TRANSACTION: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; \
                            SET LOCAL statement_timeout = '7s'; \
                            SET LOCAL idle_in_transaction_session_timeout = '10s'";
-
-/// Advice on a pooler that refuses an option of `store.url`.
-const OPTIONS_REFUSED: &str = "take `options` out of store.url: a pooler stands before the server \
-     and passes no start-up options on (set them by ALTER ROLE or ALTER DATABASE), or name them in \
-     pgbouncer's ignore_startup_parameters";
-
-/// Advice on a table, or a column of it, that the user may not use.
-const NO_RIGHT: &str =
-    "grant the user in store.url the rights SELECT, INSERT and UPDATE on the tables";
 
 /// One connection, with the statements that were prepared on it.
 pub struct Connection {
@@ -133,9 +123,12 @@ impl Connection {
     /// one by itself: an error in the commit is an error here.
     ///
     /// # Errors
-    /// Those of the server, and of the way to it.
-    pub async fn query(&mut self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, Error> {
-        Ok(self.some_rows(sql, params, usize::MAX).await?.0)
+    /// Those of the server, and of the way to it, and rows without an end.
+    pub async fn query(&mut self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, Fault> {
+        match self.some_rows(sql, params, ROWS_BYTES).await? {
+            (rows, false) => Ok(rows),
+            (_, true) => Err(Fault::TooMany),
+        }
     }
 
     /// Reads with one statement that is a transaction by itself: the rows up to the one that
@@ -242,6 +235,11 @@ impl Connection {
         self.statements.is_none()
     }
 
+    /// Returns whether a transaction has begun and not ended.
+    pub fn has_begun(&self) -> bool {
+        self.in_transaction
+    }
+
     /// Returns whether the next caller may have it: not closed, and no transaction left open by a
     /// caller that has gone.
     pub fn is_free(&self) -> bool {
@@ -276,26 +274,6 @@ fn with_session(config: &Config) -> Config {
     own
 }
 
-/// Returns whether a start-up option was not understood: a protocol violation for pgbouncer, an
-/// unknown or wrong parameter for others.
-fn refuses_options(error: &Error) -> bool {
-    let class = error.code().and_then(|code| code.code().get(..2));
-    matches!(class, Some("08" | "0A" | "22" | "42"))
-}
-
-fn why_not_in(error: &Error) -> StoreError {
-    let text = describe(error);
-    match error.code().map(SqlState::code) {
-        // Invalid authorization, invalid catalog name.
-        Some(code) if code.starts_with("28") || code.starts_with("3D") => StoreError::Denied(text),
-        Some("08P01") if text.contains("startup parameter") => StoreError::Unfit {
-            why: text,
-            remedy: OPTIONS_REFUSED,
-        },
-        _ => StoreError::Unavailable(text),
-    }
-}
-
 async fn prepared(
     client: &Client,
     statements: &mut HashMap<String, Statement>,
@@ -307,73 +285,4 @@ async fn prepared(
     let statement = client.prepare(sql).await?;
     statements.insert(sql.to_owned(), statement.clone());
     Ok(statement)
-}
-
-/// Returns whether the server ended the transaction with this error, and nothing else: an answer,
-/// and no broken connection.
-pub fn is_answer(error: &Error) -> bool {
-    let severity = error.as_db_error().map(DbError::parsed_severity);
-    severity.is_some_and(|severity| !matches!(severity, Some(Severity::Fatal | Severity::Panic)))
-}
-
-/// Returns whether the connection is as good as before. A session that has become read-only stays
-/// so after the server has been healed; plans outlive the tables they were made for.
-pub fn leaves_usable(error: &Error) -> bool {
-    let spoilt = [
-        SqlState::READ_ONLY_SQL_TRANSACTION,
-        SqlState::FEATURE_NOT_SUPPORTED,
-    ];
-    let code = error.code();
-    is_answer(error) && !loses_statements(error) && !code.is_some_and(|c| spoilt.contains(c))
-}
-
-/// Returns whether a prepared statement is not ours or not there any more: a pooler that took our
-/// start-up options has changed the server's connection.
-pub fn loses_statements(error: &Error) -> bool {
-    let codes = [
-        SqlState::INVALID_SQL_STATEMENT_NAME,
-        SqlState::DUPLICATE_PSTATEMENT,
-    ];
-    error.code().is_some_and(|code| codes.contains(code))
-}
-
-/// An error with its cause, in one line. The server's detail is left out: it holds values.
-pub fn describe(error: &Error) -> String {
-    match (error.as_db_error(), error.source()) {
-        (Some(db), _) => format!("{} ({})", db.message(), db.code().code()),
-        (None, Some(source)) => format!("{error}: {source}"),
-        (None, None) => error.to_string(),
-    }
-}
-
-pub fn no_answer(within: Duration) -> String {
-    format!("no answer within {} s", within.as_secs())
-}
-
-impl From<Error> for StoreError {
-    fn from(error: Error) -> Self {
-        let text = describe(&error);
-        let Some(code) = error.code() else {
-            let mistyped = error
-                .source()
-                .is_some_and(<dyn std::error::Error>::is::<WrongType>);
-            return if mistyped {
-                StoreError::Schema(text)
-            } else {
-                StoreError::Unavailable(text)
-            };
-        };
-        match code.code().get(..2) {
-            // Data exceptions, broken constraints, program limits (a text too long for an index).
-            Some("22" | "23" | "54") => StoreError::Refused(text),
-            _ if *code == SqlState::INSUFFICIENT_PRIVILEGE => StoreError::Unfit {
-                why: text,
-                remedy: NO_RIGHT,
-            },
-            // Tables that are missing or other than they were.
-            Some("42") => StoreError::Schema(text),
-            _ if *code == SqlState::FEATURE_NOT_SUPPORTED => StoreError::Schema(text),
-            _ => StoreError::Unavailable(text),
-        }
-    }
 }

@@ -2,7 +2,7 @@
 
 use tokio_postgres::{Error, error::SqlState};
 
-use super::{address::Address, connection::Connection};
+use super::{address::Address, connection::Connection, error::Fault};
 use crate::{
     config::Tables,
     store::{
@@ -116,7 +116,7 @@ async fn pending(db: &mut Connection, tables: &Tables) -> Result<Vec<String>, St
 ///
 /// # Errors
 /// When the database cannot be read.
-pub async fn live_columns(db: &mut Connection, table: &str) -> Result<Vec<LiveColumn>, Error> {
+pub async fn live_columns(db: &mut Connection, table: &str) -> Result<Vec<LiveColumn>, Fault> {
     let sql = "SELECT attname::text, format_type(atttypid, atttypmod), \
                attnotnull AND NOT atthasdef AND attidentity = '' \
                FROM pg_attribute WHERE attrelid = to_regclass($1) \
@@ -141,7 +141,7 @@ pub fn quoted(table: &str) -> String {
 
 /// Returns whether the table has a unique key of exactly these columns (in their alphabetical
 /// order) that `ON CONFLICT` can go by.
-async fn is_unique(db: &mut Connection, table: &str, columns: &[&str]) -> Result<bool, Error> {
+async fn is_unique(db: &mut Connection, table: &str, columns: &[&str]) -> Result<bool, Fault> {
     let sql = "SELECT 1 FROM pg_index AS i WHERE i.indrelid = to_regclass($1) \
                AND i.indisunique AND i.indisvalid AND i.indimmediate \
                AND i.indpred IS NULL AND i.indexprs IS NULL \

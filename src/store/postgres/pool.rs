@@ -10,7 +10,8 @@ use tokio_postgres::Row;
 
 use super::{
     address::Address,
-    connection::{ANSWER, Connection, leaves_usable, loses_statements, no_answer},
+    connection::{ANSWER, Connection},
+    error::{leaves_usable, loses_statements, no_answer},
     param::Params,
 };
 use crate::{

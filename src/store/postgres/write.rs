@@ -9,15 +9,14 @@ mod statement;
 use std::sync::Arc;
 
 use tokio::time::timeout;
-use tokio_postgres::{Error, error::SqlState};
+use tokio_postgres::error::SqlState;
 
 use self::statement::pair_of;
 pub use self::statement::{insert_conversation, insert_messages, upsert_receipts};
 use super::{
     address::Address,
-    connection::{
-        ANSWER, Connection, describe, is_answer, leaves_usable, loses_statements, no_answer,
-    },
+    connection::{ANSWER, Connection},
+    error::{Fault, describe, is_answer, leaves_usable, loses_statements, no_answer},
     pool::Pool,
 };
 use crate::{
@@ -74,8 +73,10 @@ impl Backend for Writer {
                 self.db = Some(db);
                 return Ok(outcomes);
             }
-            Ok(Err(error)) if is_answer(&error) => error,
-            Ok(Err(error)) => return Err(without_answer(error.into())),
+            Ok(Err(Fault::Server(error))) if is_answer(&error) => error,
+            // Nothing was committed: the transaction ends with the connection.
+            Ok(Err(Fault::TooMany)) if db.has_begun() => return Err(Fault::TooMany.into()),
+            Ok(Err(fault)) => return Err(without_answer(fault.into())),
             Err(_) => return Err(StoreError::Unknown(no_answer(ANSWER))),
         };
         if leaves_usable(&error) && db.roll_back().await.is_ok() {
@@ -147,7 +148,7 @@ async fn write_all(
     (tables, ids): (&Tables, Comparison),
     batch: &[Write],
     repeated: bool,
-) -> Result<Vec<Outcome>, Error> {
+) -> Result<Vec<Outcome>, Fault> {
     let mut rows = Sorted::new(batch);
     let mut outcomes = vec![Outcome::Missing; batch.len()];
     // Behind a pooler the settings of a session hold for a transaction only.

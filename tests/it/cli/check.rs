@@ -270,9 +270,14 @@ async fn redis_with(options: &[&str]) -> Option<Redis> {
 
 /// What `check` says of the layer at `url`.
 async fn layer(redis: &Redis, url: &str) {
+    layer_of("redis", redis, url).await;
+}
+
+/// What `check` says of a layer of this backend.
+async fn layer_of(backend: &str, redis: &Redis, url: &str) {
     let directory = Directory::new();
     let hosts = format!("layer.hosts={url}");
-    let outcome = check(&directory, &["layer.backend=redis", &hosts]).await;
+    let outcome = check(&directory, &[&format!("layer.backend={backend}"), &hosts]).await;
     let port = format!("127.0.0.1:{}", redis.port.number);
     assert_fault(&directory, &outcome, &[(&port, "redis:6379")]);
 }
@@ -303,6 +308,7 @@ async fn a_redis_that_is_a_replica() {
         return;
     };
     layer(&redis, &redis.url()).await;
+    layer_of("redis_pubsub", &redis, &redis.url()).await;
 }
 
 #[tokio::test]

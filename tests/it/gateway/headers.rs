@@ -4,7 +4,7 @@ use super::upstream::Upstream;
 use crate::support::{Server, socket::handshake};
 
 /// What proxies say of clients, and what some servers believe of it.
-const OF_CLIENT: [&str; 14] = [
+const OF_CLIENT: [&str; 20] = [
     "Forwarded",
     "X-Forwarded-For",
     "X-Forwarded-Proto",
@@ -19,6 +19,13 @@ const OF_CLIENT: [&str; 14] = [
     "Remote-Addr",
     "X-Remote-User",
     "CF-Connecting-IP",
+    // Of RFC 9440, and of clouds that say who has signed in.
+    "Client-Cert-Chain",
+    "X-Amzn-Oidc-Identity",
+    "X-Appengine-User-Email",
+    "X-Goog-Iap-Email",
+    "X-Ms-Client-Principal-Name",
+    "X-Originating-IP",
 ];
 const OF_PATH: [&str; 6] = [
     "Daphne-Root-Path",

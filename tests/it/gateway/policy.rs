@@ -263,6 +263,36 @@ async fn what_the_policy_admits_reaches_django_whole() {
 }
 
 #[tokio::test]
+async fn a_body_that_django_may_read_otherwise_is_answered_here() {
+    let pair = pair(&[]).await;
+    let body = r#"{"sender_id": "bob", "content": "hi"}"#;
+    let send = async |types: &[&str]| {
+        let types = types.iter().map(|it| format!("Content-Type: {it}\r\n"));
+        let head = format!(
+            "POST /api/chat/conversations/{}/messages/send/ HTTP/1.1\r\nHost: a\r\n{}{}\
+             Content-Length: {}\r\n\r\n{body}",
+            pair.conversation,
+            bearer_line("bob"),
+            types.collect::<String>(),
+            body.len(),
+        );
+        pair.server.send(head).await
+    };
+    for types in [
+        &["application/json; charset=utf-7"][..],
+        &["application/json; charset*=utf-8''cp037"],
+        &["application/json; x=", "application/x-www-form-urlencoded"],
+    ] {
+        let answer = send(types).await;
+        assert_eq!(answer.status, 201, "{types:?}: {answer:?}");
+        assert_eq!(answer.json()["sender_id"], "bob", "{types:?}");
+    }
+    assert_eq!(pair.upstream.accepted(), 0, "none of them reached Django");
+    let answer = send(&["application/json; charset=UTF-8"]).await;
+    assert!(answer.text().starts_with(TOLD), "{answer:?}");
+}
+
+#[tokio::test]
 async fn an_upgrade_on_a_path_of_the_api_is_no_way_around_the_body() {
     let pair = pair(&[]).await;
     let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n";

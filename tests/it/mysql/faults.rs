@@ -150,10 +150,16 @@ pub async fn a_full_disk_is_told_and_survived(on: Flavour) {
         stored += 1;
         assert!(stored < 200, "the disk does not get full");
     };
-    assert_unavailable(&full);
-    assert_eq!(server.contents(&id).await.len(), stored);
+    if database.instance.has_ended() {
+        // MariaDB 11.8 ends itself when there is no room to roll back in.
+        assert_eq!(full.status, 503, "{}", full.text());
+    } else {
+        assert_unavailable(&full);
+        assert_eq!(server.contents(&id).await.len(), stored);
+    }
     apart(&database, |instance| instance.restart_with(ROOM)).await;
     goes_on(&server, &id, "small").await;
+    assert_eq!(server.contents(&id).await.len(), stored + 1);
 }
 
 pub async fn a_commit_that_was_not_confirmed_is_looked_up_before_anything_is_said(on: Flavour) {

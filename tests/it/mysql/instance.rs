@@ -195,6 +195,14 @@ impl Instance {
         }
     }
 
+    /// Returns whether the server has ended by itself.
+    pub fn has_ended(&self) -> bool {
+        let mut server = self.ours().server.lock().unwrap();
+        server
+            .as_mut()
+            .is_none_or(|it| it.try_wait().unwrap().is_some())
+    }
+
     /// Stops the server and starts it with these options instead of those it was made with.
     pub fn restart_with(&self, options: &[&str]) {
         self.stop("TERM");

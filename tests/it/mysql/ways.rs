@@ -17,7 +17,7 @@ use crate::{
     cli::errors::told,
     support::{
         Directory,
-        certificate::{certify_by_authority, certify_without_names},
+        certificate::{certify_by_authority, certify_itself, certify_without_names},
         process::run,
         races::at_once,
         request,
@@ -97,6 +97,31 @@ pub async fn every_stage_of_tls_asks_for_more_than_the_one_before(on: Flavour) {
     let url = format!("store.url={}", named.url);
     let text = told(&Directory::new(), &["check", "--set", &url]).await;
     assert!(text.contains("ssl-mode=REQUIRED"), "{text}");
+}
+
+pub async fn a_certificate_that_is_its_own_authority_is_refused_with_what_to_do(on: Flavour) {
+    let Some(database) = certified(on, certify_itself).await else {
+        return;
+    };
+    let (_, cert) = database.instance.files().unwrap();
+    for mode in ["verify_ca", "verify_identity"] {
+        let url = format!("{}?ssl-mode={mode}&ssl-ca={}", database.url, cert.display());
+        let url = url.replace("127.0.0.1", "localhost");
+        let setting = format!("store.url={url}");
+        let text = told(&Directory::new(), &["check", "--set", &setting]).await;
+        assert!(text.contains("CaUsedAsEndEntity"), "{mode}: {text}");
+        assert!(
+            text.contains("that an authority has signed"),
+            "{mode}: {text}"
+        );
+    }
+    let url = format!(
+        "{}?ssl-mode=required&ssl-ca={}",
+        database.url,
+        cert.display()
+    );
+    let migrated = store::migrate(&database.config(&[("store.url", &url)])).await;
+    migrated.unwrap();
 }
 
 pub async fn a_server_without_tls_is_preferred_and_not_required_to_have_it(on: Flavour) {

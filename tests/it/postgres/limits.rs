@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
 use tokio::task::spawn_blocking;
 
 use super::database::Database;
@@ -155,4 +156,34 @@ async fn a_frozen_server_costs_a_503_and_is_used_again_when_it_thaws() {
     assert_eq!(server.get("/readyz").await.status, 200);
     let said = ["still here", "frozen", "thawed", "still here"];
     assert_eq!(server.contents(&id).await, said);
+}
+
+#[tokio::test]
+async fn a_write_that_is_answered_without_an_end_is_refused_and_not_cut_short() {
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    let name: String = database.value("SELECT current_database()::text").await;
+    // Found before the server's own, on every connection from now on.
+    let ours = "public.pg_advisory_xact_lock(bigint)";
+    database
+        .run(&format!(
+            "ALTER DATABASE {name} SET search_path = public, pg_catalog; \
+             CREATE FUNCTION {ours} RETURNS SETOF integer LANGUAGE sql AS \
+             'SELECT * FROM generate_series(1, 250001)'"
+        ))
+        .await;
+    let server = database.server().await;
+    let pair = json!({"participant1_id": "alice", "participant2_id": "bob"});
+    let refused = server.post("/api/chat/conversations/", pair.clone()).await;
+    assert_unavailable(&refused);
+    let stored = "SELECT count(*) FROM conversations";
+    assert_eq!(database.value::<i64>(stored).await, 0);
+    database.run(&format!("DROP FUNCTION {ours}")).await;
+    until("a conversation", async || {
+        let made = server.post("/api/chat/conversations/", pair.clone()).await;
+        made.status == 201
+    })
+    .await;
+    assert_eq!(database.value::<i64>(stored).await, 1);
 }

@@ -36,6 +36,10 @@ fn command_of(binary: &Path, directory: &Directory, arguments: &[&str]) -> Comma
             command.env_remove(name);
         }
     }
+    if arguments.contains(&"check") && !arguments.iter().any(|word| word.contains("bind")) {
+        // It binds what `serve` would: by default a port that anything else may have.
+        command.env("CHATFERRY__SERVER__BIND", "127.0.0.1:0");
+    }
     command
 }
 

@@ -74,6 +74,8 @@ impl Kept for Keeper {
         if is_cluster(&mut commands).await {
             return Err(LayerError::Unavailable(CLUSTER.to_owned()));
         }
+        let role = redis::cmd("ROLE").query_async::<Value>(&mut commands).await;
+        is_master(role.ok().as_ref())?;
         let incoming = link.address.connect(reader::PATIENCE).await?;
         let loaded = script::load().query_async::<String>(&mut commands).await;
         // A server that does not let us load scripts may let us run them.
@@ -375,12 +377,12 @@ impl Core {
     }
 }
 
-/// Returns whether the server says that it is part of a cluster. One that does not let us ask is
-/// believed to be none.
+/// Returns whether the server says that it is part of a cluster: in the section that Valkey has too,
+/// whose `redis_mode` is `server_mode`. One that does not let us ask is believed to be none.
 async fn is_cluster(commands: &mut Connection) -> bool {
     let mut look = redis::cmd("INFO");
-    let said = look.arg("server").query_async::<String>(commands).await;
-    said.is_ok_and(|said| said.lines().any(|line| line == "redis_mode:cluster"))
+    let said = look.arg("cluster").query_async::<String>(commands).await;
+    said.is_ok_and(|said| said.lines().any(|line| line == "cluster_enabled:1"))
 }
 
 async fn run(host: &Host, commands: &Pipeline) -> Result<(), LayerError> {

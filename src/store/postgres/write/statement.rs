@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use tokio_postgres::Error;
 use uuid::Uuid;
 
 use super::Placed;
@@ -14,6 +13,7 @@ use crate::{
         commit::Outcome,
         postgres::{
             connection::Connection,
+            error::Fault,
             query::{RECEIPT, Time, conversation_row, pair_sql, receipt_row},
         },
     },
@@ -33,7 +33,7 @@ pub async fn insert_conversation(
     tables: &Tables,
     ids: Comparison,
     row: &Conversation,
-) -> Result<Outcome, Error> {
+) -> Result<Outcome, Fault> {
     let (low, high) = pair_of(row);
     let lock = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
     db.query(lock, &[&format!("{}\n{low}\n{high}", tables.conversations)])
@@ -63,7 +63,7 @@ async fn find_pair(
     tables: &Tables,
     ids: Comparison,
     row: &Conversation,
-) -> Result<Option<Outcome>, Error> {
+) -> Result<Option<Outcome>, Fault> {
     let pair = [&row.participant1_id, &row.participant2_id];
     let rows = db
         .query(&pair_sql(tables, ids), &[pair[0], pair[1]])
@@ -88,7 +88,7 @@ pub async fn insert_messages(
     rows: &[Placed<'_, Message>],
     repeated: bool,
     outcomes: &mut [Outcome],
-) -> Result<(), Error> {
+) -> Result<(), Fault> {
     if rows.is_empty() {
         return Ok(());
     }
@@ -137,7 +137,7 @@ pub async fn upsert_receipts(
     (tables, ids): (&Tables, Comparison),
     rows: &[Placed<'_, Receipt>],
     outcomes: &mut [Outcome],
-) -> Result<(), Error> {
+) -> Result<(), Fault> {
     if rows.is_empty() {
         return Ok(());
     }

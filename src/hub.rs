@@ -23,7 +23,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicI64, Ordering},
     },
     time::Duration,
 };
@@ -33,7 +33,6 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use self::{
-    member::Member,
     room::{Delivery, Room},
     told::Told,
 };
@@ -67,7 +66,6 @@ pub struct Hub {
     store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
     encode: Encode,
-    next_member: AtomicU64,
     /// Since when a gap is open, in microseconds, or [`NEVER`]: nothing that is delivered may be
     /// forgotten before it is repaired.
     away: AtomicI64,
@@ -128,7 +126,6 @@ impl Hub {
             store,
             metrics,
             encode,
-            next_member: AtomicU64::new(0),
             away: AtomicI64::new(NEVER),
             rooms: Mutex::default(),
             missed: Notify::new(),
@@ -178,15 +175,14 @@ impl Hub {
         group: String,
         queue: Arc<Queue>,
     ) -> Result<Membership, LayerError> {
-        let number = self.next_member.fetch_add(1, Ordering::Relaxed);
-        let room = {
+        let (room, number) = {
             let mut rooms = self.rooms();
             let room = rooms
                 .entry(conversation_id)
                 .or_insert_with(|| Arc::new(Room::new(group, Arc::clone(&self.clock))));
             // Under the lock of the map: a room that is being taken away cannot be joined.
-            room.enter(Member::new(number, queue));
-            Arc::clone(room)
+            let number = room.enter(queue);
+            (Arc::clone(room), number)
         };
         let membership = Membership {
             hub: Arc::clone(self),

@@ -1,4 +1,4 @@
-//! A socket in a conversation, and what its history has shown it.
+//! The sockets in a conversation, and what its history has shown each.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -9,9 +9,19 @@ use crate::{hub::queue::Queue, python::datetime::Timestamp};
 /// than a layer and its inbox keep on their way.
 const SEEN: usize = 4096;
 
+/// The sockets of a room.
+#[derive(Default)]
+pub struct Members {
+    /// By their numbers, which grow.
+    list: Vec<Member>,
+    /// Number of the next one.
+    next: u64,
+}
+
 /// A socket in a room.
 pub struct Member {
-    pub number: u64,
+    /// Its number in the room.
+    number: u64,
     pub queue: Arc<Queue>,
     /// Since when it hears everything; nothing until the layer has taken the process as a member.
     joined: Option<Timestamp>,
@@ -44,8 +54,46 @@ impl Seen {
     }
 }
 
+impl Members {
+    /// Adds a socket; returns its number.
+    pub fn enter(&mut self, queue: Arc<Queue>) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        self.list.push(Member::new(number, queue));
+        number
+    }
+
+    /// Removes a socket. A room of thousands may close at once, so none is looked for one by one.
+    pub fn leave(&mut self, number: u64) {
+        if let Ok(place) = self.place(number) {
+            self.list.remove(place);
+        }
+    }
+
+    pub fn get(&mut self, number: u64) -> Option<&mut Member> {
+        let place = self.place(number).ok()?;
+        self.list.get_mut(place)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Member> {
+        self.list.iter()
+    }
+
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Member> {
+        self.list.iter_mut()
+    }
+
+    fn place(&self, number: u64) -> Result<usize, usize> {
+        self.list.binary_search_by_key(&number, |it| it.number)
+    }
+}
+
 impl Member {
-    pub fn new(number: u64, queue: Arc<Queue>) -> Self {
+    fn new(number: u64, queue: Arc<Queue>) -> Self {
         Member {
             number,
             queue,
@@ -90,5 +138,38 @@ impl Member {
     /// again.
     pub fn had_seen(&mut self, key: Key) -> bool {
         self.seen.as_mut().is_some_and(|seen| seen.remove(key))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::queue::Limits;
+
+    #[test]
+    fn each_member_is_found_until_it_leaves() {
+        let limits = Limits {
+            frames: 1,
+            bytes: 1,
+        };
+        let mut members = Members::default();
+        let queues: Vec<_> = (0..100).map(|_| Arc::new(Queue::new(limits))).collect();
+        let numbers: Vec<u64> = queues
+            .iter()
+            .map(|queue| members.enter(Arc::clone(queue)))
+            .collect();
+        // Every seventh leaves first, and one comes between two that leave.
+        for place in (0..100).map(|it| it * 7 % 100) {
+            let member = members.get(numbers[place]).unwrap();
+            assert!(Arc::ptr_eq(&member.queue, &queues[place]));
+            members.leave(numbers[place]);
+            assert!(members.get(numbers[place]).is_none());
+            let last = members.enter(Arc::clone(&queues[place]));
+            assert!(Arc::ptr_eq(
+                &members.get(last).unwrap().queue,
+                &queues[place]
+            ));
+        }
+        assert_eq!(members.iter().count(), 100);
     }
 }

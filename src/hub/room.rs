@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{
     hold::Hold,
-    member::Member,
+    member::{Member, Members},
     shown::{By, Counts, Key, Shown, before, is_mark, mark_key},
     sweep::REACH,
     told::Told,
@@ -39,7 +39,7 @@ pub struct Room {
 
 struct State {
     clock: Arc<Clock>,
-    members: Vec<Member>,
+    members: Members,
     shown: Shown,
     /// While memberships are restored or what was missed is read, nothing newer is shown.
     hold: Option<Box<Hold>>,
@@ -95,7 +95,7 @@ impl Room {
             group,
             joined: tokio::sync::Mutex::new(false),
             state: Mutex::new(State {
-                members: Vec::new(),
+                members: Members::default(),
                 shown: Shown::new(Arc::clone(&clock)),
                 hold: None,
                 swept: Timestamp::by(&clock),
@@ -109,16 +109,16 @@ impl Room {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn enter(&self, member: Member) {
-        self.state().members.push(member);
+    /// Adds a socket; returns its number in this room.
+    pub fn enter(&self, queue: Arc<Queue>) -> u64 {
+        self.state().members.enter(queue)
     }
 
     /// A member hears everything from now on.
     pub fn hears_all(&self, number: u64) {
         let mut state = self.state();
         let now = Timestamp::by(&state.clock);
-        let member = state.members.iter_mut().find(|m| m.number == number);
-        if let Some(member) = member {
+        if let Some(member) = state.members.get(number) {
             member.hears_all(now);
         }
     }
@@ -126,7 +126,7 @@ impl Room {
     /// Returns whether that was the last one.
     pub fn leave(&self, number: u64) -> bool {
         let mut state = self.state();
-        state.members.retain(|member| member.number != number);
+        state.members.leave(number);
         state.members.is_empty()
     }
 
@@ -140,7 +140,7 @@ impl Room {
     pub fn is_shown(&self, number: u64, messages: &[Message]) {
         let mut state = self.state();
         let State { members, shown, .. } = &mut *state;
-        let Some(member) = members.iter_mut().find(|m| m.number == number) else {
+        let Some(member) = members.get(number) else {
             return;
         };
         for message in messages {
@@ -225,7 +225,7 @@ impl Room {
             None => (By::Store, frame),
         };
         let mut own = Delivery::default();
-        for member in members {
+        for member in members.iter_mut() {
             if wants(member, waited.is_some()) {
                 own.push(&member.queue, frame, message);
             }
@@ -335,7 +335,7 @@ impl Room {
 
     /// Ends the sockets, whose clients find everything in the history when they come back.
     pub fn give_up(&self) {
-        for member in &self.state().members {
+        for member in self.state().members.iter() {
             member.queue.give_up();
         }
     }
@@ -420,7 +420,7 @@ impl State {
                 _ => shown.note(key, By::Event, keep),
             }
         }
-        for member in members {
+        for member in members.iter_mut() {
             let is_known = match message {
                 Some(id) => {
                     let too_old = resent.is_some_and(|since| !member.is_concerned(since));

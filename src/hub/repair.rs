@@ -28,6 +28,7 @@
 //! broadcasts that: nothing in the store tells the two apart, and showing it is the lesser harm.
 
 use std::{
+    collections::HashSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -37,7 +38,7 @@ use uuid::Uuid;
 
 use super::{
     Hub,
-    marks::{Missed, Since},
+    marks::{MOST, Missed, Since},
     room::{Delivery, Next, Room},
     shown::before,
     sweep::{self, AGE, REACH},
@@ -260,11 +261,7 @@ impl Hub {
         loop {
             match self.missed(&of).await {
                 Ok(found) => return found.into_iter().next().ok_or(StoreError::Closed),
-                Err(error) if error.may_pass() => {
-                    tracing::warn!(%error, "a repair waits for the store");
-                    sleep(PAUSE).await;
-                }
-                Err(error) => return Err(error),
+                Err(error) => wait_for(error).await?,
             }
         }
     }
@@ -280,8 +277,7 @@ impl Hub {
             from, began, marks, ..
         } = missed;
         if room.remembers(from) {
-            let pages = Pages::since(&self.store, id, from);
-            self.show_missed(room, pages).await?;
+            self.show_missed(id, room, from).await?;
             self.show_marks(room, &marks);
             return Ok(began);
         }
@@ -294,29 +290,53 @@ impl Hub {
         Ok(began)
     }
 
-    /// Shows the messages that were not shown yet.
-    async fn show_missed(&self, room: &Room, pages: Pages) -> Result<(), StoreError> {
-        let mut pages = pages.readable();
-        loop {
-            match pages.next().await {
-                Ok(Some(messages)) => {
-                    for message in messages {
-                        if !self.unannounced.contains(message.id) {
-                            self.show_stored(room, message);
-                        }
-                    }
+    /// Shows the messages that were not shown yet. A page is followed by another one only if what was
+    /// stored meanwhile and stands before that has been shown: its sender may have said more.
+    async fn show_missed(&self, id: Uuid, room: &Room, from: Timestamp) -> Result<(), StoreError> {
+        let mut late = HashSet::new();
+        let mut pages = Pages::since(&self.store, id, from).readable();
+        let mut is_first = true;
+        while let Some(messages) = next_page(&mut pages).await? {
+            let first = messages.first().map(|message| message.created_at);
+            let passed = match first {
+                Some(end) if !is_first => self.passed_over(id, room, (from, end)).await?,
+                _ => Vec::new(),
+            };
+            // One that cannot be read does not come however often it is asked for.
+            if passed.into_iter().filter(|it| late.insert(*it)).count() > 0 {
+                pages = Pages::since(&self.store, id, from).readable();
+                is_first = true;
+                continue;
+            }
+            is_first = false;
+            for message in messages {
+                if !self.unannounced.contains(message.id) {
+                    self.show_stored(room, message);
                 }
-                Ok(None) => {
-                    self.metrics.rows_unreadable(pages.unreadable());
-                    return Ok(());
-                }
-                Err(error) if error.may_pass() => {
-                    tracing::warn!(%error, "a repair waits for the store");
-                    sleep(PAUSE).await;
-                }
-                Err(error) => return Err(error),
             }
         }
+        self.metrics.rows_unreadable(pages.unreadable());
+        Ok(())
+    }
+
+    /// Returns the messages between two times that are stored and have not been shown, of those that a
+    /// commit under way may have added.
+    async fn passed_over(
+        &self,
+        id: Uuid,
+        room: &Room,
+        (from, end): (Timestamp, Timestamp),
+    ) -> Result<Vec<Uuid>, StoreError> {
+        let between = (from.max(before(self.now(), REACH)), end);
+        let stored = loop {
+            match self.store.stored_between(&[id], between, MOST).await {
+                Ok(stored) => break stored,
+                Err(error) => wait_for(error).await?,
+            }
+        };
+        let ids = stored.into_iter().map(|(_, message, _)| message);
+        let is_missed = |id: &Uuid| !room.has_shown(*id) && !self.unannounced.contains(*id);
+        Ok(ids.filter(is_missed).collect())
     }
 
     fn show_stored(&self, room: &Room, message: Message) {
@@ -334,4 +354,27 @@ impl Hub {
         self.metrics.repair_given_up();
         self.go_on(room);
     }
+}
+
+/// The next page, as soon as the store answers.
+async fn next_page(pages: &mut Pages) -> Result<Option<Vec<Message>>, StoreError> {
+    loop {
+        match pages.next().await {
+            Ok(page) => return Ok(page),
+            Err(error) => wait_for(error).await?,
+        }
+    }
+}
+
+/// Waits before the store is asked again.
+///
+/// # Errors
+/// If that is in vain.
+async fn wait_for(error: StoreError) -> Result<(), StoreError> {
+    if !error.may_pass() {
+        return Err(error);
+    }
+    tracing::warn!(%error, "a repair waits for the store");
+    sleep(PAUSE).await;
+    Ok(())
 }

@@ -29,6 +29,10 @@ impl Drop for World {
 
 impl World {
     async fn new() -> Self {
+        World::with(Box::new(|event| Bytes::from(format!("{event:?}")))).await
+    }
+
+    async fn with(encode: Encode) -> Self {
         let directory = std::env::temp_dir().join(format!("chatferry-hub-{}", Uuid::new_v4()));
         std::fs::create_dir(&directory).unwrap();
         let url = format!("sqlite://{}/chat.sqlite3", directory.display());
@@ -40,7 +44,7 @@ impl World {
             Arc::clone(&layer) as _,
             Arc::clone(&store),
             metrics,
-            Box::new(|event| Bytes::from(format!("{event:?}"))),
+            encode,
             true,
             Vital::default(),
         ));

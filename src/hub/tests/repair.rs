@@ -1,6 +1,9 @@
 //! Repairs after a gap.
 
+use std::cell::Cell;
+
 use super::*;
+use crate::{python::datetime::to_sqlite, store::history::PAGE_BYTES};
 
 #[tokio::test]
 async fn a_repair_that_does_not_end_is_told_of_after_a_minute() {
@@ -182,4 +185,47 @@ async fn another_process_can_ask_for_a_conversation_to_be_read_again() {
     world.repaired().await;
     assert_eq!(told(&queue, &contents), [""; 0]);
     assert_eq!(told(&other, &contents), ["aside"]);
+}
+
+thread_local! {
+    /// A file, and a statement that is executed there when a message has been encoded.
+    static MEANWHILE: Cell<Option<(std::path::PathBuf, String)>> = const { Cell::new(None) };
+}
+
+#[tokio::test]
+async fn what_is_stored_between_two_pages_with_an_earlier_time_comes_before_what_is_newer() {
+    let world = World::with(Box::new(|event| {
+        if let Some((path, sql)) = MEANWHILE.take() {
+            let db = rusqlite::Connection::open(path).unwrap();
+            assert_eq!(db.execute(&sql, []).unwrap(), 1);
+        }
+        Bytes::from(format!("{event:?}"))
+    }))
+    .await;
+    let here = world.conversation().await;
+    let queue = Arc::new(Queue::new(Limits {
+        frames: 5,
+        bytes: 4 * PAGE_BYTES,
+    }));
+    let joined = world.hub.join(here, here.to_string(), Arc::clone(&queue));
+    let _socket = joined.await.unwrap();
+    queue.history_is_told();
+    let first = world.store(here, "first").await;
+    world
+        .store(here, &format!("long {}", "x".repeat(PAGE_BYTES)))
+        .await;
+    world.store(here, "next page").await;
+    let at = Timestamp::from_micros(first.created_at.micros() + 1);
+    let (at, id) = (to_sqlite(at), Uuid::new_v4().simple());
+    let sql = format!(
+        "INSERT INTO messages (id, conversation_id, sender_id, content, message_type, created_at, \
+         updated_at, is_deleted) VALUES ('{id}', '{}', 'a', 'late', 'text', '{at}', '{at}', 0)",
+        here.simple()
+    );
+    MEANWHILE.set(Some((world.directory.join("chat.sqlite3"), sql)));
+    world.repairs();
+    world.hub.gap(Timestamp::now());
+    world.repaired().await;
+    let contents = ["first", "long", "late", "next page"];
+    assert_eq!(told(&queue, &contents), contents);
 }

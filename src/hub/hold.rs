@@ -1,6 +1,6 @@
 //! Events that wait in a conversation while it is repaired.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use tokio::time::Instant;
 
@@ -48,8 +48,9 @@ impl Hold {
         self.events.remove(place)
     }
 
-    /// Takes out the read marks that wait before the one with this key, if that waits.
-    pub fn take_marks_before(&mut self, key: Key) -> Vec<Told> {
+    /// Takes out the read marks that wait before the one with this key, if that waits, but for those
+    /// that were `found` in the store.
+    pub fn take_marks_before(&mut self, key: Key, found: &HashSet<Key>) -> Vec<Told> {
         let place = self.events.iter().position(|told| told.key == Some(key));
         let (mut before, mut taken) = (place.unwrap_or_default(), Vec::new());
         let mut at = 0;
@@ -57,7 +58,8 @@ impl Hold {
             let is_mark = self
                 .events
                 .get(at)
-                .is_some_and(|told| told.key.is_some_and(is_mark));
+                .and_then(|told| told.key)
+                .is_some_and(|key| is_mark(key) && !found.contains(&key));
             if is_mark {
                 taken.extend(self.events.remove(at));
                 before -= 1;

@@ -24,7 +24,11 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{Hub, room::Room, shown::after};
+use super::{
+    Hub,
+    room::Room,
+    shown::{Key, after, mark_key},
+};
 use crate::{
     chat::{Event, Receipt, id},
     metrics::EventType,
@@ -127,8 +131,14 @@ impl Hub {
 
     /// Shows those of the marks that have not been shown.
     pub(super) fn show_marks(&self, room: &Room, marks: &[Receipt]) {
+        let key = |receipt: &Receipt| mark_key(receipt.message_id, &receipt.user_id);
+        let found: HashSet<Key> = marks.iter().map(key).collect();
         for receipt in marks {
             if !self.unannounced.contains(receipt.id) {
+                let before = room.deliver_marks_before(key(receipt), &found, self.keeps());
+                if before.sockets > 0 {
+                    self.count(EventType::MessageRead, before);
+                }
                 self.show_mark(room, receipt);
             }
         }

@@ -2,6 +2,7 @@
 //! waits while it is repaired.
 
 use std::{
+    collections::HashSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -12,7 +13,7 @@ use uuid::Uuid;
 use super::{
     hold::Hold,
     member::{Member, Members},
-    shown::{By, Counts, Key, Shown, before, is_mark, mark_key},
+    shown::{By, Counts, Key, Shown, before, mark_key},
     sweep::REACH,
     told::Told,
 };
@@ -182,6 +183,18 @@ impl Room {
         })
     }
 
+    /// Queues the read marks that wait before this one and that the store does not have: `found` are
+    /// those that it has, which are shown in their own order.
+    pub fn deliver_marks_before(&self, key: Key, found: &HashSet<Key>, keep: bool) -> Delivery {
+        let mut delivery = Delivery::default();
+        let mut state = self.state();
+        let hold = state.hold.as_mut();
+        for told in hold.map_or_else(Vec::new, |hold| hold.take_marks_before(key, found)) {
+            delivery.add(state.show(&told, keep));
+        }
+        delivery
+    }
+
     /// Queues a stored read mark for every member that was there when it was made, unless it has been
     /// shown.
     pub fn deliver_mark(&self, receipt: &Receipt, frame: &Bytes, keep: bool) -> Delivery {
@@ -206,13 +219,6 @@ impl Room {
         if state.shown.by(key).is_some() {
             return delivery;
         }
-        if is_mark(key) {
-            // The store need not have those that were sent before this one.
-            let hold = state.hold.as_mut();
-            for told in hold.map_or_else(Vec::new, |hold| hold.take_marks_before(key)) {
-                delivery.add(state.show(&told, keep));
-            }
-        }
         let State {
             members,
             shown,
@@ -224,18 +230,16 @@ impl Room {
             Some(told) => (By::Event, &told.frame),
             None => (By::Store, frame),
         };
-        let mut own = Delivery::default();
         for member in members.iter_mut() {
             if wants(member, waited.is_some()) {
-                own.push(&member.queue, frame, message);
+                delivery.push(&member.queue, frame, message);
             }
         }
         // A mark that no socket here lacks must not come late either: newer ones have been shown. Nor
         // may an event that was taken out come again.
-        if message.is_none() || waited.is_some() || own != Delivery::default() {
+        if message.is_none() || waited.is_some() || delivery != Delivery::default() {
             shown.note(key, by, keep);
         }
-        delivery.add(own);
         delivery
     }
 

@@ -198,3 +198,25 @@ async fn a_sweep_finds_the_mark_of_an_old_message() {
     assert_eq!(told(&queue, &["bob"]), ["bob"]);
     assert_eq!(world.metric("chatferry_read_marks_swept_total"), "1");
 }
+
+#[tokio::test]
+async fn a_mark_that_waits_does_not_pull_forward_those_that_the_store_has() {
+    let world = World::new().await;
+    let here = world.conversation().await;
+    let (_socket, queue) = world.join(here).await;
+    let message = world.store(here, "hello").await;
+    let room = world.hub.room(here).unwrap();
+    world.hub.await_gap();
+    let users = ["of another sender", "first", "second"];
+    for user in users {
+        world.mark(message.id, user).await;
+    }
+    // The event of the first is missed, that of the other sender comes late.
+    for user in ["second", "of another sender"] {
+        world.hear_mark(&room, message.id, user, None);
+    }
+    world.repairs();
+    world.hub.gap(Timestamp::now());
+    world.repaired().await;
+    assert_eq!(told(&queue, &users), users);
+}

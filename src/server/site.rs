@@ -71,7 +71,8 @@ impl Site {
         // Before the store, which may have to be waited for.
         let tls = Tls::of(&config.server.tls)?;
         let store = store::open(&config, Arc::clone(&metrics)).await?;
-        Site::over(store, tls, config, metrics).await
+        // On the heap, so that the futures around it are small.
+        Box::pin(Site::over(store, tls, config, metrics)).await
     }
 
     /// Starts all that is served, over a store that is open.

@@ -24,7 +24,7 @@ use crate::{
     vital::Vital,
 };
 
-/// Everything a request needs. There are no globals: two servers fit into one process.
+/// The services that requests need. There are no globals: two servers fit into one process.
 pub struct App {
     pub config: Config,
     pub auth: Arc<Auth>,

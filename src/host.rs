@@ -57,6 +57,7 @@ use crate::{
     layer::{self, ChannelLayer, LayerError, Received},
     metrics::Metrics,
     python::urls::decode_path,
+    random::NoRandomness,
     vital::Vital,
 };
 
@@ -75,6 +76,8 @@ const MEMBERSHIPS_EACH: usize = 100;
 pub enum HostError {
     #[error(transparent)]
     Layer(#[from] LayerError),
+    #[error(transparent)]
+    Randomness(#[from] NoRandomness),
     #[error("host.socket: cannot listen at {path}: {error}")]
     Socket { path: String, error: io::Error },
 }

@@ -25,6 +25,7 @@ use crate::{
     config::{Backend, Config},
     metrics::{Metrics, Sender},
     python::datetime::Timestamp,
+    random::NoRandomness,
     vital::Vital,
 };
 
@@ -209,6 +210,12 @@ pub enum LayerError {
     /// The settings name no layer that there could be.
     #[error("layer.hosts: {0}")]
     Settings(String),
+}
+
+impl From<NoRandomness> for LayerError {
+    fn from(error: NoRandomness) -> Self {
+        LayerError::Unavailable(error.to_string())
+    }
 }
 
 impl LayerError {

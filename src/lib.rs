@@ -25,7 +25,7 @@
 //! | [`metrics`], [`config`] | what an operator sees and sets |
 //! | [`django`] | every inherited oddity, one named place each |
 //! | [`python`] | how Python writes JSON, text and times |
-//! | [`value`], [`clock`] | data whose shape the sender chose; the time |
+//! | [`value`], [`clock`], [`random`] | data whose shape the sender chose; the time; randomness |
 //!
 //! A test (`tests/it/layers.rs`) holds the order.
 //!
@@ -53,6 +53,7 @@ pub mod limits;
 pub mod metrics;
 pub mod net;
 pub mod python;
+pub mod random;
 pub mod rollout;
 pub mod server;
 pub mod service;

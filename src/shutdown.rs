@@ -11,6 +11,8 @@ use tokio::{
     time::Instant,
 };
 
+use crate::random;
+
 /// The part of the drain over which sockets are closed; the rest is for their close handshakes
 /// and for requests under way.
 const SPREAD: f64 = 0.6;
@@ -120,13 +122,7 @@ impl Turn {
 /// Returns a delay within `window`, so that many do not act at once.
 #[must_use]
 pub fn spread(window: Duration) -> Duration {
-    window.mul_f64(SPREAD * fraction())
-}
-
-/// A number between 0 and 1; 0 if the system has no randomness to give.
-fn fraction() -> f64 {
-    let random = getrandom::u32().unwrap_or_default();
-    f64::from(random) / f64::from(u32::MAX)
+    window.mul_f64(SPREAD * random::fraction())
 }
 
 #[cfg(test)]

@@ -4,6 +4,9 @@
 //! that finds a row in the store knows whether a Chatferry process has made it, and with that
 //! whether its event had to come (`hub::sweep`). Django makes ids of version 4; where a project
 //! makes others, one of 65,536 looks like ours.
+//!
+//! Without randomness an id cannot be made, and making one panics. The server has asked for some at its
+//! start, and a system that gave it once gives it for ever (`getrandom(2)`).
 
 use std::{sync::Mutex, time::Duration};
 

@@ -50,6 +50,7 @@ pub(super) fn start(error: &StartError, config: &Config) -> Advice {
     match error {
         StartError::Store(error) => store(error, config),
         StartError::App(app::StartError::Layer(error)) => layer(error, config),
+        StartError::Randomness(error) => Advice::of(error),
         // Their texts name the setting.
         StartError::Gateway(error) => Advice::of(error),
         StartError::Host(error) => Advice::of(error),

@@ -86,13 +86,14 @@ pub struct CookieEffect {
 /// Returns the effect of the middleware on an answer.
 ///
 /// `session_known` says whether [`Cookies::session_key`] is in the database, `now` is in seconds
-/// since 1970, and `random` is asked for bytes only if a token has to be made.
+/// since 1970, and `random` is asked for bytes only if a token has to be made. Without randomness
+/// there is none.
 pub fn effect(
     cookies: &Cookies<'_>,
     answered_by: AnsweredBy,
     session_known: bool,
     now: u64,
-    random: &mut dyn FnMut() -> [u8; 32],
+    random: &mut dyn FnMut() -> Option<[u8; 32]>,
 ) -> CookieEffect {
     let in_view = answered_by == AnsweredBy::View;
     let mut set_cookie = Vec::new();
@@ -100,8 +101,11 @@ pub fn effect(
         .csrf
         .as_deref()
         .is_some_and(|token| !is_csrf_token(token));
-    if malformed && answered_by != AnsweredBy::Middleware {
-        set_cookie.push(csrf_cookie(&new_token(random), now));
+    if malformed
+        && answered_by != AnsweredBy::Middleware
+        && let Some(token) = new_token(random)
+    {
+        set_cookie.push(csrf_cookie(&token, now));
     }
     let dead_session = match cookies.session_key() {
         Some(_) => in_view && !session_known,
@@ -119,15 +123,15 @@ fn is_csrf_token(token: &str) -> bool {
 }
 
 /// 32 letters and digits, each as likely as any other.
-fn new_token(random: &mut dyn FnMut() -> [u8; 32]) -> String {
+fn new_token(random: &mut dyn FnMut() -> Option<[u8; 32]>) -> Option<String> {
     const ALPHABET: &[u8; 62] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
     let mut token = String::with_capacity(CSRF_TOKEN_LEN);
     while token.len() < CSRF_TOKEN_LEN {
-        let picked = random().map(|byte| ALPHABET.get(usize::from(byte & 63)).copied());
+        let picked = random()?.map(|byte| ALPHABET.get(usize::from(byte & 63)).copied());
         let missing = CSRF_TOKEN_LEN - token.len();
         token.extend(picked.into_iter().flatten().take(missing).map(char::from));
     }
-    token
+    Some(token)
 }
 
 fn csrf_cookie(token: &str, now: u64) -> String {
@@ -198,7 +202,7 @@ mod tests {
 
     fn effect_of(header: &str, answered_by: AnsweredBy, known: bool) -> CookieEffect {
         let cookies = Cookies::parse(&[header.as_bytes()], "sessionid");
-        effect(&cookies, answered_by, known, NOW, &mut || [0; 32])
+        effect(&cookies, answered_by, known, NOW, &mut || Some([0; 32]))
     }
 
     fn deleted() -> CookieEffect {
@@ -261,6 +265,16 @@ mod tests {
             effect_of(header, AnsweredBy::Middleware, false),
             nothing(false)
         );
+    }
+
+    #[test]
+    fn without_randomness_no_token_is_made_and_the_rest_is_done() {
+        let header = "csrftoken=malformed; sessionid=x";
+        let made = effect_of(header, AnsweredBy::View, false);
+        assert_eq!(made.set_cookie.len(), 2);
+        let cookies = Cookies::parse(&[header.as_bytes()], "sessionid");
+        let left = effect(&cookies, AnsweredBy::View, false, NOW, &mut || None);
+        assert_eq!(left, deleted());
     }
 
     #[test]
@@ -335,8 +349,8 @@ mod tests {
         let token = new_token(&mut || {
             let bytes = if first { [62; 32] } else { [61; 32] };
             first = false;
-            bytes
+            Some(bytes)
         });
-        assert_eq!(token, "9".repeat(32));
+        assert_eq!(token, Some("9".repeat(32)));
     }
 }

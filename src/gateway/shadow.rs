@@ -24,7 +24,7 @@ use uuid::Uuid;
 
 use self::diff::Tell;
 pub use self::{read::Question, watcher::Watcher};
-use crate::{chat::Message, config, metrics::Metrics};
+use crate::{chat::Message, config, metrics::Metrics, random};
 
 /// Comparisons at work at once.
 const AT_ONCE: usize = 4;
@@ -168,7 +168,10 @@ fn is_drawn(percent: u8) -> bool {
     match percent {
         0 => false,
         100.. => true,
-        percent => getrandom::u32().is_ok_and(|random| random % 100 < u32::from(percent)),
+        percent => {
+            let drawn = random::bytes().map(u32::from_ne_bytes);
+            drawn.is_ok_and(|drawn| drawn % 100 < u32::from(percent))
+        }
     }
 }
 

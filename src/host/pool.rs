@@ -16,9 +16,9 @@ use tokio::{
     sync::Notify,
     time::{Instant, sleep, timeout},
 };
-use uuid::Uuid;
 
 use super::{Host, HostError, link, lock};
+use crate::random;
 
 /// Variable that names our socket to a worker.
 const SOCKET: &str = "CHATFERRY_HOST_SOCKET";
@@ -50,15 +50,14 @@ impl Place {
     /// Listens at this path, or at a private one.
     ///
     /// # Errors
-    /// [`HostError::Socket`].
+    /// When it cannot listen there, or finds no name for a private one.
     pub fn bind(path: Option<&Path>) -> Result<Self, HostError> {
-        let at = path.map_or_else(
-            || {
-                let name = format!("chatferry-{}", Uuid::new_v4().simple());
-                env::temp_dir().join(name).join("workers.sock")
-            },
-            Path::to_path_buf,
-        );
+        let at = if let Some(path) = path {
+            path.to_path_buf()
+        } else {
+            let own = format!("chatferry-{}", random::name()?);
+            env::temp_dir().join(own).join("workers.sock")
+        };
         Place::bind_at(&at, path.is_none()).map_err(|error| HostError::Socket {
             path: at.display().to_string(),
             error,

@@ -31,6 +31,7 @@ use crate::{
     app::App,
     limits::Seat,
     metrics::{Call, HostFailure, SecurityEvent},
+    random,
     telemetry::{
         request::{ACCESS, RequestId},
         security::{self, Finding},
@@ -100,9 +101,7 @@ pub struct Hosted<S> {
 
 /// A part of [`SPREAD`], chosen at random, so that clients do not all come back at once.
 fn a_while() -> Duration {
-    let mut random = [0; 2];
-    let _ = getrandom::fill(&mut random);
-    SPREAD * u32::from(u16::from_be_bytes(random)) / u32::from(u16::MAX)
+    SPREAD.mul_f64(random::fraction())
 }
 
 impl<S: AsyncRead + AsyncWrite + Send + 'static> Hosted<S> {

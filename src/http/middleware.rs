@@ -34,6 +34,7 @@ use crate::{
         negotiation::{Refused, negotiate},
     },
     python::urls::append_slash_location,
+    random,
     telemetry::{
         request::{ACCESS, Trail, micros},
         security, trace,
@@ -258,7 +259,7 @@ async fn with_cookies(app: &App, request: &Request, answer: Answer) -> Response 
         _ => true,
     };
     let now = since_1970().as_secs();
-    let effect = cookies::effect(&sent, answered_by, known, now, &mut random_bytes);
+    let effect = cookies::effect(&sent, answered_by, known, now, &mut || random::bytes().ok());
     let headers = response.headers_mut();
     for cookie in &effect.set_cookie {
         if let Ok(value) = HeaderValue::from_str(cookie) {
@@ -277,12 +278,4 @@ fn vary_on_cookie(headers: &mut HeaderMap) {
         _ => "Cookie",
     };
     headers.insert(VARY, HeaderValue::from_static(vary));
-}
-
-/// Bytes for a CSRF token. Nothing is protected by it here, so a system without randomness to
-/// give is no reason to fail.
-fn random_bytes() -> [u8; 32] {
-    let mut bytes = [0; 32];
-    let _ = getrandom::fill(&mut bytes);
-    bytes
 }

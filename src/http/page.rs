@@ -7,8 +7,12 @@ use hyper::{
     },
 };
 
-use super::{Response, extract::Request, reply::ours};
-use crate::{app::App, config::Config};
+use super::{
+    Response,
+    extract::Request,
+    reply::{bare, ours},
+};
+use crate::{app::App, config::Config, random};
 
 const PAGE: &str = include_str!("page/chat.html");
 
@@ -46,9 +50,11 @@ pub fn index(config: &Config) -> Response {
 }
 
 /// A page. Its policy lets the browser run the page's own script and style, known by a number that
-/// is new each time, and connect to this host only.
+/// is new each time, and connect to this host only; without randomness for it there is no page.
 pub(super) fn page(text: &str) -> Response {
-    let nonce = uuid::Uuid::new_v4().simple().to_string();
+    let Ok(nonce) = random::name() else {
+        return bare(StatusCode::SERVICE_UNAVAILABLE);
+    };
     let page = text.replace("{{nonce}}", &nonce);
     let policy = format!(
         "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; \

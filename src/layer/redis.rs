@@ -118,7 +118,7 @@ pub async fn open(
                  messages are counted and dropped here"
             );
         }
-        let layer = PubSubLayer::start(settings.prefix.clone(), links, inbox).await;
+        let layer = PubSubLayer::start(settings.prefix.clone(), links, inbox).await?;
         return Ok(Arc::new(layer));
     }
     let core = core::Settings {
@@ -135,6 +135,6 @@ pub async fn open(
         },
     };
     Ok(Arc::new(
-        CoreLayer::start(core, links, inbox, metrics).await,
+        CoreLayer::start(core, links, inbox, metrics).await?,
     ))
 }

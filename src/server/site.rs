@@ -23,6 +23,7 @@ use crate::{
     },
     metrics::Metrics,
     net::Peer,
+    random::{self, NoRandomness},
     store::{self, Store, StoreError},
     telemetry::{request::Trail, security::Refused},
     tls::{Tls, TlsError},
@@ -44,6 +45,8 @@ pub struct Site {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error(transparent)]
+    Randomness(#[from] NoRandomness),
+    #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -59,13 +62,17 @@ impl Site {
     /// Opens the store and starts all that is served.
     ///
     /// # Errors
-    /// When the store or the certificate cannot be used, or see [`Site::over`].
+    /// When the store or the certificate cannot be used, there is no randomness, or see
+    /// [`Site::over`].
     pub async fn start(config: Config) -> Result<Arc<Self>, StartError> {
+        // Ids are made without a second look: see `chat::id`.
+        let _: [u8; 1] = random::bytes()?;
         let metrics = Arc::new(Metrics::new());
         // Before the store, which may have to be waited for.
         let tls = Tls::of(&config.server.tls)?;
         let store = store::open(&config, Arc::clone(&metrics)).await?;
-        Site::over(store, tls, config, metrics).await
+        // On the heap, so that the futures around it are small.
+        Box::pin(Site::over(store, tls, config, metrics)).await
     }
 
     /// Starts all that is served, over a store that is open.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
-use uuid::Uuid;
 
 use super::{Outcome, Stage, Step, Steps};
 use crate::chat::Event;
@@ -14,6 +13,7 @@ use crate::config::{Backend, Config};
 use crate::layer::redis::{self, event::Passthrough};
 use crate::layer::{ChannelLayer, LayerError, Received};
 use crate::metrics::Metrics;
+use crate::random;
 use crate::value::{Text, Value};
 
 /// Longest time for the message to arrive.
@@ -77,7 +77,7 @@ async fn open(config: &Config) -> Result<Arc<dyn ChannelLayer>, LayerError> {
 /// Joins a group, has another layer send to it, waits for the message, and leaves.
 async fn message(layer: &dyn ChannelLayer, config: &Config) -> Result<(), LayerError> {
     let sender = open(config).await?;
-    let group = format!("chatferry-check-{}", Uuid::new_v4().simple());
+    let group = format!("chatferry-check-{}", random::name()?);
     let channel = layer.channel(CHANNEL);
     let sent = exchange(layer, &*sender, &group, &channel).await;
     sender.close().await;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::random;
+
 const FIRST: Duration = Duration::from_millis(50);
 const MOST: Duration = Duration::from_secs(2);
 
@@ -17,8 +19,7 @@ impl Backoff {
     pub fn next(&mut self) -> Duration {
         let wait = FIRST.saturating_mul(1 << self.failures.min(6)).min(MOST);
         self.failures = self.failures.saturating_add(1);
-        let random = f64::from(getrandom::u32().unwrap_or_default()) / f64::from(u32::MAX);
-        wait.mul_f64(1.0 + random / 4.0)
+        wait.mul_f64(1.0 + random::fraction() / 4.0)
     }
 
     /// Returns whether nothing has failed yet.

@@ -22,6 +22,7 @@ use crate::{
     config::{Serializer, layer::ROOM},
     layer::events::EventTable,
     python::{datetime::Timestamp, json::MAX_DEPTH},
+    random::{self, NoRandomness},
     value::{Text, Value},
 };
 
@@ -128,15 +129,21 @@ impl Codec {
     }
 
     /// The bytes to be stored: `fields` with its route, made at `now` (Unix seconds).
-    #[must_use]
-    pub fn seal(&self, fields: &Fields, route: Route<'_>, now: u64) -> Vec<u8> {
-        let mut random = [0; 64 + 16];
-        // Without randomness equal messages fold into one and IVs repeat; the system has some.
-        let _ = getrandom::fill(&mut random);
-        let (prefix, iv) = random.split_at(64);
-        let iv: [u8; 16] = iv.try_into().unwrap_or_default();
+    ///
+    /// # Errors
+    /// Without randomness: equal messages would fold into one and IVs repeat.
+    pub fn seal(
+        &self,
+        fields: &Fields,
+        route: Route<'_>,
+        now: u64,
+    ) -> Result<Vec<u8>, NoRandomness> {
+        let mut random = [[0; 16]; 5];
+        random::fill(random.as_flattened_mut())?;
+        let [iv, prefix @ ..] = random;
+        let prefix = prefix.as_flattened();
         let prefix = prefix.get(..self.prefix_len).unwrap_or(prefix);
-        self.seal_with(fields, route, now, prefix, iv)
+        Ok(self.seal_with(fields, route, now, prefix, iv))
     }
 
     /// [`seal`](Self::seal) with its randomness chosen.

@@ -55,6 +55,7 @@ use crate::{
         CONTROL, ChannelLayer, Departure, GOODBYE, LayerError, Received, Sent, control::Control,
     },
     metrics::Metrics,
+    random::{self, NoRandomness},
     vital::Vital,
 };
 
@@ -106,12 +107,16 @@ impl Host {
 impl CoreLayer {
     /// Starts the layer and waits a moment for its hosts. One that is away is no error: its
     /// memberships are made when it is there.
+    ///
+    /// # Errors
+    /// Without randomness for the name of its queue.
     pub async fn start(
         settings: Settings,
         links: Vec<Link>,
         inbox: Inbox,
         metrics: Arc<Metrics>,
-    ) -> Self {
+    ) -> Result<Self, NoRandomness> {
+        let queue = format!("specific.{}!", random::name()?);
         let mut queues = Vec::new();
         let mut hosts = Vec::new();
         for (number, link) in links.into_iter().enumerate() {
@@ -129,7 +134,7 @@ impl CoreLayer {
         let scores = Scores::new(Arc::clone(&inbox.clock), settings.expiry);
         let core = Arc::new(Core {
             settings,
-            queue: format!("specific.{}!", uuid::Uuid::new_v4().simple()),
+            queue,
             hosts,
             inbox,
             scores,
@@ -145,7 +150,7 @@ impl CoreLayer {
             let (core, host) = (Arc::clone(&core), Arc::clone(host));
             tasks.push(vital.spawn("sender", sender::run(core, host, queue)));
         }
-        CoreLayer { core, tasks, vital }
+        Ok(CoreLayer { core, tasks, vital })
     }
 }
 
@@ -310,7 +315,7 @@ impl ChannelLayer for CoreLayer {
             key: &queue_key(&core.settings.prefix, queue),
             score: core.scores.next(),
             capacity: core.settings.capacities.of(channel),
-            bytes: core.inbox.codec.seal(&fields, route, core.inbox.now_s()),
+            bytes: core.inbox.codec.seal(&fields, route, core.inbox.now_s())?,
         };
         // The host where Python reads, which is not where Python would send.
         let host = core.host_of(queue)?;

@@ -37,6 +37,7 @@ use crate::{
     chat::Event,
     layer::{CONTROL, ChannelLayer, GOODBYE, LayerError, Received, Sent, control::Control},
     python::datetime::Timestamp,
+    random::{self, NoRandomness},
     vital::Vital,
 };
 
@@ -113,7 +114,15 @@ impl Host {
 impl PubSubLayer {
     /// Starts the layer and waits a moment for its hosts. One that is away is no error: its
     /// subscriptions are made when it is there.
-    pub async fn start(prefix: String, links: Vec<Link>, inbox: Inbox) -> Self {
+    ///
+    /// # Errors
+    /// Without randomness for the name of its channels.
+    pub async fn start(
+        prefix: String,
+        links: Vec<Link>,
+        inbox: Inbox,
+    ) -> Result<Self, NoRandomness> {
+        let own = format!("{prefix}specific.{}", random::name()?);
         let mut queues = Vec::new();
         let mut hosts = Vec::new();
         for (number, link) in links.into_iter().enumerate() {
@@ -127,7 +136,6 @@ impl PubSubLayer {
                 jobs,
             }));
         }
-        let own = format!("{prefix}specific.{}", uuid::Uuid::new_v4().simple());
         let inner = Arc::new(Inner {
             prefix,
             own,
@@ -144,11 +152,11 @@ impl PubSubLayer {
             let (inner, host) = (Arc::clone(&inner), Arc::clone(host));
             tasks.push(vital.spawn("sender", sender::run(inner, host, queue)));
         }
-        PubSubLayer {
+        Ok(PubSubLayer {
             inner,
             tasks,
             vital,
-        }
+        })
     }
 }
 
@@ -191,7 +199,7 @@ impl Inner {
         let bytes = self
             .inbox
             .codec
-            .seal(&fields, Route::Plain, self.inbox.now_s());
+            .seal(&fields, Route::Plain, self.inbox.now_s())?;
         // A direct message is repeated by its sender alone.
         let keeps = to_group && !event.goes_stale();
         let event = Arc::new(event);

@@ -8,6 +8,8 @@ use hyper::{
     header::{HeaderName, HeaderValue},
 };
 
+use crate::random;
+
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
@@ -134,9 +136,7 @@ pub fn state(headers: &HeaderMap) -> String {
 }
 
 fn random<const N: usize>() -> Option<[u8; N]> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).ok()?;
-    (bytes != [0; N]).then_some(bytes)
+    random::bytes().ok().filter(|bytes| *bytes != [0; N])
 }
 
 /// Lower case only, as the specification asks.

@@ -29,7 +29,7 @@ pub fn send() -> Go {
     Box::new(move |times| {
         for _ in 0..times {
             let fields = codec.fields(&event).unwrap();
-            black_box(codec.seal(&fields, Route::Each(&CHANNELS), NOW));
+            black_box(codec.seal(&fields, Route::Each(&CHANNELS), NOW).unwrap());
         }
     })
 }
@@ -44,7 +44,7 @@ pub fn pubsub() -> Go {
 
 fn read(codec: Codec, route: Route<'_>) -> Go {
     let fields = codec.fields(&told(0)).unwrap();
-    let stored = codec.seal(&fields, route, NOW);
+    let stored = codec.seal(&fields, route, NOW).unwrap();
     let passthrough = Passthrough::new(events(), &[]);
     Box::new(move |times| {
         for _ in 0..times {

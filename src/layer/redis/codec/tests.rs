@@ -135,7 +135,7 @@ fn equal_messages_are_kept_apart_by_their_prefix() {
         is_typing: true.into(),
     };
     let fields = Fields::new(Serializer::Msgpack, &event, Some(&events())).unwrap();
-    let sealed = (0..1000).map(|_| codec.seal(&fields, Route::Plain, 0));
+    let sealed = (0..1000).map(|_| codec.seal(&fields, Route::Plain, 0).unwrap());
     let different: std::collections::HashSet<Vec<u8>> = sealed.collect();
     assert_eq!(different.len(), 1000);
 }

@@ -239,7 +239,7 @@ impl Core {
                 key: &target.key,
                 score: self.scores.next(),
                 capacity: target.capacity,
-                bytes: codec.seal(&fields, route, self.inbox.now_s()),
+                bytes: codec.seal(&fields, route, self.inbox.now_s())?,
             };
             if target.host == host.number {
                 let call = script::call(None, &[], &[entry], self.life(), None);

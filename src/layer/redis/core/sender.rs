@@ -22,14 +22,17 @@ use super::{
     Core, Host,
     audience::{Audiences, Target},
 };
-use crate::layer::{
-    LayerError,
-    redis::{
-        codec::Route,
-        debts::{Debts, Item, Placed},
-        names::group_key,
-        script::{Added, Entry, Group, Once},
+use crate::{
+    layer::{
+        LayerError,
+        redis::{
+            codec::Route,
+            debts::{Debts, Item, Placed},
+            names::group_key,
+            script::{Added, Entry, Group, Once},
+        },
     },
+    random::NoRandomness,
 };
 
 /// Most events sent together.
@@ -248,7 +251,7 @@ impl Sender {
             let group = groups.binary_search(&item.group.as_str()).ok();
             let targets = self.audiences.targets(&item.group).iter();
             for target in targets.filter(|target| target.host == self.host.number) {
-                self.core.put(&mut entries, item, target, group, now);
+                self.core.put(&mut entries, item, target, group, now)?;
             }
         }
         let once = self.core.once(self.host.number, number);
@@ -319,7 +322,7 @@ impl Sender {
         for (_, item) in items.filter(|(_, item)| item.keeps || !is_repeated) {
             let targets = self.audiences.targets(&item.group).iter();
             for target in targets.filter(|target| target.host == at) {
-                self.core.put(&mut entries, item, target, None, now);
+                self.core.put(&mut entries, item, target, None, now)?;
             }
         }
         let host = self.core.hosts.get(at).ok_or(LayerError::Closed)?;
@@ -409,7 +412,7 @@ impl Core {
         target: &'a Target,
         group: Option<usize>,
         now: u64,
-    ) {
+    ) -> Result<(), NoRandomness> {
         let names: Vec<&str> = target.names.iter().map(String::as_str).collect();
         entries.push(Entry {
             group,
@@ -419,8 +422,9 @@ impl Core {
             bytes: self
                 .inbox
                 .codec
-                .seal(&item.fields, Route::Each(&names), now),
+                .seal(&item.fields, Route::Each(&names), now)?,
         });
+        Ok(())
     }
 
     /// A call of the task that sends to the groups of host `from`.

@@ -130,7 +130,7 @@ impl Inner {
     ) -> Result<(), LayerError> {
         let codec = &self.inbox.codec;
         let fields = codec.fields(notice)?;
-        let bytes = codec.seal(&fields, Route::Plain, self.inbox.now_s());
+        let bytes = codec.seal(&fields, Route::Plain, self.inbox.now_s())?;
         let mut publish = redis::cmd("PUBLISH");
         publish.arg(group_channel(&self.prefix, CONTROL)).arg(bytes);
         let published = publish.query_async::<Value>(commands).await;

@@ -214,7 +214,13 @@ impl Sender {
         let now = self.inner.inbox.now_s();
         let codec = &self.inner.inbox.codec;
         let seal = |(_, item): &Placed| codec.seal(&item.fields, Route::Plain, now);
-        let bytes: Vec<Vec<u8>> = items.iter().map(seal).collect();
+        let bytes: Vec<Vec<u8>> = match items.iter().map(seal).collect() {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                self.debts.failed(here, number, items, &error.into());
+                return self.debts.tried();
+            }
+        };
         let messages = items.iter().zip(&bytes);
         let messages = messages.map(|((_, item), bytes)| (&*item.group, &**bytes));
         // They were delivered from here when they became a debt.

@@ -185,7 +185,7 @@ ALL_KINDS = ("redis::", "postgres::", "mysql::mariadb", "server::nginx")
 WHEELS = ("redis::pubsub", "postgres::tables")
 ALL_WHEELS = ("redis::", "postgres::")
 #: The wheels of Valkey and PostgreSQL are built without TLS and ICU.
-WITHOUT = ("--skip", "tls", "--skip", "postgres::ways", "--skip", "postgres::spellings")
+WITHOUT = ("--skip", "redis::transport", "--skip", "postgres::ways", "--skip", "postgres::spellings")
 
 
 def newer(options):

@@ -124,14 +124,14 @@ async fn memberships_that_are_refused_are_made_when_they_can_be() {
         "redis",
         "ACL SETUSER default -zadd",
         "ACL SETUSER default +@all",
-        "no permissions",
+        "NoPerm",
     )
     .await;
     refused_for_a_while(
         "redis_pubsub",
         "ACL SETUSER default resetchannels &asgispecific.*",
         "ACL SETUSER default allchannels",
-        "no permissions",
+        "NoPerm",
     )
     .await;
 }

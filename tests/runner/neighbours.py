@@ -58,4 +58,4 @@ def channels():
 
 def collector():
     """A Python with OpenTelemetry's own classes of its messages."""
-    return venv("collector", ROOT / "tests" / "it" / "traces" / "requirements.txt")
+    return venv("collector", ROOT / "tests" / "it" / "telemetry" / "traces" / "requirements.txt")

@@ -18,7 +18,7 @@ pub fn bytes<const N: usize>() -> Result<[u8; N], NoRandomness> {
     Ok(bytes)
 }
 
-/// Fills a buffer as [`bytes`] does.
+/// Fills a buffer as [`bytes()`] does.
 ///
 /// # Errors
 /// [`NoRandomness`]; the buffer may be filled in part.

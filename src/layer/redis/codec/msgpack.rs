@@ -63,7 +63,7 @@ fn write_at(out: &mut Vec<u8>, value: &Value, depth: usize) -> Result<(), Unsend
 /// Appends a value that borrows its parts.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_ref(out: &mut Vec<u8>, value: ValueRef<'_>) -> Result<(), Unsendable> {
     write_ref_at(out, value, MAX_SENT_DEPTH)
 }

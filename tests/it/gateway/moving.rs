@@ -157,10 +157,11 @@ impl Client {
 }
 
 /// Waits until every client has said a few things more, and has seen them.
-async fn all_go_on(through: &[Arc<AtomicUsize>]) {
+async fn all_go_on(through: &[Arc<AtomicUsize>], place: &str) {
     let count = |one: &Arc<AtomicUsize>| one.load(Ordering::Relaxed);
     let before: Vec<_> = through.iter().map(count).collect();
-    until("everybody to go on", async || {
+    let what = format!("everybody to go on {place}");
+    until(&what, async || {
         let mut both = through.iter().map(count).zip(&before);
         both.all(|(now, before)| now >= before + 3)
     })
@@ -225,12 +226,12 @@ async fn everything_said_during_a_move_is_stored_once_and_seen_by_everybody() {
     }
     for percent in [0, 10, 50, 100] {
         move_to(&server, percent);
-        all_go_on(&through).await;
+        all_go_on(&through, &format!("with {percent} % here")).await;
     }
     let passed = async || server.metric("chatferry_gateway_ws_open").await;
     until("Django to be alone", async || passed().await < 0.5).await;
     django.stop().await;
-    all_go_on(&through).await;
+    all_go_on(&through, "without Django").await;
     django.run().await;
     move_to(&server, 0);
     until("everybody to be with Django", async || {

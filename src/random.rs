@@ -8,7 +8,7 @@ use uuid::{Builder, Uuid};
 #[error("the system gives no randomness: {0}")]
 pub struct NoRandomness(getrandom::Error);
 
-/// Returns random bytes that nobody can guess.
+/// Returns random bytes that cannot be guessed.
 ///
 /// # Errors
 /// [`NoRandomness`]

@@ -23,7 +23,7 @@
 //! back further, it is unknown what its sockets have seen: they are closed, and find everything in the
 //! history when they come back.
 //!
-//! What can still be missed: typing, which is stale in seconds, and read marks that Django made of
+//! Still missed: typing, which is stale in seconds, and read marks that Django made of
 //! messages that were old by then. What Django stored by REST during the gap is shown too, although the original never
 //! broadcasts that: nothing in the store tells the two apart, and showing it is the lesser harm.
 

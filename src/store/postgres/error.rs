@@ -1,4 +1,4 @@
-//! What the errors of a server, and of the way to it, mean.
+//! The meaning of the errors of a server, and of the way to it.
 
 use std::{error::Error as _, time::Duration};
 

@@ -3,10 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    auth::{Auth, SetupError},
+    auth::{Auth, SetupError, proof::OpenProof},
     config::{Backend, Config, Identity},
-    django::drf::Language,
-    hub::{Encode, Hub},
+    hub::{Hub, frames::Encode},
     layer::{self, ChannelLayer, LayerError, control::Disconnect, events::EventTable},
     limits::{Limits, bodies::Bodies, memory::Answers},
     metrics::{Metrics, SecurityEvent},
@@ -51,6 +50,14 @@ pub struct App {
     pub refused_origins: RefusedOrigins,
 }
 
+/// The applications beside this one, as far as the rooms below must know them.
+pub struct Peers {
+    /// Their group messages.
+    pub events: Arc<dyn EventTable>,
+    /// How callers are known to them.
+    pub open_proof: OpenProof,
+}
+
 /// Why an app cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -63,7 +70,8 @@ pub enum StartError {
 }
 
 impl App {
-    /// Wires the handles over a store that is open, for a chat with these events and frames of them.
+    /// Wires the handles over a store that is open, beside these peers, with frames of events as
+    /// the dialects make them.
     ///
     /// # Errors
     /// When the settings of the layer, of identity or of the collector make no sense.
@@ -72,11 +80,17 @@ impl App {
         tls: Option<Tls>,
         config: Config,
         metrics: Arc<Metrics>,
-        (events, encode): (Arc<dyn EventTable>, Encode),
+        peers: Peers,
+        encoders: Vec<Encode>,
     ) -> Result<Self, StartError> {
-        let auth = Auth::open(&config, Arc::clone(&store), Arc::clone(&metrics))?;
+        let auth = Auth::open(
+            &config,
+            peers.open_proof,
+            Arc::clone(&store),
+            Arc::clone(&metrics),
+        )?;
         let clock = Arc::clone(store.committer().clock());
-        let layer = layer::open(&config, events, clock, Arc::clone(&metrics)).await?;
+        let layer = layer::open(&config, peers.events, clock, Arc::clone(&metrics)).await?;
         let vital = Vital::default();
         vital.include(store.committer().vital());
         vital.include(&layer.vital());
@@ -84,7 +98,7 @@ impl App {
             Arc::clone(&layer),
             Arc::clone(&store),
             Arc::clone(&metrics),
-            encode,
+            encoders,
             !sweep(&config).is_zero(),
             vital.clone(),
         ));
@@ -132,16 +146,7 @@ impl App {
         Ok(())
     }
 
-    /// The language of the framework's own texts.
-    #[must_use]
-    pub fn language(&self) -> Language {
-        match self.config.django.language {
-            crate::config::Language::EnUs => Language::EnUs,
-            crate::config::Language::Ko => Language::Ko,
-        }
-    }
-
-    /// Zone of the times in what clients see.
+    /// Returns the zone of the times in what clients see.
     #[must_use]
     pub fn zone(&self) -> &Zone {
         self.chat.zone()

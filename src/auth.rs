@@ -2,20 +2,19 @@
 //!
 //! - [`identity`] is where a request shows who is asking, and what comes of it,
 //! - [`jwt`] reads signed tokens, with the keys of the settings or of [`jwks`],
-//! - [`django_session`] reads the sessions of Django, [`django_token`] REST framework's tokens,
+//! - [`proof`] is what a dialect brings along to be known by,
 //! - [`words`] are those that stand before a token,
 //! - [`sockets`] are those that are open, whose rights [`recheck`] looks at again.
 //!
 //! [`Auth::admit`] is asked once for each request and each handshake; what it gives is handed down
 //! as a value. With `auth.identity = none` there is nothing here to ask or to keep.
 
-pub mod django_session;
-pub mod django_token;
 pub mod identity;
 pub mod jwks;
 pub mod jwt;
+pub mod proof;
 mod recheck;
-mod remembered;
+pub mod remembered;
 mod revoked;
 pub mod sockets;
 pub mod words;
@@ -25,14 +24,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hyper::header::{HeaderName, HeaderValue};
+use hyper::header::HeaderValue;
 use uuid::Uuid;
 
 use self::{
-    django_session::Sessions,
-    django_token::Tokens,
     identity::{Credentials, Denied, Identity, Token},
     jwt::Jwt,
+    proof::{OpenProof, Proof, guard},
     remembered::Found,
     sockets::{OpenSocket, OpenSockets, Registration},
     words::Words,
@@ -40,14 +38,10 @@ use self::{
 use crate::{
     chat::policy::Caller,
     config::{self, Config, Origin, Policy, Secret},
-    django::csrf,
     limits::{Action, Meter},
     metrics::Metrics,
     store::{self, Store, StoreError},
 };
-
-const CSRF_COOKIE: &str = "csrftoken";
-const CSRF_HEADER: HeaderName = HeaderName::from_static("x-csrftoken");
 
 /// No socket gets as old, and a clock that is added to must not overflow.
 const LONGEST: Duration = Duration::from_secs(366 * 86_400);
@@ -68,12 +62,15 @@ pub struct Auth {
 enum Method {
     None,
     Jwt(Box<Jwt>),
-    Session(Box<Sessions>),
-    Token(Box<Tokens>),
+    Proof(Box<dyn Proof>),
 }
 
 impl Method {
-    fn open(config: &Config, metrics: &Arc<Metrics>) -> Result<Self, SetupError> {
+    fn open(
+        config: &Config,
+        open_proof: OpenProof,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, SetupError> {
         let settings = &config.auth;
         Ok(match settings.identity {
             config::Identity::None if settings.policy == Policy::Participants => {
@@ -81,27 +78,20 @@ impl Method {
             }
             config::Identity::None => Method::None,
             config::Identity::Jwt => Method::Jwt(Box::new(Jwt::open(config, metrics)?)),
-            config::Identity::DjangoSession => Method::Session(Box::new(Sessions::open(config)?)),
-            config::Identity::DjangoToken => Method::Token(Box::new(Tokens::open(config))),
+            config::Identity::DjangoSession | config::Identity::DjangoToken => {
+                let proof = open_proof(config)?;
+                Method::Proof(proof.ok_or(SetupError::NoProof(settings.identity))?)
+            }
         })
     }
 
-    /// Returns the label in the metrics: the word of the settings. `None` if callers need no identity.
+    /// Returns the label in the metrics: the word of the settings. `None` if callers need no
+    /// identity.
     fn label(&self) -> Option<&'static str> {
         match self {
             Method::None => None,
             Method::Jwt(_) => Some("jwt"),
-            Method::Session(_) => Some("django_session"),
-            Method::Token(_) => Some("django_token"),
-        }
-    }
-
-    /// Checks whether the tables of users that it reads are there.
-    async fn check(&self, store: &dyn Store) -> Result<(), StoreError> {
-        match self {
-            Method::None | Method::Jwt(_) => Ok(()),
-            Method::Session(sessions) => sessions.check(store).await,
-            Method::Token(tokens) => tokens.check(store).await,
+            Method::Proof(proof) => Some(proof.label()),
         }
     }
 }
@@ -111,18 +101,18 @@ impl Method {
 ///
 /// # Errors
 /// Why not.
-pub async fn check(config: &Config) -> Result<(), SetupError> {
+pub async fn check(config: &Config, open_proof: OpenProof) -> Result<(), SetupError> {
     let metrics = Arc::new(Metrics::new());
-    match Method::open(config, &metrics)? {
+    match Method::open(config, open_proof, &metrics)? {
         Method::None => Ok(()),
         Method::Jwt(jwt) => jwt.check().await,
-        method @ (Method::Session(_) | Method::Token(_)) => {
+        Method::Proof(proof) => {
             if let Some(file) = config.store.url.sqlite_file().filter(|file| !file.exists()) {
                 let why = format!("{}: there is no such file yet", file.display());
                 return Err(StoreError::Unavailable(why).into());
             }
             let store = store::open(config, metrics).await?;
-            let found = method.check(&*store).await;
+            let found = proof.check(&*store).await;
             store.close().await;
             Ok(found?)
         }
@@ -181,6 +171,8 @@ pub enum SetupError {
     Jwks(String),
     #[error("auth.jwt.revoked_prefix: {0}")]
     Revoked(String),
+    #[error("auth.identity = {0}: no dialect that is mounted has it")]
+    NoProof(config::Identity),
     #[error("auth.identity = django_session needs django.secret_key: Django's own")]
     NoSecretKey,
     #[error("auth.django_session: {0}")]
@@ -192,11 +184,12 @@ impl Auth {
     /// When the settings contradict each other, or a key cannot be read.
     pub fn open(
         config: &Config,
+        open_proof: OpenProof,
         store: Arc<dyn Store>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, SetupError> {
         Ok(Auth {
-            method: Method::open(config, &metrics)?,
+            method: Method::open(config, open_proof, &metrics)?,
             words: Words::of(&config.auth),
             policy: config.auth.policy,
             trusted: config.django.csrf_trusted_origins.clone(),
@@ -223,22 +216,15 @@ impl Auth {
     /// [`Denied::Forged`].
     pub fn guard(&self, asked: &Credentials<'_>, form_token: Option<&str>) -> Result<(), Denied> {
         let foreign = asked.foreign_origin(&self.trusted);
-        let outcome = match (&self.method, foreign) {
-            (Method::Session(_), foreign) => csrf::check(csrf::Proof {
-                foreign_origin: foreign.as_deref(),
-                cookie: asked.cookie(CSRF_COOKIE).as_deref(),
-                form: form_token,
-                header: asked.text(&CSRF_HEADER).as_deref(),
-            }),
-            (_, Some(origin)) => Err(format!("Origin checking failed - {origin} is not trusted.")),
-            (_, None) if asked.is_cross_site() => Err("Another site made the request.".into()),
-            (_, None) => Ok(()),
+        let outcome = match self.proof() {
+            Some(proof) => proof.guard(asked, foreign.as_deref(), form_token),
+            None => guard(asked, foreign.as_deref()),
         };
         self.counted(outcome.map_err(Denied::Forged))
     }
 
-    /// Returns the rights of a socket. A page of another host may not open one with a cookie that it cannot
-    /// read, unless its origin is listed.
+    /// Returns the rights of a socket. A page of another host may not open one with a cookie that
+    /// it cannot read, unless its origin is listed.
     ///
     /// # Errors
     /// As [`Auth::admit`].
@@ -256,11 +242,7 @@ impl Auth {
                     return Err(Denied::Forged("the page of another host".into()));
                 }
             }
-            let session = match &self.method {
-                Method::Session(sessions) => asked.cookie(sessions.cookie()),
-                Method::Token(tokens) => tokens.token(asked, &self.words),
-                Method::None | Method::Jwt(_) => None,
-            };
+            let session = self.proof().and_then(|it| it.shown(asked, &self.words));
             Ok(Admission {
                 session: session.map(Secret::from),
                 ..self.admission(known)
@@ -305,10 +287,11 @@ impl Auth {
         }))
     }
 
-    /// The subprotocol to agree on: that which says where a token is, if tokens are read at all.
+    /// Returns the subprotocol to agree on: that which says where a token is, if tokens are read at
+    /// all.
     #[must_use]
     pub fn protocol(&self, asked: &Credentials<'_>) -> Option<String> {
-        let reads = matches!(self.method, Method::Jwt(_) | Method::Token(_));
+        let reads = self.renews() || self.proof().is_some_and(Proof::is_in_protocol);
         let offered = reads.then(|| self.words.in_protocol(asked)).flatten();
         offered.map(|offered| offered.agreed)
     }
@@ -321,29 +304,24 @@ impl Auth {
 
     /// Forgets what is remembered of a user's sessions or tokens.
     fn forget(&self, user: &str) {
-        match &self.method {
-            Method::Session(sessions) => sessions.forget(user),
-            Method::Token(tokens) => tokens.forget(user),
-            Method::None | Method::Jwt(_) => {}
+        if let Some(proof) = self.proof() {
+            proof.forget(user);
         }
     }
 
-    /// Returns false if Django has no session of this cookie. True also if that cannot be found out: a
-    /// store that is away must not cost anybody a session.
-    pub async fn has_session(&self, cookie: &str, meter: &Meter) -> bool {
+    /// Returns the proof of a dialect that callers are known by.
+    #[must_use]
+    pub fn proof(&self) -> Option<&dyn Proof> {
         match &self.method {
-            Method::Session(sessions) => {
-                let found = sessions.find(&*self.store, cookie, meter).await;
-                found != Ok(Found::Nothing)
-            }
-            _ => !matches!(self.store.session(cookie.to_owned()).await, Ok(None)),
+            Method::Proof(proof) => Some(&**proof),
+            Method::None | Method::Jwt(_) => None,
         }
     }
 
     fn tokens(&self) -> Option<&Jwt> {
         match &self.method {
             Method::Jwt(jwt) => Some(jwt),
-            Method::None | Method::Session(_) | Method::Token(_) => None,
+            Method::None | Method::Proof(_) => None,
         }
     }
 
@@ -363,19 +341,12 @@ impl Auth {
                 }
                 known.map(Some)
             }
-            Method::Session(sessions) => {
-                let cookie = asked.cookie(sessions.cookie()).ok_or(Denied::NoSession)?;
-                match sessions.find(&*self.store, &cookie, meter).await? {
+            Method::Proof(proof) => {
+                let shown = proof.shown(asked, &self.words);
+                let shown = shown.ok_or_else(|| proof.denied(None))?;
+                match proof.find(&*self.store, &shown, meter).await? {
                     Found::Known(known) => Ok(Some(known)),
-                    Found::Nothing | Found::Anonymous => Err(Denied::NoSession),
-                }
-            }
-            Method::Token(tokens) => {
-                let token = tokens.token(asked, &self.words).ok_or(Denied::NoToken)?;
-                match tokens.find(&*self.store, &token, meter).await? {
-                    Found::Known(known) => Ok(Some(known)),
-                    Found::Nothing => Err(Denied::BadToken("there is none of this key".into())),
-                    Found::Anonymous => Err(Denied::BadToken("its user is not active".into())),
+                    found => Err(proof.denied(Some(&found))),
                 }
             }
         }

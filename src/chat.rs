@@ -1,7 +1,7 @@
 //! The domain: conversations of two people, their messages, and who has read what.
 //!
-//! Values and pure rules. Nothing here knows a socket, an SQL dialect or a spelling of JSON; what is
-//! done with them is in [`crate::service`].
+//! Values and pure rules. Nothing here knows a socket, an SQL dialect or a spelling of JSON; what
+//! is done with them is in [`crate::service`].
 
 pub mod conversation;
 pub mod event;

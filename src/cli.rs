@@ -23,7 +23,7 @@ use clap::{Args, Parser, Subcommand};
 use uuid::Uuid;
 
 use crate::config::{Config, ConfigErrors, Loaded, Prefix, example_toml, files, memory};
-use crate::http::docs;
+use crate::dialect::django::docs;
 use crate::layer::control::Disconnect;
 use crate::telemetry;
 
@@ -137,7 +137,7 @@ impl Choices {
 }
 
 impl Cli {
-    /// The command and all flags; of one given twice the last.
+    /// Returns the command and all flags; of one given twice the last.
     fn into_parts(self) -> (Command, Choices) {
         let mut command = self.command.unwrap_or(Command::Serve(Choices::default()));
         let mut choices = self.choices;

@@ -96,9 +96,10 @@ impl Clock {
         }
     }
 
-    /// Returns the earliest and the latest time that it may be, in microseconds since 1970. Both are
-    /// the time that is believed, unless no two clocks agree. The latest is then that of Redis, but
-    /// no more than `patience` before the system's: other processes may go by a clock like that.
+    /// Returns the earliest and the latest time that it may be, in microseconds since 1970. Both
+    /// are the time that is believed, unless no two clocks agree. The latest is then that of Redis,
+    /// but no more than `patience` before the system's: other processes may go by a clock like
+    /// that.
     #[must_use]
     pub fn bounds(&self, patience: Duration) -> (i64, i64) {
         let Some(Belief { time, other, .. }) = self.belief() else {
@@ -163,7 +164,8 @@ mod tests {
     const SECOND: i64 = 1_000_000;
     const MINUTE: Duration = Duration::from_secs(60);
 
-    /// A clock after these comparisons: seconds by which the system's and that of Redis are ahead.
+    /// Returns a clock after these comparisons: seconds by which the system's and that of Redis are
+    /// ahead.
     fn compared(comparisons: &[(i64, i64)]) -> (Clock, Vec<Option<Change>>) {
         let (clock, now) = (Clock::default(), system());
         let compare = |(own, redis): &(i64, i64)| {

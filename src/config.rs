@@ -193,7 +193,7 @@ impl Config {
         })
     }
 
-    /// Values that are fine alone but not together.
+    /// Returns values that are fine alone but not together.
     fn conflicts(&self) -> Vec<ConfigError> {
         let tables = "store.tables: each table needs a name of its own";
         let tls = "server.tls: a certificate needs its key, and a key its certificate: set both";
@@ -359,7 +359,7 @@ impl Values {
         })
     }
 
-    /// The value of a dotted name. The crate's own `get` forgets where a value came from.
+    /// Returns the value of a dotted name. The crate's own `get` forgets where a value came from.
     fn find(&self, key: &str) -> Option<&config::Value> {
         key.split('.')
             .try_fold(&self.root, |value, name| match &value.kind {
@@ -369,7 +369,7 @@ impl Values {
     }
 }
 
-/// The form that a type accepts: the error text of its `TryFrom<String>`.
+/// Returns the form that a type accepts: the error text of its `TryFrom<String>`.
 fn expected(error: config::ConfigError) -> String {
     match error {
         config::ConfigError::At { error, .. } => expected(*error),

@@ -1,4 +1,83 @@
-//! The differences between kinds of chat: the names of events and fields, their order and
-//! their form. A dialect is a room.
+//! The kinds of chat. A dialect is a room: all that only its clients and peers know is in it. The
+//! engines [`http`](crate::http) and [`ws`](crate::ws) have no opinions; [`Dialect`] is what they
+//! ask.
 
 pub mod django;
+
+use std::{iter, sync::Arc};
+
+use async_trait::async_trait;
+use hyper::{Request, body::Incoming};
+
+use self::django::Django;
+use crate::{
+    app::App,
+    config::{Config, Prefix},
+    http::{Response, extract, ops::Probe, serve::Answered},
+    hub::frames::{DialectSlot, Encode},
+    limits::Throttled,
+    telemetry::request::Trail,
+};
+
+/// A kind of chat that is mounted.
+#[async_trait]
+pub trait Dialect: Send + Sync {
+    /// Returns whether a percent-decoded path is below a prefix of this chat's.
+    fn serves(&self, path: &str) -> bool;
+
+    /// Returns the prefix below which pages of other sites may read answers, as far as
+    /// `cors.allowed_origins` lets them.
+    fn shared(&self) -> &Prefix;
+
+    /// Returns the function that makes a frame of an event for the sockets of this chat.
+    fn encode(&self) -> Encode;
+
+    /// Answers a request. `probes` are for `/readyz`.
+    async fn answer(&self, app: &App, probes: &[Probe], request: &extract::Request) -> Answered;
+
+    /// Answers a handshake, and serves the socket in a task of its own.
+    async fn open(&self, app: &Arc<App>, request: Request<Incoming>, trail: &Trail) -> Response;
+
+    /// Answers a client that has reached a limit, before its request is looked at.
+    fn throttled(&self, throttled: Throttled) -> Response;
+}
+
+/// The dialects that are mounted.
+pub struct Dialects {
+    /// Answers what is no other's, too.
+    first: Box<dyn Dialect>,
+    others: Vec<Box<dyn Dialect>>,
+}
+
+impl Dialects {
+    /// Mounts the dialects of these settings.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        Dialects {
+            first: Box::new(Django::new(config)),
+            others: Vec::new(),
+        }
+    }
+
+    /// Mounts one more. What makes it is given the place that its sockets' queues need.
+    #[must_use]
+    pub fn and(mut self, mount: impl FnOnce(DialectSlot) -> Box<dyn Dialect>) -> Self {
+        let slot = DialectSlot::after(1 + self.others.len());
+        self.others.push(mount(slot));
+        self
+    }
+
+    /// Returns the dialect that answers a request with this percent-decoded path.
+    #[must_use]
+    pub fn of_path(&self, path: &str) -> &dyn Dialect {
+        let found = self.others.iter().find(|dialect| dialect.serves(path));
+        &**found.unwrap_or(&self.first)
+    }
+
+    /// Makes frames, in the order of the places.
+    #[must_use]
+    pub fn encoders(&self) -> Vec<Encode> {
+        let all = iter::once(&self.first).chain(&self.others);
+        all.map(|dialect| dialect.encode()).collect()
+    }
+}

@@ -45,6 +45,7 @@ use self::{
 };
 use crate::{
     config::{self, Backend, Config, Prefix},
+    dialect::django::consumer::Consumer,
     metrics::Metrics,
     rollout::Rollout,
 };
@@ -57,11 +58,13 @@ pub struct Gateway {
     trust: Trust,
     /// Prefixes that may be passed on; all if there are none.
     allow: Vec<Prefix>,
+    /// The protocol of the chat's sockets.
+    consumer: Arc<Consumer>,
     metrics: Arc<Metrics>,
 }
 
 impl Gateway {
-    /// The gateway of these settings, if they have one; then they have a rollout too.
+    /// Returns the gateway of these settings, if they have one; then they have a rollout too.
     ///
     /// # Errors
     /// When it is not known whom to believe that they are the upstream.
@@ -98,6 +101,7 @@ impl Gateway {
             rollout,
             trust: Trust::of(config),
             allow: settings.allow.clone(),
+            consumer: Arc::new(Consumer::new(config)),
             metrics: Arc::clone(metrics),
         })))
     }

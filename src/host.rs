@@ -1,17 +1,17 @@
-//! Sockets of any application of Django Channels: held here, while the project's own consumers run in
-//! workers that hold none. `host/README.md` is the manual, and describes the wire.
+//! Sockets of any application of Django Channels: held here, while the project's own consumers run
+//! in workers that hold none. `host/README.md` is the manual, and describes the wire.
 //!
 //! - [`wire`] is what is said to a worker and what it may say,
 //! - [`link`] is the connection to one, [`pool`] starts them and lets them join,
 //! - [`upgrade`] answers the handshake of a hosted path, with what [`scope`] tells of it,
-//! - [`socket`] is an open socket, [`place`] what it holds, [`mailbox`] what waits for it, [`calls`]
-//!   what waits for the worker,
+//! - [`socket`] is an open socket, [`place`] what it holds, [`mailbox`] what waits for it,
+//!   [`calls`] what waits for the worker,
 //! - [`groups`] is who is in which group, [`event`] what is sent to them,
 //! - [`request`] is what consumers ask of the channel layer.
 //!
-//! The host has a channel layer of its own, so that other processes reach hosted sockets by the very
-//! names that Channels gives them, and the chat's events have nothing to do with it. Nothing of this
-//! is there unless something is hosted.
+//! The host has a channel layer of its own, so that other processes reach hosted sockets by the
+//! very names that Channels gives them, and the chat's events have nothing to do with it. Nothing
+//! of this is there unless something is hosted.
 
 mod calls;
 mod event;
@@ -52,8 +52,8 @@ use self::{
 use crate::{
     chat::Event,
     config::{self, Config, Prefix},
+    dialect::django::routes,
     gateway::{Target, Trust},
-    http::router,
     layer::{self, ChannelLayer, LayerError, Received},
     metrics::Metrics,
     python::urls::decode_path,
@@ -145,17 +145,17 @@ impl Host {
         Ok(Some(host))
     }
 
-    /// Returns `true` if a socket at this target is hosted. A target that servers read in different ways is
-    /// not: one of them might take it for the chat's.
+    /// Returns `true` if a socket at this target is hosted. A target that servers read in different
+    /// ways is not: one of them might take it for the chat's.
     #[must_use]
-    pub fn serves(&self, uri: &Uri, config: &Config) -> bool {
+    pub fn serves(&self, uri: &Uri) -> bool {
         let target = Target::of(uri);
         if !target.is_plain() {
             return false;
         }
         let chat = self.chat.as_str();
-        let is_chat =
-            target.may_be_below(chat) || router::socket(&decode_path(uri.path()), config).is_some();
+        let is_chat = target.may_be_below(chat)
+            || routes::socket(&decode_path(uri.path()), &self.chat).is_some();
         let mut routes = self.settings.routes.iter();
         routes.any(|route| {
             target.is_below(route.as_str()) && (!is_chat || route.as_str().starts_with(chat))
@@ -208,7 +208,7 @@ impl Host {
         self.last.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// The tasks without which nothing is hosted.
+    /// Returns the tasks without which nothing is hosted.
     #[must_use]
     pub fn vital(&self) -> &Vital {
         &self.vital
@@ -226,7 +226,7 @@ impl Host {
         }
     }
 
-    /// The worker with the fewest sockets.
+    /// Returns the worker with the fewest sockets.
     fn worker(&self) -> Option<Arc<Link>> {
         let workers = lock(&self.workers);
         workers.iter().min_by_key(|link| link.sockets()).cloned()

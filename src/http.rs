@@ -1,27 +1,19 @@
-//! The HTTP side: REST as Django REST framework answers it, the chat page, and what operators ask.
+//! The engine of HTTP, which has no opinions about what is served: those are the dialects'.
 //!
-//! - [`middleware`] is the order in which a request is looked at,
-//! - [`router`] is the whole URL map on one page,
 //! - [`extract`] is a request as the handlers see it,
-//! - [`reply`] is an answer before it has headers,
-//! - [`document`] is one that is read while it is sent,
+//! - [`serve`] reads one, has it answered, and counts it,
+//! - [`reply`] has the answers that no dialect has an opinion about,
+//! - [`document`] is an answer that is read while it is sent,
 //! - [`cors`] tells browsers which other sites may read an answer,
-//! - [`api`] has one file for each resource,
-//! - [`ops`] answers load balancers and Prometheus,
-//! - [`page`] is the chat page,
-//! - [`docs`] is the API document.
+//! - [`ops`] answers load balancers and Prometheus.
 
-pub mod api;
 mod body;
 pub mod cors;
-pub mod docs;
 pub mod document;
 pub mod extract;
-pub mod middleware;
 pub mod ops;
-pub mod page;
 pub mod reply;
-pub mod router;
+pub mod serve;
 
 pub use body::{Body, Broken};
 

@@ -9,6 +9,7 @@
 //! again what was said and (`marks`) read meanwhile, and `sweep` finds what no event came for. `shown`
 //! is the memory of what the sockets have been shown.
 
+pub mod frames;
 mod hold;
 mod marks;
 mod member;
@@ -28,11 +29,11 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
 use self::{
+    frames::{Encode, EventFrames},
     room::{Delivery, Room},
     told::Told,
 };
@@ -51,9 +52,6 @@ use crate::{
     vital::Vital,
 };
 
-/// Makes the frame of an event.
-pub type Encode = Box<dyn Fn(&Event) -> Bytes + Send + Sync>;
-
 /// Does what an order to disconnect says.
 pub type OnDisconnect = Box<dyn Fn(&Disconnect) + Send + Sync>;
 
@@ -65,7 +63,8 @@ pub struct Hub {
     layer: Arc<dyn ChannelLayer>,
     store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
-    encode: Encode,
+    /// Those of the dialects that are mounted, in their order.
+    encoders: Vec<Encode>,
     /// Since when a gap is open, in microseconds, or [`NEVER`]: nothing that is delivered may be
     /// forgotten before it is repaired.
     away: AtomicI64,
@@ -116,7 +115,7 @@ impl Hub {
         layer: Arc<dyn ChannelLayer>,
         store: Arc<dyn Store>,
         metrics: Arc<Metrics>,
-        encode: Encode,
+        encoders: Vec<Encode>,
         sweeps: bool,
         vital: Vital,
     ) -> Self {
@@ -125,7 +124,7 @@ impl Hub {
             layer,
             store,
             metrics,
-            encode,
+            encoders,
             away: AtomicI64::new(NEVER),
             rooms: Mutex::default(),
             missed: Notify::new(),
@@ -271,9 +270,13 @@ impl Hub {
         }
     }
 
+    fn frames(&self, event: &Event) -> EventFrames {
+        EventFrames::new(&self.encoders, event)
+    }
+
     /// Returns whether there was a socket to deliver to.
     fn deliver(&self, room: &Room, event: &Event, resent: Option<Timestamp>) -> bool {
-        let told = Told::new(event, (self.encode)(event), resent);
+        let told = Told::new(event, self.frames(event), resent);
         let away = self.away.load(Ordering::Relaxed);
         if away != NEVER && told.key.is_some() && self.layer.may_miss(&room.group) {
             self.read_first(room, Timestamp::from_micros(away));

@@ -8,13 +8,13 @@
 //! | [`server`] | accepts, limits and ends connections; which room answers a request |
 //! | [`host`] | sockets of any Channels application, whose consumers run in workers |
 //! | [`gateway`] | what is not served here is passed to Django; rollout and shadow |
-//! | [`ws`] | WebSockets: handshake, frames, sessions |
-//! | [`http`] | REST: the URL map, one file for each resource, the chat page |
+//! | [`dialect`] | the kinds of chat, one room each: URLs, frames, events, texts |
+//! | [`ws`] | the engine of WebSockets: handshake, reader, writer, sessions |
+//! | [`http`] | the engine of HTTP: requests, answers that stream, what operators ask |
 //! | [`app`] | the handles of one server |
 //! | [`service`] | every use case of the chat |
 //! | [`hub`] | who is connected to this process, and the fan-out to them |
 //! | [`auth`] | who is asking, and what they may do |
-//! | [`dialect`] | the events and fields of each kind of chat, as clients and peers see them |
 //! | [`layer`] | how an event reaches other processes: Channels' channel layer |
 //! | [`store`] | where conversations are kept: Django's own tables, and the group commit |
 //! | [`chat`] | the domain: conversations, messages, receipts, events, policy |
@@ -23,16 +23,15 @@
 //! | [`rollout`] | which conversations are served here, and which by Django |
 //! | [`vital`], [`shutdown`] | tasks that the process cannot do without; going away |
 //! | [`metrics`], [`config`] | what an operator sees and sets |
-//! | [`django`] | every inherited oddity, one named place each |
 //! | [`python`] | how Python writes JSON, text and times |
 //! | [`value`], [`clock`], [`random`] | data whose shape the sender chose; the time; randomness |
 //!
 //! A test (`tests/it/layers.rs`) holds the order.
 //!
-//! A message sent on a socket goes `ws::connection` → `ws::session` (reads what the frame asks) →
-//! `service` → `store` (the commit is awaited) → `layer` → `hub` (frame bytes made once) → the queue
-//! of every socket of the conversation → `ws::writer`. One sent by REST comes to `service` by
-//! `server::site` → `http::middleware` → `http::api`.
+//! A message sent on a socket goes `ws::connection` → `ws::session` (asks the dialect's protocol
+//! what the frame wants) → `service` → `store` (the commit is awaited) → `layer` → `hub` (frame
+//! bytes made once) → the queue of every socket of the conversation → `ws::writer`. One sent by
+//! REST comes to `service` by `server::site` → `http::serve` → the dialect's middleware and view.
 
 #![deny(unsafe_code)]
 
@@ -43,7 +42,6 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod dialect;
-pub mod django;
 pub mod gateway;
 pub mod host;
 pub mod http;

@@ -1,9 +1,9 @@
 //! Every metric in one list, where the doc comment is the help text Prometheus shows.
 //!
-//! Names follow Prometheus: `_total` for counters, seconds and bytes as units. Label values come from
-//! the program's text, never from a client. The methods that count are in `metrics/events.rs`. Who
-//! serves the text is for [`crate::http`] and [`crate::server::scrape`]; who calls [`Metrics::upkeep`]
-//! now and then is for the server.
+//! Names follow Prometheus: `_total` for counters, seconds and bytes as units. Label values come
+//! from the program's text, never from a client. The methods that count are in `metrics/events.rs`.
+//! Who serves the text is for [`crate::http`] and [`crate::server::scrape`]; who calls
+//! [`Metrics::upkeep`] now and then is for the server.
 
 mod events;
 mod family;
@@ -110,9 +110,9 @@ const REQUESTS: &[&[&str]] = &[
     &["message_read", "PUT", "503"],
 ];
 
-/// Declares [`Metrics`] and [`METRICS`]: `by` names the labels, `of` the values of a lone label that
-/// are shown before anything has happened, `each` a constant with those of several, `in` the bounds
-/// of a histogram.
+/// Declares [`Metrics`] and [`METRICS`]: `by` names the labels, `of` the values of a lone label
+/// that are shown before anything has happened, `each` a constant with those of several, `in` the
+/// bounds of a histogram.
 macro_rules! metrics {
     ($(
         $(#[doc = $help:literal])*
@@ -206,8 +206,8 @@ metrics! {
     ws_sent: Each<Counter, FrameType> = "chatferry_ws_sent_frames_total" by "type";
     /// Bytes of the frames written to WebSockets, by type, their headers included.
     ws_sent_bytes: Each<Counter, FrameType> = "chatferry_ws_sent_bytes_total" by "type";
-    /// Clients that sent more than `ws.frames_per_s` or `host.frames_per_s`: `slowed`, each time that
-    /// it began, or `closed` after `ws.flood_s`.
+    /// Clients that sent more than `ws.frames_per_s` or `host.frames_per_s`: `slowed`, each time
+    /// that it began, or `closed` after `ws.flood_s`.
     ws_floods: Labelled<Counter> = "chatferry_ws_floods_total" by "outcome"
         of ["slowed", "closed"];
     /// What clients asked for on WebSockets, by type: `chat_message`, `mark_as_read`, `typing`, or
@@ -228,18 +228,18 @@ metrics! {
     /// asked, and nothing is counted.
     auth_admitted: Labelled<Counter> = "chatferry_auth_admitted_total" by "identity"
         of ["jwt", "django_session", "django_token"];
-    /// Requests and handshakes of callers who must be known and are not, by the reason: `anonymous`,
-    /// `invalid`, `expired`, `forged` (the page of another site made a browser ask), `limited` if
-    /// their address has shown too many that were not good, or `unavailable` if it could not be found
-    /// out.
+    /// Requests and handshakes of callers who must be known and are not, by the reason:
+    /// `anonymous`, `invalid`, `expired`, `forged` (the page of another site made a browser ask),
+    /// `limited` if their address has shown too many that were not good, or `unavailable` if it
+    /// could not be found out.
     auth_denied: Labelled<Counter> = "chatferry_auth_denied_total" by "why"
         of ["anonymous", "invalid", "expired", "forged", "limited", "unavailable"];
     /// What callers who are known may not do as who they are, by the action.
     policy_denied: Labelled<Counter> = "chatferry_policy_denied_total" by "action"
         of ["see", "speak", "create", "list", "stay"];
     /// Events of the security log, those that it only counts among them, by event: refusals of an
-    /// `identity`, by the `policy` or for the `origin`, a `limit` that was reached, sockets `closed`
-    /// with 1008, 1013 or 4401, orders to `disconnect`, `settings` read again.
+    /// `identity`, by the `policy` or for the `origin`, a `limit` that was reached, sockets
+    /// `closed` with 1008, 1013 or 4401, orders to `disconnect`, `settings` read again.
     security_events: Each<Counter, SecurityEvent> = "chatferry_security_events_total" by "event";
     /// Attempts to fetch the key set of `auth.jwt.jwks_url`, by outcome: `fetched` or `failed`.
     jwks_fetches: Labelled<Counter> = "chatferry_jwks_fetches_total" by "outcome"
@@ -257,17 +257,17 @@ metrics! {
     /// their event is late; or it never comes, which `chatferry_messages_unheard_total` counts.
     messages_swept: Counter = "chatferry_messages_swept_total";
     /// Messages that a Chatferry process stored and was to broadcast, that the comparison with the
-    /// store had to find, and of which no event came in the next 5.5 minutes, for which a sender owes
-    /// it: this should not happen, unless their sender died. Counted by each process with sockets of
-    /// the conversation. Not counted: what Django stored, and events that were late.
+    /// store had to find, and of which no event came in the next 5.5 minutes, for which a sender
+    /// owes it: this should not happen, unless their sender died. Counted by each process with
+    /// sockets of the conversation. Not counted: what Django stored, and events that were late.
     messages_unheard: Counter = "chatferry_messages_unheard_total";
     /// Read marks that no event had told of, found in the store after a gap and delivered then.
     marks_repaired: Counter = "chatferry_read_marks_repaired_total";
     /// Read marks that the comparison with the store found before an event of them came, as with
     /// messages.
     marks_swept: Counter = "chatferry_read_marks_swept_total";
-    /// Read marks that a Chatferry process stored and of which no event came, as with messages: this
-    /// should not happen, unless their sender died.
+    /// Read marks that a Chatferry process stored and of which no event came, as with messages:
+    /// this should not happen, unless their sender died.
     marks_unheard: Counter = "chatferry_read_marks_unheard_total";
     /// Comparisons with the store that found too much to compare it all.
     sweeps_cut: Counter = "chatferry_sweeps_cut_short_total";
@@ -352,8 +352,8 @@ metrics! {
     /// Seconds from a request's head to the head of Django's answer, by route: as those of our own
     /// REST requests, `socket` for a handshake, `django` for what is Django's alone.
     gateway_seconds: Labelled<Histogram> = "chatferry_gateway_request_seconds" by "route" in SECONDS;
-    /// Requests that Django did not answer, by kind: `connect`, `broken`, `late`, `busy` if
-    /// too many were under way, `silent` if it was not asked as it had not answered before, `unasked`
+    /// Requests that Django did not answer, by kind: `connect`, `broken`, `late`, `busy` if too
+    /// many were under way, `silent` if it was not asked as it had not answered before, `unasked`
     /// if it agreed to what it was not asked for, or `starved` if the client stopped sending; and
     /// answers that broke off: `interrupted`, or `idle` if nothing came any more.
     gateway_failures: Labelled<Counter> = "chatferry_gateway_failures_total" by "kind"
@@ -388,8 +388,8 @@ metrics! {
     host_restarts: Counter = "chatferry_host_worker_restarts_total";
     /// Hosted WebSockets open now.
     host_open: Gauge = "chatferry_host_ws_open";
-    /// Seconds that a call of a worker waited for its turn, by what it is for: `connect`, `frame` or
-    /// `event`; a `disconnect` waits for none.
+    /// Seconds that a call of a worker waited for its turn, by what it is for: `connect`, `frame`
+    /// or `event`; a `disconnect` waits for none.
     host_waited: Each<Histogram, Call> = "chatferry_host_call_wait_seconds" by "call" in SECONDS;
     /// Seconds that a worker took for a call, by what it was for.
     host_ran: Each<Histogram, Call> = "chatferry_host_call_seconds" by "call" in SECONDS;
@@ -429,7 +429,8 @@ metrics! {
 }
 
 impl Metrics {
-    /// All at zero. Takes up to a few milliseconds the first time: the exporter calibrates its clock.
+    /// Registers all metrics, at zero. Takes up to a few milliseconds the first time: the exporter
+    /// calibrates its clock.
     #[must_use]
     pub fn new() -> Self {
         let builder = METRICS
@@ -453,7 +454,7 @@ impl Metrics {
         metrics
     }
 
-    /// The text of `/metrics`, with a fresh look at the process.
+    /// Returns the text of `/metrics`, with a fresh look at the process.
     #[must_use]
     pub fn render(&self) -> String {
         self.process(&Process::look());

@@ -5,8 +5,10 @@
 
 pub mod base64;
 pub mod charset;
+pub mod cookies;
 pub mod datetime;
 pub mod json;
 pub mod pystr;
 pub mod urls;
 pub mod uuid;
+pub mod wsgi;

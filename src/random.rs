@@ -1,5 +1,5 @@
-//! Randomness of the system. What cannot be done without fails with it; what only spreads waits goes
-//! on.
+//! Randomness of the system. What cannot be done without fails with it; what only spreads waits
+//! goes on.
 
 use uuid::{Builder, Uuid};
 
@@ -35,8 +35,8 @@ pub fn name() -> Result<String, NoRandomness> {
     Ok(id.simple().to_string())
 }
 
-/// Returns a number between 0 and 1 by which waits are spread; 0 if the system gives none, as a wait
-/// must not fail.
+/// Returns a number between 0 and 1 by which waits are spread; 0 if the system gives none, as a
+/// wait must not fail.
 #[must_use]
 pub fn fraction() -> f64 {
     let random = getrandom::u32().unwrap_or_default();

@@ -1,5 +1,5 @@
-//! The share of conversations that is served here: stable, known from the conversation's id alone, so
-//! that every process and every proxy in front finds the same.
+//! The share of conversations that is served here: stable, known from the conversation's id alone,
+//! so that every process and every proxy in front finds the same.
 //!
 //! The last four hex digits of the id are read as a number, which is random in ids of version 4
 //! and 7; the conversation is served here if that number is less than 65536 × percent / 100. In
@@ -99,7 +99,8 @@ impl Rollout {
     }
 }
 
-/// Returns the side that serves a conversation when `percent` of them are served here: 0 is none, 100 all.
+/// Returns the side that serves a conversation when `percent` of them are served here: 0 is none,
+/// 100 all.
 #[must_use]
 pub fn side_of(conversation: Uuid, percent: u8) -> Side {
     let [.., high, low] = *conversation.as_bytes();

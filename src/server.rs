@@ -94,7 +94,7 @@ impl Server {
         Ok(Server::new(site, listener))
     }
 
-    /// A server on a socket that listens already.
+    /// Makes a server on a socket that listens already.
     #[must_use]
     pub fn new(site: Arc<Site>, listener: Listener) -> Self {
         let permits = Arc::new(Semaphore::new(site.app.config.server.max_connections));
@@ -107,7 +107,8 @@ impl Server {
         }
     }
 
-    /// The address it listens on, as a client writes it: with the port that a bind to port 0 got.
+    /// Returns the address it listens on, as a client writes it: with the port that a bind to port
+    /// 0 got.
     ///
     /// # Errors
     /// When the system cannot tell.
@@ -165,8 +166,8 @@ impl Server {
         }
     }
 
-    /// Accepts a connection for one answer, if the system has refused it for want of a descriptor and
-    /// one is kept back.
+    /// Accepts a connection for one answer, if the system has refused it for want of a descriptor
+    /// and one is kept back.
     async fn accept_one_more(&self, refused: &io::Error) -> bool {
         let Some(lent) = self.full.lend(refused) else {
             return false;
@@ -264,7 +265,7 @@ async fn answer(
     Ok(response)
 }
 
-/// A request as part of a trace.
+/// Answers a request as part of a trace.
 async fn traced(site: &Site, mut request: Request<Incoming>, trace: Trace) -> Response {
     request.extensions_mut().insert(trace.clone());
     let answer = site.answer(request);

@@ -1,5 +1,8 @@
 //! Every use case of the chat. What is broadcast or acknowledged has been committed before.
 
+mod first_page;
+mod flights;
+
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -14,14 +17,21 @@ use crate::{
     layer::{ChannelLayer, LayerError, Sent, unannounced::Unannounced},
     metrics::Metrics,
     python::datetime::Zone,
-    store::{Announce, Lookup, Of, Store, StoreError, history::History},
+    store::{
+        Announce, Lookup, Of, Standing, Store, StoreError,
+        history::{Deleted, History, Pages},
+    },
     telemetry::trace::{self, Kind},
     value::Value,
 };
 
+pub use self::first_page::FirstPage;
+use self::flights::Flights;
+
 /// The use cases, over one store and one layer.
 pub struct Chat {
     store: Arc<dyn Store>,
+    histories: Arc<Flights<Uuid, Result<SocketHistory, StoreError>>>,
     layer: Arc<dyn ChannelLayer>,
     unannounced: Arc<Unannounced>,
     metrics: Arc<Metrics>,
@@ -30,6 +40,13 @@ pub struct Chat {
     group_pattern: GroupPattern,
     history_limit: Option<usize>,
     broadcast_rest: bool,
+}
+
+/// The history of a new socket.
+#[derive(Clone)]
+pub enum SocketHistory {
+    Short(Arc<FirstPage>),
+    Long(Pages),
 }
 
 /// Why a use case ended without its result.
@@ -77,6 +94,7 @@ impl Chat {
     ) -> Self {
         Chat {
             store,
+            histories: Arc::default(),
             layer,
             unannounced,
             metrics,
@@ -87,13 +105,13 @@ impl Chat {
         }
     }
 
-    /// Zone of the times in what clients see.
+    /// Returns the zone of the times in what clients see.
     #[must_use]
     pub fn zone(&self) -> &Zone {
         &self.zone
     }
 
-    /// The group of the layer that a conversation's events go to.
+    /// Returns the group of the layer that a conversation's events go to.
     #[must_use]
     pub fn group(&self, conversation_id: Uuid) -> String {
         self.group_pattern.group(conversation_id)
@@ -109,8 +127,13 @@ impl Chat {
         if *caller == Caller::Anybody {
             return Ok(());
         }
-        match (self.store.participants(of).await?, of) {
-            (Some([one, two]), _) if caller.takes_part([&one, &two]) => Ok(()),
+        self.standing(caller, of).await.map(|_| ())
+    }
+
+    /// Returns how a conversation stands, if the caller may know of it.
+    async fn standing(&self, caller: &Caller, of: Of) -> Result<Standing, ChatError> {
+        match (self.store.standing(of).await?, of) {
+            (Some(standing), _) if caller.takes_part(standing.participants()) => Ok(standing),
             (Some(_), _) => {
                 self.metrics.policy_denied("see");
                 Err(ChatError::Hidden(of))
@@ -132,7 +155,7 @@ impl Chat {
         Err(ChatError::NotYou)
     }
 
-    /// The conversation of the two, in either order, and whether it is new.
+    /// Returns the conversation of the two, in either order, and whether it is new.
     ///
     /// # Errors
     /// [`ChatError::TooLong`] for an id that the table cannot hold.
@@ -193,16 +216,18 @@ impl Chat {
         found.map(|_| ()).ok_or(ChatError::NoConversation)
     }
 
-    /// Returns whether a socket may be opened: the conversation exists and is active.
+    /// Checks whether a caller may open a socket: the conversation is active, and the caller may
+    /// know of it. One query.
     ///
     /// # Errors
-    /// When the store cannot tell.
-    pub async fn may_connect(&self, id: Uuid) -> Result<bool, ChatError> {
-        Ok(self
-            .store
-            .conversation_is_active(id)
-            .await?
-            .unwrap_or(false))
+    /// [`ChatError::NoConversation`] if it is not there or not active, [`ChatError::Hidden`].
+    pub async fn admit_socket(&self, caller: &Caller, id: Uuid) -> Result<(), ChatError> {
+        let standing = self.standing(caller, Of::Conversation(id)).await?;
+        if standing.is_active {
+            Ok(())
+        } else {
+            Err(ChatError::NoConversation)
+        }
     }
 
     /// Returns whether a caller may list the conversations of `user`. To others they do not exist.
@@ -215,13 +240,23 @@ impl Chat {
         may
     }
 
-    /// Returns the history for a new socket: the newest `ws.history_limit` messages.
+    /// Returns the history for a new socket: the newest `ws.history_limit` messages. Sockets that
+    /// open together share a read, which begins after they have asked.
     ///
     /// # Errors
-    /// [`ChatError::NoConversation`] if it has been deleted meanwhile.
-    pub async fn history(&self, conversation_id: Uuid) -> Result<History, ChatError> {
-        let history = History::read(&self.store, conversation_id, self.history_limit).await?;
-        history.ok_or(ChatError::NoConversation)
+    /// When the store cannot be read.
+    pub async fn history(&self, conversation_id: Uuid) -> Result<SocketHistory, StoreError> {
+        let read = async || {
+            let limit = self.history_limit;
+            let history = History::read(&self.store, conversation_id, Deleted::Skipped, limit);
+            Ok(match history.await? {
+                History::Short(messages) => {
+                    SocketHistory::Short(Arc::new(FirstPage::new(messages)))
+                }
+                History::Long(pages) => SocketHistory::Long(pages),
+            })
+        };
+        self.histories.share(conversation_id, read).await
     }
 
     /// Stores a message that came by REST. The original does not broadcast these; the setting
@@ -351,8 +386,9 @@ impl Chat {
         }
     }
 
-    /// An event that other processes do not have yet is no failure of the request: what had to be
-    /// stored is, the sockets here have the event, and the layer owes it to the others.
+    /// Waits until an event is sent. That other processes do not have it yet is no failure of the
+    /// request: what had to be stored is, the sockets here have the event, and the layer owes it to
+    /// the others.
     async fn passed_on(&self, sent: Sent) -> Result<(), ChatError> {
         let span = trace::step("layer send", Kind::Producer);
         let outcome = sent.await;

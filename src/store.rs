@@ -5,6 +5,7 @@
 //! many callers into one transaction; [`history`] reads the messages of a conversation page by page;
 //! [`schema`] holds what the tables must look like, and [`look`] asks what they do look like; [`comparison`] says when two user ids are one.
 
+pub mod auto_now;
 pub mod commit;
 pub mod comparison;
 pub mod history;
@@ -88,14 +89,14 @@ pub trait Store: Send + Sync {
     /// the page is full if there may be more.
     async fn messages_of(&self, conversations: &[Uuid]) -> Result<Page, StoreError>;
 
-    /// The newest messages of a conversation, as many as fit a page and no more than `limit`.
-    /// `None` if there is no such conversation.
+    /// The newest messages of a conversation, as many as fit a page and no more than `limit`. Whether
+    /// there is such a conversation is not asked.
     async fn newest_messages(
         &self,
         conversation_id: Uuid,
         deleted: Deleted,
         limit: usize,
-    ) -> Result<Option<Page>, StoreError>;
+    ) -> Result<Page, StoreError>;
 
     /// The page of messages that come after the one place, and not after the other.
     async fn messages(
@@ -174,8 +175,8 @@ pub trait Store: Send + Sync {
     /// too.
     async fn finds_others(&self, lookup: Lookup) -> Result<bool, StoreError>;
 
-    /// The two participants, as they are stored.
-    async fn participants(&self, of: Of) -> Result<Option<[String; 2]>, StoreError>;
+    /// Returns how a conversation stands; `None` if it is not there.
+    async fn standing(&self, of: Of) -> Result<Option<Standing>, StoreError>;
 
     /// Returns the conversations, of those given, that are active, with their participants.
     async fn active_participants(
@@ -255,6 +256,22 @@ pub enum Of {
     Conversation(Uuid),
     /// The conversation of this message.
     Message(Uuid),
+}
+
+/// Values of a conversation that decide who may know of it, and open a socket.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// The two participants, as they are stored.
+    pub participants: [String; 2],
+    pub is_active: bool,
+}
+
+impl Standing {
+    #[must_use]
+    pub fn participants(&self) -> [&str; 2] {
+        let [one, two] = &self.participants;
+        [one, two]
+    }
 }
 
 /// A row of `django_session`.

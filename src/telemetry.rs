@@ -1,9 +1,10 @@
 //! The log: events as text or JSON lines on standard error, as `log.format` and `log.level` ask.
 //!
-//! [`request`] names the request that a line is about, [`floods`] keeps one fault from filling the log
-//! and [`origins`] the pages that may open no socket; [`security`] is the log of what was refused. The
-//! subscriber is `tracing`'s own global, the only one there is: a program that embeds the server may
-//! have set another, which then stays. [`trace`] is beside it: spans, where somebody collects them.
+//! [`request`] names the request that a line is about, [`floods`] keeps one fault from filling the
+//! log and [`origins`] the pages that may open no socket; [`security`] is the log of what was
+//! refused. The subscriber is `tracing`'s own global, the only one there is: a program that embeds
+//! the server may have set another, which then stays. [`trace`] is beside it: spans, where somebody
+//! collects them.
 
 mod fields;
 mod floods;
@@ -135,7 +136,7 @@ mod tests {
         Config::of(flags).log
     }
 
-    /// The lines logged with these settings.
+    /// Returns the lines logged with these settings.
     fn lines(flags: &[(&str, &str)]) -> Vec<String> {
         lines_of(flags, |_| {
             tracing::debug!(target: "chatferry::ws", "a frame");
@@ -144,7 +145,7 @@ mod tests {
         })
     }
 
-    /// The lines that `events` logs with these settings.
+    /// Returns the lines that `events` logs with these settings.
     fn lines_of(flags: &[(&str, &str)], events: impl FnOnce(&Logging)) -> Vec<String> {
         let page = Page::default();
         let writer = page.clone();

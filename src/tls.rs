@@ -2,9 +2,9 @@
 //! replaced while the server runs. TLS to databases and to Redis is set in their URLs; whose
 //! certificates are believed there, and by the gateway, is in `trust`.
 //!
-//! HTTP/1.1 is all that is offered. WebSockets over HTTP/2 (RFC 8441) would need a stream of hyper's
-//! in the place of a socket, which fastwebsockets' handshake does not know; clients that offer both
-//! take HTTP/1.1, as browsers do for WebSockets anyway.
+//! HTTP/1.1 is all that is offered. WebSockets over HTTP/2 (RFC 8441) would need a stream of
+//! hyper's in the place of a socket, which fastwebsockets' handshake does not know; clients that
+//! offer both take HTTP/1.1, as browsers do for WebSockets anyway.
 
 mod anybody;
 mod crowd;
@@ -65,7 +65,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// The failure's word in the metrics.
+    /// Returns the failure's word in the metrics.
     #[must_use]
     pub fn label(&self) -> &'static str {
         match self {

@@ -25,7 +25,7 @@ pub enum Value {
 }
 
 impl Value {
-    /// The member `key` of a map; `None` for anything else.
+    /// Returns the member `key` of a map; `None` for anything else.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Value> {
         match self {
@@ -34,7 +34,7 @@ impl Value {
         }
     }
 
-    /// The text of a string without lone surrogates.
+    /// Returns the text of a string without lone surrogates.
     #[must_use]
     pub fn as_str(&self) -> Option<&str> {
         match self {
@@ -83,7 +83,7 @@ pub enum Text {
 }
 
 impl Text {
-    /// The text from code points, in UTF-8 wherever that is possible.
+    /// Makes the text from code points, in UTF-8 wherever that is possible.
     #[must_use]
     pub fn from_code_points(points: &[u32]) -> Self {
         match points.iter().map(|&p| char::from_u32(p)).collect() {
@@ -92,7 +92,7 @@ impl Text {
         }
     }
 
-    /// A text of the program's own.
+    /// Makes a text of the program's own.
     #[must_use]
     pub const fn fixed(text: &'static str) -> Self {
         Text::Utf8(Cow::Borrowed(text))

@@ -1,9 +1,9 @@
-//! The WebSocket side.
+//! The engine of WebSockets. What is said on them is a dialect's, whose [`protocol`] it runs.
 //!
-//! - [`upgrade`] answers the opening handshake, [`origin`] says for which pages,
+//! - [`upgrade`] answers the opening handshake, which [`handshake`] checks as Daphne does;
+//!   [`origin`] says for which pages, [`refusal`] is the answer to others,
 //! - [`reader`] turns bytes into messages,
 //! - [`session`] decides what a message, a timer or an event asks for (pure, no socket),
-//! - [`protocol`] knows the JSON of the frames,
 //! - [`budget`] is how many frames a client may send,
 //! - [`writer`] lays out frames,
 //! - [`history`] tells a long history piece by piece,
@@ -13,11 +13,13 @@
 pub mod budget;
 pub mod connection;
 pub mod ending;
+pub mod handshake;
 pub mod heartbeat;
 pub mod history;
 pub mod origin;
 pub mod protocol;
 pub mod reader;
+pub mod refusal;
 pub mod session;
 pub mod upgrade;
 mod work;

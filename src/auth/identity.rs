@@ -10,9 +10,9 @@ use hyper::{
 use crate::{
     clock::since_1970,
     config::Origin,
-    django::{cookies, header::meta_value},
     limits::Throttled,
     metrics::SecurityEvent,
+    python::{cookies, wsgi::meta_value},
     telemetry::security::Refused,
 };
 
@@ -66,7 +66,7 @@ pub enum Denied {
 }
 
 impl Denied {
-    /// The value of the `outcome` label in the metrics.
+    /// Returns the value of the `outcome` label in the metrics.
     #[must_use]
     pub fn label(&self) -> &'static str {
         match self {
@@ -120,7 +120,7 @@ impl<'a> Credentials<'a> {
         }
     }
 
-    /// The last value of a query parameter, as Django takes it.
+    /// Returns the last value of a query parameter, as Django takes it.
     #[must_use]
     pub fn parameter(&self, name: &str) -> Option<String> {
         let pairs = form_urlencoded::parse(self.query?.as_bytes());
@@ -128,15 +128,15 @@ impl<'a> Credentials<'a> {
         values.last().map(|(_, value)| value.into_owned())
     }
 
-    /// The last value of a cookie.
+    /// Returns the last value of a cookie.
     #[must_use]
     pub fn cookie(&self, name: &str) -> Option<String> {
         cookies::value_of(&self.values(&COOKIE), name)
     }
 
-    /// The `Origin`, if pages from there may not speak for a user known by a cookie: it is neither
-    /// the host that was asked nor listed. As for Django without TLS, the host's own is that of
-    /// `http`.
+    /// Returns the `Origin`, if pages from there may not speak for a user known by a cookie: it is
+    /// neither the host that was asked nor listed. As for Django without TLS, the host's own is
+    /// that of `http`.
     #[must_use]
     pub fn foreign_origin(&self, trusted: &[Origin]) -> Option<String> {
         let origin = self.text(&ORIGIN)?;
@@ -154,7 +154,7 @@ impl<'a> Credentials<'a> {
         site.is_some_and(|site| !matches!(site.as_str(), "same-origin" | "none"))
     }
 
-    /// All values of a header in one, as Django has them.
+    /// Returns all values of a header in one, as Django has them.
     #[must_use]
     pub fn text(&self, name: &HeaderName) -> Option<String> {
         meta_value(&self.values(name))

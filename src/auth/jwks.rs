@@ -59,7 +59,7 @@ struct Key {
 }
 
 impl Jwks {
-    /// The set at `url`; nothing is fetched yet.
+    /// Makes the set at `url`; nothing is fetched yet.
     #[must_use]
     pub fn new(url: JwksUrl, settings: &config::Jwt, metrics: Arc<Metrics>) -> Self {
         Jwks {
@@ -73,7 +73,7 @@ impl Jwks {
         }
     }
 
-    /// The key that a token names, or the only one of its kind if it names none.
+    /// Returns the key that a token names, or the only one of its kind if it names none.
     ///
     /// # Errors
     /// [`Denied::BadToken`] if there is no such key, [`Denied::Unavailable`] if there is no set.
@@ -147,8 +147,8 @@ impl Jwks {
 }
 
 impl KeySet {
-    /// A set, less the keys that are of no use here: unknown kinds, keys to encrypt with, and
-    /// shared secrets, which must not be published.
+    /// Reads a set, less the keys that are of no use here: unknown kinds, keys to encrypt with,
+    /// and shared secrets, which must not be published.
     fn read(json: &[u8]) -> Option<Self> {
         #[derive(Deserialize)]
         struct Set {

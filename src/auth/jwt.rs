@@ -101,7 +101,7 @@ impl Jwt {
         })
     }
 
-    /// The token of a request, if it has one.
+    /// Returns the token of a request, if it has one.
     #[must_use]
     pub fn token(&self, asked: &Credentials<'_>, words: &Words) -> Option<Token> {
         let query = || asked.parameter(self.settings.query.as_deref()?);
@@ -256,7 +256,7 @@ fn long_enough(secret: &Secret, algorithms: &[Algorithm]) -> Result<(), SetupErr
     }
 }
 
-/// The list of tokens that were taken back, in the first Redis of the channel layer.
+/// Returns the list of tokens that were taken back, in the first Redis of the channel layer.
 fn revoked(config: &Config) -> Result<Option<Revoked>, SetupError> {
     let Some(prefix) = &config.auth.jwt.revoked_prefix else {
         return Ok(None);
@@ -267,7 +267,7 @@ fn revoked(config: &Config) -> Result<Option<Revoked>, SetupError> {
     Ok(first.map(|address| Revoked::new(address, prefix.clone())))
 }
 
-/// A time in seconds since 1970.
+/// Returns a time in seconds since 1970.
 fn time_in(claims: &Map<String, Value>, name: &str) -> Option<u64> {
     let Some(Value::Number(time)) = claims.get(name) else {
         return None;
@@ -312,7 +312,7 @@ fn believable(file: &Path) -> Result<(), SetupError> {
     Err(SetupError::Authority(file.display().to_string(), why))
 }
 
-/// The key in a PEM file; which kind it is of is tried.
+/// Reads the key in a PEM file; which kind it is of is tried.
 fn public_key(pem: &[u8]) -> Option<DecodingKey> {
     let kinds = [
         DecodingKey::from_rsa_pem,

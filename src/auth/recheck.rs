@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::{
-    Auth, Method,
+    Auth,
     sockets::{Ended, OpenSocket},
 };
 use crate::{chat::policy::Caller, config::Secret, layer::control::Disconnect, store::StoreError};
@@ -72,10 +72,9 @@ impl Auth {
             return Ok(HashMap::new());
         }
         let cookies: Vec<&str> = cookies.into_iter().collect();
-        match &self.method {
-            Method::Session(sessions) => sessions.users(&*self.store, &cookies).await,
-            Method::Token(tokens) => tokens.users(&*self.store, &cookies).await,
-            Method::None | Method::Jwt(_) => Ok(HashMap::new()),
+        match self.proof() {
+            Some(proof) => proof.users(&*self.store, &cookies).await,
+            None => Ok(HashMap::new()),
         }
     }
 
@@ -95,7 +94,8 @@ impl Auth {
         }
     }
 
-    /// The participants of the conversations that are active, as far as a policy asks for them.
+    /// Returns the participants of the conversations that are active, as far as a policy asks for
+    /// them.
     async fn active_conversations(
         &self,
         sockets: &[Arc<OpenSocket>],

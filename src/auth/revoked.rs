@@ -1,7 +1,7 @@
 //! Tokens that were taken back before they run out: those whose `jti` is a key in Redis.
 //!
-//! The issuer of the tokens sets the key, with the lifetime of the token; the value does not matter.
-//! Without an answer of Redis every token is refused, because it may have been taken back.
+//! The issuer of the tokens sets the key, with the lifetime of the token; the value does not
+//! matter. Without an answer of Redis every token is refused, because it may have been taken back.
 
 use std::{collections::HashSet, time::Duration};
 

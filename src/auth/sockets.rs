@@ -103,7 +103,7 @@ impl OpenSocket {
         self.over.notify_waiters();
     }
 
-    /// The `jti` of its token, where tokens may be taken back.
+    /// Returns the `jti` of its token, where tokens may be taken back.
     pub fn token_id(&self) -> Option<Arc<str>> {
         let token_id = self.token_id.lock();
         token_id.unwrap_or_else(PoisonError::into_inner).clone()

@@ -43,7 +43,7 @@ impl Words {
         }
     }
 
-    /// The token of `Authorization: WORD TOKEN`.
+    /// Returns the token of `Authorization: WORD TOKEN`.
     #[must_use]
     pub fn in_header(&self, asked: &Credentials<'_>) -> Option<String> {
         let header = asked.text(&AUTHORIZATION)?;
@@ -51,7 +51,8 @@ impl Words {
         is_one(&self.header, word).then(|| token.trim().to_owned())
     }
 
-    /// The token of `Sec-WebSocket-Protocol: WORD, TOKEN`, or of `Sec-WebSocket-Protocol: TOKEN`.
+    /// Returns the token of `Sec-WebSocket-Protocol: WORD, TOKEN`, or of `Sec-WebSocket-Protocol:
+    /// TOKEN`.
     #[must_use]
     pub fn in_protocol(&self, asked: &Credentials<'_>) -> Option<Offered> {
         let header = asked.text(&SEC_WEBSOCKET_PROTOCOL)?;
@@ -69,8 +70,9 @@ impl Words {
         })
     }
 
-    /// The `WWW-Authenticate` header that goes with a 401; without one the answer is 403, as REST
-    /// framework has it for sessions. What is added for a bad token is RFC 6750's (section 3).
+    /// Returns the `WWW-Authenticate` header that goes with a 401; without one the answer is 403,
+    /// as REST framework has it for sessions. What is added for a bad token is RFC 6750's (section
+    /// 3).
     #[must_use]
     pub fn challenge(&self, denied: &Denied) -> Option<HeaderValue> {
         let more = match denied {
@@ -104,7 +106,7 @@ mod tests {
         }
     }
 
-    /// The contents of these two headers.
+    /// Returns the contents of these two headers.
     fn found(words: &Words, header: &'static str, protocol: &'static str) -> Option<Offered> {
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, HeaderValue::from_static(header));

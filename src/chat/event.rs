@@ -8,7 +8,8 @@ use uuid::Uuid;
 use super::Message;
 use crate::value::Value;
 
-/// An event of a conversation. How it is written in a group message and in a frame is for a dialect.
+/// An event of a conversation. How it is written in a group message and in a frame is for a
+/// dialect.
 ///
 /// A value is what its sender wrote, of any type: Python code beside us sends events too.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,8 +34,8 @@ pub enum Event {
 /// A message that the members of its conversation are shown.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SentMessage {
-    /// A row of this process or one that it has read. The type is shown as the sender wrote it, while
-    /// the table holds its text.
+    /// A row of this process or one that it has read. The type is shown as the sender wrote it,
+    /// while the table holds its text.
     Stored {
         message: Arc<Message>,
         shown_type: Value,
@@ -44,7 +45,7 @@ pub enum SentMessage {
 }
 
 impl Event {
-    /// The event of a stored message, with its type as the table has it.
+    /// Makes the event of a stored message, with its type as the table has it.
     #[must_use]
     pub fn stored(message: Arc<Message>) -> Self {
         let shown_type = message.message_type.as_str().into();
@@ -62,7 +63,7 @@ impl Event {
 }
 
 impl SentMessage {
-    /// The id of the message, if it is known.
+    /// Returns the id of the message, if it is known.
     #[must_use]
     pub fn id(&self) -> Option<Uuid> {
         match self {

@@ -5,8 +5,8 @@
 //! whether its event had to come (`hub::sweep`). Django makes ids of version 4; where a project
 //! makes others, one of 65,536 looks like ours.
 //!
-//! Without randomness an id cannot be made, and making one panics. The server has asked for some at its
-//! start, and a system that gave it once gives it for ever (`getrandom(2)`).
+//! Without randomness an id cannot be made, and making one panics. The server has asked for some at
+//! its start, and a system that gave it once gives it for ever (`getrandom(2)`).
 
 use std::{sync::Mutex, time::Duration};
 
@@ -71,8 +71,8 @@ pub fn is_own(id: Uuid) -> bool {
     crc32fast::hash(unique).to_le_bytes().starts_with(sum)
 }
 
-/// Bytes of an id before its checksum. Of version 7 they keep 58 bits besides the time, of version 4
-/// 90 bits: enough for no two ids to be the same.
+/// Returns the bytes of an id before its checksum. Of version 7 they keep 58 bits besides the time,
+/// of version 4 90 bits: enough for no two ids to be the same.
 fn unique_bytes(id: Uuid) -> usize {
     if id.get_version_num() == 7 { 14 } else { 12 }
 }

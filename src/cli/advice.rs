@@ -1,5 +1,5 @@
-//! Advice for a start that failed: each error gets what, where, and a next step. `README.md`
-//! beside this file lists the likeliest with their texts, and `tests/it/cli/errors.rs` produces them.
+//! Advice for a start that failed: each error gets what, where, and a next step. `README.md` beside
+//! this file lists the likeliest with their texts, and `tests/it/cli/errors.rs` produces them.
 
 use std::fmt::{self, Display};
 use std::io;
@@ -59,7 +59,7 @@ pub(super) fn start(error: &StartError, config: &Config) -> Advice {
     }
 }
 
-/// The store cannot be used.
+/// Says that the store cannot be used.
 pub(super) fn store(error: &StoreError, config: &Config) -> Advice {
     let url = &config.store.url;
     let next = match (error, url.sqlite_file()) {
@@ -95,7 +95,7 @@ pub(super) fn store(error: &StoreError, config: &Config) -> Advice {
     told(error, next)
 }
 
-/// The database cannot be written to.
+/// Says that the database cannot be written to.
 pub(super) fn write(error: &StoreError, config: &Config) -> Advice {
     match error {
         StoreError::Unavailable(_) => told(
@@ -148,7 +148,7 @@ pub(super) fn collation(loose: &[LooseColumn], database: Database) -> Advice {
     )
 }
 
-/// The database cannot store what people write.
+/// Says that the database cannot store what people write.
 pub(super) fn charset(narrow: &[NarrowColumn]) -> Advice {
     let mut tables: Vec<&str> = narrow.iter().map(|column| column.table.as_str()).collect();
     tables.dedup();
@@ -163,7 +163,7 @@ pub(super) fn charset(narrow: &[NarrowColumn]) -> Advice {
     )
 }
 
-/// The layer cannot be used.
+/// Says that the layer cannot be used.
 pub(super) fn layer(error: &LayerError, config: &Config) -> Advice {
     if !matches!(error, LayerError::Unavailable(_) | LayerError::Refused(_)) {
         return Advice::of(error);
@@ -229,7 +229,7 @@ pub(super) fn shared(file: &Path, lock: &Path) -> Advice {
     )
 }
 
-/// The address of the setting `key` cannot be listened on.
+/// Says that the address of the setting `key` cannot be listened on.
 pub(super) fn listen(error: &io::Error, key: &str, bind: &Bind) -> Advice {
     let next = match error.kind() {
         io::ErrorKind::AddrInUse => format!(
@@ -248,7 +248,7 @@ pub(super) fn listen(error: &io::Error, key: &str, bind: &Bind) -> Advice {
     told(format!("cannot listen on {bind}: {error}"), next)
 }
 
-/// A Chatferry serves at the address of the setting `key`.
+/// Says that a Chatferry serves at the address of the setting `key`.
 pub(super) fn served(key: &str, bind: &Bind) -> Advice {
     told(
         format!("a Chatferry serves on {bind} now, and another one would not start beside it"),

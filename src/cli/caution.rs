@@ -1,5 +1,5 @@
-//! Settings that work and are not what most would want: findings of the [rehearsal](super::rehearsal), and
-//! lines of the start that name what was decided by itself.
+//! Settings that work and are not what most would want: findings of the
+//! [rehearsal](super::rehearsal), and lines of the start that name what was decided by itself.
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 

@@ -87,7 +87,8 @@ async fn ask(server: &Server) -> io::Result<String> {
     }
 }
 
-/// The address to connect to for one that is listened on: "every interface" is none to call.
+/// Returns the address to connect to for one that is listened on: "every interface" is none to
+/// call.
 fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(match address {
@@ -134,7 +135,7 @@ mod tests {
 
     use crate::config::Config;
 
-    /// The settings of a server that listens there.
+    /// Returns the settings of a server that listens there.
     fn server(bind: &Bind) -> Server {
         Config::of(&[("server.bind", &bind.to_string())]).server
     }

@@ -1,8 +1,8 @@
-//! The dress rehearsal of `serve`: all that it needs, looked at step by step. A fault ends no more than
-//! the steps that depend on it.
+//! The dress rehearsal of `serve`: all that it needs, looked at step by step. A fault ends no more
+//! than the steps that depend on it.
 //!
-//! `chatferry check` shows every step. `serve` goes through those that need no second server once it
-//! serves, and logs in a line that all is well, or a line for each finding.
+//! `chatferry check` shows every step. `serve` goes through those that need no second server once
+//! it serves, and logs in a line that all is well, or a line for each finding.
 
 mod layer;
 mod place;
@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout};
 use super::advice::{self, Advice};
 use crate::auth;
 use crate::config::{Config, Database, Identity, Loaded, Policy};
+use crate::dialect::django::identity;
 use crate::gateway::Gateway;
 use crate::metrics::Metrics;
 use crate::rollout::Rollout;
@@ -84,7 +85,7 @@ impl Outcome {
         self
     }
 
-    /// The outcome in a word.
+    /// Returns the outcome in a word.
     pub(super) fn word(&self) -> &'static str {
         match self {
             _ if !self.faults.is_empty() => "failed",
@@ -168,8 +169,8 @@ pub(super) async fn rehearse(
     steps.done
 }
 
-/// Returns `true` if nothing is left to ask of the database: `serve` has opened the file to write and
-/// has seen its tables, and SQLite bounds no texts. A collation matters to a policy alone.
+/// Returns `true` if nothing is left to ask of the database: `serve` has opened the file to write
+/// and has seen its tables, and SQLite bounds no texts. A collation matters to a policy alone.
 fn is_looked_at(config: &Config, stage: Stage<'_>) -> bool {
     let is_file = config.store.url.database() == Database::Sqlite;
     matches!(stage, Stage::Serving(_)) && is_file && config.auth.policy == Policy::Open
@@ -204,7 +205,12 @@ fn certificate(config: &Config) -> Outcome {
 async fn callers(config: &Config) -> Outcome {
     let (identity, policy) = (config.auth.identity, config.auth.policy);
     let about = Outcome::well(format!("identity {identity}, policy {policy}"));
-    about.with_faults(auth::check(config).await.err().map(Advice::of))
+    about.with_faults(
+        auth::check(config, identity::open)
+            .await
+            .err()
+            .map(Advice::of),
+    )
 }
 
 /// Asks the upstream for a connection, and for what it gives to strangers.

@@ -180,7 +180,7 @@ async fn start(config: &Config) -> Result<(Arc<Site>, Listener, Option<Listener>
     Ok((site, listener, metrics))
 }
 
-/// The socket that was handed over to us, or one of our own.
+/// Returns the socket that was handed over to us, or one of our own.
 async fn listen(config: &Config) -> Result<Listener, ExitCode> {
     let handed_over = Listener::inherited().map_err(|error| {
         super::failed(&format!(
@@ -205,13 +205,13 @@ async fn listen(config: &Config) -> Result<Listener, ExitCode> {
     Ok(listener)
 }
 
-/// A socket at the address of the setting `key`.
+/// Opens a socket at the address of the setting `key`.
 async fn bind(config: &Config, key: &str, at: &Bind) -> Result<Listener, ExitCode> {
     let listener = Listener::bind(at, config.server.reuse_port).await;
     listener.map_err(|error| super::failed(&advice::listen(&error, key, at)))
 }
 
-/// The other address that the metrics may have.
+/// Returns the other address that the metrics may have.
 async fn listen_for_metrics(config: &Config) -> Result<Option<Listener>, ExitCode> {
     match &config.metrics.bind {
         Some(at) => bind(config, "metrics.bind", at).await.map(Some),

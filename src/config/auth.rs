@@ -82,8 +82,8 @@ settings! {
     /// `auth.token_protocols`), from the query and from a cookie; the first of these that there is
     /// counts.
     pub struct Jwt in "auth.jwt" {
-        /// The shared secret of HS256, HS384 or HS512; of Django simplejwt its `SIGNING_KEY`. It has
-        /// as many bytes as the hash at least: 32, 48 or 64.
+        /// The shared secret of HS256, HS384 or HS512; of Django simplejwt its `SIGNING_KEY`. It
+        /// has as many bytes as the hash at least: 32, 48 or 64.
         secret: Option<Secret> = "",
         /// PEM file with the public key (SPKI) of RSA, ECDSA or Ed25519.
         public_key_file: Option<PathBuf> = "",

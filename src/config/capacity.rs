@@ -39,7 +39,7 @@ pub struct Capacities {
 }
 
 impl Capacities {
-    /// The capacity of a channel by its full name, `!` part included.
+    /// Returns the capacity of a channel by its full name, `!` part included.
     #[must_use]
     pub fn of(&self, channel: &str) -> usize {
         let rule = self
@@ -50,7 +50,7 @@ impl Capacities {
     }
 }
 
-/// The regular expression of a glob for a whole name.
+/// Returns the regular expression of a glob for a whole name.
 fn translate(glob: &str) -> String {
     let mut out = String::from("(?s)^");
     let mut rest = glob.chars();

@@ -68,7 +68,7 @@ impl OptionDoc {
         self.is_secret() || ["StoreUrl", "Hosts"].contains(&self.ty)
     }
 
-    /// The name in its section: `bind` of `server.bind`.
+    /// Returns the name in its section: `bind` of `server.bind`.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.key.rsplit('.').next().unwrap_or(self.key)
@@ -138,7 +138,7 @@ macro_rules! choice {
         pub enum $name { $($(#[doc = $doc])* $variant,)* }
 
         impl $name {
-            /// The word of the settings for this.
+            /// Returns the word of the settings for this.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text,)* }

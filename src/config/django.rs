@@ -94,7 +94,7 @@ impl GroupPattern {
     /// Channels refuses a group name of 100 bytes; a UUID is 36 of them.
     const MAX_AROUND: usize = 99 - 36;
 
-    /// The group of one conversation.
+    /// Returns the group of one conversation.
     #[must_use]
     pub fn group(&self, conversation_id: impl fmt::Display) -> String {
         format!("{}{conversation_id}{}", self.before, self.after)
@@ -139,7 +139,7 @@ pub struct Zone {
 }
 
 impl Zone {
-    /// The zone itself.
+    /// Returns the zone itself.
     #[must_use]
     pub fn zone(&self) -> &datetime::Zone {
         &self.zone

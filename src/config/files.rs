@@ -6,7 +6,8 @@ use std::path::Path;
 
 use super::{Config, Database, Loaded};
 
-/// Files open besides connections and the database: the program's own, listeners, those who read the metrics, Redis, the issuer of tokens, the collector of traces, and a few spare ones.
+/// Files open besides connections and the database: the program's own, listeners, those who read
+/// the metrics, Redis, the issuer of tokens, the collector of traces, and a few spare ones.
 const OWN: u64 = 128;
 
 /// Most connections past `server.max_connections`, for one answer each.
@@ -74,8 +75,8 @@ impl Loaded {
     }
 }
 
-/// Computes the connections of clients that fit into so many open files. One that is passed on to Django has
-/// another beside it.
+/// Computes the connections of clients that fit into so many open files. One that is passed on to
+/// Django has another beside it.
 fn connections(config: &Config, limit: u64) -> u64 {
     let pool = u64::try_from(config.store.pool_size).unwrap_or(u64::MAX);
     let database = match config.store.url.database() {

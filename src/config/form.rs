@@ -1,12 +1,12 @@
-//! The form of a value: whether it is the one an option asks for, how a variable's text gets it, and
-//! how it is shown again.
+//! The form of a value: whether it is the one an option asks for, how a variable's text gets it,
+//! and how it is shown again.
 
 use config::ValueKind;
 
 use super::declare::{Form, OptionDoc};
 use super::secret::{MASK, masked};
 
-/// A value as it would stand in a file, its secrets masked.
+/// Returns a value as it would stand in a file, its secrets masked.
 pub(super) fn shown(option: &OptionDoc, kind: &ValueKind) -> String {
     match kind {
         ValueKind::Nil => "\"\"".to_owned(),
@@ -28,7 +28,8 @@ pub(super) fn shown(option: &OptionDoc, kind: &ValueKind) -> String {
     }
 }
 
-/// A TOML basic string. Control characters are the only ones Rust and TOML escape differently.
+/// Returns a TOML basic string. Control characters are the only ones Rust and TOML escape
+/// differently.
 pub(super) fn quoted(text: &str) -> String {
     let escaped: String = masked(text)
         .chars()
@@ -67,7 +68,8 @@ pub(super) fn misfit(option: &OptionDoc, kind: &ValueKind) -> Option<String> {
     }
 }
 
-/// The text of a file that holds nothing but the value, the items of a list on lines of their own.
+/// Returns the text of a file that holds nothing but the value, the items of a list on lines of
+/// their own.
 pub(super) fn from_file(option: &OptionDoc, text: &str) -> ValueKind {
     match option.form() {
         Form::List => {
@@ -78,7 +80,7 @@ pub(super) fn from_file(option: &OptionDoc, text: &str) -> ValueKind {
     }
 }
 
-/// The text of a variable or a flag in the form the option asks for, if it has it.
+/// Returns the text of a variable or a flag in the form the option asks for, if it has it.
 pub(super) fn typed(option: &OptionDoc, text: &str) -> ValueKind {
     let parsed = match option.form() {
         Form::Number => text.trim().parse().ok().map(ValueKind::I64),

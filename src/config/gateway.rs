@@ -23,8 +23,8 @@ settings! {
         /// Percent of the conversations that are served here, REST and sockets alike; the rest is
         /// Django's. A conversation is served here if the last four hex digits of its id, as a
         /// number, are less than 65536 × percent / 100. What belongs to no conversation (lists,
-        /// creation, read receipts) is served here unless it is 0. With an `upstream` the default is
-        /// 0: a move begins when somebody says so. SIGHUP rereads it.
+        /// creation, read receipts) is served here unless it is 0. With an `upstream` the default
+        /// is 0: a move begins when somebody says so. SIGHUP rereads it.
         rollout_percent: u8 = 100 in 0..=100,
         /// What a new percentage does to open sockets of conversations that move: `drain` closes
         /// them with code 1012, spread over `server.drain_s`; `leave` leaves them where they are.
@@ -43,9 +43,9 @@ settings! {
         /// Requests that wait for one of those to end; one more gets a 503 at once.
         max_waiting: usize = 1000 in 0..=1_000_000,
         /// Requests one after the other on which Django hangs (no connection within
-        /// `gateway.connect_timeout_s`, or no answer within `gateway.response_timeout_s`), after which
-        /// it is not asked for `gateway.breaker_s`: clients get a 503 with `Retry-After` at once. Then
-        /// one request at a time tries it. 0: it is always asked.
+        /// `gateway.connect_timeout_s`, or no answer within `gateway.response_timeout_s`), after
+        /// which it is not asked for `gateway.breaker_s`: clients get a 503 with `Retry-After` at
+        /// once. Then one request at a time tries it. 0: it is always asked.
         breaker_failures: u32 = 20 in 0..=1_000_000,
         /// Seconds without a request after `gateway.breaker_failures`.
         breaker_s: u64 = 5 in 1..=3600,
@@ -57,8 +57,8 @@ settings! {
         /// Seconds in the middle of Django's answer without a byte of it, nor one of the request's
         /// body; past them the answer breaks off. Of sockets nothing is expected.
         idle_timeout_s: u64 = 300 in 1..=86400,
-        /// Prefixes that Django serves, as `/admin/`; other paths that are not Chatferry's get a 404
-        /// here. Empty passes all of them on. With `auth.policy = participants` a path below
+        /// Prefixes that Django serves, as `/admin/`; other paths that are not Chatferry's get a
+        /// 404 here. Empty passes all of them on. With `auth.policy = participants` a path below
         /// `django.url_prefix` or `django.ws_prefix` that Chatferry does not have is passed on, for
         /// callers who are known, only if this list names a prefix within those.
         allow: Vec<Prefix> = [],

@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use super::{declare::settings, django::Prefix};
 
 settings! {
-    /// An application of Django Channels whose sockets are held here, while its own consumers run in
-    /// workers. Off without `host.command`, `host.application` and `host.socket`.
+    /// An application of Django Channels whose sockets are held here, while its own consumers run
+    /// in workers. Off without `host.command`, `host.application` and `host.socket`.
     pub struct Host in "host" {
         /// The ASGI application, as `mysite.asgi:application`: the workers are then
         /// `python3 -m chatferry_worker APPLICATION`.
         application: Option<String> = "",
-        /// Command that starts a worker, as `python manage.py chatferry_worker`; for the shell. It finds
-        /// the address of Chatferry in `CHATFERRY_HOST_SOCKET`.
+        /// Command that starts a worker, as `python manage.py chatferry_worker`; for the shell. It
+        /// finds the address of Chatferry in `CHATFERRY_HOST_SOCKET`.
         command: Option<String> = "",
         /// Workers that are started, and started again when they end. 0 starts none: they are
         /// started by somebody else and join at `host.socket`.
@@ -21,18 +21,18 @@ settings! {
         /// Without one it is in a directory of the process' own below the system's for temporary
         /// files, and only workers that are started from here find it.
         socket: Option<PathBuf> = "",
-        /// Prefixes of paths whose sockets are hosted. A path that leads to the chat of this server,
-        /// or may be read as one below `django.ws_prefix`, is hosted only if an entry here is or
-        /// begins with that prefix; `auth`, `ws.allowed_origins` and the policy of the chat mean
-        /// nothing for what is hosted, as the application has its own.
+        /// Prefixes of paths whose sockets are hosted. A path that leads to the chat of this
+        /// server, or may be read as one below `django.ws_prefix`, is hosted only if an entry here
+        /// is or begins with that prefix; `auth`, `ws.allowed_origins` and the policy of the chat
+        /// mean nothing for what is hosted, as the application has its own.
         routes: Vec<Prefix> = ["/ws/"],
         /// Seconds a worker may take for one call: a connect, a frame, an event or a disconnect.
         /// Past them the socket is closed with 1011.
         call_timeout_s: u64 = 60 in 1..=3600,
         /// Calls that one worker is asked at once. Sockets whose calls wait are not read.
         max_calls: usize = 128 in 1..=10_000,
-        /// Events that wait for one socket; past them the newest are dropped and counted, as Channels
-        /// does with `capacity`.
+        /// Events that wait for one socket; past them the newest are dropped and counted, as
+        /// Channels does with `capacity`.
         capacity: usize = 100 in 1..=100_000,
         /// Frames that a client may send in a second on one hosted socket, all of them at once if
         /// need be: messages, their fragments, pings and pongs, of any length. One that sends more
@@ -51,7 +51,8 @@ impl Host {
         self.application.is_some() || self.command.is_some() || self.socket.is_some()
     }
 
-    /// Returns the command that starts a worker, for the shell; `None` if workers are started by somebody else.
+    /// Returns the command that starts a worker, for the shell; `None` if workers are started by
+    /// somebody else.
     #[must_use]
     pub fn start(&self) -> Option<String> {
         let application = self.application.as_ref();

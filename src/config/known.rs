@@ -5,7 +5,7 @@ use super::{Config, OptionDoc};
 /// Names of the contract whose features come with a later version; `.*` stands for a whole section.
 const LATER: &[&str] = &["events.sinks"];
 
-/// The option of exactly this dotted name.
+/// Returns the option of exactly this dotted name.
 pub(super) fn find(key: &str) -> Option<&'static OptionDoc> {
     Config::options().find(|option| option.key == key)
 }
@@ -23,7 +23,7 @@ pub(super) fn is_later(key: &str) -> bool {
     })
 }
 
-/// The known name most like `key`: a few letters off, or right but in the wrong section.
+/// Returns the known name most like `key`: a few letters off, or right but in the wrong section.
 pub(super) fn nearest(key: &str) -> Option<&'static str> {
     /// Longer than any name with a few letters too many; keeps the work small.
     const MAX_LEN: usize = 60;

@@ -15,16 +15,16 @@ use super::{
 settings! {
     /// The channel layer.
     pub struct Layer in "layer" {
-        /// `memory` for one process. `redis` (`channels_redis.core`) and `redis_pubsub` share events
-        /// with other processes and with Django; every process must name the same one.
+        /// `memory` for one process. `redis` (`channels_redis.core`) and `redis_pubsub` share
+        /// events with other processes and with Django; every process must name the same one.
         backend: Backend = "memory",
-        /// Redis, in Django's order, which says what is where: `redis://user:password@host:port/db`,
-        /// `rediss://…`, `unix:///path?db=0` or `sentinel://host:port,host:port/master/db`. None is
-        /// `redis://localhost:6379`. TLS has redis-py's options: `ssl_ca_certs=FILE`,
-        /// `ssl_cert_reqs=none`, `ssl_check_hostname=false`, `ssl_certfile=FILE` and
-        /// `ssl_keyfile=FILE`; with Sentinels `ssl=true` is TLS to the master and
-        /// `sentinel_ssl=true` to them. Special characters of a password are percent-encoded, `#` as
-        /// `%23`.
+        /// Redis, in Django's order, which says what is where:
+        /// `redis://user:password@host:port/db`, `rediss://…`, `unix:///path?db=0` or
+        /// `sentinel://host:port,host:port/master/db`. None is `redis://localhost:6379`. TLS has
+        /// redis-py's options: `ssl_ca_certs=FILE`, `ssl_cert_reqs=none`,
+        /// `ssl_check_hostname=false`, `ssl_certfile=FILE` and `ssl_keyfile=FILE`; with Sentinels
+        /// `ssl=true` is TLS to the master and `sentinel_ssl=true` to them. Special characters of a
+        /// password are percent-encoded, `#` as `%23`.
         hosts: Hosts = [],
         /// Start of every key, as in Django's settings.
         prefix: String = "asgi",
@@ -37,18 +37,20 @@ settings! {
         /// Capacities of channels by name, the first that matches: `PATTERN=N` with a glob for the
         /// whole name, or with `re:` and a regular expression for its beginning.
         channel_capacity: Vec<ChannelCapacity> = [],
-        /// Encrypts messages. The first key encrypts, each may decrypt. `channels_redis` 4.2.0 ignores
-        /// its keys on `redis_pubsub` and sends plain text, which is refused here.
+        /// Encrypts messages. The first key encrypts, each may decrypt. `channels_redis` 4.2.0
+        /// ignores its keys on `redis_pubsub` and sends plain text, which is refused here.
         symmetric_encryption_keys: Vec<Secret> = [],
-        /// Random bytes before each message of `redis`; `channels_redis` before 4.2.1 has always 12.
+        /// Random bytes before each message of `redis`; `channels_redis` before 4.2.1 has always
+        /// 12.
         random_prefix_length: usize = 12 in 0..=64,
         /// `msgpack` or `json`; `channels_redis` before 4.2.1 has always msgpack.
         serializer_format: Serializer = "msgpack",
         /// Events of Django code's own making that are sent to the sockets as they are, by their
         /// `type`: `conversation_closed`. All others are counted and dropped.
         passthrough: Vec<String> = [],
-        /// Bytes of one event in Redis; a larger one is dropped as it comes, and counted. The text of
-        /// a message may take six times its bytes there in JSON, and a third more if it is encrypted.
+        /// Bytes of one event in Redis; a larger one is dropped as it comes, and counted. The text
+        /// of a message may take six times its bytes there in JSON, and a third more if it is
+        /// encrypted.
         max_event_bytes: usize = 8388608 in 262_144..=536_870_912,
         /// Seconds between two comparisons of what was shown with what is stored, with `redis` and
         /// `redis_pubsub`: a message or read mark that no event came for is shown then, those that

@@ -38,12 +38,13 @@ settings! {
         open_sockets: u32 = 0 in 0..=10_000_000,
         /// Conversations made. While none may be made, asking for one that is there is refused too.
         conversations: Option<Rate> = "",
-        /// Rows of conversations and messages read for answers by REST and for histories of sockets.
-        /// One request may read more; later ones get a 429 until that is made up for.
+        /// Rows of conversations and messages read for answers by REST and for histories of
+        /// sockets. One request may read more; later ones get a 429 until that is made up for.
         rows: Option<Rate> = "",
-        /// Tokens and session cookies that were shown and are not good. Past it others of the address
-        /// that are not known yet get a 429 instead of a look at the database; those of users who are
-        /// logged in and were seen lately are let in. It holds with an `auth.identity`.
+        /// Tokens and session cookies that were shown and are not good. Past it others of the
+        /// address that are not known yet get a 429 instead of a look at the database; those of
+        /// users who are logged in and were seen lately are let in. It holds with an
+        /// `auth.identity`.
         denied: Option<Rate> = "300/min",
         /// MiB of answers that have been made and not been read, together; one more gets a 429, one
         /// under way waits. 0 for any number, within `server.answer_memory_mib`.
@@ -68,8 +69,8 @@ settings! {
         open_sockets: u32 = 0 in 0..=10_000_000,
         /// Conversations made. While none may be made, asking for one that is there is refused too.
         conversations: Option<Rate> = "1000/hour",
-        /// Rows of conversations and messages read for answers by REST and for histories of sockets.
-        /// One request may read more; later ones get a 429 until that is made up for.
+        /// Rows of conversations and messages read for answers by REST and for histories of
+        /// sockets. One request may read more; later ones get a 429 until that is made up for.
         rows: Option<Rate> = "1000000/min",
         /// MiB of answers that have been made and not been read, together; one more gets a 429, one
         /// under way waits. 0 for any number, within `server.answer_memory_mib`.

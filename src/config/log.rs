@@ -13,8 +13,8 @@ settings! {
         /// `text` for people, `json` for machines: one object a line.
         format: Format = "text",
         /// `off`, `error`, `warn`, `info`, `debug` or `trace`; parts may have their own, as
-        /// `info,chatferry::ws=debug`. The security log is written at any level, unless its own part
-        /// says otherwise: `chatferry::security=off`.
+        /// `info,chatferry::ws=debug`. The security log is written at any level, unless its own
+        /// part says otherwise: `chatferry::security=off`.
         level: Level = "info",
     }
 }
@@ -36,7 +36,7 @@ pub struct Level {
 }
 
 impl Level {
-    /// The filter for the subscriber.
+    /// Returns the filter for the subscriber.
     #[must_use]
     pub fn targets(&self) -> &Targets {
         &self.targets
@@ -69,7 +69,7 @@ impl TryFrom<String> for Level {
 /// The target of the security log.
 pub const SECURITY: &str = "chatferry::security";
 
-/// The same, and the security log at `info` if nothing else is said of it.
+/// Adds the security log at `info` if nothing else is said of it.
 fn with_security(targets: Targets) -> Targets {
     if targets.iter().any(|(target, _)| target == SECURITY) {
         return targets;

@@ -5,8 +5,8 @@ use std::fmt::Write;
 
 use super::{Config, OptionDoc, Section};
 
-/// A file with every option, its manual and its default. Nothing in it is set: the options are
-/// commented out, so that a copy keeps following the defaults it does not change.
+/// Returns a file with every option, its manual and its default. Nothing in it is set: the options
+/// are commented out, so that a copy keeps following the defaults it does not change.
 #[must_use]
 pub fn example_toml() -> String {
     let mut text = String::from(
@@ -26,7 +26,7 @@ pub fn example_toml() -> String {
     text
 }
 
-/// The options as one Markdown table, headed.
+/// Returns the options as one Markdown table, headed.
 #[must_use]
 pub fn settings_table_markdown() -> String {
     let mut table = String::from("| Key | Default | Meaning |\n|---|---|---|\n");
@@ -48,7 +48,7 @@ fn commented(doc: &str) -> String {
     })
 }
 
-/// The manual on one line, with the limits of a number.
+/// Returns the manual on one line, with the limits of a number.
 fn meaning(option: &OptionDoc) -> String {
     let lines: Vec<&str> = option.doc.lines().map(str::trim).collect();
     let text = lines.join(" ");

@@ -10,15 +10,17 @@ use super::{Loaded, replace_default};
 
 const MIB: u64 = 1024 * 1024;
 
-/// The share of the memory that bodies may take together, and the share of answers, where nobody has
-/// set them. Each of their bytes may cost two, and the rest is for sockets and what they wait for.
+/// The share of the memory that bodies may take together, and the share of answers, where nobody
+/// has set them. Each of their bytes may cost two, and the rest is for sockets and what they wait
+/// for.
 const SHARE: u64 = 8;
 
 /// The smallest value that the settings take.
 const LEAST_MIB: u32 = 8;
 
 /// The least of the memory limits of the control groups the process is in, in bytes, of version 2
-/// and 1; `root` is `/`. None if nobody limits it. Version 1 says so by a number that nothing reaches.
+/// and 1; `root` is `/`. None if nobody limits it. Version 1 says so by a number that nothing
+/// reaches.
 #[must_use]
 pub fn limit(root: &Path) -> Option<u64> {
     // A line is `0::/path` for version 2, `N:controllers:/path` for version 1.
@@ -32,8 +34,8 @@ pub fn limit(root: &Path) -> Option<u64> {
             _ => ("sys/fs/cgroup/memory", "memory.limit_in_bytes"),
         };
         let has_memory = controllers.is_empty() || controllers.split(',').any(|it| it == "memory");
-        // What bounds a group bounds those in it. A container may see its own group as the root, and
-        // be told a path that it does not see.
+        // What bounds a group bounds those in it. A container may see its own group as the root,
+        // and be told a path that it does not see.
         let groups = Path::new(path).ancestors().filter(move |_| has_memory);
         groups.filter_map(move |group| {
             let text = fs::read_to_string(root.join(mounted).join(group).join(file)).ok()?;
@@ -44,8 +46,8 @@ pub fn limit(root: &Path) -> Option<u64> {
 }
 
 impl Loaded {
-    /// Lowers `server.body_memory_mib` and `server.answer_memory_mib` to their share of so many bytes,
-    /// where they have their defaults.
+    /// Lowers `server.body_memory_mib` and `server.answer_memory_mib` to their share of so many
+    /// bytes, where they have their defaults.
     #[must_use]
     pub fn fit_to(mut self, memory: u64) -> Self {
         let share = u32::try_from(memory / MIB / SHARE).unwrap_or(u32::MAX);
@@ -71,7 +73,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
 
-    /// The limit on a machine with these files.
+    /// Returns the limit on a machine with these files.
     fn limit_of(files: &[(&str, &str)]) -> Option<u64> {
         let root = std::env::temp_dir().join(format!("chatferry-memory-{}", Uuid::new_v4()));
         for (path, text) in files {
@@ -127,7 +129,7 @@ mod tests {
         assert_eq!(limit_of(&files), None, "memory is in no group of version 1");
     }
 
-    /// The value and its origin with so much memory.
+    /// Returns the value and its origin with so much memory.
     fn body_memory(flags: &[(&str, &str)], memory: u64) -> (u32, String) {
         let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
         let flags: Vec<_> = flags.iter().map(own).collect();

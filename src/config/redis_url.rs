@@ -11,7 +11,8 @@
 //! `db` as options too. TLS has `ssl_ca_certs=FILE`, `ssl_cert_reqs` (`required`, or `none` for no
 //! check at all), `ssl_check_hostname=false` for one of the chain only, `ssl_certfile=FILE` and
 //! `ssl_keyfile=FILE`; with Sentinels, `ssl=true` asks for it to the master and `sentinel_ssl=true`
-//! to them. What tunes redis-py itself is passed over, and any other option is refused: [`options`].
+//! to them. What tunes redis-py itself is passed over, and any other option is refused:
+//! [`options`].
 
 mod options;
 

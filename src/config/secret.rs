@@ -13,7 +13,7 @@ pub(super) const MASK: &str = "***";
 pub struct Secret(String);
 
 impl Secret {
-    /// The secret itself, for the code that needs it.
+    /// Returns the secret itself, for the code that needs it.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -65,8 +65,9 @@ pub(super) fn masked(text: &str) -> String {
     }
 }
 
-/// The likeliest reason that a URL (`scheme://user:password@host/…`) cannot be read: a character of
-/// its password that ends the host's part there. Names the character, and nothing of the password.
+/// Returns the likeliest reason that a URL (`scheme://user:password@host/…`) cannot be read: a
+/// character of its password that ends the host's part there. Names the character, and nothing of
+/// the password.
 pub(super) fn unencoded(url: &str) -> Option<String> {
     let (_, rest) = url.split_once("://")?;
     let (authority, beyond) = rest.split_at(rest.find(['/', '?', '#'])?);

@@ -23,34 +23,35 @@ settings! {
         /// an `auth.identity`, or `auth.allow_anonymous = true`.
         bind: Bind = "127.0.0.1:8000",
         /// Let several processes listen on the same port (`SO_REUSEPORT`): the system spreads new
-        /// connections over them, so that a new version can start before the old one drains. Without
-        /// it a second process does not start on the SQLite file of another, unless both have a layer
-        /// of Redis: their sockets would not hear each other.
+        /// connections over them, so that a new version can start before the old one drains.
+        /// Without it a second process does not start on the SQLite file of another, unless both
+        /// have a layer of Redis: their sockets would not hear each other.
         reuse_port: bool = false,
         /// Connections open at once; one more gets a 503 and is counted. What asks for `/healthz`,
-        /// `/readyz` or `/metrics` is answered all the same: the process is well, and full. Lowered at
-        /// start to what fits into the limit of open files, of which one that is passed on to Django
-        /// takes two.
+        /// `/readyz` or `/metrics` is answered all the same: the process is well, and full. Lowered
+        /// at start to what fits into the limit of open files, of which one that is passed on to
+        /// Django takes two.
         max_connections: usize = 100000 in 1..=10_000_000,
         /// Seconds from accepting a connection to the end of its request head, the TLS handshake
         /// included; then it is closed.
         header_timeout_s: u64 = 10 in 1..=3600,
         /// Seconds that a kept-alive connection may be silent between two requests; then it is
-        /// closed. Longer than a balancer in front keeps its own (60 s with AWS and nginx, 600 s with
-        /// Google), so that none is closed while a request is on its way.
+        /// closed. Longer than a balancer in front keeps its own (60 s with AWS and nginx, 600 s
+        /// with Google), so that none is closed while a request is on its way.
         keep_alive_s: u64 = 90 in 1..=3600,
         /// MiB that the bodies of requests may take together while they are read and answered; one
-        /// that finds no room gets a 503, one larger than all of it a 413. Those of up to 64 KiB are
-        /// always read. Where a control group limits the memory, as in a container, the default is
-        /// an eighth of that if it is less.
+        /// that finds no room gets a 503, one larger than all of it a 413. Those of up to 64 KiB
+        /// are always read. Where a control group limits the memory, as in a container, the default
+        /// is an eighth of that if it is less.
         body_memory_mib: u32 = 256 in 8..=1_000_000,
         /// MiB of answers that have been made and not been read by their clients, together. An
         /// answer that finds no room gets a 503, one under way waits; those of up to 64 KiB are
         /// always sent. Where a control group limits the memory, the default is an eighth of that
         /// if it is less.
         answer_memory_mib: u32 = 64 in 8..=1_000_000,
-        /// Seconds from SIGTERM to the last WebSocket closed with code 1012, for the clients to come
-        /// back spread over that time. 0 closes them all at once. On a terminal the default is 2.
+        /// Seconds from SIGTERM to the last WebSocket closed with code 1012, for the clients to
+        /// come back spread over that time. 0 closes them all at once. On a terminal the default is
+        /// 2.
         drain_s: u64 = 25 in 0..=3600,
         /// Addresses and networks of the proxies in front, as `10.0.0.0/8`: what they say of the
         /// client's address, in `X-Forwarded-For` or by the PROXY protocol, is believed. Whoever
@@ -59,8 +60,8 @@ settings! {
         /// Connections from `trusted_proxies`, and those of a Unix socket, begin with a header of
         /// the PROXY protocol, version 1 or 2. One without it is closed.
         proxy_protocol: bool = false,
-        /// Serve `/docs` and `/openapi.json`: `yes`, `no`, or `auto` for only while `auth.identity` is
-        /// `none`. `chatferry openapi` prints the document at any time.
+        /// Serve `/docs` and `/openapi.json`: `yes`, `no`, or `auto` for only while `auth.identity`
+        /// is `none`. `chatferry openapi` prints the document at any time.
         docs: Shown = "auto",
     }
     with { tls: Tls }

@@ -66,7 +66,7 @@ impl Layer {
         layer
     }
 
-    /// A TOML file.
+    /// Reads a TOML file.
     pub(super) fn file(path: &Path, text: &str, findings: &mut Findings) -> Self {
         let origin = format!("file {}", path.display());
         let mut layer = Self::default();
@@ -80,7 +80,7 @@ impl Layer {
         layer
     }
 
-    /// The variables other tools set too. Empty is as good as unset.
+    /// Reads the variables that other tools set too. Empty is as good as unset.
     pub(super) fn well_known(env: &[(String, String)], findings: &mut Findings) -> Self {
         let mut layer = Self::default();
         let may_trace = otel_may_trace(env, findings);
@@ -125,7 +125,7 @@ impl Layer {
         layer
     }
 
-    /// The variables named after settings.
+    /// Reads the variables named after settings.
     pub(super) fn environment(env: &[(String, String)], findings: &mut Findings) -> Self {
         let mut layer = Self::default();
         for (name, value) in env {
@@ -212,8 +212,8 @@ impl Layer {
     }
 }
 
-/// The name that a variable with `_FILE` behind a well-known one sets, as containers are given
-/// their secrets.
+/// Returns the name that a variable with `_FILE` behind a well-known one sets, as containers are
+/// given their secrets.
 fn well_known_file(name: &str) -> Option<&'static str> {
     match name {
         "DATABASE_URL_FILE" => Some("store.url_file"),
@@ -223,7 +223,7 @@ fn well_known_file(name: &str) -> Option<&'static str> {
     }
 }
 
-/// The setting of a variable that OpenTelemetry's own libraries read, Django's among them.
+/// Returns the setting of a variable that OpenTelemetry's own libraries read, Django's among them.
 fn otel(name: &str) -> Option<&'static str> {
     Some(match name {
         "OTEL_EXPORTER_OTLP_ENDPOINT" => "trace.endpoint",
@@ -280,7 +280,7 @@ fn parsed(path: &Path, text: &str, findings: &mut Findings) -> Vec<(String, Valu
     }
 }
 
-/// The parser's message without the line it quotes, which may hold a secret.
+/// Returns the parser's message without the line it quotes, which may hold a secret.
 fn syntax(path: &Path, error: &config::ConfigError) -> ConfigError {
     let message = match error {
         config::ConfigError::FileParse { cause, .. } => cause.to_string(),
@@ -338,7 +338,7 @@ fn variable(name: &str) -> String {
     format!("environment {name}")
 }
 
-/// The variable of a setting: `CHATFERRY__SERVER__BIND` for `server.bind`.
+/// Returns the variable of a setting: `CHATFERRY__SERVER__BIND` for `server.bind`.
 pub(super) fn variable_name(key: &str) -> String {
     format!("{PREFIX}{}", key.replace('.', "__").to_uppercase())
 }

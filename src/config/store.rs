@@ -105,13 +105,13 @@ impl StoreUrl {
         self.database
     }
 
-    /// The file of a SQLite database, exactly as written after `sqlite://`.
+    /// Returns the file of a SQLite database, exactly as written after `sqlite://`.
     #[must_use]
     pub fn sqlite_file(&self) -> Option<&Path> {
         self.text.strip_prefix("sqlite://").map(Path::new)
     }
 
-    /// The whole URL with its password, for a driver only.
+    /// Returns the whole URL with its password, for a driver only.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.text
@@ -148,8 +148,8 @@ impl TryFrom<String> for StoreUrl {
 }
 
 impl Database {
-    /// The database that a scheme stands for, those of `dj-database-url` and `django-environ`
-    /// included.
+    /// Returns the database that a scheme stands for, those of `dj-database-url` and
+    /// `django-environ` included.
     fn of(scheme: &str) -> Option<Self> {
         Some(match scheme {
             "sqlite" => Database::Sqlite,

@@ -8,7 +8,7 @@ use std::path::Path;
 use super::*;
 
 impl Config {
-    /// The settings of a test anywhere: these, and else the defaults.
+    /// Makes the settings of a test anywhere: these, and else the defaults.
     pub(crate) fn of(flags: &[(&str, &str)]) -> Self {
         load("", &[], flags).unwrap().config
     }

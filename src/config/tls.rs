@@ -16,7 +16,7 @@ settings! {
 }
 
 impl Tls {
-    /// The files of certificate and key, if connections are encrypted.
+    /// Returns the files of certificate and key, if connections are encrypted.
     #[must_use]
     pub fn files(&self) -> Option<(&Path, &Path)> {
         Some((

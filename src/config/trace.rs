@@ -144,7 +144,7 @@ fn decoded(text: &str) -> String {
 pub struct SecretHeaders(Vec<(HeaderName, HeaderValue)>);
 
 impl SecretHeaders {
-    /// The headers themselves, for the code that sends them.
+    /// Returns the headers themselves, for the code that sends them.
     #[must_use]
     pub fn expose(&self) -> &[(HeaderName, HeaderValue)] {
         &self.0

@@ -14,8 +14,8 @@ settings! {
         max_message_bytes: usize = 1048576 in 1..=268_435_456,
         /// Newest messages sent when a client connects. 0 sends all, as the original does.
         history_limit: usize = 0 in 0..=1_000_000,
-        /// Messages that wait for one slow client; past it the socket is closed with 1013. Up to 512
-        /// that share a commit come at once, also to a client that is not slow.
+        /// Messages that wait for one slow client; past it the socket is closed with 1013. Up to
+        /// 512 that share a commit come at once, also to a client that is not slow.
         queue_messages: usize = 1024 in 1..=1_000_000,
         /// Bytes that wait for one slow client; past it the socket is closed with 1013.
         queue_bytes: usize = 1048576 in 1024..=1_073_741_824,
@@ -26,16 +26,16 @@ settings! {
         /// what it is sent for both times together.
         ping_timeout_s: u64 = 30 in 1..=3600,
         /// Frames that a client may send in a second on one socket, all of them at once if need be:
-        /// messages, their fragments, pings and pongs. 4 KiB count as one more, as do 64 commas of a
-        /// long text, and a frame that is answered with an error or ignored as ten, but for those
+        /// messages, their fragments, pings and pongs. 4 KiB count as one more, as do 64 commas of
+        /// a long text, and a frame that is answered with an error or ignored as ten, but for those
         /// past one of `limits`. A client that sends more is read slower. 0 is any number.
         frames_per_s: u32 = 1000 in 0..=1_000_000,
         /// Seconds for which a client may go on sending more than that without a pause, and is read
         /// slower; then its socket is closed with 1008 and the reason `too many frames`.
         flood_s: u64 = 30 in 1..=86_400,
         /// Origins a browser may connect from: `https://chat.example`, `https://.chat.example` for
-        /// that one and all its subdomains, as Channels has it, or `same` for the host it asked for.
-        /// Empty allows any. Those refused are counted, and logged once each.
+        /// that one and all its subdomains, as Channels has it, or `same` for the host it asked
+        /// for. Empty allows any. Those refused are counted, and logged once each.
         allowed_origins: Vec<Origin> = [],
     }
 }

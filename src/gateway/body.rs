@@ -30,7 +30,7 @@ pub enum Interrupted {
 }
 
 impl Interrupted {
-    /// The word of the metrics for it.
+    /// Returns the word of the metrics for it.
     #[must_use]
     pub fn label(&self) -> &'static str {
         match self {
@@ -49,7 +49,7 @@ pub enum Outgoing {
 }
 
 impl Outgoing {
-    /// A body that is passed on as it comes.
+    /// Makes a body that is passed on as it comes.
     pub fn streaming(body: Incoming) -> Self {
         if body.is_end_stream() {
             Outgoing::Empty
@@ -272,7 +272,7 @@ impl Drop for Relayed {
     }
 }
 
-/// The next bytes; trailers are the end.
+/// Returns the next bytes; trailers are the end.
 fn poll_data(body: &mut Incoming, cx: &mut Context<'_>) -> Polled {
     loop {
         match ready!(Pin::new(&mut *body).poll_frame(cx)) {

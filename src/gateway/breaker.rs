@@ -1,7 +1,8 @@
 //! Stops asking an upstream that hangs: after some requests one after the other without an answer
 //! nothing is passed on for a while, then one request at a time tries whether it answers again.
-//! Without it a Django that hangs would hold a connection for each of `gateway.max_requests` clients,
-//! all of the time. One that refuses connections or breaks them off holds nothing, and is asked.
+//! Without it a Django that hangs would hold a connection for each of `gateway.max_requests`
+//! clients, all of the time. One that refuses connections or breaks them off holds nothing, and is
+//! asked.
 
 use std::{
     io,
@@ -75,7 +76,7 @@ impl Breaker {
         })
     }
 
-    /// The time until the next attempt, while nothing is passed on.
+    /// Returns the time until the next attempt, while nothing is passed on.
     pub fn pause_left(&self) -> Option<Duration> {
         let until = self.state().open_until?;
         let left = until.saturating_duration_since(Instant::now());

@@ -9,10 +9,11 @@ use uuid::Uuid;
 use super::{Gateway, target::Target};
 use crate::{
     config::{Config, Identity, Policy, Prefix},
-    django::handshake,
-    http::router::{self, Resource, Route},
+    dialect::django::routes::{Captured, Resource, Route},
+    http::ops::Endpoint,
     python::urls::decode_path,
     rollout::{Side, side_of},
+    ws::{handshake, protocol::Protocol},
 };
 
 /// The side that serves a request.
@@ -52,12 +53,7 @@ impl Gateway {
         }
         let target = Target::of(uri);
         let path = decode_path(uri.path());
-        let found = if target.is_plain() {
-            route(&path, config)
-        } else {
-            None
-        };
-        if let Some(Route::Healthz | Route::Readyz | Route::Metrics) = found {
+        if target.is_plain() && Endpoint::of(&path, config).is_some() {
             return Decision::Here;
         }
         if !ours(config).any(|prefix| target.may_be_below(prefix.as_str())) {
@@ -67,18 +63,19 @@ impl Gateway {
             return Decision::Here;
         }
         let percent = self.rollout.percent();
-        if let Some(id) = router::socket(&path, config)
+        if let Some(id) = self.consumer.conversation(&path)
             && handshake::wants_upgrade(headers)
         {
             return Decision::of(side_of(id, percent), socket_condition(id, config));
         }
         let is_guarded = config.auth.identity != Identity::None;
-        match found {
+        match route(&path, config) {
             Some(Route::Api(resource)) => {
-                let side = match conversation_of(&resource) {
-                    Some(id) => side_of(id, percent),
-                    None if percent > 0 => Side::Here,
-                    None => Side::Django,
+                let side = match resource.captured {
+                    Captured::Conversation(id) => side_of(id, percent),
+                    // A message does not tell its conversation.
+                    _ if percent > 0 => Side::Here,
+                    _ => Side::Django,
                 };
                 let condition = if is_guarded {
                     Condition::Api(resource)
@@ -97,8 +94,8 @@ impl Gateway {
         }
     }
 
-    /// A path that leads nowhere here: Django's, unless `gateway.allow` lists others only. Here it
-    /// is not found.
+    /// Decides about a path that leads nowhere here: Django's, unless `gateway.allow` lists others
+    /// only. Here it is not found.
     fn elsewhere(&self, target: &Target, condition: Condition) -> Decision {
         let allowed = &self.allow;
         if allowed.is_empty() || allowed.iter().any(|it| target.is_below(it.as_str())) {
@@ -142,18 +139,8 @@ fn ours(config: &Config) -> impl Iterator<Item = &Prefix> {
     [&config.django.url_prefix, &config.django.ws_prefix].into_iter()
 }
 
-/// The route of a path, or the one it lacks only the last slash of: who serves a path also
+/// Returns the route of a path, or the one it lacks only the last slash of: who serves a path also
 /// redirects to it.
 pub fn route(path: &str, config: &Config) -> Option<Route> {
     Route::of(path, config).or_else(|| Route::of(&format!("{path}/"), config))
-}
-
-/// The conversation that a resource is part of. A message does not tell its conversation.
-fn conversation_of(resource: &Resource) -> Option<Uuid> {
-    match resource {
-        Resource::Conversation(id)
-        | Resource::ConversationMessages(id)
-        | Resource::SendMessage(id) => Some(*id),
-        Resource::Conversations | Resource::UserConversations(_) | Resource::MessageRead(_) => None,
-    }
 }

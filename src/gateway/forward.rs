@@ -24,11 +24,8 @@ use super::{
 use crate::{
     app::App,
     auth::Admission,
-    django::handshake,
-    http::{
-        Body, Response, reply,
-        router::{self, Route},
-    },
+    dialect::django::routes::Route,
+    http::{Body, Response, reply},
     limits::{Meter, Seat, Throttled},
     net::Peer,
     python::urls::decode_path,
@@ -37,7 +34,7 @@ use crate::{
         trace::{self, Trace},
     },
     value::Value,
-    ws,
+    ws::{handshake, protocol::Protocol, refusal},
 };
 
 /// Passes a request to Django, a WebSocket handshake too, and answers with what Django answers. The
@@ -52,7 +49,7 @@ pub async fn forward(
     let user = admission.user.clone();
     let began = Instant::now();
     let question = Question::of(gateway, app, &request);
-    let route = label(app, &request);
+    let route = label(app, gateway, &request);
     let trace = request.extensions().get::<Trace>().cloned();
     let method = request.method().clone();
     let headers = request.headers_mut();
@@ -97,11 +94,11 @@ pub async fn forward(
 }
 
 /// Returns the route's name in the metrics, and sets its template on the span of the request.
-fn label(app: &App, request: &Request<Outgoing>) -> &'static str {
+fn label(app: &App, gateway: &Gateway, request: &Request<Outgoing>) -> &'static str {
     let path = decode_path(request.uri().path());
     if handshake::wants_upgrade(request.headers()) {
-        if router::socket(&path, &app.config).is_some() {
-            trace::note(|span| span.route(&router::socket_template(&app.config)));
+        if gateway.consumer.conversation(&path).is_some() {
+            trace::note(|span| span.route(&gateway.consumer.template()));
         }
         return "socket";
     }
@@ -133,14 +130,14 @@ async fn upgrade(
     trail: &Trail,
 ) -> Result<Response, Failure> {
     if !may_open(app) {
-        return Ok(ws::upgrade::retry_later());
+        return Ok(refusal::retry_later());
     }
     let seat = match seat(&request, &admission) {
         Ok(seat) => seat,
         Err(throttled) => {
             let mut refused = reply::limited(throttled);
             refused.user.clone_from(&admission.user);
-            let mut response = ws::upgrade::throttled(throttled);
+            let mut response = refusal::throttled(throttled);
             response.extensions_mut().insert(refused);
             return Ok(response);
         }
@@ -224,7 +221,7 @@ fn incoming(mut head: response::Parts, body: Relayed) -> Response {
     Response::from_parts(head, Body::passed(body))
 }
 
-/// An answer of ours in place of Django's.
+/// Returns an answer of ours in place of Django's.
 fn refuse(failure: &Failure) -> Response {
     let (status, text) = failure.answer();
     let body = Value::Map(vec![("detail".into(), text.into())]);

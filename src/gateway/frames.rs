@@ -77,7 +77,7 @@ impl Cutter {
         }
     }
 
-    /// The header, once it is whole.
+    /// Returns the header, once it is whole.
     fn head(&self) -> Option<Head> {
         let (have, [first, second, ..]) = (self.have, self.header);
         let masked = second & 0x80 != 0;
@@ -109,7 +109,7 @@ impl Cutter {
 mod tests {
     use super::*;
 
-    /// The frames in bytes that come in pieces of `size`: opcode, and payload as it came.
+    /// Returns the frames in bytes that come in pieces of `size`: opcode, and payload as it came.
     fn frames(bytes: &[u8], size: usize) -> (Vec<(u8, Vec<u8>)>, bool) {
         let (mut cutter, mut whole, mut open) = (Cutter::default(), Vec::new(), (0, Vec::new()));
         for piece in bytes.chunks(size) {

@@ -17,12 +17,12 @@ use crate::{
     app::App,
     auth::{Admission, identity::Credentials},
     chat::policy::Caller,
-    django::{
-        body, csrf,
-        drf::{validate_message, validate_participants, validate_reader},
+    dialect::django::{
+        body, csrf, language, middleware,
+        routes::{Captured, Resource},
     },
-    http::{Response, extract, middleware, router::Resource},
-    limits::{Action, Meter},
+    http::{Response, extract},
+    limits::Meter,
     store::{Lookup, Of},
     telemetry::request::Trail,
     ws,
@@ -108,8 +108,7 @@ async fn api(
 
 /// Asks what a view of ours asks before it does anything.
 async fn admit(app: &App, request: &extract::Request, resource: &Resource) -> Option<Admission> {
-    let has_method = resource.allow().split(", ").any(|it| it == request.method);
-    if !has_method {
+    if !resource.row.allows(&request.method) {
         return None;
     }
     let admission = middleware::authenticate(app, request).await.ok()?;
@@ -117,17 +116,10 @@ async fn admit(app: &App, request: &extract::Request, resource: &Resource) -> Op
         return None;
     }
     let caller = &admission.caller;
-    let (of, action) = match *resource {
-        Resource::Conversation(id) | Resource::ConversationMessages(id) => {
-            (Some(Of::Conversation(id)), None)
-        }
-        Resource::SendMessage(id) => (Some(Of::Conversation(id)), Some(Action::Message)),
-        Resource::MessageRead(id) => (Some(Of::Message(id)), Some(Action::Message)),
-        Resource::Conversations => (None, Some(Action::Conversation)),
-        Resource::UserConversations(_) => (None, None),
-    };
-    if let Some(of) = of {
-        app.chat.admit(caller, of).await.ok()?;
+    match resource.captured {
+        Captured::Conversation(id) => app.chat.admit(caller, Of::Conversation(id)).await.ok()?,
+        Captured::Message(id) => app.chat.admit(caller, Of::Message(id)).await.ok()?,
+        Captured::Nothing | Captured::User(_) => {}
     }
     let lookup = speaks_for_itself(app, caller, request, resource).ok()?;
     // A lookup by which Django would find other users is answered here.
@@ -136,7 +128,7 @@ async fn admit(app: &App, request: &extract::Request, resource: &Resource) -> Op
     {
         return None;
     }
-    if let Some(action) = action {
+    if let Some(action) = resource.row.action {
         request.meter.allow(action).ok()?;
     }
     Some(admission)
@@ -145,9 +137,9 @@ async fn admit(app: &App, request: &extract::Request, resource: &Resource) -> Op
 /// The caller is not the user the request speaks for.
 struct NotYou;
 
-/// Checks that the caller is the user the request speaks for. A body that we refuse names no user, and
-/// one that Django may read as other characters is answered here.
-/// Gives what Django will look up by user ids.
+/// Checks that the caller is the user the request speaks for. A body that we refuse names no user,
+/// and one that Django may read as other characters is answered here. Gives what Django will look
+/// up by user ids.
 fn speaks_for_itself(
     app: &App,
     caller: &Caller,
@@ -155,11 +147,11 @@ fn speaks_for_itself(
     resource: &Resource,
 ) -> Result<Option<Lookup>, NotYou> {
     if *caller == Caller::Anybody || csrf::is_safe(&request.method) {
-        return match resource {
-            Resource::UserConversations(user) if caller.is(user) => {
+        return match &resource.captured {
+            Captured::User(user) if caller.is(user) => {
                 Ok(Some(Lookup::Conversations(user.clone())))
             }
-            Resource::UserConversations(_) => Err(NotYou),
+            Captured::User(_) => Err(NotYou),
             _ => Ok(None),
         };
     }
@@ -170,26 +162,17 @@ fn speaks_for_itself(
         return Err(NotYou);
     }
     let data = body::parse(content_type.as_deref(), &request.body).map_err(|_| NotYou)?;
-    let language = app.language();
-    let (speaks, lookup) = match *resource {
-        Resource::SendMessage(_) => {
-            let new = validate_message(&data, language).map_err(|_| NotYou)?;
-            (caller.is(&new.sender_id), None)
-        }
-        Resource::MessageRead(id) => {
-            let reader = validate_reader(&data, language).map_err(|_| NotYou)?;
-            (caller.is(&reader), Some(Lookup::Receipt(id, reader)))
-        }
-        Resource::Conversations => {
-            let (one, two) = validate_participants(&data, language).map_err(|_| NotYou)?;
-            let speaks = caller.takes_part([&one, &two]);
-            (speaks, Some(Lookup::Pair(one, two)))
-        }
-        Resource::Conversation(_)
-        | Resource::ConversationMessages(_)
-        | Resource::UserConversations(_) => return Err(NotYou),
+    let id = match resource.captured {
+        Captured::Conversation(id) | Captured::Message(id) => Some(id),
+        Captured::Nothing | Captured::User(_) => None,
     };
-    if speaks { Ok(lookup) } else { Err(NotYou) }
+    let spoken = resource.row.spoken.ok_or(NotYou)?;
+    let spoken = spoken(&data, language(&app.config), id).map_err(|_| NotYou)?;
+    if spoken.users.iter().any(|user| caller.is(user)) {
+        Ok(spoken.lookup)
+    } else {
+        Err(NotYou)
+    }
 }
 
 fn is_within_limits(meter: &Meter, admission: &Admission) -> bool {

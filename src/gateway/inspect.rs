@@ -1,5 +1,5 @@
-//! Holds what a client says on a chat socket of Django's to the policy: it speaks for itself only, as
-//! on a socket of ours.
+//! Holds what a client says on a chat socket of Django's to the policy: it speaks for itself only,
+//! as on a socket of ours.
 //!
 //! Messages are put together, looked at, and passed on in the very bytes they came in. One that is
 //! refused is answered here, in the words of our own sockets, and not passed on. Control frames are
@@ -18,7 +18,7 @@ use crate::{
     app::App,
     auth::Admission,
     chat::policy::Caller,
-    django::drf::Detail,
+    dialect::django::{consumer::Consumer, frames::Request},
     limits::Meter,
     metrics::SecurityEvent,
     service::ChatError,
@@ -27,7 +27,7 @@ use crate::{
     ws::{
         budget::{Budget, FRAMES, REFUSED, Rate, Spent, weight},
         connection::ENVELOPE,
-        protocol::django::{Request, error_frame, failure_frame},
+        protocol::{Protocol as _, Request as _},
         reader::{Incoming, Reader, Taken, Violation},
         session::{Action, Reason, Session},
     },
@@ -54,7 +54,7 @@ pub struct Inspector {
     /// The address of the client and its user, for the security log.
     client: Option<IpAddr>,
     user: Option<Arc<str>>,
-    session: Session,
+    session: Session<Consumer>,
     meter: Meter,
     reader: Reader,
     budget: Budget,
@@ -78,9 +78,11 @@ pub enum Over {
 }
 
 impl Inspector {
-    /// An inspector of a caller's socket, if the policy lets the caller speak for itself only.
+    /// Returns an inspector of a caller's socket, if the policy lets the caller speak for itself
+    /// only.
     pub fn of(
         app: &Arc<App>,
+        consumer: &Arc<Consumer>,
         conversation: Uuid,
         admission: &Admission,
         client: Option<IpAddr>,
@@ -97,7 +99,7 @@ impl Inspector {
             conversation,
             client,
             user: admission.user.clone(),
-            session: Session::new(admission.caller.clone(), false),
+            session: Session::new(Arc::clone(consumer), admission.caller.clone(), false),
             meter: meter.clone(),
             reader: Reader::new(BytesMut::new(), max_message),
             budget: Budget::new(Instant::now()),
@@ -114,8 +116,8 @@ impl Inspector {
         Some((inspector, answers))
     }
 
-    /// Takes the next bytes of the client's. Returns what may be passed on, and whether that was the
-    /// last of it.
+    /// Takes the next bytes of the client's. Returns what may be passed on, and whether that was
+    /// the last of it.
     pub async fn take(&mut self, bytes: &[u8]) -> (&[u8], Option<Over>) {
         self.pause().await;
         self.passed.clear();
@@ -184,14 +186,14 @@ impl Inspector {
         };
         if let Err(throttled) = self.meter.allow(request.action()) {
             self.note(SecurityEvent::Limit, throttled.limit());
-            let why = Detail::Throttled(throttled.seconds()).text(self.app.language());
-            self.answer(error_frame(&why)).await;
+            let answer = self.session.protocol().throttled(&throttled);
+            self.answer(answer).await;
             return false;
         }
         match self.admits_mark(request).await {
             Ok(admits) => admits,
             Err(error) => {
-                if let Some(frame) = failure_frame(&error) {
+                if let Some(frame) = self.session.protocol().failed(&error) {
                     self.answer(frame).await;
                 }
                 false
@@ -213,7 +215,8 @@ impl Inspector {
         let (chat, caller) = (&self.app.chat, self.session.caller());
         match chat.admit(caller, Of::Message(message_id)).await {
             Ok(()) => {}
-            // As on our own sockets, all members receive the event even if there is no such message.
+            // As on our own sockets, all members receive the event even if there is no such
+            // message.
             Err(ChatError::NoMessage) => {
                 chat.broadcast(self.conversation, event).await?;
                 return Ok(false);

@@ -19,8 +19,8 @@ impl Gateway {
         answer.map_err(|failure| failure.to_string())
     }
 
-    /// Returns whether the upstream serves this path of the chat to a caller who shows nothing. One that
-    /// does not answer counts as one that does not.
+    /// Returns whether the upstream serves this path of the chat to a caller who shows nothing. One
+    /// that does not answer counts as one that does not.
     pub async fn serves_strangers(&self, path: &str) -> bool {
         let mut request = Request::new(Outgoing::Empty);
         let Ok(uri) = path.parse() else { return false };

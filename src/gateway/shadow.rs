@@ -32,8 +32,8 @@ const AT_ONCE: usize = 4;
 /// Differences that are logged in a second; all are counted.
 const LOGGED: u32 = 10;
 
-/// Rows that are remembered, and bytes of what was said in them: each socket of a conversation hears
-/// of the same ones.
+/// Rows that are remembered, and bytes of what was said in them: each socket of a conversation
+/// hears of the same ones.
 const ROWS: usize = 1024;
 const ROW_BYTES: usize = 16 << 20;
 

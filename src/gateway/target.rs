@@ -110,7 +110,7 @@ fn has_plain_segments(path: &[u8]) -> bool {
     rest.is_empty() && path.len() <= 1 || segments.all(|it| !matches!(it, b"" | b"." | b".."))
 }
 
-/// The canonical form, and whether some readers drop segments of it.
+/// Returns the canonical form, and whether some readers drop segments of it.
 fn canonical(path: &[u8]) -> (Vec<u8>, bool) {
     let decoded = decode_fully(path);
     let is_slash = |byte: &u8| b"/\\".contains(byte);
@@ -171,7 +171,8 @@ fn decode_fully(path: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A character of ASCII at the end that was encoded in two or three bytes: their number, and it.
+/// Returns a character of ASCII at the end that was encoded in two or three bytes: their number,
+/// and it.
 fn overlong(bytes: &[u8]) -> Option<(usize, u8)> {
     let low = |byte: u8| byte & 0x3f;
     match *bytes {

@@ -7,7 +7,10 @@ use super::{
     decision::{Condition, Decision},
     *,
 };
-use crate::{http::router::Resource, rollout::Side};
+use crate::{
+    dialect::django::routes::{Captured, ROWS, Resource},
+    rollout::Side,
+};
 
 const LOW: &str = "95031212-7823-4748-bb78-b212d36b0000";
 const HIGH: &str = "95031212-7823-4748-bb78-b212d36bffff";
@@ -18,6 +21,12 @@ const JWT: [(&str, &str); 3] = [
     ("auth.jwt.algorithms", "HS256"),
 ];
 const PARTICIPANTS: (&str, &str) = ("auth.policy", "participants");
+
+fn conversation(id: Uuid) -> Resource {
+    let row = ROWS.iter().find(|row| row.label == "conversation").unwrap();
+    let captured = Captured::Conversation(id);
+    Resource { row, captured }
+}
 
 fn decide(settings: &[(&str, &str)], path: &str, upgrade: bool) -> Decision {
     let upstream = [
@@ -144,8 +153,8 @@ fn what_django_serves_of_the_chat_is_passed_on_with_the_policy() {
     let detail = format!("/api/chat/conversations/{LOW}/");
     for (path, upgrade, condition) in [
         (&*socket, true, Condition::Socket(id)),
-        (&detail, false, Condition::Api(Resource::Conversation(id))),
-        (&detail, true, Condition::Api(Resource::Conversation(id))),
+        (&detail, false, Condition::Api(conversation(id))),
+        (&detail, true, Condition::Api(conversation(id))),
         ("/admin/", false, Condition::None),
         ("/ws/other/", true, Condition::None),
     ] {

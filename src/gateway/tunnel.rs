@@ -1,6 +1,7 @@
 //! An open WebSocket between a client and Django: bytes both ways, as they come. Only where frames
 //! end is followed, for a close frame of ours may stand between two frames and nowhere else. Where
-//! the policy lets the client speak for itself only, what it says is looked at ([`super::inspect`]).
+//! the policy lets the client speak for itself only, what it says is looked at
+//! ([`super::inspect`]).
 
 use std::{
     io,
@@ -33,7 +34,6 @@ use crate::{
         Admission,
         sockets::{OpenSocket, Registration},
     },
-    http::router,
     limits::Seat,
     metrics::SecurityEvent,
     net::Stream,
@@ -41,7 +41,7 @@ use crate::{
     rollout::Side,
     shutdown::Turn,
     telemetry::security::{Finding, Place},
-    ws::session::Reason,
+    ws::{protocol::Protocol, session::Reason},
 };
 
 /// Bytes that are on their way in each direction, at most.
@@ -81,7 +81,7 @@ struct Source {
 }
 
 impl Source {
-    /// The next bytes; none at the end. May be cancelled.
+    /// Returns the next bytes; none at the end. May be cancelled.
     async fn next<'a>(&'a mut self, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
         if !self.early.is_empty() {
             let here = self.early.len().min(buffer.len());
@@ -94,7 +94,7 @@ impl Source {
 }
 
 impl Tunnel {
-    /// The tunnel that a handshake asks for.
+    /// Makes the tunnel that a handshake asks for.
     pub fn of(
         app: &Arc<App>,
         gateway: &Arc<Gateway>,
@@ -103,9 +103,11 @@ impl Tunnel {
         admission: &Admission,
         peer: Option<IpAddr>,
     ) -> Self {
-        let conversation = router::socket(&decode_path(request.uri().path()), &app.config);
-        let inspector =
-            conversation.and_then(|id| Inspector::of(app, id, admission, peer, seat.meter()));
+        let path = decode_path(request.uri().path());
+        let conversation = gateway.consumer.conversation(&path);
+        let consumer = &gateway.consumer;
+        let inspector = conversation
+            .and_then(|id| Inspector::of(app, consumer, id, admission, peer, seat.meter()));
         Tunnel {
             inspector,
             watcher: conversation.and_then(|id| gateway.watcher(app, id, request)),
@@ -180,7 +182,8 @@ impl Tunnel {
         };
         let down = down(from_upstream, &mut client_write, leave, answers, see_server);
         let (mut up, mut down) = (Box::pin(up), Box::pin(down));
-        // The side that ends first has closed towards the other, which may take a moment to end as well.
+        // The side that ends first has closed towards the other, which may take a moment to end as
+        // well.
         tokio::select! {
             ended = &mut up => if ended.is_ok() {
                 let _ = timeout(CLOSING, down).await;
@@ -308,8 +311,8 @@ async fn up(
     Ok(())
 }
 
-/// Copies from Django to the client until the socket has to leave: then the close goes between two frames,
-/// and what it sends up to its own close frame still reaches Django.
+/// Copies from Django to the client until the socket has to leave: then the close goes between two
+/// frames, and what it sends up to its own close frame still reaches Django.
 async fn down(
     mut from: Source,
     to: &mut WriteHalf<Stream>,

@@ -36,8 +36,8 @@ use crate::{
     net::{Io, Stream},
 };
 
-/// Longest time an unused connection is kept: less than the 5 s after which Uvicorn, the most impatient
-/// of Django's servers, closes its own.
+/// Longest time an unused connection is kept: less than the 5 s after which Uvicorn, the most
+/// impatient of Django's servers, closes its own.
 const IDLE: Duration = Duration::from_secs(4);
 
 /// Most unused connections that are kept.
@@ -100,7 +100,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// The status of the answer, and its text.
+    /// Returns the status of the answer, and its text.
     #[must_use]
     pub fn answer(&self) -> (StatusCode, &'static str) {
         match self {
@@ -141,7 +141,7 @@ impl Failure {
         }
     }
 
-    /// The word of the metrics for it.
+    /// Returns the word of the metrics for it.
     #[must_use]
     pub fn label(&self) -> &'static str {
         match self {
@@ -293,8 +293,8 @@ impl Upstream {
         Ok(relayed(response, sender))
     }
 
-    /// Fails unless a connection can be had and requests are passed on; one that is opened for it is
-    /// kept.
+    /// Fails unless a connection can be had and requests are passed on; one that is opened for it
+    /// is kept.
     ///
     /// # Errors
     /// See [`Failure`].
@@ -356,12 +356,12 @@ impl Upstream {
         response.map_err(|error| Failure::Broken(error.into_error()))
     }
 
-    /// The body of an answer to [`Upstream::upgrade`] that is no upgrade.
+    /// Returns the body of an answer to [`Upstream::upgrade`] that is no upgrade.
     pub fn refusal(&self, body: Incoming) -> Relayed {
         self.relayed(body, Upload::new(true), None)
     }
 
-    /// A kept connection that still lives.
+    /// Returns a kept connection that still lives.
     async fn kept(&self) -> Option<Sender> {
         loop {
             let Idle { mut sender, since } = self.idle().pop()?;
@@ -428,7 +428,7 @@ impl Upstream {
     }
 }
 
-/// The same request again, if it does no harm to send it twice.
+/// Returns the same request again, if it does no harm to send it twice.
 fn copy(request: &Request<Outgoing>) -> Option<Request<Outgoing>> {
     let safe = [Method::GET, Method::HEAD, Method::OPTIONS];
     if !safe.contains(request.method()) || !request.body().is_end_stream() {

@@ -125,7 +125,7 @@ impl Calls {
         Some(message)
     }
 
-    /// Messages of the client that are left when it is gone, the next one first.
+    /// Returns messages of the client that are left when it is gone, the next one first.
     pub fn drain(&mut self) -> VecDeque<Ask> {
         let next = self.next.take().filter(|ask| !matches!(ask, Ask::Event(_)));
         self.credit = None;
@@ -194,7 +194,7 @@ impl Calls {
         Some((ask, self.since.take().unwrap_or_else(Instant::now)))
     }
 
-    /// The call that is made for others too.
+    /// Returns the call that is made for others too.
     pub fn duty(&mut self) -> Option<&mut Duty> {
         self.duty.as_deref_mut()
     }

@@ -64,13 +64,13 @@ impl Shared {
         }
     }
 
-    /// The map in msgpack.
+    /// Returns the map in msgpack.
     #[must_use]
     pub fn body(&self) -> &Bytes {
         &self.body
     }
 
-    /// The handler that it is for; read once for all members.
+    /// Returns the handler that it is for; read once for all members.
     pub fn handler(&self) -> Option<&str> {
         self.handler
             .get_or_init(|| handler_of(&self.body))

@@ -172,7 +172,7 @@ impl Groups {
         self.tables().memberships.contains_key(&channel)
     }
 
-    /// The channels of a worker that are in any group.
+    /// Returns the channels of a worker that are in any group.
     #[must_use]
     pub fn of_worker(&self, worker: u64) -> Vec<Channel> {
         let tables = self.tables();
@@ -181,7 +181,7 @@ impl Groups {
         channels.filter(of).copied().collect()
     }
 
-    /// The members of the group of this number.
+    /// Returns the members of the group of this number.
     #[must_use]
     pub fn members(&self, number: u64) -> Vec<Channel> {
         let tables = self.tables();
@@ -192,7 +192,7 @@ impl Groups {
     }
 }
 
-/// The channel of this process for all members of a group.
+/// Returns the channel of this process for all members of a group.
 fn own(layer: &dyn ChannelLayer, number: u64) -> String {
     layer.channel(&format!("g{number}"))
 }

@@ -1,9 +1,9 @@
-//! The connection to one worker: what it says is put where it belongs, what it is to hear is gathered
-//! and written together.
+//! The connection to one worker: what it says is put where it belongs, what it is to hear is
+//! gathered and written together.
 //!
-//! A worker runs other people's code. What waits for it is bounded by credits, what it may ask of the
-//! channel layer at once by [`REQUESTS`], what it does not read by [`UNREAD`]; one that says nothing
-//! for too long, or something that is not understood, is ended.
+//! A worker runs other people's code. What waits for it is bounded by credits, what it may ask of
+//! the channel layer at once by [`REQUESTS`], what it does not read by [`UNREAD`]; one that says
+//! nothing for too long, or something that is not understood, is ended.
 
 use std::{
     collections::HashMap,
@@ -75,7 +75,7 @@ pub enum LinkError {
 }
 
 impl LinkError {
-    /// The value of the `why` label in the metrics.
+    /// Returns the value of the `why` label in the metrics.
     #[must_use]
     pub fn label(&self) -> &'static str {
         match self {

@@ -145,7 +145,7 @@ impl Mailbox {
         true
     }
 
-    /// The next answer. A frame is only taken if there is `room` for it.
+    /// Reads the next answer. A frame is only taken if there is `room` for it.
     pub fn take_reply(&self, room: bool) -> Option<Reply> {
         let mut state = self.state();
         match state.replies.front() {
@@ -167,7 +167,7 @@ impl Mailbox {
         }
     }
 
-    /// The next event.
+    /// Waits for the next event.
     pub fn take_event(&self) -> Option<Arc<Shared>> {
         let mut state = self.state();
         let event = state.events.pop_front()?;

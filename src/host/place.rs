@@ -1,5 +1,5 @@
-//! The place of a hosted socket: among those of its worker, among the channels, in its groups. Given up
-//! when it is dropped, however the socket ends.
+//! The place of a hosted socket: among those of its worker, among the channels, in its groups.
+//! Given up when it is dropped, however the socket ends.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// A place at the worker with the fewest sockets; `None` if there is none.
+    /// Returns a place at the worker with the fewest sockets; `None` if there is none.
     pub fn enter(host: &Arc<Host>, limits: queue::Limits) -> Option<Self> {
         let link = host.worker()?;
         let number = host.number();

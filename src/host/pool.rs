@@ -1,5 +1,5 @@
-//! Starts workers, lets them join, and starts those anew that have ended: at once the first time, then
-//! slower and slower.
+//! Starts workers, lets them join, and starts those anew that have ended: at once the first time,
+//! then slower and slower.
 
 use std::{
     env, fs, io,

@@ -15,7 +15,7 @@ use crate::{
     value::Value,
 };
 
-/// The scope in msgpack. `asgi` is added by the worker, as it is the same for all.
+/// Returns the scope in msgpack. `asgi` is added by the worker, as it is the same for all.
 #[must_use]
 pub fn of<B>(request: &Request<B>, trust: &Trust, server: &config::Server) -> Vec<u8> {
     let (uri, headers) = (request.uri(), request.headers());
@@ -51,7 +51,8 @@ fn host_and_port(host: String, port: u16) -> Item {
     Item::Plain(Value::List(vec![host.into(), Value::Int(port.into())]))
 }
 
-/// The client's address. Of one that a proxy speaks for the port is not known: Daphne says 0.
+/// Returns the client's address. Of one that a proxy speaks for the port is not known: Daphne says
+/// 0.
 fn client(peer: Peer, ends: Ends, headers: &HeaderMap, server: &config::Server) -> Item {
     match (peer.client(headers, server), ends.client) {
         (Some(client), Some(end)) if end.ip().to_canonical() == client => address(end),
@@ -77,7 +78,7 @@ fn united(headers: &HeaderMap, passes: impl Fn(&str) -> bool) -> Vec<(String, Ve
         .collect()
 }
 
-/// The subprotocols that a client offers.
+/// Returns the subprotocols that a client offers.
 #[must_use]
 pub fn offered(headers: &HeaderMap) -> Vec<String> {
     let values: Vec<&[u8]> = headers

@@ -99,7 +99,7 @@ pub struct Hosted<S> {
     began: Option<(Call, Instant)>,
 }
 
-/// A part of [`SPREAD`], chosen at random, so that clients do not all come back at once.
+/// Returns a part of [`SPREAD`], chosen at random, so that clients do not all come back at once.
 fn a_while() -> Duration {
     SPREAD.mul_f64(random::fraction())
 }

@@ -1,5 +1,5 @@
-//! Answers the opening handshake of a hosted path, as Daphne does: 403 if the application closes, 500
-//! if it fails, and on success the connection is handed over.
+//! Answers the opening handshake of a hosted path, as Daphne does: 403 if the application closes,
+//! 500 if it fails, and on success the connection is handed over.
 
 use std::sync::Arc;
 
@@ -24,7 +24,6 @@ use super::{
 };
 use crate::{
     app::App,
-    django::handshake,
     http::{Response, reply},
     hub::queue::Limits,
     limits::{Meter, Seat, Throttled},
@@ -34,7 +33,7 @@ use crate::{
         request::{ACCESS, Trail},
         security::Refused,
     },
-    ws::upgrade,
+    ws::{handshake, refusal, upgrade},
 };
 
 /// Headers of the answer that are ours to set.
@@ -116,13 +115,13 @@ fn refused(refusal: &Refusal) -> Option<Refused> {
 
 fn refuse(refusal: &Refusal) -> Response {
     match refusal {
-        Refusal::Handshake(refused) => upgrade::malformed(refused),
-        Refusal::Denied => upgrade::refusal(StatusCode::FORBIDDEN, "Access denied"),
+        Refusal::Handshake(refused) => refusal::malformed(refused),
+        Refusal::Denied => refusal::refusal(StatusCode::FORBIDDEN, "Access denied"),
         Refusal::Failed => {
-            upgrade::refusal(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error")
+            refusal::refusal(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error")
         }
-        Refusal::Unavailable | Refusal::Late => upgrade::retry_later(),
-        Refusal::Throttled(throttled) => upgrade::throttled(*throttled),
+        Refusal::Unavailable | Refusal::Late => refusal::retry_later(),
+        Refusal::Throttled(throttled) => refusal::throttled(*throttled),
     }
 }
 

@@ -1,9 +1,10 @@
-//! The wire between Chatferry and a worker: `u32 length · u8 kind · u64 subject · body`, big-endian.
+//! The wire between Chatferry and a worker: `u32 length · u8 kind · u64 subject · body`,
+//! big-endian.
 //!
-//! `length` counts what follows it. The subject is a socket, a channel, a class or a request, by the
-//! kind. Texts are as they are; every other body is msgpack. See `README.md` for the table and for
-//! vectors. A worker runs other people's code, so each kind has a bound, nothing is reserved for what
-//! has not come, and whatever is not understood ends the connection.
+//! `length` counts what follows it. The subject is a socket, a channel, a class or a request, by
+//! the kind. Texts are as they are; every other body is msgpack. See `README.md` for the table and
+//! for vectors. A worker runs other people's code, so each kind has a bound, nothing is reserved
+//! for what has not come, and whatever is not understood ends the connection.
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -385,7 +386,7 @@ fn event(item: Item) -> Option<(String, Bytes)> {
     }
 }
 
-/// The handler that Channels calls for an event; `None` if it has no `type` that is a text.
+/// Returns the handler that Channels calls for an event; `None` if it has no `type` that is a text.
 #[must_use]
 pub fn handler_of(event: &[u8]) -> Option<String> {
     let mut members = Members::of(item(event)?)?;
@@ -401,7 +402,7 @@ pub fn put(out: &mut BytesMut, kind: Down, subject: u64, body: &[u8]) {
     out.extend_from_slice(body);
 }
 
-/// A map in msgpack, with members in this order.
+/// Writes a map in msgpack, with members in this order.
 #[must_use]
 pub fn map(members: Vec<(&'static str, Item)>) -> Vec<u8> {
     let mut body = Vec::with_capacity(512);

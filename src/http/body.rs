@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use hyper::body::{Frame, SizeHint};
 
-use crate::{limits::memory::hold, service::ChatError, store::StoreError};
+use crate::limits::memory::hold;
 
 /// The body of every answer.
 #[derive(Debug)]
@@ -23,43 +23,35 @@ pub enum Body {
 
 /// Why a body ends before its end. The client learns it from the framing, as the head has gone.
 #[derive(Debug, thiserror::Error)]
-pub enum Broken {
-    /// The stream that was passed on ended early.
-    #[error(transparent)]
-    Passed(Box<dyn Error + Send + Sync>),
-    #[error(transparent)]
-    Chat(#[from] ChatError),
-    /// Python cannot hold a time in this server's zone, and REST framework does not show it: the last
-    /// hours of the year 9999, and before the year 1. Test: `a_time_past_the_year_9999_is_a_400`.
-    #[error("a time is out of the range of this server's zone")]
-    Unshowable,
-}
+#[error(transparent)]
+pub struct Broken(Box<dyn Error + Send + Sync>);
 
-impl From<StoreError> for Broken {
-    fn from(error: StoreError) -> Self {
-        Broken::Chat(error.into())
+impl Broken {
+    #[must_use]
+    pub fn new(why: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Broken(why.into())
     }
 }
 
 impl Body {
-    /// A body of ours.
+    /// Makes a body of ours.
     #[must_use]
     pub fn new(bytes: Bytes) -> Self {
         Body::Ours(Some(bytes).filter(|bytes| !bytes.is_empty()))
     }
 
-    /// A body that is passed on from elsewhere.
+    /// Makes a body that is passed on from elsewhere.
     #[must_use]
     pub fn passed<B>(body: B) -> Self
     where
         B: hyper::body::Body<Data = Bytes> + Send + 'static,
         B::Error: Error + Send + Sync,
     {
-        let body = body.map_err(|error| Broken::Passed(error.into()));
+        let body = body.map_err(Broken::new);
         Body::Stream(body.boxed_unsync())
     }
 
-    /// A body of ours that keeps something else until it has been sent.
+    /// Makes a body of ours that keeps something else until it has been sent.
     #[must_use]
     pub fn holding(self, kept: impl Send + 'static) -> Self {
         match self {

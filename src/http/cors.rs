@@ -1,5 +1,5 @@
-//! The other sites whose pages may read our answers in a browser: what `cors.allowed_origins` sets, in
-//! the headers of django-cors-headers, which does the same for Django.
+//! The other sites whose pages may read our answers in a browser: what `cors.allowed_origins` sets,
+//! in the headers of django-cors-headers, which does the same for Django.
 //!
 //! Only a browser asks for any of this, and only what it lets its pages read is decided: other
 //! clients see everything anyway. Sockets have `ws.allowed_origins`.
@@ -16,7 +16,7 @@ use hyper::{
 
 use super::{Body, Response};
 use crate::{
-    config::{Config, CorsOrigin},
+    config::{CorsOrigin, Prefix},
     python::urls::decode_path,
 };
 
@@ -46,12 +46,10 @@ pub enum Cors {
 }
 
 impl Cors {
+    /// Decides about a request. `prefix` is that of the API, `allowed` the setting.
     #[must_use]
-    pub fn of<B>(request: &Request<B>, config: &Config) -> Self {
-        let allowed = &config.cors.allowed_origins;
-        if allowed.is_empty()
-            || !decode_path(request.uri().path()).starts_with(config.django.url_prefix.as_str())
-        {
+    pub fn of<B>(request: &Request<B>, allowed: &[CorsOrigin], prefix: &Prefix) -> Self {
+        if allowed.is_empty() || !decode_path(request.uri().path()).starts_with(prefix.as_str()) {
             return Cors::Off;
         }
         let Some(origin) = request.headers().get(ORIGIN) else {
@@ -70,8 +68,8 @@ impl Cors {
         }
     }
 
-    /// The answer to a browser that asks whether its page may send something; the API itself is
-    /// not asked.
+    /// Returns the answer to a browser that asks whether its page may send something; the API
+    /// itself is not asked.
     #[must_use]
     pub fn preflight<B>(&self, request: &Request<B>) -> Option<Response> {
         let asks = request.method() == Method::OPTIONS
@@ -124,9 +122,15 @@ impl Cors {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
 
-    fn config(allowed: &str) -> Config {
-        Config::of(&[("cors.allowed_origins", allowed)])
+    fn of<B>(request: &Request<B>, allowed: &str) -> Cors {
+        let config = Config::of(&[("cors.allowed_origins", allowed)]);
+        Cors::of(
+            request,
+            &config.cors.allowed_origins,
+            &config.django.url_prefix,
+        )
     }
 
     fn request(method: &str, path: &str, headers: &[(&'static str, &'static str)]) -> Request<()> {
@@ -137,12 +141,12 @@ mod tests {
         request.body(()).unwrap()
     }
 
-    /// The headers that an answer gets for a request from `origin`, one a line.
+    /// Returns the headers that an answer gets for a request from `origin`, one a line.
     fn marks(allowed: &str, origin: &'static str) -> Vec<String> {
         let asked = request("GET", "/api/chat/conversations/", &[("origin", origin)]);
         let mut headers = HeaderMap::new();
         headers.insert(VARY, HeaderValue::from_static("Accept, Cookie"));
-        Cors::of(&asked, &config(allowed)).mark(&mut headers);
+        of(&asked, allowed).mark(&mut headers);
         let line = |(name, value): (&hyper::header::HeaderName, &HeaderValue)| {
             format!("{name}: {}", value.to_str().unwrap())
         };
@@ -156,7 +160,7 @@ mod tests {
         assert_eq!(marks("", "https://a.example"), ["vary: Accept, Cookie"]);
         for path in ["/metrics", "/", "/api/other/"] {
             let asked = request("GET", path, &[("origin", "https://a.example")]);
-            assert_eq!(Cors::of(&asked, &config("https://a.example")), Cors::Off);
+            assert_eq!(of(&asked, "https://a.example"), Cors::Off);
         }
     }
 
@@ -212,9 +216,7 @@ mod tests {
         let asks = ("access-control-request-method", "PUT");
         let preflight = |origin| {
             let asked = request("OPTIONS", path, &[("origin", origin), asks]);
-            Cors::of(&asked, &config("https://a.example"))
-                .preflight(&asked)
-                .unwrap()
+            of(&asked, "https://a.example").preflight(&asked).unwrap()
         };
         let allowed = preflight("https://a.example");
         assert_eq!(allowed.status(), 200);
@@ -231,12 +233,8 @@ mod tests {
         );
         assert!(refused.headers().get(ACCESS_CONTROL_ALLOW_ORIGIN).is_none());
         let plain = request("OPTIONS", path, &[("origin", "https://a.example")]);
-        assert!(
-            Cors::of(&plain, &config("https://a.example"))
-                .preflight(&plain)
-                .is_none()
-        );
+        assert!(of(&plain, "https://a.example").preflight(&plain).is_none());
         let off = request("OPTIONS", path, &[("origin", "https://a.example"), asks]);
-        assert!(Cors::of(&off, &config("")).preflight(&off).is_none());
+        assert!(of(&off, "").preflight(&off).is_none());
     }
 }

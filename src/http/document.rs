@@ -4,47 +4,60 @@
 //! longer one is not known when its head goes out, so it is chunked on HTTP/1.1 and ended by the
 //! close on HTTP/1.0; its bytes are those of a value that is rendered whole. The next step is read
 //! when the connection has room for it and there is memory for it ([`Answers`]). What goes wrong
-//! after the head breaks the body off before the value is closed: the framing of HTTP/1.1 tells, and
-//! it never is well-formed JSON.
+//! after the head breaks the body off before the value is closed: the framing of HTTP/1.1 tells,
+//! and it never is well-formed JSON.
 //!
-//! `HEAD` tells the length that `GET` would have, for which the answer is read and counted; one long
-//! answer at a time, as nothing of it is sent.
+//! `HEAD` tells the length that `GET` would have, for which the answer is read and counted; one
+//! long answer at a time, as nothing of it is sent.
+
+use std::{error::Error, future::Future};
 
 use bytes::Bytes;
 use futures_util::stream;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 
-use super::{
-    Body, Broken,
-    api::parts::{Source, Step},
+use super::{Body, Broken};
+use crate::limits::{
+    Meter,
+    memory::{Answers, NoRoom, Share},
 };
-use crate::{
-    django::{negotiation::Renderer, pages},
-    limits::{
-        Meter,
-        memory::{Answers, NoRoom, Share},
-    },
-    python::json::PartWriter,
-};
+
+/// Content that is read and rendered in steps. A clone reads on from the same place.
+pub trait Source: Clone + Send + 'static {
+    type Error: Error + Send + Sync + 'static;
+
+    /// Reads the next step; not to be called after the last.
+    ///
+    /// # Errors
+    /// When it cannot be read or shown.
+    fn next(&mut self) -> impl Future<Output = Result<Step, Self::Error>> + Send;
+}
+
+/// The next part of an answer.
+pub struct Step {
+    pub bytes: Vec<u8>,
+    /// Rows that were read for it.
+    pub rows: usize,
+    pub is_last: bool,
+}
 
 /// Why a document cannot be answered, before its head has gone.
 #[derive(Debug)]
-pub enum Unopened {
-    Broken(Broken),
+pub enum Unopened<E> {
+    Broken(E),
     NoRoom(NoRoom),
 }
 
-impl From<Broken> for Unopened {
-    fn from(broken: Broken) -> Self {
-        Unopened::Broken(broken)
+impl<E> From<E> for Unopened<E> {
+    fn from(error: E) -> Self {
+        Unopened::Broken(error)
     }
 }
 
 /// A document on its way to one client.
-pub struct Document {
-    source: Source,
-    rendering: Rendering,
+pub struct Document<S> {
+    source: S,
     meter: Meter,
     share: Share,
     /// Bytes of the largest step so far, for which room is taken before the next one is read.
@@ -52,19 +65,11 @@ pub struct Document {
     is_over: bool,
 }
 
-impl Document {
-    /// `page_head` is what comes before the JSON on a page for people.
+impl<S: Source> Document<S> {
     #[must_use]
-    pub fn new(
-        source: Source,
-        renderer: Renderer,
-        page_head: String,
-        meter: &Meter,
-        answers: &Answers,
-    ) -> Self {
+    pub fn new(source: S, meter: &Meter, answers: &Answers) -> Self {
         Document {
             source,
-            rendering: Rendering::new(renderer, page_head),
             meter: meter.clone(),
             share: Share::new(meter.answer_pools(), answers.pool.clone()),
             size: 0,
@@ -72,11 +77,11 @@ impl Document {
         }
     }
 
-    /// The body, of which the first step has been read.
+    /// Returns the body, of which the first step has been read.
     ///
     /// # Errors
     /// [`Unopened`]
-    pub async fn open(mut self) -> Result<Body, Unopened> {
+    pub async fn open(mut self) -> Result<Body, Unopened<S::Error>> {
         let mut lease = self.share.nothing();
         let bytes = self.step().await?;
         lease.fit(bytes.len()).map_err(Unopened::NoRoom)?;
@@ -88,11 +93,11 @@ impl Document {
         Ok(self.stream(first))
     }
 
-    /// The number of bytes that it has in all.
+    /// Returns the number of bytes that it has in all.
     ///
     /// # Errors
     /// [`Unopened::Broken`]
-    pub async fn length(mut self, answers: &Answers) -> Result<u64, Unopened> {
+    pub async fn length(mut self, answers: &Answers) -> Result<u64, Unopened<S::Error>> {
         let mut length = self.step().await?.len();
         if !self.is_over {
             let _counting = answers.counting.acquire().await;
@@ -112,73 +117,32 @@ impl Document {
                     tracing::error!(%error, "an answer broke off");
                 })?,
             };
-            Ok::<_, Broken>(Some((Frame::data(frame), (rest, None))))
+            Ok::<_, S::Error>(Some((Frame::data(frame), (rest, None))))
         });
-        Body::Stream(StreamBody::new(frames).boxed_unsync())
+        Body::Stream(StreamBody::new(frames).map_err(Broken::new).boxed_unsync())
     }
 
-    /// The bytes of the next step, once there is room for them. A step that turns out to be larger
-    /// than those before, where no more room is left, is let go of and read again when there is: an
-    /// answer that waits holds neither room nor bytes.
-    async fn next(&mut self) -> Result<Bytes, Broken> {
+    /// Returns the bytes of the next step, once there is room for them. A step that turns out to be
+    /// larger than those before, where no more room is left, is let go of and read again when there
+    /// is: an answer that waits holds neither room nor bytes.
+    async fn next(&mut self) -> Result<Bytes, S::Error> {
         loop {
             let mut lease = self.share.take(self.size).await;
-            let (source, rendering) = (self.source.clone(), self.rendering.clone());
+            let source = self.source.clone();
             let bytes = self.step().await?;
             let fits = lease.fit(bytes.len()).is_ok();
             self.size = self.size.max(bytes.len());
             if fits {
                 return Ok(lease.held_by(bytes));
             }
-            (self.source, self.rendering, self.is_over) = (source, rendering, false);
+            (self.source, self.is_over) = (source, false);
         }
     }
 
-    /// Reads and renders the next step.
-    async fn step(&mut self) -> Result<Vec<u8>, Broken> {
+    async fn step(&mut self) -> Result<Vec<u8>, S::Error> {
         let step = self.source.next().await?;
         self.meter.charge_rows(step.rows);
         self.is_over = step.is_last;
-        Ok(self.rendering.render(&step))
-    }
-}
-
-/// The form that was negotiated, and how far it has been written.
-#[derive(Clone)]
-struct Rendering {
-    json: PartWriter,
-    /// Head of the page before the JSON, if it has not been written.
-    page_head: String,
-    is_page: bool,
-}
-
-impl Rendering {
-    fn new(renderer: Renderer, page_head: String) -> Self {
-        let is_page = renderer == Renderer::Html;
-        Rendering {
-            json: match renderer {
-                Renderer::Json { indent: None } => PartWriter::utf8(),
-                Renderer::Json { indent: Some(n) } => PartWriter::pretty(n),
-                Renderer::Html => PartWriter::pretty(4),
-            },
-            page_head: if is_page { page_head } else { String::new() },
-            is_page,
-        }
-    }
-
-    fn render(&mut self, step: &Step) -> Vec<u8> {
-        let mut json = Vec::new();
-        for part in &step.parts {
-            self.json.write(&mut json, part);
-        }
-        if !self.is_page {
-            return json;
-        }
-        let mut page = std::mem::take(&mut self.page_head);
-        page += &pages::escape(&String::from_utf8_lossy(&json));
-        if step.is_last {
-            page += pages::READABLE_PAGE_END;
-        }
-        page.into_bytes()
+        Ok(step.bytes)
     }
 }

@@ -15,12 +15,11 @@ use hyper::{
 };
 
 use crate::{
-    django::header::meta_value,
     limits::{
         Meter,
         bodies::{Bodies, NoRoom, Room},
     },
-    python::urls::decode_path,
+    python::{urls::decode_path, wsgi::meta_value},
 };
 
 /// Bytes up to which a body is read whatever else is under way.
@@ -82,7 +81,7 @@ impl Request {
         self.room
     }
 
-    /// A request that has no body, or none that was read.
+    /// Makes a request that has no body, or none that was read.
     ///
     /// # Errors
     /// [`Unreadable::Target`].
@@ -113,13 +112,13 @@ impl Request {
         })
     }
 
-    /// All values of a header joined by `,`, as WSGI hands them to Django.
+    /// Returns all values of a header joined by `,`, as WSGI hands them to Django.
     #[must_use]
     pub fn header(&self, name: &HeaderName) -> Option<String> {
         meta_value(&self.values(name))
     }
 
-    /// The values of a header, one for each time it was sent.
+    /// Returns the values of a header, one for each time it was sent.
     #[must_use]
     pub fn values(&self, name: &HeaderName) -> Vec<&[u8]> {
         self.headers

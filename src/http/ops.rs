@@ -1,5 +1,5 @@
-//! The endpoints of load balancers and Prometheus. `/healthz` is about the process alone; `/readyz` about
-//! everything it needs.
+//! The endpoints of load balancers and Prometheus. `/healthz` is about the process alone; `/readyz`
+//! about everything it needs.
 
 use std::{fmt::Display, time::Duration};
 
@@ -7,15 +7,71 @@ use futures_util::future::{BoxFuture, join_all};
 use hyper::StatusCode;
 use tokio::time::timeout;
 
-use super::{Response, reply::ours};
-use crate::{app::App, python::json, value::Value};
+use super::{
+    Response,
+    reply::{self, ours},
+};
+use crate::{app::App, config::Config, python::json, value::Value};
+
+/// The endpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    Healthz,
+    Readyz,
+    Metrics,
+}
+
+impl Endpoint {
+    /// Returns the endpoint of a percent-decoded path, if it is one that these settings show.
+    #[must_use]
+    pub fn of(path: &str, config: &Config) -> Option<Self> {
+        match path {
+            "/healthz" => Some(Endpoint::Healthz),
+            "/readyz" => Some(Endpoint::Readyz),
+            "/metrics" if config.shows_metrics() => Some(Endpoint::Metrics),
+            _ => None,
+        }
+    }
+
+    /// Returns the path.
+    #[must_use]
+    pub fn path(self) -> &'static str {
+        match self {
+            Endpoint::Healthz => "/healthz",
+            Endpoint::Readyz => "/readyz",
+            Endpoint::Metrics => "/metrics",
+        }
+    }
+
+    /// Returns the name of the route in the metrics.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        &self.path()[1..]
+    }
+
+    /// Answers a request; `has_place` is as [`readyz`] has it.
+    pub async fn answer(
+        self,
+        app: &App,
+        probes: &[Probe],
+        method: &str,
+        has_place: bool,
+    ) -> Response {
+        match self {
+            _ if !matches!(method, "GET" | "HEAD") => reply::read_only(),
+            Endpoint::Healthz => healthz(),
+            Endpoint::Readyz => readyz(app, probes, has_place).await,
+            Endpoint::Metrics => metrics(app),
+        }
+    }
+}
 
 /// Longest time for a dependency to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 const JSON: &str = "application/json";
 
-/// The process runs and answers.
+/// Says that the process runs and answers.
 #[must_use]
 pub fn healthz() -> Response {
     status(StatusCode::OK, &[("status", "ok")])
@@ -95,7 +151,7 @@ pub fn starting() -> Response {
     )
 }
 
-/// The metrics in Prometheus' text format.
+/// Returns the metrics in Prometheus' text format.
 #[must_use]
 pub fn metrics(app: &App) -> Response {
     ours(
@@ -114,4 +170,31 @@ fn status(code: StatusCode, fields: &[(&str, &str)]) -> Response {
     json::write_utf8(&mut body, &Value::Map(fields));
     body.push(b'\n');
     ours(code, JSON, body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Bind;
+
+    #[test]
+    fn metrics_with_an_address_of_their_own_are_not_here() {
+        let mut config = Config::of(&[]);
+        let found = Endpoint::of("/metrics", &config);
+        assert_eq!(found, Some(Endpoint::Metrics));
+        config.metrics.bind = Some(Bind::any(9000));
+        assert_eq!(Endpoint::of("/metrics", &config), None);
+    }
+
+    #[test]
+    fn with_an_identity_metrics_are_there_only_if_that_is_set() {
+        let is_shown = |flags: &[(&str, &str)]| {
+            let config = Config::of(flags);
+            Endpoint::of("/metrics", &config).is_some()
+        };
+        let identity = ("auth.identity", "jwt");
+        assert!(is_shown(&[]) && !is_shown(&[identity]));
+        assert!(is_shown(&[identity, ("metrics.public", "yes")]));
+        assert!(!is_shown(&[("metrics.public", "no")]));
+    }
 }

@@ -154,8 +154,8 @@ impl Hub {
             message_id: receipt.message_id.to_string().into(),
             user_id: receipt.user_id.clone().into(),
         };
-        let frame = (self.encode)(&event);
-        let delivery = room.deliver_mark(receipt, &frame, self.keeps());
+        let frames = self.frames(&event);
+        let delivery = room.deliver_mark(receipt, &frames, self.keeps());
         if delivery.sockets > 0 {
             self.count(EventType::MessageRead, delivery);
             self.metrics.mark_repaired();

@@ -16,6 +16,8 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
+use super::frames::DialectSlot;
+
 /// The bounds of a queue.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -28,6 +30,7 @@ pub struct Limits {
 #[derive(Debug)]
 pub struct Queue {
     limits: Limits,
+    dialect: DialectSlot,
     /// Held for moments only, never across an await.
     state: Mutex<State>,
     /// Wakes the socket's task when there is something to take.
@@ -50,14 +53,27 @@ pub struct Overflow;
 impl Queue {
     #[must_use]
     pub fn new(limits: Limits) -> Self {
+        Queue::of(DialectSlot::default(), limits)
+    }
+
+    /// A queue of a socket that speaks a dialect.
+    #[must_use]
+    pub fn of(dialect: DialectSlot, limits: Limits) -> Self {
         Queue {
             limits,
+            dialect,
             state: Mutex::new(State {
                 tells: Some(VecDeque::new()),
                 ..State::default()
             }),
             filled: Notify::new(),
         }
+    }
+
+    /// The dialect of its socket.
+    #[must_use]
+    pub fn dialect(&self) -> DialectSlot {
+        self.dialect
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -341,8 +341,8 @@ impl Hub {
 
     fn show_stored(&self, room: &Room, message: Message) {
         let message = Arc::new(message);
-        let frame = (self.encode)(&Event::stored(Arc::clone(&message)));
-        let delivery = room.deliver_stored(&message, &frame, self.keeps());
+        let frames = self.frames(&Event::stored(Arc::clone(&message)));
+        let delivery = room.deliver_stored(&message, &frames, self.keeps());
         if delivery != Delivery::default() {
             self.count(EventType::ChatMessage, delivery);
             self.metrics.message_repaired();

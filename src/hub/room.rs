@@ -7,10 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use uuid::Uuid;
 
 use super::{
+    frames::EventFrames,
     hold::Hold,
     member::{Member, Members},
     shown::{By, Counts, Key, Shown, before, mark_key},
@@ -62,8 +62,8 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    fn push(&mut self, queue: &Queue, frame: &Bytes, message: Option<Uuid>) {
-        match queue.push(frame.clone(), message) {
+    fn push(&mut self, queue: &Queue, frames: &EventFrames, message: Option<Uuid>) {
+        match queue.push(frames.of(queue.dialect()).clone(), message) {
             // It overflowed before, and will be closed.
             Ok(0) => {}
             Ok(waiting) => {
@@ -171,9 +171,9 @@ impl Room {
     }
 
     /// Queues a stored message for every member that has not seen it.
-    pub fn deliver_stored(&self, message: &Message, frame: &Bytes, keep: bool) -> Delivery {
+    pub fn deliver_stored(&self, message: &Message, frames: &EventFrames, keep: bool) -> Delivery {
         let key = message.id.as_u128();
-        self.deliver_once(key, Some(message.id), frame, keep, |member, has_event| {
+        self.deliver_once(key, Some(message.id), frames, keep, |member, has_event| {
             let is_known = if has_event {
                 member.had_seen(key)
             } else {
@@ -197,9 +197,9 @@ impl Room {
 
     /// Queues a stored read mark for every member that was there when it was made, unless it has been
     /// shown.
-    pub fn deliver_mark(&self, receipt: &Receipt, frame: &Bytes, keep: bool) -> Delivery {
+    pub fn deliver_mark(&self, receipt: &Receipt, frames: &EventFrames, keep: bool) -> Delivery {
         let key = mark_key(receipt.message_id, &receipt.user_id);
-        self.deliver_once(key, None, frame, keep, |member, has_event| {
+        self.deliver_once(key, None, frames, keep, |member, has_event| {
             has_event || member.awaits(receipt.timestamp)
         })
     }
@@ -210,7 +210,7 @@ impl Room {
         &self,
         key: Key,
         message: Option<Uuid>,
-        frame: &Bytes,
+        frames: &EventFrames,
         keep: bool,
         wants: impl Fn(&mut Member, bool) -> bool,
     ) -> Delivery {
@@ -226,13 +226,13 @@ impl Room {
             ..
         } = &mut *state;
         let waited = hold.as_mut().and_then(|hold| hold.take(key));
-        let (by, frame) = match &waited {
-            Some(told) => (By::Event, &told.frame),
-            None => (By::Store, frame),
+        let (by, frames) = match &waited {
+            Some(told) => (By::Event, &told.frames),
+            None => (By::Store, frames),
         };
         for member in members.iter_mut() {
             if wants(member, waited.is_some()) {
-                delivery.push(&member.queue, frame, message);
+                delivery.push(&member.queue, frames, message);
             }
         }
         // A mark that no socket here lacks must not come late either: newer ones have been shown. Nor
@@ -405,7 +405,7 @@ impl State {
         let Told {
             key,
             message,
-            frame,
+            frames,
             resent,
         } = told;
         let mut delivery = Delivery::default();
@@ -433,7 +433,7 @@ impl State {
                 None => resent.is_some_and(|since| !member.awaits(since)),
             };
             if !is_known {
-                delivery.push(&member.queue, frame, *message);
+                delivery.push(&member.queue, frames, *message);
             }
         }
         delivery

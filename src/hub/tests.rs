@@ -2,6 +2,8 @@ mod marks;
 mod repair;
 mod sweep;
 
+use bytes::Bytes;
+
 use super::*;
 use crate::{
     chat::{Message, NewMessage},
@@ -9,7 +11,10 @@ use crate::{
     hub::queue::Limits,
     layer::{control::Notice, memory::MemoryLayer},
     python::datetime::Timestamp,
-    store::{self, StoreError, history::History},
+    store::{
+        self, StoreError,
+        history::{Deleted, History},
+    },
     value::Value,
 };
 
@@ -44,7 +49,7 @@ impl World {
             Arc::clone(&layer) as _,
             Arc::clone(&store),
             metrics,
-            encode,
+            vec![encode],
             true,
             Vital::default(),
         ));
@@ -78,7 +83,7 @@ impl World {
     }
 
     async fn history(&self, conversation_id: Uuid) -> Vec<Message> {
-        let history = History::read(&self.store, conversation_id, None).await;
+        let history = History::find(&self.store, conversation_id, Deleted::Skipped).await;
         history.unwrap().unwrap().whole().await.unwrap()
     }
 

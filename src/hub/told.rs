@@ -1,9 +1,11 @@
 //! An event on its way to the sockets of a conversation.
 
-use bytes::Bytes;
 use uuid::Uuid;
 
-use super::shown::{Key, key_of, mark_key};
+use super::{
+    frames::EventFrames,
+    shown::{Key, key_of, mark_key},
+};
 use crate::{
     chat::Event,
     python::{datetime::Timestamp, pystr::str_of, uuid::from_python},
@@ -15,13 +17,13 @@ pub struct Told {
     pub key: Option<Key>,
     /// The message that it tells of.
     pub message: Option<Uuid>,
-    pub frame: Bytes,
+    pub frames: EventFrames,
     /// When it was first sent, if it is sent again.
     pub resent: Option<Timestamp>,
 }
 
 impl Told {
-    pub fn new(event: &Event, frame: Bytes, resent: Option<Timestamp>) -> Self {
+    pub fn new(event: &Event, frames: EventFrames, resent: Option<Timestamp>) -> Self {
         let message = match event {
             Event::MessageSent(sent) => sent.id(),
             _ => None,
@@ -31,13 +33,13 @@ impl Told {
             Event::MessageRead {
                 message_id,
                 user_id,
-            } => Some(read_mark(message_id, user_id).unwrap_or_else(|| key_of(&frame))),
+            } => Some(read_mark(message_id, user_id).unwrap_or_else(|| key_of(frames.first()))),
             Event::Typing { .. } | Event::Foreign(_) | Event::Packed(_) => None,
         };
         Told {
             key,
             message,
-            frame,
+            frames,
             resent,
         }
     }
@@ -63,7 +65,7 @@ mod tests {
             message_id,
             user_id,
         };
-        Told::new(&event, Bytes::new(), None).key
+        Told::new(&event, EventFrames::default(), None).key
     }
 
     #[test]

@@ -190,8 +190,8 @@ impl Metrics {
         self.store_pool_size.set(small(size));
     }
 
-    /// A read got a connection after it had `waited`; the connection is busy for as long as the
-    /// result lives.
+    /// Notes that a read got a connection after it had `waited`; the connection is busy for as long
+    /// as the result lives.
     pub fn store_reads(&self, waited: Duration) -> Held {
         self.store_wait.record(waited.as_secs_f64());
         Held::new(&self.store_pool_busy)

@@ -68,7 +68,7 @@ pub struct Labelled<H, const N: usize = 1> {
 }
 
 impl<H: Handle, const N: usize> Labelled<H, N> {
-    /// The handle for these label values, in the order the metric declares its labels.
+    /// Returns the handle for these label values, in the order the metric declares its labels.
     pub fn with(&self, values: [&'static str; N]) -> H {
         let made = self.made.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(handle) = made.get(&values) {
@@ -107,7 +107,7 @@ pub struct Each<H, W> {
 }
 
 impl<H, W: Word> Each<H, W> {
-    /// The handle for this value.
+    /// Returns the handle for this value.
     pub fn of(&self, word: W) -> &H {
         &self.handles[word.place()]
     }
@@ -128,7 +128,7 @@ impl<H: Handle, W: Word> Metric for Each<H, W> {
     }
 }
 
-/// The name of one series.
+/// Returns the name of one series.
 fn key(doc: &MetricDoc, values: &[&'static str]) -> Key {
     let labels = doc.labels.iter().zip(values);
     let labels: Vec<Label> = labels

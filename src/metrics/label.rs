@@ -1,7 +1,7 @@
 //! Label values for what clients and handlers choose: a fixed set of words each, so that nobody
 //! can make the number of series grow.
 
-/// A method's label; whatever a client makes up is `other`.
+/// Returns a method's label; whatever a client makes up is `other`.
 pub(super) fn method(method: &str) -> &'static str {
     const KNOWN: &[&str] = &[
         "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE",
@@ -13,7 +13,7 @@ pub(super) fn method(method: &str) -> &'static str {
         .unwrap_or("other")
 }
 
-/// A status as text; one that is never sent on purpose is `other`.
+/// Returns a status as text; one that is never sent on purpose is `other`.
 pub(super) fn status(status: u16) -> &'static str {
     match status {
         101 => "101",
@@ -43,7 +43,7 @@ pub(super) fn status(status: u16) -> &'static str {
     }
 }
 
-/// The class of a status.
+/// Returns the class of a status.
 pub(super) fn status_class(status: u16) -> &'static str {
     match status {
         100..=199 => "1xx",
@@ -55,7 +55,8 @@ pub(super) fn status_class(status: u16) -> &'static str {
     }
 }
 
-/// A close code as text. A client may send any code; those without a meaning here are `other`.
+/// Returns a close code as text. A client may send any code; those without a meaning here are
+/// `other`.
 pub(super) fn close_code(code: u16) -> &'static str {
     match code {
         1000 => "1000",

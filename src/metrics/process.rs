@@ -34,7 +34,7 @@ impl Process {
     }
 }
 
-/// The number behind `name` in `/proc/self/status`.
+/// Returns the number behind `name` in `/proc/self/status`.
 fn kib(status: &str, name: &str) -> u64 {
     let rest = status.lines().find_map(|line| line.strip_prefix(name));
     let number = rest.and_then(|rest| rest.split_whitespace().next()?.parse().ok());

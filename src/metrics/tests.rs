@@ -121,7 +121,7 @@ fn texts(directory: &std::path::Path, found: &mut Vec<(String, String)>) {
     }
 }
 
-/// The words of a text that begin with `chatferry_`, in their whole length.
+/// Returns the words of a text that begin with `chatferry_`, in their whole length.
 fn names(text: &str) -> impl Iterator<Item = &str> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
     text.split(move |c| !is_part(c))

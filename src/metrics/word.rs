@@ -8,7 +8,7 @@ pub trait Word: Copy + 'static {
     /// As Prometheus shows it.
     fn text(self) -> &'static str;
 
-    /// Its place in [`Word::ALL`].
+    /// Returns the place in [`Word::ALL`].
     fn place(self) -> usize;
 }
 

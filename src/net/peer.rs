@@ -27,9 +27,9 @@ pub struct Ends {
 }
 
 impl Peer {
-    /// The address of the client that a request comes from: the last in `X-Forwarded-For` that is
-    /// not a trusted proxy's own. `None` if it comes from a trusted proxy itself, or from somebody
-    /// on a Unix socket that names no client.
+    /// Returns the address of the client that a request comes from: the last in `X-Forwarded-For`
+    /// that is not a trusted proxy's own. `None` if it comes from a trusted proxy itself, or from
+    /// somebody on a Unix socket that names no client.
     #[must_use]
     pub fn client(&self, headers: &HeaderMap, settings: &config::Server) -> Option<IpAddr> {
         let mut client = self.address;
@@ -47,7 +47,7 @@ impl Peer {
     }
 }
 
-/// An address as proxies write it, some of them with the port.
+/// Returns an address as proxies write it, some of them with the port.
 fn address(text: &str) -> Option<IpAddr> {
     let text = text.trim();
     let bare = text.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
 
-    /// The client seen behind `peer`, where `10.0.0.0/8` and `fd00::/8` are trusted.
+    /// Returns the client seen behind `peer`, where `10.0.0.0/8` and `fd00::/8` are trusted.
     fn client(peer: Option<&str>, lists: &[&'static str]) -> String {
         let trusted = ("server.trusted_proxies", "10.0.0.0/8,fd00::/8");
         let config = Config::of(&[trusted]);

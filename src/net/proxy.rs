@@ -104,7 +104,7 @@ mod tests {
         (found.map_err(|error| error.to_string()), rest.to_vec())
     }
 
-    /// A header of version 2 with this command, family and addresses.
+    /// Returns a header of version 2 with this command, family and addresses.
     fn binary(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
         let mut bytes = v2::PROTOCOL_PREFIX.to_vec();
         bytes.extend([command, family]);

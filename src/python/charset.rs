@@ -76,7 +76,7 @@ pub fn decode_form(bytes: &[u8], charset: Option<&str>) -> Result<String, Decode
     }
 }
 
-/// The characters up to a cut end, and how many bytes they took; from the byte `start` on.
+/// Returns the characters up to a cut end, and how many bytes they took; from the byte `start` on.
 fn decode_strict(bytes: &[u8], start: usize, codec: Codec) -> Result<(String, usize), DecodeError> {
     let mut text = String::with_capacity(bytes.len());
     let mut at = start;

@@ -1,8 +1,8 @@
 //! Points in time as the original stored and sent them.
 //!
-//! Stands in for `DateTimeField` of Django REST framework (the wire), and for Django's adaptation of
-//! datetimes to `SQLite` (the tables). Other databases have a type of their own for datetimes, and
-//! convert in their store.
+//! Stands in for `DateTimeField` of Django REST framework (the wire), and for Django's adaptation
+//! of datetimes to `SQLite` (the tables). Other databases have a type of their own for datetimes,
+//! and convert in their store.
 
 mod read;
 
@@ -48,7 +48,8 @@ impl Timestamp {
 pub struct Zone(TimeZone);
 
 impl Zone {
-    /// The zone of an IANA name (`Asia/Seoul`, `UTC`), from the database built into the program.
+    /// Returns the zone of an IANA name (`Asia/Seoul`, `UTC`), from the database built into the
+    /// program.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         TimeZoneDatabase::bundled().get(name).ok().map(Zone)
@@ -84,9 +85,9 @@ pub fn in_range(t: Timestamp, zone: &Zone) -> bool {
     (1..=9999).contains(&Civil::of(t).year) && (1..=9999).contains(&Civil::of(local(t, zone)).year)
 }
 
-/// A datetime of the REST and WebSocket messages: `2026-11-20T17:54:04.849273+09:00`, without the
-/// fraction if it is zero, seconds in the offset if it has any, `Z` if it is zero. Only for times
-/// that are [`in_range`]. Tests: `the_wire_has_six_digits_or_no_fraction_at_all`,
+/// Writes a datetime as REST and WebSocket messages have it: `2026-11-20T17:54:04.849273+09:00`,
+/// without the fraction if it is zero, seconds in the offset if it has any, `Z` if it is zero. Only
+/// for times that are [`in_range`]. Tests: `the_wire_has_six_digits_or_no_fraction_at_all`,
 /// `historic_offsets_apply`, `an_offset_of_zero_is_z`.
 #[must_use]
 pub fn to_wire(t: Timestamp, zone: &Zone) -> String {
@@ -101,8 +102,8 @@ pub fn to_wire(t: Timestamp, zone: &Zone) -> String {
     })
 }
 
-/// Returns the text that Django stores in a datetime column of `SQLite`: `2026-11-20 08:54:04.849273`, in UTC, without
-/// the fraction if it is zero.
+/// Returns the text that Django stores in a datetime column of `SQLite`: `2026-11-20
+/// 08:54:04.849273`, in UTC, without the fraction if it is zero.
 #[must_use]
 pub fn to_sqlite(t: Timestamp) -> String {
     text(|out| write_civil(out, t, b' '))
@@ -168,7 +169,7 @@ fn date_of_day(day: i64) -> (i64, i64, i64) {
     (400 * era + year_of_era + i64::from(month <= 2), month, day)
 }
 
-/// The day, counted from the Unix epoch, of a date; the inverse of [`date_of_day`].
+/// Returns the day, counted from the Unix epoch, of a date; the inverse of [`date_of_day`].
 fn day_of_date(year: i64, month: i64, day: i64) -> i64 {
     let year = year - i64::from(month <= 2);
     let year_of_era = year.rem_euclid(400);
@@ -227,7 +228,7 @@ mod tests {
 
     use super::*;
 
-    /// The zone of the original.
+    /// Returns the zone of the original.
     fn seoul() -> Zone {
         Zone::named("Asia/Seoul").expect("a zone of the database")
     }

@@ -11,15 +11,15 @@ const PATH_SAFE: &[u8] = b"/:@&+$,-_.!~*'()";
 /// `iri_to_uri`'s safe set: all of RFC 3986's characters, and `%`.
 const QUERY_SAFE: &[u8] = b"/#%[]=:;$&()+,!?*@'~";
 
-/// The path that is routed: percent-decoded once, invalid UTF-8 as U+FFFD, `+` as it is.
+/// Returns the path that is routed: percent-decoded once, invalid UTF-8 as U+FFFD, `+` as it is.
 #[must_use]
 pub fn decode_path(raw: &str) -> String {
     String::from_utf8_lossy(&unquote_to_bytes(raw.as_bytes())).into_owned()
 }
 
-/// The location that a path without its last slash is redirected to: the decoded path quoted anew, a slash,
-/// and the query, of which only what no URI may hold is quoted. An empty query is dropped. Tests:
-/// `a_missing_slash_quotes_the_decoded_path_anew`,
+/// Returns the location that a path without its last slash is redirected to: the decoded path
+/// quoted anew, a slash, and the query, of which only what no URI may hold is quoted. An empty
+/// query is dropped. Tests: `a_missing_slash_quotes_the_decoded_path_anew`,
 /// `a_missing_slash_keeps_the_query_but_for_characters_no_uri_may_hold`.
 #[must_use]
 pub fn append_slash_location(decoded_path: &str, query: Option<&str>) -> String {
@@ -59,7 +59,7 @@ pub fn unquote_to_bytes(raw: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The byte that two hex digits stand for.
+/// Returns the byte that two hex digits stand for.
 #[must_use]
 pub fn hex_byte(high: u8, low: u8) -> Option<u8> {
     let digit = |byte: u8| char::from(byte).to_digit(16);

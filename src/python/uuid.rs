@@ -13,7 +13,7 @@ use crate::value::{Text, Value};
 #[error("not a valid UUID")]
 pub struct NotUuid;
 
-/// A UUID in a URL: dashed and in lower case, or it is another URL.
+/// Reads a UUID in a URL: dashed and in lower case, or it is another URL.
 #[must_use]
 pub fn from_path(segment: &str) -> Option<Uuid> {
     let is_digit = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
@@ -22,8 +22,8 @@ pub fn from_path(segment: &str) -> Option<Uuid> {
     Uuid::try_parse(segment).ok().filter(|_| dashed)
 }
 
-/// A UUID in a JSON message (`UUIDField.to_python`): an integer, `true` being 1, is the number
-/// itself; a string is what [`from_python_str`] makes of it.
+/// Reads a UUID in a JSON message (`UUIDField.to_python`): an integer, `true` being 1, is the
+/// number itself; a string is what [`from_python_str`] makes of it.
 ///
 /// # Errors
 /// Every other kind of value, and integers outside 0..2^128.
@@ -38,8 +38,8 @@ pub fn from_python(value: &Value) -> Result<Uuid, NotUuid> {
     Ok(Uuid::from_u128(number))
 }
 
-/// `uuid.UUID(text)`: `urn:` and `uuid:` are removed, then braces at the ends, then every dash; what
-/// is left must be 32 characters that `int(…, 16)` takes. Tests: `python_takes_…`,
+/// `uuid.UUID(text)`: `urn:` and `uuid:` are removed, then braces at the ends, then every dash;
+/// what is left must be 32 characters that `int(…, 16)` takes. Tests: `python_takes_…`,
 /// `python_refuses_what_int_refuses`.
 ///
 /// # Errors
@@ -53,7 +53,7 @@ pub fn from_python_str(text: &str) -> Result<Uuid, NotUuid> {
     int_base_16(&hex).map(Uuid::from_u128).ok_or(NotUuid)
 }
 
-/// The 32 digits without dashes, lower-case: how Django keeps a UUID in `char(32)`.
+/// Returns the 32 digits without dashes, lower-case: how Django keeps a UUID in `char(32)`.
 #[must_use]
 pub fn hex32(id: &Uuid) -> String {
     id.simple().to_string()

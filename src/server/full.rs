@@ -11,13 +11,13 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use hyper::{Method, Request, body::Incoming};
+use hyper::{Request, body::Incoming};
 use tokio::{io::AsyncWriteExt, sync::Semaphore, time::timeout};
 
 use super::{PAUSE, Site, brief};
 use crate::{
     app::App,
-    http::{Response, ops, reply, router::Route},
+    http::{Response, ops::Endpoint, reply},
     metrics::SecurityEvent,
     net::Socket,
     telemetry::security::{Finding, Place},
@@ -142,14 +142,12 @@ fn refused(app: &App, client: Option<IpAddr>) {
 
 async fn answer(site: &Site, request: Request<Incoming>, client: Option<IpAddr>) -> Response {
     let app = &*site.app;
-    let route = Route::of(request.uri().path(), &app.config);
-    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-    match route {
-        Some(Route::Healthz | Route::Readyz | Route::Metrics) if !is_read => reply::read_only(),
-        Some(Route::Healthz) => ops::healthz(),
-        Some(Route::Readyz) => ops::readyz(app, &site.probes, false).await,
-        Some(Route::Metrics) => ops::metrics(app),
-        _ => {
+    match Endpoint::of(request.uri().path(), &app.config) {
+        Some(endpoint) => {
+            let method = request.method().as_str();
+            endpoint.answer(app, &site.probes, method, false).await
+        }
+        None => {
             refused(app, client);
             reply::no_room()
         }

@@ -57,8 +57,9 @@ impl Listener {
         std::fs::remove_file(beside)
     }
 
-    /// Returns the socket that systemd, or a supervisor that speaks as it does (`LISTEN_PID`, `LISTEN_FDS`), opened
-    /// for this process. It stays open over a restart, so that no client is turned away.
+    /// Returns the socket that systemd, or a supervisor that speaks as it does (`LISTEN_PID`,
+    /// `LISTEN_FDS`), opened for this process. It stays open over a restart, so that no client is
+    /// turned away.
     ///
     /// # Errors
     /// When what was handed over is no listening socket, or there are several.
@@ -100,7 +101,7 @@ impl Listener {
         })
     }
 
-    /// The next connection.
+    /// Accepts the next connection.
     ///
     /// # Errors
     /// Mostly when the process is out of file descriptors.
@@ -117,7 +118,7 @@ impl Listener {
     }
 }
 
-/// A socket at this address that does not listen yet.
+/// Opens a socket at this address that does not listen yet.
 fn bound(address: SocketAddr, reuse_port: bool) -> io::Result<TcpSocket> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()?

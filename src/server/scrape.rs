@@ -1,5 +1,5 @@
-//! `/metrics` on an address of its own, `metrics.bind`: for those who watch, and out of the reach of
-//! clients. Nothing else is there. It serves to the end of the process, so that a drain can be
+//! `/metrics` on an address of its own, `metrics.bind`: for those who watch, and out of the reach
+//! of clients. Nothing else is there. It serves to the end of the process, so that a drain can be
 //! watched too.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};

@@ -1,38 +1,37 @@
-//! Everything a server serves: the chat, the applications that are hosted beside it, and the Django behind
-//! it; and which of them answers a request.
+//! Everything a server serves: the chat, the applications that are hosted beside it, and the Django
+//! behind it; and which of them answers a request.
 
 use std::sync::Arc;
 
-use hyper::{Request, body::Incoming};
+use hyper::{Method, Request, body::Incoming};
 
 use crate::{
     app::{self, App},
-    chat::Event,
     config::Config,
-    dialect::django::events::Events,
-    django::handshake,
+    dialect::{Dialect, Dialects, django},
     gateway::{self, Decision, Gateway, Question, TrustError},
     host::{self, Host, HostError},
     http::{
         Response,
         cors::Cors,
-        extract,
-        middleware::serve,
+        extract::{self, Unreadable},
         ops::{Ping, Probe},
-        reply,
+        serve::serve,
     },
     metrics::Metrics,
     net::Peer,
+    python::urls::decode_path,
     random::{self, NoRandomness},
     store::{self, Store, StoreError},
     telemetry::{request::Trail, security::Refused},
     tls::{Tls, TlsError},
-    ws::{self, protocol::django::event_frame},
+    ws::handshake,
 };
 
 /// Everything that answers requests.
 pub struct Site {
     pub app: Arc<App>,
+    dialects: Dialects,
     /// `None` if nothing is passed on to Django.
     pub gateway: Option<Arc<Gateway>>,
     /// `None` if no application is hosted.
@@ -62,9 +61,18 @@ impl Site {
     /// Opens the store and starts all that is served.
     ///
     /// # Errors
+    /// See [`Site::mount`].
+    pub async fn start(config: Config) -> Result<Arc<Self>, StartError> {
+        let dialects = Dialects::of(&config);
+        Box::pin(Site::mount(dialects, config)).await
+    }
+
+    /// Opens the store and starts all that is served, with these kinds of chat.
+    ///
+    /// # Errors
     /// When the store or the certificate cannot be used, there is no randomness, or see
     /// [`Site::over`].
-    pub async fn start(config: Config) -> Result<Arc<Self>, StartError> {
+    pub async fn mount(dialects: Dialects, config: Config) -> Result<Arc<Self>, StartError> {
         // Ids are made without a second look: see `chat::id`.
         let _: [u8; 1] = random::bytes()?;
         let metrics = Arc::new(Metrics::new());
@@ -72,7 +80,7 @@ impl Site {
         let tls = Tls::of(&config.server.tls)?;
         let store = store::open(&config, Arc::clone(&metrics)).await?;
         // On the heap, so that the futures around it are small.
-        Box::pin(Site::over(store, tls, config, metrics)).await
+        Box::pin(Site::over(dialects, store, tls, config, metrics)).await
     }
 
     /// Starts all that is served, over a store that is open.
@@ -81,16 +89,14 @@ impl Site {
     /// When the settings of the layer, of identity, of the collector, of the upstream or of the
     /// workers cannot be used.
     pub async fn over(
+        dialects: Dialects,
         store: Arc<dyn Store>,
         tls: Option<Tls>,
         config: Config,
         metrics: Arc<Metrics>,
     ) -> Result<Arc<Self>, StartError> {
-        let zone = config.django.time_zone.zone().clone();
-        let events = Arc::new(Events { zone });
-        let frames = Arc::clone(&events);
-        let encode = Box::new(move |event: &Event| event_frame(&*frames, event));
-        let app = App::open(store, tls, config, metrics, (events, encode)).await?;
+        let (peers, encoders) = (django::peers(&config), dialects.encoders());
+        let app = App::open(store, tls, config, metrics, peers, encoders).await?;
         let app = Arc::new(app);
         let gateway = Gateway::of(&app.config, app.rollout.clone(), &app.metrics)?;
         let host = Host::open(&app.config, &app.metrics).await?;
@@ -102,6 +108,7 @@ impl Site {
         let probes = [gateway.as_ref().map(upstream), host.as_ref().map(workers)];
         Ok(Arc::new(Site {
             app,
+            dialects,
             gateway,
             host,
             probes: probes.into_iter().flatten().collect(),
@@ -126,13 +133,13 @@ impl Site {
         if let Some(limits) = &app.limits
             && let Err(throttled) = limits.admit(&mut request, &app.config.server)
         {
-            let mut response = reply::throttled(throttled, app.language());
-            Cors::of(&request, &app.config).mark(response.headers_mut());
+            let mut response = self.dialect(&request).throttled(throttled);
+            self.cors(&request).mark(response.headers_mut());
             return response;
         }
         if let Some(host) = &self.host
             && handshake::wants_upgrade(request.headers())
-            && host.serves(request.uri(), &app.config)
+            && host.serves(request.uri())
         {
             return host::upgrade::answer(Arc::clone(app), host, request, trail).await;
         }
@@ -143,7 +150,7 @@ impl Site {
             }
         }
         if handshake::wants_upgrade(request.headers()) {
-            return ws::upgrade::answer(Arc::clone(app), request, trail).await;
+            return self.dialect(&request).open(app, request, trail).await;
         }
         self.serve(request, trail).await
     }
@@ -163,12 +170,12 @@ impl Site {
         let Decision::Django(condition) = gateway.decide(method, uri, headers, &app.config) else {
             return Err(request);
         };
-        let cors = Cors::of(&request, &app.config);
+        let cors = self.cors(&request);
         match gateway::pass_on(app, gateway, request, condition, trail).await {
             Ok(response) => Ok(response),
             Err(gateway::Refused::Unread(unread)) => Err(unread),
             Err(gateway::Refused::Read(method, read)) => {
-                let mut response = serve(app, &self.probes, &method, async { read }, trail).await;
+                let mut response = self.respond(&method, async { read }, trail).await;
                 cors.mark(response.headers_mut());
                 Ok(response)
             }
@@ -178,7 +185,7 @@ impl Site {
     /// Answers a request here.
     async fn serve(&self, request: Request<Incoming>, trail: &Trail) -> Response {
         let app = &self.app;
-        let cors = Cors::of(&request, &app.config);
+        let cors = self.cors(&request);
         if let Some(response) = cors.preflight(&request) {
             return response;
         }
@@ -187,10 +194,36 @@ impl Site {
         let (head, body) = request.into_parts();
         let method = head.method.clone();
         let read = extract::Request::read(head, body, &app.bodies);
-        let mut response = serve(app, &self.probes, &method, read, trail).await;
+        let mut response = self.respond(&method, read, trail).await;
         Question::ask(question, app);
         cors.mark(response.headers_mut());
         response
+    }
+
+    /// Answers a request once it has been read.
+    async fn respond(
+        &self,
+        method: &Method,
+        read: impl Future<Output = Result<extract::Request, Unreadable>>,
+        trail: &Trail,
+    ) -> Response {
+        let answer = async |request: &extract::Request| {
+            let dialect = self.dialects.of_path(&request.path);
+            dialect.answer(&self.app, &self.probes, request).await
+        };
+        serve(&self.app, method, read, answer, trail).await
+    }
+
+    fn dialect<B>(&self, request: &Request<B>) -> &dyn Dialect {
+        self.dialects.of_path(&decode_path(request.uri().path()))
+    }
+
+    fn cors<B>(&self, request: &Request<B>) -> Cors {
+        let allowed = &self.app.config.cors.allowed_origins;
+        if allowed.is_empty() {
+            return Cors::Off;
+        }
+        Cors::of(request, allowed, self.dialect(request).shared())
     }
 }
 

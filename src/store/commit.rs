@@ -37,9 +37,9 @@ use crate::{
     chat::{Conversation, Message, NewMessage, Receipt, id::Ids, receipt::READ},
     clock::Clock,
     config::IdVersion,
-    django::auto_now::auto_now,
     metrics::Metrics,
     python::datetime::Timestamp,
+    store::auto_now::auto_now,
     telemetry::trace::{self, Kind, Span},
     vital::Vital,
 };

@@ -187,43 +187,46 @@ pub enum History {
 }
 
 impl History {
-    /// The newest `limit` messages that are not deleted, or all of those; `None` if there is no such conversation.
+    /// All messages; `None` if there is no such conversation.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn find(
+        store: &Arc<dyn Store>,
+        conversation_id: Uuid,
+        deleted: Deleted,
+    ) -> Result<Option<Self>, StoreError> {
+        let there = store.conversation_is_active(conversation_id).await?;
+        if there.is_none() {
+            return Ok(None);
+        }
+        let history = History::read(store, conversation_id, deleted, None);
+        history.await.map(Some)
+    }
+
+    /// The newest `limit` messages, or all of them. Whether there is such a conversation is not asked.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub async fn read(
         store: &Arc<dyn Store>,
         conversation_id: Uuid,
-        limit: Option<usize>,
-    ) -> Result<Option<Self>, StoreError> {
-        History::select(store, conversation_id, Deleted::Skipped, limit).await
-    }
-
-    /// All messages, or the newest `limit` of them; `None` if there is no such conversation.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub async fn select(
-        store: &Arc<dyn Store>,
-        conversation_id: Uuid,
         deleted: Deleted,
         limit: Option<usize>,
-    ) -> Result<Option<Self>, StoreError> {
+    ) -> Result<Self, StoreError> {
         let wanted = limit.unwrap_or(PAGE_MESSAGES).min(PAGE_MESSAGES);
         let newest = store.newest_messages(conversation_id, deleted, wanted);
-        let Some(newest) = newest.await? else {
-            return Ok(None);
-        };
+        let newest = newest.await?;
         newest.note_too_large(&**store);
         let newest = newest.whole()?;
         if !newest.is_full || limit == Some(newest.messages.len()) {
-            return Ok(Some(History::Short(newest.messages)));
+            return Ok(History::Short(newest.messages));
         }
         let after = match limit {
             Some(limit) => store.place(conversation_id, limit).await?,
             None => None,
         };
-        Ok(Some(History::Long(Pages {
+        Ok(History::Long(Pages {
             store: Arc::clone(store),
             conversation_id,
             deleted,
@@ -231,7 +234,7 @@ impl History {
             until: newest.last,
             is_over: false,
             unreadable: None,
-        })))
+        }))
     }
 
     /// All of it at once.

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use self::{options::Options, pool::Pool, write::Writer};
 use super::{
-    Comparison, Lookup, Marks, Of, SessionRow, Store, StoreError, TokenRow, UserRow,
+    Comparison, Lookup, Marks, Of, SessionRow, Standing, Store, StoreError, TokenRow, UserRow,
     commit::Committer,
     history::{
         ConversationPage, Deleted, PAGE_BYTES, PAGE_MESSAGES, Page, Place, TOGETHER_MESSAGES,
@@ -155,14 +155,10 @@ impl Store for MysqlStore {
         conversation_id: Uuid,
         deleted: Deleted,
         limit: usize,
-    ) -> Result<Option<Page>, StoreError> {
-        let there = self.conversation_is_active(conversation_id).await?;
-        if there.is_none() {
-            return Ok(None);
-        }
+    ) -> Result<Page, StoreError> {
         let limit = limit.min(PAGE_MESSAGES);
         let sql = query::newest_messages(&self.tables, conversation_id, deleted, limit);
-        self.page(&sql, limit, true).await.map(Some)
+        self.page(&sql, limit, true).await
     }
 
     async fn messages(
@@ -256,13 +252,10 @@ impl Store for MysqlStore {
         self.exists(&query::others(&self.tables, &lookup)).await
     }
 
-    async fn participants(&self, of: Of) -> Result<Option<[String; 2]>, StoreError> {
-        let rows = self
-            .pool
-            .rows(&people::participants(&self.tables, of))
-            .await?;
+    async fn standing(&self, of: Of) -> Result<Option<Standing>, StoreError> {
+        let rows = self.pool.rows(&people::standing(&self.tables, of)).await?;
         let found = rows.into_iter().next();
-        found.map(people::participants_row).transpose()
+        found.map(people::standing_row).transpose()
     }
 
     async fn active_participants(

@@ -25,7 +25,7 @@ use uuid::Uuid;
 pub use self::address::Address;
 use self::{connection::Connection, pool::Pool, write::Writer};
 use super::{
-    Comparison, Lookup, Marks, Of, SessionRow, Store, StoreError, TokenRow, UserRow,
+    Comparison, Lookup, Marks, Of, SessionRow, Standing, Store, StoreError, TokenRow, UserRow,
     commit::{Announce, Committer},
     history::{ConversationPage, Deleted, Page, Place},
     schema,
@@ -148,14 +148,9 @@ impl Store for PostgresStore {
         conversation_id: Uuid,
         deleted: Deleted,
         limit: usize,
-    ) -> Result<Option<Page>, StoreError> {
+    ) -> Result<Page, StoreError> {
         let (readers, tables) = (&self.readers, &self.tables);
-        let there = query::conversation_is_active(readers, tables, conversation_id).await?;
-        if there.is_none() {
-            return Ok(None);
-        }
-        let page = query::newest_messages(readers, tables, conversation_id, deleted, limit);
-        page.await.map(Some)
+        query::newest_messages(readers, tables, conversation_id, deleted, limit).await
     }
 
     async fn messages(
@@ -241,8 +236,8 @@ impl Store for PostgresStore {
         query::finds_others(&self.readers, &self.tables, &lookup).await
     }
 
-    async fn participants(&self, of: Of) -> Result<Option<[String; 2]>, StoreError> {
-        people::participants(&self.readers, &self.tables, of).await
+    async fn standing(&self, of: Of) -> Result<Option<Standing>, StoreError> {
+        people::standing(&self.readers, &self.tables, of).await
     }
 
     async fn active_participants(

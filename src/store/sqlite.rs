@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use self::{pool::Readers, write::Writer};
 use super::{
-    Comparison, Lookup, Marks, Of, SessionRow, Store, StoreError, TokenRow, UserRow,
+    Comparison, Lookup, Marks, Of, SessionRow, Standing, Store, StoreError, TokenRow, UserRow,
     commit::Committer,
     history::{ConversationPage, Deleted, Page, Place},
     schema,
@@ -134,15 +134,10 @@ impl Store for SqliteStore {
         conversation_id: Uuid,
         deleted: Deleted,
         limit: usize,
-    ) -> Result<Option<Page>, StoreError> {
+    ) -> Result<Page, StoreError> {
         let tables = Arc::clone(&self.tables);
         self.readers
-            .read(move |db| {
-                if query::conversation_is_active(db, &tables, conversation_id)?.is_none() {
-                    return Ok(None);
-                }
-                query::newest(db, &tables, conversation_id, deleted, limit).map(Some)
-            })
+            .read(move |db| query::newest(db, &tables, conversation_id, deleted, limit))
             .await
     }
 
@@ -231,10 +226,10 @@ impl Store for SqliteStore {
             .await
     }
 
-    async fn participants(&self, of: Of) -> Result<Option<[String; 2]>, StoreError> {
+    async fn standing(&self, of: Of) -> Result<Option<Standing>, StoreError> {
         let tables = Arc::clone(&self.tables);
         self.readers
-            .read(move |db| people::participants(db, &tables, of))
+            .read(move |db| people::standing(db, &tables, of))
             .await
     }
 

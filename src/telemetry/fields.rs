@@ -39,8 +39,8 @@ impl<W: Write> Write for Escaped<'_, W> {
     }
 }
 
-/// True for control characters, other line breaks, and what changes the direction of the text around
-/// it.
+/// True for control characters, other line breaks, and what changes the direction of the text
+/// around it.
 fn is_active(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{2028}' | '\u{2029}')

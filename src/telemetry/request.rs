@@ -16,7 +16,7 @@ const ID_MAX: usize = 128;
 /// Most characters of a path in a line.
 const PATH_MAX: usize = 256;
 
-/// A duration in whole microseconds, for a field whose name ends with `_us`.
+/// Returns a duration in whole microseconds, for a field whose name ends with `_us`.
 #[must_use]
 pub fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
@@ -45,9 +45,9 @@ impl RequestId {
         tracing::error_span!("socket", id = %self)
     }
 
-    /// Returns the span of the request: its id, and those that a proxy (`X-Request-Id`)
-    /// and a trace have given it, if they are plain. The trace is ours if there is one, or else that
-    /// of `traceparent`.
+    /// Returns the span of the request: its id, and those that a proxy (`X-Request-Id`) and a trace
+    /// have given it, if they are plain. The trace is ours if there is one, or else that of
+    /// `traceparent`.
     #[must_use]
     pub fn span(self, headers: &HeaderMap, trace: Option<&Trace>) -> Span {
         let span =
@@ -85,8 +85,8 @@ impl Trail {
         Trail { client, uri }
     }
 
-    /// Returns the path without what may be secret in it: it ends where a query begins, however that is
-    /// written, and a segment that looks like a token is not shown.
+    /// Returns the path without what may be secret in it: it ends where a query begins, however
+    /// that is written, and a segment that looks like a token is not shown.
     #[must_use]
     pub fn path(&self) -> Cow<'_, str> {
         let path = self.uri.path();

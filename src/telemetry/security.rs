@@ -3,9 +3,9 @@
 //! tell the client's address, the user, the path or the conversation, and the reason, never what
 //! people wrote and no token.
 //!
-//! A client that is refused again and again cannot fill the disk: of each kind of event, address and
-//! reason [`EACH`] lines are written in a [`WINDOW`], and the rest is counted in one more. All events
-//! are counted in `chatferry_security_events_total`.
+//! A client that is refused again and again cannot fill the disk: of each kind of event, address
+//! and reason [`EACH`] lines are written in a [`WINDOW`], and the rest is counted in one more. All
+//! events are counted in `chatferry_security_events_total`.
 
 use std::{
     collections::{HashMap, hash_map::Entry},

@@ -7,11 +7,11 @@
 //! - [`exporter`] the queue and the task that empties it, [`collector`] the connection,
 //! - [`otlp`] the messages.
 //!
-//! OpenTelemetry's own SDK is not used. What is asked of an exporter here is not its way: drops that
-//! are counted among our metrics, one warning for an outage, an end within the drain, and two servers
-//! in one process with nothing global. What would be left of it are the messages, which the same
-//! crate makes here, and one POST. A `tracing` span for each would also be part of every line of the
-//! log.
+//! OpenTelemetry's own SDK is not used. What is asked of an exporter here is not its way: drops
+//! that are counted among our metrics, one warning for an outage, an end within the drain, and two
+//! servers in one process with nothing global. What would be left of it are the messages, which the
+//! same crate makes here, and one POST. A `tracing` span for each would also be part of every line
+//! of the log.
 
 mod collector;
 mod context;
@@ -98,7 +98,7 @@ impl Tracer {
         }))
     }
 
-    /// The trace of a request, whose span begins now. None for a probe.
+    /// Returns the trace of a request, whose span begins now. None for a probe.
     pub fn request<B>(&self, request: &Request<B>, scheme: &'static str) -> Option<Trace> {
         let path = request.uri().path();
         if PROBES.contains(&path) {
@@ -140,9 +140,9 @@ impl Tracer {
         })
     }
 
-    /// The span of a frame that asks for something: the root of a trace of its own, as a socket may
-    /// be open for a day, with a link to the handshake. If the handshake came with a `traceparent`,
-    /// that decides for the frames too.
+    /// Returns the span of a frame that asks for something: the root of a trace of its own, as a
+    /// socket may be open for a day, with a link to the handshake. If the handshake came with a
+    /// `traceparent`, that decides for the frames too.
     pub fn frame(&self, origin: Option<&Origin>, asked: &'static str) -> Option<Span> {
         let trace = TraceId::random()?;
         if !self.samples(trace, origin.and_then(|origin| origin.caller)) {
@@ -213,7 +213,7 @@ impl Trace {
     }
 }
 
-/// The known methods; what a client makes up is `_OTHER`, as OpenTelemetry wants it.
+/// Returns the known methods; what a client makes up is `_OTHER`, as OpenTelemetry wants it.
 fn method(method: &str) -> &'static str {
     const KNOWN: [&str; 9] = [
         "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT",

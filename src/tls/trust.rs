@@ -88,7 +88,7 @@ impl Identity {
     }
 }
 
-/// A client's side of TLS.
+/// Makes the client's side of TLS.
 ///
 /// # Errors
 /// When there is no authority to believe, or the identity's key is not that of its certificate.

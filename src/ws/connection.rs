@@ -27,7 +27,7 @@ use super::{
     ending::{Ending, GONE, shut_down},
     heartbeat::Heartbeat,
     history::{First, Rest},
-    protocol::token,
+    protocol::{Protocol, Request as _},
     reader::Reader,
     session::{Action, Reason, Session},
     work::{Outcome, Work},
@@ -37,7 +37,6 @@ use crate::{
     app::App,
     auth::{Admission, sockets::Registration},
     clock::since_1970,
-    django::drf::Detail,
     hub::{Membership, queue::Queue},
     limits::{self, Seat},
     metrics::{Asked, SecurityEvent},
@@ -67,7 +66,7 @@ pub struct Name {
 }
 
 /// One open socket and everything it holds.
-pub struct Connection<S> {
+pub struct Connection<S, P: Protocol> {
     app: Arc<App>,
     name: Name,
     conversation_id: Uuid,
@@ -76,7 +75,7 @@ pub struct Connection<S> {
     /// Dropped with the connection, which takes the socket out of its conversation.
     membership: Membership,
     queue: Arc<Queue>,
-    session: Session,
+    session: Session<P>,
     heartbeat: Heartbeat,
     budget: Budget,
     /// Frames that count besides those that were read.
@@ -95,17 +94,21 @@ pub struct Connection<S> {
     until: Option<Instant>,
     /// Says when its rights end before that.
     registration: Registration,
-    work: Work,
+    work: Work<P>,
     /// Nothing more will come from the peer.
     lost: bool,
     ending: Option<Ending>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
+impl<S, P> Connection<S, P>
+where
+    S: AsyncRead + AsyncWrite + Send + 'static,
+    P: Protocol,
+{
     /// A connection whose handshake is over. `received` came along with the handshake and is read
     /// first; `history` is what is written first.
     pub fn new(
-        app: Arc<App>,
+        (app, protocol): (Arc<App>, Arc<P>),
         name: Name,
         (admission, registration): (Admission, Registration),
         (conversation_id, membership, queue, seat): (Uuid, Membership, Arc<Queue>, Seat),
@@ -133,7 +136,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
             First::Telling(rest) => rest,
         };
         let (read, write) = tokio::io::split(stream);
-        let session = Session::new(admission.caller, app.auth.renews());
+        let session = Session::new(protocol, admission.caller, app.auth.renews());
         Connection {
             app,
             name,
@@ -197,7 +200,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
     }
 
     /// Closes the socket, unless it is closing already.
-    fn close(&mut self, reason: Reason) -> Action {
+    fn close(&mut self, reason: Reason) -> Action<P::Request> {
         if reason.is_noted() && self.session.is_open() {
             self.note(SecurityEvent::Closed, reason.word());
         }
@@ -249,7 +252,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
                     }
                     Action::Wait
                 }
-                fragment = self.history.next(&self.membership, self.app.zone()),
+                fragment = self.history.next(&self.membership),
                     if is_open && self.history.wants_page(self.writer.len()) =>
                 {
                     self.take_fragment(fragment)
@@ -282,7 +285,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
     }
 
     /// Notes that a request of the peer has been done, or has failed.
-    fn worked(&mut self, outcome: Outcome) -> Action {
+    fn worked(&mut self, outcome: Outcome) -> Action<P::Request> {
         match outcome {
             Outcome::Performed(outcome) => self.performed(outcome),
             Outcome::Renewed(Ok(until)) => {
@@ -294,13 +297,14 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
                     self.note(refused.event, refused.reason);
                 }
                 self.refused += REFUSED;
-                self.session.refused(token::refusal(&denied))
+                let answer = self.session.protocol().denied(&denied);
+                self.session.refused(answer)
             }
-            Outcome::Refused(why) => self.session.refused(&why),
+            Outcome::Refused(answer) => self.session.refused(answer),
         }
     }
 
-    fn performed(&mut self, outcome: Result<(), ChatError>) -> Action {
+    fn performed(&mut self, outcome: Result<(), ChatError>) -> Action<P::Request> {
         if let Err(ChatError::Store(error)) = &outcome
             && !matches!(error, StoreError::Refused(_))
         {
@@ -311,7 +315,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
         self.session.done(outcome)
     }
 
-    fn beat(&mut self) -> Action {
+    fn beat(&mut self) -> Action<P::Request> {
         let now = Instant::now();
         if self.budget.resume(now) {
             // Frames that it may have sent meanwhile were not read.
@@ -324,7 +328,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
         self.session.beat(&self.heartbeat.beat(now, unix_nanos))
     }
 
-    fn take_events(&mut self) -> Action {
+    fn take_events(&mut self) -> Action<P::Request> {
         match self.queue.take() {
             Ok(frames) => {
                 self.writer.append(frames);
@@ -334,7 +338,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
         }
     }
 
-    fn take_fragment(&mut self, fragment: Option<Result<Bytes, StoreError>>) -> Action {
+    fn take_fragment(&mut self, fragment: Option<Result<Bytes, StoreError>>) -> Action<P::Request> {
         match fragment {
             Some(Ok(_)) if self.queue.has_overflowed() => self.close(Reason::Slow),
             Some(Ok(fragment)) => {
@@ -354,7 +358,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
     }
 
     /// Does as the session says. Returns a close code when the socket is to be dropped now.
-    fn act(&mut self, action: Action) -> Option<u16> {
+    fn act(&mut self, action: Action<P::Request>) -> Option<u16> {
         match action {
             Action::Wait => {}
             Action::Ignore => self.refused += REFUSED,
@@ -370,8 +374,8 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
             Action::Write(frame) => self.write(frame),
             Action::Perform(request) => {
                 self.app.metrics.socket_asked(request.asked());
-                if let Some(why) = self.refusal(request.action()) {
-                    self.work.refuse(why);
+                if let Some(answer) = self.refusal(request.action()) {
+                    self.work.refuse(answer);
                     return None;
                 }
                 let caller = self.session.caller().clone();
@@ -382,8 +386,8 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
             // As the handshake that it saves.
             Action::Renew(token) => {
                 self.app.metrics.socket_asked(Asked::Renew);
-                if let Some(why) = self.refusal(limits::Action::Request) {
-                    self.work.refuse(why);
+                if let Some(answer) = self.refusal(limits::Action::Request) {
+                    self.work.refuse(answer);
                     return None;
                 }
                 let socket = Arc::clone(self.registration.socket());
@@ -406,11 +410,11 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
         }
     }
 
-    /// Returns the error text of a request past a limit, or `None`.
-    fn refusal(&self, action: limits::Action) -> Option<String> {
+    /// Returns the answer to a request past a limit, or `None`.
+    fn refusal(&self, action: limits::Action) -> Option<Bytes> {
         let throttled = self.seat.meter().allow(action).err()?;
         self.note(SecurityEvent::Limit, throttled.limit());
-        Some(Detail::Throttled(throttled.seconds()).text(self.app.language()))
+        Some(self.session.protocol().throttled(&throttled))
     }
 
     fn end(&mut self, code: u16, frame: Bytes, answered: bool) {
@@ -420,7 +424,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
         self.ending = Some(Ending::new(code, answered, is_slow));
     }
 
-    /// The close code that the socket ends with.
+    /// Returns the close code that the socket ends with.
     fn code(&self) -> u16 {
         self.ending.as_ref().map_or(GONE, |ending| ending.code)
     }

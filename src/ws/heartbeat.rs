@@ -61,8 +61,8 @@ impl Heartbeat {
         }
     }
 
-    /// Returns the action that is due at `now`. `unix_nanos` is the time that Autobahn puts into its payload: eight
-    /// bytes, then four that count the pings.
+    /// Returns the action that is due at `now`. `unix_nanos` is the time that Autobahn puts into
+    /// its payload: eight bytes, then four that count the pings.
     pub fn beat(&mut self, now: Instant, unix_nanos: u64) -> Beat {
         if now < self.due() {
             return Beat::Nothing;

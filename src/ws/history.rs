@@ -10,12 +10,11 @@ use std::pin::Pin;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 
-use super::protocol::django::LongHistory;
+use super::protocol::LongHistory;
 use crate::{
     chat::Message,
     hub::Membership,
     limits::Meter,
-    python::datetime::Zone,
     store::{StoreError, history::Pages},
 };
 
@@ -33,11 +32,11 @@ pub struct Rest(Option<Box<Telling>>);
 
 impl Rest {
     #[must_use]
-    pub fn new(pages: Pages, meter: Meter) -> Self {
+    pub fn new(pages: Pages, text: Box<dyn LongHistory>, meter: Meter) -> Self {
         Rest(Some(Box::new(Telling {
             meter,
             pages: Box::pin(pages.stream()),
-            text: Some(LongHistory::new()),
+            text: Some(text),
             is_reading: false,
         })))
     }
@@ -56,16 +55,12 @@ impl Rest {
         telling.is_some_and(|telling| telling.is_reading || waiting < 2)
     }
 
-    /// The next fragment; `None` after the last. May be cancelled.
+    /// Returns the next fragment; `None` after the last. May be cancelled.
     ///
     /// # Errors
     /// When the store cannot be read: the message stays without an end.
-    pub async fn next(
-        &mut self,
-        membership: &Membership,
-        zone: &Zone,
-    ) -> Option<Result<Bytes, StoreError>> {
-        self.0.as_mut()?.next(membership, zone).await
+    pub async fn next(&mut self, membership: &Membership) -> Option<Result<Bytes, StoreError>> {
+        self.0.as_mut()?.next(membership).await
     }
 }
 
@@ -75,16 +70,12 @@ struct Telling {
     meter: Meter,
     pages: Pin<Box<dyn Stream<Item = Result<Vec<Message>, StoreError>> + Send>>,
     /// `None` once the last fragment has been made.
-    text: Option<LongHistory>,
+    text: Option<Box<dyn LongHistory>>,
     is_reading: bool,
 }
 
 impl Telling {
-    async fn next(
-        &mut self,
-        membership: &Membership,
-        zone: &Zone,
-    ) -> Option<Result<Bytes, StoreError>> {
+    async fn next(&mut self, membership: &Membership) -> Option<Result<Bytes, StoreError>> {
         self.text.as_ref()?;
         self.is_reading = true;
         let page = self.pages.next().await;
@@ -94,7 +85,7 @@ impl Telling {
                 membership.is_shown(&messages);
                 self.meter.charge_rows(messages.len());
                 let text = self.text.as_mut()?;
-                Some(Ok(text.fragment(&messages, zone)))
+                Some(Ok(text.fragment(&messages)))
             }
             Some(Err(error)) => Some(Err(error)),
             None => self.text.take().map(|text| Ok(text.end())),

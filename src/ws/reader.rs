@@ -88,7 +88,7 @@ struct Header {
 }
 
 impl Reader {
-    /// A reader that starts with what came along with the handshake.
+    /// Makes a reader that starts with what came along with the handshake.
     #[must_use]
     pub fn new(received: BytesMut, max_message: usize) -> Self {
         Reader {
@@ -99,8 +99,8 @@ impl Reader {
         }
     }
 
-    /// Appends what has arrived, and returns how many bytes that were; 0 is the end. Takes no memory
-    /// until something arrives, however long that is. May be cancelled.
+    /// Appends what has arrived, and returns how many bytes that were; 0 is the end. Takes no
+    /// memory until something arrives, however long that is. May be cancelled.
     ///
     /// # Errors
     /// When the socket is gone.
@@ -115,7 +115,7 @@ impl Reader {
         .await
     }
 
-    /// The next message in the buffer; `None` until more bytes have come.
+    /// Returns the next message in the buffer; `None` until more bytes have come.
     ///
     /// # Errors
     /// After an error the stream has lost its meaning and must not be read any more.
@@ -129,7 +129,7 @@ impl Reader {
         }
     }
 
-    /// The next frame in the buffer; `see` is given its bytes as they came.
+    /// Returns the next frame in the buffer; `see` is given its bytes as they came.
     ///
     /// # Errors
     /// As [`Reader::take_message`].
@@ -249,7 +249,7 @@ const fn is_control(opcode: OpCode) -> bool {
     matches!(opcode, OpCode::Close | OpCode::Ping | OpCode::Pong)
 }
 
-/// The payload's length and how many bytes after the first two say it.
+/// Returns the payload's length and how many bytes after the first two say it.
 fn length(short: u8, rest: &[u8]) -> Result<Option<(u64, usize)>, Violation> {
     match short {
         126 => {

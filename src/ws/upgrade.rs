@@ -1,15 +1,12 @@
 //! Answers the opening handshake, and on success hands the connection over.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use fastwebsockets::upgrade::upgrade;
 use hyper::{
     Request, StatusCode,
     body::Incoming,
-    ext::ReasonPhrase,
-    header::{
-        HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, WWW_AUTHENTICATE,
-    },
+    header::{HeaderValue, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION},
     upgrade::{OnUpgrade, on},
 };
 use hyper_util::rt::TokioIo;
@@ -20,9 +17,11 @@ use uuid::Uuid;
 use super::{
     connection::{Connection, Name},
     ending::shut_down,
+    handshake,
     history::{First, Rest},
     origin,
-    protocol::django::history_frame,
+    protocol::Protocol,
+    refusal::{Refusal, refusal, refuse},
     session::Reason,
     writer::close_frame,
 };
@@ -34,71 +33,20 @@ use crate::{
         sockets::Registration,
     },
     config::SocketRefusal,
-    django::handshake::{self, VERSIONS},
-    http::{Body, Response, reply, router},
+    http::{Body, Response},
     hub::{
         Membership,
         queue::{Limits, Queue},
     },
-    limits::{Meter, Seat, Throttled},
-    metrics::SecurityEvent,
+    limits::{Meter, Seat},
     net::Stream,
     python::urls::decode_path,
-    service::ChatError,
-    store::{Of, history::History},
+    service::{ChatError, SocketHistory},
     telemetry::{
         request::{ACCESS, Trail},
-        security::Refused,
         trace::{self, Trace},
     },
 };
-
-/// Why a socket is not opened.
-#[derive(Debug)]
-enum Refusal {
-    /// Autobahn would not take the handshake.
-    Handshake(handshake::Refused),
-    /// No such path. The original's router raises, and Daphne makes a 500 of that after up to a
-    /// second; clients know the status, so only the wait is gone.
-    NoRoute,
-    /// The conversation does not exist or is not active.
-    Denied,
-    /// The caller may not know of the conversation.
-    Hidden,
-    /// Pages of this origin may open no socket.
-    Origin,
-    /// The caller must be known and is not.
-    Unknown(Denied),
-    /// The store or the layer cannot be asked now.
-    Unavailable(ChatError),
-    /// The process is going away.
-    Draining,
-    /// The client opens too many.
-    Throttled(Throttled),
-}
-
-impl From<ChatError> for Refusal {
-    fn from(error: ChatError) -> Self {
-        match error {
-            ChatError::NoConversation => Refusal::Denied,
-            ChatError::Hidden(_) => Refusal::Hidden,
-            error => Refusal::Unavailable(error),
-        }
-    }
-}
-
-impl Refusal {
-    /// Returns the entry for the security log.
-    fn refused(&self) -> Option<Refused> {
-        match self {
-            Refusal::Hidden => Some(Refused::new(SecurityEvent::Policy, "see")),
-            Refusal::Origin => Some(Refused::new(SecurityEvent::Origin, "not listed")),
-            Refusal::Unknown(denied) => denied.refused(),
-            Refusal::Throttled(throttled) => Some(reply::limited(*throttled)),
-            _ => None,
-        }
-    }
-}
 
 /// A socket that may be opened, with all it needs: nothing can fail after the answer.
 struct Opening {
@@ -106,7 +54,7 @@ struct Opening {
     admission: Admission,
     registration: Registration,
     /// The subprotocol that is agreed on.
-    protocol: Option<String>,
+    agreed: Option<String>,
     membership: Membership,
     queue: Arc<Queue>,
     history: First,
@@ -114,12 +62,17 @@ struct Opening {
 }
 
 /// Answers a request that wants to be upgraded, and serves the socket in a task of its own.
-pub async fn answer(app: Arc<App>, mut request: Request<Incoming>, trail: &Trail) -> Response {
+pub async fn answer<P: Protocol>(
+    app: Arc<App>,
+    protocol: Arc<P>,
+    mut request: Request<Incoming>,
+    trail: &Trail,
+) -> Response {
     let mut user = None;
-    let refusal = match open(&app, &request, &mut user).await {
+    let refusal = match open(&app, &*protocol, &request, &mut user).await {
         Ok(mut opening) => {
-            let protocol = opening.protocol.take();
-            return accept(app, &mut request, protocol, opening, trail);
+            let agreed = opening.agreed.take();
+            return accept((app, protocol), &mut request, agreed, opening, trail);
         }
         Err(refusal) => refusal,
     };
@@ -143,9 +96,10 @@ pub async fn answer(app: Arc<App>, mut request: Request<Incoming>, trail: &Trail
     response
 }
 
-/// All that the socket needs. `user` is set as soon as the client is known.
-async fn open(
+/// Prepares all that the socket needs. `user` is set as soon as the client is known.
+async fn open<P: Protocol>(
     app: &Arc<App>,
+    protocol: &P,
     request: &Request<Incoming>,
     user: &mut Option<Arc<str>>,
 ) -> Result<Opening, Refusal> {
@@ -156,9 +110,9 @@ async fn open(
     let seat = Meter::of(request).open_socket();
     let mut seat = seat.map_err(Refusal::Throttled)?;
     let path = decode_path(request.uri().path());
-    let conversation_id = router::socket(&path, &app.config).ok_or(Refusal::NoRoute)?;
+    let conversation_id = protocol.conversation(&path).ok_or(Refusal::NoRoute)?;
     trace::note(|span| {
-        span.route(&router::socket_template(&app.config));
+        span.route(&protocol.template());
         span.set("conversation_id", conversation_id.to_string());
     });
     if !origin::is_allowed(app, request) {
@@ -173,18 +127,18 @@ async fn open(
     }
     // First registered, then looked at: what ends its rights in between is not missed.
     let registration = app.auth.register(conversation_id, &admission);
-    let of = Of::Conversation(conversation_id);
-    app.chat.admit(&admission.caller, of).await?;
+    let admitted = app.chat.admit_socket(&admission.caller, conversation_id);
+    admitted.await?;
     let meter = seat.meter().clone();
     meter.allow_rows().map_err(Refusal::Throttled)?;
-    if !app.chat.may_connect(conversation_id).await? {
-        return Err(Refusal::Denied);
-    }
     let limits = &app.config.ws;
-    let queue = Arc::new(Queue::new(Limits {
-        frames: limits.queue_messages,
-        bytes: limits.queue_bytes,
-    }));
+    let queue = Arc::new(Queue::of(
+        protocol.slot(),
+        Limits {
+            frames: limits.queue_messages,
+            bytes: limits.queue_bytes,
+        },
+    ));
     // First a member, then the history: an event in between is in both, and shown once.
     let group = app.chat.group(conversation_id);
     let membership = app
@@ -192,19 +146,22 @@ async fn open(
         .join(conversation_id, group, Arc::clone(&queue))
         .await
         .map_err(|error| Refusal::Unavailable(error.into()))?;
-    let history = match app.chat.history(conversation_id).await? {
-        History::Short(messages) => {
-            membership.is_shown(&messages);
-            meter.charge_rows(messages.len());
-            First::Frame(history_frame(&messages, app.zone()))
+    let history = app.chat.history(conversation_id).await;
+    let history = match history.map_err(ChatError::from)? {
+        SocketHistory::Short(page) => {
+            membership.is_shown(&page.messages);
+            meter.charge_rows(page.messages.len());
+            First::Frame(page.frame(|messages| protocol.history(messages)))
         }
-        History::Long(pages) => First::Telling(Rest::new(pages, meter)),
+        SocketHistory::Long(pages) => {
+            First::Telling(Rest::new(pages, protocol.long_history(), meter))
+        }
     };
     Ok(Opening {
         conversation_id,
         admission,
         registration,
-        protocol: app.auth.protocol(&asked),
+        agreed: app.auth.protocol(&asked),
         membership,
         queue,
         history,
@@ -212,10 +169,10 @@ async fn open(
     })
 }
 
-fn accept(
-    app: Arc<App>,
+fn accept<P: Protocol>(
+    served: (Arc<App>, Arc<P>),
     request: &mut Request<Incoming>,
-    protocol: Option<String>,
+    agreed: Option<String>,
     opening: Opening,
     trail: &Trail,
 ) -> Response {
@@ -224,16 +181,16 @@ fn accept(
         id: request.extensions().get().copied().unwrap_or_default(),
         origin: request.extensions().get().map(Trace::origin).map(Arc::new),
     };
-    agree(request, protocol, |upgraded| {
-        serve(app, upgraded, opening, name)
+    agree(request, agreed, |upgraded| {
+        serve(served, upgraded, opening, name)
     })
 }
 
 /// Opens a socket only to close it with a code that says why: a script in a browser cannot see the
 /// status of a handshake.
 fn accept_to_close(app: &App, request: &mut Request<Incoming>) -> Response {
-    let protocol = app.auth.protocol(&Credentials::of(request));
-    agree(request, protocol, close_unknown)
+    let agreed = app.auth.protocol(&Credentials::of(request));
+    agree(request, agreed, close_unknown)
 }
 
 /// Agrees to the upgrade; `then` goes on with the connection once the answer is written.
@@ -273,15 +230,15 @@ async fn close_unknown(upgraded: OnUpgrade) {
     }
 }
 
-/// A socket's task. It is as large as all that it ever holds, for as long as it runs: what it begins
-/// with is elsewhere, and gone before the socket is served.
-fn serve(
-    app: Arc<App>,
+/// Makes the task of a socket. It is as large as all that it ever holds, for as long as it runs:
+/// what it begins with is elsewhere, and gone before the socket is served.
+fn serve<P: Protocol>(
+    served: (Arc<App>, Arc<P>),
     upgraded: OnUpgrade,
     opening: Opening,
     name: Name,
 ) -> impl Future<Output = ()> + Send {
-    let beginning = Box::pin(begin(app, upgraded, opening, name));
+    let beginning = Box::pin(begin(served, upgraded, opening, name));
     async move {
         if let Some(mut connection) = beginning.await {
             connection.run().await;
@@ -291,12 +248,12 @@ fn serve(
 
 /// Takes over the socket. What hyper kept for it, above all its buffer, is gone when this returns:
 /// a socket that sits there for hours must not hold on to it.
-async fn begin(
-    app: Arc<App>,
+async fn begin<P: Protocol>(
+    served: (Arc<App>, Arc<P>),
     upgraded: OnUpgrade,
     opening: Opening,
     name: Name,
-) -> Option<Connection<Stream>> {
+) -> Option<Connection<Stream, P>> {
     // The client may be gone before it has read our answer.
     let upgraded = upgraded.await.ok()?;
     let parts = upgraded.downcast::<TokioIo<Stream>>().ok()?;
@@ -304,7 +261,7 @@ async fn begin(
         conversation_id,
         admission,
         registration,
-        protocol: _,
+        agreed: _,
         membership,
         queue,
         history,
@@ -315,74 +272,6 @@ async fn begin(
     let received = &parts.read_buf;
     let rights = (admission, registration);
     Some(Connection::new(
-        app, name, rights, place, stream, received, history,
+        served, name, rights, place, stream, received, history,
     ))
-}
-
-fn refuse(app: &App, refused: &Refusal) -> Response {
-    match refused {
-        Refusal::Handshake(refused) => malformed(refused),
-        Refusal::NoRoute => refusal(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error"),
-        Refusal::Denied | Refusal::Hidden | Refusal::Origin => {
-            refusal(StatusCode::FORBIDDEN, "Access denied")
-        }
-        Refusal::Draining | Refusal::Unknown(Denied::Unavailable(_)) => retry_later(),
-        Refusal::Throttled(refused) | Refusal::Unknown(Denied::Limited(refused)) => {
-            throttled(*refused)
-        }
-        Refusal::Unknown(denied) => match app.auth.challenge(denied) {
-            Some(challenge) => {
-                let mut response = refusal(StatusCode::UNAUTHORIZED, "Unauthorized");
-                response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-                response
-            }
-            None => refusal(StatusCode::FORBIDDEN, "Access denied"),
-        },
-        Refusal::Unavailable(error) => {
-            tracing::error!(%error, "a socket could not be opened");
-            retry_later()
-        }
-    }
-}
-
-/// For a handshake that is none.
-#[must_use]
-pub fn malformed(refused: &handshake::Refused) -> Response {
-    let status = StatusCode::from_u16(refused.status).unwrap_or(StatusCode::BAD_REQUEST);
-    let mut response = refusal(status, &refused.reason);
-    if refused.lists_versions {
-        let versions = HeaderValue::from_static(VERSIONS);
-        response
-            .headers_mut()
-            .insert(SEC_WEBSOCKET_VERSION, versions);
-    }
-    response
-}
-
-/// For a client that opens too many sockets.
-#[must_use]
-pub fn throttled(throttled: Throttled) -> Response {
-    later(StatusCode::TOO_MANY_REQUESTS, throttled.seconds())
-}
-
-/// For a client that will find another process, or this one in better shape.
-#[must_use]
-pub fn retry_later() -> Response {
-    later(StatusCode::SERVICE_UNAVAILABLE, 1)
-}
-
-fn later(status: StatusCode, seconds: u64) -> Response {
-    let mut response = refusal(status, status.canonical_reason().unwrap_or_default());
-    response.headers_mut().insert(RETRY_AFTER, seconds.into());
-    response
-}
-
-/// An answer without headers and body that says why in its status line, as Autobahn's do.
-pub fn refusal(status: StatusCode, reason: impl fmt::Display) -> Response {
-    let mut response = Response::new(Body::default());
-    *response.status_mut() = status;
-    if let Ok(reason) = ReasonPhrase::try_from(reason.to_string().into_bytes()) {
-        response.extensions_mut().insert(reason);
-    }
-    response
 }

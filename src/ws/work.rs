@@ -1,10 +1,10 @@
 //! The work that the frames of a socket have asked for: requests to the chat, or a look at
 //! a fresh token.
 //!
-//! A client's requests are begun and answered in their order. Messages that follow
-//! upon each other need not wait for each other in between: they are handed to the store one after
-//! the other, which keeps their order, and share a commit. Everything else is done alone: what comes
-//! beside work that is under way is held until that is done, and nothing more is read meanwhile.
+//! A client's requests are begun and answered in their order. Messages that follow upon each other
+//! need not wait for each other in between: they are handed to the store one after the other, which
+//! keeps their order, and share a commit. Everything else is done alone: what comes beside work
+//! that is under way is held until that is done, and nothing more is read meanwhile.
 
 use std::{
     collections::VecDeque,
@@ -15,18 +15,22 @@ use std::{
     time::Instant,
 };
 
+use bytes::Bytes;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use super::{connection::Name, protocol::django::Request, session::Action};
+use super::{
+    connection::Name,
+    protocol::{Protocol, Request as _},
+    session::Action,
+};
 use crate::{
     app::App,
     auth::{identity::Denied, sockets::OpenSocket},
-    chat::{NewMessage, policy::Caller},
+    chat::policy::Caller,
     config::Secret,
     metrics::Word as _,
-    service::{Chat, ChatError},
-    store::Of,
+    service::ChatError,
     telemetry::trace::Span,
 };
 
@@ -43,18 +47,17 @@ pub enum Outcome {
     Performed(Result<(), ChatError>),
     /// When the fresh token runs out.
     Renewed(Result<Instant, Denied>),
-    /// It was past a limit, and not begun. The text says so.
-    Refused(String),
+    /// It was past a limit, and not begun. The frame says so.
+    Refused(Bytes),
 }
 
 /// In the order in which it was asked for.
-#[derive(Default)]
-pub struct Work {
+pub struct Work<P: Protocol> {
     under_way: VecDeque<Piece>,
     /// Text of the messages under way.
     bytes: usize,
     /// Action that cannot be done beside the work that is under way.
-    held: Option<Box<Action>>,
+    held: Option<Box<Action<P::Request>>>,
 }
 
 struct Piece {
@@ -75,7 +78,17 @@ enum State {
     Done(Outcome),
 }
 
-impl Work {
+impl<P: Protocol> Default for Work<P> {
+    fn default() -> Self {
+        Work {
+            under_way: VecDeque::new(),
+            bytes: 0,
+            held: None,
+        }
+    }
+}
+
+impl<P: Protocol> Work<P> {
     #[must_use]
     pub fn is_under_way(&self) -> bool {
         !self.under_way.is_empty()
@@ -91,7 +104,7 @@ impl Work {
     }
 
     /// Gives back what may be done now. What must wait until nothing is under way is held.
-    pub fn admit(&mut self, action: Action) -> Option<Action> {
+    pub fn admit(&mut self, action: Action<P::Request>) -> Option<Action<P::Request>> {
         let may_join = match &action {
             Action::Wait | Action::Ignore => true,
             Action::Perform(request) => request.text_bytes().is_some(),
@@ -105,7 +118,7 @@ impl Work {
     }
 
     /// Takes the held request whose turn it is.
-    pub fn take_held(&mut self) -> Option<Action> {
+    pub fn take_held(&mut self) -> Option<Action<P::Request>> {
         self.held.take().map(|held| *held)
     }
 
@@ -122,7 +135,7 @@ impl Work {
         socket: &Name,
         caller: Caller,
         conversation_id: Uuid,
-        request: Request,
+        request: P::Request,
     ) {
         let app = Arc::clone(app);
         let message = request.text_bytes();
@@ -132,7 +145,7 @@ impl Work {
             .as_ref()
             .and_then(|tracer| tracer.frame(socket.origin.as_deref(), request.asked().text()));
         let work = async move {
-            let done = perform(&app.chat, &caller, conversation_id, request).await;
+            let done = P::perform(&app.chat, &caller, conversation_id, request).await;
             Outcome::Performed(done)
         };
         let work: Pin<Box<Performing>> = match span {
@@ -153,8 +166,8 @@ impl Work {
     }
 
     /// Takes its turn without being begun.
-    pub fn refuse(&mut self, why: String) {
-        self.add(State::Done(Outcome::Refused(why)), Some(0));
+    pub fn refuse(&mut self, answer: Bytes) {
+        self.add(State::Done(Outcome::Refused(answer)), Some(0));
     }
 
     fn add(&mut self, state: State, message: Option<usize>) {
@@ -200,47 +213,4 @@ async fn traced(span: Span, work: impl Future<Output = Outcome>) -> Outcome {
         }
     }
     outcome
-}
-
-async fn perform(
-    chat: &Chat,
-    caller: &Caller,
-    conversation_id: Uuid,
-    request: Request,
-) -> Result<(), ChatError> {
-    match request {
-        Request::Say {
-            sender_id,
-            content,
-            message_type,
-            shown_type,
-        } => {
-            let new = NewMessage {
-                conversation_id,
-                sender_id,
-                content,
-                message_type,
-                is_deleted: false,
-            };
-            chat.say(new, shown_type).await
-        }
-        Request::MarkRead {
-            message_id,
-            user_id,
-            event,
-        } => {
-            let marked = match chat.admit(caller, Of::Message(message_id)).await {
-                Ok(()) => chat.mark_read(message_id, user_id).await.map(|_| ()),
-                Err(error) => Err(error),
-            };
-            match marked {
-                // The original tells everybody even of a message that is not there.
-                Ok(()) | Err(ChatError::NoMessage | ChatError::Hidden(_)) => {
-                    chat.broadcast(conversation_id, event).await
-                }
-                Err(error) => Err(error),
-            }
-        }
-        Request::Typing(event) => chat.broadcast(conversation_id, event).await,
-    }
 }

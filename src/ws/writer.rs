@@ -14,13 +14,13 @@ const HEADER_MAX: usize = 10;
 /// Most frames that one `writev` carries.
 const GATHER: usize = 64;
 
-/// A text frame whose payload `fill` appends. The bytes are the same for every socket, as a
+/// Makes a text frame whose payload `fill` appends. The bytes are the same for every socket, as a
 /// server's frames are not masked, and are never copied again.
 pub fn text_frame(fill: impl FnOnce(&mut Vec<u8>)) -> Bytes {
     frame(OpCode::Text, fill)
 }
 
-/// A frame of any kind whose payload `fill` appends.
+/// Makes a frame of any kind whose payload `fill` appends.
 pub fn frame(opcode: OpCode, fill: impl FnOnce(&mut Vec<u8>)) -> Bytes {
     fragment(true, opcode, fill)
 }
@@ -37,7 +37,7 @@ pub fn fragment(last: bool, opcode: OpCode, fill: impl FnOnce(&mut Vec<u8>)) -> 
     Bytes::from(bytes).slice(start..)
 }
 
-/// A close frame with an empty reason.
+/// Makes a close frame with an empty reason.
 #[must_use]
 pub fn close_frame(code: u16) -> Bytes {
     frame(OpCode::Close, |payload| payload.extend(code.to_be_bytes()))
@@ -84,7 +84,7 @@ impl Writer {
         self.frames.len()
     }
 
-    /// Bytes of these frames. Adds them up.
+    /// Adds up the bytes of these frames.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.frames.iter().map(Bytes::len).sum()

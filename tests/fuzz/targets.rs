@@ -9,7 +9,7 @@ use std::path::Path;
 
 use chatferry::{
     config::Config,
-    django::body,
+    dialect::django::body,
     python::json::{self, Constants},
     value::Value,
 };

@@ -17,6 +17,7 @@ mod support;
 
 mod auth;
 mod cli;
+mod dialect;
 mod gateway;
 mod host;
 mod layers;

@@ -24,6 +24,8 @@ pub mod together;
 
 use std::{future::Future, time::Duration};
 
+use chatferry::dialect::django::{drf::View, routes::ROWS};
+
 pub use self::{
     directory::Directory,
     http::{Answer, Connection, id_of, request},
@@ -46,6 +48,11 @@ pub fn long_or_short(long: usize, short: usize) -> usize {
         Some(_) => long,
         None => short,
     }
+}
+
+/// The view of the route that the metrics call so.
+pub fn view_of(label: &str) -> View {
+    ROWS.iter().find(|row| row.label == label).unwrap().view
 }
 
 /// Waits for `what`, and fails the test if it does not come.

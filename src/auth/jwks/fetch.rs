@@ -51,8 +51,8 @@ pub enum FetchError {
     NoKeySet,
 }
 
-/// Returns the body of a 200. The peer's certificate is checked by the `authorities` in a PEM file, or
-/// without one by the system's.
+/// Returns the body of a 200. The peer's certificate is checked by the `authorities` in a PEM file,
+/// or without one by the system's.
 ///
 /// # Errors
 /// See [`FetchError`].

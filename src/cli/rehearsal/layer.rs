@@ -1,5 +1,5 @@
-//! The channel layer: whether each host answers, is a master and of the right kind, makes members, and
-//! takes a message to them.
+//! The channel layer: whether each host answers, is a master and of the right kind, makes members,
+//! and takes a message to them.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -8,8 +8,8 @@ use crate::config::{Backend, Bind, Config};
 use crate::server::Listener;
 use crate::store::sqlite::sole;
 
-/// Looks at the addresses and the lock. What a Chatferry has that serves at `server.bind` is a warning: it
-/// may be the very one that is asked about.
+/// Looks at the addresses and the lock. What a Chatferry has that serves at `server.bind` is a
+/// warning: it may be the very one that is asked about.
 pub(super) async fn steps(steps: &mut Steps<impl FnMut(&Step)>, config: &Config) {
     let mut is_served = false;
     let bound = async {

@@ -5,7 +5,8 @@ use crate::cli::advice::Advice;
 use crate::cli::caution;
 use crate::config::{Loaded, files};
 
-/// Names all that is set, by its origin. What has no effect is a fault: it is not what was meant.
+/// Names all that is set, by its origin. What has no effect is a fault: it is not what was
+/// meant.
 pub(super) fn set(loaded: &Loaded) -> Outcome {
     let warnings = loaded.warnings.iter().map(Advice::of);
     let refusals = loaded.refusals();
@@ -32,7 +33,7 @@ fn origins(loaded: &Loaded) -> String {
     origins.iter().map(part).collect::<Vec<_>>().join("; ")
 }
 
-/// The limit of open files, and the connections that fit.
+/// Returns the limit of open files, and the connections that fit.
 pub(super) fn files(loaded: &Loaded) -> Outcome {
     let most = loaded.config.server.max_connections;
     let limit = files::limit("/".as_ref());

@@ -7,8 +7,8 @@ use super::{LAST_SPANS, LAST_WRITES};
 use crate::config::Config;
 use crate::layer::GOODBYE;
 
-/// The longest end there is: sockets take all of the drain's window, then the layer, the last writes
-/// and the last spans take all that they may.
+/// The longest end there is: sockets take all of the drain's window, then the layer, the last
+/// writes and the last spans take all that they may.
 fn longest_end_s(drain_s: u64) -> u64 {
     let after = GOODBYE + LAST_WRITES + *LAST_SPANS.start();
     (Duration::from_secs(drain_s) + after).as_secs()

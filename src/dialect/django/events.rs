@@ -78,7 +78,7 @@ fn with_body(sent: &SentMessage, zone: &Zone, with: impl FnOnce(ValueRef<'_>)) {
     }
 }
 
-/// The id in a message as clients see it.
+/// Returns the id in a message as clients see it.
 #[must_use]
 pub fn id_of(body: &Value) -> Option<Uuid> {
     Uuid::try_parse(body.get("id")?.as_str()?).ok()

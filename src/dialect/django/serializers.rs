@@ -25,7 +25,7 @@ fn time(at: Timestamp, zone: &Zone) -> Value {
     to_wire(at, zone).into()
 }
 
-/// The seven fields of `MessageSerializer`, of values of any form.
+/// Returns the seven fields of `MessageSerializer`, of values of any form.
 fn fields<'a, T>(
     message: &'a Message,
     id: T,
@@ -61,9 +61,9 @@ pub fn message(message: &Message, zone: &Zone) -> Value {
     ))
 }
 
-/// Calls `with` with the fields of a message that a socket is shown. Its type is as the sender wrote
-/// it: the consumer answers with the JSON value it was given, while the table holds that value's
-/// `str()`.
+/// Calls `with` with the fields of a message that a socket is shown. Its type is as the sender
+/// wrote it: the consumer answers with the JSON value it was given, while the table holds that
+/// value's `str()`.
 pub fn with_fields(
     message: &Message,
     shown_type: ValueRef<'_>,

@@ -32,7 +32,7 @@ pub enum Tell {
     Content,
 }
 
-/// The first difference; `None` if the bytes are the same.
+/// Returns the first difference; `None` if the bytes are the same.
 #[must_use]
 pub fn difference(django: &[u8], ours: &[u8], tell: Tell) -> Option<String> {
     if django == ours {
@@ -111,7 +111,7 @@ fn names(members: &[(Text, Value)]) -> String {
     cut(&format!("the fields {}", names.join(", ")))
 }
 
-/// A value, or only its kind.
+/// Returns a value, or only its kind.
 fn shown(value: &Value, open: bool) -> String {
     if open {
         let mut bytes = Vec::new();

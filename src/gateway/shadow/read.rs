@@ -19,11 +19,12 @@ use super::{SETTLE, Verdict, diff, is_drawn};
 use crate::{
     app::App,
     config::Identity,
-    django::handshake,
+    dialect::django::{middleware, routes::Route},
     gateway::{Gateway, body::Outgoing, decision::route, headers, target::Target},
-    http::{extract::Request as Whole, middleware, router::Route},
+    http::extract::Request as Whole,
     net::Peer,
     python::urls::decode_path,
+    ws::handshake,
 };
 
 /// Most bytes of an answer that is compared.
@@ -63,7 +64,7 @@ struct Answered {
 }
 
 impl Question {
-    /// A question of this request, if it is a read of the chat and drawn for comparison.
+    /// Returns a question of this request, if it is a read of the chat and drawn for comparison.
     pub fn of<B: Body>(
         gateway: &Arc<Gateway>,
         app: &App,
@@ -166,7 +167,7 @@ impl Question {
 
     async fn ours(&self, app: &App) -> Option<Answered> {
         let request = Whole::without_body(self.head.clone()).ok()?;
-        let response = middleware::respond(app, &request).await;
+        let response = middleware::answer(app, &[], &request).await.1;
         self.answered(response).await
     }
 
@@ -212,7 +213,8 @@ impl Question {
     }
 }
 
-/// The headers that matter. `Allow` is a set, and of cookies only the names are the same twice.
+/// Returns the headers that matter. `Allow` is a set, and of cookies only the names are the same
+/// twice.
 fn compared(headers: &HeaderMap) -> Vec<(String, String)> {
     let text = |name: &HeaderName| {
         let values = headers.get_all(name).iter();

@@ -13,8 +13,11 @@ use super::{
 };
 use crate::{
     app::App,
-    chat::{Event, Message, SentMessage},
-    dialect::django::events::{Events, id_of},
+    chat::{Event, Message, SentMessage, policy::Caller},
+    dialect::django::{
+        events::{Events, id_of},
+        frames::{Rejection, error_frame, event_frame, history_frame},
+    },
     gateway::Gateway,
     layer::events::{EventTable as _, handler},
     python::{
@@ -22,12 +25,12 @@ use crate::{
         json::{self, Constants},
         pystr::str_of,
     },
+    service::ChatError,
     store::{
         StoreError,
-        history::{History, Pages},
+        history::{Deleted, History, Pages},
     },
     value::Value,
-    ws::protocol::django::{Rejection, error_frame, event_frame, history_frame},
 };
 
 /// Most microseconds between the commit of a message and its event.
@@ -73,12 +76,19 @@ impl Comparison {
         self.conclude(&verdict);
     }
 
-    async fn may_connect(&self, refused: Option<u16>) -> Result<u16, crate::service::ChatError> {
+    async fn may_connect(&self, refused: Option<u16>) -> Result<u16, ChatError> {
         if let Some(status) = refused {
             return Ok(status);
         }
-        let may = self.app.chat.may_connect(self.conversation).await?;
-        Ok(if may { 101 } else { 403 })
+        let admitted = self
+            .app
+            .chat
+            .admit_socket(&Caller::Anybody, self.conversation);
+        match admitted.await {
+            Ok(()) => Ok(101),
+            Err(ChatError::NoConversation) => Ok(403),
+            Err(error) => Err(error),
+        }
     }
 
     /// Compares what is seen until the socket has ended.
@@ -153,7 +163,8 @@ impl Comparison {
         passed.any(|name| handler(name) == handler(kind))
     }
 
-    /// The frame that we would have sent for the event of Django's, and what the metrics call it.
+    /// Returns the frame that we would have sent for the event of Django's, and what the metrics
+    /// call it.
     fn event(&self, kind: Option<&str>, django: &Value) -> Option<(&'static str, Bytes)> {
         let mut member = |name| Ok(django.get(name).cloned().unwrap_or(Value::Null));
         let event = self.events().read(kind?, &mut member).ok()??;
@@ -170,15 +181,16 @@ impl Comparison {
         Events { zone }
     }
 
-    /// The history that we would have sent: of the rows that were written around the handshake
-    /// those that Django had.
+    /// Returns the history that we would have sent: of the rows that were written around the
+    /// handshake those that Django had.
     async fn history(&self, django: &Value) -> Result<Bytes, StoreError> {
         let shown: Vec<Uuid> = match django.get("messages") {
             Some(Value::List(messages)) => messages.iter().filter_map(id_of).collect(),
             _ => Vec::new(),
         };
         let shown: std::collections::HashSet<Uuid> = shown.into_iter().collect();
-        let rows = match History::read(&self.app.store, self.conversation, None).await? {
+        let (store, id) = (&self.app.store, self.conversation);
+        let rows = match History::find(store, id, Deleted::Skipped).await? {
             Some(history) => history.whole().await?,
             None => Vec::new(),
         };
@@ -194,7 +206,8 @@ impl Comparison {
         Ok(history_frame(&rows, self.app.zone()))
     }
 
-    /// The event that we would have sent for the row of Django's; `None` if there is no such row.
+    /// Returns the event that we would have sent for the row of Django's; `None` if there is no
+    /// such row.
     async fn message(&self, django: &Value) -> Result<Option<Bytes>, StoreError> {
         let Some(told) = django.get("message") else {
             return Ok(None);
@@ -256,7 +269,7 @@ fn close(code: Option<u16>, asked: bool) -> Verdict {
     }
 }
 
-/// The error frame of ours with the text of Django's, if Django has such a text.
+/// Returns the error frame of ours with the text of Django's, if Django has such a text.
 fn error(django: &Value) -> Option<Bytes> {
     let text = django.get("error")?.as_str()?;
     let known = [Rejection::Json, Rejection::Required].map(|rejection| rejection.to_string());
@@ -266,7 +279,7 @@ fn error(django: &Value) -> Option<Bytes> {
         .map(|text| error_frame(text))
 }
 
-/// The payload of an unmasked frame.
+/// Returns the payload of an unmasked frame.
 fn payload(frame: &[u8]) -> &[u8] {
     let header = match frame.get(1) {
         Some(126) => 4,

@@ -13,11 +13,11 @@ use uuid::Uuid;
 use super::{is_drawn, socket::Comparison};
 use crate::{
     app::App,
-    django::handshake,
     gateway::{
         Gateway,
         frames::{CLOSE, Cutter, Head, Piece},
     },
+    ws::handshake,
 };
 
 /// Messages that wait to be compared; more are skipped.

@@ -1,6 +1,6 @@
 use super::*;
 
-/// The messages of one side: kind and bytes.
+/// Returns the messages of one side: kind and bytes.
 fn vectors(side: &str) -> Vec<(String, Vec<u8>)> {
     let lines = include_str!("vectors.txt").lines();
     let lines = lines.filter(|line| line.starts_with(side));

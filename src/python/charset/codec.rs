@@ -43,8 +43,8 @@ impl Codec {
         found.map_or(Codec::Utf8, |&(_, codec)| codec)
     }
 
-    /// The codec for what follows the byte order mark that `bytes` start with, and the length of
-    /// that mark. Without one, the order is the machine's: little-endian.
+    /// Returns the codec for what follows the byte order mark that `bytes` start with, and the
+    /// length of that mark. Without one, the order is the machine's: little-endian.
     pub(super) fn after_mark(self, bytes: &[u8]) -> (Self, usize) {
         use Order::{Big, Little};
         match (self, bytes) {
@@ -58,7 +58,7 @@ impl Codec {
         }
     }
 
-    /// The name of the encoding, if only a byte order mark can say its order.
+    /// Returns the name of the encoding, if only a byte order mark can say its order.
     pub(super) fn wants_mark(self) -> Option<&'static str> {
         match self {
             Codec::Utf16(None) => Some("UTF-16"),
@@ -67,7 +67,7 @@ impl Codec {
         }
     }
 
-    /// The name in Python's messages.
+    /// Returns the name in Python's messages.
     pub(super) fn error_name(self) -> &'static str {
         match self {
             Codec::Utf8 | Codec::Utf8Sig | Codec::NotText => "utf-8",
@@ -190,8 +190,8 @@ fn multi_byte(bytes: &[u8], name: &str, encoding: &'static Encoding) -> Step {
 /// The Hangul filler of KS X 1001.
 const FILLER: &[u8] = b"\xa4\xd4";
 
-/// A syllable that KS X 1001 has not, which Python's `euc_kr` spells out: the filler, then its
-/// initial, its vowel, and its final letter or the filler again. Test:
+/// Returns a syllable that KS X 1001 has not, which Python's `euc_kr` spells out: the filler, then
+/// its initial, its vowel, and its final letter or the filler again. Test:
 /// `euc_kr_spells_out_the_syllables_it_has_not`.
 fn spelt_syllable(bytes: [u8; 8]) -> Option<char> {
     const INITIALS: &str = "ㄱㄲㄴㄷㄸㄹㅁㅂㅃㅅㅆㅇㅈㅉㅊㅋㅌㅍㅎ";
@@ -212,7 +212,7 @@ fn spelt_syllable(bytes: [u8; 8]) -> Option<char> {
     char::from_u32('가' as u32 + (initial * 21 + vowel) * 28 + last)
 }
 
-/// The character that these bytes, all of them, are in the Encoding Standard.
+/// Returns the character that these bytes, all of them, are in the Encoding Standard.
 fn one_char(encoding: &'static Encoding, bytes: &[u8]) -> Option<char> {
     let mut decoder = encoding.new_decoder_without_bom_handling();
     let mut units = [0; 4];

@@ -10,7 +10,7 @@ impl<'a> Reader<'a> {
         Reader(text.as_bytes())
     }
 
-    /// The whole text; see [`super::from_sqlite`].
+    /// Returns the whole text; see [`super::from_sqlite`].
     pub(super) fn datetime(mut self) -> Option<Timestamp> {
         let day = self.date()?;
         let (mut micros, mut offset_s) = (0, 0);
@@ -88,7 +88,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// A number of `min` to `max` digits, as many as there are.
+    /// Reads a number of `min` to `max` digits, as many as there are.
     fn number(&mut self, min: usize, max: usize) -> Option<i64> {
         let digits = self
             .0

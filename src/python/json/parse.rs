@@ -58,7 +58,8 @@ struct Parser<'a> {
 }
 
 impl<'a> Parser<'a> {
-    /// A value of any kind. Containers wait on a list of our own, so that nesting takes no stack.
+    /// Reads a value of any kind. Containers wait on a list of our own, so that nesting takes no
+    /// stack.
     fn value(&mut self) -> Result<Value, JsonError> {
         let mut open: Vec<Open> = Vec::new();
         loop {
@@ -133,7 +134,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// A key, its colon, and the space around that.
+    /// Reads a key, its colon, and the space around that.
     fn key(&mut self) -> Result<Text, JsonError> {
         if self.peek() != Some(b'"') {
             return Err(self.wrong(Syntax::PropertyName, self.at));
@@ -194,7 +195,7 @@ impl<'a> Parser<'a> {
         Ok(Value::Float(literal.parse().unwrap_or(f64::INFINITY)))
     }
 
-    /// A string, the next character being its opening quote.
+    /// Reads a string, the next character being its opening quote.
     fn string(&mut self) -> Result<Text, JsonError> {
         let begin = self.at;
         self.at += 1;
@@ -224,7 +225,7 @@ impl<'a> Parser<'a> {
         &text[start..self.at]
     }
 
-    /// The code point an escape stands for, its backslash having been passed.
+    /// Returns the code point an escape stands for, its backslash having been passed.
     fn escape(&mut self, string_begin: usize) -> Result<u32, JsonError> {
         let Some(letter) = self.peek() else {
             return Err(self.wrong(Syntax::UnterminatedString, string_begin));
@@ -314,7 +315,7 @@ impl<'a> Parser<'a> {
         count
     }
 
-    /// The error `what` at the byte offset `at`.
+    /// Returns the error `what` at the byte offset `at`.
     fn wrong(&self, what: Syntax, at: usize) -> JsonError {
         let before = &self.text[..at];
         let last_line = before.rsplit('\n').next().unwrap_or_default();
@@ -332,7 +333,7 @@ enum Added {
     Closed(Value),
 }
 
-/// An integer literal that `number` has checked.
+/// Reads an integer literal that `number` has checked.
 fn integer(literal: &str, digits: usize) -> Result<Value, JsonError> {
     if digits > MAX_INT_DIGITS {
         return Err(JsonError::LongInteger(digits));

@@ -5,7 +5,8 @@
 //! `unicodedata.decimal(chr(c), None) == 0`. Not to be edited, nor to follow a newer Unicode: the
 //! original's texts do not.
 
-/// Code points at which `str.isprintable` changes its answer, ascending; before the first it is yes.
+/// Code points at which `str.isprintable` changes its answer, ascending; before the first it is
+/// yes.
 pub(super) const PRINTABLE_FLIPS: &[u32] = &[
     0x0, 0x20, 0x7f, 0xa1, 0xad, 0xae, 0x378, 0x37a, 0x380, 0x384, 0x38b, 0x38c, 0x38d, 0x38e,
     0x3a2, 0x3a3, 0x530, 0x531, 0x557, 0x559, 0x58b, 0x58d, 0x590, 0x591, 0x5c8, 0x5d0, 0x5eb,

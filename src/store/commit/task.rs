@@ -8,10 +8,9 @@ use super::{BATCH_BYTES, BATCH_MAX, Backend, Done, Draft, Item, Outcome, Write, 
 use crate::{
     chat::{Message, NewMessage, id::Ids},
     clock::Clock,
-    django::auto_now::auto_now,
     metrics::{ClockStep, Metrics},
     python::datetime::Timestamp,
-    store::StoreError,
+    store::{StoreError, auto_now::auto_now},
 };
 
 /// Number of times that a batch may lose against other transactions before its callers get the error.

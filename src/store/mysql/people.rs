@@ -8,10 +8,10 @@ use super::query::{Columns, id, ids, quoted, time};
 use crate::{
     config::{DjangoSession, TableName, Tables},
     python::datetime::Timestamp,
-    store::{Of, SessionRow, StoreError, TokenRow, UserRow, bare, users},
+    store::{Of, SessionRow, Standing, StoreError, TokenRow, UserRow, bare, users},
 };
 
-pub fn participants(tables: &Tables, of: Of) -> String {
+pub fn standing(tables: &Tables, of: Of) -> String {
     let Tables {
         conversations,
         messages,
@@ -24,14 +24,19 @@ pub fn participants(tables: &Tables, of: Of) -> String {
             id(of)
         ),
     };
-    format!("SELECT participant1_id, participant2_id FROM `{conversations}` WHERE id = {which}")
+    format!(
+        "SELECT participant1_id, participant2_id, is_active FROM `{conversations}` WHERE id = {which}"
+    )
 }
 
 /// # Errors
-/// When the row is not what [`participants`] asks for.
-pub fn participants_row(row: Row) -> Result<[String; 2], StoreError> {
+/// When the row is not what [`standing`] asks for.
+pub fn standing_row(row: Row) -> Result<Standing, StoreError> {
     let mut columns = Columns::from(row);
-    Ok([columns.take()?, columns.take()?])
+    Ok(Standing {
+        participants: [columns.take()?, columns.take()?],
+        is_active: columns.take()?,
+    })
 }
 
 /// Returns the conversations, of those given, that are active.

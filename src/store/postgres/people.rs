@@ -15,7 +15,7 @@ use super::{
 use crate::{
     config::{DjangoSession, TableName, Tables},
     python::datetime::Timestamp,
-    store::{Of, SessionRow, StoreError, TokenRow, UserRow, users},
+    store::{Of, SessionRow, Standing, StoreError, TokenRow, UserRow, users},
 };
 
 /// A value as text, for a column whose type is Django's affair: the server reads it.
@@ -53,11 +53,11 @@ impl Param for Written<'_> {
     }
 }
 
-pub async fn participants(
+pub async fn standing(
     pool: &Pool,
     tables: &Tables,
     of: Of,
-) -> Result<Option<[String; 2]>, StoreError> {
+) -> Result<Option<Standing>, StoreError> {
     let Tables {
         conversations,
         messages,
@@ -71,13 +71,17 @@ pub async fn participants(
         ),
     };
     let sql = format!(
-        "SELECT participant1_id, participant2_id FROM \"{conversations}\" WHERE id = {which}"
+        "SELECT participant1_id, participant2_id, is_active FROM \"{conversations}\" \
+         WHERE id = {which}"
     );
     let rows = pool.query(&sql, &[&id]).await?;
     let Some(row) = rows.first() else {
         return Ok(None);
     };
-    Ok(Some([row.try_get(0)?, row.try_get(1)?]))
+    Ok(Some(Standing {
+        participants: [row.try_get(0)?, row.try_get(1)?],
+        is_active: row.try_get(2)?,
+    }))
 }
 
 /// Returns the conversations, of those given, that are active.

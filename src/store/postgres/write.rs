@@ -79,7 +79,8 @@ impl Backend for Writer {
             Ok(Err(fault)) => return Err(without_answer(fault.into())),
             Err(_) => return Err(StoreError::Unknown(no_answer(ANSWER))),
         };
-        if leaves_usable(&error) && db.roll_back().await.is_ok() {
+        // A server that does not answer keeps nobody waiting: the connection is dropped.
+        if leaves_usable(&error) && matches!(timeout(ANSWER, db.roll_back()).await, Ok(Ok(()))) {
             self.db = Some(db);
         }
         if loses_statements(&error) {

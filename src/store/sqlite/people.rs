@@ -10,14 +10,10 @@ use crate::{
         datetime::{Timestamp, to_sqlite},
         uuid::hex32,
     },
-    store::{Of, SessionRow, TokenRow, UserRow, bare, users},
+    store::{Of, SessionRow, Standing, TokenRow, UserRow, bare, users},
 };
 
-pub fn participants(
-    db: &Connection,
-    tables: &Tables,
-    of: Of,
-) -> rusqlite::Result<Option<[String; 2]>> {
+pub fn standing(db: &Connection, tables: &Tables, of: Of) -> rusqlite::Result<Option<Standing>> {
     let Tables {
         conversations,
         messages,
@@ -31,10 +27,16 @@ pub fn participants(
         ),
     };
     let sql = format!(
-        "SELECT participant1_id, participant2_id FROM \"{conversations}\" WHERE id = {which}"
+        "SELECT participant1_id, participant2_id, is_active FROM \"{conversations}\" \
+         WHERE id = {which}"
     );
     db.prepare_cached(&sql)?
-        .query_row([hex32(&id)], |row| Ok([row.get(0)?, row.get(1)?]))
+        .query_row([hex32(&id)], |row| {
+            Ok(Standing {
+                participants: [row.get(0)?, row.get(1)?],
+                is_active: row.get(2)?,
+            })
+        })
         .optional()
 }
 

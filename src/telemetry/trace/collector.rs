@@ -192,7 +192,7 @@ impl Collector {
     }
 }
 
-/// The connection lives as long as its sender.
+/// Drives a connection, which lives as long as its sender.
 async fn speak<S>(stream: S) -> Result<Sender, Failure>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,

@@ -39,7 +39,7 @@ pub struct TraceId(pub [u8; 16]);
 pub struct SpanId(pub [u8; 8]);
 
 impl Context {
-    /// The caller's place. A header that is malformed, or there twice, is as good as none.
+    /// Returns the caller's place. A header that is malformed, or there twice, is as good as none.
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Option<Self> {
         let mut sent = headers.get_all(TRACEPARENT).iter();
@@ -84,14 +84,15 @@ impl fmt::Display for Context {
 }
 
 impl TraceId {
-    /// A new one; `None` if the system has no randomness to give.
+    /// Makes a new one; `None` if the system has no randomness to give.
     #[must_use]
     pub fn random() -> Option<Self> {
         random().map(TraceId)
     }
 
-    /// Returns the place of the trace among all, from 0 to 1: by the same bytes as in OpenTelemetry's
-    /// libraries, so that everybody who samples the same share samples the same traces.
+    /// Returns the place of the trace among all, from 0 to 1: by the same bytes as in
+    /// OpenTelemetry's libraries, so that everybody who samples the same share samples the same
+    /// traces.
     #[must_use]
     #[expect(
         clippy::cast_precision_loss,
@@ -104,7 +105,7 @@ impl TraceId {
 }
 
 impl SpanId {
-    /// A new one; `None` if the system has no randomness to give.
+    /// Makes a new one; `None` if the system has no randomness to give.
     #[must_use]
     pub fn random() -> Option<Self> {
         random().map(SpanId)
@@ -123,7 +124,8 @@ impl fmt::Display for SpanId {
     }
 }
 
-/// Returns the notes of tracing systems on the way, as one line; empty if there are none, or too many.
+/// Returns the notes of tracing systems on the way, as one line; empty if there are none, or too
+/// many.
 #[must_use]
 pub fn state(headers: &HeaderMap) -> String {
     let lines = headers.get_all(TRACESTATE).iter();

@@ -1,6 +1,6 @@
-//! The queue of spans that are over, and the one task that takes them to the collector. The queue is
-//! the bound: while the collector is away one batch is tried again and again, the queue fills, and
-//! what finds no room in it is dropped and counted. No request ever waits for this task.
+//! The queue of spans that are over, and the one task that takes them to the collector. The queue
+//! is the bound: while the collector is away one batch is tried again and again, the queue fills,
+//! and what finds no room in it is dropped and counted. No request ever waits for this task.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,8 +23,8 @@ use crate::{config, metrics::Metrics};
 const BATCH_MAX: usize = 512;
 const DELAY: Duration = Duration::from_secs(1);
 
-/// Before a batch is tried again; twice as long each time, up to the second. The third is how long a
-/// collector may ask to be left alone.
+/// Before a batch is tried again; twice as long each time, up to the second. The third is how long
+/// a collector may ask to be left alone.
 const PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 const ASKED_MAX: Duration = Duration::from_secs(60);
@@ -52,7 +52,7 @@ struct Task {
 }
 
 impl Exporter {
-    /// The exporter of these settings, if they name a collector.
+    /// Returns the exporter of these settings, if they name a collector.
     ///
     /// # Errors
     /// See [`EndpointError`].
@@ -93,7 +93,8 @@ impl Exporter {
 }
 
 impl Running {
-    /// Lets it send what is queued. What is not taken within `patience` is lost, and that is logged.
+    /// Lets it send what is queued. What is not taken within `patience` is lost, and that is
+    /// logged.
     pub async fn finish(mut self, patience: Duration) {
         self.closing.send_replace(true);
         if timeout(patience, &mut self.task).await.is_err() {
@@ -114,7 +115,7 @@ impl Task {
         }
     }
 
-    /// The next spans; none when there will be no more.
+    /// Takes the next spans; none when there will be no more.
     async fn gather(&mut self) -> Vec<otlp::Span> {
         let mut batch = Vec::new();
         let mut due = None;

@@ -1,6 +1,6 @@
 //! The messages of OTLP that are sent and received, by their numbers in
-//! `opentelemetry/proto/{common,resource,trace,collector/trace}/v1` of opentelemetry-proto 1.x. Fields
-//! that are never set here are left out: to Protobuf that is the same as their default.
+//! `opentelemetry/proto/{common,resource,trace,collector/trace}/v1` of opentelemetry-proto 1.x.
+//! Fields that are never set here are left out: to Protobuf that is the same as their default.
 
 use prost::{Enumeration, Message, Oneof};
 
@@ -189,7 +189,7 @@ impl From<usize> for Value {
     }
 }
 
-/// An attribute.
+/// Writes an attribute.
 pub fn attribute(key: &str, value: impl Into<Value>) -> KeyValue {
     KeyValue {
         key: key.to_owned(),

@@ -110,7 +110,7 @@ impl Span {
         })))
     }
 
-    /// A step of this one.
+    /// Begins a step of this one.
     #[must_use]
     pub fn child(&self, name: &str, kind: Kind) -> Option<Span> {
         let state = self.0.record().as_ref().map(|own| own.trace_state.clone());

@@ -9,14 +9,19 @@ use crate::{
     metrics::SecurityEvent,
     ws::{
         budget::{FRAMES, Rate, Spent, TURN, weight},
+        protocol::Protocol,
         reader::Incoming,
         session::{Action, Reason},
     },
 };
 
-impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
-    /// Takes out of the buffer what has arrived whole, as far as it may be done beside what is under
-    /// way. What a peer has said before it was lost is still done.
+impl<S, P> Connection<S, P>
+where
+    S: AsyncRead + AsyncWrite + Send + 'static,
+    P: Protocol,
+{
+    /// Takes out of the buffer what has arrived whole, as far as it may be done beside what is
+    /// under way. What a peer has said before it was lost is still done.
     pub(super) fn read_messages(&mut self) -> Option<u16> {
         let mut ended = self.take_messages();
         let (frames, bytes) = self.reader.news.sum();
@@ -75,7 +80,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
         self.work.hears() && !self.is_over() && self.budget.paused_until().is_none()
     }
 
-    fn next_action(&mut self) -> Option<Action> {
+    fn next_action(&mut self) -> Option<Action<P::Request>> {
         match self.reader.take_message() {
             Ok(Some(incoming)) => {
                 if let Incoming::Text(text) = &incoming {

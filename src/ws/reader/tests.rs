@@ -5,7 +5,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::{Incoming, Reader, Violation};
 
-/// A masked frame as a client sends it.
+/// Returns a masked frame as a client sends it.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mask = [0x11, 0x22, 0x33, 0x44];
     let mut bytes = vec![first];
@@ -157,7 +157,7 @@ const BAD: [&[u8]; 10] = [
     b"\xff",
 ];
 
-/// The fragments of a text that is cut in two or three.
+/// Returns the fragments of a text that is cut in two or three.
 fn cut(text: &[u8], one: usize, two: usize) -> Vec<u8> {
     [
         frame(0x01, &text[..one]),

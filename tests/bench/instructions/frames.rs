@@ -4,7 +4,12 @@ use std::{hint::black_box, sync::Arc};
 
 use bytes::BytesMut;
 use chatferry::{
-    dialect::django::events::Events,
+    chat::policy::Caller,
+    dialect::django::{
+        consumer::Consumer,
+        events::Events,
+        frames::{event_frame, history_frame},
+    },
     hub::{
         Hub,
         queue::{Limits, Queue},
@@ -13,7 +18,6 @@ use chatferry::{
     metrics::Metrics,
     vital::Vital,
     ws::{
-        protocol::django::{event_frame, history_frame},
         reader::Reader,
         session::{Action, Session},
         writer::Writer,
@@ -35,7 +39,8 @@ const GROUP: &str = "chat_95031212-7823-4748-bb78-b212d36b6db3";
 pub fn read() -> Go {
     let frame = wire::masked(TEXT, chat_message().as_bytes());
     let mut reader = Reader::new(BytesMut::new(), 1 << 20);
-    let mut session = Session::default();
+    let consumer = Consumer::new(&config(&[]));
+    let mut session = Session::new(Arc::new(consumer), Caller::Anybody, false);
     Box::new(move |times| {
         for _ in 0..times {
             reader.buffer.extend_from_slice(&frame);
@@ -66,7 +71,7 @@ pub fn fan_out() -> Go {
             Arc::clone(&layer) as _,
             Arc::new(Nowhere::new(Arc::clone(&metrics))),
             Arc::clone(&metrics),
-            Box::new(move |event| event_frame(&events, event)),
+            vec![Box::new(move |event| event_frame(&events, event))],
             false,
             Vital::default(),
         ));

@@ -9,7 +9,7 @@ use chatferry::{
     metrics::Metrics,
     python::datetime::Timestamp,
     store::{
-        Lookup, Marks, Of, SessionRow, Store, StoreError, TokenRow, UserRow,
+        Lookup, Marks, Of, SessionRow, Standing, Store, StoreError, TokenRow, UserRow,
         commit::{Backend, Committer, Outcome, Write},
         history::{ConversationPage, Deleted, Page, Place},
     },
@@ -52,18 +52,10 @@ impl Store for Nowhere {
         Ok(Some(true))
     }
 
-    async fn newest_messages(
-        &self,
-        _: Uuid,
-        _: Deleted,
-        limit: usize,
-    ) -> Result<Option<Page>, StoreError> {
+    async fn newest_messages(&self, _: Uuid, _: Deleted, limit: usize) -> Result<Page, StoreError> {
         let older = self.history.len().saturating_sub(limit);
-        Ok(Some(Page::new(
-            self.history[older..].to_vec(),
-            false,
-            Vec::new(),
-        )))
+        let newest = self.history[older..].to_vec();
+        Ok(Page::new(newest, false, Vec::new()))
     }
 
     async fn conversation_of_pair(
@@ -143,8 +135,11 @@ impl Store for Nowhere {
         Err(StoreError::Closed)
     }
 
-    async fn participants(&self, _: Of) -> Result<Option<[String; 2]>, StoreError> {
-        Err(StoreError::Closed)
+    async fn standing(&self, _: Of) -> Result<Option<Standing>, StoreError> {
+        Ok(Some(Standing {
+            participants: ["alice".to_owned(), "bob".to_owned()],
+            is_active: true,
+        }))
     }
 
     async fn active_participants(

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use chatferry::{
+    dialect::Dialects,
     metrics::Metrics,
     server::{Server, Site},
 };
@@ -107,7 +108,8 @@ impl Client {
         ]);
         let metrics = Arc::new(Metrics::new());
         let store = Arc::new(Nowhere::new(Arc::clone(&metrics)));
-        let site = Site::over(store, None, config, metrics).await.unwrap();
+        let site = Site::over(Dialects::of(&config), store, None, config, metrics);
+        let site = site.await.unwrap();
         let server = Server::bind(site).await.unwrap();
         tokio::spawn(server.run());
         Client {

@@ -10,11 +10,9 @@ use chatferry::{
     },
     clock::since_1970,
     config::Config,
-    django::{
-        cookies,
-        signing::{self, COOKIE_SESSION, DATABASE_SESSION},
-    },
+    dialect::django::signing::{self, COOKIE_SESSION, DATABASE_SESSION},
     metrics::Metrics,
+    python::cookies,
 };
 use ring::{digest, hmac};
 use tokio::runtime::{Builder, Runtime};

@@ -1,11 +1,23 @@
 //! WebSocket bytes to session, and the text of a frame to what it asks for.
 
+use std::sync::{Arc, LazyLock};
+
 use bytes::BytesMut;
-use chatferry::ws::{
-    protocol::django as protocol,
-    reader::{Incoming, Reader, Violation},
-    session::{Action, Session},
+use chatferry::{
+    chat::policy::Caller,
+    config::Config,
+    dialect::django::{consumer::Consumer, frames as protocol},
+    ws::{
+        reader::{Incoming, Reader, Violation},
+        session::{Action, Session},
+    },
 };
+
+/// With the settings of an empty file.
+static CONSUMER: LazyLock<Arc<Consumer>> = LazyLock::new(|| {
+    let loaded = Config::load(None, std::iter::empty(), &[]).unwrap();
+    Arc::new(Consumer::new(&loaded.config))
+});
 
 /// As small as a limit can sensibly be, so that mutations reach it.
 const MAX_MESSAGE: usize = 4096;
@@ -18,7 +30,8 @@ pub fn socket_bytes(input: &[u8]) {
         assert_eq!(read(input, piece), whole, "cut into pieces of {piece}");
     }
     let (messages, violation) = whole;
-    let mut session = Session::default();
+    let consumer = Arc::clone(&CONSUMER);
+    let mut session = Session::new(consumer, Caller::Anybody, false);
     for incoming in messages {
         if let Incoming::Text(text) = &incoming {
             assert!(text.len() <= MAX_MESSAGE);

@@ -323,11 +323,14 @@ print(json.dumps([session.session_key, str(key)]))
     .await;
     let refused = ask(&server, &answer[0], "GET", "users/a/conversations/", None).await;
     assert_eq!(refused.status, 503);
-    let finding = chatferry::auth::check(&server.app.config)
-        .await
-        .err()
-        .unwrap()
-        .to_string();
+    let finding = chatferry::auth::check(
+        &server.app.config,
+        chatferry::dialect::django::identity::open,
+    )
+    .await
+    .err()
+    .unwrap()
+    .to_string();
     assert!(finding.contains("nowhere"), "{finding}");
 }
 

@@ -237,12 +237,21 @@ async fn a_key_set_by_tls_is_believed_of_whom_its_authority_vouches_for_and_nobo
     let server = issuer.server(&[("auth.jwt.jwks_ca", &own)]).await;
     assert_eq!(asked(&server, &good).await, 200);
     assert_eq!(asked(&server, &token(&key, Some("two"))).await, 401);
-    chatferry::auth::check(&server.app.config).await.unwrap();
+    chatferry::auth::check(
+        &server.app.config,
+        chatferry::dialect::django::identity::open,
+    )
+    .await
+    .unwrap();
 
     for settings in [&[][..], &[("auth.jwt.jwks_ca", foreign.as_str())]] {
         let server = issuer.server(settings).await;
         assert_eq!(asked(&server, &good).await, 503, "{settings:?}");
-        let why = chatferry::auth::check(&server.app.config).await;
+        let why = chatferry::auth::check(
+            &server.app.config,
+            chatferry::dialect::django::identity::open,
+        )
+        .await;
         let why = why.unwrap_err().to_string();
         assert!(why.contains("certificate"), "{why}");
     }

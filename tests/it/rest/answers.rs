@@ -2,8 +2,7 @@
 //! and to clients that do not.
 
 use chatferry::{
-    dialect::django::serializers,
-    django::{drf::View, pages},
+    dialect::django::{drf::View, pages, serializers},
     python::json,
     store::history::{Deleted, History, PAGE_CONVERSATIONS, PAGE_MESSAGES},
     value::Value,
@@ -15,7 +14,7 @@ use crate::{
     socket::history::fill,
     support::{
         Answer, Connection, Directory, Process, Server, Socket, id_of, long_or_short, request,
-        until,
+        until, view_of,
     },
 };
 
@@ -34,7 +33,7 @@ async fn whole(server: &Server, id: &str) -> Value {
     let (id, zone) = (id.parse().unwrap(), server.app.zone());
     let store = &server.app.store;
     let row = store.conversation(id).await.unwrap().unwrap();
-    let history = History::select(store, id, Deleted::Included, None).await;
+    let history = History::find(store, id, Deleted::Included).await;
     let messages = history.unwrap().unwrap().whole().await.unwrap();
     let shown = messages.iter().rev().find(|it| !it.is_deleted);
     let time = |at| chatferry::python::datetime::to_wire(at, zone).into();
@@ -71,7 +70,7 @@ fn text(write: impl FnOnce(&mut Vec<u8>)) -> String {
 /// Asks for `path` in each form there is, and compares with the value written whole.
 async fn is_shown_as(server: &Server, path: &str, view: View, value: &Value) {
     let pretty = |indent| text(|out| json::write_pretty(out, value, indent));
-    let page = pages::readable_page(view.name(), view.description(), "200 OK", &pretty(4));
+    let page = pages::readable_page(view.name, view.description, "200 OK", &pretty(4));
     let mut connection = server.connect().await;
     for (accept, expected) in [
         ("*/*", text(|out| json::write_utf8(out, value))),
@@ -82,7 +81,7 @@ async fn is_shown_as(server: &Server, path: &str, view: View, value: &Value) {
         let answer = connection.ask(&get).await;
         assert_eq!(answer.status, 200);
         assert!(answer.text() == expected, "{path} {accept}");
-        if view == View::ConversationDetail {
+        if view == view_of("conversation") {
             let head = get.replace("GET ", "HEAD ");
             connection.send(head).await;
             let length = expected.len().to_string();
@@ -105,7 +104,7 @@ async fn a_conversation_of_many_pages_has_the_bytes_of_one_that_is_made_whole() 
                        OR rowid > (SELECT max(rowid) FROM messages) - 2";
         db.execute(deleted, []).unwrap();
         let value = whole(&server, &id).await;
-        is_shown_as(&server, &detail(&id), View::ConversationDetail, &value).await;
+        is_shown_as(&server, &detail(&id), view_of("conversation"), &value).await;
         let again = server.post("/api/chat/conversations/", found.clone()).await;
         assert_eq!(again.status, 200);
         assert!(again.text() == text(|out| json::write_utf8(out, &value)));
@@ -115,7 +114,7 @@ async fn a_conversation_of_many_pages_has_the_bytes_of_one_that_is_made_whole() 
 #[tokio::test]
 async fn a_list_of_long_and_short_conversations_has_the_bytes_of_one_that_is_made_whole() {
     let server = Server::start().await;
-    let view = View::UserConversations;
+    let view = view_of("user_conversations");
     is_shown_as(&server, LIST, view, &Value::List(Vec::new())).await;
     let mut ids = Vec::new();
     for number in 0..PAGE_CONVERSATIONS + 10 {
@@ -300,6 +299,7 @@ async fn answers_that_wait_for_room_are_whole() {
         connection.send(request("GET", &path, &[], None)).await;
         asking.push(tokio::spawn(async move {
             let answer = connection.answer().await;
+            assert_eq!(answer.status, 200, "{}", answer.text());
             let shown = answer.json();
             let told = shown.get("messages").unwrap_or(&shown).as_array().unwrap();
             let sizes = told.iter().map(|it| it["content"].as_str().unwrap().len());

@@ -183,16 +183,15 @@ async fn a_neighbour_is_served_while_a_flood_waits() {
 
 #[tokio::test]
 async fn a_few_frames_with_many_values_are_a_flood() {
-    let server = Server::with(&[("ws.frames_per_s", "400")]).await;
+    // So few that a busy machine cannot earn them while it reads the frames.
+    let server = Server::with(&[("ws.frames_per_s", "40")]).await;
     let id = server.conversation().await;
     let mut socket = server.socket(&id).await;
     socket
         .connection
         .push(frame(TEXT, many_values()).repeat(20))
         .await;
-    for _ in 0..20 {
-        assert_eq!(socket.json().await["type"], "typing_status");
-    }
+    assert_eq!(socket.json().await["type"], "typing_status");
     until("the flood to be noticed", async || {
         server.metric(SLOWED).await == 1.0
     })

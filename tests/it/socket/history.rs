@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use chatferry::{
-    dialect::django::serializers,
-    django::{drf::View, pages},
+    dialect::django::{pages, serializers},
     python::json,
-    store::history::{History, PAGE_BYTES, PAGE_MESSAGES},
+    store::history::{Deleted, History, PAGE_BYTES, PAGE_MESSAGES},
     value::Value,
 };
 use serde_json::json;
@@ -15,7 +14,7 @@ use tokio::io::AsyncReadExt;
 use crate::support::{
     Connection, Directory, Process, Server, Socket, long_or_short, request,
     socket::{CONTINUATION, PING, PONG, TEXT, frame, handshake, path_of},
-    soon,
+    soon, view_of,
 };
 
 /// So many [`long`] messages are more than the system keeps for a client that does not read.
@@ -57,7 +56,7 @@ fn contents(messages: &[serde_json::Value]) -> impl Iterator<Item = &str> {
 /// The list made of the whole history.
 async fn whole(server: &Server, conversation: &str) -> Value {
     let id = conversation.parse().unwrap();
-    let history = History::read(&server.app.store, id, None).await;
+    let history = History::find(&server.app.store, id, Deleted::Skipped).await;
     let messages = history.unwrap().unwrap().whole().await.unwrap();
     let zone = server.app.zone();
     Value::List(
@@ -83,9 +82,9 @@ async fn a_list_of_many_pages_has_the_bytes_of_one_that_is_made_whole() {
         server.directory.open().execute(wipe, []).unwrap();
         fill(&server.directory, &id, count, "가 <\u{2028}\"");
         let whole = whole(&server, &id).await;
-        let view = View::ConversationMessages;
+        let view = view_of("conversation_messages");
         let pretty = |indent| text(|out| json::write_pretty(out, &whole, indent));
-        let page = pages::readable_page(view.name(), view.description(), "200 OK", &pretty(4));
+        let page = pages::readable_page(view.name, view.description, "200 OK", &pretty(4));
         for (accept, expected) in [
             ("*/*", text(|out| json::write_utf8(out, &whole))),
             ("application/json; indent=3", pretty(3)),

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use chatferry::{
     app::App,
     config::Config,
+    dialect::Dialects,
     server::{self, Ended, Site},
 };
 use serde_json::{Value, json};
@@ -60,7 +61,14 @@ impl Server {
 
     /// A server on a directory that may hold a database already.
     pub async fn on(directory: Arc<Directory>, flags: &[(&str, &str)]) -> Self {
-        let site = Site::start(config(&directory, flags)).await.unwrap();
+        let config = config(&directory, flags);
+        let dialects = Dialects::of(&config);
+        Server::mount(dialects, directory, config).await
+    }
+
+    /// A server with these kinds of chat.
+    pub async fn mount(dialects: Dialects, directory: Arc<Directory>, config: Config) -> Self {
+        let site = Site::mount(dialects, config).await.unwrap();
         let server = server::Server::bind(Arc::clone(&site)).await.unwrap();
         let address = server.address().unwrap();
         let (_, address) = address.split_once("://").unwrap();

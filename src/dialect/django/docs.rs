@@ -1,0 +1,156 @@
+//! The API document: `OpenAPI` 3.1 of everything that is served, the WebSocket in words, and a
+//! small page that shows it. The texts are `docs/`; `tests/openapi` holds them to the real answers.
+
+use hyper::StatusCode;
+
+use super::page::page;
+use crate::{
+    config::Config,
+    http::{Response, reply::ours},
+    python::json,
+};
+
+const DOCUMENT: &str = include_str!("docs/openapi.json");
+const WEBSOCKET: &str = include_str!("docs/websocket.md");
+const PAGE: &str = include_str!("docs/docs.html");
+
+/// Returns the document with the paths of these settings in it.
+#[must_use]
+pub fn document(config: &Config) -> String {
+    let mut words = Vec::new();
+    json::write_ascii_str(&mut words, WEBSOCKET.trim());
+    // The prefixes are plain ASCII without quotes: the settings see to it.
+    DOCUMENT
+        .replace("\"{{websocket}}\"", &String::from_utf8_lossy(&words))
+        .replace("{{version}}", env!("CARGO_PKG_VERSION"))
+        .replace("{{url_prefix}}", config.django.url_prefix.as_str())
+        .replace("{{ws_prefix}}", config.django.ws_prefix.as_str())
+}
+
+/// `/openapi.json`.
+#[must_use]
+pub fn openapi(config: &Config) -> Response {
+    ours(StatusCode::OK, "application/json", document(config))
+}
+
+/// `/docs`.
+#[must_use]
+pub fn docs() -> Response {
+    page(PAGE)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::{
+        dialect::django::routes::{self, Route},
+        http::ops::Endpoint,
+    };
+
+    /// The methods of each path.
+    type Paths = BTreeMap<String, BTreeSet<String>>;
+
+    fn documented(config: &Config) -> Paths {
+        let document: Value = serde_json::from_str(&document(config)).unwrap();
+        let methods = |item: &Value| {
+            let names = item.as_object().unwrap().keys();
+            names
+                .filter(|name| *name != "parameters")
+                .map(|name| name.to_uppercase())
+                .collect()
+        };
+        let paths = document["paths"].as_object().unwrap();
+        paths
+            .iter()
+            .map(|(path, item)| (path.clone(), methods(item)))
+            .collect()
+    }
+
+    #[test]
+    fn every_route_is_in_the_document_with_its_methods_and_nothing_else_is() {
+        let config = Config::of(&[]);
+        let mut found = BTreeSet::new();
+        for (template, methods) in documented(&config) {
+            let path = template
+                .replace("{user_id}", "alice")
+                .replace("{conversation_id}", "95031212-7823-4748-bb78-b212d36b6db3")
+                .replace("{message_id}", "95031212-7823-4748-bb78-b212d36b6db3");
+            let sockets = &config.django.ws_prefix;
+            if routes::socket(&path, sockets).is_some() {
+                assert_eq!(routes::socket_template(sockets), template);
+                found.insert("socket");
+                continue;
+            }
+            let (label, expected, allowed) = match Endpoint::of(&path, &config) {
+                Some(endpoint) => (endpoint.label(), endpoint.path().to_owned(), "GET"),
+                None => {
+                    let route = Route::of(&path, &config).unwrap_or_else(|| panic!("{template}"));
+                    let allowed = match &route {
+                        Route::Api(resource) => resource.row.allow,
+                        _ => "GET",
+                    };
+                    (route.label(), route.template(&config), allowed)
+                }
+            };
+            assert_eq!(expected, template);
+            // Every path has these two, where it has them, without being asked.
+            let allowed = allowed
+                .split(", ")
+                .filter(|m| !["HEAD", "OPTIONS"].contains(m));
+            assert_eq!(methods, allowed.map(str::to_owned).collect(), "{template}");
+            found.insert(label);
+        }
+        let expected = [
+            "conversation",
+            "conversation_messages",
+            "conversations",
+            "docs",
+            "healthz",
+            "message_read",
+            "metrics",
+            "openapi",
+            "page",
+            "readyz",
+            "send_message",
+            "socket",
+            "user_conversations",
+        ];
+        assert_eq!(found, BTreeSet::from(expected));
+    }
+
+    #[test]
+    fn what_identity_and_limits_may_answer_is_in_the_document() {
+        let document: Value = serde_json::from_str(&document(&Config::of(&[]))).unwrap();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            let operation = item.as_object().unwrap().iter();
+            let operation = operation.filter(|(name, _)| *name != "parameters");
+            for (method, operation) in operation {
+                let is_listed = |status| !operation["responses"][status].is_null();
+                let is_chat = path.starts_with("/api/chat/c")
+                    || path.starts_with("/api/chat/m")
+                    || path.starts_with("/api/chat/u")
+                    || path.starts_with("/ws/");
+                for status in ["401", "403"] {
+                    assert_eq!(is_listed(status), is_chat, "{status}: {method} {path}");
+                }
+                assert_eq!(is_listed("429"), path != "/healthz", "{method} {path}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_paths_are_those_of_the_settings() {
+        let config = Config::of(&[
+            ("django.url_prefix", "/talk/"),
+            ("django.ws_prefix", "/live/"),
+        ]);
+        let paths = documented(&config);
+        assert!(paths.contains_key("/talk/conversations/"), "{paths:?}");
+        assert!(paths.contains_key("/live/{conversation_id}/"), "{paths:?}");
+        assert!(!document(&config).contains("{{"));
+    }
+}

@@ -1,0 +1,77 @@
+//! Pages of ours: one file each, built into the program, that talk to this server alone.
+
+use hyper::{
+    StatusCode,
+    header::{
+        CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, LOCATION, X_FRAME_OPTIONS,
+    },
+};
+
+use crate::{
+    app::App,
+    config::Config,
+    http::{
+        Response,
+        extract::Request,
+        reply::{bare, ours},
+    },
+    random,
+};
+
+const PAGE: &str = include_str!("page/chat.html");
+
+/// Returns the chat page with the paths of this server in it.
+#[must_use]
+pub fn chat_page(app: &App) -> Response {
+    // The prefixes are plain ASCII without quotes and angle brackets: the settings see to it.
+    let text = PAGE
+        .replace("{{url_prefix}}", app.config.django.url_prefix.as_str())
+        .replace("{{ws_prefix}}", app.config.django.ws_prefix.as_str());
+    page(&text)
+}
+
+/// Returns whether a person opens this address in a browser. All other clients get the root's 404
+/// of the original.
+#[must_use]
+pub fn is_opened(request: &Request) -> bool {
+    let is = |name: &'static str, value: &str| {
+        let header = request.header(&HeaderName::from_static(name));
+        header.is_some_and(|header| header == value)
+    };
+    matches!(&*request.method, "GET" | "HEAD")
+        && (is("sec-fetch-mode", "navigate") || is("upgrade-insecure-requests", "1"))
+}
+
+/// Redirects from the root to the chat page.
+#[must_use]
+pub fn index(config: &Config) -> Response {
+    let mut response = ours(StatusCode::FOUND, "text/html; charset=utf-8", "");
+    // A prefix is plain ASCII.
+    if let Ok(location) = HeaderValue::from_str(config.django.url_prefix.as_str()) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    response
+}
+
+/// Makes a page. Its policy lets the browser run the page's own script and style, known by a
+/// number that is new each time, and connect to this host only; without randomness for it there is
+/// no page.
+pub(super) fn page(text: &str) -> Response {
+    let Ok(nonce) = random::name() else {
+        return bare(StatusCode::SERVICE_UNAVAILABLE);
+    };
+    let page = text.replace("{{nonce}}", &nonce);
+    let policy = format!(
+        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; \
+         connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; \
+         frame-ancestors 'none'"
+    );
+    let mut response = ours(StatusCode::OK, "text/html; charset=utf-8", page);
+    let headers = response.headers_mut();
+    headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    if let Ok(policy) = HeaderValue::from_str(&policy) {
+        headers.insert(CONTENT_SECURITY_POLICY, policy);
+    }
+    response
+}

@@ -324,6 +324,18 @@ class Check(ProjectCase):
         )
         self.assertEqual(self.found(edit), {("differs", "chat/consumers.py:47"), ("differs", "chat/consumers.py:48")})
 
+    def test_content_that_is_cut_or_changed_with_a_default_beside_it(self):
+        read = 'frame.get("content")'
+        for content in (
+            f'({read} or "")[:500]',
+            f"str({read})[:500]",
+            f'({read} if {read} else "")[:500]',
+            f"(given := {read})[:500]",
+            f'" ".join(({read} or "").split())',
+        ):
+            edit = ("chat/consumers.py", f"        content = {read}\n", f"        content = {content}\n")
+            self.assertEqual(self.found(edit), {("differs", "chat/consumers.py:47")}, content)
+
     def test_own_authentication_when_a_socket_opens(self):
         edits = [
             (

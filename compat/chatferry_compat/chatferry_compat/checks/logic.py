@@ -15,7 +15,7 @@ from ..source import Source, call_name, called_function, key_of
 AREA = "code"
 CONTENT = {"content", "message", "text", "body"}
 CHANGES = {"strip", "lstrip", "rstrip", "replace", "lower", "title", "shorten", "escape", "clean", "censor", "sub"}
-CHANGES |= {"Truncator", "truncate", "linkify", "bleach", "strip_tags", "conditional_escape", "nh3"}
+CHANGES |= {"Truncator", "truncate", "linkify", "bleach", "strip_tags", "conditional_escape", "nh3", "join"}
 TASKS = {"delay", "apply_async", "send_task", "enqueue"}
 #: Parts of an app that handle no message.
 APART = ("migrations", "management", "tests", "tasks.py")
@@ -82,11 +82,28 @@ def _content(sources, where):
 
 
 def _is_content(node):
-    """Tests for an expression that holds the content of a message."""
-    while isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and key_of(node) is None:
-        node = node.func.value
+    """Tests for an expression that holds the content of a message, perhaps beside a default."""
+    parts = _same_value(node)
+    if parts:
+        return any(map(_is_content, parts))
     name = key_of(node) or getattr(node, "attr", getattr(node, "id", None))
     return name in CONTENT
+
+
+def _same_value(node):
+    """Returns the parts of which an expression has the value, as `x` and `""` of `x or ""`."""
+    match node:
+        case ast.BoolOp():
+            return node.values
+        case ast.IfExp():
+            return [node.body, node.orelse]
+        case ast.NamedExpr() | ast.Await():
+            return [node.value]
+        case ast.Call(func=ast.Name(id="str")):
+            return node.args
+        case ast.Call(func=ast.Attribute()) if key_of(node) is None:
+            return [node.func.value]
+    return []
 
 
 def _tasks(project):

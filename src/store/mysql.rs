@@ -102,6 +102,14 @@ impl MysqlStore {
         Ok(page)
     }
 
+    async fn marks(&self, sql: &str) -> Result<Marks, StoreError> {
+        let mut marks = Marks::default();
+        for row in self.pool.rows(sql).await? {
+            marks.add(query::mark_row(row));
+        }
+        Ok(marks)
+    }
+
     async fn exists(&self, sql: &str) -> Result<bool, StoreError> {
         Ok(!self.pool.rows(sql).await?.is_empty())
     }
@@ -216,15 +224,11 @@ impl Store for MysqlStore {
         between: (Timestamp, Timestamp),
         most: usize,
     ) -> Result<Marks, StoreError> {
-        let mut marks = Marks::default();
         if newest.is_empty() {
-            return Ok(marks);
+            return Ok(Marks::default());
         }
         let sql = query::marked_between(&self.tables, newest, between, most);
-        for row in self.pool.rows(&sql).await? {
-            marks.add(query::mark_row(row));
-        }
-        Ok(marks)
+        self.marks(&sql).await
     }
 
     async fn marked_by_id(
@@ -233,15 +237,11 @@ impl Store for MysqlStore {
         between: (Uuid, Uuid),
         most: usize,
     ) -> Result<Marks, StoreError> {
-        let mut marks = Marks::default();
         if conversations.is_empty() {
-            return Ok(marks);
+            return Ok(Marks::default());
         }
         let sql = query::marked_by_id(&self.tables, conversations, between, most);
-        for row in self.pool.rows(&sql).await? {
-            marks.add(query::mark_row(row));
-        }
-        Ok(marks)
+        self.marks(&sql).await
     }
 
     async fn message_exists(&self, id: Uuid) -> Result<bool, StoreError> {

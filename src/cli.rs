@@ -18,13 +18,14 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 use uuid::Uuid;
 
-use crate::config::{Config, ConfigErrors, Loaded, Prefix, example_toml, files, memory};
+use crate::config::{Backend, Config, ConfigErrors, Loaded, Prefix, example_toml, files, memory};
 use crate::dialect::django::docs;
-use crate::layer::control::Disconnect;
+use crate::layer::{ChannelLayer, control::Disconnect, open_for_command};
 use crate::telemetry;
 
 /// The file that is read when none is named, if it is there.
@@ -334,6 +335,17 @@ fn complain(what: &impl std::fmt::Display) {
 fn failed(what: &impl std::fmt::Display) -> ExitCode {
     complain(what);
     ExitCode::FAILURE
+}
+
+/// Opens the layer by which a command reaches the processes of a chat, or says why there is none.
+async fn open_layer(config: &Config) -> Result<Arc<dyn ChannelLayer>, ExitCode> {
+    if config.layer.backend == Backend::Memory {
+        return Err(failed(
+            &"layer.backend = memory reaches no other process: set layer.backend = redis",
+        ));
+    }
+    let opened = open_for_command(config).await;
+    opened.map_err(|error| failed(&error))
 }
 
 /// Prints to standard output; a reader that has gone (`| head`) has seen what it wanted.

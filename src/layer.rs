@@ -127,6 +127,16 @@ pub async fn open_packed(
     open_for(redis::event::Passthrough::packed(), config, clock, metrics).await
 }
 
+/// Opens a layer of the same settings for a command, which speaks to the processes of a chat: what it
+/// receives is as it came, the chat's own events too.
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_for_command(config: &Config) -> Result<Arc<dyn ChannelLayer>, LayerError> {
+    let (clock, metrics) = (Arc::default(), Arc::new(Metrics::new()));
+    open_for(redis::event::Passthrough::all(), config, clock, metrics).await
+}
+
 async fn open_for(
     passthrough: redis::event::Passthrough,
     config: &Config,

@@ -2,19 +2,16 @@
 
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Subcommand;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::interval;
 
-use super::{Choices, complain, failed};
+use super::{Choices, complain, failed, open_layer};
 use crate::chat::Event;
-use crate::config::{Backend, Config};
-use crate::layer::redis::{self, event::Passthrough};
+use crate::config::Config;
 use crate::layer::{ChannelLayer, LayerError, Received};
-use crate::metrics::Metrics;
 use crate::python::json::{Constants, loads, write_ascii_str, write_utf8};
 
 /// Between two looks for groups that match a pattern.
@@ -42,16 +39,9 @@ pub(super) enum Command {
 
 /// Does what the command asks on the layer of these settings.
 pub(super) async fn layer(config: &Config, command: Command) -> ExitCode {
-    if config.layer.backend == Backend::Memory {
-        return failed(
-            &"layer.backend = memory reaches no other process: set layer.backend = redis",
-        );
-    }
-    let metrics = Arc::new(Metrics::new());
-    let layer = match redis::open(&config.layer, Passthrough::all(), Arc::default(), metrics).await
-    {
+    let layer = match open_layer(config).await {
         Ok(layer) => layer,
-        Err(error) => return failed(&error),
+        Err(code) => return code,
     };
     let done = match command {
         Command::Send { group, json, .. } => send(&*layer, &group, &json).await,

@@ -1,7 +1,6 @@
 //! The channel layer: whether each host answers, is a master and of the right kind, makes members,
 //! and takes a message to them.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -10,9 +9,7 @@ use super::{Outcome, Stage, Step, Steps};
 use crate::chat::Event;
 use crate::cli::advice;
 use crate::config::{Backend, Config};
-use crate::layer::redis::{self, event::Passthrough};
-use crate::layer::{ChannelLayer, LayerError, Received};
-use crate::metrics::Metrics;
+use crate::layer::{ChannelLayer, LayerError, Received, open_for_command};
 use crate::random;
 use crate::value::{Text, Value};
 
@@ -43,7 +40,7 @@ pub(super) async fn steps(steps: &mut Steps<impl FnMut(&Step)>, config: &Config,
     }
     let mut opened = None;
     let connect = async {
-        let result = match open(config).await {
+        let result = match open_for_command(config).await {
             Ok(layer) => {
                 let answer = layer.ping().await;
                 opened = Some(layer);
@@ -69,14 +66,9 @@ pub(super) async fn steps(steps: &mut Steps<impl FnMut(&Step)>, config: &Config,
     }
 }
 
-async fn open(config: &Config) -> Result<Arc<dyn ChannelLayer>, LayerError> {
-    let (clock, metrics) = (Arc::default(), Arc::new(Metrics::new()));
-    redis::open(&config.layer, Passthrough::all(), clock, metrics).await
-}
-
 /// Joins a group, has another layer send to it, waits for the message, and leaves.
 async fn message(layer: &dyn ChannelLayer, config: &Config) -> Result<(), LayerError> {
-    let sender = open(config).await?;
+    let sender = open_for_command(config).await?;
     let group = format!("chatferry-check-{}", random::name()?);
     let channel = layer.channel(CHANNEL);
     let sent = exchange(layer, &*sender, &group, &channel).await;

@@ -1,21 +1,16 @@
 //! The memory of request bodies while they are read and answered, shared by all clients.
 
-use std::sync::Arc;
-
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use super::memory::Pool;
+pub use super::memory::Room;
 
 /// Most bytes of a body. Django takes JSON and forms of any size; a message past MySQL's largest
 /// `max_allowed_packet` could never be stored.
 pub const BODY_MAX: usize = 64 * 1024 * 1024;
 
-/// Permits for the KiB of a large body.
-pub type Room = Option<OwnedSemaphorePermit>;
-
 /// The memory that bodies may take together. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Bodies {
-    /// A permit for each KiB of the large ones.
-    room: Arc<Semaphore>,
+    pool: Pool,
     /// Most bytes of one body.
     max: usize,
 }
@@ -28,12 +23,10 @@ impl Bodies {
     /// Of `server.body_memory_mib`.
     #[must_use]
     pub fn new(mib: u32) -> Self {
-        let kib = usize::try_from(mib)
-            .unwrap_or(usize::MAX)
-            .saturating_mul(1024);
+        let bytes = usize::try_from(mib).map(|mib| mib.saturating_mul(1024 * 1024));
         Bodies {
-            room: Arc::new(Semaphore::new(kib.min(Semaphore::MAX_PERMITS))),
-            max: kib.saturating_mul(1024).min(BODY_MAX),
+            pool: Pool::new(mib),
+            max: bytes.map_or(BODY_MAX, |bytes| bytes.min(BODY_MAX)),
         }
     }
 
@@ -48,15 +41,6 @@ impl Bodies {
     /// # Errors
     /// [`NoRoom`]; `room` is as it was.
     pub fn grow(&self, room: &mut Room, size: usize) -> Result<(), NoRoom> {
-        let held = room.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let more = size.div_ceil(1024).saturating_sub(held);
-        let more = u32::try_from(more).map_err(|_| NoRoom)?;
-        let more = Arc::clone(&self.room).try_acquire_many_owned(more);
-        let more = more.map_err(|_| NoRoom)?;
-        match room {
-            Some(room) => room.merge(more),
-            None => *room = Some(more),
-        }
-        Ok(())
+        self.pool.fit(room, size).map_err(|_| NoRoom)
     }
 }

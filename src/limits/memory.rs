@@ -1,5 +1,5 @@
 //! The memory of answers from when they are made until the connection has taken them: a pool for
-//! each client, and one for all of them.
+//! each client, and one for all of them. That of bodies (`bodies`) is a pool as well.
 //!
 //! An answer takes room for its next bytes from each of its pools. Bytes that are more than a pool
 //! take all of it, so that they are sent while no other answer is.
@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
 use super::Key;
 
@@ -20,7 +20,7 @@ pub const SMALL: usize = 64 * 1024;
 /// Clients after which those without an answer under way are forgotten.
 const CLIENTS: usize = 64;
 
-/// Memory that answers share. Clones are the same pool.
+/// Memory that answers, or bodies, share. Clones are the same pool.
 #[derive(Clone, Debug)]
 pub struct Pool {
     /// A permit for each KiB.
@@ -28,10 +28,14 @@ pub struct Pool {
     kib: u32,
 }
 
+/// Permits for the KiB that something holds of a pool.
+pub type Room = Option<OwnedSemaphorePermit>;
+
 impl Pool {
     #[must_use]
     pub fn new(mib: u32) -> Self {
-        let kib = mib.saturating_mul(1024);
+        let most = u32::try_from(Semaphore::MAX_PERMITS).unwrap_or(u32::MAX);
+        let kib = mib.saturating_mul(1024).min(most);
         Pool {
             room: Arc::new(Semaphore::new(usize::try_from(kib).unwrap_or(usize::MAX))),
             kib,
@@ -43,6 +47,27 @@ impl Pool {
             return 0;
         }
         u32::try_from(bytes.div_ceil(1024)).map_or(self.kib, |kib| kib.min(self.kib))
+    }
+
+    /// Changes what is held of it to this many bytes.
+    ///
+    /// # Errors
+    /// Others hold what lacks; `held` is as it was.
+    pub fn fit(&self, held: &mut Room, bytes: usize) -> Result<(), TryAcquireError> {
+        let wanted = self.wanted(bytes);
+        let count = held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let wanted_more = usize::try_from(wanted).unwrap_or(usize::MAX);
+        if let Some(surplus) = count.checked_sub(wanted_more) {
+            drop(held.as_mut().and_then(|held| held.split(surplus)));
+            return Ok(());
+        }
+        let more = wanted.saturating_sub(u32::try_from(count).unwrap_or(u32::MAX));
+        let more = Arc::clone(&self.room).try_acquire_many_owned(more)?;
+        match held {
+            Some(held) => held.merge(more),
+            None => *held = Some(more),
+        }
+        Ok(())
     }
 }
 
@@ -139,7 +164,7 @@ impl Share {
 
 /// Room that an answer holds in its pools, given back when this is dropped.
 #[derive(Debug)]
-pub struct Lease(Vec<(Pool, Option<OwnedSemaphorePermit>)>);
+pub struct Lease(Vec<(Pool, Room)>);
 
 impl Lease {
     /// Changes it to this many bytes.
@@ -148,22 +173,13 @@ impl Lease {
     /// [`NoRoom`], and some of it may be held.
     pub fn fit(&mut self, bytes: usize) -> Result<(), NoRoom> {
         let last = self.0.len().saturating_sub(1);
-        for (place, (pool, permit)) in self.0.iter_mut().enumerate() {
-            let wanted = pool.wanted(bytes);
-            let held = permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-            let wanted_more = usize::try_from(wanted).unwrap_or(usize::MAX);
-            if let Some(surplus) = held.checked_sub(wanted_more) {
-                drop(permit.as_mut().and_then(|permit| permit.split(surplus)));
-                continue;
-            }
-            let more = wanted.saturating_sub(u32::try_from(held).unwrap_or(u32::MAX));
-            let more = Arc::clone(&pool.room).try_acquire_many_owned(more);
-            match (more, permit) {
-                (Ok(more), Some(permit)) => permit.merge(more),
-                (Ok(more), none) => *none = Some(more),
-                (Err(_), _) if place == last => return Err(NoRoom::OfAll),
-                (Err(_), _) => return Err(NoRoom::OfClient),
-            }
+        for (place, (pool, held)) in self.0.iter_mut().enumerate() {
+            let refused = if place == last {
+                NoRoom::OfAll
+            } else {
+                NoRoom::OfClient
+            };
+            pool.fit(held, bytes).map_err(|_| refused)?;
         }
         Ok(())
     }

@@ -54,6 +54,17 @@ pub(super) type Since = (Uuid, Arc<Room>, Timestamp);
 /// A read mark and its conversation.
 type Mark = (Uuid, Receipt);
 
+/// What was stored in some conversations since a time.
+#[derive(Default)]
+pub(super) struct Stored {
+    /// The messages of each conversation, and their times.
+    pub messages: HashMap<Uuid, Vec<(Uuid, Timestamp)>>,
+    /// The read marks of each conversation, in the order in which they were made.
+    pub marks: HashMap<Uuid, Vec<Receipt>>,
+    /// True unless there are more messages than one query finds.
+    pub is_whole: bool,
+}
+
 /// Findings of a look at one conversation, for its repair.
 pub(super) struct Missed {
     /// Since when the messages are to be read.
@@ -67,14 +78,40 @@ pub(super) struct Missed {
 }
 
 impl Hub {
-    /// Returns the read marks that were made in some conversations since then, in the order in which
-    /// they were made; `newest` of their newest messages are looked up.
-    pub(super) async fn marks(
+    /// Looks up what was stored in some conversations since then. Of the marks of older messages it
+    /// finds those of the `newest` in each conversation.
+    pub(super) async fn stored_since(
         &self,
-        newest: HashMap<Uuid, usize>,
+        ids: &[Uuid],
         since: Timestamp,
+        newest: usize,
+    ) -> Result<Stored, StoreError> {
+        let between = (since, self.far());
+        let found = self.store.stored_between(ids, between, MOST).await?;
+        let mut stored = Stored {
+            is_whole: found.len() < MOST,
+            ..Stored::default()
+        };
+        for (id, message, created_at) in found {
+            let messages = stored.messages.entry(id).or_default();
+            messages.push((message, created_at));
+        }
+        let said = |id| stored.messages.get(id).map_or(0, Vec::len);
+        let newest = ids.iter().map(|id| (*id, newest + said(id))).collect();
+        for (id, receipt) in self.marks(newest, between).await? {
+            stored.marks.entry(id).or_default().push(receipt);
+        }
+        Ok(stored)
+    }
+
+    /// Returns the read marks that were made in some conversations between two times, in the order in
+    /// which they were made; of each conversation as many of the newest messages are looked up.
+    async fn marks(
+        &self,
+        newest: Vec<(Uuid, usize)>,
+        (since, far): (Timestamp, Timestamp),
     ) -> Result<Vec<Mark>, StoreError> {
-        let (ids, far): (Vec<Uuid>, _) = (newest.keys().copied().collect(), self.far());
+        let ids: Vec<Uuid> = newest.iter().map(|(id, _)| *id).collect();
         let bounded = |(id, count): (Uuid, usize)| (id, count.min(MESSAGES));
         let newest: Vec<_> = newest.into_iter().map(bounded).collect();
         let by_message = self.store.marked_between(&newest, (since, far), MOST);
@@ -100,24 +137,15 @@ impl Hub {
             return Ok(Vec::new());
         };
         let ids: Vec<Uuid> = of.iter().map(|(id, ..)| *id).collect();
-        let between = (since, self.far());
-        let said = self.store.stored_between(&ids, between, MOST).await?;
-        let mut newest: HashMap<Uuid, usize> = ids.iter().map(|id| (*id, NEWEST)).collect();
-        for (id, ..) in &said {
-            *newest.entry(*id).or_default() += 1;
-        }
-        let spoken_in: HashSet<Uuid> = if said.len() < MOST {
-            said.into_iter().map(|(id, ..)| id).collect()
+        let mut stored = self.stored_since(&ids, since, NEWEST).await?;
+        let spoken_in: HashSet<Uuid> = if stored.is_whole {
+            stored.messages.into_keys().collect()
         } else {
             let all = self.store.spoken_in(&ids, since).await?;
             all.into_iter().collect()
         };
-        let mut marks: HashMap<Uuid, Vec<Receipt>> = HashMap::new();
-        for (id, receipt) in self.marks(newest, since).await? {
-            marks.entry(id).or_default().push(receipt);
-        }
         let missed = of.iter().map(|(id, room, from)| {
-            let mut marks = marks.remove(id).unwrap_or_default();
+            let mut marks = stored.marks.remove(id).unwrap_or_default();
             marks.retain(|it| it.timestamp >= *from && !room.has_shown_mark(it));
             Missed {
                 from: *from,

@@ -8,7 +8,7 @@
 //! One query for [`TOGETHER`] conversations asks for the ids of what was stored since the last look,
 //! two more for the read marks (`marks`); only a conversation that lacks something is read, as by a
 //! repair. Conversations in which nothing was said for a minute are looked at in every
-//! sixth round. A query that finds more than [`MOST`] ids leaves the rest, the newest: that much in one
+//! sixth round. A query that finds more than [`MOST`](super::marks::MOST) ids leaves the rest, the newest: that much in one
 //! round is not compared, and counted.
 //!
 //! **Clocks.** Times are those that are believed ([`Clock`](crate::clock::Clock)): a Chatferry process whose
@@ -23,14 +23,14 @@
 //! others within a second that it is unannounced. Of what Django stored nothing tells whether it was
 //! to be broadcast.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::{
     Hub,
-    marks::{MOST, Missed, Since},
+    marks::{Missed, Since},
     repair::TOGETHER,
     room::Room,
     shown::{Key, after, before, mark_key},
@@ -66,6 +66,12 @@ const TOLD_TOGETHER: usize = 500;
 struct Unheard {
     messages: Vec<Uuid>,
     marks: Vec<Receipt>,
+}
+
+impl Unheard {
+    fn is_empty(&self) -> bool {
+        self.messages.is_empty() && self.marks.is_empty()
+    }
 }
 
 impl Hub {
@@ -114,65 +120,58 @@ impl Hub {
     }
 
     async fn compare(&self, some: &[Since], now: Timestamp) -> Result<(), StoreError> {
-        let began = self.now();
         let ids: Vec<Uuid> = some.iter().map(|(id, ..)| *id).collect();
         let until = before(now, AGE);
         let swept = some.iter().map(|(.., swept)| before(*swept, MARGIN)).min();
         let since = swept.unwrap_or(until).max(before(now, REACH));
-        let stored = self
-            .store
-            .stored_between(&ids, (since, self.far()), MOST)
-            .await?;
-        let is_whole = stored.len() < MOST;
-        if !is_whole {
+        let mut stored = self.stored_since(&ids, since, NEWEST).await?;
+        if !stored.is_whole {
             self.metrics.sweep_cut_short();
         }
-        let rooms: HashMap<Uuid, &Arc<Room>> = some.iter().map(|(id, it, _)| (*id, it)).collect();
-        let due = |id: &Uuid, key, dated| {
-            let room = rooms.get(id)?;
-            is_due(room, key, dated, now).then_some(room)
-        };
-        let mut newest: HashMap<Uuid, usize> = ids.iter().map(|id| (*id, NEWEST)).collect();
-        let mut unheard: HashMap<Uuid, Unheard> = HashMap::new();
-        for (id, message, created_at) in stored {
-            *newest.entry(id).or_default() += 1;
-            let room = due(&id, message.as_u128(), created_at);
-            let is_missed = room.is_some_and(|it| !it.has_shown(message));
-            if is_missed && !self.unannounced.contains(message) {
-                unheard.entry(id).or_default().messages.push(message);
-            }
-        }
-        let mut marks: HashMap<Uuid, Vec<Receipt>> = HashMap::new();
-        for (id, receipt) in self.marks(newest, since).await? {
-            let key = mark_key(receipt.message_id, &receipt.user_id);
-            let is_due = due(&id, key, receipt.timestamp).is_some();
-            let is_missed = rooms
-                .get(&id)
-                .is_some_and(|it| !it.has_shown_mark(&receipt));
-            if !is_missed || self.unannounced.contains(receipt.id) {
-                continue;
-            }
-            if is_due {
-                unheard.entry(id).or_default().marks.push(receipt.clone());
-            }
-            marks.entry(id).or_default().push(receipt);
-        }
         for (id, room, _) in some {
+            let messages = stored.messages.remove(id).unwrap_or_default();
+            let mut marks = stored.marks.remove(id).unwrap_or_default();
+            let unheard = self.unheard(room, &messages, &mut marks, now);
             let missed = Missed {
                 from: since,
-                began,
-                marks: marks.remove(id).unwrap_or_default(),
+                began: now,
+                marks,
                 is_spoken_in: true,
             };
-            let is_complete = match unheard.remove(id) {
-                Some(unheard) => self.make_up(*id, room, &unheard, missed).await,
-                None => true,
-            };
-            if is_whole && is_complete {
+            let is_complete = unheard.is_empty() || self.make_up(*id, room, &unheard, missed).await;
+            if stored.is_whole && is_complete {
                 room.is_swept(until);
             }
         }
         Ok(())
+    }
+
+    /// Returns what is stored in a conversation, is due, and has not been shown. Of the marks those
+    /// are left that have not been shown.
+    fn unheard(
+        &self,
+        room: &Room,
+        messages: &[(Uuid, Timestamp)],
+        marks: &mut Vec<Receipt>,
+        now: Timestamp,
+    ) -> Unheard {
+        let mut unheard = Unheard::default();
+        for (id, created_at) in messages {
+            let is_due = is_due(room, id.as_u128(), *created_at, now);
+            if is_due && !room.has_shown(*id) && !self.unannounced.contains(*id) {
+                unheard.messages.push(*id);
+            }
+        }
+        marks.retain(|it| {
+            let key = mark_key(it.message_id, &it.user_id);
+            let is_due = is_due(room, key, it.timestamp, now);
+            let is_missed = !room.has_shown_mark(it) && !self.unannounced.contains(it.id);
+            if is_due && is_missed {
+                unheard.marks.push(it.clone());
+            }
+            is_missed
+        });
+        unheard
     }
 
     /// Shows what was found. Returns whether that was possible now.

@@ -304,6 +304,7 @@ impl Hub {
             };
             // One that cannot be read does not come however often it is asked for.
             if passed.into_iter().filter(|it| late.insert(*it)).count() > 0 {
+                self.metrics.repair_begins_again();
                 pages = Pages::since(&self.store, id, from).readable();
                 is_first = true;
                 continue;

@@ -99,6 +99,11 @@ impl Metrics {
         self.repairs_given_up.increment(1);
     }
 
+    /// A repair begins again with the first page.
+    pub fn repair_begins_again(&self) {
+        self.repairs_begun_again.increment(1);
+    }
+
     /// A repair passed over so many rows.
     pub fn rows_unreadable(&self, rows: usize) {
         self.rows_unreadable.increment(rows as u64);

@@ -228,4 +228,5 @@ async fn what_is_stored_between_two_pages_with_an_earlier_time_comes_before_what
     world.repaired().await;
     let contents = ["first", "long", "late", "next page"];
     assert_eq!(told(&queue, &contents), contents);
+    assert_eq!(world.metric("chatferry_repairs_begun_again_total"), "1");
 }

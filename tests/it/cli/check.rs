@@ -296,7 +296,7 @@ async fn a_redis_with_another_password() {
 
 #[tokio::test]
 async fn a_redis_that_is_a_cluster() {
-    let Some(redis) = redis_with(&["--cluster-enabled", "yes"]).await else {
+    let Some(redis) = Redis::clustered().await else {
         return;
     };
     layer(&redis, &redis.url()).await;

@@ -23,6 +23,8 @@ pub struct Redis {
     pub directory: Directory,
     options: Vec<String>,
     process: Mutex<Option<Child>>,
+    /// The port for other nodes, of a node of a cluster.
+    pub bus: Option<Port>,
 }
 
 impl Redis {
@@ -44,8 +46,20 @@ impl Redis {
             directory,
             options,
             process: Mutex::new(None),
+            bus: None,
         };
         redis.run().await;
+        Some(redis)
+    }
+
+    /// A node of a cluster. Its second port is claimed as well: 10,000 above the first, as by default, it
+    /// may be another test's.
+    pub async fn clustered() -> Option<Self> {
+        let bus = Port::claim();
+        let number = bus.number.to_string();
+        let options = ["--cluster-enabled", "yes", "--cluster-port", &number];
+        let mut redis = Redis::with(|_| options.map(str::to_owned).to_vec()).await?;
+        redis.bus = Some(bus);
         Some(redis)
     }
 

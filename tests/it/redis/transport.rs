@@ -54,15 +54,12 @@ async fn a_password_and_a_database() {
 
 #[tokio::test]
 async fn pubsub_reaches_members_on_every_node_of_a_cluster() {
-    let options = |_: &Directory| vec!["--cluster-enabled".to_owned(), "yes".to_owned()];
-    let Some(one) = Redis::with(options).await else {
-        return;
-    };
-    let Some(other) = Redis::with(options).await else {
+    let (Some(one), Some(other)) = (Redis::clustered().await, Redis::clustered().await) else {
         return;
     };
     let _: redis::Value = one.ask("CLUSTER ADDSLOTSRANGE 0 16383").await;
-    let meet = format!("CLUSTER MEET 127.0.0.1 {}", other.port.number);
+    let (port, bus) = (other.port.number, other.bus.as_ref().unwrap().number);
+    let meet = format!("CLUSTER MEET 127.0.0.1 {port} {bus}");
     let _: redis::Value = one.ask(&meet).await;
     until("the cluster", async || {
         let info: String = other.ask("CLUSTER INFO").await;

@@ -75,8 +75,7 @@ async fn a_name_that_leads_nowhere_and_a_port_where_nobody_listens_are_told() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_is_told_of_by_the_core_layer() {
-    let options = |_: &Directory| vec!["--cluster-enabled".to_owned(), "yes".to_owned()];
-    let Some(redis) = Redis::with(options).await else {
+    let Some(redis) = Redis::clustered().await else {
         return;
     };
     let url = format!("redis://127.0.0.1:{}", redis.port.number);

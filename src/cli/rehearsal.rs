@@ -187,7 +187,8 @@ pub(super) async fn log(site: Arc<Site>, loaded: Loaded) {
         }
     }
     if is_well {
-        let names: Vec<&str> = steps.iter().map(|step| step.name).collect();
+        let done = steps.iter().filter(|step| !step.outcome.is_skipped);
+        let names: Vec<&str> = done.map(|step| step.name).collect();
         let took: Duration = steps.iter().map(|step| step.took).sum();
         let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         tracing::info!(took_ms, "all is well: {}", names.join(", "));

@@ -388,7 +388,7 @@ async fn machines_are_given_the_same_as_json() {
 async fn a_server_logs_in_one_line_that_all_is_well_and_else_what_is_not() {
     let mut server = Process::start(&Directory::new(), &[]).await;
     server
-        .logs("all is well: settings, open files, layer: connect")
+        .logs("all is well: settings, open files took_ms=")
         .await;
     let settings = [
         "auth.identity=jwt",

@@ -254,9 +254,16 @@ def overtaken_receipts(run, connection):
         if mark := run.marks.get(user):
             before = newest.get(mark.by)
             if before and before.at > mark.at:
-                yield f"{user} at {at:.2f} s after {before.user}"
+                if not is_dated_later(run, connection, mark):
+                    yield f"{user} at {at:.2f} s after {before.user}"
             else:
                 newest[mark.by] = mark
+
+
+def is_dated_later(run, connection, mark):
+    """Holds if a mark was made before the connection, and by its row after: the clock of its process was ahead."""
+    dated = run.dated.get((mark.message, mark.user), mark.at)
+    return mark.at < connection.asked_at < dated
 
 
 def typing(run, verdict):

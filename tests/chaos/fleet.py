@@ -131,7 +131,9 @@ class Fleet:
     def begin(self):
         """The clock of all logs starts. Those of the processes have the time of day, which is noted."""
         self.began = time.monotonic()
-        self.note("began", datetime.now(UTC).isoformat(timespec="milliseconds"))
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        self.note("began", now)
+        self.ends.write(json.dumps({"began": now}) + "\n")
 
     def ready(self):
         """The clock of the plan starts: its faults are made on sockets that are open."""

@@ -3,6 +3,7 @@
 import json
 from collections import defaultdict
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import ClassVar
 
 
@@ -130,6 +131,8 @@ class Record:
     errors: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     messages: list[dict] = field(default_factory=list)
     receipts: list[dict] = field(default_factory=list)
+    #: Of receipts, by message and user: the time in the row, in seconds since the run began.
+    dated: dict[tuple[str, str], float] = field(default_factory=dict)
     #: Server, and the times at which its process ended.
     ends: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
@@ -166,7 +169,10 @@ def read(directory):
             )
     for line in (directory / "ends.jsonl").read_text().splitlines():
         end = json.loads(line)
-        record.ends[end["server"]].append(end["t"])
+        if began := end.get("began"):
+            note_dated(record, time_of(began))
+        else:
+            record.ends[end["server"]].append(end["t"])
     note_first_shown(record)
     return record
 
@@ -265,6 +271,18 @@ class Reader:
 
 def shown_of(at, messages):
     return [Shown(at, bare(number), key_of(content), sender, content) for number, sender, content in messages]
+
+
+def time_of(text):
+    """A time as a log or a table has it; UTC if nothing is said."""
+    time = datetime.fromisoformat(text)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def note_dated(record, began):
+    for row in record.receipts:
+        since = time_of(row["timestamp"]) - began
+        record.dated[row["message_id"], row["user_id"]] = since.total_seconds()
 
 
 def note_first_shown(record):

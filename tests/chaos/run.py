@@ -27,7 +27,7 @@ STILL_S = 3
 CHECKER = Path(__file__).with_name("check.py")
 TABLES = {
     "messages": "id, conversation_id, sender_id, content, created_at",
-    "delivery_receipts": "message_id, user_id, status",
+    "delivery_receipts": "message_id, user_id, status, timestamp",
 }
 
 

@@ -277,9 +277,15 @@ class Checker(unittest.TestCase):
         for client in clients:
             self.story.note(client, "read", n=1, message=identity("s0", 1), user="s0/r1")
 
-    def keep_receipt(self):
+    def keep_receipt(self, user="s0/r1", timestamp="2026-01-01 00:00:00"):
         self.story.rows.append(
-            {"table": "delivery_receipts", "message_id": identity("s0", 1), "user_id": "s0/r1", "status": "read"}
+            {
+                "table": "delivery_receipts",
+                "message_id": identity("s0", 1),
+                "user_id": user,
+                "status": "read",
+                "timestamp": timestamp,
+            }
         )
 
     def test_receipts_that_are_well(self):
@@ -296,6 +302,27 @@ class Checker(unittest.TestCase):
         self.mark("s0", "s1", "s1")
         self.keep_receipt()
         self.finds(receipt_doubled=1)
+
+    def mark_before_and_after_a_connection(self, dated):
+        """The first of two marks is made before a connection that shows it after the second; its row is dated so."""
+        began = "2026-01-01T00:00:00.000+00:00"
+        self.story.ends.append({"began": began})
+        self.mark("s0")
+        self.story.note("s1", "connect", n=2, server="chatferry-1")
+        self.story.note("s1", "history", n=2, messages=in_history(1))
+        self.story.note("s0", "marked", n=1, message=identity("s0", 1), user="s0/r2")
+        for client, n, user in (("s0", 1, "s0/r2"), ("s1", 2, "s0/r2"), ("s1", 2, "s0/r1")):
+            self.story.note(client, "read", n=n, message=identity("s0", 1), user=user)
+        for user, second in (("s0/r1", dated), ("s0/r2", self.story.time)):
+            self.keep_receipt(user, f"2026-01-01 00:00:{second:09.6f}")
+
+    def test_receipts_out_of_order(self):
+        self.mark_before_and_after_a_connection(dated=6.5)
+        self.finds(receipt_out_of_order=1)
+
+    def test_a_receipt_that_a_clock_dated_ahead_may_come_late(self):
+        self.mark_before_and_after_a_connection(dated=20.5)
+        self.finds()
 
     def test_a_receipt_shown_and_not_stored(self):
         self.mark("s0", "s1")

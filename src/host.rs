@@ -162,7 +162,7 @@ impl Host {
         })
     }
 
-    fn layer(&self) -> &Arc<dyn ChannelLayer> {
+    pub fn layer(&self) -> &Arc<dyn ChannelLayer> {
         &self.layer
     }
 

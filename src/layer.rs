@@ -94,6 +94,9 @@ pub trait ChannelLayer: Send + Sync {
     /// Fails unless the layer works now.
     async fn ping(&self) -> Result<(), LayerError>;
 
+    /// Waits until no event is owed to Redis. A layer of one process owes none.
+    async fn settled(&self) {}
+
     /// Ends every membership, leaves nothing behind, and ends [`receive`](Self::receive), within
     /// [`GOODBYE`].
     async fn close(&self);

@@ -62,7 +62,7 @@ impl Drain {
     /// Waits for the end of the drain, and returns what ended it.
     pub async fn over(&self) -> Over {
         tokio::select! {
-            () = tokio::time::sleep(self.window) => Over::Window,
+            () = tokio::time::sleep(self.left()) => Over::Window,
             () = self.hurried.notified() => Over::Hurried,
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! The order at the start: open the store, listen, serve; if the database is not up yet, listen
 //! first, so that load balancers get an answer, and wait for it. At the end: take no more
-//! connections, finish what was asked, close sockets spread over the drain, leave the layer's
-//! groups, commit what is pending, hand over the last spans.
+//! connections, finish what was asked, close sockets spread over the drain, send what is owed to Redis,
+//! leave the layer's groups, commit what is pending, hand over the last spans.
 
 mod reload;
 mod summary;
@@ -14,10 +14,12 @@ mod tests;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::ops::RangeInclusive;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep, timeout};
@@ -103,6 +105,9 @@ pub(super) async fn serve<E: Display + 'static>(
         )),
     ];
     let ended = server.run().await;
+    if ended == Ended::Drained {
+        settle(&site).await;
+    }
     for task in tasks {
         task.abort();
     }
@@ -278,6 +283,32 @@ async fn keep_up(app: Arc<App>, log: Option<Logging>) {
         if let Some(log) = &log {
             log.upkeep();
         }
+    }
+}
+
+/// Gives the layers what is left of the drain to send the events that they owe.
+async fn settle(site: &Site) {
+    let drain = &site.app.drain;
+    let settled = async {
+        site.app.layer.settled().await;
+        if let Some(host) = &site.host {
+            host.layer().settled().await;
+        }
+    };
+    let mut settled = pin!(settled);
+    if settled.as_mut().now_or_never().is_some() {
+        return;
+    }
+    tracing::info!(
+        left_s = drain.left().as_secs(),
+        "waiting for Redis to take the events that it is owed"
+    );
+    tokio::select! {
+        () = settled => {}
+        _ = drain.over() => tracing::warn!(
+            "the drain is over, and Redis has not taken all events: other processes find the \
+             messages in the store"
+        ),
     }
 }
 

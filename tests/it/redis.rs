@@ -16,6 +16,7 @@ mod fleet;
 mod hostile;
 pub mod instance;
 mod interop;
+mod leaving;
 mod lifetime;
 mod mixed;
 mod owed;

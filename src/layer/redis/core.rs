@@ -415,6 +415,10 @@ impl ChannelLayer for CoreLayer {
         Ok(())
     }
 
+    async fn settled(&self) {
+        self.core.inbox.settled().await;
+    }
+
     async fn close(&self) {
         if self.core.inbox.is_closed() {
             return;

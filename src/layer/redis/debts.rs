@@ -5,10 +5,14 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
 
 use super::{
     codec::Fields,
+    inbox::Inbox,
     ledger::{Ledger, Owed, Payment},
 };
 use crate::{
@@ -134,6 +138,10 @@ pub struct Debts {
     lanes: BTreeMap<usize, Lane>,
     /// Events shown in the metrics.
     shown: usize,
+    /// True if this task is counted in `owing`.
+    owes: bool,
+    /// Number of sending tasks that owe something.
+    owing: watch::Sender<usize>,
     clock: Arc<Clock>,
     metrics: Arc<Metrics>,
 }
@@ -177,11 +185,13 @@ impl Lane {
 }
 
 impl Debts {
-    pub fn new(clock: Arc<Clock>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(inbox: &Inbox, metrics: Arc<Metrics>) -> Self {
         Debts {
-            clock,
+            clock: Arc::clone(&inbox.clock),
             lanes: BTreeMap::new(),
             shown: 0,
+            owes: false,
+            owing: inbox.owing.clone(),
             metrics,
         }
     }
@@ -358,11 +368,22 @@ impl Debts {
         let now = self.lanes.values().map(Lane::len).sum();
         self.metrics.layer_owed(self.shown, now);
         self.shown = now;
+        self.count(!self.lanes.is_empty());
+    }
+
+    /// Counts this task among those that owe something, or no longer.
+    fn count(&mut self, owes: bool) {
+        match (std::mem::replace(&mut self.owes, owes), owes) {
+            (false, true) => self.owing.send_modify(|tasks| *tasks += 1),
+            (true, false) => self.owing.send_modify(|tasks| *tasks -= 1),
+            _ => {}
+        }
     }
 }
 
 impl Drop for Debts {
     fn drop(&mut self) {
         self.metrics.layer_owed(self.shown, 0);
+        self.count(false);
     }
 }

@@ -32,6 +32,8 @@ pub struct Inbox {
     closed: watch::Sender<bool>,
     pub codec: Codec,
     pub clock: Arc<Clock>,
+    /// Number of sending tasks that owe something.
+    pub owing: watch::Sender<usize>,
     passthrough: Passthrough,
     /// Hosts that are away. Held for moments only.
     away: Mutex<BTreeMap<usize, Away>>,
@@ -84,6 +86,7 @@ impl Inbox {
             closed: watch::Sender::new(false),
             codec,
             clock,
+            owing: watch::Sender::new(0),
             passthrough,
             away: Mutex::default(),
             metrics,
@@ -249,6 +252,12 @@ impl Inbox {
             _ = closed.wait_for(|closed| *closed) => None,
             next = waiting.recv() => next.map(|waiting| waiting.received),
         }
+    }
+
+    /// Waits until no sending task owes anything.
+    pub async fn settled(&self) {
+        // It cannot fail: `self` holds the sender.
+        let _ = self.owing.subscribe().wait_for(|tasks| *tasks == 0).await;
     }
 
     pub fn close(&self) {

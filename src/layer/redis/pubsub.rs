@@ -353,6 +353,10 @@ impl ChannelLayer for PubSubLayer {
         Ok(())
     }
 
+    async fn settled(&self) {
+        self.inner.inbox.settled().await;
+    }
+
     async fn close(&self) {
         self.inner.inbox.close();
         for task in &self.tasks {

@@ -65,7 +65,7 @@ pub(super) struct Sender {
 /// Ends when the layer is closed.
 pub(super) async fn run(core: Arc<Core>, host: Arc<Host>, mut jobs: mpsc::UnboundedReceiver<Job>) {
     let mut sender = Sender {
-        debts: Debts::new(Arc::clone(&core.inbox.clock), Arc::clone(&core.metrics)),
+        debts: Debts::new(&core.inbox, Arc::clone(&core.metrics)),
         core,
         host,
         audiences: Audiences::default(),

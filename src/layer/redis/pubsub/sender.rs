@@ -65,10 +65,7 @@ pub(super) async fn run(
     mut jobs: mpsc::UnboundedReceiver<Job>,
 ) {
     let mut sender = Sender {
-        debts: Debts::new(
-            Arc::clone(&inner.inbox.clock),
-            Arc::clone(&host.link.metrics),
-        ),
+        debts: Debts::new(&inner.inbox, Arc::clone(&host.link.metrics)),
         inner,
         host,
         number: 0,

@@ -48,19 +48,24 @@ impl Hold {
         self.events.remove(place)
     }
 
-    /// Takes out the read marks that wait before the one with this key, if that waits, but for those
-    /// that were `found` in the store.
-    pub fn take_marks_before(&mut self, key: Key, found: &HashSet<Key>) -> Vec<Told> {
+    /// Returns the keys of the read marks that wait.
+    pub fn marks(&self) -> HashSet<Key> {
+        let keys = self.events.iter().filter_map(|told| told.key);
+        keys.filter(|key| is_mark(*key)).collect()
+    }
+
+    /// Takes out those of some read marks that wait before the one with this key, if that waits.
+    pub fn take_marks_before(&mut self, key: Key, some: &HashSet<Key>) -> Vec<Told> {
         let place = self.events.iter().position(|told| told.key == Some(key));
         let (mut before, mut taken) = (place.unwrap_or_default(), Vec::new());
         let mut at = 0;
         while at < before {
-            let is_mark = self
+            let is_one = self
                 .events
                 .get(at)
                 .and_then(|told| told.key)
-                .is_some_and(|key| is_mark(key) && !found.contains(&key));
-            if is_mark {
+                .is_some_and(|key| some.contains(&key));
+            if is_one {
                 taken.extend(self.events.remove(at));
                 before -= 1;
             } else {

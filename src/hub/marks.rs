@@ -73,6 +73,8 @@ pub(super) struct Missed {
     pub began: Timestamp,
     /// Read marks that have not been shown.
     pub marks: Vec<Receipt>,
+    /// Read marks whose events waited before the look.
+    pub waited: HashSet<Key>,
     /// True if a message was stored since then.
     pub is_spoken_in: bool,
 }
@@ -133,6 +135,7 @@ impl Hub {
     /// Looks at what was stored in some conversations since the times beside them. In the same order.
     pub(super) async fn missed(&self, of: &[Since]) -> Result<Vec<Missed>, StoreError> {
         let began = self.now();
+        let waited: Vec<_> = of.iter().map(|(_, room, _)| room.waiting_marks()).collect();
         let Some(since) = of.iter().map(|(.., since)| *since).min() else {
             return Ok(Vec::new());
         };
@@ -144,26 +147,30 @@ impl Hub {
             let all = self.store.spoken_in(&ids, since).await?;
             all.into_iter().collect()
         };
-        let missed = of.iter().map(|(id, room, from)| {
+        let missed = of.iter().zip(waited).map(|((id, room, from), waited)| {
             let mut marks = stored.marks.remove(id).unwrap_or_default();
             marks.retain(|it| it.timestamp >= *from && !room.has_shown_mark(it));
             Missed {
                 from: *from,
                 began,
                 marks,
+                waited,
                 is_spoken_in: spoken_in.contains(id),
             }
         });
         Ok(missed.collect())
     }
 
-    /// Shows those of the marks that have not been shown.
-    pub(super) fn show_marks(&self, room: &Room, marks: &[Receipt]) {
+    /// Shows those of the marks that have not been shown. What waited before the look, and was not found
+    /// by it, keeps its place among them; what came since may be newer than all of them, and follows.
+    pub(super) fn show_marks(&self, room: &Room, marks: &[Receipt], mut waited: HashSet<Key>) {
         let key = |receipt: &Receipt| mark_key(receipt.message_id, &receipt.user_id);
-        let found: HashSet<Key> = marks.iter().map(key).collect();
+        for receipt in marks {
+            waited.remove(&key(receipt));
+        }
         for receipt in marks {
             if !self.unannounced.contains(receipt.id) {
-                let before = room.deliver_marks_before(key(receipt), &found, self.keeps());
+                let before = room.deliver_marks_before(key(receipt), &waited, self.keeps());
                 if before.sockets > 0 {
                     self.count(EventType::MessageRead, before);
                 }

@@ -274,11 +274,15 @@ impl Hub {
         missed: Missed,
     ) -> Result<Timestamp, StoreError> {
         let Missed {
-            from, began, marks, ..
+            from,
+            began,
+            marks,
+            waited,
+            ..
         } = missed;
         if room.remembers(from) {
             self.show_missed(id, room, from).await?;
-            self.show_marks(room, &marks);
+            self.show_marks(room, &marks, waited);
             return Ok(began);
         }
         tracing::warn!(

@@ -183,13 +183,19 @@ impl Room {
         })
     }
 
-    /// Queues the read marks that wait before this one and that the store does not have: `found` are
-    /// those that it has, which are shown in their own order.
-    pub fn deliver_marks_before(&self, key: Key, found: &HashSet<Key>, keep: bool) -> Delivery {
+    /// Returns the keys of the read marks that wait.
+    pub fn waiting_marks(&self) -> HashSet<Key> {
+        let state = self.state();
+        let hold = state.hold.as_ref();
+        hold.map_or_else(HashSet::new, |hold| hold.marks())
+    }
+
+    /// Queues those of some read marks that wait before this one.
+    pub fn deliver_marks_before(&self, key: Key, some: &HashSet<Key>, keep: bool) -> Delivery {
         let mut delivery = Delivery::default();
         let mut state = self.state();
         let hold = state.hold.as_mut();
-        for told in hold.map_or_else(Vec::new, |hold| hold.take_marks_before(key, found)) {
+        for told in hold.map_or_else(Vec::new, |hold| hold.take_marks_before(key, some)) {
             delivery.add(state.show(&told, keep));
         }
         delivery

@@ -23,7 +23,7 @@
 //! others within a second that it is unannounced. Of what Django stored nothing tells whether it was
 //! to be broadcast.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 use uuid::Uuid;
@@ -136,6 +136,7 @@ impl Hub {
                 from: since,
                 began: now,
                 marks,
+                waited: HashSet::new(),
                 is_spoken_in: true,
             };
             let is_complete = unheard.is_empty() || self.make_up(*id, room, &unheard, missed).await;

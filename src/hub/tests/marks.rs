@@ -220,3 +220,34 @@ async fn a_mark_that_waits_does_not_pull_forward_those_that_the_store_has() {
     world.repaired().await;
     assert_eq!(told(&queue, &users), users);
 }
+
+#[tokio::test]
+async fn a_mark_that_came_after_the_look_follows_those_that_the_look_found() {
+    for is_heard in [true, false] {
+        let world = World::new().await;
+        let here = world.conversation().await;
+        let (_socket, queue) = world.join(here).await;
+        let message = world.store(here, "hello").await;
+        let room = world.hub.room(here).unwrap();
+        let before = Timestamp::now();
+        world.hub.await_gap();
+        let users = ["of another sender", "first", "second"];
+        for user in &users[..2] {
+            world.mark(message.id, user).await;
+        }
+        if is_heard {
+            world.hear_mark(&room, message.id, "first", None);
+        }
+        let of = [(here, Arc::clone(&room), before)];
+        let missed = world.hub.missed(&of).await.unwrap().remove(0);
+        world.mark(message.id, "second").await;
+        for user in ["second", "of another sender"] {
+            world.hear_mark(&room, message.id, user, None);
+        }
+        world.hub.show_marks(&room, &missed.marks, missed.waited);
+        world.repairs();
+        world.hub.gap(Timestamp::now());
+        world.repaired().await;
+        assert_eq!(told(&queue, &users), users);
+    }
+}

@@ -6,7 +6,9 @@
 //! something was said or read are then read again from a little before that time, page by page, and
 //! what was not shown yet is, once and in the order of the history; the read marks (`marks`) follow,
 //! which are looked up for many conversations together. What no sweep has compared yet is read too: it
-//! may be older, and owed by another process.
+//! may be older, and owed by another process. Messages are read from [`SETTLE_MAX`] before that, if it
+//! is remembered what was shown: a process whose commit was not confirmed writes it again for that long,
+//! with the times of the first try, and what its clients say then comes after it.
 //!
 //! **Order.** From before memberships are restored a conversation lets its events wait, and shows
 //! them when it has been read: what was missed comes before what is newer. Each waits for its own
@@ -48,7 +50,7 @@ use crate::{
     layer::control::Notice,
     metrics::EventType,
     python::datetime::Timestamp,
-    store::{StoreError, history::Pages},
+    store::{StoreError, commit::SETTLE_MAX, history::Pages},
 };
 
 /// Time before the gap that is read too: clocks of other machines, and slow commits.
@@ -281,6 +283,12 @@ impl Hub {
             ..
         } = missed;
         if room.remembers(from) {
+            let unsettled = before(from, SETTLE_MAX);
+            let from = if room.remembers(unsettled) {
+                unsettled
+            } else {
+                from
+            };
             self.show_missed(id, room, from).await?;
             self.show_marks(room, &marks, waited);
             return Ok(began);

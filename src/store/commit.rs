@@ -31,6 +31,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
+pub use self::task::SETTLE_MAX;
 use self::{health::Health, task::Stamps};
 use super::StoreError;
 use crate::{

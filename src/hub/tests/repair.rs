@@ -3,7 +3,11 @@
 use std::cell::Cell;
 
 use super::*;
-use crate::{python::datetime::to_sqlite, store::history::PAGE_BYTES};
+use crate::{
+    hub::{shown::before, sweep::AGE},
+    python::datetime::to_sqlite,
+    store::history::PAGE_BYTES,
+};
 
 #[tokio::test]
 async fn a_repair_that_does_not_end_is_told_of_after_a_minute() {
@@ -100,6 +104,24 @@ async fn what_another_process_owes_is_read_by_a_repair_that_began_long_after() {
     world.hub.gap(twenty(Timestamp::now()));
     world.repaired().await;
     assert_eq!(told(&queue, &["owed"]), ["owed"]);
+}
+
+#[tokio::test]
+async fn a_commit_that_was_confirmed_late_comes_before_what_its_sender_said_then() {
+    let world = World::new().await;
+    let here = world.conversation().await;
+    let (_socket, queue) = world.join(here).await;
+    let room = world.hub.room(here).unwrap();
+    world.store(here, "late").await;
+    let earlier = "strftime('%Y-%m-%d %H:%M:%f', created_at, '-30 seconds')";
+    world.spoil(&format!("UPDATE messages SET created_at = {earlier}"));
+    room.is_swept(before(Timestamp::now(), AGE));
+    world.store(here, "newer").await;
+    world.repairs();
+    world.hub.gap(Timestamp::now());
+    world.repaired().await;
+    let contents = ["late", "newer"];
+    assert_eq!(told(&queue, &contents), contents);
 }
 
 #[tokio::test]

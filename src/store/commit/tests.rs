@@ -1,6 +1,6 @@
 use std::{collections::VecDeque, sync::Mutex as StdMutex, time::Duration};
 
-use super::{task::SETTLE_MAX, *};
+use super::*;
 
 /// A database that fails as a test asks, then works.
 #[derive(Clone, Default)]

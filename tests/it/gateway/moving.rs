@@ -30,7 +30,7 @@ use crate::support::{
 const CONVERSATIONS: usize = 20;
 
 /// Has Django's layer hand out what it takes from its queue, also if the socket that waited for it closes.
-const WHOLE: &str = r#"
+const WHOLE: &str = r"
 import asyncio
 from channels_redis.core import RedisChannelLayer
 
@@ -52,7 +52,7 @@ async def take_whole(layer, channel):
 
 
 RedisChannelLayer.receive_single = take_whole
-"#;
+";
 
 /// More events than can wait in a queue here.
 const CAPACITY: &str = "100000";

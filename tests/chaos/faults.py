@@ -193,14 +193,14 @@ async def process_drain(fleet, fault):
             await asyncio.sleep(0.1)
         else:
             fleet.complain(f"{process.name} does not end within {DRAIN_S} s of SIGTERM")
+            process.kill()
         fleet.ended(process.name)
         # 1 says that connections were still open when the time for them was over.
         if process.exit_code() not in (0, 1, None):
             fleet.complain(f"{process.name} ended with {process.exit_code()} on SIGTERM")
         yield
     finally:
-        process.kill()
-        process.start()
+        process.start_again()
 
 
 @kind

@@ -28,6 +28,11 @@ class Process:
             self._process = shell.start(command, self.directory, self.environment, stdout=log, stderr=subprocess.STDOUT)
         self.up = True
 
+    def start_again(self):
+        """Starts it, unless another fault that ended it has: a drain may take longer than its plan says."""
+        if self.exit_code() is not None:
+            self.start()
+
     @property
     def pid(self):
         return self._process.pid
@@ -53,7 +58,7 @@ class Process:
         try:
             yield
         finally:
-            self.start()
+            self.start_again()
 
     @contextlib.contextmanager
     def stopped(self):

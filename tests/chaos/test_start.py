@@ -14,6 +14,7 @@ HERE = Path(__file__).resolve()
 sys.path += [str(HERE.parent), str(HERE.parents[1] / "runner"), str(HERE.parents[2] / "compat" / "kit")]
 
 import databases
+import processes
 import shell
 
 #: Bytes of the path of a Unix socket.
@@ -47,6 +48,22 @@ class Databases(unittest.TestCase):
                 finally:
                     database.end()
                 self.assertEqual(mounted_below(directory), [])
+
+
+class Processes(unittest.TestCase):
+    def test_one_that_another_fault_has_started_again_is_left_alone(self):
+        process = processes.Process("sleeper", ("sleep", "300"), tempfile.mkdtemp(dir=shell.scratch()))
+        process.start()
+        try:
+            with process.killed():
+                process.start()
+                started = process.pid
+            self.assertEqual(process.pid, started)
+            with process.killed():
+                pass
+            self.assertNotEqual(process.pid, started)
+        finally:
+            process.end()
 
 
 class BrokenStart(unittest.TestCase):

@@ -16,7 +16,7 @@ use crate::{
     store::Store,
     telemetry::{
         origins::RefusedOrigins,
-        security::{Audit, Finding, Place},
+        security::{Audit, AuditPlace, Finding},
         trace::{EndpointError, Tracer},
     },
     tls::Tls,
@@ -173,6 +173,6 @@ fn disconnect(auth: &Auth, audit: &Audit, order: &Disconnect) {
         user: order.user.as_deref(),
         place: order
             .conversation
-            .map_or(Place::Nothing, Place::Conversation),
+            .map_or(AuditPlace::Nothing, AuditPlace::Conversation),
     });
 }

@@ -41,7 +41,7 @@ pub use self::{
 };
 use self::{
     shadow::Shadow,
-    upstream::{Limits, Upstream},
+    upstream::{Upstream, UpstreamLimits},
 };
 use crate::{
     config::{self, Backend, Config, Prefix},
@@ -83,7 +83,7 @@ impl Gateway {
                 "layer.backend is memory: sockets here and sockets of Django do not hear each other"
             );
         }
-        let limits = Limits {
+        let limits = UpstreamLimits {
             requests: settings.max_requests,
             waiting: settings.max_waiting,
             hangs: settings.breaker_failures,

@@ -6,8 +6,8 @@
 //!
 //! Nothing stored is shown twice or left out: a socket does not get live a message that stands in
 //! its history (nor in a page of it that is read later), after a gap in the layer `repair` reads
-//! again what was said and (`marks`) read meanwhile, and `sweep` finds what no event came for. `shown`
-//! is the memory of what the sockets have been shown.
+//! again what was said and (`marks`) read meanwhile, and `sweep` finds what no event came for.
+//! `shown` is the memory of what the sockets have been shown.
 
 pub mod frames;
 mod hold;
@@ -134,7 +134,7 @@ impl Hub {
         }
     }
 
-    /// The messages that are stored without an event, on purpose.
+    /// Returns the messages that are stored without an event, on purpose.
     #[must_use]
     pub fn unannounced(&self) -> &Arc<Unannounced> {
         &self.unannounced
@@ -305,8 +305,8 @@ impl Hub {
         self.away.load(Ordering::Relaxed) != NEVER
     }
 
-    /// The channel of this process for a conversation. Its local name is the conversation's id,
-    /// which is how an event that comes back is known to be for it.
+    /// Returns the channel of this process for a conversation. Its local name is the conversation's
+    /// id, which is how an event that comes back is known to be for it.
     fn channel(&self, conversation_id: Uuid) -> String {
         self.layer.channel(&conversation_id.simple().to_string())
     }

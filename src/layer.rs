@@ -60,8 +60,8 @@ pub trait ChannelLayer: Send + Sync {
     /// Returns whether events of this group may be missed now, as a host cannot be reached.
     fn may_miss(&self, group: &str) -> bool;
 
-    /// Returns the next event for the channels of this process; `None` when the layer has been closed.
-    /// One task receives.
+    /// Returns the next event for the channels of this process; `None` when the layer has been
+    /// closed. One task receives.
     async fn receive(&self) -> Option<Received>;
 
     /// Sends `event` to one channel, of whichever process.
@@ -77,18 +77,18 @@ pub trait ChannelLayer: Send + Sync {
     /// Says something to the other Chatferry processes, by any host that is there.
     fn send_control(&self, control: &Control) -> Sent;
 
-    /// The names of the groups that have members now and match a pattern as Redis has it (`*`, `?`,
-    /// `[…]`), on every host. A layer of one process has none for others.
+    /// Returns the names of the groups that have members now and match a pattern as Redis has it
+    /// (`*`, `?`, `[…]`), on every host. A layer of one process has none for others.
     async fn groups(&self, _pattern: &str) -> Result<Vec<String>, LayerError> {
         Ok(Vec::new())
     }
 
-    /// The number of channels that are members of the group now.
+    /// Returns the number of channels that are members of the group now.
     async fn members(&self, _group: &str) -> Result<u64, LayerError> {
         Ok(0)
     }
 
-    /// The tasks of the layer.
+    /// Returns the tasks of the layer.
     fn vital(&self) -> Vital;
 
     /// Fails unless the layer works now.
@@ -102,8 +102,8 @@ pub trait ChannelLayer: Send + Sync {
     async fn close(&self);
 }
 
-/// Opens the layer of the settings for the events of a chat. One that cannot be reached now is no error: it is joined when
-/// it can.
+/// Opens the layer of the settings for the events of a chat. One that cannot be reached now is no
+/// error: it is joined when it can.
 ///
 /// # Errors
 /// [`LayerError::Settings`].
@@ -130,8 +130,8 @@ pub async fn open_packed(
     open_for(redis::event::Passthrough::packed(), config, clock, metrics).await
 }
 
-/// Opens a layer of the same settings for a command, which speaks to the processes of a chat: what it
-/// receives is as it came, the chat's own events too.
+/// Opens a layer of the same settings for a command, which speaks to the processes of a chat: what
+/// it receives is as it came, the chat's own events too.
 ///
 /// # Errors
 /// As [`open`].
@@ -164,11 +164,11 @@ pub enum Received {
         /// When it was first sent, if it is sent again: it may have been heard before.
         resent: Option<Timestamp>,
     },
-    /// A host of the layer cannot be reached, and events may be missed since then. A gap follows when
-    /// it can again.
+    /// A host of the layer cannot be reached, and events may be missed since then. A gap follows
+    /// when it can again.
     Away { since: Timestamp },
-    /// Events from now on may be newer than those that were missed, and a gap follows: memberships are
-    /// about to be restored, or a queue has run over.
+    /// Events from now on may be newer than those that were missed, and a gap follows: memberships
+    /// are about to be restored, or a queue has run over.
     Returning,
     /// Events may have been lost between `since` and now; from now on none are. The store knows
     /// what was said meanwhile.
@@ -232,7 +232,7 @@ impl From<NoRandomness> for LayerError {
 }
 
 impl LayerError {
-    /// The value of the `kind` label in the metrics.
+    /// Returns the value of the `kind` label in the metrics.
     #[must_use]
     pub fn label(&self) -> &'static str {
         match self {

@@ -58,7 +58,7 @@ pub enum Action {
 }
 
 impl Action {
-    /// The limit's name in the settings and the metrics.
+    /// Returns the limit's name in the settings and the metrics.
     const fn label(self) -> &'static str {
         match self {
             Action::Request => "requests",
@@ -92,7 +92,7 @@ const UNTIL_A_SOCKET_ENDS: Duration = Duration::from_secs(10);
 const UNTIL_AN_ANSWER_IS_READ: Duration = Duration::from_secs(1);
 
 impl Throttled {
-    /// The name of the limit, as in the settings.
+    /// Returns the name of the limit, as in the settings.
     #[must_use]
     pub fn limit(self) -> &'static str {
         self.limit
@@ -182,7 +182,7 @@ impl Rules {
 }
 
 impl Limits {
-    /// The limits of these settings, if they have any.
+    /// Returns the limits of these settings, if they have any.
     #[must_use]
     pub fn of(config: &Config, metrics: Arc<Metrics>) -> Option<Arc<Self>> {
         let config::Limits {
@@ -312,7 +312,7 @@ impl fmt::Debug for Meter {
 }
 
 impl Meter {
-    /// The client at this address; nothing is limited by address without one.
+    /// Makes the meter of a client at this address; nothing is limited by address without one.
     fn new(limits: &Arc<Limits>, address: Option<IpAddr>) -> Self {
         Meter(Some(Counted {
             limits: Arc::clone(limits),
@@ -321,7 +321,7 @@ impl Meter {
         }))
     }
 
-    /// The meter of a request that was [admitted](Limits::admit).
+    /// Makes the meter of a request that was [admitted](Limits::admit).
     #[must_use]
     pub fn of<B>(request: &Request<B>) -> Self {
         request
@@ -399,7 +399,7 @@ impl Meter {
         }
     }
 
-    /// The pools that bound the client's answers.
+    /// Returns the pools that bound the client's answers.
     #[must_use]
     pub fn answer_pools(&self) -> Vec<Pool> {
         let Some(Counted { limits, .. }) = &self.0 else {
@@ -484,7 +484,7 @@ impl Seat {
         Ok(())
     }
 
-    /// The client of the socket.
+    /// Returns the client of the socket.
     #[must_use]
     pub fn meter(&self) -> &Meter {
         &self.meter

@@ -275,8 +275,8 @@ metrics! {
     repairs_open: Gauge = "chatferry_repairs_open";
     /// Repairs that could not be done: the store could not be read, or the gap was too long.
     repairs_given_up: Counter = "chatferry_repairs_given_up_total";
-    /// Times that a repair began again with the first page of a conversation, as a slow commit had added
-    /// a message before the page it had come to.
+    /// Times that a repair began again with the first page of a conversation, as a slow commit had
+    /// added a message before the page it had come to.
     repairs_begun_again: Counter = "chatferry_repairs_begun_again_total";
     /// Rows that were passed over, which the log names: those that a repair could not read, and
     /// messages of more than 64 MiB, each time.

@@ -18,7 +18,7 @@ use crate::{
     metrics::Metrics,
     python::datetime::Zone,
     store::{
-        Announce, Lookup, Of, Standing, Store, StoreError,
+        Announce, Lookup, Standing, Store, StoreError, Subject,
         history::{Deleted, History, Pages},
     },
     telemetry::trace::{self, Kind},
@@ -58,7 +58,7 @@ pub enum ChatError {
     NoMessage,
     /// The caller may not know of it: answered as if it were not there.
     #[error("it is somebody else's")]
-    Hidden(Of),
+    Hidden(Subject),
     /// The caller may not speak for this user.
     #[error("you can send, mark and type as yourself only")]
     NotYou,
@@ -123,7 +123,7 @@ impl Chat {
     /// # Errors
     /// [`ChatError::Hidden`], or for a thing that is not there [`ChatError::NoConversation`] or
     /// [`ChatError::NoMessage`].
-    pub async fn admit(&self, caller: &Caller, of: Of) -> Result<(), ChatError> {
+    pub async fn admit(&self, caller: &Caller, of: Subject) -> Result<(), ChatError> {
         if *caller == Caller::Anybody {
             return Ok(());
         }
@@ -131,15 +131,15 @@ impl Chat {
     }
 
     /// Returns how a conversation stands, if the caller may know of it.
-    async fn standing(&self, caller: &Caller, of: Of) -> Result<Standing, ChatError> {
+    async fn standing(&self, caller: &Caller, of: Subject) -> Result<Standing, ChatError> {
         match (self.store.standing(of).await?, of) {
             (Some(standing), _) if caller.takes_part(standing.participants()) => Ok(standing),
             (Some(_), _) => {
                 self.metrics.policy_denied("see");
                 Err(ChatError::Hidden(of))
             }
-            (None, Of::Conversation(_)) => Err(ChatError::NoConversation),
-            (None, Of::Message(_)) => Err(ChatError::NoMessage),
+            (None, Subject::Conversation(_)) => Err(ChatError::NoConversation),
+            (None, Subject::Message(_)) => Err(ChatError::NoMessage),
         }
     }
 
@@ -222,7 +222,7 @@ impl Chat {
     /// # Errors
     /// [`ChatError::NoConversation`] if it is not there or not active, [`ChatError::Hidden`].
     pub async fn admit_socket(&self, caller: &Caller, id: Uuid) -> Result<(), ChatError> {
-        let standing = self.standing(caller, Of::Conversation(id)).await?;
+        let standing = self.standing(caller, Subject::Conversation(id)).await?;
         if standing.is_active {
             Ok(())
         } else {
@@ -291,7 +291,7 @@ impl Chat {
     /// Returns the callback for the commit of the message, and the receiver of the outcome of the
     /// broadcast. The event takes its place in the layer inside the call, which keeps the live
     /// order that of the commits.
-    fn announce(&self, conversation_id: Uuid, shown_type: Value) -> (Announce, Outcome) {
+    fn announce(&self, conversation_id: Uuid, shown_type: Value) -> (Announce, BroadcastOutcome) {
         let (told, outcome) = oneshot::channel();
         let group = self.group(conversation_id);
         let (layer, metrics) = (Arc::clone(&self.layer), Arc::clone(&self.metrics));
@@ -378,7 +378,7 @@ impl Chat {
         self.passed_on(sent).await
     }
 
-    async fn delivered(&self, outcome: Outcome) -> Result<(), ChatError> {
+    async fn delivered(&self, outcome: BroadcastOutcome) -> Result<(), ChatError> {
         match outcome.await {
             Ok(sent) => self.passed_on(sent).await,
             // Stored and not announced: the committer has ended.
@@ -407,7 +407,7 @@ impl Chat {
 }
 
 /// The outcome of a broadcast that the committer has begun.
-type Outcome = oneshot::Receiver<Sent>;
+type BroadcastOutcome = oneshot::Receiver<Sent>;
 
 fn within(field: &'static str, text: &str, max: usize) -> Result<(), ChatError> {
     if fits(text, max) {

@@ -1,9 +1,10 @@
 //! Where conversations, messages and receipts are kept: in the tables Django made.
 //!
-//! [`Store`] is all that the rest of the program knows of a database. One file for each kind of
-//! database implements it ([`mysql`], [`postgres`], [`sqlite`]); [`commit`] gathers the writes of
-//! many callers into one transaction; [`history`] reads the messages of a conversation page by page;
-//! [`schema`] holds what the tables must look like, and [`look`] asks what they do look like; [`comparison`] says when two user ids are one.
+//! [`Store`] is all that the rest of the program knows of a database, split by subject in
+//! [`ports`]. One file for each kind of database implements it ([`mysql`], [`postgres`],
+//! [`sqlite`]); [`commit`] gathers the writes of many callers into one transaction; [`history`]
+//! reads the messages of a conversation page by page; [`schema`] holds what the tables must look
+//! like, and [`look`] asks what they do look like; [`comparison`] says when two user ids are one.
 
 pub mod auto_now;
 pub mod commit;
@@ -11,6 +12,7 @@ pub mod comparison;
 pub mod history;
 pub mod look;
 pub mod mysql;
+pub mod ports;
 pub mod postgres;
 pub mod schema;
 pub mod sqlite;
@@ -19,203 +21,18 @@ mod users;
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use uuid::Uuid;
 
 use crate::{
-    chat::{Conversation, Message, NewMessage, Receipt},
-    config::{self, Config, Database, DjangoSession, TableName},
+    chat::Receipt,
+    config::{self, Config, Database},
     metrics::Metrics,
     python::{datetime::Timestamp, uuid::hex32},
 };
 
-use history::{ConversationPage, Deleted, Page, Place};
-
 pub use commit::Announce;
 pub use comparison::{Comparison, Lookup};
-
-use commit::Committer;
-
-/// The tables of one chat. Every call that writes returns after the commit, never before.
-#[async_trait]
-pub trait Store: Send + Sync {
-    /// Returns the committer; every write goes through it.
-    fn committer(&self) -> &Committer;
-
-    /// The conversation of the two participants, in either order, and whether this call made it.
-    ///
-    /// # Errors
-    /// [`StoreError::Alike`] if the tables have one of ids that only the database takes for these.
-    async fn get_or_create_conversation(
-        &self,
-        participant1_id: String,
-        participant2_id: String,
-    ) -> Result<(Conversation, bool), StoreError> {
-        let found = self.conversation_of_pair(&participant1_id, &participant2_id);
-        if let Some(conversation) = found.await? {
-            return Ok((conversation, false));
-        }
-        let (made, is_new) = self
-            .committer()
-            .create_conversation(participant1_id, participant2_id)
-            .await?;
-        if is_new {
-            return Ok((made, true));
-        }
-        Ok((made, false))
-    }
-
-    /// The conversation of the two participants, in either order.
-    async fn conversation_of_pair(
-        &self,
-        participant1_id: &str,
-        participant2_id: &str,
-    ) -> Result<Option<Conversation>, StoreError>;
-
-    async fn conversation(&self, id: Uuid) -> Result<Option<Conversation>, StoreError>;
-
-    /// Returns whether the conversation exists, and if so whether it is active.
-    async fn conversation_is_active(&self, id: Uuid) -> Result<Option<bool>, StoreError>;
-
-    /// The page of active conversations of a user that come after a place, the newest `updated_at`
-    /// first.
-    async fn conversations_of(
-        &self,
-        user_id: String,
-        after: Option<Place>,
-    ) -> Result<ConversationPage, StoreError>;
-
-    /// All messages of some conversations, oldest first in each, as far as they may be read together:
-    /// the page is full if there may be more.
-    async fn messages_of(&self, conversations: &[Uuid]) -> Result<Page, StoreError>;
-
-    /// The newest messages of a conversation, as many as fit a page and no more than `limit`. Whether
-    /// there is such a conversation is not asked.
-    async fn newest_messages(
-        &self,
-        conversation_id: Uuid,
-        deleted: Deleted,
-        limit: usize,
-    ) -> Result<Page, StoreError>;
-
-    /// The page of messages that come after the one place, and not after the other.
-    async fn messages(
-        &self,
-        conversation_id: Uuid,
-        deleted: Deleted,
-        after: Option<Place>,
-        until: Option<Place>,
-    ) -> Result<Page, StoreError>;
-
-    /// The place of the message that has `newer` newer ones, none of them deleted.
-    async fn place(&self, conversation_id: Uuid, newer: usize)
-    -> Result<Option<Place>, StoreError>;
-
-    /// Returns the conversations, of those given, in which a message was made at `since` or later.
-    async fn spoken_in(
-        &self,
-        conversations: &[Uuid],
-        since: Timestamp,
-    ) -> Result<Vec<Uuid>, StoreError>;
-
-    /// The messages that some conversations got between two times (the second excluded) and that are
-    /// not deleted, the oldest first and no more than `most`: conversation, message, and when it was
-    /// made. A time that cannot be read is taken for the first of the two.
-    async fn stored_between(
-        &self,
-        conversations: &[Uuid],
-        between: (Timestamp, Timestamp),
-        most: usize,
-    ) -> Result<Vec<(Uuid, Uuid, Timestamp)>, StoreError>;
-
-    /// The receipts with the status `read` that were made between two times (the second excluded), of
-    /// the newest messages of some conversations, as many of each as stands beside it. The oldest first, and no more than `most` rows.
-    async fn marked_between(
-        &self,
-        newest: &[(Uuid, usize)],
-        between: (Timestamp, Timestamp),
-        most: usize,
-    ) -> Result<Marks, StoreError>;
-
-    /// The receipts with the status `read` whose ids are between two (the second excluded), of messages
-    /// of some conversations. In the order of the ids, and no more than `most` rows.
-    async fn marked_by_id(
-        &self,
-        conversations: &[Uuid],
-        between: (Uuid, Uuid),
-        most: usize,
-    ) -> Result<Marks, StoreError>;
-
-    async fn message_exists(&self, id: Uuid) -> Result<bool, StoreError>;
-
-    /// Gives the message its id and times, and stores it; `None` and nothing stored if its
-    /// conversation is gone. Messages are stamped, stored and announced in one order.
-    async fn insert_message(
-        &self,
-        new: NewMessage,
-        announce: Announce,
-    ) -> Result<Option<Arc<Message>>, StoreError> {
-        self.committer().insert(new, announce).await
-    }
-
-    /// Raises the receipt of this user for this message to `read`, making it if there is none.
-    /// `None` and nothing stored if there is no such message.
-    ///
-    /// # Errors
-    /// [`StoreError::Alike`] if there is a receipt of an id that only the database takes for this.
-    async fn mark_read(
-        &self,
-        message_id: Uuid,
-        user_id: String,
-    ) -> Result<Option<Receipt>, StoreError> {
-        self.committer().mark_read(message_id, user_id).await
-    }
-
-    /// Returns whether the database, by its own comparison, finds rows of user ids of other bytes
-    /// too.
-    async fn finds_others(&self, lookup: Lookup) -> Result<bool, StoreError>;
-
-    /// Returns how a conversation stands; `None` if it is not there.
-    async fn standing(&self, of: Of) -> Result<Option<Standing>, StoreError>;
-
-    /// Returns the conversations, of those given, that are active, with their participants.
-    async fn active_participants(
-        &self,
-        conversations: &[Uuid],
-    ) -> Result<Vec<(Uuid, [String; 2])>, StoreError>;
-
-    /// Returns the rows of Django's session table for these keys, without expired ones.
-    async fn sessions(&self, keys: &[String]) -> Result<Vec<SessionRow>, StoreError>;
-
-    /// Returns the rows of REST framework's token table for these keys, as the database compares.
-    async fn tokens(&self, table: &TableName, keys: &[String])
-    -> Result<Vec<TokenRow>, StoreError>;
-
-    /// Django's session of one key.
-    async fn session(&self, key: String) -> Result<Option<SessionRow>, StoreError> {
-        Ok(self.sessions(&[key]).await?.into_iter().next())
-    }
-
-    /// Django's users of these primary keys, as sessions write them. Table and columns are those of
-    /// the settings.
-    async fn users(
-        &self,
-        columns: &DjangoSession,
-        ids: &[String],
-    ) -> Result<Vec<UserRow>, StoreError>;
-
-    /// Django's user of one primary key.
-    async fn user(&self, columns: &DjangoSession, id: &str) -> Result<Option<UserRow>, StoreError> {
-        let users = self.users(columns, &[id.to_owned()]).await?;
-        Ok(users.into_iter().next())
-    }
-
-    /// Fails unless the database answers now.
-    async fn ping(&self) -> Result<(), StoreError>;
-
-    /// Commits what is pending and lets go of the database. Later calls fail.
-    async fn close(&self);
-}
+pub use ports::{Conversations, Logins, Members, Messages, OpenDatabase, Receipts, Store};
 
 /// Read marks of some conversations.
 #[derive(Debug, Default)]
@@ -238,7 +55,7 @@ impl Marks {
         }
     }
 
-    /// The number of rows.
+    /// Returns the number of rows.
     #[must_use]
     pub fn len(&self) -> usize {
         self.marks.len() + self.unreadable
@@ -252,7 +69,7 @@ impl Marks {
 
 /// A conversation, by its id or by a message in it.
 #[derive(Clone, Copy, Debug)]
-pub enum Of {
+pub enum Subject {
     Conversation(Uuid),
     /// The conversation of this message.
     Message(Uuid),
@@ -305,7 +122,7 @@ pub struct UserRow {
     pub chat_id: String,
 }
 
-/// An id without the dashes, if it is a UUID.
+/// Returns an id without the dashes, if it is a UUID.
 #[must_use]
 pub fn bare(id: &str) -> String {
     Uuid::try_parse(id).map_or_else(|_| id.to_owned(), |id| hex32(&id))
@@ -365,7 +182,7 @@ impl StoreError {
         )
     }
 
-    /// The value of the `kind` label in the metrics.
+    /// Returns the value of the `kind` label in the metrics.
     #[must_use]
     pub fn label(&self) -> &'static str {
         match self {
@@ -413,7 +230,7 @@ pub async fn migrate(config: &Config) -> Result<Vec<String>, StoreError> {
     }
 }
 
-/// The statements that [`migrate`] would run now.
+/// Returns the statements that [`migrate`] would run now.
 ///
 /// # Errors
 /// When the database cannot be read.

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The hash of what was shown: no cookie and no token is kept.
-type Place = [u8; 32];
+type ShownHash = [u8; 32];
 
 /// The result of looking up a cookie or a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,8 +37,8 @@ struct Seen {
 /// Cookies and tokens that anybody can make up do not push out those of users.
 #[derive(Default)]
 struct Memory {
-    known: HashMap<Place, Seen>,
-    others: HashMap<Place, Seen>,
+    known: HashMap<ShownHash, Seen>,
+    others: HashMap<ShownHash, Seen>,
 }
 
 pub struct Remembered {
@@ -83,14 +83,14 @@ impl Remembered {
         Ok(found)
     }
 
-    fn get(&self, place: &Place) -> Option<Found> {
+    fn get(&self, place: &ShownHash) -> Option<Found> {
         let seen = self.seen();
         let Seen { at, found } = seen.known.get(place).or_else(|| seen.others.get(place))?;
         let is_over = matches!(found, Found::Known(known) if known.until <= since_1970().as_secs());
         (at.elapsed() < self.patience && !is_over).then(|| found.clone())
     }
 
-    fn put(&self, place: Place, found: Found) {
+    fn put(&self, place: ShownHash, found: Found) {
         if self.patience.is_zero() {
             return;
         }

@@ -42,7 +42,7 @@ pub(super) enum Stage<'a> {
 
 /// Findings of a step.
 #[derive(Debug, Default)]
-pub(super) struct Outcome {
+pub(super) struct CheckOutcome {
     /// Subject of the step, or why it was skipped, in a few words.
     pub about: String,
     pub is_skipped: bool,
@@ -52,24 +52,24 @@ pub(super) struct Outcome {
     pub warnings: Vec<Advice>,
 }
 
-impl Outcome {
+impl CheckOutcome {
     /// Nothing is wrong with it.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "texts and what is shown alike"
     )]
     fn well(about: impl ToString) -> Self {
-        Outcome {
+        CheckOutcome {
             about: about.to_string(),
-            ..Outcome::default()
+            ..CheckOutcome::default()
         }
     }
 
     /// It was not looked at.
     fn skipped(why: impl ToString) -> Self {
-        Outcome {
+        CheckOutcome {
             is_skipped: true,
-            ..Outcome::well(why)
+            ..CheckOutcome::well(why)
         }
     }
 
@@ -100,7 +100,7 @@ impl Outcome {
 #[derive(Debug)]
 pub(super) struct Step {
     pub name: &'static str,
-    pub outcome: Outcome,
+    pub outcome: CheckOutcome,
     pub took: Duration,
 }
 
@@ -113,9 +113,9 @@ struct Steps<F> {
 
 impl<F: FnMut(&Step)> Steps<F> {
     /// Waits for the outcome of a step; returns whether it has no fault.
-    async fn add(&mut self, name: &'static str, look: impl Future<Output = Outcome>) -> bool {
+    async fn add(&mut self, name: &'static str, look: impl Future<Output = CheckOutcome>) -> bool {
         let began = Instant::now();
-        let silent = |_| Outcome::well("").with_faults([Advice::of("no answer within 30 s")]);
+        let silent = |_| CheckOutcome::well("").with_faults([Advice::of("no answer within 30 s")]);
         let outcome = timeout(LONGEST, look).await.unwrap_or_else(silent);
         let is_well = outcome.faults.is_empty();
         let took = began.elapsed();
@@ -164,7 +164,9 @@ pub(super) async fn rehearse(
     }
     if config.host.is_on() {
         let why = "workers are started by `serve` alone";
-        steps.add("host", async { Outcome::skipped(why) }).await;
+        steps
+            .add("host", async { CheckOutcome::skipped(why) })
+            .await;
     }
     steps.done
 }
@@ -195,17 +197,17 @@ pub(super) async fn log(site: Arc<Site>, loaded: Loaded) {
     }
 }
 
-fn certificate(config: &Config) -> Outcome {
+fn certificate(config: &Config) -> CheckOutcome {
     let Some((cert, _)) = config.server.tls.files() else {
-        return Outcome::skipped("none: clients speak plain HTTP");
+        return CheckOutcome::skipped("none: clients speak plain HTTP");
     };
     let faults = Tls::of(&config.server.tls).err();
-    Outcome::well(cert.display()).with_faults(faults.map(Advice::of))
+    CheckOutcome::well(cert.display()).with_faults(faults.map(Advice::of))
 }
 
-async fn callers(config: &Config) -> Outcome {
+async fn callers(config: &Config) -> CheckOutcome {
     let (identity, policy) = (config.auth.identity, config.auth.policy);
-    let about = Outcome::well(format!("identity {identity}, policy {policy}"));
+    let about = CheckOutcome::well(format!("identity {identity}, policy {policy}"));
     about.with_faults(
         auth::check(config, identity::open)
             .await
@@ -215,11 +217,11 @@ async fn callers(config: &Config) -> Outcome {
 }
 
 /// Asks the upstream for a connection, and for what it gives to strangers.
-async fn upstream(config: &Config, stage: Stage<'_>) -> Outcome {
+async fn upstream(config: &Config, stage: Stage<'_>) -> CheckOutcome {
     let Some(address) = &config.gateway.upstream else {
-        return Outcome::skipped("none");
+        return CheckOutcome::skipped("none");
     };
-    let about = Outcome::well(address);
+    let about = CheckOutcome::well(address);
     let gateway = match stage {
         Stage::Serving(site) => Ok(site.gateway.clone()),
         Stage::Before => Gateway::of(config, Rollout::of(config), &Arc::new(Metrics::new())),
@@ -245,10 +247,10 @@ async fn upstream(config: &Config, stage: Stage<'_>) -> Outcome {
     about.with_warnings(is_open.then(|| advice::open_upstream(address, &path)))
 }
 
-fn traces(config: &Config) -> Outcome {
+fn traces(config: &Config) -> CheckOutcome {
     let Some(endpoint) = &config.trace.endpoint else {
-        return Outcome::skipped("none");
+        return CheckOutcome::skipped("none");
     };
     let tracer = Tracer::open(&config.trace, &Arc::new(Metrics::new()));
-    Outcome::well(format!("{endpoint:?}")).with_faults(tracer.err().map(Advice::of))
+    CheckOutcome::well(format!("{endpoint:?}")).with_faults(tracer.err().map(Advice::of))
 }

@@ -2,8 +2,8 @@
 //!
 //! The order at the start: open the store, listen, serve; if the database is not up yet, listen
 //! first, so that load balancers get an answer, and wait for it. At the end: take no more
-//! connections, finish what was asked, close sockets spread over the drain, send what is owed to Redis,
-//! leave the layer's groups, commit what is pending, hand over the last spans.
+//! connections, finish what was asked, close sockets spread over the drain, send what is owed to
+//! Redis, leave the layer's groups, commit what is pending, hand over the last spans.
 
 mod reload;
 mod summary;

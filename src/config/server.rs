@@ -49,9 +49,9 @@ settings! {
         /// always sent. Where a control group limits the memory, the default is an eighth of that
         /// if it is less.
         answer_memory_mib: u32 = 64 in 8..=1_000_000,
-        /// Seconds from SIGTERM to the last WebSocket closed with code 1012, for the clients to come
-        /// back spread over that time. 0 closes them all at once. What is left of it is for a Redis
-        /// that was away to take the events that it is owed. On a terminal the default is 2.
+        /// Seconds from SIGTERM to the last WebSocket closed with code 1012, for the clients to
+        /// come back spread over that time. 0 closes them all at once. What is left of it is for a
+        /// Redis that was away to take the events that it is owed. On a terminal the default is 2.
         drain_s: u64 = 25 in 0..=3600,
         /// Addresses and networks of the proxies in front, as `10.0.0.0/8`: what they say of the
         /// client's address, in `X-Forwarded-For` or by the PROXY protocol, is believed. Whoever

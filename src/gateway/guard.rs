@@ -23,7 +23,7 @@ use crate::{
     },
     http::{Response, extract},
     limits::Meter,
-    store::{Lookup, Of},
+    store::{Lookup, Subject},
     telemetry::request::Trail,
     ws,
 };
@@ -51,7 +51,7 @@ pub async fn pass_on(
     let admission = match condition {
         Condition::None => Some(Admission::default()),
         Condition::Known => known(app, &request).await,
-        Condition::Socket(id) => socket(app, &request, Of::Conversation(id)).await,
+        Condition::Socket(id) => socket(app, &request, Subject::Conversation(id)).await,
         Condition::Api(resource) => return api(app, gateway, request, resource, trail).await,
     };
     match admission {
@@ -71,7 +71,7 @@ async fn known(app: &App, request: &Request<Incoming>) -> Option<Admission> {
 }
 
 /// The limits of the user are asked when the socket takes its seat.
-async fn socket(app: &App, request: &Request<Incoming>, of: Of) -> Option<Admission> {
+async fn socket(app: &App, request: &Request<Incoming>, of: Subject) -> Option<Admission> {
     if !ws::origin::is_allowed(app, request) {
         return None;
     }
@@ -117,8 +117,12 @@ async fn admit(app: &App, request: &extract::Request, resource: &Resource) -> Op
     }
     let caller = &admission.caller;
     match resource.captured {
-        Captured::Conversation(id) => app.chat.admit(caller, Of::Conversation(id)).await.ok()?,
-        Captured::Message(id) => app.chat.admit(caller, Of::Message(id)).await.ok()?,
+        Captured::Conversation(id) => app
+            .chat
+            .admit(caller, Subject::Conversation(id))
+            .await
+            .ok()?,
+        Captured::Message(id) => app.chat.admit(caller, Subject::Message(id)).await.ok()?,
         Captured::Nothing | Captured::User(_) => {}
     }
     let lookup = speaks_for_itself(app, caller, request, resource).ok()?;

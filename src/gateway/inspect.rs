@@ -22,8 +22,8 @@ use crate::{
     limits::Meter,
     metrics::SecurityEvent,
     service::ChatError,
-    store::{Lookup, Of},
-    telemetry::security::{Finding, Place},
+    store::{Lookup, Subject},
+    telemetry::security::{AuditPlace, Finding},
     ws::{
         budget::{Budget, FRAMES, REFUSED, Rate, Spent, weight},
         connection::ENVELOPE,
@@ -213,7 +213,7 @@ impl Inspector {
             return Ok(true);
         };
         let (chat, caller) = (&self.app.chat, self.session.caller());
-        match chat.admit(caller, Of::Message(message_id)).await {
+        match chat.admit(caller, Subject::Message(message_id)).await {
             Ok(()) => {}
             // As on our own sockets, all members receive the event even if there is no such
             // message.
@@ -253,7 +253,7 @@ impl Inspector {
             reason,
             client: self.client,
             user: self.user.as_deref(),
-            place: Place::Conversation(self.conversation),
+            place: AuditPlace::Conversation(self.conversation),
         });
     }
 

@@ -40,7 +40,7 @@ use crate::{
     python::urls::decode_path,
     rollout::Side,
     shutdown::Turn,
-    telemetry::security::{Finding, Place},
+    telemetry::security::{AuditPlace, Finding},
     ws::{protocol::Protocol, session::Reason},
 };
 
@@ -252,7 +252,7 @@ async fn closed(
             reason: reason.word(),
             client,
             user: socket.user.as_deref(),
-            place: Place::Conversation(socket.conversation_id),
+            place: AuditPlace::Conversation(socket.conversation_id),
         });
     }
     reason

@@ -158,7 +158,7 @@ impl Failure {
 
 /// Time limits.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct UpstreamLimits {
     /// Requests under way at once.
     pub requests: usize,
     /// Requests that wait for one of these to end.
@@ -180,7 +180,7 @@ pub struct Upstream {
     address: Address,
     /// Of an address that asks for it.
     tls: Option<Tls>,
-    limits: Limits,
+    limits: UpstreamLimits,
     metrics: Arc<Metrics>,
     /// One permit for each request that may be under way.
     permits: Arc<Semaphore>,
@@ -222,7 +222,7 @@ impl Upstream {
     pub fn new(
         address: Address,
         authorities: Option<&Path>,
-        limits: Limits,
+        limits: UpstreamLimits,
         metrics: Arc<Metrics>,
     ) -> Result<Self, TrustError> {
         let tls = match &address {

@@ -213,10 +213,10 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::hub::queue::Limits;
+    use crate::hub::queue::QueueLimits;
 
     fn mailbox(events: &[&'static str]) -> Mailbox {
-        let limits = Limits {
+        let limits = QueueLimits {
             frames: 8,
             bytes: 1000,
         };

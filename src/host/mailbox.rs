@@ -45,7 +45,7 @@ pub enum Reply {
 /// The mailbox of one socket.
 #[derive(Debug)]
 pub struct Mailbox {
-    limits: queue::Limits,
+    limits: queue::QueueLimits,
     /// Most events.
     capacity: usize,
     state: Mutex<State>,
@@ -83,7 +83,7 @@ struct Call {
 
 impl Mailbox {
     #[must_use]
-    pub fn new(limits: queue::Limits, capacity: usize) -> Self {
+    pub fn new(limits: queue::QueueLimits, capacity: usize) -> Self {
         Mailbox {
             limits,
             capacity,
@@ -218,7 +218,7 @@ mod tests {
     use super::*;
 
     fn mailbox() -> Mailbox {
-        let limits = queue::Limits {
+        let limits = queue::QueueLimits {
             frames: 3,
             bytes: 10,
         };
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn events_that_wait_have_a_bound_of_bytes_and_one_of_any_size_may() {
-        let limits = queue::Limits {
+        let limits = queue::QueueLimits {
             frames: 3,
             bytes: 10,
         };

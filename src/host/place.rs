@@ -9,7 +9,7 @@ use super::{Host, groups::Channel, link::Link, lock, mailbox::Mailbox, wire::Dow
 use crate::{hub::queue, layer::redis::codec::msgpack, value::Value, ws::ending::GONE};
 
 /// The place of a socket: among those of its worker, among the channels, in its groups.
-pub struct Place {
+pub struct WorkerPlace {
     pub host: Arc<Host>,
     pub link: Arc<Link>,
     pub number: u64,
@@ -21,9 +21,9 @@ pub struct Place {
     reported: bool,
 }
 
-impl Place {
+impl WorkerPlace {
     /// Returns a place at the worker with the fewest sockets; `None` if there is none.
-    pub fn enter(host: &Arc<Host>, limits: queue::Limits) -> Option<Self> {
+    pub fn enter(host: &Arc<Host>, limits: queue::QueueLimits) -> Option<Self> {
         let link = host.worker()?;
         let number = host.number();
         let mailbox = Arc::new(Mailbox::new(limits, host.capacity()));
@@ -31,7 +31,7 @@ impl Place {
             return None;
         }
         lock(&host.sockets).insert(number, Arc::clone(&mailbox));
-        Some(Place {
+        Some(WorkerPlace {
             host: Arc::clone(host),
             link,
             number,
@@ -63,7 +63,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for WorkerPlace {
     fn drop(&mut self) {
         lock(&self.host.sockets).remove(&self.number);
         self.mailbox.close();

@@ -24,7 +24,7 @@ use super::{
     calls::{Ask, Calls, Ready},
     event::Turn,
     mailbox::Reply,
-    place::Place,
+    place::WorkerPlace,
     wire::Class,
 };
 use crate::{
@@ -65,7 +65,7 @@ struct End {
 }
 
 /// The handshake: what the socket is called in the log.
-pub struct Name {
+pub struct HostedName {
     pub id: RequestId,
     /// The address of the client.
     pub client: Option<IpAddr>,
@@ -76,8 +76,8 @@ pub struct Name {
 /// One open socket and everything it holds.
 pub struct Hosted<S> {
     app: Arc<App>,
-    place: Place,
-    name: Name,
+    place: WorkerPlace,
+    name: HostedName,
     /// Counts as an open socket until it is dropped.
     _seat: Seat,
     class: Option<Arc<Class>>,
@@ -109,9 +109,9 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Hosted<S> {
     /// returned. `received` came along with the handshake.
     pub fn new(
         app: Arc<App>,
-        place: Place,
+        place: WorkerPlace,
         (class, connected): (Option<Arc<Class>>, bool),
-        (name, seat): (Name, Seat),
+        (name, seat): (HostedName, Seat),
         stream: S,
         received: &[u8],
     ) -> Self {
@@ -171,7 +171,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Hosted<S> {
         if !tracing::enabled!(target: ACCESS, Level::DEBUG) {
             return;
         }
-        let Name { id, client, path } = &self.name;
+        let HostedName { id, client, path } = &self.name;
         let _within = id.socket().entered();
         let (client, socket) = (client.map(display), self.place.number);
         let what = if code.is_none() { "opened" } else { "closed" };
@@ -185,7 +185,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Hosted<S> {
             reason,
             client: self.name.client,
             user: None,
-            place: security::Place::Path(&self.name.path),
+            place: security::AuditPlace::Path(&self.name.path),
         });
     }
 

@@ -17,15 +17,15 @@ use tracing::field::display;
 use super::{
     Host,
     mailbox::Reply,
-    place::Place,
+    place::WorkerPlace,
     scope,
-    socket::{Hosted, Name},
+    socket::{Hosted, HostedName},
     wire::{Accept, Class, Down},
 };
 use crate::{
     app::App,
     http::{Response, reply},
-    hub::queue::Limits,
+    hub::queue::QueueLimits,
     limits::{Meter, Seat, Throttled},
     metrics::{Call, HostFailure, SecurityEvent},
     net::Stream,
@@ -49,7 +49,7 @@ const OURS: [&str; 6] = [
 /// Reasons why a hosted socket is not opened.
 #[derive(Debug)]
 enum Refusal {
-    Handshake(handshake::Refused),
+    Handshake(handshake::BadHandshake),
     /// The application has closed it.
     Denied,
     /// The application has failed, or has answered with what cannot be said.
@@ -63,7 +63,7 @@ enum Refusal {
 
 /// A socket that the application has accepted.
 struct Opening {
-    place: Place,
+    place: WorkerPlace,
     class: Option<Arc<Class>>,
     accept: Accept,
     /// Set if the connect has returned already.
@@ -136,11 +136,11 @@ async fn open(
     }
     let seat = Meter::of(request).open_socket();
     let seat = seat.map_err(Refusal::Throttled)?;
-    let limits = Limits {
+    let limits = QueueLimits {
         frames: app.config.ws.queue_messages,
         bytes: app.config.ws.queue_bytes,
     };
-    let mut place = Place::enter(host, limits).ok_or(Refusal::Unavailable)?;
+    let mut place = WorkerPlace::enter(host, limits).ok_or(Refusal::Unavailable)?;
     let began = Instant::now();
     let deadline = began + host.call_timeout();
     let credit = timeout_at(deadline, place.link.credit()).await;
@@ -179,7 +179,7 @@ struct Answered {
 }
 
 /// Waits for it.
-async fn answered(place: &mut Place) -> Result<Answered, Refusal> {
+async fn answered(place: &mut WorkerPlace) -> Result<Answered, Refusal> {
     let (mut class, mut connected) = (None, false);
     loop {
         match place.mailbox.take_reply(true) {
@@ -219,7 +219,7 @@ fn accept(
     opening: Opening,
     trail: &Trail,
 ) -> Response {
-    let name = Name {
+    let name = HostedName {
         id: request.extensions().get().copied().unwrap_or_default(),
         client: trail.client,
         path: trail.path().into(),
@@ -248,7 +248,7 @@ fn serve(
     app: Arc<App>,
     upgraded: OnUpgrade,
     opening: Opening,
-    name: Name,
+    name: HostedName,
 ) -> impl Future<Output = ()> + Send {
     let beginning = Box::pin(begin(app, upgraded, opening, name));
     async move {
@@ -262,7 +262,7 @@ async fn begin(
     app: Arc<App>,
     upgraded: OnUpgrade,
     opening: Opening,
-    name: Name,
+    name: HostedName,
 ) -> Option<Hosted<Stream>> {
     // The client may be gone before it has read our answer.
     let upgraded = upgraded.await.ok()?;

@@ -1,4 +1,5 @@
-//! The frames of an event: one for each dialect that is mounted, made once and shared by its sockets.
+//! The frames of an event: one for each dialect that is mounted, made once and shared by its
+//! sockets.
 
 use bytes::Bytes;
 
@@ -12,7 +13,7 @@ pub type Encode = Box<dyn Fn(&Event) -> Bytes + Send + Sync>;
 pub struct DialectSlot(usize);
 
 impl DialectSlot {
-    /// The place after so many others.
+    /// Returns the place after this many others.
     #[must_use]
     pub fn after(others: usize) -> Self {
         DialectSlot(others)
@@ -38,7 +39,7 @@ impl EventFrames {
         }
     }
 
-    /// The frame for sockets of a dialect.
+    /// Returns the frame for sockets of a dialect.
     #[must_use]
     pub fn of(&self, dialect: DialectSlot) -> &Bytes {
         match dialect.0.checked_sub(1) {
@@ -48,13 +49,13 @@ impl EventFrames {
         }
     }
 
-    /// The frame of the first dialect, which is there whatever else is.
+    /// Returns the frame of the first dialect, which is there whatever else is.
     #[must_use]
     pub fn first(&self) -> &Bytes {
         &self.first
     }
 
-    /// Bytes of all of them.
+    /// Returns the number of bytes of all of them.
     #[must_use]
     pub fn size(&self) -> usize {
         self.first.len() + self.others.iter().map(Bytes::len).sum::<usize>()

@@ -5,13 +5,13 @@ use std::collections::{HashSet, VecDeque};
 use tokio::time::Instant;
 
 use super::{
-    shown::{Key, is_mark},
+    shown::{ShownKey, is_mark},
     told::Told,
 };
 use crate::{clock::Clock, metrics, python::datetime::Timestamp};
 
-/// Most events that wait in one conversation. Past it the oldest is let go, which the store has, and
-/// the store is read once more.
+/// Most events that wait in one conversation. Past it the oldest is let go, which the store has,
+/// and the store is read once more.
 const HELD: usize = 1000;
 
 /// Events that wait for a repair.
@@ -43,19 +43,19 @@ impl Hold {
     }
 
     /// Takes out the first event with this key.
-    pub fn take(&mut self, key: Key) -> Option<Told> {
+    pub fn take(&mut self, key: ShownKey) -> Option<Told> {
         let place = self.events.iter().position(|told| told.key == Some(key))?;
         self.events.remove(place)
     }
 
     /// Returns the keys of the read marks that wait.
-    pub fn marks(&self) -> HashSet<Key> {
+    pub fn marks(&self) -> HashSet<ShownKey> {
         let keys = self.events.iter().filter_map(|told| told.key);
         keys.filter(|key| is_mark(*key)).collect()
     }
 
     /// Takes out those of some read marks that wait before the one with this key, if that waits.
-    pub fn take_marks_before(&mut self, key: Key, some: &HashSet<Key>) -> Vec<Told> {
+    pub fn take_marks_before(&mut self, key: ShownKey, some: &HashSet<ShownKey>) -> Vec<Told> {
         let place = self.events.iter().position(|told| told.key == Some(key));
         let (mut before, mut taken) = (place.unwrap_or_default(), Vec::new());
         let mut at = 0;

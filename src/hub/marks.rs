@@ -1,20 +1,20 @@
 //! Read marks that no event came for, read from the receipts in the store.
 //!
-//! The time of a receipt is in no index. Two lookups find the receipts that were made since the time in
-//! question:
+//! The time of a receipt is in no index. Two lookups find the receipts that were made since the
+//! time in question:
 //!
-//! - by message: those of the newest messages of a conversation, [`NEWEST`] and as many as were said since
-//!   then. It finds those of Django, too;
+//! - by message: those of the newest messages of a conversation, [`NEWEST`] and as many as were
+//!   said since then. It finds those of Django, too;
 //! - by id: those with ids of version 7, which begin with the time. Chatferry makes such ids
 //!   (`store.ids`), so it finds all that Chatferry stored, however old the message is.
 //!
-//! **Order.** A client's next mark is made when the one before is stored. The lookup by id comes second, so
-//! with any mark that either finds it finds all that the same client made before. Of more than
-//! [`MOST`] receipts, or [`MESSAGES`] messages, the rest is not compared, and counted.
+//! **Order.** A client's next mark is made when the one before is stored. The lookup by id comes
+//! second, so with any mark that either finds it finds all that the same client made before. Of
+//! more than [`MOST`] receipts, or [`MESSAGES`] messages, the rest is not compared, and counted.
 //!
 //! Not found: a mark of an older message by Django, or by a Chatferry that makes random ids, and a
-//! receipt that was there with another status before, which keeps its id and time (Django's chat makes
-//! none). A mark that was made again leaves no trace, and tells nothing new.
+//! receipt that was there with another status before, which keeps its id and time (Django's chat
+//! makes none). A mark that was made again leaves no trace, and tells nothing new.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -27,7 +27,7 @@ use uuid::Uuid;
 use super::{
     Hub,
     room::Room,
-    shown::{Key, after, mark_key},
+    shown::{ShownKey, after, mark_key},
 };
 use crate::{
     chat::{Event, Receipt, id},
@@ -74,7 +74,7 @@ pub(super) struct Missed {
     /// Read marks that have not been shown.
     pub marks: Vec<Receipt>,
     /// Read marks whose events waited before the look.
-    pub waited: HashSet<Key>,
+    pub waited: HashSet<ShownKey>,
     /// True if a message was stored since then.
     pub is_spoken_in: bool,
 }
@@ -106,8 +106,8 @@ impl Hub {
         Ok(stored)
     }
 
-    /// Returns the read marks that were made in some conversations between two times, in the order in
-    /// which they were made; of each conversation as many of the newest messages are looked up.
+    /// Returns the read marks that were made in some conversations between two times, in the order
+    /// in which they were made; of each conversation as many of the newest messages are looked up.
     async fn marks(
         &self,
         newest: Vec<(Uuid, usize)>,
@@ -132,7 +132,8 @@ impl Hub {
         Ok(marks)
     }
 
-    /// Looks at what was stored in some conversations since the times beside them. In the same order.
+    /// Looks at what was stored in some conversations since the times beside them. In the same
+    /// order.
     pub(super) async fn missed(&self, of: &[Since]) -> Result<Vec<Missed>, StoreError> {
         let began = self.now();
         let waited: Vec<_> = of.iter().map(|(_, room, _)| room.waiting_marks()).collect();
@@ -161,9 +162,10 @@ impl Hub {
         Ok(missed.collect())
     }
 
-    /// Shows those of the marks that have not been shown. What waited before the look, and was not found
-    /// by it, keeps its place among them; what came since may be newer than all of them, and follows.
-    pub(super) fn show_marks(&self, room: &Room, marks: &[Receipt], mut waited: HashSet<Key>) {
+    /// Shows those of the marks that have not been shown. What waited before the look, and was not
+    /// found by it, keeps its place among them; what came since may be newer than all of them, and
+    /// follows.
+    pub(super) fn show_marks(&self, room: &Room, marks: &[Receipt], mut waited: HashSet<ShownKey>) {
         let key = |receipt: &Receipt| mark_key(receipt.message_id, &receipt.user_id);
         for receipt in marks {
             waited.remove(&key(receipt));
@@ -198,8 +200,8 @@ impl Hub {
     }
 }
 
-/// Returns each mark once, by its time. Those that were found by their ids keep that order: the clock of
-/// their process may have been set back.
+/// Returns each mark once, by its time. Those that were found by their ids keep that order: the
+/// clock of their process may have been set back.
 fn in_order(by_id: Vec<Mark>, by_message: Vec<Mark>) -> Vec<Mark> {
     let known: HashSet<Uuid> = by_id.iter().map(|(_, receipt)| receipt.id).collect();
     let mut latest = Timestamp::from_micros(i64::MIN);

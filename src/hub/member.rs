@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use super::shown::{Key, MEMORY, before};
+use super::shown::{MEMORY, ShownKey, before};
 use crate::{hub::queue::Queue, python::datetime::Timestamp};
 
 /// Number of the newest messages of a history that are known to have been shown: many more
@@ -33,23 +33,23 @@ pub struct Member {
 #[derive(Default)]
 struct Seen {
     /// At most [`SEEN`].
-    young: HashSet<Key>,
-    old: HashSet<Key>,
+    young: HashSet<ShownKey>,
+    old: HashSet<ShownKey>,
 }
 
 impl Seen {
-    fn note(&mut self, key: Key) {
+    fn note(&mut self, key: ShownKey) {
         if self.young.len() == SEEN {
             self.old = std::mem::take(&mut self.young);
         }
         self.young.insert(key);
     }
 
-    fn contains(&self, key: Key) -> bool {
+    fn contains(&self, key: ShownKey) -> bool {
         self.young.contains(&key) || self.old.contains(&key)
     }
 
-    fn remove(&mut self, key: Key) -> bool {
+    fn remove(&mut self, key: ShownKey) -> bool {
         self.young.remove(&key) || self.old.remove(&key)
     }
 }
@@ -126,17 +126,17 @@ impl Member {
     }
 
     /// Notes a message of its history, whose event may still come.
-    pub fn note_seen(&mut self, key: Key) {
+    pub fn note_seen(&mut self, key: ShownKey) {
         self.seen.get_or_insert_default().note(key);
     }
 
-    pub fn has_seen(&self, key: Key) -> bool {
+    pub fn has_seen(&self, key: ShownKey) -> bool {
         self.seen.as_ref().is_some_and(|seen| seen.contains(key))
     }
 
     /// Returns whether its history showed this message, whose event comes now and will not come
     /// again.
-    pub fn had_seen(&mut self, key: Key) -> bool {
+    pub fn had_seen(&mut self, key: ShownKey) -> bool {
         self.seen.as_mut().is_some_and(|seen| seen.remove(key))
     }
 }
@@ -144,11 +144,11 @@ impl Member {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hub::queue::Limits;
+    use crate::hub::queue::QueueLimits;
 
     #[test]
     fn each_member_is_found_until_it_leaves() {
-        let limits = Limits {
+        let limits = QueueLimits {
             frames: 1,
             bytes: 1,
         };

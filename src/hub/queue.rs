@@ -20,7 +20,7 @@ use super::frames::DialectSlot;
 
 /// The bounds of a queue.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct QueueLimits {
     pub frames: usize,
     /// A frame larger than this still fits an empty queue.
     pub bytes: usize,
@@ -29,7 +29,7 @@ pub struct Limits {
 /// The queue of one socket: filled by the hub, emptied by the socket's own task.
 #[derive(Debug)]
 pub struct Queue {
-    limits: Limits,
+    limits: QueueLimits,
     dialect: DialectSlot,
     /// Held for moments only, never across an await.
     state: Mutex<State>,
@@ -52,13 +52,13 @@ pub struct Overflow;
 
 impl Queue {
     #[must_use]
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: QueueLimits) -> Self {
         Queue::of(DialectSlot::default(), limits)
     }
 
-    /// A queue of a socket that speaks a dialect.
+    /// Makes a queue of a socket that speaks a dialect.
     #[must_use]
-    pub fn of(dialect: DialectSlot, limits: Limits) -> Self {
+    pub fn of(dialect: DialectSlot, limits: QueueLimits) -> Self {
         Queue {
             limits,
             dialect,
@@ -70,7 +70,7 @@ impl Queue {
         }
     }
 
-    /// The dialect of its socket.
+    /// Returns the dialect of its socket.
     #[must_use]
     pub fn dialect(&self) -> DialectSlot {
         self.dialect
@@ -127,7 +127,7 @@ impl Queue {
         self.filled.notified().await;
     }
 
-    /// Everything that waits.
+    /// Takes everything that waits.
     ///
     /// # Errors
     /// [`Overflow`] when the queue has overflowed; what was in it is gone.
@@ -184,7 +184,7 @@ mod tests {
     use super::*;
 
     fn queue() -> Queue {
-        Queue::new(Limits {
+        Queue::new(QueueLimits {
             frames: 3,
             bytes: 10,
         })
@@ -249,7 +249,7 @@ mod tests {
             .unwrap_err();
         assert!(queue.has_overflowed());
 
-        let queue = Queue::new(Limits {
+        let queue = Queue::new(QueueLimits {
             frames: 3,
             bytes: 11,
         });

@@ -4,17 +4,18 @@
 //! connections were killed, an inbox overran) and since when; another process tells when it could
 //! not send events and does not keep them any longer. Conversations with sockets here in which
 //! something was said or read are then read again from a little before that time, page by page, and
-//! what was not shown yet is, once and in the order of the history; the read marks (`marks`) follow,
-//! which are looked up for many conversations together. What no sweep has compared yet is read too: it
-//! may be older, and owed by another process. Messages are read from [`SETTLE_MAX`] before that, if it
-//! is remembered what was shown: a process whose commit was not confirmed writes it again for that long,
-//! with the times of the first try, and what its clients say then comes after it.
+//! what was not shown yet is, once and in the order of the history; the read marks (`marks`)
+//! follow, which are looked up for many conversations together. What no sweep has compared yet is
+//! read too: it may be older, and owed by another process. Messages are read from [`SETTLE_MAX`]
+//! before that, if it is remembered what was shown: a process whose commit was not confirmed writes
+//! it again for that long, with the times of the first try, and what its clients say then comes
+//! after it.
 //!
 //! **Order.** From before memberships are restored a conversation lets its events wait, and shows
 //! them when it has been read: what was missed comes before what is newer. Each waits for its own
-//! repair only. While a host cannot be reached, what is said here in conversations of that host waits
-//! in the same way until the store has been read: their senders may have said something elsewhere
-//! before, and come here since.
+//! repair only. While a host cannot be reached, what is said here in conversations of that host
+//! waits in the same way until the store has been read: their senders may have said something
+//! elsewhere before, and come here since.
 //!
 //! **Failures.** Only what can pass is tried again. A row that cannot be read costs itself: it is
 //! counted and named in the log. A repair that cannot be done at all is given up with an error in
@@ -22,12 +23,13 @@
 //! do not end.
 //!
 //! **Memory.** What was shown is remembered for a while (`shown`). If a repair would have to reach
-//! back further, it is unknown what its sockets have seen: they are closed, and find everything in the
-//! history when they come back.
+//! back further, it is unknown what its sockets have seen: they are closed, and find everything in
+//! the history when they come back.
 //!
-//! Still missed: typing, which is stale in seconds, and read marks that Django made of
-//! messages that were old by then. What Django stored by REST during the gap is shown too, although the original never
-//! broadcasts that: nothing in the store tells the two apart, and showing it is the lesser harm.
+//! Still missed: typing, which is stale in seconds, and read marks that Django made of messages
+//! that were old by then. What Django stored by REST during the gap is shown too, although the
+//! original never broadcasts that: nothing in the store tells the two apart, and showing it is the
+//! lesser harm.
 
 use std::{
     collections::HashSet,
@@ -226,8 +228,8 @@ impl Hub {
         });
     }
 
-    /// Shows what a conversation that the caller has taken over has missed, until nothing is left to be
-    /// read. Returns whether that was possible.
+    /// Shows what a conversation that the caller has taken over has missed, until nothing is left
+    /// to be read. Returns whether that was possible.
     pub(super) async fn repair_room(&self, id: Uuid, room: &Arc<Room>, first: Missed) -> bool {
         let mut missed = Ok(first);
         loop {
@@ -302,8 +304,8 @@ impl Hub {
         Ok(began)
     }
 
-    /// Shows the messages that were not shown yet. A page is followed by another one only if what was
-    /// stored meanwhile and stands before that has been shown: its sender may have said more.
+    /// Shows the messages that were not shown yet. A page is followed by another one only if what
+    /// was stored meanwhile and stands before that has been shown: its sender may have said more.
     async fn show_missed(&self, id: Uuid, room: &Room, from: Timestamp) -> Result<(), StoreError> {
         let mut late = HashSet::new();
         let mut pages = Pages::since(&self.store, id, from).readable();
@@ -332,8 +334,8 @@ impl Hub {
         Ok(())
     }
 
-    /// Returns the messages between two times that are stored and have not been shown, of those that a
-    /// commit under way may have added.
+    /// Returns the messages between two times that are stored and have not been shown, of those
+    /// that a commit under way may have added.
     async fn passed_over(
         &self,
         id: Uuid,
@@ -369,7 +371,7 @@ impl Hub {
     }
 }
 
-/// The next page, as soon as the store answers.
+/// Reads the next page, as soon as the store answers.
 async fn next_page(pages: &mut Pages) -> Result<Option<Vec<Message>>, StoreError> {
     loop {
         match pages.next().await {

@@ -13,7 +13,7 @@ use super::{
     frames::EventFrames,
     hold::Hold,
     member::{Member, Members},
-    shown::{By, Counts, Key, Shown, before, mark_key},
+    shown::{By, Counts, Shown, ShownKey, before, mark_key},
     sweep::REACH,
     told::Told,
 };
@@ -184,14 +184,19 @@ impl Room {
     }
 
     /// Returns the keys of the read marks that wait.
-    pub fn waiting_marks(&self) -> HashSet<Key> {
+    pub fn waiting_marks(&self) -> HashSet<ShownKey> {
         let state = self.state();
         let hold = state.hold.as_ref();
         hold.map_or_else(HashSet::new, |hold| hold.marks())
     }
 
     /// Queues those of some read marks that wait before this one.
-    pub fn deliver_marks_before(&self, key: Key, some: &HashSet<Key>, keep: bool) -> Delivery {
+    pub fn deliver_marks_before(
+        &self,
+        key: ShownKey,
+        some: &HashSet<ShownKey>,
+        keep: bool,
+    ) -> Delivery {
         let mut delivery = Delivery::default();
         let mut state = self.state();
         let hold = state.hold.as_mut();
@@ -201,8 +206,8 @@ impl Room {
         delivery
     }
 
-    /// Queues a stored read mark for every member that was there when it was made, unless it has been
-    /// shown.
+    /// Queues a stored read mark for every member that was there when it was made, unless it has
+    /// been shown.
     pub fn deliver_mark(&self, receipt: &Receipt, frames: &EventFrames, keep: bool) -> Delivery {
         let key = mark_key(receipt.message_id, &receipt.user_id);
         self.deliver_once(key, None, frames, keep, |member, has_event| {
@@ -210,11 +215,12 @@ impl Room {
         })
     }
 
-    /// Queues what the store has for the members that want it, unless it has been shown. If its event
-    /// waits, which is the second argument of `wants`, that is shown in its place, as it was sent.
+    /// Queues what the store has for the members that want it, unless it has been shown. If its
+    /// event waits, which is the second argument of `wants`, that is shown in its place, as it was
+    /// sent.
     fn deliver_once(
         &self,
-        key: Key,
+        key: ShownKey,
         message: Option<Uuid>,
         frames: &EventFrames,
         keep: bool,
@@ -241,8 +247,8 @@ impl Room {
                 delivery.push(&member.queue, frames, message);
             }
         }
-        // A mark that no socket here lacks must not come late either: newer ones have been shown. Nor
-        // may an event that was taken out come again.
+        // A mark that no socket here lacks must not come late either: newer ones have been shown.
+        // Nor may an event that was taken out come again.
         if message.is_none() || waited.is_some() || delivery != Delivery::default() {
             shown.note(key, by, keep);
         }
@@ -279,8 +285,8 @@ impl Room {
         }
     }
 
-    /// Lets events wait and takes the room over, unless somebody does so already. Returns whether the
-    /// caller is to read it.
+    /// Lets events wait and takes the room over, unless somebody does so already. Returns whether
+    /// the caller is to read it.
     pub fn hold(&self, open: impl FnOnce() -> metrics::Held) -> bool {
         let mut state = self.state();
         let is_free = state.hold.is_none();
@@ -292,8 +298,8 @@ impl Room {
         is_free
     }
 
-    /// Returns since when the store is to be read, if that is to be done and no task does it. The caller does
-    /// it from now on.
+    /// Returns since when the store is to be read, if that is to be done and no task does it. The
+    /// caller does it from now on.
     pub fn take_over(&self) -> Option<Timestamp> {
         let mut state = self.state();
         let hold = state.hold.as_mut().filter(|hold| !hold.is_taken)?;
@@ -310,8 +316,8 @@ impl Room {
         }
     }
 
-    /// Returns what is to be read, for the task that has taken the room over; if nothing is left, shows what
-    /// has waited.
+    /// Returns what is to be read, for the task that has taken the room over; if nothing is left,
+    /// shows what has waited.
     pub fn next(&self, keep: bool) -> Next {
         let mut state = self.state();
         let mut delivery = Delivery::default();
@@ -383,12 +389,12 @@ impl Room {
     }
 
     /// Notes what is stored with a time ahead of the clock; returns for how long that is known.
-    pub fn meets(&self, key: Key, dated: Timestamp) -> Duration {
+    pub fn meets(&self, key: ShownKey, dated: Timestamp) -> Duration {
         self.state().shown.meets(key, dated)
     }
 
     /// An event must still come for what the sweep has just shown, or it counts as unheard.
-    pub fn expects(&self, key: Key) {
+    pub fn expects(&self, key: ShownKey) {
         self.state().shown.expects(key);
     }
 

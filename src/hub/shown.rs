@@ -19,8 +19,8 @@ use uuid::Uuid;
 
 use crate::{clock::Clock, python::datetime::Timestamp};
 
-/// Time for which it is remembered what an event has shown: longer than the layer can keep an event on its
-/// way, and than a sweep looks back.
+/// Time for which it is remembered what an event has shown: longer than the layer can keep an event
+/// on its way, and than a sweep looks back.
 pub const MEMORY: Duration = Duration::from_secs(90);
 
 /// Time for which it is remembered what the store has shown: longer than a sender owes its event.
@@ -30,23 +30,23 @@ pub const LATE: Duration = Duration::from_secs(330);
 const REMEMBERED: usize = 100_000;
 
 /// The id of a message, or what stands for a read mark: no message has the version that makes.
-pub type Key = u128;
+pub type ShownKey = u128;
 
 /// Returns the key of the mark that a user has read a message.
 #[must_use]
-pub fn mark_key(message_id: Uuid, user_id: &str) -> Key {
+pub fn mark_key(message_id: Uuid, user_id: &str) -> ShownKey {
     key_of(&(message_id.as_u128(), user_id))
 }
 
 /// Returns whether this stands for a read mark.
 #[must_use]
-pub fn is_mark(key: Key) -> bool {
+pub fn is_mark(key: ShownKey) -> bool {
     key >> 64 == 0
 }
 
 /// Returns the key of something without an id.
 #[must_use]
-pub fn key_of(what: &impl Hash) -> Key {
+pub fn key_of(what: &impl Hash) -> ShownKey {
     let mut hasher = DefaultHasher::new();
     what.hash(&mut hasher);
     u128::from(hasher.finish())
@@ -79,9 +79,9 @@ impl Counts {
 /// Shown lately.
 pub struct Shown {
     clock: Arc<Clock>,
-    by: HashMap<Key, By>,
+    by: HashMap<ShownKey, By>,
     /// Keys that events have shown, the oldest first.
-    events: VecDeque<(Instant, Key)>,
+    events: VecDeque<(Instant, ShownKey)>,
     /// `None` for most conversations.
     rare: Option<Box<Rare>>,
     /// When the newest of what is forgotten was shown.
@@ -92,10 +92,10 @@ pub struct Shown {
 #[derive(Default)]
 struct Rare {
     /// Keys that the store has shown, the oldest first.
-    stored: VecDeque<(Instant, Key)>,
+    stored: VecDeque<(Instant, ShownKey)>,
     /// Keys that are stored with a time ahead of the clock: that time, and since when it is known.
     /// They are remembered until it has passed.
-    ahead: HashMap<Key, (Timestamp, Instant)>,
+    ahead: HashMap<ShownKey, (Timestamp, Instant)>,
     /// Counts of those that were forgotten before the event that had to come.
     unheard: Counts,
 }
@@ -114,12 +114,12 @@ impl Shown {
     }
 
     #[must_use]
-    pub fn by(&self, key: Key) -> Option<By> {
+    pub fn by(&self, key: ShownKey) -> Option<By> {
         self.by.get(&key).copied()
     }
 
     /// Notes that something is shown, and removes what is old unless `keep` is set.
-    pub fn note(&mut self, key: Key, by: By, keep: bool) {
+    pub fn note(&mut self, key: ShownKey, by: By, keep: bool) {
         let now = Instant::now();
         self.forget(now, keep);
         if self.by.insert(key, by).is_none() {
@@ -131,7 +131,7 @@ impl Shown {
     }
 
     /// The event of what the store has shown must still come.
-    pub fn expects(&mut self, key: Key) {
+    pub fn expects(&mut self, key: ShownKey) {
         if let Some(by) = self.by.get_mut(&key)
             && *by == By::Store
         {
@@ -140,7 +140,7 @@ impl Shown {
     }
 
     /// The event of what the store has shown has come. It is passed over, as one more would be.
-    pub fn came(&mut self, key: Key) {
+    pub fn came(&mut self, key: ShownKey) {
         if let Some(by) = self.by.get_mut(&key)
             && *by == By::Sweep
         {
@@ -150,7 +150,7 @@ impl Shown {
 
     /// Notes what is stored with a time ahead of the clock; returns for how long that is known. Of
     /// more than is remembered nothing is known.
-    pub fn meets(&mut self, key: Key, dated: Timestamp) -> Duration {
+    pub fn meets(&mut self, key: ShownKey, dated: Timestamp) -> Duration {
         let ahead = &mut self.rare().ahead;
         if ahead.len() >= REMEMBERED && !ahead.contains_key(&key) {
             return Duration::ZERO;
@@ -168,10 +168,10 @@ impl Shown {
         };
         if !keep && !rare.ahead.is_empty() {
             let now = Timestamp::by(&self.clock);
-            let passed = |(key, (dated, _)): (&Key, &(Timestamp, Instant))| {
+            let passed = |(key, (dated, _)): (&ShownKey, &(Timestamp, Instant))| {
                 (after(*dated, LATE) < now).then_some(*key)
             };
-            let passed: Vec<Key> = rare.ahead.iter().filter_map(passed).collect();
+            let passed: Vec<ShownKey> = rare.ahead.iter().filter_map(passed).collect();
             for key in passed {
                 rare.ahead.remove(&key);
                 rare.forget(key, &mut self.by);
@@ -215,7 +215,7 @@ impl Shown {
 }
 
 impl Rare {
-    fn forget(&mut self, key: Key, by: &mut HashMap<Key, By>) {
+    fn forget(&mut self, key: ShownKey, by: &mut HashMap<ShownKey, By>) {
         if !self.ahead.contains_key(&key) && by.remove(&key) == Some(By::Sweep) {
             let count = if is_mark(key) {
                 &mut self.unheard.marks
@@ -229,11 +229,11 @@ impl Rare {
 
 /// Takes out the oldest if it is older than that, or one too many, and returns its age.
 fn oldest(
-    order: &mut VecDeque<(Instant, Key)>,
+    order: &mut VecDeque<(Instant, ShownKey)>,
     now: Instant,
     most: Duration,
     keep: bool,
-) -> Option<(Duration, Key)> {
+) -> Option<(Duration, ShownKey)> {
     let &(at, key) = order.front()?;
     let age = now.duration_since(at);
     if (keep || age < most) && order.len() < REMEMBERED {

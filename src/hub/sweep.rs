@@ -1,27 +1,28 @@
 //! Sweep: what is stored is compared with what was shown, now and then.
 //!
-//! Every message that a socket should be shown has an event, and every event that may have been lost
-//! is made up for by its sender or found by a repair. What no event has come for all the same (a
-//! process that died before it could send, a Django that could not broadcast what it stored, a cause
-//! that is unknown) is found here and shown once it is [`AGE`] old.
+//! Every message that a socket should be shown has an event, and every event that may have been
+//! lost is made up for by its sender or found by a repair. What no event has come for all the same
+//! (a process that died before it could send, a Django that could not broadcast what it stored, a
+//! cause that is unknown) is found here and shown once it is [`AGE`] old.
 //!
-//! One query for [`TOGETHER`] conversations asks for the ids of what was stored since the last look,
-//! two more for the read marks (`marks`); only a conversation that lacks something is read, as by a
-//! repair. Conversations in which nothing was said for a minute are looked at in every
-//! sixth round. A query that finds more than [`MOST`](super::marks::MOST) ids leaves the rest, the newest: that much in one
-//! round is not compared, and counted.
+//! One query for [`TOGETHER`] conversations asks for the ids of what was stored since the last
+//! look, two more for the read marks (`marks`); only a conversation that lacks something is read,
+//! as by a repair. Conversations in which nothing was said for a minute are looked at in every
+//! sixth round. A query that finds more than [`MOST`](super::marks::MOST) ids leaves the rest, the
+//! newest: that much in one round is not compared, and counted.
 //!
-//! **Clocks.** Times are those that are believed ([`Clock`](crate::clock::Clock)): a Chatferry process whose
-//! clock is set wrong while it runs does not date by it. What another process stores while its clock is ahead of ours has a time that is still to
-//! come: its age counts from the round that met it, and it is remembered until that time has passed.
-//! A row dated further back than a look reaches is found only by its event.
+//! **Clocks.** Times are those that are believed ([`Clock`](crate::clock::Clock)): a Chatferry
+//! process whose clock is set wrong while it runs does not date by it. What another process stores
+//! while its clock is ahead of ours has a time that is still to come: its age counts from the round
+//! that met it, and it is remembered until that time has passed. A row dated further back than a
+//! look reaches is found only by its event.
 //!
-//! **Counted.** Everything that is found is counted as swept. It is a fault, and counted as unheard, only
-//! if a Chatferry process stored it (`chat::id`), and if its event has not come when it is forgotten,
-//! after five minutes: by then no sender owes it any longer. What Chatferry stores without an event
-//! (by REST, which the original does not broadcast) is neither: the process that stores it tells the
-//! others within a second that it is unannounced. Of what Django stored nothing tells whether it was
-//! to be broadcast.
+//! **Counted.** Everything that is found is counted as swept. It is a fault, and counted as
+//! unheard, only if a Chatferry process stored it (`chat::id`), and if its event has not come when
+//! it is forgotten, after five minutes: by then no sender owes it any longer. What Chatferry stores
+//! without an event (by REST, which the original does not broadcast) is neither: the process that
+//! stores it tells the others within a second that it is unannounced. Of what Django stored nothing
+//! tells whether it was to be broadcast.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -33,7 +34,7 @@ use super::{
     marks::{Missed, Since},
     repair::TOGETHER,
     room::Room,
-    shown::{Key, after, before, mark_key},
+    shown::{ShownKey, after, before, mark_key},
 };
 use crate::{
     chat::{Receipt, id},
@@ -54,8 +55,8 @@ pub(super) const REACH: Duration = Duration::from_secs(80);
 /// Quiet conversations are looked at once in this number of rounds.
 const ROUNDS: usize = 6;
 
-/// Messages of each conversation whose read marks are compared, beside those that came since the last
-/// look.
+/// Messages of each conversation whose read marks are compared, beside those that came since the
+/// last look.
 const NEWEST: usize = 20;
 
 /// Most ids in one telling.
@@ -217,7 +218,7 @@ impl Hub {
 
 /// Returns whether something stored is old enough to have been shown: by its time or, if that is
 /// ahead of our clock, by when it was met.
-fn is_due(room: &Room, key: Key, dated: Timestamp, now: Timestamp) -> bool {
+fn is_due(room: &Room, key: ShownKey, dated: Timestamp, now: Timestamp) -> bool {
     if dated > after(now, MARGIN) {
         return room.meets(key, dated) >= AGE;
     }

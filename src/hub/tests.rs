@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     chat::{Message, NewMessage},
     config::Config,
-    hub::queue::Limits,
+    hub::queue::QueueLimits,
     layer::{control::Notice, memory::MemoryLayer},
     python::datetime::Timestamp,
     store::{
@@ -98,7 +98,7 @@ impl World {
         self.hub.deliver(&room, &event, resent);
     }
 
-    /// A socket in a conversation.
+    /// Returns a socket in a conversation.
     async fn join(&self, here: Uuid) -> (Membership, Arc<Queue>) {
         let queue = queue();
         let joined = self.hub.join(here, here.to_string(), Arc::clone(&queue));
@@ -107,7 +107,7 @@ impl World {
         (joined, queue)
     }
 
-    /// The value of a counter.
+    /// Returns the value of a counter.
     fn metric(&self, name: &str) -> String {
         let metrics = self.hub.metrics.render();
         let start = format!("{name} ");
@@ -163,7 +163,7 @@ async fn pass(time: Duration) {
 }
 
 fn queue() -> Arc<Queue> {
-    Arc::new(Queue::new(Limits {
+    Arc::new(Queue::new(QueueLimits {
         frames: 5,
         bytes: 10_000,
     }))

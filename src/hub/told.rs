@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::{
     frames::EventFrames,
-    shown::{Key, key_of, mark_key},
+    shown::{ShownKey, key_of, mark_key},
 };
 use crate::{
     chat::Event,
@@ -14,7 +14,7 @@ use crate::{
 
 /// An event as it came.
 pub struct Told {
-    pub key: Option<Key>,
+    pub key: Option<ShownKey>,
     /// The message that it tells of.
     pub message: Option<Uuid>,
     pub frames: EventFrames,
@@ -45,9 +45,9 @@ impl Told {
     }
 }
 
-/// The key of the receipt that a read mark leaves in the store: both values are shown as they were
-/// sent, and stored as text.
-fn read_mark(message_id: &Value, user_id: &Value) -> Option<Key> {
+/// Returns the key of the receipt that a read mark leaves in the store: both values are shown as
+/// they were sent, and stored as text.
+fn read_mark(message_id: &Value, user_id: &Value) -> Option<ShownKey> {
     let usual = message_id.as_str().and_then(|id| Uuid::try_parse(id).ok());
     let id = usual.or_else(|| from_python(message_id).ok())?;
     match user_id.as_str() {
@@ -60,7 +60,7 @@ fn read_mark(message_id: &Value, user_id: &Value) -> Option<Key> {
 mod tests {
     use super::*;
 
-    fn key(message_id: Value, user_id: Value) -> Option<Key> {
+    fn key(message_id: Value, user_id: Value) -> Option<ShownKey> {
         let event = Event::MessageRead {
             message_id,
             user_id,

@@ -55,7 +55,7 @@ pub enum Control {
 }
 
 impl Control {
-    /// The event that says so.
+    /// Returns the event that says so.
     #[must_use]
     pub fn event(&self) -> Event {
         let (order, members) = match self {

@@ -17,8 +17,8 @@ pub type Take<'a> = dyn FnMut(&'static str) -> Result<Value, Strange> + 'a;
 /// The events of one dialect and their group messages. The `type` is the name of a method of the
 /// original's consumer, which takes its own members and ignores all others.
 pub trait EventTable: Send + Sync {
-    /// Calls `write` with the `type` and the members of an event. Does nothing for one that it has no
-    /// name for.
+    /// Calls `write` with the `type` and the members of an event. Does nothing for one that it has
+    /// no name for.
     fn describe(&self, event: &Event, write: &mut dyn FnMut(&'static str, Members<'_>));
 
     /// Reads the event of the method `handler`; `None` if there is no such method.
@@ -28,7 +28,7 @@ pub trait EventTable: Send + Sync {
     fn read(&self, handler: &str, take: &mut Take<'_>) -> Result<Option<Event>, Strange>;
 }
 
-/// The method that Channels calls for a `type`.
+/// Returns the method that Channels calls for a `type`.
 #[must_use]
 pub fn handler(kind: &str) -> String {
     kind.replace('.', "_")
@@ -50,7 +50,7 @@ pub enum Strange {
 }
 
 impl Strange {
-    /// The value of the `why` label in the metrics.
+    /// Returns the value of the `why` label in the metrics.
     #[must_use]
     pub fn label(&self) -> &'static str {
         match self {

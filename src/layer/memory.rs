@@ -1,10 +1,11 @@
-//! The channel layer of a process that is alone: stands in for `channels.layers.InMemoryChannelLayer`.
+//! The channel layer of a process that is alone: stands in for
+//! `channels.layers.InMemoryChannelLayer`.
 //!
 //! It keeps Channels' semantics but for one: that layer drops what does not fit into a full
-//! channel, while here each sender waits until its event has been taken, since the task that empties the
-//! channel runs in the same process. Nothing that was broadcast is lost, and no more events wait
-//! than there are senders. Memberships do not expire for the same reason: no other process can
-//! leave a dead member behind.
+//! channel, while here each sender waits until its event has been taken, since the task that
+//! empties the channel runs in the same process. Nothing that was broadcast is lost, and no more
+//! events wait than there are senders. Memberships do not expire for the same reason: no other
+//! process can leave a dead member behind.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -89,7 +90,7 @@ impl Default for MemoryLayer {
     }
 }
 
-/// The local part of a channel's name; a name without a prefix is its own.
+/// Returns the local part of a channel's name; a name without a prefix is its own.
 fn local(channel: &str) -> &str {
     channel.split_once('!').map_or(channel, |(_, local)| local)
 }

@@ -13,10 +13,10 @@
 //! | `debts`, `ledger` | what could not be sent, until it is |
 //! | `inbox`, `members` | what comes in, what we are members of |
 //!
-//! Both layers outlive Redis: sockets stay, local members are served, what could not be sent is sent
-//! when it is back, memberships are restored, and a [`Received::Gap`](super::Received::Gap) tells
-//! that something may have been missed meanwhile. What keeps a message from being read or sent is counted and logged, and
-//! ends no task.
+//! Both layers outlive Redis: sockets stay, local members are served, what could not be sent is
+//! sent when it is back, memberships are restored, and a [`Received::Gap`](super::Received::Gap)
+//! tells that something may have been missed meanwhile. What keeps a message from being read or
+//! sent is counted and logged, and ends no task.
 
 pub mod address;
 mod backoff;

@@ -1,7 +1,7 @@
 //! Messages and receipts that were stored without an event, on purpose: no socket misses them.
 //!
-//! A sweep that compares what was shown with what is stored asks here. The process that stores such a
-//! message or receipt notes it, and tells the others within a second, many at a time.
+//! A sweep that compares what was shown with what is stored asks here. The process that stores such
+//! a message or receipt notes it, and tells the others within a second, many at a time.
 
 use std::{
     collections::{HashSet, VecDeque},

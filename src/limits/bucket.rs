@@ -43,7 +43,7 @@ impl Buckets {
         }
     }
 
-    /// The key of a user.
+    /// Returns the key of a user.
     pub fn user(&self, id: &str) -> Key {
         Key::User(self.users.hash_one(id))
     }

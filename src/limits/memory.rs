@@ -101,7 +101,7 @@ struct Clients {
 }
 
 impl Pools {
-    /// The pool of a client.
+    /// Returns the pool of a client.
     pub fn of(&self, key: Key, mib: u32) -> Pool {
         let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((room, kib)) = clients.pools.get(&key)
@@ -184,7 +184,7 @@ impl Lease {
         Ok(())
     }
 
-    /// The bytes, which hold it until they are dropped.
+    /// Returns the bytes, which hold it until they are dropped.
     #[must_use]
     pub fn held_by(self, mut bytes: Vec<u8>) -> Bytes {
         // The capacity may be twice the length.
@@ -193,7 +193,7 @@ impl Lease {
     }
 }
 
-/// Bytes that keep something else until they are dropped.
+/// Returns bytes that keep something else until they are dropped.
 pub fn hold(bytes: impl AsRef<[u8]> + Send + 'static, kept: impl Send + 'static) -> Bytes {
     Bytes::from_owner(Holding { bytes, _kept: kept })
 }

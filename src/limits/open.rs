@@ -1,5 +1,5 @@
-//! The count of open sockets of each client. There is an entry for each client with a socket, so there
-//! are never more than there are sockets.
+//! The count of open sockets of each client. There is an entry for each client with a socket, so
+//! there are never more than there are sockets.
 
 use std::{
     collections::{HashMap, hash_map::Entry},

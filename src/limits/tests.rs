@@ -2,7 +2,7 @@ use super::*;
 
 const IDLE: Duration = Duration::from_secs(3600);
 
-/// The limits of these settings, each `(key, value)`.
+/// Returns the limits of these settings, each `(key, value)`.
 fn limits(flags: &[(&str, &str)]) -> Option<Arc<Limits>> {
     limits_with("none", flags)
 }

@@ -20,7 +20,7 @@ use crate::{
     http::{Response, ops::Endpoint, reply},
     metrics::SecurityEvent,
     net::Socket,
-    telemetry::security::{Finding, Place},
+    telemetry::security::{AuditPlace, Finding},
 };
 
 /// Connections above `server.max_connections`, for one answer each.
@@ -136,7 +136,7 @@ fn refused(app: &App, client: Option<IpAddr>) {
         reason: "connections",
         client: client.filter(|_| !app.config.server.trusts(client)),
         user: None,
-        place: Place::Nothing,
+        place: AuditPlace::Nothing,
     });
 }
 

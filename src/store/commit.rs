@@ -67,7 +67,7 @@ pub enum Write {
 
 /// Outcome of a [`Write`].
 #[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
+pub enum CommitOutcome {
     Stored,
     /// The conversation of the two (its messages are not read), and whether this write made it.
     Conversation(Conversation, bool),
@@ -90,7 +90,7 @@ pub trait Backend: Send + 'static {
     fn write(
         &mut self,
         batch: Arc<Vec<Write>>,
-    ) -> impl Future<Output = Result<Vec<Outcome>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Vec<CommitOutcome>, StoreError>> + Send;
 }
 
 /// Called with a message right after its commit. Messages are announced in the order in which they
@@ -105,12 +105,13 @@ struct Item {
     /// When it was handed over.
     since: Instant,
     done: Done,
-    /// From the handing over to the answer, if that is recorded. Ends with `done`, which has it too.
+    /// From the handing over to the answer, if that is recorded. Ends with `done`, which has it
+    /// too.
     span: Option<Span>,
 }
 
 impl Item {
-    /// Text in a message, which is what may be long.
+    /// Returns the size of a message's text, which is what may be long.
     fn bytes(&self) -> usize {
         match &self.draft {
             Draft::Message(new) => new.content.len(),
@@ -125,7 +126,7 @@ enum Draft {
     Message(NewMessage),
 }
 
-type Done = Box<dyn FnOnce(Write, Result<Outcome, StoreError>) + Send>;
+type Done = Box<dyn FnOnce(Write, Result<CommitOutcome, StoreError>) + Send>;
 
 /// The way to the one task that writes.
 pub struct Committer {
@@ -161,7 +162,7 @@ impl Committer {
         }
     }
 
-    /// The clock that rows are dated by.
+    /// Returns the clock that rows are dated by.
     pub fn clock(&self) -> &Arc<Clock> {
         &self.clock
     }
@@ -175,7 +176,7 @@ impl Committer {
     ///
     /// # Errors
     /// When the database could not store it, or the committer has ended.
-    pub async fn commit(&self, write: Write) -> Result<Outcome, StoreError> {
+    pub async fn commit(&self, write: Write) -> Result<CommitOutcome, StoreError> {
         let (told, outcome) = oneshot::channel();
         let done: Done = Box::new(|_, outcome| {
             // A caller that has gone away no longer cares; its row is stored all the same.
@@ -185,7 +186,7 @@ impl Committer {
         outcome.await.unwrap_or(Err(StoreError::Closed))
     }
 
-    /// The task that writes.
+    /// Returns the task that writes.
     pub fn vital(&self) -> &Vital {
         &self.vital
     }
@@ -209,7 +210,7 @@ impl Committer {
         let (told, outcome) = oneshot::channel();
         let done: Done = Box::new(|write, outcome| {
             let _ = told.send(match (write, outcome) {
-                (Write::Message(message), Ok(Outcome::Stored)) => {
+                (Write::Message(message), Ok(CommitOutcome::Stored)) => {
                     let message = Arc::new(message);
                     announce(&message);
                     Ok(Some(message))
@@ -221,7 +222,7 @@ impl Committer {
         outcome.await.unwrap_or(Err(StoreError::Closed))
     }
 
-    /// A new conversation of the two, or the one that somebody else has made meanwhile, and
+    /// Returns a new conversation of the two, or the one that somebody else has made meanwhile, and
     /// whether it is new.
     ///
     /// # Errors
@@ -241,13 +242,14 @@ impl Committer {
             is_active: true,
         };
         match self.commit(Write::Conversation(conversation)).await? {
-            Outcome::Conversation(conversation, made) => Ok((conversation, made)),
-            Outcome::Alike => Err(StoreError::Alike),
+            CommitOutcome::Conversation(conversation, made) => Ok((conversation, made)),
+            CommitOutcome::Alike => Err(StoreError::Alike),
             other => Err(unexpected(&other)),
         }
     }
 
-    /// The user's receipt for the message, raised to `read`; `None` if there is no such message.
+    /// Returns the user's receipt for the message, raised to `read`; `None` if there is no such
+    /// message.
     ///
     /// # Errors
     /// When the database could not store it, or the committer has ended.
@@ -265,9 +267,9 @@ impl Committer {
             timestamp: now,
         };
         match self.commit(Write::Receipt(receipt)).await? {
-            Outcome::Receipt(receipt) => Ok(Some(receipt)),
-            Outcome::Missing => Ok(None),
-            Outcome::Alike => Err(StoreError::Alike),
+            CommitOutcome::Receipt(receipt) => Ok(Some(receipt)),
+            CommitOutcome::Missing => Ok(None),
+            CommitOutcome::Alike => Err(StoreError::Alike),
             other => Err(unexpected(&other)),
         }
     }
@@ -317,7 +319,8 @@ fn recorded(span: Span, done: Done) -> Done {
     })
 }
 
-/// An outcome that does not belong to the write: a defect of the backend, not of the caller.
-fn unexpected(outcome: &Outcome) -> StoreError {
+/// Reports an outcome that does not belong to the write: a defect of the backend, not of the
+/// caller.
+fn unexpected(outcome: &CommitOutcome) -> StoreError {
     StoreError::Refused(format!("unexpected outcome {outcome:?}"))
 }

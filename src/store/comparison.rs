@@ -21,7 +21,7 @@ pub enum Comparison {
 }
 
 impl Comparison {
-    /// The comparison that a policy needs.
+    /// Makes the comparison that a policy needs.
     #[must_use]
     pub fn of(policy: Policy) -> Self {
         match policy {

@@ -1,10 +1,10 @@
 //! The messages of one conversation, however many there are, in pages of bounded size.
 //!
 //! A history that fits one page is one query. A longer one is read from its oldest message up to
-//! the one that was the newest at the beginning. Each page is a query of its own that starts
-//! behind the last message of the page before (its [`Place`]), so between two pages no connection
-//! and no transaction is held: a client that takes an hour to read costs the database nothing,
-//! while an open snapshot would keep SQLite from checkpointing and the others from tidying up.
+//! the one that was the newest at the beginning. Each page is a query of its own that starts behind
+//! the last message of the page before (its [`PageCursor`]), so between two pages no connection and
+//! no transaction is held: a client that takes an hour to read costs the database nothing, while an
+//! open snapshot would keep SQLite from checkpointing and the others from tidying up.
 //!
 //! Messages that are seen without a snapshot:
 //!
@@ -32,8 +32,8 @@ pub const PAGE_MESSAGES: usize = 500;
 /// long messages make short pages. One message is always taken, whatever its size.
 pub const PAGE_BYTES: usize = 256 * 1024;
 
-/// The content of a message as it is read: NULL if it is larger than any body by REST may be, 64 MiB.
-/// The SQL is that of every database.
+/// The content of a message as it is read: NULL if it is larger than any body by REST may be, 64
+/// MiB. The SQL is that of every database.
 macro_rules! content {
     () => {
         "CASE WHEN octet_length(content) > 67108864 THEN NULL ELSE content END AS content"
@@ -64,7 +64,7 @@ pub enum Deleted {
 }
 
 impl Deleted {
-    /// The condition to add to the `WHERE` of a query, in the SQL of every database.
+    /// Returns the condition to add to the `WHERE` of a query, in the SQL of every database.
     #[must_use]
     pub fn condition(self) -> &'static str {
         match self {
@@ -77,19 +77,20 @@ impl Deleted {
 /// Place of a message among those of its conversation, or of a conversation among those of its
 /// user.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// The time it is sorted by, as SQLite writes it. There it is the very text of the row, which is what the
-    /// database compares: people may have written a time in another way than Django does.
+pub struct PageCursor {
+    /// The time it is sorted by, as SQLite writes it. There it is the very text of the row, which
+    /// is what the database compares: people may have written a time in another way than Django
+    /// does.
     pub created_at: String,
     /// Decides between rows of one moment: the id, or in SQLite the number of the row.
     pub tie: u128,
 }
 
-impl Place {
+impl PageCursor {
     /// Returns the place of this message in databases that compare times and ids.
     #[must_use]
     pub fn of(message: &Message) -> Self {
-        Place {
+        PageCursor {
             created_at: to_sqlite(message.created_at),
             tie: message.id.as_u128(),
         }
@@ -98,7 +99,7 @@ impl Place {
     /// Returns the place of this conversation in a list of the newest `updated_at` first.
     #[must_use]
     pub fn of_conversation(conversation: &Conversation) -> Self {
-        Place {
+        PageCursor {
             created_at: to_sqlite(conversation.updated_at),
             tie: conversation.id.as_u128(),
         }
@@ -110,17 +111,17 @@ impl Place {
 pub struct ConversationPage {
     pub conversations: Vec<Conversation>,
     /// Of the last conversation on it.
-    pub last: Option<Place>,
+    pub last: Option<PageCursor>,
     /// There may be more.
     pub is_full: bool,
 }
 
 impl ConversationPage {
-    /// A page of a database that compares times and ids.
+    /// Makes a page of a database that compares times and ids.
     #[must_use]
     pub fn new(conversations: Vec<Conversation>) -> Self {
         ConversationPage {
-            last: conversations.last().map(Place::of_conversation),
+            last: conversations.last().map(PageCursor::of_conversation),
             is_full: conversations.len() == PAGE_CONVERSATIONS,
             conversations,
         }
@@ -132,7 +133,7 @@ impl ConversationPage {
 pub struct Page {
     pub messages: Vec<Message>,
     /// Of the newest message on it.
-    pub last: Option<Place>,
+    pub last: Option<PageCursor>,
     /// It ended because nothing more fits it; there may be more.
     pub is_full: bool,
     /// Rows among them that cannot be read, and why.
@@ -142,11 +143,11 @@ pub struct Page {
 }
 
 impl Page {
-    /// A page of a database that compares times and ids.
+    /// Makes a page of a database that compares times and ids.
     #[must_use]
     pub fn new(messages: Vec<Message>, is_full: bool, unreadable: Vec<StoreError>) -> Self {
         Page {
-            last: messages.last().map(Place::of),
+            last: messages.last().map(PageCursor::of),
             messages,
             is_full,
             unreadable,
@@ -166,7 +167,7 @@ impl Page {
         metrics.rows_unreadable(self.too_large.len());
     }
 
-    /// The page, unless a row of it cannot be read.
+    /// Returns the page, unless a row of it cannot be read.
     ///
     /// # Errors
     /// Why it cannot be read.
@@ -187,7 +188,7 @@ pub enum History {
 }
 
 impl History {
-    /// All messages; `None` if there is no such conversation.
+    /// Reads all messages; `None` if there is no such conversation.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -204,7 +205,8 @@ impl History {
         history.await.map(Some)
     }
 
-    /// The newest `limit` messages, or all of them. Whether there is such a conversation is not asked.
+    /// Reads the newest `limit` messages, or all of them. Whether there is such a conversation is
+    /// not asked.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -237,7 +239,7 @@ impl History {
         }))
     }
 
-    /// All of it at once.
+    /// Reads all of it at once.
     ///
     /// # Errors
     /// When the store cannot be read to the end.
@@ -255,15 +257,15 @@ pub struct Pages {
     store: Arc<dyn Store>,
     conversation_id: Uuid,
     deleted: Deleted,
-    after: Option<Place>,
-    until: Option<Place>,
+    after: Option<PageCursor>,
+    until: Option<PageCursor>,
     is_over: bool,
     /// Number of unreadable rows that were skipped.
     unreadable: Option<usize>,
 }
 
 impl Pages {
-    /// The messages that were made at `since` or later and are not deleted.
+    /// Begins with the messages that were made at `since` or later and are not deleted.
     #[must_use]
     pub fn since(store: &Arc<dyn Store>, conversation_id: Uuid, since: Timestamp) -> Self {
         Pages {
@@ -271,7 +273,7 @@ impl Pages {
             conversation_id,
             deleted: Deleted::Skipped,
             // No message has the nil id, and no row the number 0.
-            after: Some(Place {
+            after: Some(PageCursor {
                 created_at: to_sqlite(since),
                 tie: 0,
             }),
@@ -281,7 +283,7 @@ impl Pages {
         }
     }
 
-    /// The same without rows that cannot be read, which are named in the log.
+    /// Leaves out rows that cannot be read, which are named in the log.
     #[must_use]
     pub fn readable(mut self) -> Self {
         self.unreadable = Some(0);
@@ -306,8 +308,8 @@ impl Pages {
         self.is_over
     }
 
-    /// The next page, never an empty one; `None` after the last. After an error the same page may
-    /// be asked for again.
+    /// Reads the next page, never an empty one; `None` after the last. After an error the same
+    /// page may be asked for again.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -343,7 +345,7 @@ impl Pages {
         Ok(page.messages)
     }
 
-    /// All of it at once.
+    /// Reads all of it at once.
     ///
     /// # Errors
     /// When the store cannot be read to the end.
@@ -355,7 +357,7 @@ impl Pages {
         Ok(whole)
     }
 
-    /// The pages one after the other; it ends with an error.
+    /// Returns the pages one after the other; it ends with an error.
     pub fn stream(self) -> impl Stream<Item = Result<Vec<Message>, StoreError>> + Send {
         stream::try_unfold(self, |mut pages| async {
             let page = pages.next().await?;

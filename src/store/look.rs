@@ -1,5 +1,5 @@
-//! Questions to a database before it is used, and while it is, on one connection that writes nothing
-//! that stays.
+//! Questions to a database before it is used, and while it is, on one connection that writes
+//! nothing that stays.
 
 use async_trait::async_trait;
 
@@ -13,16 +13,16 @@ use crate::config::{Config, Database};
 /// A connection that looks. Each call fails when the database cannot be read.
 #[async_trait]
 pub trait Look: Send {
-    /// The server and its version.
+    /// Returns the server and its version.
     async fn version(&mut self) -> Result<String, StoreError>;
 
     /// Returns the findings that keep the tables from being used.
     async fn tables(&mut self) -> Result<Vec<Finding>, StoreError>;
 
-    /// The columns of texts that are shorter than Django's model makes them.
+    /// Returns the columns of texts that are shorter than Django's model makes them.
     async fn lengths(&mut self) -> Result<Vec<ShortColumn>, StoreError>;
 
-    /// The columns of texts whose character set cannot hold every text.
+    /// Returns the columns of texts whose character set cannot hold every text.
     async fn charsets(&mut self) -> Result<Vec<NarrowColumn>, StoreError>;
 
     /// The columns of user ids whose collation takes some of other bytes for the same.
@@ -31,7 +31,7 @@ pub trait Look: Send {
     /// Writes a row of each table, and takes them back.
     async fn rehearse(&mut self) -> Result<(), StoreError>;
 
-    /// The time of the server's clock, in microseconds since 1970; none if it has ours.
+    /// Returns the time of the server's clock, in microseconds since 1970; none if it has ours.
     async fn now(&mut self) -> Result<Option<i64>, StoreError>;
 }
 

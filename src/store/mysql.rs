@@ -18,10 +18,11 @@ use uuid::Uuid;
 
 use self::{options::Options, pool::Pool, write::Writer};
 use super::{
-    Comparison, Lookup, Marks, Of, SessionRow, Standing, Store, StoreError, TokenRow, UserRow,
+    Comparison, Conversations, Logins, Lookup, Marks, Members, Messages, OpenDatabase, Receipts,
+    SessionRow, Standing, StoreError, Subject, TokenRow, UserRow,
     commit::Committer,
     history::{
-        ConversationPage, Deleted, PAGE_BYTES, PAGE_MESSAGES, Page, Place, TOGETHER_MESSAGES,
+        ConversationPage, Deleted, PAGE_BYTES, PAGE_MESSAGES, Page, PageCursor, TOGETHER_MESSAGES,
     },
     schema,
 };
@@ -79,7 +80,8 @@ impl MysqlStore {
         found.map(query::conversation_row).transpose()
     }
 
-    /// The messages up to what fits a page, in the order of the query or the other way round.
+    /// Returns the messages up to what fits a page, in the order of the query or the other way
+    /// round.
     async fn page(&self, sql: &str, limit: usize, reversed: bool) -> Result<Page, StoreError> {
         let (mut rows, is_cut) = self.pool.some_rows(sql, PAGE_BYTES).await?;
         let is_full = is_cut || rows.len() == limit;
@@ -116,11 +118,7 @@ impl MysqlStore {
 }
 
 #[async_trait]
-impl Store for MysqlStore {
-    fn committer(&self) -> &Committer {
-        &self.committer
-    }
-
+impl Conversations for MysqlStore {
     async fn conversation_of_pair(
         &self,
         participant1_id: &str,
@@ -145,14 +143,17 @@ impl Store for MysqlStore {
     async fn conversations_of(
         &self,
         user_id: String,
-        after: Option<Place>,
+        after: Option<PageCursor>,
     ) -> Result<ConversationPage, StoreError> {
         let sql = query::conversations_of(&self.tables, &user_id, after.as_ref());
         let rows = self.pool.rows(&sql).await?.into_iter();
         let found = rows.map(query::conversation_row);
         Ok(ConversationPage::new(found.collect::<Result<_, _>>()?))
     }
+}
 
+#[async_trait]
+impl Messages for MysqlStore {
     async fn messages_of(&self, conversations: &[Uuid]) -> Result<Page, StoreError> {
         let sql = query::messages_of(&self.tables, conversations, TOGETHER_MESSAGES);
         self.page(&sql, TOGETHER_MESSAGES, false).await
@@ -173,8 +174,8 @@ impl Store for MysqlStore {
         &self,
         conversation_id: Uuid,
         deleted: Deleted,
-        after: Option<Place>,
-        until: Option<Place>,
+        after: Option<PageCursor>,
+        until: Option<PageCursor>,
     ) -> Result<Page, StoreError> {
         let between = (after.as_ref(), until.as_ref());
         let tables = &self.tables;
@@ -186,7 +187,7 @@ impl Store for MysqlStore {
         &self,
         conversation_id: Uuid,
         newer: usize,
-    ) -> Result<Option<Place>, StoreError> {
+    ) -> Result<Option<PageCursor>, StoreError> {
         let sql = query::place(&self.tables, conversation_id, newer);
         let rows = self.pool.rows(&sql).await?;
         rows.into_iter().next().map(query::place_row).transpose()
@@ -218,6 +219,13 @@ impl Store for MysqlStore {
         Ok(rows.filter_map(stored).collect())
     }
 
+    async fn message_exists(&self, id: Uuid) -> Result<bool, StoreError> {
+        self.exists(&query::message_exists(&self.tables, id)).await
+    }
+}
+
+#[async_trait]
+impl Receipts for MysqlStore {
     async fn marked_between(
         &self,
         newest: &[(Uuid, usize)],
@@ -243,16 +251,15 @@ impl Store for MysqlStore {
         let sql = query::marked_by_id(&self.tables, conversations, between, most);
         self.marks(&sql).await
     }
+}
 
-    async fn message_exists(&self, id: Uuid) -> Result<bool, StoreError> {
-        self.exists(&query::message_exists(&self.tables, id)).await
-    }
-
+#[async_trait]
+impl Members for MysqlStore {
     async fn finds_others(&self, lookup: Lookup) -> Result<bool, StoreError> {
         self.exists(&query::others(&self.tables, &lookup)).await
     }
 
-    async fn standing(&self, of: Of) -> Result<Option<Standing>, StoreError> {
+    async fn standing(&self, of: Subject) -> Result<Option<Standing>, StoreError> {
         let rows = self.pool.rows(&people::standing(&self.tables, of)).await?;
         let found = rows.into_iter().next();
         found.map(people::standing_row).transpose()
@@ -266,7 +273,10 @@ impl Store for MysqlStore {
         let rows = self.pool.rows(&sql).await?.into_iter();
         rows.map(people::active_row).collect()
     }
+}
 
+#[async_trait]
+impl Logins for MysqlStore {
     async fn sessions(&self, keys: &[String]) -> Result<Vec<SessionRow>, StoreError> {
         // No session's, and no text for a narrow column.
         let keys: Vec<&String> = keys.iter().filter(|key| key.is_ascii()).collect();
@@ -301,6 +311,13 @@ impl Store for MysqlStore {
     ) -> Result<Vec<UserRow>, StoreError> {
         let rows = self.pool.rows(&people::users(columns, ids)).await?;
         rows.into_iter().map(people::user_row).collect()
+    }
+}
+
+#[async_trait]
+impl OpenDatabase for MysqlStore {
+    fn committer(&self) -> &Committer {
+        &self.committer
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

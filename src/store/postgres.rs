@@ -25,9 +25,10 @@ use uuid::Uuid;
 pub use self::address::Address;
 use self::{connection::Connection, pool::Pool, write::Writer};
 use super::{
-    Comparison, Lookup, Marks, Of, SessionRow, Standing, Store, StoreError, TokenRow, UserRow,
+    Comparison, Conversations, Logins, Lookup, Marks, Members, Messages, OpenDatabase, Receipts,
+    SessionRow, Standing, StoreError, Subject, TokenRow, UserRow,
     commit::{Announce, Committer},
-    history::{ConversationPage, Deleted, Page, Place},
+    history::{ConversationPage, Deleted, Page, PageCursor},
     schema,
 };
 use crate::{
@@ -73,7 +74,7 @@ impl PostgresStore {
     }
 }
 
-/// The server and database of the settings.
+/// Returns the server and database of the settings.
 ///
 /// # Errors
 /// When `store.url` names another kind of database, or an option that is not known.
@@ -82,11 +83,7 @@ pub fn address_of(settings: &Settings) -> Result<Address, StoreError> {
 }
 
 #[async_trait]
-impl Store for PostgresStore {
-    fn committer(&self) -> &Committer {
-        &self.committer
-    }
-
+impl Conversations for PostgresStore {
     async fn conversation_of_pair(
         &self,
         participant1_id: &str,
@@ -133,12 +130,15 @@ impl Store for PostgresStore {
     async fn conversations_of(
         &self,
         user_id: String,
-        after: Option<Place>,
+        after: Option<PageCursor>,
     ) -> Result<ConversationPage, StoreError> {
         storable([&user_id])?;
         query::conversations_of(&self.readers, &self.tables, &user_id, after.as_ref()).await
     }
+}
 
+#[async_trait]
+impl Messages for PostgresStore {
     async fn messages_of(&self, conversations: &[Uuid]) -> Result<Page, StoreError> {
         query::messages_of(&self.readers, &self.tables, conversations).await
     }
@@ -157,8 +157,8 @@ impl Store for PostgresStore {
         &self,
         conversation_id: Uuid,
         deleted: Deleted,
-        after: Option<Place>,
-        until: Option<Place>,
+        after: Option<PageCursor>,
+        until: Option<PageCursor>,
     ) -> Result<Page, StoreError> {
         let (readers, tables) = (&self.readers, &self.tables);
         let between = (after.as_ref(), until.as_ref());
@@ -169,7 +169,7 @@ impl Store for PostgresStore {
         &self,
         conversation_id: Uuid,
         newer: usize,
-    ) -> Result<Option<Place>, StoreError> {
+    ) -> Result<Option<PageCursor>, StoreError> {
         query::place(&self.readers, &self.tables, conversation_id, newer).await
     }
 
@@ -190,6 +190,22 @@ impl Store for PostgresStore {
         query::stored_between(&self.readers, &self.tables, conversations, between, most).await
     }
 
+    async fn message_exists(&self, id: Uuid) -> Result<bool, StoreError> {
+        query::message_exists(&self.readers, &self.tables, id).await
+    }
+
+    async fn insert_message(
+        &self,
+        new: NewMessage,
+        announce: Announce,
+    ) -> Result<Option<Arc<Message>>, StoreError> {
+        storable([&new.sender_id, &new.content, &new.message_type])?;
+        self.committer.insert(new, announce).await
+    }
+}
+
+#[async_trait]
+impl Receipts for PostgresStore {
     async fn marked_between(
         &self,
         newest: &[(Uuid, usize)],
@@ -208,19 +224,6 @@ impl Store for PostgresStore {
         query::marked_by_id(&self.readers, &self.tables, conversations, between, most).await
     }
 
-    async fn message_exists(&self, id: Uuid) -> Result<bool, StoreError> {
-        query::message_exists(&self.readers, &self.tables, id).await
-    }
-
-    async fn insert_message(
-        &self,
-        new: NewMessage,
-        announce: Announce,
-    ) -> Result<Option<Arc<Message>>, StoreError> {
-        storable([&new.sender_id, &new.content, &new.message_type])?;
-        self.committer.insert(new, announce).await
-    }
-
     async fn mark_read(
         &self,
         message_id: Uuid,
@@ -231,12 +234,15 @@ impl Store for PostgresStore {
             .mark_read(message_id, cut(&user_id).to_owned())
             .await
     }
+}
 
+#[async_trait]
+impl Members for PostgresStore {
     async fn finds_others(&self, lookup: Lookup) -> Result<bool, StoreError> {
         query::finds_others(&self.readers, &self.tables, &lookup).await
     }
 
-    async fn standing(&self, of: Of) -> Result<Option<Standing>, StoreError> {
+    async fn standing(&self, of: Subject) -> Result<Option<Standing>, StoreError> {
         people::standing(&self.readers, &self.tables, of).await
     }
 
@@ -246,7 +252,10 @@ impl Store for PostgresStore {
     ) -> Result<Vec<(Uuid, [String; 2])>, StoreError> {
         people::active_participants(&self.readers, &self.tables, conversations).await
     }
+}
 
+#[async_trait]
+impl Logins for PostgresStore {
     async fn sessions(&self, keys: &[String]) -> Result<Vec<SessionRow>, StoreError> {
         let keys = keys.iter().filter(|key| storable([key]).is_ok());
         people::sessions(&self.readers, &keys.collect::<Vec<_>>()).await
@@ -281,6 +290,13 @@ impl Store for PostgresStore {
         }
         Ok(users)
     }
+}
+
+#[async_trait]
+impl OpenDatabase for PostgresStore {
+    fn committer(&self) -> &Committer {
+        &self.committer
+    }
 
     async fn ping(&self) -> Result<(), StoreError> {
         let found = query::conversation_is_active(&self.readers, &self.tables, Uuid::nil()).await;
@@ -303,8 +319,8 @@ fn storable<const N: usize>(texts: [&String; N]) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// A user id as the table holds it: PostgreSQL drops spaces that are too many for the column. Other
-/// characters that are too many do not get here.
+/// Returns a user id as the table holds it: PostgreSQL drops spaces that are too many for the
+/// column. Other characters that are too many do not get here.
 fn cut(user_id: &str) -> &str {
     match user_id.char_indices().nth(USER_ID_MAX) {
         Some((end, _)) => &user_id[..end],

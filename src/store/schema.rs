@@ -60,7 +60,8 @@ const DELIVERY_RECEIPTS: &[Column] = &[
     column("message_id", Kind::Uuid),
 ];
 
-/// The three tables by the names that the settings give them, with the columns each must have.
+/// Returns the three tables by the names that the settings give them, with the columns each must
+/// have.
 #[must_use]
 pub fn tables(names: &Tables) -> [(&str, &'static [Column]); 3] {
     [
@@ -100,7 +101,7 @@ pub enum Finding {
 }
 
 impl Finding {
-    /// The table lacks a unique key of these columns.
+    /// Makes the table lacks a unique key of these columns.
     #[must_use]
     pub fn without_key(table: &str, columns: &[&str]) -> Self {
         Finding::MissingUnique {
@@ -110,7 +111,7 @@ impl Finding {
     }
 }
 
-/// The unique keys that writes go by, with their columns in alphabetical order.
+/// Returns the unique keys that writes go by, with their columns in alphabetical order.
 #[must_use]
 pub fn keys(names: &Tables) -> [(&str, &'static [&'static str]); 2] {
     [
@@ -119,7 +120,7 @@ pub fn keys(names: &Tables) -> [(&str, &'static [&'static str]); 2] {
     ]
 }
 
-/// The columns of user ids that unique keys or lookups go by.
+/// Returns the columns of user ids that unique keys or lookups go by.
 #[must_use]
 pub fn user_ids(names: &Tables) -> [(&str, &'static [&'static str]); 2] {
     [
@@ -131,7 +132,7 @@ pub fn user_ids(names: &Tables) -> [(&str, &'static [&'static str]); 2] {
     ]
 }
 
-/// The columns of texts.
+/// Returns the columns of texts.
 #[must_use]
 pub fn texts(names: &Tables) -> [(&str, Vec<&'static str>); 3] {
     tables(names).map(|(table, columns)| {
@@ -151,8 +152,8 @@ pub struct ShortColumn {
     pub wanted: String,
 }
 
-/// Characters that a column of texts should hold: what the original's model allows, or the longest of
-/// its choices. `None` for any number.
+/// Characters that a column of texts should hold: what the original's model allows, or the longest
+/// of its choices. `None` for any number.
 fn length(column: &str) -> Option<usize> {
     match column {
         "content" => None,
@@ -187,7 +188,7 @@ pub fn short(
         .collect()
 }
 
-/// The number in a type like `varchar(255)`.
+/// Returns the number in a type like `varchar(255)`.
 #[must_use]
 pub fn number_in(spelling: &str) -> Option<usize> {
     let (_, rest) = spelling.split_once('(')?;
@@ -231,7 +232,8 @@ pub struct Dialect {
     pub holds: fn(&str, Kind) -> bool,
 }
 
-/// Returns the findings that keep a table from being used. No live columns at all means that it does not exist.
+/// Returns the findings that keep a table from being used. No live columns at all means that it
+/// does not exist.
 #[must_use]
 pub fn compare(
     table: &str,
@@ -270,8 +272,8 @@ pub fn compare(
     findings
 }
 
-/// The statements of `script`, a line each, that make the `missing` tables, their constraints and
-/// their indexes.
+/// Returns the statements of `script`, a line each, that make the `missing` tables, their
+/// constraints and their indexes.
 ///
 /// # Errors
 /// [`StoreError::Schema`]: tables with names of their own are not ours to make but Django's.

@@ -22,9 +22,10 @@ use uuid::Uuid;
 
 use self::{pool::Readers, write::Writer};
 use super::{
-    Comparison, Lookup, Marks, Of, SessionRow, Standing, Store, StoreError, TokenRow, UserRow,
+    Comparison, Conversations, Logins, Lookup, Marks, Members, Messages, OpenDatabase, Receipts,
+    SessionRow, Standing, StoreError, Subject, TokenRow, UserRow,
     commit::Committer,
-    history::{ConversationPage, Deleted, Page, Place},
+    history::{ConversationPage, Deleted, Page, PageCursor},
     schema,
 };
 use crate::{
@@ -69,7 +70,7 @@ impl SqliteStore {
     }
 }
 
-/// The file of the settings.
+/// Returns the file of the settings.
 ///
 /// # Errors
 /// When `store.url` names another kind of database.
@@ -80,11 +81,7 @@ pub fn path_of(settings: &Settings) -> Result<PathBuf, StoreError> {
 }
 
 #[async_trait]
-impl Store for SqliteStore {
-    fn committer(&self) -> &Committer {
-        &self.committer
-    }
-
+impl Conversations for SqliteStore {
     async fn conversation_of_pair(
         &self,
         participant1_id: &str,
@@ -114,14 +111,17 @@ impl Store for SqliteStore {
     async fn conversations_of(
         &self,
         user_id: String,
-        after: Option<Place>,
+        after: Option<PageCursor>,
     ) -> Result<ConversationPage, StoreError> {
         let tables = Arc::clone(&self.tables);
         self.readers
             .read(move |db| query::conversations_of(db, &tables, &user_id, after))
             .await
     }
+}
 
+#[async_trait]
+impl Messages for SqliteStore {
     async fn messages_of(&self, conversations: &[Uuid]) -> Result<Page, StoreError> {
         let (tables, conversations) = (Arc::clone(&self.tables), conversations.to_vec());
         self.readers
@@ -145,8 +145,8 @@ impl Store for SqliteStore {
         &self,
         conversation_id: Uuid,
         deleted: Deleted,
-        after: Option<Place>,
-        until: Option<Place>,
+        after: Option<PageCursor>,
+        until: Option<PageCursor>,
     ) -> Result<Page, StoreError> {
         let tables = Arc::clone(&self.tables);
         self.readers
@@ -158,7 +158,7 @@ impl Store for SqliteStore {
         &self,
         conversation_id: Uuid,
         newer: usize,
-    ) -> Result<Option<Place>, StoreError> {
+    ) -> Result<Option<PageCursor>, StoreError> {
         let tables = Arc::clone(&self.tables);
         self.readers
             .read(move |db| query::place(db, &tables, conversation_id, newer))
@@ -188,6 +188,16 @@ impl Store for SqliteStore {
             .await
     }
 
+    async fn message_exists(&self, id: Uuid) -> Result<bool, StoreError> {
+        let tables = Arc::clone(&self.tables);
+        self.readers
+            .read(move |db| query::message_exists(db, &tables, id))
+            .await
+    }
+}
+
+#[async_trait]
+impl Receipts for SqliteStore {
     async fn marked_between(
         &self,
         newest: &[(Uuid, usize)],
@@ -211,14 +221,10 @@ impl Store for SqliteStore {
             .read(move |db| query::marked_by_id(db, &tables, &conversations, between, most))
             .await
     }
+}
 
-    async fn message_exists(&self, id: Uuid) -> Result<bool, StoreError> {
-        let tables = Arc::clone(&self.tables);
-        self.readers
-            .read(move |db| query::message_exists(db, &tables, id))
-            .await
-    }
-
+#[async_trait]
+impl Members for SqliteStore {
     async fn finds_others(&self, lookup: Lookup) -> Result<bool, StoreError> {
         let tables = Arc::clone(&self.tables);
         self.readers
@@ -226,7 +232,7 @@ impl Store for SqliteStore {
             .await
     }
 
-    async fn standing(&self, of: Of) -> Result<Option<Standing>, StoreError> {
+    async fn standing(&self, of: Subject) -> Result<Option<Standing>, StoreError> {
         let tables = Arc::clone(&self.tables);
         self.readers
             .read(move |db| people::standing(db, &tables, of))
@@ -242,7 +248,10 @@ impl Store for SqliteStore {
             .read(move |db| people::active_participants(db, &tables, &conversations))
             .await
     }
+}
 
+#[async_trait]
+impl Logins for SqliteStore {
     async fn sessions(&self, keys: &[String]) -> Result<Vec<SessionRow>, StoreError> {
         let keys = keys.to_vec();
         self.readers
@@ -270,6 +279,13 @@ impl Store for SqliteStore {
         self.readers
             .read(move |db| people::users(db, &columns, &ids))
             .await
+    }
+}
+
+#[async_trait]
+impl OpenDatabase for SqliteStore {
+    fn committer(&self) -> &Committer {
+        &self.committer
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

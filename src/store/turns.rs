@@ -77,8 +77,8 @@ impl Turns {
         }
     }
 
-    /// Counts an attempt to connect that was begun at `began`. `None` if it is to be tried again: the
-    /// server takes no more connections, and a turn has ended since, or a moment has passed.
+    /// Counts an attempt to connect that was begun at `began`. `None` if it is to be tried again:
+    /// the server takes no more connections, and a turn has ended since, or a moment has passed.
     ///
     /// # Errors
     /// When it failed for another reason, or that has lasted as long as one waits for a turn.
@@ -100,7 +100,7 @@ impl Turns {
         }
     }
 
-    /// A turn, when there is one.
+    /// Returns a turn, when there is one.
     ///
     /// # Errors
     /// When none comes in time, or there are none any more.

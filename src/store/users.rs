@@ -3,7 +3,8 @@
 use super::UserRow;
 use crate::config::{DjangoSession, TableName};
 
-/// The columns of a row, each as text or NULL: primary key, password, whether active, id in the chat.
+/// The columns of a row, each as text or NULL: primary key, password, whether active, id in the
+/// chat.
 pub type Columns = [Option<String>; 4];
 
 /// The query for the user whose primary key is one of `keys`, a list in SQL. `quote` goes around

@@ -45,12 +45,12 @@ pub struct Finding<'a> {
     pub client: Option<IpAddr>,
     /// As whom the client is known.
     pub user: Option<&'a str>,
-    pub place: Place<'a>,
+    pub place: AuditPlace<'a>,
 }
 
 /// The place that a finding is about.
 #[derive(Clone, Copy, Debug)]
-pub enum Place<'a> {
+pub enum AuditPlace<'a> {
     Nothing,
     Path(&'a str),
     Conversation(Uuid),
@@ -143,7 +143,7 @@ impl Tally {
                     reason,
                     client,
                     user: None,
-                    place: Place::Nothing,
+                    place: AuditPlace::Nothing,
                 };
                 write(&finding, Some(repeats));
             }
@@ -187,7 +187,7 @@ impl Audit {
             reason: refused.reason,
             client: trail.client,
             user: refused.user.as_deref(),
-            place: Place::Path(&trail.path()),
+            place: AuditPlace::Path(&trail.path()),
         });
     }
 
@@ -221,9 +221,9 @@ fn write(finding: &Finding<'_>, repeats: Option<u64>) {
         place,
     } = finding;
     let (path, conversation_id) = match *place {
-        Place::Nothing => (None, None),
-        Place::Path(path) => (Some(path), None),
-        Place::Conversation(id) => (None, Some(id)),
+        AuditPlace::Nothing => (None, None),
+        AuditPlace::Path(path) => (Some(path), None),
+        AuditPlace::Conversation(id) => (None, Some(id)),
     };
     tracing::info!(
         target: SECURITY,

@@ -26,11 +26,11 @@ use super::{
     budget::{Budget, REFUSED, TURN},
     ending::{Ending, GONE, shut_down},
     heartbeat::Heartbeat,
-    history::{First, Rest},
+    history::{FirstFrames, HistoryRest},
     protocol::{Protocol, Request as _},
     reader::Reader,
     session::{Action, Reason, Session},
-    work::{Outcome, Work},
+    work::{Work, WorkOutcome},
     writer::{Writer, is_control},
 };
 use crate::{
@@ -45,7 +45,7 @@ use crate::{
     store::StoreError,
     telemetry::{
         request::{ACCESS, RequestId},
-        security::{Finding, Place},
+        security::{AuditPlace, Finding},
         trace::Origin,
     },
 };
@@ -57,7 +57,7 @@ const ANSWERS: usize = 64;
 pub const ENVELOPE: usize = 256;
 
 /// The handshake: what the socket is called in the log and in traces.
-pub struct Name {
+pub struct SocketName {
     pub id: RequestId,
     /// `None` if nothing is traced.
     pub origin: Option<Arc<Origin>>,
@@ -68,7 +68,7 @@ pub struct Name {
 /// One open socket and everything it holds.
 pub struct Connection<S, P: Protocol> {
     app: Arc<App>,
-    name: Name,
+    name: SocketName,
     conversation_id: Uuid,
     /// Limits of the client; it counts as an open socket until this is dropped.
     seat: Seat,
@@ -89,7 +89,7 @@ pub struct Connection<S, P: Protocol> {
     read: ReadHalf<S>,
     write: WriteHalf<S>,
     /// History that is being sent; until its end all other text waits in the queue.
-    history: Rest,
+    history: HistoryRest,
     /// When the token or session it was opened with runs out, or the fresh token shown since.
     until: Option<Instant>,
     /// Says when its rights end before that.
@@ -109,12 +109,12 @@ where
     /// first; `history` is what is written first.
     pub fn new(
         (app, protocol): (Arc<App>, Arc<P>),
-        name: Name,
+        name: SocketName,
         (admission, registration): (Admission, Registration),
         (conversation_id, membership, queue, seat): (Uuid, Membership, Arc<Queue>, Seat),
         stream: S,
         received: &[u8],
-        history: First,
+        history: FirstFrames,
     ) -> Self {
         let (limits, now) = (&app.config.ws, Instant::now());
         let heartbeat = Heartbeat::new(
@@ -128,12 +128,12 @@ where
         );
         let mut writer = Writer::default();
         let history = match history {
-            First::Frame(frame) => {
+            FirstFrames::Frame(frame) => {
                 writer.push(frame);
                 queue.history_is_told();
-                Rest::default()
+                HistoryRest::default()
             }
-            First::Telling(rest) => rest,
+            FirstFrames::Telling(rest) => rest,
         };
         let (read, write) = tokio::io::split(stream);
         let session = Session::new(protocol, admission.caller, app.auth.renews());
@@ -195,7 +195,7 @@ where
             reason,
             client: self.name.client,
             user: self.registration.socket().user.as_deref(),
-            place: Place::Conversation(self.conversation_id),
+            place: AuditPlace::Conversation(self.conversation_id),
         });
     }
 
@@ -285,14 +285,14 @@ where
     }
 
     /// Notes that a request of the peer has been done, or has failed.
-    fn worked(&mut self, outcome: Outcome) -> Action<P::Request> {
+    fn worked(&mut self, outcome: WorkOutcome) -> Action<P::Request> {
         match outcome {
-            Outcome::Performed(outcome) => self.performed(outcome),
-            Outcome::Renewed(Ok(until)) => {
+            WorkOutcome::Performed(outcome) => self.performed(outcome),
+            WorkOutcome::Renewed(Ok(until)) => {
                 self.until = Some(until);
                 Action::Wait
             }
-            Outcome::Renewed(Err(denied)) => {
+            WorkOutcome::Renewed(Err(denied)) => {
                 if let Some(refused) = denied.refused() {
                     self.note(refused.event, refused.reason);
                 }
@@ -300,7 +300,7 @@ where
                 let answer = self.session.protocol().denied(&denied);
                 self.session.refused(answer)
             }
-            Outcome::Refused(answer) => self.session.refused(answer),
+            WorkOutcome::Refused(answer) => self.session.refused(answer),
         }
     }
 
@@ -350,7 +350,7 @@ where
                 self.close(Reason::Broken)
             }
             None => {
-                self.history = Rest::default();
+                self.history = HistoryRest::default();
                 self.queue.history_is_told();
                 Action::Wait
             }
@@ -418,7 +418,7 @@ where
     }
 
     fn end(&mut self, code: u16, frame: Bytes, answered: bool) {
-        self.history = Rest::default();
+        self.history = HistoryRest::default();
         self.writer.push(frame);
         let is_slow = self.queue.has_overflowed();
         self.ending = Some(Ending::new(code, answered, is_slow));

@@ -14,7 +14,7 @@ use hyper::{
 
 /// A handshake that is refused before anybody asks where it leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
+pub struct BadHandshake {
     /// 400, or 405 for another method than GET.
     pub status: u16,
     /// The reason phrase of the status line.
@@ -26,8 +26,8 @@ pub struct Refused {
 /// The value of the `Sec-WebSocket-Version` header in a refusal.
 pub const VERSIONS: &str = "13,8";
 
-fn bad(reason: impl fmt::Display) -> Refused {
-    Refused {
+fn bad(reason: impl fmt::Display) -> BadHandshake {
+    BadHandshake {
         status: 400,
         reason: reason.to_string(),
         lists_versions: false,
@@ -46,11 +46,11 @@ pub fn wants_upgrade(headers: &HeaderMap) -> bool {
 /// Checks a request that wants to be upgraded.
 ///
 /// # Errors
-/// [`Refused`] with the words of Autobahn.
-pub fn check(method: &Method, headers: &HeaderMap) -> Result<(), Refused> {
+/// [`BadHandshake`] with the words of Autobahn.
+pub fn check(method: &Method, headers: &HeaderMap) -> Result<(), BadHandshake> {
     if method != Method::GET {
         let reason = format!("HTTP method \"{method}\" not allowed");
-        return Err(Refused {
+        return Err(BadHandshake {
             status: 405,
             ..bad(reason)
         });
@@ -85,7 +85,7 @@ fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     }
 }
 
-fn check_host(headers: &HeaderMap) -> Result<(), Refused> {
+fn check_host(headers: &HeaderMap) -> Result<(), BadHandshake> {
     let Some(host) = joined(headers, &HOST) else {
         return Err(bad("HTTP Host header missing in opening handshake request"));
     };
@@ -103,7 +103,7 @@ fn check_host(headers: &HeaderMap) -> Result<(), Refused> {
     Ok(())
 }
 
-fn check_connection(headers: &HeaderMap) -> Result<(), Refused> {
+fn check_connection(headers: &HeaderMap) -> Result<(), BadHandshake> {
     let Some(connection) = joined(headers, &CONNECTION) else {
         return Err(bad("HTTP Connection header missing"));
     };
@@ -118,7 +118,7 @@ fn check_connection(headers: &HeaderMap) -> Result<(), Refused> {
     )))
 }
 
-fn check_version(headers: &HeaderMap) -> Result<(), Refused> {
+fn check_version(headers: &HeaderMap) -> Result<(), BadHandshake> {
     let Some(version) = joined(headers, &SEC_WEBSOCKET_VERSION) else {
         return Err(bad(
             "WebSocket connection denied - Hixie76 protocol not supported.",
@@ -126,7 +126,7 @@ fn check_version(headers: &HeaderMap) -> Result<(), Refused> {
     };
     match version.trim().parse::<i64>() {
         Ok(8 | 13) => Ok(()),
-        Ok(version) => Err(Refused {
+        Ok(version) => Err(BadHandshake {
             lists_versions: true,
             ..bad(format!(
                 "WebSocket version {version} not supported (supported versions: {VERSIONS})"
@@ -139,7 +139,7 @@ fn check_version(headers: &HeaderMap) -> Result<(), Refused> {
     }
 }
 
-fn check_protocols(headers: &HeaderMap) -> Result<(), Refused> {
+fn check_protocols(headers: &HeaderMap) -> Result<(), BadHandshake> {
     let Some(protocols) = joined(headers, &SEC_WEBSOCKET_PROTOCOL) else {
         return Ok(());
     };
@@ -156,7 +156,7 @@ fn check_protocols(headers: &HeaderMap) -> Result<(), Refused> {
     }
 }
 
-fn check_origin(headers: &HeaderMap) -> Result<(), Refused> {
+fn check_origin(headers: &HeaderMap) -> Result<(), BadHandshake> {
     let Some(origin) = joined(headers, &ORIGIN) else {
         return Ok(());
     };
@@ -175,7 +175,7 @@ fn check_origin(headers: &HeaderMap) -> Result<(), Refused> {
     )))
 }
 
-fn check_key(headers: &HeaderMap) -> Result<(), Refused> {
+fn check_key(headers: &HeaderMap) -> Result<(), BadHandshake> {
     let Some(key) = joined(headers, &SEC_WEBSOCKET_KEY) else {
         return Err(bad("HTTP Sec-WebSocket-Key header missing"));
     };
@@ -201,7 +201,7 @@ fn check_key(headers: &HeaderMap) -> Result<(), Refused> {
 
 /// No extension is ever agreed on, but an offer of `permessage-deflate` that makes no sense is
 /// refused.
-fn check_extensions(headers: &HeaderMap) -> Result<(), Refused> {
+fn check_extensions(headers: &HeaderMap) -> Result<(), BadHandshake> {
     let Some(extensions) = joined(headers, &SEC_WEBSOCKET_EXTENSIONS) else {
         return Ok(());
     };

@@ -19,21 +19,21 @@ use crate::{
 };
 
 /// The history that a socket gets first.
-pub enum First {
+pub enum FirstFrames {
     /// Whole.
     Frame(Bytes),
     /// In fragments, which are still to be read.
-    Telling(Rest),
+    Telling(HistoryRest),
 }
 
 /// Rest of a history that is still to be sent; nothing by default.
 #[derive(Default)]
-pub struct Rest(Option<Box<Telling>>);
+pub struct HistoryRest(Option<Box<Telling>>);
 
-impl Rest {
+impl HistoryRest {
     #[must_use]
     pub fn new(pages: Pages, text: Box<dyn LongHistory>, meter: Meter) -> Self {
-        Rest(Some(Box::new(Telling {
+        HistoryRest(Some(Box::new(Telling {
             meter,
             pages: Box::pin(pages.stream()),
             text: Some(text),

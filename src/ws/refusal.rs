@@ -23,7 +23,7 @@ use crate::{
 #[derive(Debug)]
 pub enum Refusal {
     /// Autobahn would not take the handshake.
-    Handshake(handshake::Refused),
+    Handshake(handshake::BadHandshake),
     /// No such path. The original's router raises, and Daphne makes a 500 of that after up to a
     /// second; clients know the status, so only the wait is gone.
     NoRoute,
@@ -97,7 +97,7 @@ pub fn refuse(app: &App, refused: &Refusal) -> Response {
 
 /// For a handshake that is none.
 #[must_use]
-pub fn malformed(refused: &handshake::Refused) -> Response {
+pub fn malformed(refused: &handshake::BadHandshake) -> Response {
     let status = StatusCode::from_u16(refused.status).unwrap_or(StatusCode::BAD_REQUEST);
     let mut response = refusal(status, &refused.reason);
     if refused.lists_versions {

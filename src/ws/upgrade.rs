@@ -15,10 +15,10 @@ use tracing::field::display;
 use uuid::Uuid;
 
 use super::{
-    connection::{Connection, Name},
+    connection::{Connection, SocketName},
     ending::shut_down,
     handshake,
-    history::{First, Rest},
+    history::{FirstFrames, HistoryRest},
     origin,
     protocol::Protocol,
     refusal::{Refusal, refusal, refuse},
@@ -36,7 +36,7 @@ use crate::{
     http::{Body, Response},
     hub::{
         Membership,
-        queue::{Limits, Queue},
+        queue::{Queue, QueueLimits},
     },
     limits::{Meter, Seat},
     net::Stream,
@@ -57,7 +57,7 @@ struct Opening {
     agreed: Option<String>,
     membership: Membership,
     queue: Arc<Queue>,
-    history: First,
+    history: FirstFrames,
     seat: Seat,
 }
 
@@ -134,7 +134,7 @@ async fn open<P: Protocol>(
     let limits = &app.config.ws;
     let queue = Arc::new(Queue::of(
         protocol.slot(),
-        Limits {
+        QueueLimits {
             frames: limits.queue_messages,
             bytes: limits.queue_bytes,
         },
@@ -151,10 +151,10 @@ async fn open<P: Protocol>(
         SocketHistory::Short(page) => {
             membership.is_shown(&page.messages);
             meter.charge_rows(page.messages.len());
-            First::Frame(page.frame(|messages| protocol.history(messages)))
+            FirstFrames::Frame(page.frame(|messages| protocol.history(messages)))
         }
         SocketHistory::Long(pages) => {
-            First::Telling(Rest::new(pages, protocol.long_history(), meter))
+            FirstFrames::Telling(HistoryRest::new(pages, protocol.long_history(), meter))
         }
     };
     Ok(Opening {
@@ -176,7 +176,7 @@ fn accept<P: Protocol>(
     opening: Opening,
     trail: &Trail,
 ) -> Response {
-    let name = Name {
+    let name = SocketName {
         client: trail.client,
         id: request.extensions().get().copied().unwrap_or_default(),
         origin: request.extensions().get().map(Trace::origin).map(Arc::new),
@@ -236,7 +236,7 @@ fn serve<P: Protocol>(
     served: (Arc<App>, Arc<P>),
     upgraded: OnUpgrade,
     opening: Opening,
-    name: Name,
+    name: SocketName,
 ) -> impl Future<Output = ()> + Send {
     let beginning = Box::pin(begin(served, upgraded, opening, name));
     async move {
@@ -252,7 +252,7 @@ async fn begin<P: Protocol>(
     served: (Arc<App>, Arc<P>),
     upgraded: OnUpgrade,
     opening: Opening,
-    name: Name,
+    name: SocketName,
 ) -> Option<Connection<Stream, P>> {
     // The client may be gone before it has read our answer.
     let upgraded = upgraded.await.ok()?;

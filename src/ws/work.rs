@@ -20,7 +20,7 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::{
-    connection::Name,
+    connection::SocketName,
     protocol::{Protocol, Request as _},
     session::Action,
 };
@@ -40,10 +40,10 @@ const TOGETHER: usize = 16;
 /// Text of messages that wait together beside which no further one is begun, in bytes.
 const TOGETHER_BYTES: usize = 64 << 10;
 
-type Performing = dyn Future<Output = Outcome> + Send;
+type Performing = dyn Future<Output = WorkOutcome> + Send;
 
 /// Outcome.
-pub enum Outcome {
+pub enum WorkOutcome {
     Performed(Result<(), ChatError>),
     /// When the fresh token runs out.
     Renewed(Result<Instant, Denied>),
@@ -75,7 +75,7 @@ impl Piece {
 enum State {
     Performing(Pin<Box<Performing>>),
     /// Requests before it are not done yet.
-    Done(Outcome),
+    Done(WorkOutcome),
 }
 
 impl<P: Protocol> Default for Work<P> {
@@ -132,7 +132,7 @@ impl<P: Protocol> Work<P> {
     pub fn begin(
         &mut self,
         app: &Arc<App>,
-        socket: &Name,
+        socket: &SocketName,
         caller: Caller,
         conversation_id: Uuid,
         request: P::Request,
@@ -146,7 +146,7 @@ impl<P: Protocol> Work<P> {
             .and_then(|tracer| tracer.frame(socket.origin.as_deref(), request.asked().text()));
         let work = async move {
             let done = P::perform(&app.chat, &caller, conversation_id, request).await;
-            Outcome::Performed(done)
+            WorkOutcome::Performed(done)
         };
         let work: Pin<Box<Performing>> = match span {
             None => Box::pin(work.instrument(line)),
@@ -161,13 +161,13 @@ impl<P: Protocol> Work<P> {
     /// Begins to look at a fresh token, which must be of the user who has opened the socket.
     pub fn renew(&mut self, app: &Arc<App>, socket: Arc<OpenSocket>, token: Secret) {
         let app = Arc::clone(app);
-        let work = async move { Outcome::Renewed(app.auth.renew(&socket, &token).await) };
+        let work = async move { WorkOutcome::Renewed(app.auth.renew(&socket, &token).await) };
         self.add(State::Performing(Box::pin(work)), None);
     }
 
     /// Takes its turn without being begun.
     pub fn refuse(&mut self, answer: Bytes) {
-        self.add(State::Done(Outcome::Refused(answer)), Some(0));
+        self.add(State::Done(WorkOutcome::Refused(answer)), Some(0));
     }
 
     fn add(&mut self, state: State, message: Option<usize>) {
@@ -176,11 +176,11 @@ impl<P: Protocol> Work<P> {
     }
 
     /// Waits for the outcome of the first; for ever if nothing is under way. May be cancelled.
-    pub async fn done(&mut self) -> Outcome {
+    pub async fn done(&mut self) -> WorkOutcome {
         poll_fn(|cx| self.poll_done(cx)).await
     }
 
-    fn poll_done(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
+    fn poll_done(&mut self, cx: &mut Context<'_>) -> Poll<WorkOutcome> {
         for Piece { state, .. } in &mut self.under_way {
             if let State::Performing(work) = state
                 && let Poll::Ready(outcome) = work.as_mut().poll(cx)
@@ -202,9 +202,9 @@ impl<P: Protocol> Work<P> {
 }
 
 /// Work that is recorded.
-async fn traced(span: Span, work: impl Future<Output = Outcome>) -> Outcome {
+async fn traced(span: Span, work: impl Future<Output = WorkOutcome>) -> WorkOutcome {
     let outcome = span.around(work).await;
-    if let Outcome::Performed(Err(error)) = &outcome {
+    if let WorkOutcome::Performed(Err(error)) = &outcome {
         match error {
             ChatError::Store(error) => span.fail(error.label()),
             ChatError::Layer(error) => span.fail(error.label()),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::{Outcome, Stage, Step, Steps};
+use super::{CheckOutcome, Stage, Step, Steps};
 use crate::chat::Event;
 use crate::cli::advice;
 use crate::config::{Backend, Config};
@@ -24,13 +24,13 @@ pub(super) async fn steps(steps: &mut Steps<impl FnMut(&Step)>, config: &Config,
     if config.layer.backend == Backend::Memory {
         let why = "memory: events stay in this process";
         steps
-            .add("layer: connect", async { Outcome::skipped(why) })
+            .add("layer: connect", async { CheckOutcome::skipped(why) })
             .await;
         return;
     }
     let of = |result: Result<(), LayerError>, about: String| {
         let fault = result.err().map(|error| advice::layer(&error, config));
-        Outcome::well(about).with_faults(fault)
+        CheckOutcome::well(about).with_faults(fault)
     };
     let shown = format!("{}: {}", config.layer.backend, advice::hosts(config));
     if let Stage::Serving(site) = stage {
@@ -57,7 +57,7 @@ pub(super) async fn steps(steps: &mut Steps<impl FnMut(&Step)>, config: &Config,
                 message(layer, config).await,
                 "to a group of its own, and back".to_owned(),
             ),
-            _ => Outcome::skipped("no connection"),
+            _ => CheckOutcome::skipped("no connection"),
         }
     };
     steps.add("layer: message", message).await;

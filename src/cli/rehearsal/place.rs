@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{Outcome, Step, Steps};
+use super::{CheckOutcome, Step, Steps};
 use crate::cli::{advice, healthcheck};
 use crate::config::{Backend, Bind, Config};
 use crate::server::Listener;
@@ -33,8 +33,8 @@ async fn taken(at: &Bind, config: &Config) -> Option<io::Error> {
     Listener::probe(at, config.server.reuse_port).await.err()
 }
 
-fn place(key: &str, at: &Bind, taken: Option<io::Error>, is_served: bool) -> Outcome {
-    let about = Outcome::well(at);
+fn place(key: &str, at: &Bind, taken: Option<io::Error>, is_served: bool) -> CheckOutcome {
+    let about = CheckOutcome::well(at);
     match taken {
         None => about,
         Some(error) if is_served && error.kind() == io::ErrorKind::AddrInUse => {
@@ -44,11 +44,11 @@ fn place(key: &str, at: &Bind, taken: Option<io::Error>, is_served: bool) -> Out
     }
 }
 
-fn lock(config: &Config, is_served: bool) -> Outcome {
+fn lock(config: &Config, is_served: bool) -> CheckOutcome {
     let Some(file) = config.store.url.sqlite_file() else {
-        return Outcome::default();
+        return CheckOutcome::default();
     };
-    let about = Outcome::well(file.display());
+    let about = CheckOutcome::well(file.display());
     let hears_others = config.layer.backend != Backend::Memory;
     // A directory that is not there is reported by the store.
     match sole::holder(file, hears_others) {

@@ -1,17 +1,17 @@
 //! The settings, and the limit of open files that they are fitted to.
 
-use super::Outcome;
+use super::CheckOutcome;
 use crate::cli::advice::Advice;
 use crate::cli::caution;
 use crate::config::{Loaded, files};
 
 /// Names all that is set, by its origin. What has no effect is a fault: it is not what was
 /// meant.
-pub(super) fn set(loaded: &Loaded) -> Outcome {
+pub(super) fn set(loaded: &Loaded) -> CheckOutcome {
     let warnings = loaded.warnings.iter().map(Advice::of);
     let refusals = loaded.refusals();
     let refusals = refusals.iter().map(Advice::of);
-    Outcome::well(origins(loaded))
+    CheckOutcome::well(origins(loaded))
         .with_faults(warnings.chain(refusals))
         .with_warnings(caution::of(loaded))
 }
@@ -34,10 +34,11 @@ fn origins(loaded: &Loaded) -> String {
 }
 
 /// Returns the limit of open files, and the connections that fit.
-pub(super) fn files(loaded: &Loaded) -> Outcome {
+pub(super) fn files(loaded: &Loaded) -> CheckOutcome {
     let most = loaded.config.server.max_connections;
     let limit = files::limit("/".as_ref());
     let limit = limit.map_or_else(|| "no limit".to_owned(), |limit| limit.to_string());
     let lowered = loaded.lowered.filter(|lowered| lowered.was_set);
-    Outcome::well(format!("{limit}, for {most} connections")).with_warnings(lowered.map(Advice::of))
+    CheckOutcome::well(format!("{limit}, for {most} connections"))
+        .with_warnings(lowered.map(Advice::of))
 }

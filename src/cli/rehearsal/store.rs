@@ -1,6 +1,6 @@
 //! The database, by one connection that writes nothing that stays.
 
-use super::{Outcome, Step, Steps};
+use super::{CheckOutcome, Step, Steps};
 use crate::cli::advice::{self, Advice};
 use crate::config::{Config, Policy};
 use crate::python::datetime::Timestamp;
@@ -27,10 +27,10 @@ pub(super) async fn steps(steps: &mut Steps<impl FnMut(&Step)>, config: &Config)
         match connect(config).await {
             Ok((look, version)) => {
                 opened = Some(look);
-                Outcome::well(format!("{version}: {}", config.store.url))
+                CheckOutcome::well(format!("{version}: {}", config.store.url))
             }
             Err(error) => {
-                Outcome::well(&config.store.url).with_faults([advice::store(&error, config)])
+                CheckOutcome::well(&config.store.url).with_faults([advice::store(&error, config)])
             }
         }
     };
@@ -49,7 +49,7 @@ pub(super) async fn steps(steps: &mut Steps<impl FnMut(&Step)>, config: &Config)
     steps.add("store: character sets", charsets).await;
     let collation = async {
         if config.auth.policy == Policy::Open {
-            return Outcome::skipped("no policy tells users apart");
+            return CheckOutcome::skipped("no policy tells users apart");
         }
         collation(look.collations().await, config)
     };
@@ -62,7 +62,7 @@ pub(super) async fn steps(steps: &mut Steps<impl FnMut(&Step)>, config: &Config)
 
 async fn skip(steps: &mut Steps<impl FnMut(&Step)>, names: &[&'static str], why: &str) {
     for name in names {
-        steps.add(name, async { Outcome::skipped(why) }).await;
+        steps.add(name, async { CheckOutcome::skipped(why) }).await;
     }
 }
 
@@ -72,9 +72,9 @@ async fn connect(config: &Config) -> Result<(Box<dyn Look>, String), StoreError>
     Ok((look, version))
 }
 
-async fn tables(look: &mut dyn Look, config: &Config) -> Outcome {
+async fn tables(look: &mut dyn Look, config: &Config) -> CheckOutcome {
     let names = schema::tables(&config.store.tables).map(|(table, _)| table);
-    let about = Outcome::well(names.join(", "));
+    let about = CheckOutcome::well(names.join(", "));
     match look.tables().await {
         Ok(found) => about.with_faults(found.iter().map(Advice::of)),
         Err(error) => about.with_faults([advice::store(&error, config)]),
@@ -87,48 +87,48 @@ fn odd<T>(
     found: Result<Vec<T>, StoreError>,
     config: &Config,
     advise: impl FnOnce(&[T]) -> Advice,
-) -> Outcome {
+) -> CheckOutcome {
     match found {
-        Ok(found) if found.is_empty() => Outcome::well(about),
-        Ok(found) => Outcome::well(about).with_warnings([advise(&found)]),
-        Err(error) => Outcome::well(about).with_faults([advice::store(&error, config)]),
+        Ok(found) if found.is_empty() => CheckOutcome::well(about),
+        Ok(found) => CheckOutcome::well(about).with_warnings([advise(&found)]),
+        Err(error) => CheckOutcome::well(about).with_faults([advice::store(&error, config)]),
     }
 }
 
-fn lengths(found: Result<Vec<schema::ShortColumn>, StoreError>, config: &Config) -> Outcome {
+fn lengths(found: Result<Vec<schema::ShortColumn>, StoreError>, config: &Config) -> CheckOutcome {
     odd("columns of texts", found, config, advice::lengths)
 }
 
-fn charsets(found: Result<Vec<schema::NarrowColumn>, StoreError>, config: &Config) -> Outcome {
+fn charsets(found: Result<Vec<schema::NarrowColumn>, StoreError>, config: &Config) -> CheckOutcome {
     odd("columns of texts", found, config, advice::charset)
 }
 
-fn collation(found: Result<Vec<schema::LooseColumn>, StoreError>, config: &Config) -> Outcome {
+fn collation(found: Result<Vec<schema::LooseColumn>, StoreError>, config: &Config) -> CheckOutcome {
     let database = config.store.url.database();
     odd("columns of user ids", found, config, |loose| {
         advice::collation(loose, database)
     })
 }
 
-fn rights(written: &Result<(), StoreError>, config: &Config) -> Outcome {
-    let about = Outcome::well("a row of each table, written and taken back");
+fn rights(written: &Result<(), StoreError>, config: &Config) -> CheckOutcome {
+    let about = CheckOutcome::well("a row of each table, written and taken back");
     let fault = written.as_ref().err();
     about.with_faults(fault.map(|error| advice::write(error, config)))
 }
 
-async fn clock(look: &mut dyn Look, config: &Config) -> Outcome {
+async fn clock(look: &mut dyn Look, config: &Config) -> CheckOutcome {
     let before = Timestamp::now().micros();
     let theirs = match look.now().await {
         Ok(Some(theirs)) => theirs,
-        Ok(None) => return Outcome::skipped("it is this machine's"),
+        Ok(None) => return CheckOutcome::skipped("it is this machine's"),
         Err(error) => {
-            return Outcome::well("the server's").with_faults([advice::store(&error, config)]);
+            return CheckOutcome::well("the server's").with_faults([advice::store(&error, config)]);
         }
     };
     // The server has looked between the two. Our own clock may have been set back meanwhile.
     let after = Timestamp::now().micros().max(before);
     let ahead = theirs.saturating_sub(theirs.clamp(before, after));
     let is_off = ahead.unsigned_abs() > CLOCK_US;
-    Outcome::well("the server's and this machine's")
+    CheckOutcome::well("the server's and this machine's")
         .with_warnings(is_off.then(|| advice::clock(ahead)))
 }

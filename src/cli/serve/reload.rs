@@ -13,7 +13,7 @@ use crate::config::{Config, Effective, Loaded};
 use crate::metrics::SecurityEvent;
 use crate::server::Site;
 use crate::telemetry::Logging;
-use crate::telemetry::security::{Finding, Place};
+use crate::telemetry::security::{AuditPlace, Finding};
 
 /// Settings that a running server takes over.
 const LIVE: &[&str] = &[
@@ -117,7 +117,7 @@ fn note(app: &App, reason: &str) {
         reason,
         client: None,
         user: None,
-        place: Place::Nothing,
+        place: AuditPlace::Nothing,
     });
 }
 

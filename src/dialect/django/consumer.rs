@@ -16,7 +16,7 @@ use crate::{
     limits::Throttled,
     python::datetime::Zone,
     service::{Chat, ChatError},
-    store::Of,
+    store::Subject,
     ws::protocol::{self, Protocol, Reading},
 };
 
@@ -93,7 +93,7 @@ impl Protocol for Consumer {
                 user_id,
                 event,
             } => {
-                let marked = match chat.admit(caller, Of::Message(message_id)).await {
+                let marked = match chat.admit(caller, Subject::Message(message_id)).await {
                     Ok(()) => chat.mark_read(message_id, user_id).await.map(|_| ()),
                     Err(error) => Err(error),
                 };

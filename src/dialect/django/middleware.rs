@@ -15,11 +15,11 @@ use super::{
     identity::has_session,
     language,
     multipart::is_refused_by_twisted,
-    negotiation::{Refused, negotiate},
+    negotiation::{NotNegotiated, negotiate},
     page,
     reply::{self, Answer, Recipient, Reply},
     routes::{Call, Captured, Handler, Resource, Route},
-    views::Failure,
+    views::ViewFailure,
 };
 use crate::{
     app::App,
@@ -101,9 +101,9 @@ async fn view(app: &App, request: &Request, resource: Resource) -> Answer {
         Err(refused) => {
             let unnegotiated = |detail| reply::unnegotiated(&detail, row.allow, language);
             let response = match refused {
-                Refused::NotAcceptable => unnegotiated(Detail::NotAcceptable),
-                Refused::UnknownFormat => unnegotiated(Detail::NotFound),
-                Refused::TooManyFields(_) => reply::suspicious(),
+                NotNegotiated::NotAcceptable => unnegotiated(Detail::NotAcceptable),
+                NotNegotiated::UnknownFormat => unnegotiated(Detail::NotFound),
+                NotNegotiated::TooManyFields(_) => reply::suspicious(),
             };
             return Answer::new(AnsweredBy::Outside, response);
         }
@@ -119,13 +119,13 @@ async fn view(app: &App, request: &Request, resource: Resource) -> Answer {
     // On the heap, so that the futures around it are small, and nested no deeper than the compiler
     // follows.
     let response = match Box::pin(perform(app, request, resource)).await {
-        Ok(reply) | Err(Failure::Reply(reply)) => reply.render(&recipient, &app.answers).await,
-        Err(Failure::Suspicious) => reply::suspicious(),
+        Ok(reply) | Err(ViewFailure::Reply(reply)) => reply.render(&recipient, &app.answers).await,
+        Err(ViewFailure::Suspicious) => reply::suspicious(),
     };
     Answer::new(AnsweredBy::View, response)
 }
 
-async fn perform(app: &App, request: &Request, resource: Resource) -> Result<Reply, Failure> {
+async fn perform(app: &App, request: &Request, resource: Resource) -> Result<Reply, ViewFailure> {
     let language = language(&app.config);
     if let Some(refused) = basic_auth::refuse(request.header(&AUTHORIZATION).as_deref()) {
         return Ok(Reply::detail(&refused, language));

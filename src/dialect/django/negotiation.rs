@@ -19,7 +19,7 @@ pub enum Renderer {
 
 /// Why no answer suits; answered as compact JSON before anything else about the view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
+pub enum NotNegotiated {
     /// 406, `Vary: Accept` only.
     #[error("Could not satisfy the request Accept header.")]
     NotAcceptable,
@@ -41,8 +41,8 @@ const MAX_INT_DIGITS: usize = 4300;
 /// Chooses by the `Accept` header (repeated ones joined by `,`) and the query string.
 ///
 /// # Errors
-/// See [`Refused`]. A type whose parameters make Django crash suits nothing.
-pub fn negotiate(accept: Option<&str>, query: Option<&str>) -> Result<Renderer, Refused> {
+/// See [`NotNegotiated`]. A type whose parameters make Django crash suits nothing.
+pub fn negotiate(accept: Option<&str>, query: Option<&str>) -> Result<Renderer, NotNegotiated> {
     let format = forms::query_value(query.unwrap_or_default(), "format")?;
     let renderers: Vec<&str> = RENDERERS
         .iter()
@@ -50,14 +50,14 @@ pub fn negotiate(accept: Option<&str>, query: Option<&str>) -> Result<Renderer, 
         .map(|(media_type, _)| *media_type)
         .collect();
     if renderers.is_empty() {
-        return Err(Refused::UnknownFormat);
+        return Err(NotNegotiated::UnknownFormat);
     }
     let accepted: Vec<MediaType> = accept
         .unwrap_or("*/*")
         .split(',')
         .filter_map(|token| MediaType::parse(strip_str(token)))
         .collect();
-    choose(&renderers, &accepted).ok_or(Refused::NotAcceptable)
+    choose(&renderers, &accepted).ok_or(NotNegotiated::NotAcceptable)
 }
 
 fn choose(renderers: &[&str], accepted: &[MediaType]) -> Option<Renderer> {
@@ -157,11 +157,11 @@ fn parse_indent(text: &str) -> Option<usize> {
 mod tests {
     use super::*;
 
-    const COMPACT: Result<Renderer, Refused> = Ok(Renderer::Json { indent: None });
-    const HTML: Result<Renderer, Refused> = Ok(Renderer::Html);
-    const REFUSED: Result<Renderer, Refused> = Err(Refused::NotAcceptable);
+    const COMPACT: Result<Renderer, NotNegotiated> = Ok(Renderer::Json { indent: None });
+    const HTML: Result<Renderer, NotNegotiated> = Ok(Renderer::Html);
+    const REFUSED: Result<Renderer, NotNegotiated> = Err(NotNegotiated::NotAcceptable);
 
-    fn accept(accept: &str) -> Result<Renderer, Refused> {
+    fn accept(accept: &str) -> Result<Renderer, NotNegotiated> {
         negotiate(Some(accept), None)
     }
 
@@ -260,7 +260,7 @@ mod tests {
         for query in ["format=xml", "format=JSON", "format=html"] {
             assert_eq!(
                 negotiate(Some("text/plain"), Some(query)),
-                Err(Refused::UnknownFormat)
+                Err(NotNegotiated::UnknownFormat)
             );
         }
     }
@@ -275,7 +275,7 @@ mod tests {
         let query = "&".repeat(1000);
         assert!(matches!(
             negotiate(None, Some(&query)),
-            Err(Refused::TooManyFields(_))
+            Err(NotNegotiated::TooManyFields(_))
         ));
     }
 }

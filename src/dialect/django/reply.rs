@@ -31,7 +31,7 @@ use crate::{
     },
     metrics::SecurityEvent,
     service::ChatError,
-    store::{Of, REFUSED, StoreError},
+    store::{REFUSED, StoreError, Subject},
     telemetry::security::Refused,
     value::Value,
 };
@@ -140,8 +140,8 @@ impl Reply {
             ChatError::NoMessage => Reply::detail(&Detail::NoMatch(Model::Message), language),
             ChatError::Hidden(of) => {
                 let model = match of {
-                    Of::Conversation(_) => Model::Conversation,
-                    Of::Message(_) => Model::Message,
+                    Subject::Conversation(_) => Model::Conversation,
+                    Subject::Message(_) => Model::Message,
                 };
                 Reply::detail(&Detail::NoMatch(model), language).withheld("see")
             }

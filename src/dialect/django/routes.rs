@@ -10,7 +10,7 @@ use super::{
     body::Data,
     drf::{FieldErrors, Language, View},
     reply::Reply,
-    views::{Failure, conversations, messages, receipts},
+    views::{ViewFailure, conversations, messages, receipts},
 };
 use crate::{
     app::App,
@@ -60,7 +60,7 @@ pub enum Handler {
 }
 
 /// The answer of a view, still to come.
-pub type Answering<'a> = BoxFuture<'a, Result<Reply, Failure>>;
+pub type Answering<'a> = BoxFuture<'a, Result<Reply, ViewFailure>>;
 
 /// One request to a view.
 #[derive(Clone, Copy)]

@@ -15,19 +15,19 @@ use super::{
     reply::Reply,
     routes::Call,
 };
-use crate::{limits::Action, service::ChatError, store::Of};
+use crate::{limits::Action, service::ChatError, store::Subject};
 
 /// A view that ends early.
-pub enum Failure {
+pub enum ViewFailure {
     /// With an answer of REST framework's.
     Reply(Reply),
     /// With Django's bare 400 page.
     Suspicious,
 }
 
-impl From<FieldErrors> for Failure {
+impl From<FieldErrors> for ViewFailure {
     fn from(errors: FieldErrors) -> Self {
-        Failure::Reply(Reply::invalid(&errors))
+        ViewFailure::Reply(Reply::invalid(&errors))
     }
 }
 
@@ -38,40 +38,42 @@ impl Call<'_> {
 
     /// Returns the parsed body of the request. Views ask for it after they have found their object,
     /// so an unknown object wins over a bad body.
-    fn data(self) -> Result<Data, Failure> {
+    fn data(self) -> Result<Data, ViewFailure> {
         let content_type = self.request.header(&CONTENT_TYPE);
         body::parse(content_type.as_deref(), &self.request.body)
             .map_err(|error| bad_body(&error, self.language()))
     }
 
     /// Rejects callers who may not see it; to them it is a 404.
-    async fn admit(self, of: Of) -> Result<(), Failure> {
+    async fn admit(self, of: Subject) -> Result<(), ViewFailure> {
         let admitted = self.app.chat.admit(self.caller, of).await;
         admitted.map_err(self.failed())
     }
 
     /// Counts what the request is about to do.
-    fn allow(self, action: Action) -> Result<(), Failure> {
+    fn allow(self, action: Action) -> Result<(), ViewFailure> {
         let allowed = self.request.meter.allow(action);
-        allowed.map_err(|throttled| Failure::Reply(Reply::throttled(throttled, self.language())))
+        allowed
+            .map_err(|throttled| ViewFailure::Reply(Reply::throttled(throttled, self.language())))
     }
 
     /// Refuses a client that has not made up for the rows it had read.
-    fn allow_rows(self) -> Result<(), Failure> {
+    fn allow_rows(self) -> Result<(), ViewFailure> {
         let allowed = self.request.meter.allow_rows();
-        allowed.map_err(|throttled| Failure::Reply(Reply::throttled(throttled, self.language())))
+        allowed
+            .map_err(|throttled| ViewFailure::Reply(Reply::throttled(throttled, self.language())))
     }
 
     /// Returns the answer to a use case that failed, in this server's language.
-    fn failed(self) -> impl Fn(ChatError) -> Failure {
+    fn failed(self) -> impl Fn(ChatError) -> ViewFailure {
         let language = self.language();
-        move |error| Failure::Reply(Reply::failure(&error, language))
+        move |error| ViewFailure::Reply(Reply::failure(&error, language))
     }
 }
 
-fn bad_body(error: &BodyError, language: Language) -> Failure {
+fn bad_body(error: &BodyError, language: Language) -> ViewFailure {
     match error.detail() {
-        Some(detail) => Failure::Reply(Reply::detail(&detail, language)),
-        None => Failure::Suspicious,
+        Some(detail) => ViewFailure::Reply(Reply::detail(&detail, language)),
+        None => ViewFailure::Suspicious,
     }
 }

@@ -127,7 +127,8 @@ async fn marks_that_wait_keep_their_order_though_the_store_finds_only_the_newer_
     assert_eq!(told(&queue, &users), users);
 }
 
-/// A message in a conversation with newer ones, more than are looked up. All are older than a repair reads.
+/// Returns a message in a conversation with newer ones, more than are looked up. All are older than
+/// a repair reads.
 async fn old_message(world: &World, here: Uuid) -> Message {
     let old = world.store(here, "old").await;
     for _ in 0..55 {

@@ -225,7 +225,7 @@ async fn what_is_stored_between_two_pages_with_an_earlier_time_comes_before_what
     }))
     .await;
     let here = world.conversation().await;
-    let queue = Arc::new(Queue::new(Limits {
+    let queue = Arc::new(Queue::new(QueueLimits {
         frames: 5,
         bytes: 4 * PAGE_BYTES,
     }));

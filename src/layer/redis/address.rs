@@ -48,7 +48,8 @@ impl From<RedisUrl> for Address {
 }
 
 impl Address {
-    /// Returns the same address for answers with values of up to this many bytes; larger ones are left out.
+    /// Returns the same address for answers with values of up to this many bytes; larger ones are
+    /// left out.
     #[must_use]
     pub fn with_values_of(mut self, bytes: usize) -> Self {
         self.value_max = bytes;
@@ -61,7 +62,7 @@ impl Address {
         Ok(self.connect_to(response).await?.0)
     }
 
-    /// The same, and the address of the server that it leads to.
+    /// Returns the same, and the address of the server that it leads to.
     pub async fn connect_to(&self, response: Duration) -> Result<(Connection, String), LayerError> {
         let server = self.server().await?;
         let connection =
@@ -69,8 +70,9 @@ impl Address {
         Ok((connection, server.to_string()))
     }
 
-    /// Fails if the Sentinels lead to another server than this one by now: it may take for the master
-    /// itself until they demote it. Without Sentinels, and without an answer, nothing is known.
+    /// Fails if the Sentinels lead to another server than this one by now: it may take for the
+    /// master itself until they demote it. Without Sentinels, and without an answer, nothing is
+    /// known.
     ///
     /// # Errors
     /// [`LayerError::Unavailable`].
@@ -130,7 +132,7 @@ async fn within<T>(opening: impl Future<Output = Result<T, LayerError>>) -> Resu
     }
 }
 
-/// A connection for commands, logged in.
+/// Opens a connection for commands, logged in.
 async fn commands(
     server: &Server,
     login: &RedisConnectionInfo,

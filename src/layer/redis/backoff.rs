@@ -15,7 +15,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// The next wait.
+    /// Returns the next wait.
     pub fn next(&mut self) -> Duration {
         let wait = FIRST.saturating_mul(1 << self.failures.min(6)).min(MOST);
         self.failures = self.failures.saturating_add(1);

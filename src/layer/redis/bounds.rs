@@ -1,9 +1,10 @@
-//! Bounds what a Redis server may send, whatever it is asked: the bytes of a value and of an answer,
-//! the number of its parts and how deep they lie.
+//! Bounds what a Redis server may send, whatever it is asked: the bytes of a value and of an
+//! answer, the number of its parts and how deep they lie.
 //!
 //! The client library keeps an answer whole until its end. So its bytes are looked at before it has
-//! them: a value that is too large is thrown away as it comes, and [`TOO_LARGE`] stands in its place,
-//! so that it costs itself and nothing beside it. What cannot be left out breaks the connection.
+//! them: a value that is too large is thrown away as it comes, and [`TOO_LARGE`] stands in its
+//! place, so that it costs itself and nothing beside it. What cannot be left out breaks the
+//! connection.
 
 use std::{
     io,
@@ -47,8 +48,8 @@ const AHEAD: usize = 16 * 1024 * 1024;
 /// Bytes that may be read before anybody takes messages: while groups are subscribed to.
 const EARLY: usize = 64 * 1024 * 1024;
 
-/// Bound on how far the reader of a subscription may be ahead of the task that takes its messages: the client
-/// library would keep any number of them.
+/// Bound on how far the reader of a subscription may be ahead of the task that takes its messages:
+/// the client library would keep any number of them.
 #[derive(Default)]
 pub struct Ahead {
     /// Held for moments only.
@@ -338,7 +339,7 @@ impl Filter {
     }
 }
 
-/// The number in a line, read as the client library reads it.
+/// Returns the number in a line, read as the client library reads it.
 fn length(line: &[u8]) -> Result<i64, Excess> {
     let text = line
         .get(1..)

@@ -1,6 +1,6 @@
 //! The clock of scores: Unix seconds as a double, as Python's `time.time()`, but never twice the
-//! same and not backwards, so that what one process sends is read in its order. Only a clock that has
-//! gone back by more than [`BEHIND_MAX_S`] is followed: the scores before were wrong.
+//! same and not backwards, so that what one process sends is read in its order. Only a clock that
+//! has gone back by more than [`BEHIND_MAX_S`] is followed: the scores before were wrong.
 
 use std::{
     sync::{

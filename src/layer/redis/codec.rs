@@ -30,8 +30,8 @@ use crate::{
 pub const ROUTE: &str = "__asgi_channel__";
 
 /// The entry of the map that marks an event which is sent again, as it could not be sent or may not
-/// have arrived: when it was first sent, in Unix microseconds. Only Chatferry reads it. The handlers
-/// of a Python consumer take their own fields and ignore all others.
+/// have arrived: when it was first sent, in Unix microseconds. Only Chatferry reads it. The
+/// handlers of a Python consumer take their own fields and ignore all others.
 pub const RESENT: &str = "chatferry_resent";
 
 /// Both layers write this; what differs is set here.
@@ -107,11 +107,12 @@ pub enum Unsendable {
 }
 
 /// Levels of nesting we send: all that a client can say, as the original does. Python's C decoder
-/// takes 1,024; the one in plain Python takes fewer, and fails at such an event of the original too.
+/// takes 1,024; the one in plain Python takes fewer, and fails at such an event of the original
+/// too.
 pub const MAX_SENT_DEPTH: usize = MAX_DEPTH;
 
 impl Codec {
-    /// The fields of an event that can be sent.
+    /// Returns the fields of an event that can be sent.
     ///
     /// # Errors
     /// [`Unsendable`]
@@ -128,7 +129,7 @@ impl Codec {
         Ok(fields)
     }
 
-    /// The bytes to be stored: `fields` with its route, made at `now` (Unix seconds).
+    /// Returns the bytes to be stored: `fields` with its route, made at `now` (Unix seconds).
     ///
     /// # Errors
     /// Without randomness: equal messages would fold into one and IVs repeat.
@@ -167,7 +168,7 @@ impl Codec {
         stored
     }
 
-    /// The message in stored bytes, read at `now` (Unix seconds).
+    /// Returns the message in stored bytes, read at `now` (Unix seconds).
     ///
     /// # Errors
     /// When Python could not read it either.
@@ -210,7 +211,7 @@ fn micros(item: &Item) -> Option<Timestamp> {
     }
 }
 
-/// The names of a route, which is a string or a list of strings.
+/// Returns the names of a route, which is a string or a list of strings.
 fn names(route: Item) -> Option<Vec<String>> {
     let name = |value| match value {
         Value::Str(Text::Utf8(name)) => Some(name.into_owned()),

@@ -218,7 +218,8 @@ impl Core {
         }))
     }
 
-    /// The key of the note that the task which sends to the groups of host `from` leaves on each host.
+    /// Returns the key of the note that the task which sends to the groups of host `from` leaves on
+    /// each host.
     fn note(&self, from: usize) -> String {
         let process = self.queue.trim_start_matches("specific.");
         let process = process.trim_end_matches('!');

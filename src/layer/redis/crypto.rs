@@ -52,7 +52,7 @@ impl Keys {
         (!keys.is_empty()).then_some(Keys(keys))
     }
 
-    /// A token of `data` made at `now` (Unix seconds). `iv` must be random.
+    /// Makes a token of `data` at `now` (Unix seconds). `iv` must be random.
     #[must_use]
     pub fn encrypt(&self, data: &[u8], now: u64, iv: [u8; IV]) -> Vec<u8> {
         let Some(key) = self.0.first() else {
@@ -69,8 +69,8 @@ impl Keys {
         BASE64.encode(token).into_bytes()
     }
 
-    /// Returns the content of a token. With a `lifetime` (seconds), one that is older at `now` is refused, and
-    /// one from more than a minute ahead.
+    /// Returns the content of a token. With a `lifetime` (seconds), one that is older at `now` is
+    /// refused, and one from more than a minute ahead.
     ///
     /// # Errors
     /// For any reason: the token does not say which.

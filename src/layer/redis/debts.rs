@@ -260,8 +260,9 @@ impl Debts {
         self.show();
     }
 
-    /// It can no longer be found out whether these events were sent. They are not sent again: the other
-    /// Chatferry processes are to read the conversations, and Python's are shown nothing twice.
+    /// It can no longer be found out whether these events were sent. They are not sent again: the
+    /// other Chatferry processes are to read the conversations, and Python's are shown nothing
+    /// twice.
     pub fn unknown(&mut self, host: usize, items: Vec<Placed>) {
         let lane = self.lanes.entry(host).or_default();
         let payments = items.into_iter().filter_map(|(_, item)| item.payment());
@@ -336,7 +337,7 @@ impl Debts {
         self.show();
     }
 
-    /// The host to which something may be tried now.
+    /// Returns the host to which something may be tried now.
     fn next(&self) -> Option<usize> {
         let now = Instant::now();
         let due = |lane: &Lane| lane.next.is_some_and(|next| next <= now);

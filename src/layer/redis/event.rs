@@ -69,7 +69,7 @@ impl Passthrough {
         }
     }
 
-    /// The events that have names of their own.
+    /// Returns the events that have names of their own.
     #[must_use]
     pub fn events(&self) -> Option<Arc<dyn EventTable>> {
         match &self.kinds {
@@ -85,7 +85,7 @@ impl Passthrough {
         logged.len() < REMEMBERED && logged.insert(kind.to_owned())
     }
 
-    /// The event of a message.
+    /// Returns the event of a message.
     ///
     /// # Errors
     /// When the original's consumer would have raised.

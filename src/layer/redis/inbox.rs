@@ -1,5 +1,5 @@
-//! The queue of what has come in for this process and waits for the hub: events, and notices that events may
-//! have been missed.
+//! The queue of what has come in for this process and waits for the hub: events, and notices that
+//! events may have been missed.
 //!
 //! Reading a message never fails towards the network: one that cannot be understood is counted and
 //! skipped, an unknown type is logged once.
@@ -151,8 +151,8 @@ impl Inbox {
         self.tell_gap(since, &away);
     }
 
-    /// Events may have been missed since then although every host is there, and what is put in while
-    /// the result lives may be newer than those.
+    /// Events may have been missed since then although every host is there, and what is put in
+    /// while the result lives may be newer than those.
     pub fn overrun(&self, since: Timestamp) -> Overrun<'_> {
         self.push(Received::Returning);
         Overrun { inbox: self, since }
@@ -198,7 +198,7 @@ impl Inbox {
         u64::try_from(self.clock.micros() / 1_000_000).unwrap_or_default()
     }
 
-    /// The message in stored bytes, counted and skipped if it is none.
+    /// Returns the message in stored bytes, counted and skipped if it is none.
     pub fn read(&self, stored: &[u8]) -> Option<Message> {
         if stored == TOO_LARGE {
             tracing::debug!("a message of the channel layer is too large");
@@ -215,7 +215,7 @@ impl Inbox {
         }
     }
 
-    /// The event of a message, counted and skipped if there is none.
+    /// Returns the event of a message, counted and skipped if there is none.
     pub fn event(&self, message: Message) -> Option<Arc<Event>> {
         match self.passthrough.event(message) {
             Ok(event) => Some(Arc::new(event)),

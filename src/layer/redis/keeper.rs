@@ -2,8 +2,8 @@
 //!
 //! Both layers have two connections to each host, one for commands and one that messages come by.
 //! Whatever happens to one of them, both are opened again: it is simpler, and a host that failed
-//! one has mostly failed the other. The inbox is notified before memberships are restored, so that what
-//! comes by them waits for what was missed.
+//! one has mostly failed the other. The inbox is notified before memberships are restored, so that
+//! what comes by them waits for what was missed.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -44,7 +44,7 @@ pub trait Kept: Send + Sync + 'static {
     /// Connection that messages come by.
     type Incoming: Send;
 
-    /// Its place among the hosts.
+    /// Returns the place among the hosts.
     fn number(&self) -> usize;
 
     /// Returns the connection for commands; taken down here, set up by [`set_up`](Self::set_up).

@@ -6,14 +6,15 @@
 //! first, to every member of the group as it is then, with the mark that lets a Chatferry process
 //! pass over what it has shown already ([`RESENT`](super::codec::RESENT)).
 //!
-//! **Unknown outcomes.** A call that got no answer may have been executed. It keeps its number and is
-//! repeated with it: the script notes the last number of each sending task in Redis, in the same
-//! step in which it writes, and does nothing if it knows the number (see [`script`](super::script)).
-//! So a call is executed once, however often it is sent and however late its bytes arrive. Redis may
-//! have lost that note as well (a flush, a failover to a replica that had not heard of it). On the core
-//! layer the event is then sent again: the memberships of those that had it are gone too, and Chatferry's
-//! processes go by the mark. On the pub/sub layer it is not, as Python's processes may have heard
-//! it: a notice takes its place, as past the bounds.
+//! **Unknown outcomes.** A call that got no answer may have been executed. It keeps its number and
+//! is repeated with it: the script notes the last number of each sending task in Redis, in the same
+//! step in which it writes, and does nothing if it knows the number (see
+//! [`script`](super::script)). So a call is executed once, however often it is sent and however
+//! late its bytes arrive. Redis may have lost that note as well (a flush, a failover to a replica
+//! that had not heard of it). On the core layer the event is then sent again: the memberships of
+//! those that had it are gone too, and Chatferry's processes go by the mark. On the pub/sub layer
+//! it is not, as Python's processes may have heard it: a notice takes its place, as past the
+//! bounds.
 //!
 //! **Bounds.** [`EVENTS`] and [`BYTES`] for one host, and [`AGE`]. Past them a group's events are
 //! dropped, the longest owed first, and one notice takes their place: it asks the other Chatferry
@@ -22,8 +23,8 @@
 //! Python's processes do not read again: what they miss is counted. More than [`GROUPS`]
 //! such notices become a single one, for all groups.
 //!
-//! **Not kept**: typing, which is stale in seconds. Debts live as long as the process: what it leaves
-//! behind when it dies is found in the store by the others (`crate::hub`'s sweep).
+//! **Not kept**: typing, which is stale in seconds. Debts live as long as the process: what it
+//! leaves behind when it dies is found in the store by the others (`crate::hub`'s sweep).
 
 use std::collections::{HashMap, VecDeque};
 

@@ -167,8 +167,8 @@ impl Link {
         }
     }
 
-    /// The answers to all of `commands`, which are written together. Those the server refused are
-    /// among them.
+    /// Returns the answers to all of `commands`, which are written together. Those the server
+    /// refused are among them.
     ///
     /// # Errors
     /// [`LayerError::Unavailable`]: at once if there is no connection, within [`RESPONSE`] if
@@ -203,7 +203,7 @@ impl Link {
             .try_for_each(|answer| accepted(answer).map(|_| ()))
     }
 
-    /// The answer to one command, in a type of the caller's.
+    /// Returns the answer to one command, in a type of the caller's.
     ///
     /// # Errors
     /// As [`run`](Self::run).
@@ -216,7 +216,8 @@ impl Link {
         redis::from_redis_value(answer).map_err(odd)
     }
 
-    /// The keys that match a pattern. A key that changes meanwhile may be left out or come twice.
+    /// Returns the keys that match a pattern. A key that changes meanwhile may be left out or come
+    /// twice.
     ///
     /// # Errors
     /// As [`run`](Self::run).
@@ -253,8 +254,8 @@ impl Link {
         self.evaluate(call).await.map(script::added)
     }
 
-    /// The answer of a script that is made by `call`: by its name, or with its text if the server
-    /// has forgotten it.
+    /// Returns the answer of a script that is made by `call`: by its name, or with its text if the
+    /// server has forgotten it.
     ///
     /// # Errors
     /// As [`run`](Self::run).
@@ -271,7 +272,8 @@ impl Link {
     }
 
     /// Compares the clock with that of the server, which answered this to `TIME`. Of several hosts
-    /// only the first one's counts: they may differ. A server that does not let us ask tells nothing.
+    /// only the first one's counts: they may differ. A server that does not let us ask tells
+    /// nothing.
     pub fn look_at_clock(&self, number: usize, answer: Option<&Value>) {
         let answer = answer.filter(|_| number == 0).cloned();
         let time = answer.map(redis::from_redis_value::<(u64, u32)>);
@@ -380,7 +382,7 @@ impl Link {
     }
 }
 
-/// An error without what all of its kind begin with.
+/// Writes an error without what all of its kind begin with.
 fn reason(error: &LayerError) -> String {
     match error {
         LayerError::Unavailable(why) | LayerError::Refused(why) => why.clone(),
@@ -407,7 +409,7 @@ pub fn is_master(answer: Option<&Value>) -> Result<(), LayerError> {
     }
 }
 
-/// The answer, unless it is a refusal.
+/// Returns the answer, unless it is a refusal.
 ///
 /// # Errors
 /// [`LayerError::Refused`].

@@ -70,7 +70,7 @@ impl Members {
         members.into_iter().any(|member| member.local == local)
     }
 
-    /// The local names of our channels in `group`.
+    /// Returns the local names of our channels in `group`.
     #[must_use]
     pub fn locals(&self, group: &str) -> Vec<String> {
         let members = self.groups.get(group).into_iter().flatten();

@@ -1,11 +1,12 @@
 //! Server of a host, and since when others may not receive what was sent there.
 //!
 //! A Sentinel leads to another server after a failover. The one before may have taken events until
-//! then that are lost: it was the master no longer, and others had moved already, or the
-//! new master had not copied them. Every answer said that they were sent. So who moves has the other
-//! Chatferry processes read again what was stored in the last [`REACH`], before it sends anything, and
-//! does so itself. And what waits in its queue on the new server may have been taken from the old one.
-//! The Sentinels are asked now and then: the old one may take itself for the master until they reach it.
+//! then that are lost: it was the master no longer, and others had moved already, or the new master
+//! had not copied them. Every answer said that they were sent. So who moves has the other Chatferry
+//! processes read again what was stored in the last [`REACH`], before it sends anything, and does
+//! so itself. And what waits in its queue on the new server may have been taken from the old one.
+//! The Sentinels are asked now and then: the old one may take itself for the master until they
+//! reach it.
 
 use std::{
     sync::{
@@ -40,7 +41,7 @@ impl Moved {
         Some(Notice { group, since })
     }
 
-    /// The address of the server.
+    /// Returns the address of the server.
     #[must_use]
     pub fn server(&self) -> Option<String> {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);

@@ -8,8 +8,8 @@ use super::super::LayerError;
 /// The longest name Channels accepts, in code points.
 const MAX_NAME: usize = 99;
 
-/// The part of a channel's name that names its queue: up to and including the first `!`. The name
-/// of a normal channel is its own.
+/// Returns the part of a channel's name that names its queue: up to and including the first `!`.
+/// The name of a normal channel is its own.
 #[must_use]
 pub fn queue_of(channel: &str) -> &str {
     channel
@@ -18,31 +18,31 @@ pub fn queue_of(channel: &str) -> &str {
         .unwrap_or(channel)
 }
 
-/// The part after the `!`, if the channel is `queue`'s.
+/// Returns the part after the `!`, if the channel is `queue`'s.
 #[must_use]
 pub fn local_of<'a>(channel: &'a str, queue: &str) -> Option<&'a str> {
     channel.strip_prefix(queue)
 }
 
-/// The key of the core layer's queue: the prefix and the name, nothing between.
+/// Returns the key of the core layer's queue: the prefix and the name, nothing between.
 #[must_use]
 pub fn queue_key(prefix: &str, queue: &str) -> String {
     format!("{prefix}{queue}")
 }
 
-/// The key of the core layer's set of members.
+/// Returns the key of the core layer's set of members.
 #[must_use]
 pub fn group_key(prefix: &str, group: &str) -> String {
     format!("{prefix}:group:{group}")
 }
 
-/// The Redis channel of a group of the pub/sub layer.
+/// Returns the Redis channel of a group of the pub/sub layer.
 #[must_use]
 pub fn group_channel(prefix: &str, group: &str) -> String {
     format!("{prefix}__group__{group}")
 }
 
-/// Text that is matched by itself alone where Redis takes a pattern.
+/// Returns the text as a pattern that is matched by it alone where Redis takes a pattern.
 #[must_use]
 pub fn quoted(text: &str) -> String {
     let escape = |c: char| {

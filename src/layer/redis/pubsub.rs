@@ -167,13 +167,13 @@ impl Inner {
         host.map(Arc::as_ref).ok_or(LayerError::Closed)
     }
 
-    /// The local name of a channel of ours.
+    /// Returns the local name of a channel of ours.
     fn local<'a>(&self, channel: &'a str) -> Option<&'a str> {
         let local = channel.strip_prefix(&self.own)?;
         Some(local.strip_prefix('!').unwrap_or(local))
     }
 
-    /// The key of the note that the task which publishes leaves on a host.
+    /// Returns the key of the note that the task which publishes leaves on a host.
     fn note(&self) -> String {
         let process = self.own.rsplit('.').next().unwrap_or_default();
         format!("{}:chatferry:{process}", self.prefix)
@@ -389,8 +389,8 @@ impl State {
         is_empty
     }
 
-    /// Hands an event of a channel to our own channels in its group. The lock of the state keeps what
-    /// comes by the subscription and what is delivered from here in one order.
+    /// Hands an event of a channel to our own channels in its group. The lock of the state keeps
+    /// what comes by the subscription and what is delivered from here in one order.
     fn put(
         &self,
         inbox: &Inbox,
@@ -403,7 +403,7 @@ impl State {
         locals.map(put).collect()
     }
 
-    /// The local names of our channels in the group of this Redis channel.
+    /// Returns the local names of our channels in the group of this Redis channel.
     fn locals(&self, name: &str) -> Vec<String> {
         self.groups.get(name).cloned().unwrap_or_default()
     }

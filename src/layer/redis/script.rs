@@ -9,9 +9,9 @@
 //! whose bytes were held up somewhere comes too late to do harm. The note is a key of
 //! [`NOTE_LIFE`] seconds for each sending task, and is written only by a call that adds something.
 //!
-//! The core layer's does what `RedisChannelLayer` does in a transaction and a script of its own, but on the
-//! right host, with the count and the addition in one step so that a queue never passes its
-//! capacity, and for many messages at a time. All its keys are declared.
+//! The core layer's does what `RedisChannelLayer` does in a transaction and a script of its own,
+//! but on the right host, with the count and the addition in one step so that a queue never passes
+//! its capacity, and for many messages at a time. All its keys are declared.
 
 use std::collections::HashMap;
 
@@ -23,10 +23,11 @@ use crate::layer::LayerError;
 pub const NOTE_LIFE: u64 = 900;
 
 /// `KEYS`: groups, queues, and the note of the last call if there is one. `ARGV`: the number of
-/// groups, the score up to which memberships have expired, the queues' life in seconds, the score up
-/// to which entries have expired, the number of this call (empty without a note) and the life of its
-/// note in seconds; for each group the digest of its members; for each entry the place of its group
-/// (0 if that does not matter) and of its queue in `KEYS`, its score, the queue's capacity, its bytes.
+/// groups, the score up to which memberships have expired, the queues' life in seconds, the score
+/// up to which entries have expired, the number of this call (empty without a note) and the life of
+/// its note in seconds; for each group the digest of its members; for each entry the place of its
+/// group (0 if that does not matter) and of its queue in `KEYS`, its score, the queue's capacity,
+/// its bytes.
 ///
 /// An entry is not added if its group has other members now. Returns how many entries were swept,
 /// the places of the entries that found their queue full, and of each group that has changed its
@@ -159,7 +160,8 @@ pub struct Changed {
     pub members: Result<Vec<Value>, LayerError>,
 }
 
-/// The command that makes the server remember the script; it answers with the name for [`call`].
+/// Returns the command that makes the server remember the script; it answers with the name for
+/// [`call`].
 #[must_use]
 pub fn load() -> Cmd {
     let mut load = cmd("SCRIPT");
@@ -167,7 +169,7 @@ pub fn load() -> Cmd {
     load
 }
 
-/// The command that makes the server remember how to publish.
+/// Returns the command that makes the server remember how to publish.
 #[must_use]
 pub fn load_publish() -> Cmd {
     let mut load = cmd("SCRIPT");
@@ -175,8 +177,8 @@ pub fn load_publish() -> Cmd {
     load
 }
 
-/// The command that publishes messages, each a channel and its bytes. With `must_be_noted` it does
-/// nothing if there is no note of an earlier call.
+/// Returns the command that publishes messages, each a channel and its bytes. With `must_be_noted`
+/// it does nothing if there is no note of an earlier call.
 #[must_use]
 pub fn publish<'a>(
     name: Option<&str>,
@@ -201,7 +203,8 @@ fn begin(name: Option<&str>, text: &str) -> Cmd {
     }
 }
 
-/// The command that runs the script: by its name, or with its text if the server has forgotten it.
+/// Returns the command that runs the script: by its name, or with its text if the server has
+/// forgotten it.
 #[must_use]
 pub fn call(
     name: Option<&str>,
@@ -243,7 +246,7 @@ pub fn call(
     call
 }
 
-/// The script's answer.
+/// Returns the script's answer.
 #[must_use]
 pub fn added(answer: Value) -> Added {
     let mut parts = parts(answer).into_iter();

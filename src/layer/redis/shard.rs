@@ -3,7 +3,7 @@
 //! Every process must list the same hosts in the same order: the order is the index that comes out
 //! here.
 
-/// The index of the host for `name` among `hosts`; 0 if there is only one.
+/// Returns the index of the host for `name` among `hosts`; 0 if there is only one.
 ///
 /// The low twelve bits of CRC-32 (as zlib's), spread over the hosts in doubles as Python does it:
 /// whole numbers would differ from 186 hosts on.

@@ -4,7 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::mpsc, time::Instant};
 
-use super::{BATCH_BYTES, BATCH_MAX, Backend, Done, Draft, Item, Outcome, Write, health::Health};
+use super::{
+    BATCH_BYTES, BATCH_MAX, Backend, CommitOutcome, Done, Draft, Item, Write, health::Health,
+};
 use crate::{
     chat::{Message, NewMessage, id::Ids},
     clock::Clock,
@@ -13,16 +15,19 @@ use crate::{
     store::{StoreError, auto_now::auto_now},
 };
 
-/// Number of times that a batch may lose against other transactions before its callers get the error.
+/// Number of times that a batch may lose against other transactions before its callers get the
+/// error.
 const TRIES: u32 = 8;
 
 /// Before a batch that lost is tried again; twice as long each time, 0.6 s in all.
 const CONFLICT_PAUSE: Duration = Duration::from_millis(5);
 
-/// After this a batch that lost is not tried again: it has waited for locks, and others wait for it.
+/// After this a batch that lost is not tried again: it has waited for locks, and others wait for
+/// it.
 const CONFLICT_MAX: Duration = Duration::from_secs(2);
 
-/// Number of times that other tasks may run before a batch is written, as long as they hand more over.
+/// Number of times that other tasks may run before a batch is written, as long as they hand more
+/// over.
 const YIELDS: usize = 16;
 
 /// Between two attempts to learn what became of writes that were not confirmed.
@@ -34,12 +39,12 @@ pub const SETTLE_MAX: Duration = Duration::from_secs(30);
 /// Microseconds that the messages of one batch may be ahead of the clock.
 const CLOCK_GRAIN: i64 = 1_000_000;
 
-/// Microseconds that the clock may be behind the last message's time and be waited for. Past it that
-/// time was the wrong one.
+/// Microseconds that the clock may be behind the last message's time and be waited for. Past it
+/// that time was the wrong one.
 const CLOCK_BEHIND_MAX: i64 = 60_000_000;
 
-/// Gives messages their ids and times: each time later than the one before, unless the clock has gone back by
-/// more than [`CLOCK_BEHIND_MAX`].
+/// Gives messages their ids and times: each time later than the one before, unless the clock has
+/// gone back by more than [`CLOCK_BEHIND_MAX`].
 pub struct Stamps {
     ids: Arc<Ids>,
     clock: Arc<Clock>,
@@ -216,7 +221,7 @@ impl<B: Backend> Writer<B> {
         }
     }
 
-    fn tell(&self, write: Write, done: Done, outcome: Result<Outcome, StoreError>) {
+    fn tell(&self, write: Write, done: Done, outcome: Result<CommitOutcome, StoreError>) {
         self.health.note(&outcome);
         if let Err(error) = &outcome {
             self.metrics.store_error(error.label());
@@ -264,7 +269,7 @@ impl<B: Backend> Writer<B> {
 async fn write_batch(
     backend: &mut impl Backend,
     batch: &Arc<Vec<Write>>,
-) -> Vec<Result<Outcome, StoreError>> {
+) -> Vec<Result<CommitOutcome, StoreError>> {
     match write_through(backend, batch).await {
         Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
         Err(StoreError::Refused(_)) if batch.len() > 1 => {
@@ -291,7 +296,7 @@ async fn write_batch(
 async fn write_through(
     backend: &mut impl Backend,
     batch: &Arc<Vec<Write>>,
-) -> Result<Vec<Outcome>, StoreError> {
+) -> Result<Vec<CommitOutcome>, StoreError> {
     let (began, mut pause) = (Instant::now(), CONFLICT_PAUSE);
     for _ in 1..TRIES {
         match backend.write(Arc::clone(batch)).await {

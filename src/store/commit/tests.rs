@@ -59,7 +59,7 @@ fn content(write: &Write) -> String {
 }
 
 impl Backend for Fake {
-    async fn write(&mut self, batch: Arc<Vec<Write>>) -> Result<Vec<Outcome>, StoreError> {
+    async fn write(&mut self, batch: Arc<Vec<Write>>) -> Result<Vec<CommitOutcome>, StoreError> {
         // Time for others to queue up.
         tokio::time::sleep(Duration::from_millis(1)).await;
         let mut script = self.script();
@@ -75,7 +75,7 @@ impl Backend for Fake {
             return Err(StoreError::Refused("bad".into()));
         }
         script.store(&contents);
-        Ok(vec![Outcome::Stored; batch.len()])
+        Ok(vec![CommitOutcome::Stored; batch.len()])
     }
 }
 

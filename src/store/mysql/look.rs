@@ -131,7 +131,7 @@ impl Look for MysqlLook {
     }
 }
 
-/// A query for the names of some columns of a table and for one of their properties.
+/// Makes a query for the names of some columns of a table and for one of their properties.
 fn of_columns(property: &str, table: &str, columns: &[&str], which: &str) -> String {
     format!(
         "SELECT column_name, {property} FROM information_schema.columns \
@@ -141,7 +141,7 @@ fn of_columns(property: &str, table: &str, columns: &[&str], which: &str) -> Str
     )
 }
 
-/// The version after the name of the server.
+/// Returns the version after the name of the server.
 fn named(version: &str) -> String {
     let number = version.split('-').next().unwrap_or_default();
     let name = if version.contains("MariaDB") {
@@ -152,7 +152,8 @@ fn named(version: &str) -> String {
     format!("{name} {number}")
 }
 
-/// The characters, or bytes, that a column of this type holds; `None` if that is more than any message.
+/// Returns the characters, or bytes, that a column of this type holds; `None` if that is more than
+/// any message.
 fn characters(spelling: &str) -> Option<usize> {
     match spelling {
         "tinytext" => Some(255),

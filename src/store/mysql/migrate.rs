@@ -50,7 +50,7 @@ pub async fn run(settings: &config::Store) -> Result<Vec<String>, StoreError> {
     Ok(statements)
 }
 
-/// The statements that [`run`] would run now.
+/// Returns the statements that [`run`] would run now.
 ///
 /// # Errors
 /// When the database cannot be read, or tables with names of their own are missing.
@@ -172,7 +172,7 @@ fn native_uuid(version: &str) -> &'static str {
     }
 }
 
-/// The columns of a table; none if there is no such table.
+/// Returns the columns of a table; none if there is no such table.
 ///
 /// # Errors
 /// When the database cannot be read.
@@ -197,7 +197,7 @@ pub async fn columns_of(conn: &mut Conn, table: &str) -> Result<Vec<LiveColumn>,
 
 const DIALECT: Dialect = Dialect { spelling, holds };
 
-/// The type as Django's `mysql` backend writes it.
+/// Returns the type as Django's `mysql` backend writes it.
 const fn spelling(kind: Kind) -> &'static str {
     match kind {
         Kind::Uuid => "char(32) or uuid",

@@ -92,8 +92,8 @@ impl Options {
     }
 }
 
-/// The URL with a host that the driver understands, and the socket file that stood in its place:
-/// `mysql://user@%2Frun%2Fmysqld.sock/db`. No host at all is this machine.
+/// Returns the URL with a host that the driver understands, and the socket file that stood in its
+/// place: `mysql://user@%2Frun%2Fmysqld.sock/db`. No host at all is this machine.
 fn place(base: &str) -> (String, Option<String>) {
     let (scheme, rest) = base.split_once("://").unwrap_or(("mysql", base));
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));

@@ -8,18 +8,18 @@ use super::query::{Columns, id, ids, quoted, time};
 use crate::{
     config::{DjangoSession, TableName, Tables},
     python::datetime::Timestamp,
-    store::{Of, SessionRow, Standing, StoreError, TokenRow, UserRow, bare, users},
+    store::{SessionRow, Standing, StoreError, Subject, TokenRow, UserRow, bare, users},
 };
 
-pub fn standing(tables: &Tables, of: Of) -> String {
+pub fn standing(tables: &Tables, of: Subject) -> String {
     let Tables {
         conversations,
         messages,
         ..
     } = tables;
     let which = match of {
-        Of::Conversation(of) => id(of),
-        Of::Message(of) => format!(
+        Subject::Conversation(of) => id(of),
+        Subject::Message(of) => format!(
             "(SELECT conversation_id FROM `{messages}` WHERE id = {})",
             id(of)
         ),
@@ -55,7 +55,7 @@ pub fn active_row(row: Row) -> Result<(Uuid, [String; 2]), StoreError> {
     Ok((columns.id()?, [columns.take()?, columns.take()?]))
 }
 
-/// The sessions of these keys, but for those that have run out.
+/// Returns the sessions of these keys, but for those that have run out.
 pub fn sessions(keys: &[&String]) -> String {
     let keys: Vec<String> = keys.iter().map(|key| quoted(key)).collect();
     format!(
@@ -77,7 +77,7 @@ pub fn session_row(row: Row) -> Result<SessionRow, StoreError> {
     })
 }
 
-/// The tokens of these keys.
+/// Returns the tokens of these keys.
 pub fn tokens(table: &TableName, keys: &[&String]) -> String {
     let keys: Vec<String> = keys.iter().map(|key| quoted(key)).collect();
     users::tokens_sql(table, '`', "CHAR", &keys.join(", "))
@@ -91,8 +91,8 @@ pub fn token_row(row: Row) -> Result<TokenRow, StoreError> {
     Ok(TokenRow { key, user })
 }
 
-/// The users of these primary keys. Django writes a UUID with dashes into sessions and without
-/// them into the table.
+/// Returns the users of these primary keys. Django writes a UUID with dashes into sessions and
+/// without them into the table.
 pub fn users(columns: &DjangoSession, ids: &[String]) -> String {
     let keys = ids.iter().flat_map(|id| [quoted(id), quoted(&bare(id))]);
     let keys: Vec<String> = keys.collect();

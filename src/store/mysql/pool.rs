@@ -114,8 +114,8 @@ impl Pool {
         }
     }
 
-    /// All rows of one query. A kept connection that turns out to be dead (the server has been
-    /// restarted, or has closed it) is replaced by a new one without the caller's notice.
+    /// Returns all rows of one query. A kept connection that turns out to be dead (the server has
+    /// been restarted, or has closed it) is replaced by a new one without the caller's notice.
     ///
     /// # Errors
     /// When no connection comes free or can be opened, or the query fails or takes too long.
@@ -126,8 +126,8 @@ impl Pool {
         }
     }
 
-    /// The rows of one query up to the one that reaches `most` bytes, and whether that cut them
-    /// short. What is left is read and thrown away.
+    /// Returns the rows of one query up to the one that reaches `most` bytes, and whether that cut
+    /// them short. What is left is read and thrown away.
     ///
     /// # Errors
     /// As those of [`Pool::rows`].
@@ -184,8 +184,8 @@ impl Pool {
         Ok(answer?)
     }
 
-    /// A kept connection that lives: one long unused is asked. If it does not, the others are no
-    /// better.
+    /// Returns a kept connection that lives: one long unused is asked. If it does not, the others
+    /// are no better.
     async fn take_idle(&self) -> Option<Conn> {
         let Kept { mut conn, used } = self.idle().pop()?;
         if used.elapsed() < QUIET || lives(&mut conn).await {
@@ -195,7 +195,8 @@ impl Pool {
         None
     }
 
-    /// The same as [`Turns::room_for`], for one that writes: where there is no room, one that reads ends.
+    /// Returns the same as [`Turns::room_for`], for one that writes: where there is no room, one
+    /// that reads ends.
     ///
     /// # Errors
     /// When it failed for another reason, or no room was made in time.
@@ -274,7 +275,7 @@ pub fn is_lost(error: &Error) -> bool {
     }
 }
 
-/// The server's number for what went wrong, if it was the server who complained.
+/// Returns the server's number for what went wrong, if it was the server who complained.
 #[must_use]
 pub fn code(error: &Error) -> Option<u16> {
     match error {
@@ -297,8 +298,8 @@ impl From<Error> for StoreError {
             1205 | 1213 | 1317 | 1020 => StoreError::Conflict(text),
             // No such table, no such column.
             1054 | 1146 => StoreError::Schema(text),
-            // Packet too large, no default, wrong string, texts that the column's character set does
-            // not have: data errors with a state of their own.
+            // Packet too large, no default, wrong string, texts that the column's character set
+            // does not have: data errors with a state of their own.
             1153 | 1267 | 1270 | 1271 | 1364 | 1366 | 3854 | 3988 => StoreError::Refused(text),
             // Data exceptions and broken constraints.
             _ if state.starts_with("22") || state.starts_with("23") => StoreError::Refused(text),

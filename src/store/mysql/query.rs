@@ -15,7 +15,7 @@ use crate::{
     python::datetime::{Timestamp, from_sqlite, to_sqlite},
     store::{
         Comparison, Lookup, StoreError,
-        history::{Deleted, PAGE_CONVERSATIONS, Place, content},
+        history::{Deleted, PAGE_CONVERSATIONS, PageCursor, content},
     },
 };
 
@@ -28,17 +28,18 @@ const MESSAGE: &str = concat!(
 );
 const RECEIPT: &str = "id, message_id, user_id, status, timestamp";
 
-/// A text as SQL. Right for the `sql_mode` and the character set that every connection is given.
+/// Returns a text as SQL. Right for the `sql_mode` and the character set that every connection is
+/// given.
 pub fn quoted(text: &str) -> String {
     Value::from(text).as_sql(false)
 }
 
-/// An id as SQL.
+/// Returns an id as SQL.
 pub fn id(id: Uuid) -> String {
     format!("'{}'", id.simple())
 }
 
-/// A time as SQL, in UTC.
+/// Returns a time as SQL, in UTC.
 pub fn time(time: Timestamp) -> String {
     // The form is that of SQLite, which MySQL reads as well.
     format!("'{}'", to_sqlite(time))
@@ -49,8 +50,8 @@ pub fn ids(of: impl IntoIterator<Item = Uuid>) -> String {
     of.into_iter().map(id).collect::<Vec<_>>().join(", ")
 }
 
-/// The conversation of two participants, in either order. Should both orders be there (Django can
-/// make them in a race), it is the first by id, as for Django.
+/// Returns the conversation of two participants, in either order. Should both orders be there
+/// (Django can make them in a race), it is the first by id, as for Django.
 pub fn pair(tables: &Tables, pair: [&str; 2], ids: Comparison) -> String {
     let exactly = match ids {
         Comparison::Collation => String::new(),
@@ -63,7 +64,7 @@ pub fn pair(tables: &Tables, pair: [&str; 2], ids: Comparison) -> String {
     )
 }
 
-/// Rows that a lookup finds by the collation although their user ids have other bytes.
+/// Returns rows that a lookup finds by the collation although their user ids have other bytes.
 pub fn others(tables: &Tables, of: &Lookup) -> String {
     let Tables {
         conversations,
@@ -94,7 +95,7 @@ pub fn others(tables: &Tables, of: &Lookup) -> String {
     }
 }
 
-/// The condition that the pair of a row is these two, in either order.
+/// Returns the condition that the pair of a row is these two, in either order.
 fn pair_is([one, two]: [&str; 2], is: fn(&str, &str) -> String) -> String {
     let (first, second) = ("participant1_id", "participant2_id");
     format!(
@@ -106,13 +107,13 @@ fn pair_is([one, two]: [&str; 2], is: fn(&str, &str) -> String) -> String {
     )
 }
 
-/// The condition that a column is this text by its collation, which its index knows.
+/// Returns the condition that a column is this text by its collation, which its index knows.
 fn is(column: &str, text: &str) -> String {
     format!("{column} = {}", quoted(text))
 }
 
-/// The condition that a column is this text byte by byte. Even a `_bin` collation passes over
-/// spaces at the end.
+/// Returns the condition that a column is this text byte by byte. Even a `_bin` collation passes
+/// over spaces at the end.
 fn is_exactly(column: &str, text: &str) -> String {
     let text = quoted(text);
     format!("CAST(CONVERT({column} USING utf8mb4) AS BINARY) = CAST({text} AS BINARY)")
@@ -134,9 +135,9 @@ pub fn is_active(tables: &Tables, of: Uuid) -> String {
     )
 }
 
-/// A page of the user's active conversations that come after a place, the newest `updated_at`
-/// first.
-pub fn conversations_of(tables: &Tables, user_id: &str, after: Option<&Place>) -> String {
+/// Returns a page of the user's active conversations that come after a place, the newest
+/// `updated_at` first.
+pub fn conversations_of(tables: &Tables, user_id: &str, after: Option<&PageCursor>) -> String {
     let user = quoted(user_id);
     let after = after.map_or_else(String::new, |place| beyond("updated_at", place, "<", "<"));
     format!(
@@ -147,11 +148,11 @@ pub fn conversations_of(tables: &Tables, user_id: &str, after: Option<&Place>) -
     )
 }
 
-/// The condition that a row's time lies beyond that of a place, or is the same and its id compares
-/// so. With a comparison of pairs the server would not use the index for the time.
+/// Returns the condition that a row's time lies beyond that of a place, or is the same and its id
+/// compares so. With a comparison of pairs the server would not use the index for the time.
 fn beyond(
     column: &str,
-    Place { created_at, tie }: &Place,
+    PageCursor { created_at, tie }: &PageCursor,
     compares: &str,
     id_compares: &str,
 ) -> String {
@@ -161,7 +162,7 @@ fn beyond(
     )
 }
 
-/// The first `limit` of all messages of some conversations, oldest first in each.
+/// Returns the first `limit` of all messages of some conversations, oldest first in each.
 pub fn messages_of(tables: &Tables, of: &[Uuid], limit: usize) -> String {
     format!(
         "SELECT {MESSAGE} FROM `{}` WHERE conversation_id IN ({}) \
@@ -171,7 +172,7 @@ pub fn messages_of(tables: &Tables, of: &[Uuid], limit: usize) -> String {
     )
 }
 
-/// The newest `limit` messages, newest first.
+/// Returns the newest `limit` messages, newest first.
 pub fn newest_messages(tables: &Tables, of: Uuid, deleted: Deleted, limit: usize) -> String {
     format!(
         "SELECT {MESSAGE} FROM `{}` WHERE conversation_id = {} {}\
@@ -182,15 +183,15 @@ pub fn newest_messages(tables: &Tables, of: Uuid, deleted: Deleted, limit: usize
     )
 }
 
-/// The oldest `limit` messages that come after the one place, and not after the other.
+/// Returns the oldest `limit` messages that come after the one place, and not after the other.
 pub fn messages(
     tables: &Tables,
     of: Uuid,
     deleted: Deleted,
-    (after, until): (Option<&Place>, Option<&Place>),
+    (after, until): (Option<&PageCursor>, Option<&PageCursor>),
     limit: usize,
 ) -> String {
-    let bound = |place: Option<&Place>, compares: &str, id_compares: &str| {
+    let bound = |place: Option<&PageCursor>, compares: &str, id_compares: &str| {
         place.map_or_else(String::new, |place| {
             beyond("created_at", place, compares, id_compares)
         })
@@ -229,7 +230,8 @@ pub fn spoken_in(tables: &Tables, of: &[Uuid], since: Timestamp) -> String {
     )
 }
 
-/// Conversation, id and time of the messages that were made between two times in some conversations.
+/// Conversation, id and time of the messages that were made between two times in some
+/// conversations.
 pub fn stored_between(
     tables: &Tables,
     of: &[Uuid],
@@ -248,8 +250,8 @@ pub fn stored_between(
 }
 
 /// Conversation and receipt of the read marks that were made between two times, of the newest
-/// messages of some conversations. Joined in this order, each message costs one look into the unique
-/// key of the receipts.
+/// messages of some conversations. Joined in this order, each message costs one look into the
+/// unique key of the receipts.
 pub fn marked_between(
     tables: &Tables,
     newest: &[(Uuid, usize)],
@@ -273,7 +275,8 @@ pub fn marked_between(
     format!("SELECT * FROM ({lookups}) AS marks ORDER BY timestamp, id LIMIT {most}")
 }
 
-/// Conversation and receipt of the read marks with ids between two, of messages of some conversations.
+/// Conversation and receipt of the read marks with ids between two, of messages of some
+/// conversations.
 pub fn marked_by_id(
     tables: &Tables,
     of: &[Uuid],
@@ -297,8 +300,8 @@ pub fn message_exists(tables: &Tables, of: Uuid) -> String {
     format!("SELECT 1 FROM `{}` WHERE id = {}", tables.messages, id(of))
 }
 
-/// The receipts of some users for some messages, each with its place in `of`. One lookup for each,
-/// so that the collation of the column tells which users are the same.
+/// Returns the receipts of some users for some messages, each with its place in `of`. One lookup
+/// for each, so that the collation of the column tells which users are the same.
 pub fn receipts<'a>(tables: &Tables, of: impl IntoIterator<Item = (usize, &'a Receipt)>) -> String {
     let lookups = of.into_iter().map(|(place, receipt)| {
         format!(
@@ -402,15 +405,15 @@ fn message_of(id: Uuid, mut columns: Columns) -> Result<Message, StoreError> {
 
 /// # Errors
 /// When the row is not what [`place`] asks for.
-pub fn place_row(row: Row) -> Result<Place, StoreError> {
+pub fn place_row(row: Row) -> Result<PageCursor, StoreError> {
     let mut columns = Columns::from(row);
-    Ok(Place {
+    Ok(PageCursor {
         created_at: to_sqlite(columns.time()?),
         tie: columns.id()?.as_u128(),
     })
 }
 
-/// The place and the receipt.
+/// Returns the place and the receipt.
 ///
 /// # Errors
 /// When the row is not what [`receipts`] asks for.
@@ -420,7 +423,7 @@ pub fn receipt_row(row: Row) -> Result<(usize, Receipt), StoreError> {
     Ok((place, receipt_of(columns)?))
 }
 
-/// The conversation and the receipt.
+/// Returns the conversation and the receipt.
 ///
 /// # Errors
 /// When the row is not what [`marked_between`] asks for.
@@ -458,7 +461,7 @@ mod tests {
 
     #[test]
     fn a_page_of_history_goes_on_where_the_one_before_ended() {
-        let at = |created_at: &str, tie| Place {
+        let at = |created_at: &str, tie| PageCursor {
             created_at: created_at.into(),
             tie,
         };

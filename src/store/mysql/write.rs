@@ -25,7 +25,7 @@ use crate::{
     config::Tables,
     store::{
         Comparison, StoreError,
-        commit::{Backend, Outcome, Write},
+        commit::{Backend, CommitOutcome, Write},
     },
 };
 
@@ -82,7 +82,7 @@ impl Writer {
 }
 
 impl Backend for Writer {
-    async fn write(&mut self, batch: Arc<Vec<Write>>) -> Result<Vec<Outcome>, StoreError> {
+    async fn write(&mut self, batch: Arc<Vec<Write>>) -> Result<Vec<CommitOutcome>, StoreError> {
         let mut session = self.session().await?;
         let write = timeout(self.options.write_timeout, session.write(&batch)).await;
         let committing = session.stage == Stage::Committing;

@@ -3,9 +3,10 @@
 //! The query of the URL takes libpq's names. `sslmode` is `disable`, `allow`, `prefer` (the
 //! default), `require`, `verify-ca` or `verify-full`. Up to `require` the certificate is not looked
 //! at, just as libpq and therefore Django does not, unless `sslrootcert=FILE` (PEM) names whom to
-//! trust: that is `verify-ca` then. Without a file the system's certificates are trusted. A socket's
-//! directory is `host=/run/postgresql`. Everything else (`connect_timeout`, `target_session_attrs`,
-//! several hosts, …) is the driver's business, which refuses what it does not know.
+//! trust: that is `verify-ca` then. Without a file the system's certificates are trusted. A
+//! socket's directory is `host=/run/postgresql`. Everything else (`connect_timeout`,
+//! `target_session_attrs`, several hosts, …) is the driver's business, which refuses what it does
+//! not know.
 
 use std::{
     path::Path,
@@ -119,7 +120,7 @@ impl Address {
     }
 }
 
-/// The stages of libpq's `sslmode`.
+/// Returns the stages of libpq's `sslmode`.
 fn mode(value: &str) -> Result<(SslMode, Checks), StoreError> {
     Ok(match value {
         "disable" => (SslMode::Disable, Checks::Nothing),

@@ -1,11 +1,11 @@
 //! Connections: how one is opened and looked after.
 //!
-//! The state of a session is ours only if the session is. A pooler like pgbouncer in transaction mode
-//! gives each transaction whichever of its own connections is free: a statement that was prepared
-//! on one is not there on the next or is somebody else's, and a setting would be left behind for
-//! others. So our settings are start-up options, which only a server of PostgreSQL itself takes.
-//! One that refuses or ignores them is behind a pooler: statements are unnamed there, and settings
-//! hold for one transaction.
+//! The state of a session is ours only if the session is. A pooler like pgbouncer in transaction
+//! mode gives each transaction whichever of its own connections is free: a statement that was
+//! prepared on one is not there on the next or is somebody else's, and a setting would be left
+//! behind for others. So our settings are start-up options, which only a server of PostgreSQL
+//! itself takes. One that refuses or ignores them is behind a pooler: statements are unnamed there,
+//! and settings hold for one transaction.
 
 use std::{
     collections::HashMap,

@@ -89,7 +89,7 @@ pub fn loses_statements(error: &Error) -> bool {
     error.code().is_some_and(|code| codes.contains(code))
 }
 
-/// An error with its cause, in one line. The server's detail is left out: it holds values.
+/// Returns an error with its cause, in one line. The server's detail is left out: it holds values.
 pub fn describe(error: &Error) -> String {
     match (error.as_db_error(), error.source()) {
         (Some(db), _) => format!("{} ({})", db.message(), db.code().code()),

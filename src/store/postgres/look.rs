@@ -12,7 +12,7 @@ use crate::{
     config::Tables,
     store::{
         Comparison, StoreError,
-        commit::Outcome,
+        commit::CommitOutcome,
         look::Look,
         schema::{self, Finding, LooseColumn, NarrowColumn, Rehearsed, ShortColumn},
     },
@@ -44,7 +44,7 @@ impl PostgresLook {
             receipt,
         } = &Rehearsed::new();
         let ids = Comparison::Collation;
-        let outcomes = &mut [Outcome::Missing];
+        let outcomes = &mut [CommitOutcome::Missing];
         insert_conversation(db, tables, ids, conversation).await?;
         insert_messages(db, tables, &[(0, message)], false, outcomes).await?;
         upsert_receipts(db, (tables, ids), &[(0, receipt)], outcomes).await?;

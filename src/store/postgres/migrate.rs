@@ -67,7 +67,7 @@ fn is_made_already(error: &Error) -> bool {
     error.code().is_some_and(|code| codes.contains(code))
 }
 
-/// The statements that [`run`] would run now.
+/// Returns the statements that [`run`] would run now.
 ///
 /// # Errors
 /// When the database cannot be reached, or tables with names of their own are missing.
@@ -112,7 +112,8 @@ async fn pending(db: &mut Connection, tables: &Tables) -> Result<Vec<String>, St
     Ok(statements)
 }
 
-/// The columns of the table of this name that our statements would use; none if there is none.
+/// Returns the columns of the table of this name that our statements would use; none if there is
+/// none.
 ///
 /// # Errors
 /// When the database cannot be read.
@@ -133,7 +134,7 @@ pub async fn live_columns(db: &mut Connection, table: &str) -> Result<Vec<LiveCo
         .collect()
 }
 
-/// The table's name in quotation marks.
+/// Returns the table's name in quotation marks.
 #[must_use]
 pub fn quoted(table: &str) -> String {
     format!("\"{table}\"")
@@ -153,7 +154,7 @@ async fn is_unique(db: &mut Connection, table: &str, columns: &[&str]) -> Result
 
 const DIALECT: Dialect = Dialect { spelling, holds };
 
-/// The type as Django's `postgresql` backend makes it.
+/// Returns the type as Django's `postgresql` backend makes it.
 const fn spelling(kind: Kind) -> &'static str {
     match kind {
         Kind::Uuid => "uuid",

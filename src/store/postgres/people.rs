@@ -15,7 +15,7 @@ use super::{
 use crate::{
     config::{DjangoSession, TableName, Tables},
     python::datetime::Timestamp,
-    store::{Of, SessionRow, Standing, StoreError, TokenRow, UserRow, users},
+    store::{SessionRow, Standing, StoreError, Subject, TokenRow, UserRow, users},
 };
 
 /// A value as text, for a column whose type is Django's affair: the server reads it.
@@ -56,7 +56,7 @@ impl Param for Written<'_> {
 pub async fn standing(
     pool: &Pool,
     tables: &Tables,
-    of: Of,
+    of: Subject,
 ) -> Result<Option<Standing>, StoreError> {
     let Tables {
         conversations,
@@ -64,8 +64,8 @@ pub async fn standing(
         ..
     } = tables;
     let (which, id): (String, Uuid) = match of {
-        Of::Conversation(id) => ("$1".to_owned(), id),
-        Of::Message(id) => (
+        Subject::Conversation(id) => ("$1".to_owned(), id),
+        Subject::Message(id) => (
             format!("(SELECT conversation_id FROM \"{messages}\" WHERE id = $1)"),
             id,
         ),
@@ -100,7 +100,7 @@ pub async fn active_participants(
     Ok(rows.iter().map(active).collect::<Result<_, Error>>()?)
 }
 
-/// The sessions of these keys, but for those that have run out. A database without Django's
+/// Returns the sessions of these keys, but for those that have run out. A database without Django's
 /// session table has no sessions.
 pub async fn sessions(pool: &Pool, keys: &[&String]) -> Result<Vec<SessionRow>, StoreError> {
     let table = "SELECT to_regclass('django_session') IS NOT NULL";
@@ -123,7 +123,7 @@ pub async fn sessions(pool: &Pool, keys: &[&String]) -> Result<Vec<SessionRow>, 
     Ok(rows.iter().map(session).collect::<Result<_, Error>>()?)
 }
 
-/// The tokens of these keys.
+/// Returns the tokens of these keys.
 pub async fn tokens(
     pool: &Pool,
     table: &TableName,
@@ -138,7 +138,7 @@ pub async fn tokens(
     Ok(rows.iter().map(token).collect::<Result<_, Error>>()?)
 }
 
-/// The users of these primary keys.
+/// Returns the users of these primary keys.
 ///
 /// # Errors
 /// [`StoreError::Refused`] if one of the keys is not of the column's type.

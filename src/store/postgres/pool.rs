@@ -154,7 +154,8 @@ impl Pool {
         Err(Failure::Broken(error))
     }
 
-    /// A kept connection that lives. If the last one used does not, the others are no better.
+    /// Returns a kept connection that lives. If the last one used does not, the others are no
+    /// better.
     async fn take_idle(&self) -> Option<Connection> {
         let mut db = self.idle().pop()?;
         if db.lives().await {

@@ -15,8 +15,8 @@ use crate::{
     store::{
         Comparison, Lookup, Marks, StoreError,
         history::{
-            ConversationPage, Deleted, PAGE_BYTES, PAGE_CONVERSATIONS, PAGE_MESSAGES, Page, Place,
-            TOGETHER_MESSAGES, content,
+            ConversationPage, Deleted, PAGE_BYTES, PAGE_CONVERSATIONS, PAGE_MESSAGES, Page,
+            PageCursor, TOGETHER_MESSAGES, content,
         },
     },
 };
@@ -83,7 +83,7 @@ pub fn time_at(row: &Row, index: usize) -> Result<Timestamp, Error> {
     row.try_get(index).map(|Time(time)| time)
 }
 
-/// A conversation from the columns of [`CONVERSATION`].
+/// Returns a conversation from the columns of [`CONVERSATION`].
 pub fn conversation_row(row: &Row) -> Result<Conversation, Error> {
     Ok(Conversation {
         id: row.try_get(0)?,
@@ -108,7 +108,7 @@ fn message_row(row: &Row) -> Result<Message, Error> {
     })
 }
 
-/// A receipt from the columns of [`RECEIPT`].
+/// Returns a receipt from the columns of [`RECEIPT`].
 pub fn receipt_row(row: &Row) -> Result<Receipt, Error> {
     Ok(Receipt {
         id: row.try_get(0)?,
@@ -119,12 +119,12 @@ pub fn receipt_row(row: &Row) -> Result<Receipt, Error> {
     })
 }
 
-/// A conversation and a receipt from the columns of [`marked_between`].
+/// Returns a conversation and a receipt from the columns of [`marked_between`].
 fn mark_row(row: &Row) -> Result<(Uuid, Receipt), Error> {
     Ok((row.try_get(5)?, receipt_row(row)?))
 }
 
-/// The statement that finds the conversation of `$1` and `$2` in either order.
+/// Returns the statement that finds the conversation of `$1` and `$2` in either order.
 pub fn pair_sql(tables: &Tables, ids: Comparison) -> String {
     let exactly = match ids {
         Comparison::Collation => String::new(),
@@ -140,7 +140,7 @@ pub fn pair_sql(tables: &Tables, ids: Comparison) -> String {
 /// Makes a comparison go by bytes, whatever the collation of the column.
 const EXACTLY: &str = " COLLATE \"C\"";
 
-/// The condition that the pair of a row is `$1` and `$2`, in either order.
+/// Returns the condition that the pair of a row is `$1` and `$2`, in either order.
 fn pair_is(collation: &str) -> String {
     let is = |column: &str, value: &str| format!("{column} = {value}{collation}");
     let (one, two) = ("participant1_id", "participant2_id");
@@ -187,7 +187,7 @@ pub async fn finds_others(pool: &Pool, tables: &Tables, of: &Lookup) -> Result<b
     Ok(!rows.is_empty())
 }
 
-/// The conversation of two participants in either order.
+/// Returns the conversation of two participants in either order.
 pub async fn conversation_of_pair(
     pool: &Pool,
     tables: &Tables,
@@ -224,12 +224,12 @@ pub async fn conversation_is_active(
     Ok(rows.first().map(|row| row.try_get(0)).transpose()?)
 }
 
-/// The page of a user's active conversations that come after a place.
+/// Returns the page of a user's active conversations that come after a place.
 pub async fn conversations_of(
     pool: &Pool,
     tables: &Tables,
     user_id: &str,
-    after: Option<&Place>,
+    after: Option<&PageCursor>,
 ) -> Result<ConversationPage, StoreError> {
     let sql = format!(
         "SELECT {CONVERSATION} FROM \"{}\" \
@@ -245,8 +245,8 @@ pub async fn conversations_of(
     Ok(ConversationPage::new(found.collect::<Result<_, _>>()?))
 }
 
-/// All messages of some conversations, as far as they may be read together. Each conversation is looked up by
-/// itself, so that no more of it is sorted than fits.
+/// Returns all messages of some conversations, as far as they may be read together. Each
+/// conversation is looked up by itself, so that no more of it is sorted than fits.
 pub async fn messages_of(
     pool: &Pool,
     tables: &Tables,
@@ -264,7 +264,7 @@ pub async fn messages_of(
     Ok(page(&rows, is_cut || rows.len() == TOGETHER_MESSAGES))
 }
 
-/// The newest messages, at most `limit` and no more than fit a page.
+/// Returns the newest messages, at most `limit` and no more than fit a page.
 pub async fn newest_messages(
     pool: &Pool,
     tables: &Tables,
@@ -285,13 +285,13 @@ pub async fn newest_messages(
     Ok(page(&rows, is_cut || rows.len() == limit))
 }
 
-/// The page of messages that lie between two places.
+/// Returns the page of messages that lie between two places.
 pub async fn messages(
     pool: &Pool,
     tables: &Tables,
     conversation_id: Uuid,
     deleted: Deleted,
-    (after, until): (Option<&Place>, Option<&Place>),
+    (after, until): (Option<&PageCursor>, Option<&PageCursor>),
 ) -> Result<Page, StoreError> {
     let sql = format!(
         "SELECT {MESSAGE} FROM \"{}\" WHERE conversation_id = $1 {}\
@@ -340,7 +340,7 @@ fn page(rows: &[Row], is_full: bool) -> Page {
     page
 }
 
-fn bound(place: &Place) -> Result<(Time, Uuid), StoreError> {
+fn bound(place: &PageCursor) -> Result<(Time, Uuid), StoreError> {
     let time = from_sqlite(&place.created_at);
     let time = time.ok_or_else(|| StoreError::Schema("a time that is no date".into()))?;
     Ok((Time(time), Uuid::from_u128(place.tie)))
@@ -355,7 +355,7 @@ pub async fn place(
     tables: &Tables,
     conversation_id: Uuid,
     newer: usize,
-) -> Result<Option<Place>, StoreError> {
+) -> Result<Option<PageCursor>, StoreError> {
     let sql = format!(
         "SELECT created_at, id FROM \"{}\" WHERE conversation_id = $1 AND NOT is_deleted \
          ORDER BY created_at DESC, id DESC LIMIT 1 OFFSET $2",
@@ -367,7 +367,7 @@ pub async fn place(
     let Some(row) = rows.first() else {
         return Ok(None);
     };
-    Ok(Some(Place {
+    Ok(Some(PageCursor {
         created_at: to_sqlite(time_at(row, 0)?),
         tie: row.try_get::<_, Uuid>(1)?.as_u128(),
     }))
@@ -391,7 +391,8 @@ pub async fn spoken_in(
         .collect::<Result<_, _>>()?)
 }
 
-/// Conversation, id and time of the messages that were made between two times in some conversations.
+/// Conversation, id and time of the messages that were made between two times in some
+/// conversations.
 pub async fn stored_between(
     pool: &Pool,
     tables: &Tables,
@@ -442,7 +443,8 @@ pub async fn marked_between(
     Ok(marks)
 }
 
-/// Conversation and receipt of the read marks with ids between two, of messages of some conversations.
+/// Conversation and receipt of the read marks with ids between two, of messages of some
+/// conversations.
 pub async fn marked_by_id(
     pool: &Pool,
     tables: &Tables,

@@ -1,8 +1,9 @@
 //! Writes: one batch, one transaction.
 //!
-//! When the connection breaks and it is unknown whether the transaction was committed, the committer
-//! comes again with the same batch. If it was, the first id that is there already says so, and the
-//! rows are found by their ids; if the old transaction is still at work, PostgreSQL lets us wait.
+//! When the connection breaks and it is unknown whether the transaction was committed, the
+//! committer comes again with the same batch. If it was, the first id that is there already says
+//! so, and the rows are found by their ids; if the old transaction is still at work, PostgreSQL
+//! lets us wait.
 
 mod statement;
 
@@ -24,7 +25,7 @@ use crate::{
     config::Tables,
     store::{
         Comparison, StoreError,
-        commit::{Backend, Outcome, Write},
+        commit::{Backend, CommitOutcome, Write},
     },
 };
 
@@ -64,7 +65,7 @@ impl Writer {
 }
 
 impl Backend for Writer {
-    async fn write(&mut self, batch: Arc<Vec<Write>>) -> Result<Vec<Outcome>, StoreError> {
+    async fn write(&mut self, batch: Arc<Vec<Write>>) -> Result<Vec<CommitOutcome>, StoreError> {
         let repeated = std::mem::take(&mut self.repeated);
         let mut db = self.connection().await?;
         let writing = write_all(&mut db, (&self.tables, self.ids), &batch, repeated);
@@ -149,9 +150,9 @@ async fn write_all(
     (tables, ids): (&Tables, Comparison),
     batch: &[Write],
     repeated: bool,
-) -> Result<Vec<Outcome>, Fault> {
+) -> Result<Vec<CommitOutcome>, Fault> {
     let mut rows = Sorted::new(batch);
-    let mut outcomes = vec![Outcome::Missing; batch.len()];
+    let mut outcomes = vec![CommitOutcome::Missing; batch.len()];
     // Behind a pooler the settings of a session hold for a transaction only.
     let several = db.is_pooled() || !rows.is_one_statement();
     if several {

@@ -41,7 +41,7 @@ pub async fn run(path: &Path, tables: &Tables) -> Result<Vec<String>, StoreError
     .await
 }
 
-/// The statements that [`run`] would run now. A file that does not exist is not made.
+/// Returns the statements that [`run`] would run now. A file that does not exist is not made.
 ///
 /// # Errors
 /// When the file cannot be read, or tables with names of their own are missing.
@@ -74,8 +74,8 @@ fn is_empty(db: &Connection) -> rusqlite::Result<bool> {
     })
 }
 
-/// Returns the findings that keep the tables of the file from being used; empty if all is well. Those of a file that
-/// [is new](is_new) are not made here but at the first start.
+/// Returns the findings that keep the tables of the file from being used; empty if all is well.
+/// Those of a file that [is new](is_new) are not made here but at the first start.
 ///
 /// # Errors
 /// When the file cannot be read, or made.
@@ -107,7 +107,8 @@ pub async fn check(path: &Path, tables: &Tables) -> Result<Vec<Finding>, StoreEr
     .await
 }
 
-/// Returns whether the table has a unique key of exactly these columns that `ON CONFLICT` can go by.
+/// Returns whether the table has a unique key of exactly these columns that `ON CONFLICT` can go
+/// by.
 fn is_unique(db: &Connection, table: &str, columns: &[&str]) -> rusqlite::Result<bool> {
     let mut statement = db.prepare(
         "SELECT (SELECT group_concat(name, ',') FROM \
@@ -180,7 +181,7 @@ fn columns_of(db: &Connection, table: &str) -> rusqlite::Result<Vec<LiveColumn>>
 
 const DIALECT: Dialect = Dialect { spelling, holds };
 
-/// The declared type as Django's `sqlite3` backend writes it.
+/// Returns the declared type as Django's `sqlite3` backend writes it.
 const fn spelling(kind: Kind) -> &'static str {
     match kind {
         Kind::Uuid => "char(32)",

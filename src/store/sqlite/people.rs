@@ -10,18 +10,22 @@ use crate::{
         datetime::{Timestamp, to_sqlite},
         uuid::hex32,
     },
-    store::{Of, SessionRow, Standing, TokenRow, UserRow, bare, users},
+    store::{SessionRow, Standing, Subject, TokenRow, UserRow, bare, users},
 };
 
-pub fn standing(db: &Connection, tables: &Tables, of: Of) -> rusqlite::Result<Option<Standing>> {
+pub fn standing(
+    db: &Connection,
+    tables: &Tables,
+    of: Subject,
+) -> rusqlite::Result<Option<Standing>> {
     let Tables {
         conversations,
         messages,
         ..
     } = tables;
     let (which, id) = match of {
-        Of::Conversation(id) => ("?1".to_owned(), id),
-        Of::Message(id) => (
+        Subject::Conversation(id) => ("?1".to_owned(), id),
+        Subject::Message(id) => (
             format!("(SELECT conversation_id FROM \"{messages}\" WHERE id = ?1)"),
             id,
         ),
@@ -58,8 +62,8 @@ pub fn active_participants(
         .collect()
 }
 
-/// The sessions of these keys, but for those that have run out. A file without Django's session
-/// table has no sessions.
+/// Returns the sessions of these keys, but for those that have run out. A file without Django's
+/// session table has no sessions.
 pub fn sessions(db: &Connection, keys: &[String]) -> rusqlite::Result<Vec<SessionRow>> {
     if !db.table_exists(None, "django_session")? {
         return Ok(Vec::new());
@@ -82,8 +86,8 @@ pub fn sessions(db: &Connection, keys: &[String]) -> rusqlite::Result<Vec<Sessio
         .collect()
 }
 
-/// The users of these primary keys. Django writes a UUID with dashes into sessions and without
-/// them into the table.
+/// Returns the users of these primary keys. Django writes a UUID with dashes into sessions and
+/// without them into the table.
 pub fn users(
     db: &Connection,
     columns: &DjangoSession,
@@ -102,7 +106,7 @@ pub fn users(
         .collect()
 }
 
-/// The tokens of these keys.
+/// Returns the tokens of these keys.
 pub fn tokens(
     db: &Connection,
     table: &TableName,

@@ -39,8 +39,8 @@ pub fn connect(path: &Path) -> Result<Connection, StoreError> {
 }
 
 /// Makes an empty file that only its owner may read and write, whatever the umask. SQLite gives
-/// `-wal` and `-shm` the permissions of the file itself. A file that is there keeps its own, and one
-/// that cannot be made is reported by SQLite.
+/// `-wal` and `-shm` the permissions of the file itself. A file that is there keeps its own, and
+/// one that cannot be made is reported by SQLite.
 fn make_private(path: &Path) {
     // A URI, of which only SQLite knows what file it means.
     if path.as_os_str().as_encoded_bytes().starts_with(b"file:") {

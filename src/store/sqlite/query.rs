@@ -16,8 +16,8 @@ use crate::{
     store::{
         Comparison, Lookup, Marks, StoreError,
         history::{
-            ConversationPage, Deleted, PAGE_BYTES, PAGE_CONVERSATIONS, PAGE_MESSAGES, Page, Place,
-            TOGETHER_MESSAGES, content,
+            ConversationPage, Deleted, PAGE_BYTES, PAGE_CONVERSATIONS, PAGE_MESSAGES, Page,
+            PageCursor, TOGETHER_MESSAGES, content,
         },
     },
 };
@@ -71,7 +71,7 @@ fn message_row(row: &Row<'_>) -> rusqlite::Result<Message> {
     })
 }
 
-/// A receipt from the columns `id, message_id, user_id, status, timestamp`.
+/// Returns a receipt from the columns `id, message_id, user_id, status, timestamp`.
 pub fn receipt_row(row: &Row<'_>) -> rusqlite::Result<Receipt> {
     Ok(Receipt {
         id: uuid_at(row, 0)?,
@@ -82,7 +82,7 @@ pub fn receipt_row(row: &Row<'_>) -> rusqlite::Result<Receipt> {
     })
 }
 
-/// The conversation of two participants in either order.
+/// Returns the conversation of two participants in either order.
 pub fn conversation_of_pair(
     db: &Connection,
     tables: &Tables,
@@ -103,7 +103,7 @@ pub fn conversation_of_pair(
         .optional()
 }
 
-/// The condition that the pair of a row is `?1` and `?2`, in either order.
+/// Returns the condition that the pair of a row is `?1` and `?2`, in either order.
 fn pair_is(collation: &str) -> String {
     let is = |column: &str, value: &str| format!("{column} {collation} = {value}");
     let (one, two) = ("participant1_id", "participant2_id");
@@ -178,12 +178,12 @@ pub fn conversation_is_active(
         .optional()
 }
 
-/// The page of a user's active conversations that come after a place.
+/// Returns the page of a user's active conversations that come after a place.
 pub fn conversations_of(
     db: &Connection,
     tables: &Tables,
     user_id: &str,
-    after: Option<Place>,
+    after: Option<PageCursor>,
 ) -> rusqlite::Result<ConversationPage> {
     let sql = format!(
         "SELECT {CONVERSATION}, rowid FROM \"{}\" \
@@ -205,7 +205,7 @@ pub fn conversations_of(
     Ok(page)
 }
 
-/// All messages of some conversations, as far as they may be read together.
+/// Returns all messages of some conversations, as far as they may be read together.
 pub fn messages_of(
     db: &Connection,
     tables: &Tables,
@@ -231,7 +231,7 @@ pub fn messages_of(
     Ok(all)
 }
 
-/// The newest messages, at most `limit` and no more than fit a page.
+/// Returns the newest messages, at most `limit` and no more than fit a page.
 pub fn newest(
     db: &Connection,
     tables: &Tables,
@@ -260,13 +260,13 @@ pub fn newest(
     Ok(page)
 }
 
-/// The page of messages that lie between two places.
+/// Returns the page of messages that lie between two places.
 pub fn messages(
     db: &Connection,
     tables: &Tables,
     conversation_id: Uuid,
     deleted: Deleted,
-    (after, until): (Option<Place>, Option<Place>),
+    (after, until): (Option<PageCursor>, Option<PageCursor>),
 ) -> rusqlite::Result<Page> {
     let sql = format!(
         "SELECT {MESSAGE}, rowid FROM \"{}\" WHERE conversation_id = ?1 {}\
@@ -297,7 +297,8 @@ pub fn messages(
     Ok(page)
 }
 
-/// The rows up to what fits a page, in the order of the query; each is shown to `see` first.
+/// Returns the rows up to what fits a page, in the order of the query; each is shown to `see`
+/// first.
 fn gather(
     mut rows: Rows<'_>,
     limit: usize,
@@ -327,22 +328,22 @@ fn gather(
     Ok(page)
 }
 
-/// A place after every row: no time that Django writes comes after a colon.
+/// Returns a place after every row: no time that Django writes comes after a colon.
 fn end() -> (String, i64) {
     (":".to_owned(), i64::MAX)
 }
 
-fn numbered(place: Place) -> (String, i64) {
+fn numbered(place: PageCursor) -> (String, i64) {
     (
         place.created_at,
         i64::try_from(place.tie).unwrap_or(i64::MAX),
     )
 }
 
-/// A place from the columns of the time and of the row's number, which counts from 1.
-fn place_at(row: &Row<'_>, [time, number]: [usize; 2]) -> rusqlite::Result<Place> {
+/// Returns a place from the columns of the time and of the row's number, which counts from 1.
+fn place_at(row: &Row<'_>, [time, number]: [usize; 2]) -> rusqlite::Result<PageCursor> {
     let row_number: i64 = row.get(number)?;
-    Ok(Place {
+    Ok(PageCursor {
         created_at: row.get(time)?,
         tie: u128::try_from(row_number).unwrap_or_default(),
     })
@@ -357,7 +358,7 @@ pub fn place(
     tables: &Tables,
     conversation_id: Uuid,
     newer: usize,
-) -> rusqlite::Result<Option<Place>> {
+) -> rusqlite::Result<Option<PageCursor>> {
     let sql = format!(
         "SELECT created_at, rowid FROM \"{}\" WHERE conversation_id = ?1 AND NOT is_deleted \
          ORDER BY created_at DESC, rowid DESC LIMIT 1 OFFSET ?2",
@@ -447,7 +448,8 @@ pub fn marked_between(
     Ok(marks)
 }
 
-/// Conversation and receipt of the read marks with ids between two, of messages of some conversations.
+/// Conversation and receipt of the read marks with ids between two, of messages of some
+/// conversations.
 pub fn marked_by_id(
     db: &Connection,
     tables: &Tables,

@@ -1,5 +1,5 @@
-//! A lock against other processes that serve the same file. With an in-memory layer their sockets would
-//! not hear each other; with one of Redis any number may serve it.
+//! A lock against other processes that serve the same file. With an in-memory layer their sockets
+//! would not hear each other; with one of Redis any number may serve it.
 //!
 //! The lock is on a file of its own: closing any handle of the database's would take SQLite's locks
 //! away. It ends with the process, however that ends.
@@ -20,8 +20,8 @@ pub enum Sole {
     No(PathBuf),
 }
 
-/// Notes that this process serves the database `path`; `hears_others` is whether it has a layer that
-/// takes events to other processes.
+/// Notes that this process serves the database `path`; `hears_others` is whether it has a layer
+/// that takes events to other processes.
 ///
 /// # Errors
 /// When the system cannot lock files there.
@@ -37,7 +37,8 @@ pub fn lock(path: &Path, hears_others: bool) -> io::Result<Sole> {
     }
 }
 
-/// The lock of another process that keeps this one from the database `path`, if there is any.
+/// Returns the lock of another process that keeps this one from the database `path`, if there is
+/// any.
 ///
 /// # Errors
 /// When the system cannot lock files there.

@@ -15,7 +15,7 @@ use crate::{
     python::{datetime::to_sqlite, uuid::hex32},
     store::{
         Comparison, StoreError,
-        commit::{Backend, Outcome, Write},
+        commit::{Backend, CommitOutcome, Write},
         schema::Rehearsed,
     },
 };
@@ -43,7 +43,7 @@ impl Writer {
 }
 
 impl Backend for Writer {
-    async fn write(&mut self, batch: Arc<Vec<Write>>) -> Result<Vec<Outcome>, StoreError> {
+    async fn write(&mut self, batch: Arc<Vec<Write>>) -> Result<Vec<CommitOutcome>, StoreError> {
         let open = self.db.take();
         let (path, ids) = (self.path.clone(), self.ids);
         let (tables, metrics) = (Arc::clone(&self.tables), Arc::clone(&self.metrics));
@@ -70,7 +70,7 @@ fn write_all(
     tables: &Tables,
     ids: Comparison,
     batch: &[Write],
-) -> Result<Vec<Outcome>, StoreError> {
+) -> Result<Vec<CommitOutcome>, StoreError> {
     // IMMEDIATE: the write lock is taken first, so nothing read in here can go stale.
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let outcomes = batch
@@ -105,15 +105,15 @@ fn insert_conversation(
     tables: &Tables,
     ids: Comparison,
     row: &Conversation,
-) -> rusqlite::Result<Outcome> {
+) -> rusqlite::Result<CommitOutcome> {
     let pair = row.participants();
     if let Some(found) = conversation_of_pair(db, tables, pair, ids)? {
-        return Ok(Outcome::Conversation(found, false));
+        return Ok(CommitOutcome::Conversation(found, false));
     }
     if ids == Comparison::Bytes
         && conversation_of_pair(db, tables, pair, Comparison::Collation)?.is_some()
     {
-        return Ok(Outcome::Alike);
+        return Ok(CommitOutcome::Alike);
     }
     let sql = format!(
         "INSERT INTO \"{}\" (id, participant1_id, participant2_id, created_at, updated_at, \
@@ -128,14 +128,14 @@ fn insert_conversation(
         to_sqlite(row.updated_at),
         row.is_active
     ])?;
-    Ok(Outcome::Conversation(row.clone(), true))
+    Ok(CommitOutcome::Conversation(row.clone(), true))
 }
 
 fn insert_message(
     db: &Transaction<'_>,
     tables: &Tables,
     row: &Message,
-) -> rusqlite::Result<Outcome> {
+) -> rusqlite::Result<CommitOutcome> {
     let sql = format!(
         "INSERT INTO \"{}\" (id, conversation_id, sender_id, content, message_type, created_at, \
          updated_at, is_deleted) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 \
@@ -153,9 +153,9 @@ fn insert_message(
         row.is_deleted
     ])?;
     Ok(if inserted == 1 {
-        Outcome::Stored
+        CommitOutcome::Stored
     } else {
-        Outcome::Missing
+        CommitOutcome::Missing
     })
 }
 
@@ -166,7 +166,7 @@ fn upsert_receipt(
     tables: &Tables,
     ids: Comparison,
     row: &Receipt,
-) -> rusqlite::Result<Outcome> {
+) -> rusqlite::Result<CommitOutcome> {
     let status = match ids {
         Comparison::Collation => "excluded.status",
         Comparison::Bytes => {
@@ -194,8 +194,8 @@ fn upsert_receipt(
         )
         .optional()?;
     Ok(match receipt {
-        None => Outcome::Missing,
-        Some(found) if ids.is_other(&row.user_id, &found.user_id) => Outcome::Alike,
-        Some(found) => Outcome::Receipt(found),
+        None => CommitOutcome::Missing,
+        Some(found) if ids.is_other(&row.user_id, &found.user_id) => CommitOutcome::Alike,
+        Some(found) => CommitOutcome::Receipt(found),
     })
 }

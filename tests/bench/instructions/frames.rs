@@ -12,7 +12,7 @@ use chatferry::{
     },
     hub::{
         Hub,
-        queue::{Limits, Queue},
+        queue::{Queue, QueueLimits},
     },
     layer::{ChannelLayer, memory::MemoryLayer},
     metrics::Metrics,
@@ -78,7 +78,7 @@ pub fn fan_out() -> Go {
         let fan_out = Arc::clone(&hub);
         tokio::spawn(async move { fan_out.run(Box::new(|_| ())).await });
         for _ in 0..SOCKETS {
-            let queue = Arc::new(Queue::new(Limits {
+            let queue = Arc::new(Queue::new(QueueLimits {
                 frames: 16,
                 bytes: 1 << 20,
             }));

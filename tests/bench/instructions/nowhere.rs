@@ -9,9 +9,10 @@ use chatferry::{
     metrics::Metrics,
     python::datetime::Timestamp,
     store::{
-        Lookup, Marks, Of, SessionRow, Standing, Store, StoreError, TokenRow, UserRow,
-        commit::{Backend, Committer, Outcome, Write},
-        history::{ConversationPage, Deleted, Page, Place},
+        Conversations, Logins, Lookup, Marks, Members, Messages, OpenDatabase, Receipts,
+        SessionRow, Standing, StoreError, Subject, TokenRow, UserRow,
+        commit::{Backend, CommitOutcome, Committer, Write},
+        history::{ConversationPage, Deleted, Page, PageCursor},
     },
 };
 use uuid::Uuid;
@@ -37,25 +38,15 @@ impl Nowhere {
 struct Taking;
 
 impl Backend for Taking {
-    async fn write(&mut self, batch: Arc<Vec<Write>>) -> Result<Vec<Outcome>, StoreError> {
-        Ok(vec![Outcome::Stored; batch.len()])
+    async fn write(&mut self, batch: Arc<Vec<Write>>) -> Result<Vec<CommitOutcome>, StoreError> {
+        Ok(vec![CommitOutcome::Stored; batch.len()])
     }
 }
 
 #[async_trait]
-impl Store for Nowhere {
-    fn committer(&self) -> &Committer {
-        &self.committer
-    }
-
+impl Conversations for Nowhere {
     async fn conversation_is_active(&self, _: Uuid) -> Result<Option<bool>, StoreError> {
         Ok(Some(true))
-    }
-
-    async fn newest_messages(&self, _: Uuid, _: Deleted, limit: usize) -> Result<Page, StoreError> {
-        let older = self.history.len().saturating_sub(limit);
-        let newest = self.history[older..].to_vec();
-        Ok(Page::new(newest, false, Vec::new()))
     }
 
     async fn conversation_of_pair(
@@ -73,9 +64,18 @@ impl Store for Nowhere {
     async fn conversations_of(
         &self,
         _: String,
-        _: Option<Place>,
+        _: Option<PageCursor>,
     ) -> Result<ConversationPage, StoreError> {
         Err(StoreError::Closed)
+    }
+}
+
+#[async_trait]
+impl Messages for Nowhere {
+    async fn newest_messages(&self, _: Uuid, _: Deleted, limit: usize) -> Result<Page, StoreError> {
+        let older = self.history.len().saturating_sub(limit);
+        let newest = self.history[older..].to_vec();
+        Ok(Page::new(newest, false, Vec::new()))
     }
 
     async fn messages_of(&self, _: &[Uuid]) -> Result<Page, StoreError> {
@@ -86,13 +86,13 @@ impl Store for Nowhere {
         &self,
         _: Uuid,
         _: Deleted,
-        _: Option<Place>,
-        _: Option<Place>,
+        _: Option<PageCursor>,
+        _: Option<PageCursor>,
     ) -> Result<Page, StoreError> {
         Err(StoreError::Closed)
     }
 
-    async fn place(&self, _: Uuid, _: usize) -> Result<Option<Place>, StoreError> {
+    async fn place(&self, _: Uuid, _: usize) -> Result<Option<PageCursor>, StoreError> {
         Err(StoreError::Closed)
     }
 
@@ -109,6 +109,13 @@ impl Store for Nowhere {
         Err(StoreError::Closed)
     }
 
+    async fn message_exists(&self, _: Uuid) -> Result<bool, StoreError> {
+        Err(StoreError::Closed)
+    }
+}
+
+#[async_trait]
+impl Receipts for Nowhere {
     async fn marked_between(
         &self,
         _: &[(Uuid, usize)],
@@ -126,16 +133,15 @@ impl Store for Nowhere {
     ) -> Result<Marks, StoreError> {
         Err(StoreError::Closed)
     }
+}
 
-    async fn message_exists(&self, _: Uuid) -> Result<bool, StoreError> {
-        Err(StoreError::Closed)
-    }
-
+#[async_trait]
+impl Members for Nowhere {
     async fn finds_others(&self, _: Lookup) -> Result<bool, StoreError> {
         Err(StoreError::Closed)
     }
 
-    async fn standing(&self, _: Of) -> Result<Option<Standing>, StoreError> {
+    async fn standing(&self, _: Subject) -> Result<Option<Standing>, StoreError> {
         Ok(Some(Standing {
             participants: ["alice".to_owned(), "bob".to_owned()],
             is_active: true,
@@ -148,7 +154,10 @@ impl Store for Nowhere {
     ) -> Result<Vec<(Uuid, [String; 2])>, StoreError> {
         Err(StoreError::Closed)
     }
+}
 
+#[async_trait]
+impl Logins for Nowhere {
     async fn sessions(&self, _: &[String]) -> Result<Vec<SessionRow>, StoreError> {
         Err(StoreError::Closed)
     }
@@ -159,6 +168,13 @@ impl Store for Nowhere {
 
     async fn users(&self, _: &DjangoSession, _: &[String]) -> Result<Vec<UserRow>, StoreError> {
         Err(StoreError::Closed)
+    }
+}
+
+#[async_trait]
+impl OpenDatabase for Nowhere {
+    fn committer(&self) -> &Committer {
+        &self.committer
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -3,7 +3,7 @@
 use hyper::StatusCode;
 use uuid::Uuid;
 
-use super::{Failure, parts::Source};
+use super::{ViewFailure, parts::Source};
 use crate::{
     dialect::django::{
         body::Data,
@@ -12,7 +12,7 @@ use crate::{
         routes::{Call, Spoken},
     },
     limits::Action,
-    store::{Lookup, Of},
+    store::{Lookup, Subject},
     value::Value,
 };
 
@@ -20,7 +20,7 @@ use crate::{
 ///
 /// # Errors
 /// The answer in place of it, as for every view.
-pub async fn create(call: Call<'_>) -> Result<Reply, Failure> {
+pub async fn create(call: Call<'_>) -> Result<Reply, ViewFailure> {
     let (first, second) = validate_participants(&call.data()?, call.language())?;
     call.allow(Action::Conversation)?;
     call.allow_rows()?;
@@ -52,8 +52,8 @@ pub fn spoken(data: &Data, language: Language, _: Option<Uuid>) -> Result<Spoken
 }
 
 /// `GET`: one conversation with all its messages, deleted ones among them.
-pub async fn retrieve(call: Call<'_>, id: Uuid) -> Result<Reply, Failure> {
-    call.admit(Of::Conversation(id)).await?;
+pub async fn retrieve(call: Call<'_>, id: Uuid) -> Result<Reply, ViewFailure> {
+    call.admit(Subject::Conversation(id)).await?;
     call.allow_rows()?;
     let conversation = call.app.chat.conversation(id).await;
     let conversation = conversation.map_err(call.failed())?;
@@ -62,7 +62,7 @@ pub async fn retrieve(call: Call<'_>, id: Uuid) -> Result<Reply, Failure> {
 }
 
 /// `GET`: the active conversations of a user, the newest first. Never paged.
-pub async fn list(call: Call<'_>, user: String) -> Result<Reply, Failure> {
+pub async fn list(call: Call<'_>, user: String) -> Result<Reply, ViewFailure> {
     if !call.app.chat.may_list(call.caller, &user) {
         return Ok(Reply::ok(Value::List(Vec::new())).withheld("list"));
     }

@@ -3,7 +3,7 @@
 use hyper::StatusCode;
 use uuid::Uuid;
 
-use super::{Failure, parts::Source};
+use super::{ViewFailure, parts::Source};
 use crate::{
     chat::NewMessage,
     dialect::django::{
@@ -14,20 +14,20 @@ use crate::{
         serializers,
     },
     limits::Action,
-    store::Of,
+    store::Subject,
 };
 
 /// `GET`: the messages that are not deleted, oldest first. Never paged.
-pub async fn list(call: Call<'_>, conversation_id: Uuid) -> Result<Reply, Failure> {
-    call.admit(Of::Conversation(conversation_id)).await?;
+pub async fn list(call: Call<'_>, conversation_id: Uuid) -> Result<Reply, ViewFailure> {
+    call.admit(Subject::Conversation(conversation_id)).await?;
     call.allow_rows()?;
     let source = Source::messages(call.app, conversation_id);
     Ok(Reply::read(StatusCode::OK, source))
 }
 
 /// `POST`: stores a message. An inactive conversation takes it too.
-pub async fn send(call: Call<'_>, conversation_id: Uuid) -> Result<Reply, Failure> {
-    call.admit(Of::Conversation(conversation_id)).await?;
+pub async fn send(call: Call<'_>, conversation_id: Uuid) -> Result<Reply, ViewFailure> {
+    call.admit(Subject::Conversation(conversation_id)).await?;
     let chat = &call.app.chat;
     let found = chat.require_conversation(conversation_id).await;
     found.map_err(call.failed())?;

@@ -21,7 +21,7 @@ use crate::{
     service::ChatError,
     store::{
         Store, StoreError,
-        history::{Deleted, History, Pages, Place},
+        history::{Deleted, History, PageCursor, Pages},
     },
 };
 
@@ -287,7 +287,7 @@ pub struct ConversationList {
 #[derive(Clone)]
 enum Progress {
     /// Up to this place.
-    Unread(Option<Place>),
+    Unread(Option<PageCursor>),
     Read,
 }
 
@@ -329,7 +329,11 @@ impl ConversationList {
         }
     }
 
-    async fn read_rows(&mut self, after: Option<Place>, step: &mut Rows) -> Result<(), StoreError> {
+    async fn read_rows(
+        &mut self,
+        after: Option<PageCursor>,
+        step: &mut Rows,
+    ) -> Result<(), StoreError> {
         let page = self
             .store
             .conversations_of(self.user.clone(), after)

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::Failure;
+use super::ViewFailure;
 use crate::{
     dialect::django::{
         body::Data,
@@ -12,12 +12,12 @@ use crate::{
         serializers,
     },
     limits::Action,
-    store::{Lookup, Of},
+    store::{Lookup, Subject},
 };
 
 /// `PUT`: marks a message as read; 200 even when the receipt is new.
-pub async fn mark_read(call: Call<'_>, message_id: Uuid) -> Result<Reply, Failure> {
-    call.admit(Of::Message(message_id)).await?;
+pub async fn mark_read(call: Call<'_>, message_id: Uuid) -> Result<Reply, ViewFailure> {
+    call.admit(Subject::Message(message_id)).await?;
     let chat = &call.app.chat;
     let found = chat.require_message(message_id).await;
     found.map_err(call.failed())?;

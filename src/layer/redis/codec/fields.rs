@@ -76,13 +76,13 @@ impl Fields {
         let _ = self.member(RESENT, ValueRef::Value(&first_sent));
     }
 
-    /// Bytes of the fields.
+    /// Returns the number of bytes of the fields.
     #[must_use]
     pub fn size(&self) -> usize {
         self.bytes.len()
     }
 
-    /// An event of a chat.
+    /// Reads an event of a chat.
     fn named(&mut self, kind: &str, members: Members<'_>) -> Result<(), Unsendable> {
         self.key("type");
         self.text(kind);
@@ -90,7 +90,7 @@ impl Fields {
         members.try_for_each(|(name, value)| self.member(name, *value))
     }
 
-    /// An event of Django code's own making, as it is.
+    /// Reads an event of Django code's own making, as it is.
     fn foreign(&mut self, body: &Value) -> Result<(), Unsendable> {
         let Value::Map(members) = body else {
             return Err(Unsendable::NotAMap);
@@ -108,8 +108,8 @@ impl Fields {
         Ok(())
     }
 
-    /// An event of a hosted application. As in the original any map will do, and a route is written
-    /// over.
+    /// Reads an event of a hosted application. As in the original any map will do, and a route is
+    /// written over.
     fn packed(&mut self, body: &[u8]) -> Result<(), Unsendable> {
         let members = msgpack::read(body).ok().and_then(Item::into_members);
         for (key, item) in members.ok_or(Unsendable::NotAMap)? {

@@ -1,4 +1,5 @@
-//! Values in messages of Django code that JSON cannot hold: bytes, and the extension types of msgpack.
+//! Values in messages of Django code that JSON cannot hold: bytes, and the extension types of
+//! msgpack.
 //!
 //! Most messages have nothing of the kind, so everything JSON could hold is a plain [`Value`], and
 //! only what contains bytes or an extension is built of items.
@@ -26,7 +27,7 @@ pub enum Key {
 }
 
 impl Item {
-    /// A list; plain if all its items are.
+    /// Reads a list; plain if all its items are.
     #[must_use]
     pub fn list(items: Vec<Item>) -> Self {
         if items.iter().all(Item::is_plain) {
@@ -36,7 +37,7 @@ impl Item {
         Item::List(items)
     }
 
-    /// A map of unique keys; plain if all in it is.
+    /// Reads a map of unique keys; plain if all in it is.
     #[must_use]
     pub fn map(members: Vec<(Key, Item)>) -> Self {
         let is_plain = |(key, item): &(Key, Item)| matches!(key, Key::Text(_)) && item.is_plain();
@@ -54,7 +55,7 @@ impl Item {
         matches!(self, Item::Plain(_))
     }
 
-    /// The value, if JSON can hold it.
+    /// Returns the value, if JSON can hold it.
     #[must_use]
     pub fn into_value(self) -> Option<Value> {
         match self {
@@ -63,7 +64,7 @@ impl Item {
         }
     }
 
-    /// The members of a map, without those whose keys are bytes; `None` for anything else.
+    /// Returns the members of a map, without those whose keys are bytes; `None` for anything else.
     #[must_use]
     pub fn into_members(self) -> Option<Vec<(Text, Item)>> {
         match self {

@@ -137,7 +137,7 @@ fn write_head(out: &mut Vec<u8>, len: usize, fix: Option<(u8, usize)>, wide: [Op
     }
 }
 
-/// The shortest form, unsigned from zero up.
+/// Writes the shortest form, unsigned from zero up.
 fn write_int(out: &mut Vec<u8>, int: i128) -> Result<(), Unsendable> {
     macro_rules! as_one_of {
         ($($ty:ty => $byte:literal),*) => {
@@ -274,7 +274,8 @@ impl Members {
 }
 
 impl<'a> Reader<'a> {
-    /// A value of any kind. Containers wait on a list of our own, so that nesting takes no stack.
+    /// Reads a value of any kind. Containers wait on a list of our own, so that nesting takes no
+    /// stack.
     fn item(&mut self) -> Read<Item> {
         let mut open: Vec<Open> = Vec::new();
         loop {
@@ -405,7 +406,7 @@ impl<'a> Reader<'a> {
         Ok(*taken)
     }
 
-    /// A length of 8, 16 or 32 bits.
+    /// Reads a length of 8, 16 or 32 bits.
     fn length(&mut self, width: u8) -> Read<usize> {
         Ok(match width {
             0 => u8::from_be_bytes(self.array()?).into(),

@@ -79,7 +79,7 @@ impl Core {
         Ok(())
     }
 
-    /// The members in other processes. If ours is not among them, Redis has forgotten us.
+    /// Returns the members in other processes. If ours is not among them, Redis has forgotten us.
     fn others(&self, host: &Host, group: &str, members: Vec<Value>) -> Vec<String> {
         let mut ours = false;
         let mut others = Vec::with_capacity(members.len());
@@ -101,7 +101,7 @@ impl Core {
         others
     }
 
-    /// The queues of these channels, in the order of their first names.
+    /// Returns the queues of these channels, in the order of their first names.
     pub(super) fn queues(&self, names: Vec<String>) -> Vec<Target> {
         let mut places: HashMap<String, usize> = HashMap::new();
         let mut targets: Vec<Target> = Vec::new();

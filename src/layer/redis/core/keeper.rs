@@ -24,8 +24,8 @@ use crate::{
     },
 };
 
-/// Memberships looked up every [`LOOK`], in turn: with no more than that it is the longest that a flush
-/// goes unnoticed.
+/// Memberships looked up every [`LOOK`], in turn: with no more than that it is the longest that a
+/// flush goes unnoticed.
 const LOOKED_UP: usize = 200;
 
 /// Seconds after which a process of Chatferry that has not shown up counts as gone. One that lives
@@ -377,8 +377,8 @@ impl Core {
     }
 }
 
-/// Returns whether the server says that it is part of a cluster: in the section that Valkey has too,
-/// whose `redis_mode` is `server_mode`. One that does not let us ask is believed to be none.
+/// Returns whether the server says that it is part of a cluster: in the section that Valkey has
+/// too, whose `redis_mode` is `server_mode`. One that does not let us ask is believed to be none.
 async fn is_cluster(commands: &mut Connection) -> bool {
     let mut look = redis::cmd("INFO");
     let said = look.arg("cluster").query_async::<String>(commands).await;

@@ -32,8 +32,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(BLOCK + 3);
 /// Most entries taken at once.
 const BATCH: usize = 512;
 
-/// Bytes of entries past which no more are read until the hub has taken them: an event takes several
-/// times as much.
+/// Bytes of entries past which no more are read until the hub has taken them: an event takes
+/// several times as much.
 const READ_BYTES: usize = 1 << 20;
 
 impl Core {
@@ -149,7 +149,7 @@ impl Core {
         }
     }
 
-    /// The local names of the channels of ours that a message is for, each once.
+    /// Returns the local names of the channels of ours that a message is for, each once.
     fn locals(&self, message: &Message) -> Vec<String> {
         let route = message.route.iter().flatten();
         let locals = route.filter_map(|name| local_of(name, &self.queue));
@@ -176,7 +176,7 @@ async fn ask<T>(
     }
 }
 
-/// The answer of `BZPOPMIN`: key, bytes, score; nothing if the queue stayed empty.
+/// Reads the answer of `BZPOPMIN`: key, bytes, score; nothing if the queue stayed empty.
 fn first(answer: Value) -> Vec<(f64, Vec<u8>)> {
     match answer {
         Value::Array(parts) => pairs(Value::Array(parts.into_iter().skip(1).collect())),
@@ -184,7 +184,7 @@ fn first(answer: Value) -> Vec<(f64, Vec<u8>)> {
     }
 }
 
-/// The answer of `ZPOPMIN`: bytes and score in turn.
+/// Reads the answer of `ZPOPMIN`: bytes and score in turn.
 fn pairs(answer: Value) -> Vec<(f64, Vec<u8>)> {
     let Value::Array(parts) = answer else {
         return Vec::new();

@@ -6,9 +6,9 @@
 //! groups that have changed and queues on other hosts, takes a second round. So a crowd costs
 //! Redis little more than a lone event, and a lone event takes one round trip.
 //!
-//! An event that a host does not take is owed to it: see [`ledger`](crate::layer::redis::ledger), and
-//! [`pay`](super::pay). There is a lane of debts for each host that queues are on, as one that is
-//! away must not keep the members on others from hearing.
+//! An event that a host does not take is owed to it: see [`ledger`](crate::layer::redis::ledger),
+//! and [`pay`](super::pay). There is a lane of debts for each host that queues are on, as one that
+//! is away must not keep the members on others from hearing.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -345,7 +345,7 @@ impl Sender {
         self.number
     }
 
-    /// The groups as this process knows them.
+    /// Returns the groups as this process knows them.
     fn known(&self, groups: &[&str]) -> Vec<Group<'_>> {
         let known = groups.iter().map(|group| Group {
             key: group_key(&self.core.settings.prefix, group),
@@ -377,7 +377,7 @@ fn copy((place, item): &Placed) -> Placed {
     (*place, item)
 }
 
-/// The groups of these events, in order.
+/// Returns the groups of these events, in order.
 fn groups_of(items: &[Placed]) -> Vec<&str> {
     let mut groups: Vec<&str> = items.iter().map(|(_, item)| &*item.group).collect();
     groups.sort_unstable();
@@ -427,7 +427,7 @@ impl Core {
         Ok(())
     }
 
-    /// A call of the task that sends to the groups of host `from`.
+    /// Makes a call of the task that sends to the groups of host `from`.
     fn once(&self, from: usize, number: u64) -> Once {
         let note = self.note(from);
         Once { note, number }

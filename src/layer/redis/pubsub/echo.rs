@@ -1,9 +1,10 @@
 //! Events of ours that have come back to us.
 //!
-//! Every subscriber receives what is published, its sender too, by another connection than
-//! that of the answer. An event stays here until it has come back. It is delivered from here if
-//! no subscriber is known to have received it, if the subscription has ended before it came back, and before a
-//! newer one of its channel is delivered so. If it comes back after all, it is passed over.
+//! Every subscriber receives what is published, its sender too, by another connection than that of
+//! the answer. An event stays here until it has come back. It is delivered from here if no
+//! subscriber is known to have received it, if the subscription has ended before it came back, and
+//! before a newer one of its channel is delivered so. If it comes back after all, it is passed
+//! over.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -118,9 +119,10 @@ impl Echoes {
         was == State::Delivered
     }
 
-    /// Notes the end of a publish. `is_ours` says whether we are subscribed to the channel. If no subscriber is
-    /// known to have received the event and it has not come back, returns what has to be delivered from
-    /// here, in its order: what has not come back of the channel's events before it, and itself.
+    /// Notes the end of a publish. `is_ours` says whether we are subscribed to the channel. If no
+    /// subscriber is known to have received the event and it has not come back, returns what has to
+    /// be delivered from here, in its order: what has not come back of the channel's events before
+    /// it, and itself.
     pub fn settle(&mut self, number: u64, heard: Heard, is_ours: bool) -> Vec<Arc<Event>> {
         let place = self.open.iter().position(|echo| echo.number == number);
         let Some((place, echo)) = place.and_then(|it| Some((it, self.open.get_mut(it)?))) else {
@@ -155,8 +157,8 @@ impl Echoes {
         self.open.retain(stays);
     }
 
-    /// The subscriptions have ended. Returns what has to be delivered from here with its channel, in
-    /// its order: what has not come back. Only what is still being published can come by others.
+    /// The subscriptions have ended. Returns what has to be delivered from here with its channel,
+    /// in its order: what has not come back. Only what is still being published can come by others.
     pub fn forget(&mut self) -> Vec<(String, Arc<Event>)> {
         let mut missing = Vec::new();
         self.open.retain_mut(|echo| {

@@ -138,7 +138,7 @@ impl Inner {
         Ok(())
     }
 
-    /// The server's name for the script that publishes, if it lets us run scripts.
+    /// Returns the server's name for the script that publishes, if it lets us run scripts.
     async fn load(&self, host: &Host, commands: &mut Connection) -> Option<Arc<str>> {
         let once = Once {
             note: self.note(),

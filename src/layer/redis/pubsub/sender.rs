@@ -1,11 +1,12 @@
 //! Publishes on one host, in the order the events came, all that has gathered in one write.
 //!
-//! An event that the host does not take is owed to it: see [`ledger`](crate::layer::redis::ledger). An event
-//! of our own is delivered from here at once when it is owed, behind those that have not come back
-//! yet, and passed over when it comes back in the end.
+//! An event that the host does not take is owed to it: see [`ledger`](crate::layer::redis::ledger).
+//! An event of our own is delivered from here at once when it is owed, behind those that have not
+//! come back yet, and passed over when it comes back in the end.
 //!
-//! Subscriptions outlive what a Redis has stored: after a flush, a restart or a failover the note of a
-//! call is gone, and the subscribers may have heard what it published. Then the call is not repeated.
+//! Subscriptions outlive what a Redis has stored: after a flush, a restart or a failover the note
+//! of a call is gone, and the subscribers may have heard what it published. Then the call is not
+//! repeated.
 
 use std::{sync::Arc, time::Duration};
 

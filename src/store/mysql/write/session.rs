@@ -6,12 +6,12 @@
 //!
 //! Two participants must not get two conversations. The unique key of the table knows only one
 //! order of the pair, and which spellings are the same user is the collation's secret. So every
-//! process that makes conversations takes one lock of the server first, the same for all pairs:
-//! its holder sees all conversations there are (reads are `READ COMMITTED`) and no other process adds
+//! process that makes conversations takes one lock of the server first, the same for all pairs: its
+//! holder sees all conversations there are (reads are `READ COMMITTED`) and no other process adds
 //! one before it has committed its own. It is held for one batch, however many conversations that
-//! makes, and dies with its connection, after the transaction. Django does not take it: at the
-//! same moment as a Django, the pair in the other order can still come to be, as between two
-//! Djangos. Nor do the nodes of a Galera cluster share it: let all processes write to one node.
+//! makes, and dies with its connection, after the transaction. Django does not take it: at the same
+//! moment as a Django, the pair in the other order can still come to be, as between two Djangos.
+//! Nor do the nodes of a Galera cluster share it: let all processes write to one node.
 
 use std::{collections::HashSet, sync::Arc, time::Instant};
 
@@ -28,7 +28,7 @@ use crate::{
     config::Tables,
     store::{
         Comparison, StoreError,
-        commit::{Outcome, Write},
+        commit::{CommitOutcome, Write},
         mysql::{
             options::Options,
             pool::{code, connect, lives},
@@ -46,7 +46,8 @@ const LOCK_S: u32 = 5;
 
 const DUPLICATE: u16 = 1062;
 const NO_PARENT: u16 = 1452;
-/// MariaDB's native type takes only the UUIDs that RFC 4122 knows; no row has the rest as its parent.
+/// MariaDB's native type takes only the UUIDs that RFC 4122 knows; no row has the rest as its
+/// parent.
 const NO_UUID: u16 = 1292;
 
 /// Progress of a batch.
@@ -102,7 +103,7 @@ impl Session {
     }
 
     /// Writes all or nothing.
-    pub async fn write(&mut self, batch: &[Write]) -> Result<Vec<Outcome>, Failure> {
+    pub async fn write(&mut self, batch: &[Write]) -> Result<Vec<CommitOutcome>, Failure> {
         self.stage = Stage::Writing;
         let (mut conversations, mut messages, mut receipts) = (Vec::new(), Vec::new(), Vec::new());
         for (place, write) in batch.iter().enumerate() {
@@ -112,7 +113,7 @@ impl Session {
                 Write::Receipt(row) => receipts.push(self.pending(place, row)?),
             }
         }
-        let mut outcomes = vec![Outcome::Missing; batch.len()];
+        let mut outcomes = vec![CommitOutcome::Missing; batch.len()];
         let into = Target::messages(&self.tables);
         if conversations.is_empty()
             && receipts.is_empty()
@@ -165,20 +166,21 @@ impl Session {
         self.conn.query_drop(sql).await
     }
 
-    /// The same in every process that works on these tables; names are at most 64 long, and MySQL
+    /// Returns the same in every process that works on these tables; names are at most 64 long, and
+    /// MySQL
     /// 9.6 has no MD5 any more.
     fn lock_name(&self) -> String {
         let table = &self.tables.conversations;
         format!("CONCAT('chatferry.', LEFT(SHA2(CONCAT(DATABASE(), '.{table}'), 256), 40))")
     }
 
-    async fn get_or_insert(&mut self, row: &Conversation) -> Result<Outcome, Failure> {
+    async fn get_or_insert(&mut self, row: &Conversation) -> Result<CommitOutcome, Failure> {
         if let Some(found) = self.find(row).await? {
             return Ok(found);
         }
         let sql = insert_conversation(&self.tables, row);
         match self.conn.query_drop(sql).await {
-            Ok(()) => Ok(Outcome::Conversation(row.clone(), true)),
+            Ok(()) => Ok(CommitOutcome::Conversation(row.clone(), true)),
             // Django was faster, which does not know the lock.
             Err(error) if code(&error) == Some(DUPLICATE) => {
                 // A snapshot of REPEATABLE READ is older than its row; the next one is not.
@@ -189,8 +191,8 @@ impl Session {
         }
     }
 
-    /// The conversation of these two, or what stands in its way.
-    async fn find(&mut self, row: &Conversation) -> Result<Option<Outcome>, Failure> {
+    /// Returns the conversation of these two, or what stands in its way.
+    async fn find(&mut self, row: &Conversation) -> Result<Option<CommitOutcome>, Failure> {
         let pair = row.participants();
         let sql = query::pair(&self.tables, pair, self.ids);
         let Some(found) = self.conn.query_first::<Row, _>(sql).await? else {
@@ -199,13 +201,13 @@ impl Session {
             }
             let sql = query::pair(&self.tables, pair, Comparison::Collation);
             let other = self.conn.query_first::<Row, _>(sql).await?;
-            return Ok(other.map(|_| Outcome::Alike));
+            return Ok(other.map(|_| CommitOutcome::Alike));
         };
         let found = query::conversation_row(found)?;
         // An earlier try has made it, whose commit was not confirmed.
         let made = found.id == row.id;
         let conversation = if made { row.clone() } else { found };
-        Ok(Some(Outcome::Conversation(conversation, made)))
+        Ok(Some(CommitOutcome::Conversation(conversation, made)))
     }
 
     /// Inserts the rows whose parents are there; those are `Stored`.
@@ -213,7 +215,7 @@ impl Session {
         &mut self,
         into: &Target,
         mut rows: Vec<Pending<'_, T>>,
-        outcomes: &mut [Outcome],
+        outcomes: &mut [CommitOutcome],
     ) -> Result<(), Failure> {
         if !self.foreign_keys {
             self.drop_orphans(into, &mut rows).await?;
@@ -230,13 +232,13 @@ impl Session {
                     let ids = rows.iter().map(|pending| pending.row.id());
                     let there = self.present(&into.own, ids).await?;
                     let stored = rows.extract_if(.., |pending| there.contains(&pending.row.id()));
-                    stored.for_each(|pending| outcomes[pending.place] = Outcome::Stored);
+                    stored.for_each(|pending| outcomes[pending.place] = CommitOutcome::Stored);
                 }
                 Err(failure) => return Err(failure),
             }
         }
         for pending in rows {
-            outcomes[pending.place] = Outcome::Stored;
+            outcomes[pending.place] = CommitOutcome::Stored;
         }
         Ok(())
     }
@@ -283,7 +285,7 @@ impl Session {
     async fn upsert(
         &mut self,
         mut rows: Vec<Pending<'_, Receipt>>,
-        outcomes: &mut [Outcome],
+        outcomes: &mut [CommitOutcome],
     ) -> Result<(), Failure> {
         // Everybody who takes locks in the same order waits instead of dying in a deadlock.
         rows.sort_by_key(|pending| (pending.row.message_id, &pending.row.user_id));
@@ -301,29 +303,29 @@ impl Session {
     async fn read_back(
         &mut self,
         marks: &[(usize, &Receipt)],
-        outcomes: &mut [Outcome],
+        outcomes: &mut [CommitOutcome],
     ) -> Result<(), Failure> {
         let stored = marks
             .iter()
-            .filter(|(place, _)| outcomes[*place] == Outcome::Stored);
+            .filter(|(place, _)| outcomes[*place] == CommitOutcome::Stored);
         let stored: Vec<_> = stored.copied().collect();
         if stored.is_empty() {
             return Ok(());
         }
         let sql = query::receipts(&self.tables, stored.iter().copied());
         for (place, receipt) in stored {
-            outcomes[place] = Outcome::Receipt(receipt.clone());
+            outcomes[place] = CommitOutcome::Receipt(receipt.clone());
         }
         let found: Vec<Row> = self.conn.query(sql).await?;
         for row in found {
             let (place, found) = query::receipt_row(row)?;
-            let Some(Outcome::Receipt(asked)) = outcomes.get(place) else {
+            let Some(CommitOutcome::Receipt(asked)) = outcomes.get(place) else {
                 continue;
             };
             if self.ids.is_other(&asked.user_id, &found.user_id) {
-                outcomes[place] = Outcome::Alike;
+                outcomes[place] = CommitOutcome::Alike;
             } else if asked.id != found.id {
-                outcomes[place] = Outcome::Receipt(found);
+                outcomes[place] = CommitOutcome::Receipt(found);
             }
         }
         Ok(())

@@ -10,7 +10,7 @@ use crate::{
     config::Tables,
     store::{
         Comparison,
-        commit::Outcome,
+        commit::CommitOutcome,
         postgres::{
             connection::Connection,
             error::Fault,
@@ -19,21 +19,21 @@ use crate::{
     },
 };
 
-/// The two participants in an order of their own.
+/// Returns the two participants in an order of their own.
 pub fn pair_of(row: &Conversation) -> (&str, &str) {
     let (a, b) = (row.participant1_id.as_str(), row.participant2_id.as_str());
     (a.min(b), a.max(b))
 }
 
-/// The unique key of the table knows one order of the two only, so a process that makes a conversation
-/// of two people locks their pair first. Django does not; between our look and our insert it may
-/// make the very same row, and then ours is not made.
+/// Returns the unique key of the table knows one order of the two only, so a process that makes a
+/// conversation of two people locks their pair first. Django does not; between our look and our
+/// insert it may make the very same row, and then ours is not made.
 pub async fn insert_conversation(
     db: &mut Connection,
     tables: &Tables,
     ids: Comparison,
     row: &Conversation,
-) -> Result<Outcome, Fault> {
+) -> Result<CommitOutcome, Fault> {
     let (low, high) = pair_of(row);
     let lock = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
     db.query(lock, &[&format!("{}\n{low}\n{high}", tables.conversations)])
@@ -54,16 +54,16 @@ pub async fn insert_conversation(
     )
     .await?;
     let found = find_pair(db, tables, ids, row).await?;
-    Ok(found.unwrap_or(Outcome::Missing))
+    Ok(found.unwrap_or(CommitOutcome::Missing))
 }
 
-/// The conversation of these two, or what stands in its way.
+/// Returns the conversation of these two, or what stands in its way.
 async fn find_pair(
     db: &mut Connection,
     tables: &Tables,
     ids: Comparison,
     row: &Conversation,
-) -> Result<Option<Outcome>, Fault> {
+) -> Result<Option<CommitOutcome>, Fault> {
     let pair = [&row.participant1_id, &row.participant2_id];
     let rows = db
         .query(&pair_sql(tables, ids), &[pair[0], pair[1]])
@@ -74,20 +74,20 @@ async fn find_pair(
         }
         let alike = pair_sql(tables, Comparison::Collation);
         let others = db.query(&alike, &[pair[0], pair[1]]).await?;
-        return Ok((!others.is_empty()).then_some(Outcome::Alike));
+        return Ok((!others.is_empty()).then_some(CommitOutcome::Alike));
     };
     let ours = found.id == row.id;
-    Ok(Some(Outcome::Conversation(found, ours)))
+    Ok(Some(CommitOutcome::Conversation(found, ours)))
 }
 
-/// All messages in one statement. Those whose conversation is gone are left out. If they are
-/// repeated, one that is there already was written by an attempt whose outcome was lost.
+/// Returns all messages in one statement. Those whose conversation is gone are left out. If they
+/// are repeated, one that is there already was written by an attempt whose outcome was lost.
 pub async fn insert_messages(
     db: &mut Connection,
     tables: &Tables,
     rows: &[Placed<'_, Message>],
     repeated: bool,
-    outcomes: &mut [Outcome],
+    outcomes: &mut [CommitOutcome],
 ) -> Result<(), Fault> {
     if rows.is_empty() {
         return Ok(());
@@ -124,7 +124,7 @@ pub async fn insert_messages(
     let places: HashMap<Uuid, usize> = rows.iter().map(|(place, row)| (row.id, *place)).collect();
     for row in &stored {
         if let Some(&place) = places.get(&row.try_get(0)?) {
-            outcomes[place] = Outcome::Stored;
+            outcomes[place] = CommitOutcome::Stored;
         }
     }
     Ok(())
@@ -136,7 +136,7 @@ pub async fn upsert_receipts(
     db: &mut Connection,
     (tables, ids): (&Tables, Comparison),
     rows: &[Placed<'_, Receipt>],
-    outcomes: &mut [Outcome],
+    outcomes: &mut [CommitOutcome],
 ) -> Result<(), Fault> {
     if rows.is_empty() {
         return Ok(());
@@ -191,9 +191,9 @@ pub async fn upsert_receipts(
     };
     for &(place, row) in rows {
         if let Some(&receipt) = stored.get(&(row.message_id, row.user_id.as_str())) {
-            outcomes[place] = Outcome::Receipt(receipt.clone());
+            outcomes[place] = CommitOutcome::Receipt(receipt.clone());
         } else if ids == Comparison::Bytes && stored.values().any(|found| is_others(found, row)) {
-            outcomes[place] = Outcome::Alike;
+            outcomes[place] = CommitOutcome::Alike;
         }
     }
     Ok(())

@@ -84,7 +84,7 @@ pub fn unhex(hex: &str) -> Vec<u8> {
         .collect()
 }
 
-/// A message of the file, where JSON stands for what it cannot hold.
+/// Returns a message of the file, where JSON stands for what it cannot hold.
 pub fn item(value: &Value) -> Item {
     let base64 = |value: &Value| STANDARD.decode(value.as_str().unwrap()).unwrap();
     match value {

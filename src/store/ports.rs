@@ -1,0 +1,229 @@
+//! What the rest of the program asks of a database, by subject. Every call that writes returns
+//! after the commit, never before.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use super::{
+    Lookup, Marks, SessionRow, Standing, StoreError, Subject, TokenRow, UserRow,
+    commit::{Announce, Committer},
+    history::{ConversationPage, Deleted, Page, PageCursor},
+};
+use crate::{
+    chat::{Conversation, Message, NewMessage, Receipt},
+    config::{DjangoSession, TableName},
+    python::datetime::Timestamp,
+};
+
+/// The tables of one chat.
+pub trait Store: Conversations + Messages + Receipts + Members + Logins {}
+
+impl<T: Conversations + Messages + Receipts + Members + Logins> Store for T {}
+
+/// A database that is open.
+#[async_trait]
+pub trait OpenDatabase: Send + Sync {
+    /// Returns the committer; every write goes through it.
+    fn committer(&self) -> &Committer;
+
+    /// Fails unless the database answers now.
+    async fn ping(&self) -> Result<(), StoreError>;
+
+    /// Commits what is pending and lets go of the database. Later calls fail.
+    async fn close(&self);
+}
+
+/// The conversations.
+#[async_trait]
+pub trait Conversations: OpenDatabase {
+    /// Returns the conversation of the two participants, in either order, and whether this call
+    /// made it.
+    ///
+    /// # Errors
+    /// [`StoreError::Alike`] if the tables have one of ids that only the database takes for these.
+    async fn get_or_create_conversation(
+        &self,
+        participant1_id: String,
+        participant2_id: String,
+    ) -> Result<(Conversation, bool), StoreError> {
+        let found = self.conversation_of_pair(&participant1_id, &participant2_id);
+        if let Some(conversation) = found.await? {
+            return Ok((conversation, false));
+        }
+        let (made, is_new) = self
+            .committer()
+            .create_conversation(participant1_id, participant2_id)
+            .await?;
+        if is_new {
+            return Ok((made, true));
+        }
+        Ok((made, false))
+    }
+
+    /// Returns the conversation of the two participants, in either order.
+    async fn conversation_of_pair(
+        &self,
+        participant1_id: &str,
+        participant2_id: &str,
+    ) -> Result<Option<Conversation>, StoreError>;
+
+    async fn conversation(&self, id: Uuid) -> Result<Option<Conversation>, StoreError>;
+
+    /// Returns whether the conversation exists, and if so whether it is active.
+    async fn conversation_is_active(&self, id: Uuid) -> Result<Option<bool>, StoreError>;
+
+    /// Returns the page of active conversations of a user that come after a place, the newest
+    /// `updated_at` first.
+    async fn conversations_of(
+        &self,
+        user_id: String,
+        after: Option<PageCursor>,
+    ) -> Result<ConversationPage, StoreError>;
+}
+
+/// Messages of conversations.
+#[async_trait]
+pub trait Messages: OpenDatabase {
+    /// Returns all messages of some conversations, oldest first in each, as far as they may be read
+    /// together: the page is full if there may be more.
+    async fn messages_of(&self, conversations: &[Uuid]) -> Result<Page, StoreError>;
+
+    /// Returns the newest messages of a conversation, as many as fit a page and no more than
+    /// `limit`. Whether there is such a conversation is not asked.
+    async fn newest_messages(
+        &self,
+        conversation_id: Uuid,
+        deleted: Deleted,
+        limit: usize,
+    ) -> Result<Page, StoreError>;
+
+    /// Returns the page of messages that come after the one place, and not after the other.
+    async fn messages(
+        &self,
+        conversation_id: Uuid,
+        deleted: Deleted,
+        after: Option<PageCursor>,
+        until: Option<PageCursor>,
+    ) -> Result<Page, StoreError>;
+
+    /// Returns the place of the message that has `newer` newer ones, none of them deleted.
+    async fn place(
+        &self,
+        conversation_id: Uuid,
+        newer: usize,
+    ) -> Result<Option<PageCursor>, StoreError>;
+
+    /// Returns the conversations, of those given, in which a message was made at `since` or later.
+    async fn spoken_in(
+        &self,
+        conversations: &[Uuid],
+        since: Timestamp,
+    ) -> Result<Vec<Uuid>, StoreError>;
+
+    /// Returns the messages that some conversations got between two times (the second excluded) and
+    /// that are not deleted, the oldest first and no more than `most`: conversation, message, and
+    /// when it was made. A time that cannot be read is taken for the first of the two.
+    async fn stored_between(
+        &self,
+        conversations: &[Uuid],
+        between: (Timestamp, Timestamp),
+        most: usize,
+    ) -> Result<Vec<(Uuid, Uuid, Timestamp)>, StoreError>;
+
+    async fn message_exists(&self, id: Uuid) -> Result<bool, StoreError>;
+
+    /// Gives the message its id and times, and stores it; `None` and nothing stored if its
+    /// conversation is gone. Messages are stamped, stored and announced in one order.
+    async fn insert_message(
+        &self,
+        new: NewMessage,
+        announce: Announce,
+    ) -> Result<Option<Arc<Message>>, StoreError> {
+        self.committer().insert(new, announce).await
+    }
+}
+
+/// Receipts: who has read what.
+#[async_trait]
+pub trait Receipts: OpenDatabase {
+    /// Returns the receipts with the status `read` that were made between two times (the second
+    /// excluded), of the newest messages of some conversations, as many of each as stands beside
+    /// it. The oldest first, and no more than `most` rows.
+    async fn marked_between(
+        &self,
+        newest: &[(Uuid, usize)],
+        between: (Timestamp, Timestamp),
+        most: usize,
+    ) -> Result<Marks, StoreError>;
+
+    /// The receipts with the status `read` whose ids are between two (the second excluded), of
+    /// messages of some conversations. In the order of the ids, and no more than `most` rows.
+    async fn marked_by_id(
+        &self,
+        conversations: &[Uuid],
+        between: (Uuid, Uuid),
+        most: usize,
+    ) -> Result<Marks, StoreError>;
+
+    /// Raises the receipt of this user for this message to `read`, making it if there is none.
+    /// `None` and nothing stored if there is no such message.
+    ///
+    /// # Errors
+    /// [`StoreError::Alike`] if there is a receipt of an id that only the database takes for this.
+    async fn mark_read(
+        &self,
+        message_id: Uuid,
+        user_id: String,
+    ) -> Result<Option<Receipt>, StoreError> {
+        self.committer().mark_read(message_id, user_id).await
+    }
+}
+
+/// Members of conversations, and what the database takes for the same user.
+#[async_trait]
+pub trait Members: OpenDatabase {
+    /// Returns whether the database, by its own comparison, finds rows of user ids of other bytes
+    /// too.
+    async fn finds_others(&self, lookup: Lookup) -> Result<bool, StoreError>;
+
+    /// Returns how a conversation stands; `None` if it is not there.
+    async fn standing(&self, of: Subject) -> Result<Option<Standing>, StoreError>;
+
+    /// Returns the conversations, of those given, that are active, with their participants.
+    async fn active_participants(
+        &self,
+        conversations: &[Uuid],
+    ) -> Result<Vec<(Uuid, [String; 2])>, StoreError>;
+}
+
+/// Django's logins: sessions, tokens and users, in tables of Django's own.
+#[async_trait]
+pub trait Logins: OpenDatabase {
+    /// Returns the rows of Django's session table for these keys, without expired ones.
+    async fn sessions(&self, keys: &[String]) -> Result<Vec<SessionRow>, StoreError>;
+
+    /// Returns the rows of REST framework's token table for these keys, as the database compares.
+    async fn tokens(&self, table: &TableName, keys: &[String])
+    -> Result<Vec<TokenRow>, StoreError>;
+
+    /// Django's session of one key.
+    async fn session(&self, key: String) -> Result<Option<SessionRow>, StoreError> {
+        Ok(self.sessions(&[key]).await?.into_iter().next())
+    }
+
+    /// Django's users of these primary keys, as sessions write them. Table and columns are those of
+    /// the settings.
+    async fn users(
+        &self,
+        columns: &DjangoSession,
+        ids: &[String],
+    ) -> Result<Vec<UserRow>, StoreError>;
+
+    /// Django's user of one primary key.
+    async fn user(&self, columns: &DjangoSession, id: &str) -> Result<Option<UserRow>, StoreError> {
+        let users = self.users(columns, &[id.to_owned()]).await?;
+        Ok(users.into_iter().next())
+    }
+}

@@ -54,7 +54,7 @@ pub struct App {
 pub struct Peers {
     /// Their group messages.
     pub events: Arc<dyn EventTable>,
-    /// How callers are known to them.
+    /// Opens the proofs by which callers are known to them.
     pub open_proof: OpenProof,
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Names follow Prometheus: `_total` for counters, seconds and bytes as units. Label values come
 //! from the program's text, never from a client. The methods that count are in `metrics/events.rs`.
-//! Who serves the text is for [`crate::http`] and [`crate::server::scrape`]; who calls
-//! [`Metrics::upkeep`] now and then is for the server.
+//! The text is served by [`crate::http`] and [`crate::server::scrape`]; the server calls
+//! [`Metrics::upkeep`] now and then.
 
 mod events;
 mod family;

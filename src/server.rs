@@ -278,7 +278,8 @@ async fn traced(site: &Site, mut request: Request<Incoming>, trace: Trace) -> Re
     response
 }
 
-/// HTTP, to the end of the connection or to its upgrade. The first head has to be there in time.
+/// Speaks HTTP, to the end of the connection or to its upgrade. The first head has to be there in
+/// time.
 async fn speak(
     site: Arc<Site>,
     stream: Stream,

@@ -37,7 +37,7 @@ pub struct Drain {
 }
 
 impl Drain {
-    /// A drain that, once begun, ends everything within `window`.
+    /// Makes a drain that, once begun, ends everything within `window`.
     #[must_use]
     pub fn new(window: Duration) -> Self {
         Drain {
@@ -79,7 +79,7 @@ impl Drain {
         *self.begun.borrow()
     }
 
-    /// A socket's own place in the drain, chosen at random.
+    /// Takes a socket's own place in the drain, chosen at random.
     #[must_use]
     pub fn subscribe(&self) -> Turn {
         Turn {

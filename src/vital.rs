@@ -53,7 +53,7 @@ impl Vital {
         })
     }
 
-    /// The task that has panicked, if one has.
+    /// Returns the task that has panicked, if one has.
     #[must_use]
     pub fn failed(&self) -> Option<&'static str> {
         *self.failed.borrow()

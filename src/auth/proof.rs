@@ -1,4 +1,4 @@
-//! What a dialect brings along for callers to show who they are, beside tokens that are signed.
+//! The proofs of identity that a dialect brings along, beside tokens that are signed.
 
 use std::{collections::HashMap, sync::Arc};
 

@@ -10,17 +10,16 @@ use super::{Loaded, replace_default};
 
 const MIB: u64 = 1024 * 1024;
 
-/// The share of the memory that bodies may take together, and the share of answers, where nobody
-/// has set them. Each of their bytes may cost two, and the rest is for sockets and what they wait
-/// for.
+/// The default share of the memory that bodies may take together, and that of answers. Each of
+/// their bytes may cost two, and the rest is for sockets and what they wait for.
 const SHARE: u64 = 8;
 
 /// The smallest value that the settings take.
 const LEAST_MIB: u32 = 8;
 
-/// The least of the memory limits of the control groups the process is in, in bytes, of version 2
-/// and 1; `root` is `/`. None if nobody limits it. Version 1 says so by a number that nothing
-/// reaches.
+/// Returns the least of the memory limits of the control groups the process is in, in bytes, of
+/// version 2 and 1; `root` is `/`. `None` if there is no limit. Version 1 says so by a number that
+/// nothing reaches.
 #[must_use]
 pub fn limit(root: &Path) -> Option<u64> {
     // A line is `0::/path` for version 2, `N:controllers:/path` for version 1.
@@ -34,8 +33,8 @@ pub fn limit(root: &Path) -> Option<u64> {
             _ => ("sys/fs/cgroup/memory", "memory.limit_in_bytes"),
         };
         let has_memory = controllers.is_empty() || controllers.split(',').any(|it| it == "memory");
-        // What bounds a group bounds those in it. A container may see its own group as the root,
-        // and be told a path that it does not see.
+        // The limit of a group holds for the groups in it. A container may see its own group as the
+        // root, and be given a path that it does not see.
         let groups = Path::new(path).ancestors().filter(move |_| has_memory);
         groups.filter_map(move |group| {
             let text = fs::read_to_string(root.join(mounted).join(group).join(file)).ok()?;

@@ -113,7 +113,8 @@ impl Layer {
         layer
     }
 
-    /// What `REDIS_URL` implies where nobody names a backend. The hosts themselves come with it.
+    /// Returns the settings that `REDIS_URL` implies where no backend is named. The hosts
+    /// themselves come with it.
     pub(super) fn implied(env: &[(String, String)], findings: &mut Findings) -> Self {
         let mut layer = Self::default();
         let redis = env

@@ -54,7 +54,7 @@ pub(super) type Since = (Uuid, Arc<Room>, Timestamp);
 /// A read mark and its conversation.
 type Mark = (Uuid, Receipt);
 
-/// What was stored in some conversations since a time.
+/// The rows that were stored in some conversations since a time.
 #[derive(Default)]
 pub(super) struct Stored {
     /// The messages of each conversation, and their times.

@@ -9,28 +9,28 @@ use super::{
 };
 
 impl Metrics {
-    /// A connection was accepted; it counts as open for as long as the result lives.
+    /// Notes that a connection was accepted; it counts as open for as long as the result lives.
     pub fn connection_accepted(&self) -> Held {
         self.connections_accepted.increment(1);
         Held::new(&self.connections_open)
     }
 
-    /// A connection was answered with 503 because too many were open.
+    /// Notes that a connection was answered with 503 because too many were open.
     pub fn connection_refused(&self) {
         self.connections_refused.increment(1);
     }
 
-    /// A client's TLS handshake failed; `kind` is the failure's own word.
+    /// Notes that a client's TLS handshake failed; `kind` is the failure's own word.
     pub fn tls_failure(&self, kind: &'static str) {
         self.tls_failures.with([kind]).increment(1);
     }
 
-    /// A trusted proxy did not say whom it speaks for.
+    /// Notes that a trusted proxy did not say whom it speaks for.
     pub fn proxy_refused(&self) {
         self.proxy_refused.increment(1);
     }
 
-    /// A client was refused something by this limit, counted `by` address or user.
+    /// Notes that a client was refused something by this limit, counted `by` address or user.
     pub fn limited(&self, limit: &'static str, by: &'static str) {
         self.limited.with([limit, by]).increment(1);
     }
@@ -40,7 +40,8 @@ impl Metrics {
         self.ws_open.increment(1);
     }
 
-    /// A socket [opened](Self::socket_opened) before has ended; 1006 without a close frame.
+    /// Notes that a socket [opened](Self::socket_opened) before has ended; 1006 without a close
+    /// frame.
     pub fn socket_closed(&self, code: u16, lived: Duration) {
         self.ws_closed.with([label::close_code(code)]).increment(1);
         self.ws_life.record(lived.as_secs_f64());
@@ -63,18 +64,18 @@ impl Metrics {
         }
     }
 
-    /// A client sends more than its budget; `outcome` is `slowed` or `closed`.
+    /// Notes that a client sends more than its budget; `outcome` is `slowed` or `closed`.
     pub fn flood(&self, outcome: &'static str) {
         self.ws_floods.with([outcome]).increment(1);
     }
 
-    /// A client asked for this on a socket.
+    /// Notes that a client asked for this on a socket.
     pub fn socket_asked(&self, asked: Asked) {
         self.ws_asked.of(asked).increment(1);
     }
 
-    /// An event was put into the queues of so many `sockets`, of which the longest now holds so
-    /// many frames.
+    /// Notes that an event was put into the queues of this many `sockets`, of which the longest now
+    /// holds this many frames.
     pub fn delivered(&self, event: EventType, sockets: usize, longest: usize) {
         if sockets > 0 {
             self.delivered.of(event).increment(sockets as u64);
@@ -82,7 +83,7 @@ impl Metrics {
         }
     }
 
-    /// An event found the queues of so many sockets full.
+    /// Notes that an event found the queues of this many sockets full.
     pub fn slow_consumers(&self, sockets: usize) {
         if sockets > 0 {
             self.ws_dropped.increment(sockets as u64);
@@ -94,50 +95,50 @@ impl Metrics {
         Held::new(&self.repairs_open)
     }
 
-    /// A repair could not be done.
+    /// Notes that a repair could not be done.
     pub fn repair_given_up(&self) {
         self.repairs_given_up.increment(1);
     }
 
-    /// A repair begins again with the first page.
+    /// Notes that a repair begins again with the first page.
     pub fn repair_begins_again(&self) {
         self.repairs_begun_again.increment(1);
     }
 
-    /// A repair passed over so many rows.
+    /// Notes that a repair passed over this many rows.
     pub fn rows_unreadable(&self, rows: usize) {
         self.rows_unreadable.increment(rows as u64);
     }
 
-    /// So many messages and read marks were found before their events came.
+    /// Notes that this many messages and read marks were found before their events came.
     pub fn swept(&self, messages: usize, marks: usize) {
         self.messages_swept.increment(messages as u64);
         self.marks_swept.increment(marks as u64);
     }
 
-    /// Of so many messages and read marks of Chatferry processes no event has come.
+    /// Notes that of this many messages and read marks of Chatferry processes no event has come.
     pub fn unheard(&self, messages: usize, marks: usize) {
         self.messages_unheard.increment(messages as u64);
         self.marks_unheard.increment(marks as u64);
     }
 
-    /// There was too much to compare it all.
+    /// Notes that there was too much to compare it all.
     pub fn sweep_cut_short(&self) {
         self.sweeps_cut.increment(1);
     }
 
-    /// A read mark was delivered that only the store knew of.
+    /// Notes that a read mark was delivered that only the store knew of.
     pub fn mark_repaired(&self) {
         self.marks_repaired.increment(1);
     }
 
-    /// A message was delivered that only the store knew of.
+    /// Notes that a message was delivered that only the store knew of.
     pub fn message_repaired(&self) {
         self.messages_repaired.increment(1);
     }
 
-    /// A request was answered. `route` is the name of the route, not the path asked for; `took` is
-    /// from the request's head to the answer.
+    /// Notes that a request was answered. `route` is the name of the route, not the path asked for;
+    /// `took` is from the request's head to the answer.
     pub fn rest_request(&self, route: &'static str, method: &str, status: u16, took: Duration) {
         let method = label::method(method);
         self.rest_requests
@@ -148,27 +149,27 @@ impl Metrics {
             .record(took.as_secs_f64());
     }
 
-    /// Somebody is known, by this `auth.identity`.
+    /// Notes that somebody is known, by this `auth.identity`.
     pub fn auth_admitted(&self, identity: &'static str) {
         self.auth_admitted.with([identity]).increment(1);
     }
 
-    /// Somebody who must be known is not; `why` is the refusal's own word.
+    /// Notes that somebody who must be known is not; `why` is the refusal's own word.
     pub fn auth_denied(&self, why: &'static str) {
         self.auth_denied.with([why]).increment(1);
     }
 
-    /// Something has happened that the security log tells of.
+    /// Notes that something has happened that the security log tells of.
     pub fn security_event(&self, event: SecurityEvent) {
         self.security_events.of(event).increment(1);
     }
 
-    /// Somebody may not do something as who they are.
+    /// Notes that somebody may not do something as who they are.
     pub fn policy_denied(&self, action: &'static str) {
         self.policy_denied.with([action]).increment(1);
     }
 
-    /// The key set of the tokens was fetched, or could not be.
+    /// Notes that the key set of the tokens was fetched, or could not be.
     pub fn jwks_fetched(&self, fetched: bool) {
         let outcome = if fetched { "fetched" } else { "failed" };
         self.jwks_fetches.with([outcome]).increment(1);
@@ -178,19 +179,19 @@ impl Metrics {
         self.messages_stored.increment(1);
     }
 
-    /// The clock was found behind the last message's time.
+    /// Notes that the clock was found behind the last message's time.
     pub fn clock_stepped(&self, step: ClockStep) {
         self.clock_steps.of(step).increment(1);
     }
 
-    /// One transaction wrote `rows` rows, of which the first had `waited`.
+    /// Notes that one transaction wrote `rows` rows, of which the first had `waited`.
     pub fn commit(&self, rows: usize, waited: Duration, took: Duration) {
         self.commit_rows.record(small(rows));
         self.commit_wait.record(waited.as_secs_f64());
         self.commit_seconds.record(took.as_secs_f64());
     }
 
-    /// So many connections may read at once.
+    /// Notes that this many connections may read at once.
     pub fn store_pool(&self, size: usize) {
         self.store_pool_size.set(small(size));
     }
@@ -202,17 +203,17 @@ impl Metrics {
         Held::new(&self.store_pool_busy)
     }
 
-    /// A read is done, or has failed.
+    /// Notes that a read is done, or has failed.
     pub fn store_read(&self, took: Duration) {
         self.store_read.record(took.as_secs_f64());
     }
 
-    /// A connection to the database was opened, or could not be.
+    /// Notes that a connection to the database was opened, or could not be.
     pub fn store_connected(&self, outcome: Outcome) {
         self.store_connections.of(outcome).increment(1);
     }
 
-    /// The database failed; `kind` is the store error's own word for how.
+    /// Notes that the database failed; `kind` is the store error's own word for how.
     pub fn ws_origin_refused(&self) {
         self.ws_origins_refused.increment(1);
     }
@@ -229,8 +230,8 @@ impl Metrics {
         self.layer_received.increment(1);
     }
 
-    /// An event took so many seconds from this sender's clock to the queues of our sockets. Clocks
-    /// that differ can make that less than nothing.
+    /// Notes that an event took this many seconds from this sender's clock to the queues of our
+    /// sockets. Clocks that differ can make that less than nothing.
     pub fn layer_lag(&self, sender: Sender, seconds: f64) {
         self.layer_lag.of(sender).record(seconds.max(0.0));
     }
@@ -240,7 +241,7 @@ impl Metrics {
         self.layer_gaps.increment(1);
     }
 
-    /// So many events wait to be sent, and so many did before.
+    /// Notes that this many events wait to be sent, and this many did before.
     pub fn layer_owed(&self, before: usize, now: usize) {
         if now >= before {
             self.layer_owed.increment(small(now - before));
@@ -249,27 +250,27 @@ impl Metrics {
         }
     }
 
-    /// So many events are sent again.
+    /// Notes that this many events are sent again.
     pub fn layer_resent(&self, events: usize) {
         self.layer_resent.increment(events as u64);
     }
 
-    /// So many events are not sent any more.
+    /// Notes that this many events are not sent any more.
     pub fn layer_given_up(&self, events: usize) {
         self.layer_given_up.increment(events as u64);
     }
 
-    /// There are so many Redis hosts more, of one layer.
+    /// Notes that there are this many Redis hosts more, of one layer.
     pub fn redis_hosts(&self, hosts: usize) {
         self.redis_hosts.increment(small(hosts));
     }
 
-    /// A Redis host was connected, or could not be.
+    /// Notes that a Redis host was connected, or could not be.
     pub fn redis_connected(&self, outcome: Outcome) {
         self.redis_connections.of(outcome).increment(1);
     }
 
-    /// A Redis host is connected for as long as the result lives.
+    /// Notes that a Redis host is connected for as long as the result lives.
     pub fn redis_up(&self) -> Held {
         Held::new(&self.redis_hosts_up)
     }
@@ -284,33 +285,33 @@ impl Metrics {
         self.redis_errors.with([kind]).increment(1);
     }
 
-    /// A channel was at capacity.
+    /// Notes that a channel was at capacity.
     pub fn layer_dropped(&self) {
         self.layer_dropped.increment(1);
     }
 
-    /// So many messages in the queues of others had expired.
+    /// Notes that this many messages in the queues of others had expired.
     pub fn layer_expired(&self, messages: usize) {
         self.layer_expired.increment(messages as u64);
     }
 
-    /// A message had expired when it was read.
+    /// Notes that a message had expired when it was read.
     pub fn layer_late(&self) {
         self.layer_late.increment(1);
     }
 
-    /// A message of the layer could not be used.
+    /// Notes that a message of the layer could not be used.
     pub fn layer_rejected(&self, why: &'static str) {
         self.layer_rejected.with([why]).increment(1);
     }
 
-    /// The layer failed; `kind` is the layer error's own word for how.
+    /// Notes that the layer failed; `kind` is the layer error's own word for how.
     pub fn layer_error(&self, kind: &'static str) {
         self.layer_errors.with([kind]).increment(1);
     }
 
-    /// Django's answer to a request was passed on, or a failure in its place. `route` is the name
-    /// of the route, not the path asked for.
+    /// Notes that django's answer to a request was passed on, or a failure in its place. `route` is
+    /// the name of the route, not the path asked for.
     pub fn gateway_request(&self, route: &'static str, status: u16, took: Duration) {
         self.gateway_requests
             .with([label::status_class(status)])
@@ -320,29 +321,30 @@ impl Metrics {
             .record(took.as_secs_f64());
     }
 
-    /// These percentages of the settings are in force.
+    /// Notes that these percentages of the settings are in force.
     pub fn gateway_shares(&self, rollout_percent: u8, shadow_percent: u8) {
         self.gateway_rollout.set(rollout_percent);
         self.gateway_shadow.set(shadow_percent);
     }
 
-    /// Django gave no answer; `kind` is the failure's own word.
+    /// Notes that django gave no answer; `kind` is the failure's own word.
     pub fn gateway_failure(&self, kind: &'static str) {
         self.gateway_failures.with([kind]).increment(1);
     }
 
-    /// A socket is open between a client and Django for as long as the result lives.
+    /// Notes that a socket is open between a client and Django for as long as the result lives.
     pub fn gateway_socket(&self) -> Held {
         self.gateway_ws_opened.increment(1);
         Held::new(&self.gateway_ws_open)
     }
 
-    /// A socket was closed because its conversation moved.
+    /// Notes that a socket was closed because its conversation moved.
     pub fn gateway_moved(&self) {
         self.gateway_moved.increment(1);
     }
 
-    /// Something of Django's was compared with ours; `mismatch` is the kind of the difference.
+    /// Notes that something of Django's was compared with ours; `mismatch` is the kind of the
+    /// difference.
     pub fn shadow_compared(&self, mismatch: Option<&'static str>) {
         self.shadow_compared.increment(1);
         if let Some(kind) = mismatch {
@@ -350,68 +352,68 @@ impl Metrics {
         }
     }
 
-    /// Something could not be compared.
+    /// Notes that something could not be compared.
     pub fn shadow_skipped(&self) {
         self.shadow_skipped.increment(1);
     }
 
-    /// A worker of a hosted application has joined.
+    /// Notes that a worker of a hosted application has joined.
     pub fn host_worker_joined(&self) {
         self.host_workers.increment(1);
     }
 
-    /// A worker that had joined has left; `why` is the error's own word.
+    /// Notes that a worker that had joined has left; `why` is the error's own word.
     pub fn host_worker_left(&self, why: &'static str) {
         self.host_workers.decrement(1);
         self.host_workers_left.with([why]).increment(1);
     }
 
-    /// Somebody was not let in as a worker; `why` is the error's own word.
+    /// Notes that somebody was not let in as a worker; `why` is the error's own word.
     pub fn host_worker_refused(&self, why: &'static str) {
         self.host_workers_left.with([why]).increment(1);
     }
 
-    /// A worker has ended and is started again.
+    /// Notes that a worker has ended and is started again.
     pub fn host_worker_restarted(&self) {
         self.host_restarts.increment(1);
     }
 
-    /// A hosted socket is open for as long as the result lives.
+    /// Notes that a hosted socket is open for as long as the result lives.
     pub fn host_socket(&self) -> Held {
         Held::new(&self.host_open)
     }
 
-    /// A call has waited so long for its turn.
+    /// Notes that a call has waited this long for its turn.
     pub fn host_call(&self, call: Call, waited: Duration) {
         self.host_waited.of(call).record(waited.as_secs_f64());
     }
 
-    /// A worker took so long for a call.
+    /// Notes that a worker took this long for a call.
     pub fn host_ran(&self, call: Call, took: Duration) {
         self.host_ran.of(call).record(took.as_secs_f64());
     }
 
-    /// A hosted socket came to a bad end.
+    /// Notes that a hosted socket came to a bad end.
     pub fn host_failure(&self, kind: HostFailure) {
         self.host_failures.of(kind).increment(1);
     }
 
-    /// A socket has sent what another one's call had made.
+    /// Notes that a socket has sent what another one's call had made.
     pub fn host_rendered(&self) {
         self.host_rendered.increment(1);
     }
 
-    /// An event for a hosted socket was dropped.
+    /// Notes that an event for a hosted socket was dropped.
     pub fn host_dropped(&self) {
         self.host_dropped.increment(1);
     }
 
-    /// The collector of the traces has taken so many spans.
+    /// Notes that the collector of the traces has taken this many spans.
     pub fn spans_exported(&self, spans: usize) {
         self.spans_exported.increment(spans as u64);
     }
 
-    /// So many spans are lost; `why` is the reason's own word.
+    /// Notes that this many spans are lost; `why` is the reason's own word.
     pub fn spans_dropped(&self, why: &'static str, spans: usize) {
         self.spans_dropped.with([why]).increment(spans as u64);
     }
@@ -429,12 +431,13 @@ impl Metrics {
         self.settings_read.set(since_1970().as_secs_f64());
     }
 
-    /// The process takes no more connections and closes those it has.
+    /// Notes that the process takes no more connections and closes those it has.
     pub fn drain_begun(&self) {
         self.drain_start.set(since_1970().as_secs_f64());
     }
 
-    /// Something failed that no client could help; `kind` is the error's own word for it.
+    /// Notes that something failed that no client could help; `kind` is the error's own word for
+    /// it.
     pub fn error(&self, kind: &'static str) {
         self.errors.with([kind]).increment(1);
     }

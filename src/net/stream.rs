@@ -130,7 +130,7 @@ impl Socket {
 }
 
 impl Socket {
-    /// Both ends.
+    /// Returns both ends.
     #[must_use]
     pub fn ends(&self) -> Ends {
         match &self.kind {

@@ -15,7 +15,7 @@ pub enum Unwelcome {
     Tls(#[from] Failure),
 }
 
-/// The connection as HTTP is spoken on it, and who is at its other end. For how long that may take
+/// Returns the connection as HTTP is spoken on it, and its peer. For how long that may take
 /// is for the caller.
 ///
 /// # Errors

@@ -142,14 +142,10 @@ fn refused(app: &App, client: Option<IpAddr>) {
 
 async fn answer(site: &Site, request: Request<Incoming>, client: Option<IpAddr>) -> Response {
     let app = &*site.app;
-    match Endpoint::of(request.uri().path(), &app.config) {
-        Some(endpoint) => {
-            let method = request.method().as_str();
-            endpoint.answer(app, &site.probes, method, false).await
-        }
-        None => {
-            refused(app, client);
-            reply::no_room()
-        }
+    if let Some(endpoint) = Endpoint::of(request.uri().path(), &app.config) {
+        let method = request.method().as_str();
+        return endpoint.answer(app, &site.probes, method, false).await;
     }
+    refused(app, client);
+    reply::no_room()
 }

@@ -158,8 +158,8 @@ pub trait Receipts: OpenDatabase {
         most: usize,
     ) -> Result<Marks, StoreError>;
 
-    /// The receipts with the status `read` whose ids are between two (the second excluded), of
-    /// messages of some conversations. In the order of the ids, and no more than `most` rows.
+    /// Returns the receipts with the status `read` whose ids are between two (the second excluded),
+    /// of messages of some conversations. In the order of the ids, and no more than `most` rows.
     async fn marked_by_id(
         &self,
         conversations: &[Uuid],
@@ -208,20 +208,20 @@ pub trait Logins: OpenDatabase {
     async fn tokens(&self, table: &TableName, keys: &[String])
     -> Result<Vec<TokenRow>, StoreError>;
 
-    /// Django's session of one key.
+    /// Returns Django's session of one key.
     async fn session(&self, key: String) -> Result<Option<SessionRow>, StoreError> {
         Ok(self.sessions(&[key]).await?.into_iter().next())
     }
 
-    /// Django's users of these primary keys, as sessions write them. Table and columns are those of
-    /// the settings.
+    /// Returns Django's users of these primary keys, as sessions write them. Table and columns are
+    /// those of the settings.
     async fn users(
         &self,
         columns: &DjangoSession,
         ids: &[String],
     ) -> Result<Vec<UserRow>, StoreError>;
 
-    /// Django's user of one primary key.
+    /// Returns Django's user of one primary key.
     async fn user(&self, columns: &DjangoSession, id: &str) -> Result<Option<UserRow>, StoreError> {
         let users = self.users(columns, &[id.to_owned()]).await?;
         Ok(users.into_iter().next())

@@ -66,7 +66,7 @@ pub struct Turn {
 }
 
 impl Turns {
-    /// At most `size` turns at once.
+    /// Makes a queue of at most `size` turns at once.
     pub fn new(size: usize, patience: Duration, metrics: Arc<Metrics>) -> Self {
         metrics.store_pool(size);
         Turns {
@@ -135,7 +135,7 @@ impl Turns {
         outcome
     }
 
-    /// There are no more turns.
+    /// Gives no more turns.
     pub fn close(&self) {
         self.permits.close();
     }

@@ -7,8 +7,8 @@ use crate::config::{DjangoSession, TableName};
 /// chat.
 pub type Columns = [Option<String>; 4];
 
-/// The query for the user whose primary key is one of `keys`, a list in SQL. `quote` goes around
-/// names, and `text` is the database's name for what [`Columns`] are read as.
+/// Makes the query for the user whose primary key is one of `keys`, a list in SQL. `quote` goes
+/// around names, and `text` is the database's name for what [`Columns`] are read as.
 pub fn sql(columns: &DjangoSession, quote: char, text: &str, keys: &str) -> String {
     let name = |column: &TableName| format!("{quote}{column}{quote}");
     let active = columns.active_column.as_ref().map_or("1".to_owned(), name);
@@ -21,7 +21,7 @@ pub fn sql(columns: &DjangoSession, quote: char, text: &str, keys: &str) -> Stri
     )
 }
 
-/// The query for the tokens whose key is one of `keys`: key and user, as text.
+/// Makes the query for the tokens whose key is one of `keys`: key and user, as text.
 pub fn tokens_sql(table: &TableName, quote: char, text: &str, keys: &str) -> String {
     let q = quote;
     format!(

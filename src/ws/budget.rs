@@ -132,7 +132,7 @@ impl Budget {
         }
     }
 
-    /// When the socket may be read again; `None` if it may be read.
+    /// Returns when the socket may be read again; `None` if it may be read.
     #[must_use]
     pub fn paused_until(&self) -> Option<Instant> {
         self.paused_until

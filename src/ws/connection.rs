@@ -105,8 +105,8 @@ where
     S: AsyncRead + AsyncWrite + Send + 'static,
     P: Protocol,
 {
-    /// A connection whose handshake is over. `received` came along with the handshake and is read
-    /// first; `history` is what is written first.
+    /// Makes a connection whose handshake is over. `received` came along with the handshake and is
+    /// read first; `history` is what is written first.
     pub fn new(
         (app, protocol): (Arc<App>, Arc<P>),
         name: SocketName,
@@ -175,7 +175,7 @@ where
         self.log(Some(code));
     }
 
-    /// The line that the socket is open, or has ended with a code.
+    /// Writes the line that the socket is open, or has ended with a code.
     fn log(&self, code: Option<u16>) {
         if !tracing::enabled!(target: ACCESS, Level::DEBUG) {
             return;

@@ -44,13 +44,13 @@ impl Heartbeat {
         }
     }
 
-    /// Anything at all has arrived.
+    /// Notes that something has arrived.
     pub fn heard(&mut self, now: Instant) {
         self.heard = now;
         self.pinged = None;
     }
 
-    /// When [`Heartbeat::beat`] is next worth asking.
+    /// Returns when [`Heartbeat::beat`] is next worth asking.
     #[must_use]
     pub fn due(&self) -> Instant {
         let old = self.opened + MAX_AGE;

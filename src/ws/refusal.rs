@@ -95,7 +95,7 @@ pub fn refuse(app: &App, refused: &Refusal) -> Response {
     }
 }
 
-/// For a handshake that is none.
+/// Answers a handshake that is none.
 #[must_use]
 pub fn malformed(refused: &handshake::BadHandshake) -> Response {
     let status = StatusCode::from_u16(refused.status).unwrap_or(StatusCode::BAD_REQUEST);
@@ -109,13 +109,13 @@ pub fn malformed(refused: &handshake::BadHandshake) -> Response {
     response
 }
 
-/// For a client that opens too many sockets.
+/// Answers a client that opens too many sockets.
 #[must_use]
 pub fn throttled(throttled: Throttled) -> Response {
     later(StatusCode::TOO_MANY_REQUESTS, throttled.seconds())
 }
 
-/// For a client that will find another process, or this one in better shape.
+/// Answers a client that will find another process, or this one in better shape.
 #[must_use]
 pub fn retry_later() -> Response {
     later(StatusCode::SERVICE_UNAVAILABLE, 1)

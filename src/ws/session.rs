@@ -160,7 +160,7 @@ impl<P: Protocol> Session<P> {
         &self.protocol
     }
 
-    /// For whom the peer may speak.
+    /// Returns for whom the peer may speak.
     #[must_use]
     pub fn caller(&self) -> &Caller {
         &self.caller
@@ -184,7 +184,7 @@ impl<P: Protocol> Session<P> {
         }
     }
 
-    /// The peer sent something.
+    /// Takes what the peer sent.
     pub fn incoming(&mut self, incoming: Incoming) -> Action<P::Request> {
         if self.closing {
             return match incoming {
@@ -211,7 +211,7 @@ impl<P: Protocol> Session<P> {
         }
     }
 
-    /// The peer sent what cannot be read.
+    /// Takes note that the peer sent what cannot be read.
     pub fn violation(&mut self, violation: Violation) -> Action<P::Request> {
         match violation {
             // The rest of the message is not parsed any more, only dropped.
@@ -223,7 +223,7 @@ impl<P: Protocol> Session<P> {
         }
     }
 
-    /// A request has been performed.
+    /// Takes the outcome of a request.
     pub fn done(&mut self, outcome: Result<(), ChatError>) -> Action<P::Request> {
         match outcome {
             Err(error) if !self.closing => {
@@ -234,7 +234,7 @@ impl<P: Protocol> Session<P> {
         }
     }
 
-    /// A request was not done; the peer gets the answer.
+    /// Answers a request that was not done.
     #[must_use]
     pub fn refused(&self, answer: Bytes) -> Action<P::Request> {
         if self.closing {
@@ -243,7 +243,7 @@ impl<P: Protocol> Session<P> {
         Action::Write(answer)
     }
 
-    /// The heart has beaten.
+    /// Takes a beat of the heart.
     pub fn beat(&mut self, beat: &Beat) -> Action<P::Request> {
         match beat {
             _ if self.closing => Action::Wait,
@@ -256,7 +256,7 @@ impl<P: Protocol> Session<P> {
         }
     }
 
-    /// We want to close; the second time is of no effect.
+    /// Begins to close; the second time has no effect.
     pub fn close(&mut self, reason: Reason) -> Action<P::Request> {
         if std::mem::replace(&mut self.closing, true) {
             return Action::Wait;

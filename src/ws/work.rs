@@ -201,7 +201,7 @@ impl<P: Protocol> Work<P> {
     }
 }
 
-/// Work that is recorded.
+/// Does work that is recorded.
 async fn traced(span: Span, work: impl Future<Output = WorkOutcome>) -> WorkOutcome {
     let outcome = span.around(work).await;
     if let WorkOutcome::Performed(Err(error)) = &outcome {

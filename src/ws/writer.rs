@@ -25,7 +25,7 @@ pub fn frame(opcode: OpCode, fill: impl FnOnce(&mut Vec<u8>)) -> Bytes {
     fragment(true, opcode, fill)
 }
 
-/// A frame whose message goes on in the next one unless it is the `last`.
+/// Makes a frame whose message goes on in the next one unless it is the `last`.
 pub fn fragment(last: bool, opcode: OpCode, fill: impl FnOnce(&mut Vec<u8>)) -> Bytes {
     let mut bytes = vec![0; HEADER_MAX];
     fill(&mut bytes);

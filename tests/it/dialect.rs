@@ -16,20 +16,25 @@ use chatferry::{
     limits::{Action, Throttled},
     metrics::Asked,
     service::{Chat, ChatError},
+    store::history::PAGE_MESSAGES,
     telemetry::request::Trail,
     ws::{
         protocol::{LongHistory, Protocol, Reading, Request},
         upgrade,
-        writer::text_frame,
+        writer::{fragment, text_frame},
     },
 };
+use fastwebsockets::OpCode;
 use hyper::{StatusCode, body::Incoming};
 use uuid::Uuid;
 
-use crate::support::{
-    Directory, Server, Socket,
-    server::config,
-    socket::{chat_message, handshake},
+use crate::{
+    socket::history::fill,
+    support::{
+        Directory, Server, Socket,
+        server::config,
+        socket::{chat_message, handshake},
+    },
 };
 
 const PREFIX: &str = "/lines/";
@@ -171,7 +176,28 @@ impl Protocol for LineProtocol {
     }
 
     fn long_history(&self) -> Box<dyn LongHistory> {
-        unimplemented!("no conversation of these tests is long")
+        Box::new(LongLines {
+            opcode: OpCode::Text,
+        })
+    }
+}
+
+/// The lines of a history that does not fit a page, each page a fragment.
+struct LongLines {
+    opcode: OpCode,
+}
+
+impl LongHistory for LongLines {
+    fn fragment(&mut self, messages: &[Message]) -> Bytes {
+        let opcode = std::mem::replace(&mut self.opcode, OpCode::Continuation);
+        let lines = messages.iter().map(|message| text_of(message) + "\n");
+        fragment(false, opcode, |out| {
+            out.extend(lines.collect::<String>().bytes())
+        })
+    }
+
+    fn end(self: Box<Self>) -> Bytes {
+        fragment(true, OpCode::Continuation, |_| {})
     }
 }
 
@@ -243,6 +269,17 @@ async fn each_socket_gets_the_frames_of_its_own_dialect() {
     new.send_text("nonsense").await;
     assert_eq!(new.text().await, "? who says that");
     assert_eq!(server.contents(&id).await, ["before", "hello", "and back"]);
+}
+
+#[tokio::test]
+async fn a_long_history_has_the_form_of_the_dialect_too() {
+    let server = server().await;
+    let id = server.conversation().await;
+    fill(&server.directory, &id, PAGE_MESSAGES + 1, "x");
+    let mut socket = lines(&server, &id).await;
+    let history = socket.text().await;
+    assert_eq!(history.lines().count(), PAGE_MESSAGES + 1);
+    assert!(history.starts_with("alice: 0 x\nalice: 1 x\n"), "{history}");
 }
 
 #[tokio::test]

@@ -85,16 +85,15 @@ mod tests {
                 found.insert("socket");
                 continue;
             }
-            let (label, expected, allowed) = match Endpoint::of(&path, &config) {
-                Some(endpoint) => (endpoint.label(), endpoint.path().to_owned(), "GET"),
-                None => {
-                    let route = Route::of(&path, &config).unwrap_or_else(|| panic!("{template}"));
-                    let allowed = match &route {
-                        Route::Api(resource) => resource.row.allow,
-                        _ => "GET",
-                    };
-                    (route.label(), route.template(&config), allowed)
-                }
+            let (label, expected, allowed) = if let Some(endpoint) = Endpoint::of(&path, &config) {
+                (endpoint.label(), endpoint.path().to_owned(), "GET")
+            } else {
+                let route = Route::of(&path, &config).unwrap_or_else(|| panic!("{template}"));
+                let allowed = match &route {
+                    Route::Api(resource) => resource.row.allow,
+                    _ => "GET",
+                };
+                (route.label(), route.template(&config), allowed)
             };
             assert_eq!(expected, template);
             // Every path has these two, where it has them, without being asked.

@@ -1,5 +1,5 @@
-//! How callers are known to Django: by a session ([`session`]), or by a token of REST framework's
-//! ([`token`]).
+//! The proofs by which callers are known to Django: a session ([`session`]), a token of REST
+//! framework's ([`token`]).
 
 pub mod session;
 pub mod token;

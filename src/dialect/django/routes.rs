@@ -1,7 +1,7 @@
 //! The URLs of the chat. The API is a table, one row for each of Django's `urls.py`; beside it are
 //! the page and the documents of our own.
 
-use std::fmt;
+use std::{fmt, future::ready};
 
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
@@ -106,7 +106,7 @@ pub const ROWS: [Row; 6] = [
         },
         action: None,
         spoken: None,
-        handler: Handler::User(|call, user| Box::pin(conversations::list(call, user))),
+        handler: Handler::User(|call, user| Box::pin(ready(conversations::list(call, user)))),
     },
     Row {
         path: "conversations/{conversation_id}/messages/",

@@ -105,7 +105,7 @@ struct Kept {
 }
 
 impl Pool {
-    /// At most `size` connections.
+    /// Makes a pool of at most `size` connections.
     pub fn new(options: Arc<Options>, size: usize, metrics: Arc<Metrics>) -> Self {
         Pool {
             options,

@@ -209,7 +209,7 @@ pub fn messages(
     )
 }
 
-/// Time and id of the message that has `newer` newer ones, none of them deleted.
+/// Selects time and id of the message that has `newer` newer ones, none of them deleted.
 pub fn place(tables: &Tables, of: Uuid, newer: usize) -> String {
     format!(
         "SELECT created_at, id FROM `{}` WHERE conversation_id = {} AND NOT is_deleted \
@@ -230,7 +230,7 @@ pub fn spoken_in(tables: &Tables, of: &[Uuid], since: Timestamp) -> String {
     )
 }
 
-/// Conversation, id and time of the messages that were made between two times in some
+/// Selects conversation, id and time of the messages that were made between two times in some
 /// conversations.
 pub fn stored_between(
     tables: &Tables,
@@ -249,9 +249,9 @@ pub fn stored_between(
     )
 }
 
-/// Conversation and receipt of the read marks that were made between two times, of the newest
-/// messages of some conversations. Joined in this order, each message costs one look into the
-/// unique key of the receipts.
+/// Selects conversation and receipt of the read marks that were made between two times, of the
+/// newest messages of some conversations. Joined in this order, each message costs one look into
+/// the unique key of the receipts.
 pub fn marked_between(
     tables: &Tables,
     newest: &[(Uuid, usize)],
@@ -275,7 +275,7 @@ pub fn marked_between(
     format!("SELECT * FROM ({lookups}) AS marks ORDER BY timestamp, id LIMIT {most}")
 }
 
-/// Conversation and receipt of the read marks with ids between two, of messages of some
+/// Selects conversation and receipt of the read marks with ids between two, of messages of some
 /// conversations.
 pub fn marked_by_id(
     tables: &Tables,

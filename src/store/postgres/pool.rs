@@ -35,7 +35,7 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// At most `size` connections.
+    /// Makes a pool of at most `size` connections.
     pub fn new(address: Address, size: usize, metrics: Arc<Metrics>) -> Self {
         Pool {
             address,

@@ -391,7 +391,7 @@ pub async fn spoken_in(
         .collect::<Result<_, _>>()?)
 }
 
-/// Conversation, id and time of the messages that were made between two times in some
+/// Selects conversation, id and time of the messages that were made between two times in some
 /// conversations.
 pub async fn stored_between(
     pool: &Pool,
@@ -415,8 +415,8 @@ pub async fn stored_between(
     Ok(rows.iter().map(stored).collect::<Result<_, Error>>()?)
 }
 
-/// Conversation and receipt of the read marks that were made between two times, of the newest
-/// messages of some conversations.
+/// Selects conversation and receipt of the read marks that were made between two times, of the
+/// newest messages of some conversations.
 pub async fn marked_between(
     pool: &Pool,
     tables: &Tables,
@@ -443,7 +443,7 @@ pub async fn marked_between(
     Ok(marks)
 }
 
-/// Conversation and receipt of the read marks with ids between two, of messages of some
+/// Selects conversation and receipt of the read marks with ids between two, of messages of some
 /// conversations.
 pub async fn marked_by_id(
     pool: &Pool,

@@ -106,7 +106,7 @@ pub struct Readers {
 }
 
 impl Readers {
-    /// At most `size` connections to the file.
+    /// Makes a pool of at most `size` connections to the file.
     pub fn new(path: PathBuf, size: usize, metrics: Arc<Metrics>) -> Self {
         Readers {
             path: Arc::new(path),

@@ -414,8 +414,8 @@ pub fn stored_between(
         .collect()
 }
 
-/// Conversation and receipt of the read marks that were made between two times, of the newest
-/// messages of some conversations. One statement for each: SQLite takes 500 at most in one.
+/// Selects conversation and receipt of the read marks that were made between two times, of the
+/// newest messages of some conversations. One statement for each: SQLite takes 500 at most in one.
 pub fn marked_between(
     db: &Connection,
     tables: &Tables,
@@ -448,7 +448,7 @@ pub fn marked_between(
     Ok(marks)
 }
 
-/// Conversation and receipt of the read marks with ids between two, of messages of some
+/// Selects conversation and receipt of the read marks with ids between two, of messages of some
 /// conversations.
 pub fn marked_by_id(
     db: &Connection,

@@ -68,7 +68,7 @@ impl Context {
         })
     }
 
-    /// The header for those who are asked from here.
+    /// Returns the header for the servers that are asked from here.
     #[must_use]
     pub fn header(&self) -> HeaderValue {
         // It cannot fail: hex digits and dashes.

@@ -136,7 +136,7 @@ impl Span {
         }
     }
 
-    /// The template of the path that was asked for, which is also its name after the method.
+    /// Sets the template of the path that was asked for, which is also the name after the method.
     pub fn route(&self, template: &str) {
         if let Some(record) = &mut *self.0.record() {
             record.name = format!("{} {template}", record.name);
@@ -144,7 +144,7 @@ impl Span {
         }
     }
 
-    /// A moment of it.
+    /// Adds an event.
     pub fn event(&self, name: &'static str, key: &'static str, value: impl Into<Value>) {
         let time_unix_nano = self.0.now();
         if let Some(record) = &mut *self.0.record() {
@@ -156,7 +156,7 @@ impl Span {
         }
     }
 
-    /// Something in another trace that led to it.
+    /// Links a span of another trace that led to this one.
     pub fn link(&self, to: Context) {
         if let Some(record) = &mut *self.0.record() {
             record.links.push(otlp::Link {
@@ -166,7 +166,7 @@ impl Span {
         }
     }
 
-    /// The answer to it. What a client did wrong is no error of the server that says so.
+    /// Notes the answer. What a client did wrong is no error of the server that says so.
     pub fn answered(&self, status: StatusCode) {
         let is_call = self.is_of(Kind::Client);
         self.set("http.response.status_code", status.as_u16());
@@ -182,7 +182,7 @@ impl Span {
             .is_some_and(|own| own.kind == i32::from(kind))
     }
 
-    /// It failed; `kind` is the error's own word for how.
+    /// Notes that it failed; `kind` is the error's own word for how.
     pub fn fail(&self, kind: &str) {
         self.set("error.type", kind);
         if let Some(record) = &mut *self.0.record() {

@@ -29,7 +29,7 @@ use super::{
     Go,
     nowhere::Nowhere,
     wire,
-    world::{CONVERSATION, chat_message, messages, one_thread, seoul, told},
+    world::{CONVERSATION, chat_message, config, messages, one_thread, seoul, told},
 };
 
 const TEXT: u8 = 1;

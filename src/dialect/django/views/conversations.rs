@@ -62,7 +62,7 @@ pub async fn retrieve(call: Call<'_>, id: Uuid) -> Result<Reply, ViewFailure> {
 }
 
 /// `GET`: the active conversations of a user, the newest first. Never paged.
-pub async fn list(call: Call<'_>, user: String) -> Result<Reply, ViewFailure> {
+pub fn list(call: Call<'_>, user: String) -> Result<Reply, ViewFailure> {
     if !call.app.chat.may_list(call.caller, &user) {
         return Ok(Reply::ok(Value::List(Vec::new())).withheld("list"));
     }

@@ -92,7 +92,10 @@ impl Membership {
     /// Notes that the socket's history shows these messages, which are the next in it. They are not
     /// sent to it live, even if they were about to be.
     pub fn is_shown(&self, messages: &[Message]) {
-        self.room.is_shown(self.number, messages);
+        let lacking = self.room.is_shown(self.number, messages);
+        if !lacking.is_empty() {
+            self.hub.others_lack(&self.room, &lacking);
+        }
     }
 }
 

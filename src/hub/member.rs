@@ -134,6 +134,12 @@ impl Member {
         self.seen.as_ref().is_some_and(|seen| seen.contains(key))
     }
 
+    /// Returns whether it has its history, and a message of this time that has not been shown live was
+    /// not in it.
+    pub fn lacks(&self, key: ShownKey, created_at: Timestamp) -> bool {
+        self.is_complete() && self.is_concerned(created_at) && !self.has_seen(key)
+    }
+
     /// Returns whether its history showed this message, whose event comes now and will not come
     /// again.
     pub fn had_seen(&mut self, key: ShownKey) -> bool {

@@ -137,21 +137,35 @@ impl Room {
 
     /// Notes what a socket is shown by its history, the oldest first, so that it does not get it
     /// live as well: neither again later (only what is recent and has not come yet can come), nor
-    /// when it already waits in its queue.
-    pub fn is_shown(&self, number: u64, messages: &[Message]) {
+    /// when it already waits in its queue. Returns those that the oldest socket lacks, by id and
+    /// time: the histories of the others are newer.
+    pub fn is_shown(&self, number: u64, messages: &[Message]) -> Vec<(Uuid, Timestamp)> {
         let mut state = self.state();
         let State { members, shown, .. } = &mut *state;
         let Some(member) = members.get(number) else {
-            return;
+            return Vec::new();
         };
+        let mut unshown = Vec::new();
         for message in messages {
             let key = message.id.as_u128();
-            if member.is_concerned(message.created_at) && shown.by(key) != Some(By::Event) {
+            if !member.is_concerned(message.created_at) {
+                continue;
+            }
+            let by = shown.by(key);
+            if by != Some(By::Event) {
                 member.note_seen(key);
+            }
+            if by.is_none() {
+                unshown.push((message.id, message.created_at));
             }
         }
         let ids = || messages.iter().map(|message| message.id).collect();
         member.queue.withdraw(ids);
+        let oldest = members.iter().next();
+        unshown.retain(|(id, created_at)| {
+            oldest.is_some_and(|member| member.lacks(id.as_u128(), *created_at))
+        });
+        unshown
     }
 
     /// Queues an event for every member, or lets it wait for the repair. While a gap is open

@@ -150,7 +150,7 @@ impl Hub {
         };
         let missed = of.iter().zip(waited).map(|((id, room, from), waited)| {
             let mut marks = stored.marks.remove(id).unwrap_or_default();
-            marks.retain(|it| it.timestamp >= *from && !room.has_shown_mark(it));
+            marks.retain(|it| it.timestamp >= *from && !room.knows_mark(it));
             Missed {
                 from: *from,
                 began,

@@ -417,6 +417,12 @@ impl Room {
         self.state().shown.unheard(keep)
     }
 
+    /// Returns whether this mark has been shown here, or is known to be lacked by no socket.
+    pub fn knows_mark(&self, receipt: &Receipt) -> bool {
+        let key = mark_key(receipt.message_id, &receipt.user_id);
+        self.state().shown.by(key).is_some()
+    }
+
     /// Returns whether this mark has been shown, or every member came after it.
     pub fn has_shown_mark(&self, receipt: &Receipt) -> bool {
         let key = mark_key(receipt.message_id, &receipt.user_id);

@@ -252,3 +252,21 @@ async fn a_mark_that_came_after_the_look_follows_those_that_the_look_found() {
         assert_eq!(told(&queue, &users), users);
     }
 }
+
+#[tokio::test]
+async fn the_late_event_of_a_mark_from_before_a_socket_came_does_not_follow_newer_ones() {
+    let world = World::new().await;
+    let here = world.conversation().await;
+    let message = world.store(here, "hello").await;
+    world.mark(message.id, "early").await;
+    let (_socket, queue) = world.join(here).await;
+    let room = world.hub.room(here).unwrap();
+    // The commit took its time, and the layer was away when the event was first sent.
+    let sent = Timestamp::now();
+    world.mark(message.id, "newer").await;
+    world.repairs();
+    world.hub.gap(sent);
+    world.repaired().await;
+    world.hear_mark(&room, message.id, "early", Some(sent));
+    assert_eq!(told(&queue, &["early", "newer"]), ["newer"]);
+}

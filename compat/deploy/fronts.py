@@ -132,8 +132,10 @@ class Nginx(Front):
 
     @staticmethod
     def _title(process):
+        """What a process calls itself: behind its loader and the loader's options, if it was started by one."""
         with contextlib.suppress(OSError):
-            return Path(f"/proc/{process}/cmdline").read_text().strip("\0 ")
+            parts = Path(f"/proc/{process}/cmdline").read_text().split("\0")
+            return next((part.strip() for part in reversed(parts) if part.strip()), "")
         return ""
 
     def _base(self):

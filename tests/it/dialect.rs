@@ -192,7 +192,7 @@ impl LongHistory for LongLines {
         let opcode = std::mem::replace(&mut self.opcode, OpCode::Continuation);
         let lines = messages.iter().map(|message| text_of(message) + "\n");
         fragment(false, opcode, |out| {
-            out.extend(lines.collect::<String>().bytes())
+            out.extend(lines.collect::<String>().bytes());
         })
     }
 

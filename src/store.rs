@@ -96,7 +96,7 @@ impl Standing {
 pub struct SessionRow {
     /// As it is stored.
     pub key: String,
-    /// Signed, see [`crate::django::signing`].
+    /// Signed, see `signing` of the Django dialect.
     pub data: String,
     pub expires: Timestamp,
 }

@@ -55,15 +55,7 @@ impl Protocol for Consumer {
     }
 
     fn read(&self, text: &str) -> Result<Reading<Request>, Bytes> {
-        let read = || -> Result<_, Rejection> {
-            let frame = frames::read(text)?;
-            if let Some(token) = token::shown(&frame) {
-                return Ok(Reading::Token(token));
-            }
-            let request = frames::request(frame)?;
-            Ok(request.map_or(Reading::Nothing, Reading::Request))
-        };
-        read().map_err(|why| error_frame(&why.to_string()))
+        frames::read(text).map_err(|why| error_frame(&why.to_string()))
     }
 
     async fn perform(

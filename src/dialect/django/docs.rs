@@ -5,7 +5,7 @@ use hyper::StatusCode;
 
 use super::page::page;
 use crate::{
-    config::Config,
+    config::{Config, Identity},
     http::{Response, reply::ours},
     python::json,
 };
@@ -17,14 +17,70 @@ const PAGE: &str = include_str!("docs/docs.html");
 /// Returns the document with the paths of these settings in it.
 #[must_use]
 pub fn document(config: &Config) -> String {
-    let mut words = Vec::new();
-    json::write_ascii_str(&mut words, WEBSOCKET.trim());
+    let schemes = schemes(config);
+    let security = schemes
+        .iter()
+        .map(|(name, _)| format!("{{\"{name}\": []}}"));
+    let security = format!("[{}]", security.collect::<Vec<_>>().join(", "));
+    let schemes = schemes.iter().map(|(name, it)| format!("\"{name}\": {it}"));
+    let schemes = format!("{{{}}}", schemes.collect::<Vec<_>>().join(", "));
     // The prefixes are plain ASCII without quotes: the settings see to it.
     DOCUMENT
-        .replace("\"{{websocket}}\"", &String::from_utf8_lossy(&words))
+        .replace("\"{{websocket}}\"", &quoted(WEBSOCKET.trim()))
+        .replace("\"{{security}}\"", &security)
+        .replace("\"{{security_schemes}}\"", &schemes)
         .replace("{{version}}", env!("CARGO_PKG_VERSION"))
         .replace("{{url_prefix}}", config.django.url_prefix.as_str())
         .replace("{{ws_prefix}}", config.django.ws_prefix.as_str())
+}
+
+/// The security schemes of `auth.identity`, with their names: where callers show who they are.
+fn schemes(config: &Config) -> Vec<(&'static str, String)> {
+    let auth = &config.auth;
+    let key = |place: &str, name: &str, words: &str| {
+        let (name, words) = (quoted(name), quoted(words));
+        format!(r#"{{"type": "apiKey", "in": "{place}", "name": {name}, "description": {words}}}"#)
+    };
+    let in_header = |own: &str| {
+        let word = auth.token_words.first().map(ToString::to_string);
+        let word = word.unwrap_or_else(|| own.to_owned());
+        let scheme = if word.eq_ignore_ascii_case("Bearer") {
+            r#"{"type": "http", "scheme": "bearer"}"#.to_owned()
+        } else {
+            key("header", "Authorization", &format!("`{word} TOKEN`"))
+        };
+        ("header", scheme)
+    };
+    let in_query = |name: &Option<String>| {
+        let name = name.as_ref()?;
+        Some(("query", key("query", name, "The token.")))
+    };
+    let in_cookie = |name: &str, words: &str| ("cookie", key("cookie", name, words));
+    match auth.identity {
+        Identity::None => Vec::new(),
+        Identity::DjangoSession => {
+            let words = "Of somebody logged in to Django. What changes something needs Django's token \
+                         against forgery too, in `X-CSRFToken`.";
+            vec![in_cookie(&auth.django_session.cookie, words)]
+        }
+        Identity::DjangoToken => {
+            let query = in_query(&auth.django_token.query);
+            [in_header("Token")].into_iter().chain(query).collect()
+        }
+        Identity::Jwt => {
+            let cookie = auth.jwt.cookie.as_ref();
+            let cookie = cookie.map(|name| in_cookie(name, "The token."));
+            let others = in_query(&auth.jwt.query).into_iter().chain(cookie);
+            [in_header("Bearer")].into_iter().chain(others).collect()
+        }
+    }
+}
+
+/// A text as JSON.
+fn quoted(text: &str) -> String {
+    let mut json = Vec::new();
+    json::write_ascii_str(&mut json, text);
+    String::from_utf8_lossy(&json).into_owned()
 }
 
 /// `/openapi.json`.
@@ -43,7 +99,7 @@ pub fn docs() -> Response {
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
-    use serde_json::Value;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::{
@@ -137,6 +193,46 @@ mod tests {
                     assert_eq!(is_listed(status), is_chat, "{status}: {method} {path}");
                 }
                 assert_eq!(is_listed("429"), path != "/healthz", "{method} {path}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_document_says_where_callers_show_who_they_are() {
+        let of = |settings: &[(&str, &str)]| -> Value {
+            serde_json::from_str(&document(&Config::of(settings))).unwrap()
+        };
+        let schemes = |document: &Value| document["components"]["securitySchemes"].clone();
+        let open = of(&[]);
+        assert_eq!((schemes(&open), &open["security"]), (json!({}), &json!([])));
+
+        let jwt = of(&[("auth.identity", "jwt"), ("auth.jwt.cookie", "chat")]);
+        assert_eq!(
+            jwt["security"],
+            json!([{"header": []}, {"query": []}, {"cookie": []}])
+        );
+        let bearer = json!({"type": "http", "scheme": "bearer"});
+        assert_eq!(schemes(&jwt)["header"], bearer);
+        assert_eq!(schemes(&jwt)["query"]["name"], "token");
+        assert_eq!(schemes(&jwt)["cookie"]["name"], "chat");
+        let words = [("auth.identity", "jwt"), ("auth.token_words", "JWT")];
+        let header = schemes(&of(&words))["header"].clone();
+        assert_eq!(header["description"], "`JWT TOKEN`");
+
+        let token = of(&[("auth.identity", "django_token")]);
+        assert_eq!(token["security"], json!([{"header": []}]));
+        assert_eq!(schemes(&token)["header"]["description"], "`Token TOKEN`");
+        let session = of(&[("auth.identity", "django_session")]);
+        assert_eq!(schemes(&session)["cookie"]["name"], "sessionid");
+        for (path, item) in jwt["paths"].as_object().unwrap() {
+            let is_chat = path.starts_with("/api/chat/") && path != "/api/chat/";
+            let is_chat = is_chat || path.starts_with("/ws/");
+            for (method, operation) in item.as_object().unwrap() {
+                let is_open = operation["security"] == json!([]);
+                assert!(
+                    method == "parameters" || is_open != is_chat,
+                    "{method} {path}"
+                );
             }
         }
     }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     chat::{Event, Message},
-    dialect::django::serializers,
+    dialect::django::{serializers, token},
     layer::events::EventTable,
     limits::Action,
     metrics::Asked,
@@ -26,7 +26,7 @@ use crate::{
     store::{REFUSED, StoreError},
     value::{Text, Value, ValueRef},
     ws::{
-        protocol,
+        protocol::{self, Reading},
         writer::{fragment, frame, text_frame},
     },
 };
@@ -118,37 +118,23 @@ pub enum Rejection {
 
 use Rejection::{Json, MessageId, NotAnObject, Null, OutOfRange, Required, Surrogates};
 
-/// Reads the request in the text of a frame; `None` for what the original silently ignores.
+/// Reads the text of a frame. What the original silently ignores is [`Reading::Nothing`].
 ///
 /// # Errors
 /// A [`Rejection`] to be sent back; nothing is stored and no event is sent.
-pub fn parse(text: &str) -> Result<Option<Request>, Rejection> {
-    request(read(text)?)
-}
-
-/// Returns the object in the text of a frame.
-///
-/// # Errors
-/// The [`Rejection`] of a text that holds none.
-pub fn read(text: &str) -> Result<Value, Rejection> {
+pub fn read(text: &str) -> Result<Reading<Request>, Rejection> {
     let data = json::loads(text, Constants::Allow).map_err(|_| Json)?;
-    match data {
-        Value::Map(_) => Ok(data),
-        _ => Err(NotAnObject),
+    if !matches!(data, Value::Map(_)) {
+        return Err(NotAnObject);
     }
-}
-
-/// Reads the request in an object, as [`parse`] does.
-///
-/// # Errors
-/// As [`parse`].
-pub fn request(data: Value) -> Result<Option<Request>, Rejection> {
-    match data.get("type").and_then(Value::as_str) {
-        Some("chat_message") => say(&data).map(Some),
-        Some("mark_as_read") => mark_read(data),
-        Some("typing") => typing(data).map(Some),
-        _ => Ok(None),
-    }
+    let request = match data.get("type").and_then(Value::as_str) {
+        Some("chat_message") => Some(say(&data)?),
+        Some("mark_as_read") => mark_read(data)?,
+        Some("typing") => Some(typing(data)?),
+        Some(token::TYPE) => return Ok(Reading::Token(token::of(&data))),
+        _ => None,
+    };
+    Ok(request.map_or(Reading::Nothing, Reading::Request))
 }
 
 fn say(data: &Value) -> Result<Request, Rejection> {

@@ -24,7 +24,8 @@ use crate::{
 
 /// One URL of the API.
 pub struct Row {
-    /// Path after the prefix, as the API document has it; a name in braces is captured.
+    /// Path after the prefix, as the API document has it; a name in braces, of which there is one at
+    /// most, is captured.
     pub path: &'static str,
     /// The name of the route in the metrics.
     pub label: &'static str,
@@ -150,19 +151,17 @@ impl Row {
     /// Returns what the path after the prefix has where this row captures; `None` if it is not of
     /// this row.
     fn capture(&self, path: &str) -> Option<Captured> {
-        let mut captured = Captured::Nothing;
-        let mut given = path.split('/');
-        for wanted in self.path.split('/') {
-            let given = given.next()?;
-            captured = match wanted {
-                "{conversation_id}" => Captured::Conversation(from_path(given)?),
-                "{message_id}" => Captured::Message(from_path(given)?),
-                "{user_id}" if !given.is_empty() => Captured::User(given.to_owned()),
-                _ if wanted == given => continue,
-                _ => return None,
-            };
+        let Some((before, captures)) = self.path.split_once('{') else {
+            return (self.path == path).then_some(Captured::Nothing);
+        };
+        let (name, after) = captures.split_once('}')?;
+        let given = path.strip_prefix(before)?.strip_suffix(after)?;
+        match name {
+            _ if given.is_empty() || given.contains('/') => None,
+            "conversation_id" => from_path(given).map(Captured::Conversation),
+            "message_id" => from_path(given).map(Captured::Message),
+            _ => Some(Captured::User(given.to_owned())),
         }
-        given.next().is_none().then_some(captured)
     }
 
     /// Returns whether requests may have this method, which is in upper case.

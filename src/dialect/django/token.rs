@@ -11,13 +11,14 @@
 
 use crate::{auth::identity::Denied, config::Secret, value::Value};
 
-/// Returns the token of a frame, if it is such a frame. One that is no text is as good as an empty
-/// one.
+/// The `type` of such a frame.
+pub const TYPE: &str = "auth";
+
+/// Returns the token of such a frame. One that is no text is as good as an empty one.
 #[must_use]
-pub fn shown(frame: &Value) -> Option<Secret> {
-    let kind = frame.get("type").and_then(Value::as_str);
+pub fn of(frame: &Value) -> Secret {
     let token = frame.get("token").and_then(Value::as_str);
-    (kind == Some("auth")).then(|| token.unwrap_or_default().to_owned().into())
+    token.unwrap_or_default().to_owned().into()
 }
 
 /// Returns the frame for a token that changed nothing.
@@ -32,14 +33,13 @@ pub fn refusal(denied: &Denied) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::python::json::{Constants, loads};
+    use crate::{dialect::django::frames::read, ws::protocol::Reading};
 
     #[test]
     fn only_a_frame_of_its_type_shows_a_token() {
-        let of = |text| {
-            let token = shown(&loads(text, Constants::Allow).unwrap());
-            token.map(|token| token.expose().to_owned())
+        let of = |text| match read(text).unwrap() {
+            Reading::Token(token) => Some(token.expose().to_owned()),
+            _ => None,
         };
         let good = of(r#"{"type": "auth", "token": "a.b.c"}"#);
         assert_eq!(good.as_deref(), Some("a.b.c"));

@@ -71,7 +71,7 @@ pub fn socket_text(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else {
         return;
     };
-    if let Err(rejection) = protocol::parse(text) {
+    if let Err(rejection) = protocol::read(text) {
         assert!(protocol::error_frame(&rejection.to_string()).len() > 2);
     }
 }

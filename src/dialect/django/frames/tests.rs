@@ -11,10 +11,10 @@ fn payload(frame: &[u8]) -> &str {
 fn a_chat_message_needs_a_sender_and_a_content_that_python_takes_for_true() {
     for falsy in [r#""""#, "0", "-0.0", "null", "false", "[]", "{}"] {
         let text = format!(r#"{{"type":"chat_message","sender_id":"a","content":{falsy}}}"#);
-        assert_eq!(parse(&text), Err(Required), "{falsy}");
+        assert_eq!(read(&text), Err(Required), "{falsy}");
     }
     assert_eq!(
-        parse(r#"{"type":"chat_message","content":"x"}"#),
+        read(r#"{"type":"chat_message","content":"x"}"#),
         Err(Required)
     );
 }
@@ -22,12 +22,12 @@ fn a_chat_message_needs_a_sender_and_a_content_that_python_takes_for_true() {
 #[test]
 fn a_chat_message_stores_text_and_shows_the_type_as_it_was_sent() {
     let text = r#"{"type":"chat_message","sender_id":5,"content":[1,"a"],"message_type":["x"]}"#;
-    let Ok(Some(Request::Say {
+    let Ok(Reading::Request(Request::Say {
         sender_id,
         content,
         message_type,
         shown_type,
-    })) = parse(text)
+    })) = read(text)
     else {
         panic!("a message")
     };
@@ -47,7 +47,7 @@ fn what_the_original_ignores_is_ignored() {
         r#"{"type":"mark_as_read","message_id":"x"}"#,
         r#"{"type":"mark_as_read","message_id":0,"user_id":"a"}"#,
     ] {
-        assert_eq!(parse(text), Ok(None), "{text}");
+        assert_eq!(read(text), Ok(Reading::Nothing), "{text}");
     }
 }
 
@@ -85,14 +85,15 @@ fn what_crashes_the_original_is_rejected() {
             MessageId,
         ),
     ] {
-        assert_eq!(parse(text), Err(rejection), "{text}");
+        assert_eq!(read(text), Err(rejection), "{text}");
     }
 }
 
 #[test]
 fn typing_echoes_whatever_was_sent() {
     let events = Events { zone: Zone::utc() };
-    let Ok(Some(Request::Typing(event))) = parse(r#"{"type":"typing","user_id":{"b":1,"a":NaN}}"#)
+    let Ok(Reading::Request(Request::Typing(event))) =
+        read(r#"{"type":"typing","user_id":{"b":1,"a":NaN}}"#)
     else {
         panic!("typing")
     };

@@ -43,6 +43,18 @@ impl Words {
         }
     }
 
+    /// Returns the word before a token in `Authorization`.
+    #[must_use]
+    pub fn header(&self) -> &str {
+        self.header.first().map_or("Bearer", String::as_str)
+    }
+
+    /// Returns the subprotocol that stands before a token, if there is one.
+    #[must_use]
+    pub fn protocol(&self) -> Option<&str> {
+        self.protocols.first().map(String::as_str)
+    }
+
     /// Returns the token of `Authorization: WORD TOKEN`.
     #[must_use]
     pub fn in_header(&self, asked: &Credentials<'_>) -> Option<String> {
@@ -83,7 +95,7 @@ impl Words {
                 return None;
             }
         };
-        let word = self.header.first().map_or("Bearer", String::as_str);
+        let word = self.header();
         HeaderValue::try_from(format!("{word} realm=\"api\"{more}")).ok()
     }
 }

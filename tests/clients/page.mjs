@@ -1,6 +1,7 @@
 // People in headless Chromium use the chat page of a running server.
 //
 // BASE_URL     the server (default http://127.0.0.1:8000)
+// SIGNED_URL   one that wants tokens, signed with TOKEN_SECRET
 // CHROMIUM     the browser's binary (default /usr/bin/chromium-headless-shell, which opens a window in a third of the time)
 // SCREENSHOTS  a directory for the pictures (none are kept without it)
 // ONLY         run only chapters whose name contains this
@@ -11,12 +12,13 @@ import outage from './page/outage.mjs';
 import access from './page/access.mjs';
 import looks from './page/looks.mjs';
 import docs from './page/docs.mjs';
+import identity from './page/identity.mjs';
 
 // Most of a check is waiting, for the page's own timers too. More at a time only make each slower on two cores.
 const AT_ONCE = 6;
 
 const browser = await launch();
-for (const chapter of [talk, outage, access, looks, docs]) {
+for (const chapter of [talk, outage, access, looks, docs, identity]) {
   if (chapter.name.includes(process.env.ONLY ?? '')) await chapter(browser);
 }
 await runChecks(AT_ONCE);

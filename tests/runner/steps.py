@@ -7,6 +7,7 @@ others need, then what takes long.
 import contextlib
 import json
 import os
+import secrets
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -329,7 +330,10 @@ def page(options):
     pictures = KEPT / "screenshots"
     pictures.mkdir(parents=True, exist_ok=True)
     settings = {"CHROMIUM": chromium(), "SCREENSHOTS": str(pictures)}
-    with serving() as address:
+    secret = secrets.token_hex(32)
+    signed = {"AUTH__IDENTITY": "jwt", "AUTH__JWT__SECRET": secret, "AUTH__JWT__ALGORITHMS": "HS256", "AUTH__POLICY": "participants"}
+    with serving() as address, serving(**signed) as signed_address:
+        settings |= {"SIGNED_URL": signed_address, "TOKEN_SECRET": secret}
         run(node(), "page.mjs", cwd=CLIENTS, BASE_URL=address, **settings)
 
 

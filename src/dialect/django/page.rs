@@ -7,9 +7,11 @@ use hyper::{
     },
 };
 
+use super::pages::escape;
 use crate::{
     app::App,
-    config::Config,
+    auth::words::Words,
+    config::{Config, Identity},
     http::{
         Response,
         extract::Request,
@@ -23,10 +25,25 @@ const PAGE: &str = include_str!("page/chat.html");
 /// Returns the chat page with the paths of this server in it.
 #[must_use]
 pub fn chat_page(app: &App) -> Response {
+    let auth = &app.config.auth;
+    let words = Words::of(auth);
+    let (query, claim) = match auth.identity {
+        Identity::Jwt => (auth.jwt.query.as_deref(), auth.jwt.user_claim.as_str()),
+        Identity::DjangoToken => (auth.django_token.query.as_deref(), ""),
+        Identity::None | Identity::DjangoSession => (None, ""),
+    };
     // The prefixes are plain ASCII without quotes and angle brackets: the settings see to it.
     let text = PAGE
         .replace("{{url_prefix}}", app.config.django.url_prefix.as_str())
-        .replace("{{ws_prefix}}", app.config.django.ws_prefix.as_str());
+        .replace("{{ws_prefix}}", app.config.django.ws_prefix.as_str())
+        .replace("{{identity}}", &auth.identity.to_string())
+        .replace("{{token_word}}", &escape(words.header()))
+        .replace(
+            "{{token_protocol}}",
+            &escape(words.protocol().unwrap_or_default()),
+        )
+        .replace("{{token_query}}", &escape(query.unwrap_or_default()))
+        .replace("{{user_claim}}", &escape(claim));
     page(&text)
 }
 

@@ -1,0 +1,57 @@
+// The page of a server that wants to know who is asking.
+//
+// SIGNED_URL    a server with auth.identity = jwt and auth.policy = participants
+// TOKEN_SECRET  the secret of its tokens
+import { createHmac } from 'node:crypto';
+import { check, assert, person } from '../lib/checks.mjs';
+import { Window } from '../lib/browser.mjs';
+
+const { SIGNED_URL, TOKEN_SECRET } = process.env;
+const base64 = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
+
+function tokenOf(user, secret = TOKEN_SECRET) {
+  const text = `${base64({ alg: 'HS256' })}.${base64({ sub: user, exp: Math.floor(Date.now() / 1000) + 3600 })}`;
+  return `${text}.${createHmac('sha256', secret).update(text).digest('base64url')}`;
+}
+
+export default function identity(browser) {
+  check('a token in the form and one in the address both sign in, and the two chat', async () => {
+    const [one, two] = [person('alice'), person('bob')];
+    const alice = await Window.open(browser, { base: SIGNED_URL });
+    assert.equal(await alice.page.getByLabel('Your name').isVisible(), false);
+    await alice.page.getByLabel('Your token').fill(tokenOf(one));
+    await alice.page.getByLabel('Chat with').fill(two);
+    await alice.page.getByRole('button', { name: 'Continue' }).click();
+    await alice.connected();
+
+    const bob = await Window.open(browser, { base: SIGNED_URL });
+    await bob.page.goto(`${SIGNED_URL}/api/chat/?with=${encodeURIComponent(one)}#token=${tokenOf(two)}`);
+    await bob.page.reload();
+    await bob.connected();
+    assert.ok(!bob.page.url().includes('token='), bob.page.url());
+    await alice.say('signed');
+    await bob.message('signed').waitFor();
+    await bob.say('sealed');
+    await alice.message('sealed').waitFor();
+    await alice.page.reload();
+    await alice.message('sealed').waitFor();
+    await alice.close();
+    await bob.close();
+  });
+
+  check('a token that is not good leads back to the form, with the reason', async () => {
+    const window = await Window.open(browser, { base: SIGNED_URL }), { page } = window;
+    const problem = page.locator('#who-problem');
+    await page.getByRole('button', { name: 'Continue' }).click();
+    await problem.getByText('Please enter your token.').waitFor();
+    await page.getByLabel('Your token').fill('nonsense');
+    await page.getByRole('button', { name: 'Continue' }).click();
+    await problem.getByText('This is no token that names a user.').waitFor();
+    window.expectTrouble = true;
+    await page.getByLabel('Your token').fill(tokenOf(person('mallory'), 'another secret of thirty-two bytes or more'));
+    await page.getByRole('button', { name: 'Continue' }).click();
+    await problem.getByText('Incorrect authentication credentials.').waitFor();
+    assert.equal(await page.getByLabel('Your token').isVisible(), true);
+    await window.close();
+  });
+}

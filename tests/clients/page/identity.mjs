@@ -20,7 +20,7 @@ export default function identity(browser) {
     const alice = await Window.open(browser, { base: SIGNED_URL });
     assert.equal(await alice.page.getByLabel('Your name').isVisible(), false);
     await alice.page.getByLabel('Your token').fill(tokenOf(one));
-    await alice.page.getByLabel('Chat with').fill(two);
+    await alice.page.getByRole('textbox', { name: 'Chat with (optional)' }).fill(two);
     await alice.page.getByRole('button', { name: 'Continue' }).click();
     await alice.connected();
 

@@ -14,6 +14,7 @@ use crate::{
         USER_ID_MAX, fits, policy::Caller,
     },
     config::{Config, GroupPattern},
+    hub::frames::DialectSlot,
     layer::{ChannelLayer, LayerError, Sent, unannounced::Unannounced},
     metrics::Metrics,
     python::datetime::Zone,
@@ -31,7 +32,8 @@ use self::flights::Flights;
 /// The use cases, over one store and one layer.
 pub struct Chat {
     store: Arc<dyn Store>,
-    histories: Arc<Flights<Uuid, Result<SocketHistory, StoreError>>>,
+    /// By dialect too: what is shared holds a frame.
+    histories: Arc<Flights<(Uuid, DialectSlot), Result<SocketHistory, StoreError>>>,
     layer: Arc<dyn ChannelLayer>,
     unannounced: Arc<Unannounced>,
     metrics: Arc<Metrics>,
@@ -240,12 +242,16 @@ impl Chat {
         may
     }
 
-    /// Returns the history for a new socket: the newest `ws.history_limit` messages. Sockets that
-    /// open together share a read, which begins after they have asked.
+    /// Returns the history for a new socket: the newest `ws.history_limit` messages. Sockets of one
+    /// dialect that open together share a read, which begins after they have asked.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn history(&self, conversation_id: Uuid) -> Result<SocketHistory, StoreError> {
+    pub async fn history(
+        &self,
+        conversation_id: Uuid,
+        dialect: DialectSlot,
+    ) -> Result<SocketHistory, StoreError> {
         let read = async || {
             let limit = self.history_limit;
             let history = History::read(&self.store, conversation_id, Deleted::Skipped, limit);
@@ -256,7 +262,7 @@ impl Chat {
                 History::Long(pages) => SocketHistory::Long(pages),
             })
         };
-        self.histories.share(conversation_id, read).await
+        self.histories.share((conversation_id, dialect), read).await
     }
 
     /// Stores a message that came by REST. The original does not broadcast these; the setting

@@ -9,7 +9,7 @@ use crate::chat::Event;
 pub type Encode = Box<dyn Fn(&Event) -> Bytes + Send + Sync>;
 
 /// Place of a dialect among those that are mounted, the first one by default.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct DialectSlot(usize);
 
 impl DialectSlot {

@@ -146,7 +146,7 @@ async fn open<P: Protocol>(
         .join(conversation_id, group, Arc::clone(&queue))
         .await
         .map_err(|error| Refusal::Unavailable(error.into()))?;
-    let history = app.chat.history(conversation_id).await;
+    let history = app.chat.history(conversation_id, protocol.slot()).await;
     let history = match history.map_err(ChatError::from)? {
         SocketHistory::Short(page) => {
             membership.is_shown(&page.messages);

@@ -25,6 +25,7 @@ use chatferry::{
     },
 };
 use fastwebsockets::OpCode;
+use futures_util::future::join_all;
 use hyper::{StatusCode, body::Incoming};
 use uuid::Uuid;
 
@@ -269,6 +270,20 @@ async fn each_socket_gets_the_frames_of_its_own_dialect() {
     new.send_text("nonsense").await;
     assert_eq!(new.text().await, "? who says that");
     assert_eq!(server.contents(&id).await, ["before", "hello", "and back"]);
+}
+
+#[tokio::test]
+async fn sockets_of_two_dialects_that_open_together_share_no_frame() {
+    let server = server().await;
+    let id = server.conversation().await;
+    server.stored(&id, "alice", "before").await;
+    let of_lines = join_all((0..40).map(|_| lines(&server, &id)));
+    let of_django = join_all((0..40).map(|_| server.join(&id)));
+    let (of_lines, of_django) = tokio::join!(of_lines, of_django);
+    for mut socket in of_lines {
+        assert_eq!(socket.text().await, "alice: before");
+    }
+    assert!(of_django.iter().all(|(_, history)| history.len() == 1));
 }
 
 #[tokio::test]

@@ -4,8 +4,13 @@
 //! Python refuses is refused here too: other map keys than texts and bytes, texts that are not
 //! UTF-8, anything after the value, and timestamps of an impossible length. Depth and number of
 //! values are bounded as those of JSON.
+//!
+//! The `rmp` crate knows the bytes of the format. Building values is done here and not by serde:
+//! there nesting takes the stack, and a value has no integers of 128 bits and no repeated keys.
 
 use std::collections::HashMap;
+
+use rmp::{Marker, encode};
 
 use super::{
     MAX_SENT_DEPTH, Unsendable,
@@ -33,14 +38,11 @@ pub fn write(out: &mut Vec<u8>, value: &Value) -> Result<(), Unsendable> {
 fn write_at(out: &mut Vec<u8>, value: &Value, depth: usize) -> Result<(), Unsendable> {
     let depth = depth.checked_sub(1).ok_or(Unsendable::TooDeep)?;
     match value {
-        Value::Null => out.push(0xC0),
-        Value::Bool(flag) => write_bool(out, *flag),
+        Value::Null => never_fails(encode::write_nil(out)),
+        Value::Bool(flag) => never_fails(encode::write_bool(out, *flag)),
         Value::Int(int) => write_int(out, *int)?,
         Value::BigInt(_) => return Err(Unsendable::OutOfRange),
-        Value::Float(float) => {
-            out.push(0xCB);
-            out.extend(float.to_be_bytes());
-        }
+        Value::Float(float) => never_fails(encode::write_f64(out, *float)),
         Value::Str(Text::Utf8(text)) => write_str(out, text),
         Value::Str(Text::Surrogates(_)) => return Err(Unsendable::Surrogates),
         Value::List(items) => {
@@ -71,7 +73,7 @@ pub fn write_ref(out: &mut Vec<u8>, value: ValueRef<'_>) -> Result<(), Unsendabl
 fn write_ref_at(out: &mut Vec<u8>, value: ValueRef<'_>, depth: usize) -> Result<(), Unsendable> {
     match value {
         ValueRef::Text(text) => write_str(out, text),
-        ValueRef::Bool(flag) => write_bool(out, flag),
+        ValueRef::Bool(flag) => never_fails(encode::write_bool(out, flag)),
         ValueRef::Value(value) => return write_at(out, value, depth),
         ValueRef::Map(members) => {
             let depth = depth.checked_sub(1).ok_or(Unsendable::TooDeep)?;
@@ -85,80 +87,35 @@ fn write_ref_at(out: &mut Vec<u8>, value: ValueRef<'_>, depth: usize) -> Result<
     Ok(())
 }
 
-fn write_bool(out: &mut Vec<u8>, flag: bool) {
-    out.push(0xC2 + u8::from(flag));
+/// Drops the outcome of an append to memory, which has no way to fail.
+fn never_fails<T, E>(_: Result<T, E>) {}
+
+/// Returns a length as the format has it. Nothing of 4 GiB gets this far.
+fn length(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
 }
 
 /// Appends a text.
 pub fn write_str(out: &mut Vec<u8>, text: &str) {
-    write_head(
-        out,
-        text.len(),
-        Some((0xA0, 31)),
-        [Some(0xD9), Some(0xDA), Some(0xDB)],
-    );
-    out.extend_from_slice(text.as_bytes());
+    never_fails(encode::write_str(out, text));
 }
 
 /// Appends the head of a list of `len` items.
 pub fn write_list_head(out: &mut Vec<u8>, len: usize) {
-    write_head(out, len, Some((0x90, 15)), [None, Some(0xDC), Some(0xDD)]);
-}
-
-/// Appends bytes.
-pub fn write_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    write_head(out, bytes.len(), None, [Some(0xC4), Some(0xC5), Some(0xC6)]);
-    out.extend_from_slice(bytes);
+    never_fails(encode::write_array_len(out, length(len)));
 }
 
 /// Appends the head of a map of `len` members.
 pub fn write_map_head(out: &mut Vec<u8>, len: usize) {
-    write_head(out, len, Some((0x80, 15)), [None, Some(0xDE), Some(0xDF)]);
-}
-
-/// A type and a length in the shortest form: in one byte up to `fix`'s limit, then with a length of
-/// 8, 16 or 32 bits.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "each arm takes what fits; nothing of 4 GiB gets this far"
-)]
-fn write_head(out: &mut Vec<u8>, len: usize, fix: Option<(u8, usize)>, wide: [Option<u8>; 3]) {
-    match (fix, wide) {
-        (Some((base, most)), _) if len <= most => out.push(base | len as u8),
-        (_, [Some(byte), ..]) if len <= 0xFF => out.extend([byte, len as u8]),
-        (_, [_, Some(byte), _]) if len <= 0xFFFF => {
-            out.push(byte);
-            out.extend((len as u16).to_be_bytes());
-        }
-        (_, [_, _, byte]) => {
-            out.extend(byte);
-            out.extend((len as u32).to_be_bytes());
-        }
-    }
+    never_fails(encode::write_map_len(out, length(len)));
 }
 
 /// Writes the shortest form, unsigned from zero up.
 fn write_int(out: &mut Vec<u8>, int: i128) -> Result<(), Unsendable> {
-    macro_rules! as_one_of {
-        ($($ty:ty => $byte:literal),*) => {
-            $(if let Ok(int) = <$ty>::try_from(int) {
-                out.push($byte);
-                out.extend(int.to_be_bytes());
-                return Ok(());
-            })*
-        };
-    }
-    match int {
-        0..=0x7F => out.extend(u8::try_from(int)),
-        -32..=-1 => out.extend(i8::try_from(int).map(i8::cast_unsigned)),
-        0x80.. => {
-            as_one_of!(u8 => 0xCC, u16 => 0xCD, u32 => 0xCE, u64 => 0xCF);
-            return Err(Unsendable::OutOfRange);
-        }
-        _ => {
-            as_one_of!(i8 => 0xD0, i16 => 0xD1, i32 => 0xD2, i64 => 0xD3);
-            return Err(Unsendable::OutOfRange);
-        }
+    match (u64::try_from(int), i64::try_from(int)) {
+        (Ok(int), _) => never_fails(encode::write_uint(out, int)),
+        (_, Ok(int)) => never_fails(encode::write_sint(out, int)),
+        _ => return Err(Unsendable::OutOfRange),
     }
     Ok(())
 }
@@ -170,13 +127,9 @@ fn write_int(out: &mut Vec<u8>, int: i128) -> Result<(), Unsendable> {
 pub fn write_item(out: &mut Vec<u8>, item: &Item) -> Result<(), Unsendable> {
     match item {
         Item::Plain(value) => write(out, value)?,
-        Item::Bytes(bytes) => write_bytes(out, bytes),
+        Item::Bytes(bytes) => never_fails(encode::write_bin(out, bytes)),
         Item::Ext(code, bytes) => {
-            match bytes.len() {
-                len @ (1 | 2 | 4 | 8 | 16) => out.extend(u8::try_from(0xD4 + len.ilog2())),
-                len => write_head(out, len, None, [Some(0xC7), Some(0xC8), Some(0xC9)]),
-            }
-            out.push(code.cast_unsigned());
+            never_fails(encode::write_ext_meta(out, length(bytes.len()), *code));
             out.extend_from_slice(bytes);
         }
         Item::List(items) => {
@@ -190,7 +143,7 @@ pub fn write_item(out: &mut Vec<u8>, item: &Item) -> Result<(), Unsendable> {
             for (key, item) in members {
                 match key {
                     Key::Text(key) => write_str(out, key),
-                    Key::Bytes(key) => write_bytes(out, key),
+                    Key::Bytes(key) => never_fails(encode::write_bin(out, key)),
                 }
                 write_item(out, item)?;
             }
@@ -349,49 +302,53 @@ impl<'a> Reader<'a> {
         if self.values > MAX_VALUES {
             return Err("too many values");
         }
-        let [byte] = self.array()?;
-        let item = match byte {
-            0x80..=0x8F => return Ok(Begun::Map(usize::from(byte & 0x0F))),
-            0x90..=0x9F => return Ok(Begun::List(usize::from(byte & 0x0F))),
-            0xDC | 0xDD => return self.length(byte - 0xDC + 1).map(Begun::List),
-            0xDE | 0xDF => return self.length(byte - 0xDE + 1).map(Begun::Map),
-            0xA0..=0xBF => self.text(usize::from(byte & 0x1F))?,
-            0xD9..=0xDB => {
-                let len = self.length(byte - 0xD9)?;
-                self.text(len)?
-            }
-            0xC4..=0xC6 => {
-                let len = self.length(byte - 0xC4)?;
-                Item::Bytes(self.bytes(len)?.to_vec())
-            }
-            0xC7..=0xC9 => {
-                let len = self.length(byte - 0xC7)?;
-                self.ext(len)?
-            }
-            0xD4..=0xD8 => self.ext(1 << (byte - 0xD4))?,
-            _ => Item::Plain(self.scalar(byte)?),
+        let item = match self.marker()? {
+            Marker::FixMap(len) => return Ok(Begun::Map(len.into())),
+            Marker::Map16 => return self.u16().map(Begun::Map),
+            Marker::Map32 => return self.u32().map(Begun::Map),
+            Marker::FixArray(len) => return Ok(Begun::List(len.into())),
+            Marker::Array16 => return self.u16().map(Begun::List),
+            Marker::Array32 => return self.u32().map(Begun::List),
+            Marker::FixExt1 => self.ext(1)?,
+            Marker::FixExt2 => self.ext(2)?,
+            Marker::FixExt4 => self.ext(4)?,
+            Marker::FixExt8 => self.ext(8)?,
+            Marker::FixExt16 => self.ext(16)?,
+            Marker::Ext8 => self.u8().and_then(|len| self.ext(len))?,
+            Marker::Ext16 => self.u16().and_then(|len| self.ext(len))?,
+            Marker::Ext32 => self.u32().and_then(|len| self.ext(len))?,
+            marker => match self.key_of(marker)? {
+                Some(Key::Text(text)) => Item::Plain(Value::Str(text.into())),
+                Some(Key::Bytes(bytes)) => Item::Bytes(bytes),
+                None => Item::Plain(self.scalar(marker)?),
+            },
         };
         Ok(Begun::Item(item))
     }
 
-    fn scalar(&mut self, byte: u8) -> Read<Value> {
-        Ok(match byte {
-            0x00..=0x7F => Value::Int(byte.into()),
-            0xE0..=0xFF => Value::Int(byte.cast_signed().into()),
-            0xC0 => Value::Null,
-            0xC2 | 0xC3 => Value::Bool(byte == 0xC3),
-            0xCA => Value::Float(f32::from_be_bytes(self.array()?).into()),
-            0xCB => Value::Float(f64::from_be_bytes(self.array()?)),
-            0xCC => Value::Int(u8::from_be_bytes(self.array()?).into()),
-            0xCD => Value::Int(u16::from_be_bytes(self.array()?).into()),
-            0xCE => Value::Int(u32::from_be_bytes(self.array()?).into()),
-            0xCF => Value::Int(u64::from_be_bytes(self.array()?).into()),
-            0xD0 => Value::Int(i8::from_be_bytes(self.array()?).into()),
-            0xD1 => Value::Int(i16::from_be_bytes(self.array()?).into()),
-            0xD2 => Value::Int(i32::from_be_bytes(self.array()?).into()),
-            0xD3 => Value::Int(i64::from_be_bytes(self.array()?).into()),
+    fn scalar(&mut self, marker: Marker) -> Read<Value> {
+        Ok(match marker {
+            Marker::FixPos(int) => Value::Int(int.into()),
+            Marker::FixNeg(int) => Value::Int(int.into()),
+            Marker::Null => Value::Null,
+            Marker::True => Value::Bool(true),
+            Marker::False => Value::Bool(false),
+            Marker::F32 => Value::Float(f32::from_be_bytes(self.array()?).into()),
+            Marker::F64 => Value::Float(f64::from_be_bytes(self.array()?)),
+            Marker::U8 => Value::Int(u8::from_be_bytes(self.array()?).into()),
+            Marker::U16 => Value::Int(u16::from_be_bytes(self.array()?).into()),
+            Marker::U32 => Value::Int(u32::from_be_bytes(self.array()?).into()),
+            Marker::U64 => Value::Int(u64::from_be_bytes(self.array()?).into()),
+            Marker::I8 => Value::Int(i8::from_be_bytes(self.array()?).into()),
+            Marker::I16 => Value::Int(i16::from_be_bytes(self.array()?).into()),
+            Marker::I32 => Value::Int(i32::from_be_bytes(self.array()?).into()),
+            Marker::I64 => Value::Int(i64::from_be_bytes(self.array()?).into()),
             _ => return Err("a byte that begins nothing"),
         })
+    }
+
+    fn marker(&mut self) -> Read<Marker> {
+        self.array().map(|[byte]| Marker::from_u8(byte))
     }
 
     fn bytes(&mut self, len: usize) -> Read<&'a [u8]> {
@@ -406,22 +363,21 @@ impl<'a> Reader<'a> {
         Ok(*taken)
     }
 
-    /// Reads a length of 8, 16 or 32 bits.
-    fn length(&mut self, width: u8) -> Read<usize> {
-        Ok(match width {
-            0 => u8::from_be_bytes(self.array()?).into(),
-            1 => u16::from_be_bytes(self.array()?).into(),
-            _ => usize::try_from(u32::from_be_bytes(self.array()?)).map_err(|_| "too long")?,
-        })
+    fn u8(&mut self) -> Read<usize> {
+        Ok(u8::from_be_bytes(self.array()?).into())
     }
 
-    fn str(&mut self, len: usize) -> Read<String> {
+    fn u16(&mut self) -> Read<usize> {
+        Ok(u16::from_be_bytes(self.array()?).into())
+    }
+
+    fn u32(&mut self) -> Read<usize> {
+        usize::try_from(u32::from_be_bytes(self.array()?)).map_err(|_| "too long")
+    }
+
+    fn text(&mut self, len: usize) -> Read<Key> {
         let text = str::from_utf8(self.bytes(len)?).map_err(|_| "a text that is not UTF-8")?;
-        Ok(text.to_owned())
-    }
-
-    fn text(&mut self, len: usize) -> Read<Item> {
-        Ok(Item::Plain(Value::Str(self.str(len)?.into())))
+        Ok(Key::Text(text.to_owned()))
     }
 
     fn ext(&mut self, len: usize) -> Read<Item> {
@@ -433,18 +389,22 @@ impl<'a> Reader<'a> {
     }
 
     fn key(&mut self) -> Read<Key> {
-        let [byte] = self.array()?;
-        Ok(match byte {
-            0xA0..=0xBF => Key::Text(self.str(usize::from(byte & 0x1F))?),
-            0xD9..=0xDB => {
-                let len = self.length(byte - 0xD9)?;
-                Key::Text(self.str(len)?)
-            }
-            0xC4..=0xC6 => {
-                let len = self.length(byte - 0xC4)?;
-                Key::Bytes(self.bytes(len)?.to_vec())
-            }
-            _ => return Err("a map key that is no text"),
-        })
+        let marker = self.marker()?;
+        self.key_of(marker)?.ok_or("a map key that is no text")
+    }
+
+    /// Reads the text or the bytes that this marker begins; `None` if it begins something else.
+    fn key_of(&mut self, marker: Marker) -> Read<Option<Key>> {
+        let read = |bytes: &[u8]| Key::Bytes(bytes.to_vec());
+        Ok(Some(match marker {
+            Marker::FixStr(len) => self.text(len.into())?,
+            Marker::Str8 => self.u8().and_then(|len| self.text(len))?,
+            Marker::Str16 => self.u16().and_then(|len| self.text(len))?,
+            Marker::Str32 => self.u32().and_then(|len| self.text(len))?,
+            Marker::Bin8 => self.u8().and_then(|len| self.bytes(len)).map(read)?,
+            Marker::Bin16 => self.u16().and_then(|len| self.bytes(len)).map(read)?,
+            Marker::Bin32 => self.u32().and_then(|len| self.bytes(len)).map(read)?,
+            _ => return Ok(None),
+        }))
     }
 }

@@ -18,8 +18,9 @@
 //! | [`layer`] | how an event reaches other processes: Channels' channel layer |
 //! | [`store`] | where conversations are kept: Django's own tables, and the group commit |
 //! | [`chat`] | the domain: conversations, messages, receipts, events, policy |
-//! | [`limits`], [`net`] | how much one client may ask for; connections and who is at their ends |
-//! | [`telemetry`], [`tls`] | logs and traces; certificates and whom to trust |
+//! | [`limits`] | how much one client may ask for |
+//! | [`telemetry`] | logs and traces |
+//! | [`net`], [`tls`] | connections and who is at their ends; certificates and whom to trust |
 //! | [`rollout`] | which conversations are served here, and which by Django |
 //! | [`vital`], [`shutdown`] | tasks that the process cannot do without; going away |
 //! | [`metrics`], [`config`] | what an operator sees and sets |

@@ -1,7 +1,8 @@
 //! Connections, whatever is spoken over them: [`Stream`] is the socket or TLS under one, [`Peer`]
 //! and [`Ends`] say between whom it is, [`proxy`] reads what a balancer says before, and `first`
-//! makes a handshake in HTTP/1.0 one that hyper serves.
+//! makes a handshake in HTTP/1.0 one that hyper serves. [`client`] opens connections of our own.
 
+pub mod client;
 mod first;
 mod peer;
 pub mod proxy;

@@ -1,12 +1,11 @@
 //! TLS to the upstream: whom to believe that they are it.
 
-use std::{io, path::Path, sync::Arc};
+use std::path::Path;
 
-use rustls::pki_types::{InvalidDnsNameError, ServerName, pem};
-use tokio_rustls::{TlsConnector, TlsStream};
+use rustls::pki_types::{InvalidDnsNameError, pem};
 
 use crate::{
-    net::Socket,
+    net::client::TlsName,
     tls::{self, Authorities, Trust},
 };
 
@@ -25,32 +24,14 @@ pub enum TrustError {
     Tls(#[from] rustls::Error),
 }
 
-/// The way to talk to one server.
-pub struct Tls {
-    connector: TlsConnector,
-    name: ServerName<'static>,
-}
-
-impl Tls {
-    /// To `host:port`; `authorities` is a PEM file in place of the system's.
-    pub fn to(address: &str, authorities: Option<&Path>) -> Result<Self, TrustError> {
-        let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let name = ServerName::try_from(host.to_owned())?;
-        let trust = Trust::Name(read(authorities)?);
-        let mut config = tls::client_config(trust, None)?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Tls {
-            connector: Arc::new(config).into(),
-            name,
-        })
-    }
-
-    /// Shakes hands.
-    pub async fn over(&self, socket: Socket) -> io::Result<TlsStream<Socket>> {
-        let stream = self.connector.connect(self.name.clone(), socket).await?;
-        Ok(stream.into())
-    }
+/// Makes TLS to `host:port`; `authorities` is a PEM file in place of the system's.
+///
+/// # Errors
+/// When there are none of them, or the host is no name.
+pub fn to(address: &str, authorities: Option<&Path>) -> Result<TlsName, TrustError> {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let config = tls::client_config(Trust::Name(read(authorities)?), None)?;
+    Ok(TlsName::new(host, config)?)
 }
 
 fn read(file: Option<&Path>) -> Result<Authorities, TrustError> {

@@ -28,12 +28,12 @@ use tokio::{
 use super::{
     body::{Outgoing, Relayed, Upload},
     breaker::Breaker,
-    tls::{Tls, TrustError},
+    tls::{self, TrustError},
 };
 use crate::{
     config::Upstream as Address,
     metrics::Metrics,
-    net::{Io, Stream},
+    net::{Io, Stream, client::TlsName},
 };
 
 /// Longest time an unused connection is kept: less than the 5 s after which Uvicorn, the most
@@ -179,7 +179,7 @@ pub struct UpstreamLimits {
 pub struct Upstream {
     address: Address,
     /// Of an address that asks for it.
-    tls: Option<Tls>,
+    tls: Option<TlsName>,
     limits: UpstreamLimits,
     metrics: Arc<Metrics>,
     /// One permit for each request that may be under way.
@@ -226,7 +226,7 @@ impl Upstream {
         metrics: Arc<Metrics>,
     ) -> Result<Self, TrustError> {
         let tls = match &address {
-            Address::Tls(address) => Some(Tls::to(address, authorities)?),
+            Address::Tls(address) => Some(tls::to(address, authorities)?),
             Address::Tcp(_) | Address::Unix(_) => None,
         };
         Ok(Upstream {
@@ -407,10 +407,10 @@ impl Upstream {
         };
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(match &self.tls {
-            Some(tls) => Io::Tls(Box::new(tls.over(stream.into()).await?)),
-            None => Io::Plain(stream.into()),
-        })
+        match &self.tls {
+            Some(tls) => tls.over(stream.into()).await,
+            None => Ok(Io::Plain(stream.into())),
+        }
     }
 
     /// Keeps a connection for the next request.

@@ -1,28 +1,24 @@
 //! The connection to the collector: one, kept, by HTTP/1.1, plain or by TLS. Redirections are not
 //! followed.
 
-use std::{io, path::Path, sync::Arc, time::Duration};
+use std::{io, path::Path, time::Duration};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::Full;
 use hyper::{
-    Request, StatusCode, Uri,
+    Method, Request, Response, StatusCode, Uri,
     body::Incoming,
-    client::conn::http1::{self, SendRequest},
-    header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT},
+    header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER},
 };
-use hyper_util::rt::TokioIo;
 use prost::Message as _;
-use rustls::pki_types::{InvalidDnsNameError, ServerName, pem};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-    time::timeout,
-};
-use tokio_rustls::TlsConnector;
+use rustls::pki_types::{InvalidDnsNameError, pem};
+use tokio::time::timeout;
 
 use super::otlp::{ExportResponse, PartialSuccess};
-use crate::tls::{Authorities, Trust, client_config};
+use crate::{
+    net::client::{self, Connection, TlsName},
+    tls::{Authorities, Trust, client_config},
+};
 
 /// Longest that all of one request may take, as with OpenTelemetry's own exporters.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -30,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Most bytes of an answer, which has a number and a sentence.
 const ANSWER_MAX: usize = 64 * 1024;
 
-type Sender = SendRequest<Full<Bytes>>;
+type Sender = Connection<Full<Bytes>>;
 
 /// Why it is not known how to reach the collector.
 #[derive(Debug, thiserror::Error)]
@@ -88,7 +84,7 @@ impl Failure {
 pub struct Collector {
     uri: Uri,
     headers: Vec<(HeaderName, HeaderValue)>,
-    tls: Option<(TlsConnector, ServerName<'static>)>,
+    tls: Option<TlsName>,
     /// Connection of the last request, if it succeeded.
     open: Option<Sender>,
 }
@@ -103,12 +99,9 @@ impl Collector {
         authorities: Option<&Path>,
         headers: Vec<(HeaderName, HeaderValue)>,
     ) -> Result<Self, EndpointError> {
-        let tls = match uri.scheme_str() {
-            Some("https") => {
-                let name = ServerName::try_from(host(&uri).to_owned())?;
-                Some((connector(authorities)?, name))
-            }
-            _ => None,
+        let tls = match client::is_tls(&uri) {
+            true => Some(tls_to(&uri, authorities)?),
+            false => None,
         };
         Ok(Collector {
             uri,
@@ -131,23 +124,19 @@ impl Collector {
 
     async fn ask(&mut self, kept: Option<Sender>, spans: Bytes) -> Result<usize, Failure> {
         if let Some(mut kept) = kept
-            && kept.ready().await.is_ok()
-            && let Ok(response) = kept.send_request(self.request(spans.clone())?).await
+            && kept.is_ready().await
+            && let Ok(response) = kept.send(self.request(spans.clone())?).await
         {
             return self.answered(response, kept).await;
         }
         // There was none, or it had been closed meanwhile.
-        let mut fresh = self.connect().await?;
-        let response = fresh.send_request(self.request(spans)?).await?;
+        let mut fresh = Connection::open(&self.uri, self.tls.as_ref()).await?;
+        let response = fresh.send(self.request(spans)?).await?;
         self.answered(response, fresh).await
     }
 
     fn request(&self, spans: Bytes) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
-        let authority = self.uri.authority().map_or("", |at| at.as_str());
-        let target = self.uri.path_and_query().map_or("/", |to| to.as_str());
-        let mut request = Request::post(target)
-            .header(HOST, authority)
-            .header(USER_AGENT, concat!("chatferry/", env!("CARGO_PKG_VERSION")))
+        let mut request = client::request(Method::POST, &self.uri)
             .header(CONTENT_TYPE, "application/x-protobuf")
             .body(Full::new(spans))?;
         for (name, value) in &self.headers {
@@ -158,7 +147,7 @@ impl Collector {
 
     async fn answered(
         &mut self,
-        response: hyper::Response<Incoming>,
+        response: Response<Incoming>,
         sender: Sender,
     ) -> Result<usize, Failure> {
         let (head, body) = response.into_parts();
@@ -171,44 +160,15 @@ impl Collector {
             });
         }
         // A collector that answers 200 with nonsense has taken them all the same.
-        let Ok(body) = Limited::new(body, ANSWER_MAX).collect().await else {
+        let Some(body) = client::whole(body, ANSWER_MAX).await else {
             return Ok(0);
         };
         self.open = Some(sender);
-        Ok(rejected(&body.to_bytes()))
-    }
-
-    async fn connect(&self) -> Result<Sender, Failure> {
-        let port = match (self.uri.port_u16(), &self.tls) {
-            (Some(port), _) => port,
-            (None, Some(_)) => 443,
-            (None, None) => 80,
-        };
-        let stream = TcpStream::connect((host(&self.uri), port)).await?;
-        match &self.tls {
-            Some((tls, name)) => speak(tls.connect(name.clone(), stream).await?).await,
-            None => speak(stream).await,
-        }
+        Ok(rejected(&body))
     }
 }
 
-/// Drives a connection, which lives as long as its sender.
-async fn speak<S>(stream: S) -> Result<Sender, Failure>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    tokio::spawn(connection);
-    Ok(sender)
-}
-
-/// An IPv6 address has brackets in a URL only.
-fn host(uri: &Uri) -> &str {
-    let host = uri.host().unwrap_or_default();
-    host.trim_start_matches('[').trim_end_matches(']')
-}
-
-fn connector(file: Option<&Path>) -> Result<TlsConnector, EndpointError> {
+fn tls_to(uri: &Uri, file: Option<&Path>) -> Result<TlsName, EndpointError> {
     let authorities = Authorities::read(file).map_err(|error| EndpointError::File {
         file: file.map_or_else(String::new, |file| file.display().to_string()),
         error,
@@ -217,7 +177,7 @@ fn connector(file: Option<&Path>) -> Result<TlsConnector, EndpointError> {
         return Err(EndpointError::Nobody);
     }
     let config = client_config(Trust::Name(authorities), None)?;
-    Ok(Arc::new(config).into())
+    Ok(TlsName::new(uri.host().unwrap_or_default(), config)?)
 }
 
 /// Returns the number of spans that an answer rejects.

@@ -1,0 +1,139 @@
+//! An HTTP/1.1 client for what Chatferry itself asks others: keys, the collector of traces. One
+//! request at a time on a connection, plain or by TLS, with bounded answers. Redirections are not
+//! followed. Time limits are the caller's.
+//!
+//! The gateway passes requests on as they came, with upgrades and bodies that stream, so it has its
+//! own connections; it shares [`TlsName`].
+
+use std::{io, sync::Arc};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Limited};
+use hyper::{
+    Method, Request, Response, Uri,
+    body::{Body, Incoming},
+    client::conn::http1::{self, SendRequest},
+    header::{HOST, USER_AGENT},
+    http::request,
+};
+use hyper_util::rt::TokioIo;
+use rustls::{
+    ClientConfig,
+    pki_types::{InvalidDnsNameError, ServerName},
+};
+use tokio::{net::TcpStream, task::AbortHandle};
+use tokio_rustls::TlsConnector;
+
+use super::{Io, Socket};
+
+/// Most bytes of the head of an answer.
+const HEAD_MAX: usize = 16 * 1024;
+
+/// TLS to a server of one name.
+pub struct TlsName {
+    connector: TlsConnector,
+    name: ServerName<'static>,
+}
+
+impl TlsName {
+    /// Makes TLS to a host as a URL has it: a name, or an address, that of IPv6 in brackets.
+    ///
+    /// # Errors
+    /// When the host is neither.
+    pub fn new(host: &str, mut config: ClientConfig) -> Result<Self, InvalidDnsNameError> {
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(TlsName {
+            connector: Arc::new(config).into(),
+            name: ServerName::try_from(bare(host).to_owned())?,
+        })
+    }
+
+    /// Shakes hands with the server at the other end of a socket.
+    ///
+    /// # Errors
+    /// When the handshake fails; the socket is closed.
+    pub async fn over(&self, socket: Socket) -> io::Result<Io> {
+        let stream = self.connector.connect(self.name.clone(), socket).await?;
+        Ok(Io::Tls(Box::new(stream.into())))
+    }
+}
+
+/// Removes the brackets around an address of IPv6, which only a URL has.
+fn bare(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
+/// Returns whether a URL asks for TLS.
+#[must_use]
+pub fn is_tls(url: &Uri) -> bool {
+    url.scheme_str() == Some("https")
+}
+
+/// A connection to a server. It is closed when this is dropped.
+pub struct Connection<B> {
+    requests: SendRequest<B>,
+    /// Of the task that reads and writes.
+    driver: AbortHandle,
+}
+
+impl<B> Connection<B>
+where
+    B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
+{
+    /// Connects to the server of a URL, by TLS if there is a name for it.
+    ///
+    /// # Errors
+    /// When the server cannot be reached, or the handshake fails.
+    pub async fn open(url: &Uri, tls: Option<&TlsName>) -> io::Result<Self> {
+        let host = bare(url.host().unwrap_or_default());
+        let port = if tls.is_some() { 443 } else { 80 };
+        let stream = TcpStream::connect((host, url.port_u16().unwrap_or(port))).await?;
+        let io = match tls {
+            Some(tls) => tls.over(stream.into()).await?,
+            None => Io::Plain(stream.into()),
+        };
+        let mut builder = http1::Builder::new();
+        let builder = builder.max_buf_size(HEAD_MAX);
+        let handshake = builder.handshake(TokioIo::new(io)).await;
+        let (requests, connection) = handshake.map_err(io::Error::other)?;
+        let driver = tokio::spawn(connection).abort_handle();
+        Ok(Connection { requests, driver })
+    }
+
+    /// Waits until a request can be sent; `false` if the server has closed the connection.
+    pub async fn is_ready(&mut self) -> bool {
+        self.requests.ready().await.is_ok()
+    }
+
+    /// Sends a request and waits for the head of the answer.
+    ///
+    /// # Errors
+    /// When the connection breaks, or the answer is not HTTP.
+    pub async fn send(&mut self, request: Request<B>) -> hyper::Result<Response<Incoming>> {
+        self.requests.send_request(request).await
+    }
+}
+
+impl<B> Drop for Connection<B> {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+/// Begins a request for a URL.
+#[must_use]
+pub fn request(method: Method, url: &Uri) -> request::Builder {
+    let authority = url.authority().map_or("", |authority| authority.as_str());
+    let target = url.path_and_query().map_or("/", |target| target.as_str());
+    Request::builder()
+        .method(method)
+        .uri(target)
+        .header(HOST, authority)
+        .header(USER_AGENT, concat!("chatferry/", env!("CARGO_PKG_VERSION")))
+}
+
+/// Reads the body of an answer to its end; `None` if it breaks off or has more than `max` bytes.
+pub async fn whole(body: Incoming, max: usize) -> Option<Bytes> {
+    let body = Limited::new(body, max).collect().await.ok()?;
+    Some(body.to_bytes())
+}

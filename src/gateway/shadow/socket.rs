@@ -40,6 +40,10 @@ const RECENT: i64 = 120_000_000;
 /// younger ones one side may know and the other not.
 const OLD: i64 = 10_000_000;
 
+/// Rows besides those of a limited history that are read: those of them that Django did not have
+/// are left out.
+const LATER: usize = 1000;
+
 /// Codes with which Django ends sockets because it goes away, or because its consumer has crashed
 /// on a frame that we answer with an error.
 const EXPECTED_CODES: [u16; 3] = [1001, 1011, 1012];
@@ -190,19 +194,17 @@ impl Comparison {
         };
         let shown: std::collections::HashSet<Uuid> = shown.into_iter().collect();
         let (store, id) = (&self.app.store, self.conversation);
-        let rows = match History::find(store, id, Deleted::Skipped).await? {
-            Some(history) => history.whole().await?,
-            None => Vec::new(),
-        };
+        let limit = Some(self.app.config.ws.history_limit).filter(|&limit| limit > 0);
+        let most = limit.map(|limit| limit.saturating_add(LATER));
+        let history = History::read(store, id, Deleted::Skipped, most).await?;
+        let rows = history.whole().await?;
         let old = self.began.micros() - OLD;
         let mut rows: Vec<Message> = rows
             .into_iter()
             .filter(|row| row.created_at.micros() < old || shown.contains(&row.id))
             .collect();
-        let limit = self.app.config.ws.history_limit;
-        if limit > 0 && rows.len() > limit {
-            rows.drain(..rows.len() - limit);
-        }
+        let beyond = limit.map_or(0, |limit| rows.len().saturating_sub(limit));
+        rows.drain(..beyond);
         Ok(history_frame(&rows, self.app.zone()))
     }
 

@@ -5,7 +5,7 @@
 //! - [`reader`] turns bytes into messages,
 //! - [`session`] decides what a message, a timer or an event asks for (pure, no socket),
 //! - [`budget`] is how many frames a client may send,
-//! - [`writer`] lays out frames,
+//! - [`writer`] lays out frames, [`transfer`] moves bytes both ways,
 //! - [`history`] tells a long history piece by piece,
 //! - `work` does what was asked, and [`ending`] says goodbye,
 //! - [`connection`] owns the socket and runs it all.
@@ -21,6 +21,7 @@ pub mod protocol;
 pub mod reader;
 pub mod refusal;
 pub mod session;
+pub mod transfer;
 pub mod upgrade;
 mod work;
 pub mod writer;

@@ -14,7 +14,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use fastwebsockets::OpCode;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf},
+    io::{AsyncRead, AsyncWrite},
     task::yield_now,
     time::{sleep_until, timeout},
 };
@@ -42,6 +42,7 @@ use crate::{
         heartbeat::Heartbeat,
         reader::Reader,
         session::Reason,
+        transfer::{Transferred, transfer},
         writer::{Writer, frame},
     },
 };
@@ -88,8 +89,7 @@ pub struct Hosted<S> {
     turn: u32,
     reader: Reader,
     writer: Writer,
-    read: ReadHalf<S>,
-    write: WriteHalf<S>,
+    stream: S,
     /// Nothing more will come from the peer.
     lost: bool,
     ending: Option<Ending>,
@@ -104,7 +104,7 @@ fn a_while() -> Duration {
     SPREAD.mul_f64(random::fraction())
 }
 
-impl<S: AsyncRead + AsyncWrite + Send + 'static> Hosted<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Hosted<S> {
     /// A socket whose handshake is over: its class, if it is known, and whether the connect has
     /// returned. `received` came along with the handshake.
     pub fn new(
@@ -122,7 +122,6 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Hosted<S> {
             now,
         );
         let reader = Reader::new(BytesMut::from(received), limits.max_message_bytes);
-        let (read, write) = tokio::io::split(stream);
         Hosted {
             app,
             place,
@@ -139,8 +138,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Hosted<S> {
             turn: 0,
             reader,
             writer: Writer::default(),
-            read,
-            write,
+            stream,
             lost: false,
             ending: None,
             leaving: None,
@@ -198,7 +196,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Hosted<S> {
                 return end;
             }
             if self.ending.as_ref().is_some_and(|it| it.answered) && self.writer.is_empty() {
-                shut_down(&mut self.read, &mut self.write).await;
+                shut_down(&mut self.stream).await;
                 return self.end();
             }
             if self.turn >= TURN {
@@ -212,24 +210,35 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Hosted<S> {
                 timer.as_mut().reset(due);
             }
             let is_open = self.ending.is_none();
+            let writing = !self.writer.is_empty();
             tokio::select! {
                 () = self.place.mailbox.changed() => {}
                 ready = self.calls.ready(), if is_open && self.calls.waits() => self.go_on(ready),
-                read = self.reader.read_some(&mut self.read), if reading => match read {
-                    Ok(0) | Err(_) => self.lost = true,
-                    Ok(_) => self.heartbeat.heard(Instant::now()),
-                },
-                written = self.writer.write_some(&mut self.write), if !self.writer.is_empty() => {
-                    self.app.metrics.frames_out(&mut self.writer.news);
-                    if written.is_err() {
-                        // All that the client said before is still read.
-                        self.writer = Writer::default();
-                    }
-                }
+                done = transfer(
+                    &mut self.stream,
+                    reading.then_some(&mut self.reader),
+                    writing.then_some(&mut self.writer),
+                ), if reading || writing => self.transferred(done),
                 () = &mut timer => if let Some(end) = self.beat(reading) {
                     return end;
                 },
                 () = drain.reached(), if is_open => self.leave(Reason::Restart),
+            }
+        }
+    }
+
+    /// Notes what has been read and written.
+    fn transferred(&mut self, done: Transferred) {
+        match done.read {
+            Some(Ok(0) | Err(_)) => self.lost = true,
+            Some(Ok(_)) => self.heartbeat.heard(Instant::now()),
+            None => {}
+        }
+        if let Some(written) = done.written {
+            self.app.metrics.frames_out(&mut self.writer.news);
+            if written.is_err() {
+                // All that the client said before is still read.
+                self.writer = Writer::default();
             }
         }
     }

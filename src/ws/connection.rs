@@ -16,7 +16,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf},
+    io::{AsyncRead, AsyncWrite},
     time::sleep_until,
 };
 use tracing::{Level, field::display};
@@ -30,6 +30,7 @@ use super::{
     protocol::{Protocol, Request as _},
     reader::Reader,
     session::{Action, Reason, Session},
+    transfer::{Transferred, transfer},
     work::{Work, WorkOutcome},
     writer::{Writer, is_control},
 };
@@ -86,8 +87,7 @@ pub struct Connection<S, P: Protocol> {
     has_more: bool,
     reader: Reader,
     writer: Writer,
-    read: ReadHalf<S>,
-    write: WriteHalf<S>,
+    stream: S,
     /// History that is being sent; until its end all other text waits in the queue.
     history: HistoryRest,
     /// When the token or session it was opened with runs out, or the fresh token shown since.
@@ -102,7 +102,7 @@ pub struct Connection<S, P: Protocol> {
 
 impl<S, P> Connection<S, P>
 where
-    S: AsyncRead + AsyncWrite + Send + 'static,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     P: Protocol,
 {
     /// Makes a connection whose handshake is over. `received` came along with the handshake and is
@@ -135,7 +135,6 @@ where
             }
             FirstFrames::Telling(rest) => rest,
         };
-        let (read, write) = tokio::io::split(stream);
         let session = Session::new(protocol, admission.caller, app.auth.renews());
         Connection {
             app,
@@ -152,8 +151,7 @@ where
             has_more: false,
             reader,
             writer,
-            read,
-            write,
+            stream,
             history,
             until: admission.until,
             registration,
@@ -218,7 +216,7 @@ where
                 return code;
             }
             if self.is_over() && self.writer.is_empty() {
-                shut_down(&mut self.read, &mut self.write).await;
+                shut_down(&mut self.stream).await;
                 return self.code();
             }
             if self.turn >= TURN {
@@ -231,35 +229,24 @@ where
                 timer.as_mut().reset(due);
             }
             let is_open = self.session.is_open();
+            let writing = !self.writer.is_empty();
+            let wants_page = self.history.wants_page(self.writer.len());
             let action = tokio::select! {
                 () = std::future::ready(()), if self.has_more => Action::Wait,
                 outcome = self.work.done(), if self.work.is_under_way() => self.worked(outcome),
-                read = self.reader.read_some(&mut self.read), if reading => match read {
-                    Ok(0) | Err(_) => {
-                        self.lost = true;
-                        Action::Wait
-                    }
-                    Ok(_) => {
-                        self.heartbeat.heard(Instant::now());
-                        Action::Wait
-                    }
-                },
-                written = self.writer.write_some(&mut self.write), if !self.writer.is_empty() => {
-                    self.app.metrics.frames_out(&mut self.writer.news);
-                    if written.is_err() {
-                        // Frames that it sent before are read to their end.
-                        self.writer = Writer::default();
-                    }
-                    Action::Wait
-                }
+                done = transfer(
+                    &mut self.stream,
+                    reading.then_some(&mut self.reader),
+                    writing.then_some(&mut self.writer),
+                ), if reading || writing => self.transferred(done),
                 fragment = self.history.next(&self.membership),
-                    if is_open && self.history.wants_page(self.writer.len()) =>
+                    if is_open && wants_page =>
                 {
                     self.take_fragment(fragment)
                 }
                 // Only when what was taken before is written: the queue is the bound.
                 () = self.queue.filled(),
-                    if self.history.is_told() && is_open && self.writer.is_empty() =>
+                    if self.history.is_told() && is_open && !writing =>
                 {
                     self.take_events()
                 }
@@ -282,6 +269,23 @@ where
                 return code;
             }
         }
+    }
+
+    /// Notes what has been read and written.
+    fn transferred(&mut self, done: Transferred) -> Action<P::Request> {
+        match done.read {
+            Some(Ok(0) | Err(_)) => self.lost = true,
+            Some(Ok(_)) => self.heartbeat.heard(Instant::now()),
+            None => {}
+        }
+        if let Some(written) = done.written {
+            self.app.metrics.frames_out(&mut self.writer.news);
+            if written.is_err() {
+                // Frames that it sent before are read to their end.
+                self.writer = Writer::default();
+            }
+        }
+        Action::Wait
     }
 
     /// Notes that a request of the peer has been done, or has failed.

@@ -40,11 +40,11 @@ impl Ending {
 
 /// Ends our half, then waits for the peer to end its own: closing a socket with unread bytes in it
 /// would make the system throw away the close frame on its way.
-pub async fn shut_down(read: &mut (impl AsyncRead + Unpin), write: &mut (impl AsyncWrite + Unpin)) {
+pub async fn shut_down(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
     let quiet = async {
-        let _ = write.shutdown().await;
+        let _ = stream.shutdown().await;
         let mut rest = BytesMut::new();
-        while let Ok(1..) = read.read_buf(&mut rest).await {
+        while let Ok(1..) = stream.read_buf(&mut rest).await {
             rest.clear();
         }
     };

@@ -8,11 +8,10 @@
 //! it arrives, and nothing is reserved for what has not come.
 
 use std::{
-    future::poll_fn,
     io,
     mem::MaybeUninit,
     pin::Pin,
-    task::{Poll, ready},
+    task::{Context, Poll, ready},
 };
 
 use bytes::{Buf, BytesMut};
@@ -100,19 +99,20 @@ impl Reader {
     }
 
     /// Appends what has arrived, and returns how many bytes that were; 0 is the end. Takes no
-    /// memory until something arrives, however long that is. May be cancelled.
+    /// memory until something arrives, however long that is.
     ///
     /// # Errors
     /// When the socket is gone.
-    pub async fn read_some(&mut self, socket: &mut (impl AsyncRead + Unpin)) -> io::Result<usize> {
-        poll_fn(|cx| {
-            let mut room = [MaybeUninit::uninit(); READ];
-            let mut room = ReadBuf::uninit(&mut room);
-            ready!(Pin::new(&mut *socket).poll_read(cx, &mut room))?;
-            self.buffer.extend_from_slice(room.filled());
-            Poll::Ready(Ok(room.filled().len()))
-        })
-        .await
+    pub fn poll_read(
+        &mut self,
+        socket: Pin<&mut impl AsyncRead>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let mut room = [MaybeUninit::uninit(); READ];
+        let mut room = ReadBuf::uninit(&mut room);
+        ready!(socket.poll_read(cx, &mut room))?;
+        self.buffer.extend_from_slice(room.filled());
+        Poll::Ready(Ok(room.filled().len()))
     }
 
     /// Returns the next message in the buffer; `None` until more bytes have come.

@@ -10,7 +10,7 @@ use hyper::{
     upgrade::{OnUpgrade, on},
 };
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncWriteExt, split};
+use tokio::io::AsyncWriteExt;
 use tracing::field::display;
 use uuid::Uuid;
 
@@ -223,10 +223,10 @@ where
 
 async fn close_unknown(upgraded: OnUpgrade) {
     let Ok(upgraded) = upgraded.await else { return };
-    let (mut read, mut write) = split(TokioIo::new(upgraded));
+    let mut stream = TokioIo::new(upgraded);
     let goodbye = close_frame(Reason::Expired.code());
-    if write.write_all(&goodbye).await.is_ok() {
-        shut_down(&mut read, &mut write).await;
+    if stream.write_all(&goodbye).await.is_ok() {
+        shut_down(&mut stream).await;
     }
 }
 

@@ -1,10 +1,15 @@
 //! Lays out frames and writes many of them at once. One writer owns the writing half of a socket.
 
-use std::{collections::VecDeque, io};
+use std::{
+    collections::VecDeque,
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
 
 use bytes::{Buf, Bytes};
 use fastwebsockets::{Frame, OpCode, Payload};
-use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncWrite;
 
 use crate::metrics::{FrameType, Frames};
 
@@ -95,34 +100,43 @@ impl Writer {
         self.frames.is_empty() && !self.unflushed
     }
 
-    /// Writes as much as the socket takes now. May be cancelled: what has been written is known.
+    /// Writes as much as the socket takes now. Ready once something is written; what has been
+    /// written is known, whatever is polled next.
     ///
     /// # Errors
     /// When the socket is gone.
-    pub async fn write_some(&mut self, socket: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+    pub fn poll_write(
+        &mut self,
+        mut socket: Pin<&mut impl AsyncWrite>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         if !self.frames.is_empty() {
-            self.write_frames(socket).await?;
+            ready!(self.poll_write_frames(socket.as_mut(), cx))?;
         }
         if self.frames.is_empty() {
             // Many sockets are silent from now on: they keep no room for frames.
             self.frames = VecDeque::new();
-            socket.flush().await?;
+            ready!(socket.poll_flush(cx))?;
             self.unflushed = false;
         }
-        Ok(())
+        Poll::Ready(Ok(()))
     }
 
-    async fn write_frames(&mut self, socket: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
-        let slices: Vec<io::IoSlice<'_>> = self
-            .frames
-            .iter()
-            .take(GATHER)
-            .map(|frame| io::IoSlice::new(frame))
-            .collect();
-        let mut written = socket.write_vectored(&slices).await?;
+    fn poll_write_frames(
+        &mut self,
+        socket: Pin<&mut impl AsyncWrite>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut slices = [IoSlice::new(&[]); GATHER];
+        let mut count = 0;
+        for (slice, frame) in slices.iter_mut().zip(&self.frames) {
+            *slice = IoSlice::new(frame);
+            count += 1;
+        }
+        let mut written = ready!(socket.poll_write_vectored(cx, &slices[..count]))?;
         self.unflushed = true;
         if written == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
         while let Some(frame) = self.frames.front_mut() {
             if written < frame.len() {
@@ -132,7 +146,7 @@ impl Writer {
             written -= frame.len();
             self.frames.pop_front();
         }
-        Ok(())
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -144,6 +158,7 @@ fn note(news: &mut Frames, frame: &Bytes) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ws::transfer::transfer;
 
     #[test]
     fn a_header_is_as_short_as_its_payload_allows() {
@@ -193,7 +208,7 @@ mod tests {
             all
         });
         while !writer.is_empty() {
-            writer.write_some(&mut near).await.unwrap();
+            transfer(&mut near, None, Some(&mut writer)).await;
         }
         drop(near);
         let all = reading.await.unwrap();

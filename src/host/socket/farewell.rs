@@ -12,7 +12,7 @@ use crate::{
     ws::ending::{Ending, GONE},
 };
 
-impl<S: AsyncRead + AsyncWrite + Send + 'static> Hosted<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Hosted<S> {
     /// Hands over what the client has said before it went, then tells the application, and waits
     /// until it has finished.
     pub(super) async fn finish(&mut self) {

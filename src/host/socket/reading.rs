@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-impl<S: AsyncRead + AsyncWrite + Send + 'static> Hosted<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Hosted<S> {
     /// Returns `true` if more is read from the peer.
     pub(super) fn has_room(&self) -> bool {
         self.calls.has_room()

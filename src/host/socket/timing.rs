@@ -12,7 +12,7 @@ use crate::{
     ws::{heartbeat::Beat, session::Reason, writer::frame},
 };
 
-impl<S: AsyncRead + AsyncWrite + Send + 'static> Hosted<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Hosted<S> {
     /// When something is due.
     pub(super) fn due(&self) -> Instant {
         let paused = self.budget.paused_until();

@@ -17,7 +17,7 @@ use crate::{
 
 impl<S, P> Connection<S, P>
 where
-    S: AsyncRead + AsyncWrite + Send + 'static,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     P: Protocol,
 {
     /// Takes out of the buffer what has arrived whole, as far as it may be done beside what is

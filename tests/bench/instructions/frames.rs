@@ -20,10 +20,11 @@ use chatferry::{
     ws::{
         reader::Reader,
         session::{Action, Session},
+        transfer::transfer,
         writer::Writer,
     },
 };
-use tokio::io::sink;
+use tokio::io::{empty, join, sink};
 
 use super::{
     Go,
@@ -89,6 +90,7 @@ pub fn fan_out() -> Go {
     });
     // Each message is delivered once.
     let mut numbers = 0..;
+    let mut stream = join(empty(), sink());
     Box::new(move |times| {
         runtime.block_on(async {
             for number in numbers.by_ref().take(times) {
@@ -96,7 +98,7 @@ pub fn fan_out() -> Go {
                 for (_, queue, writer) in &mut sockets {
                     queue.filled().await;
                     writer.append(queue.take().unwrap());
-                    writer.write_some(&mut sink()).await.unwrap();
+                    transfer(&mut stream, None, Some(writer)).await;
                     metrics.frames_out(&mut writer.news);
                     assert!(writer.is_empty());
                 }

@@ -9,6 +9,7 @@
 //! again what was said and (`marks`) read meanwhile, and `sweep` finds what no event came for.
 //! `shown` is the memory of what the sockets have been shown.
 
+mod follow;
 pub mod frames;
 mod hold;
 mod marks;
@@ -24,7 +25,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
 };
@@ -86,16 +87,31 @@ pub struct Membership {
     conversation_id: Uuid,
     room: Arc<Room>,
     number: u64,
+    /// True if its history showed what no event had, and its client has said nothing since.
+    may_precede: AtomicBool,
 }
 
 impl Membership {
     /// Notes that the socket's history shows these messages, which are the next in it. They are not
     /// sent to it live, even if they were about to be.
     pub fn is_shown(&self, messages: &[Message]) {
-        let lacking = self.room.is_shown(self.number, messages);
-        if !lacking.is_empty() {
-            self.hub.others_lack(&self.room, &lacking);
+        if self.room.is_shown(self.number, messages) {
+            self.may_precede.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// Returns whether what the client says next may have to wait, which [`speaks`](Self::speaks) finds
+    /// out.
+    pub fn may_precede(&self) -> bool {
+        self.may_precede.load(Ordering::Relaxed)
+    }
+
+    /// Lets what its history showed this user to have said come first: the client is about to say
+    /// something. The history is then forgotten.
+    pub fn speaks(&self, user: &str) {
+        self.may_precede.store(false, Ordering::Relaxed);
+        let said = self.room.take_unheard(self.number, user);
+        self.hub.precede(self.conversation_id, &self.room, said);
     }
 }
 
@@ -191,6 +207,7 @@ impl Hub {
             conversation_id,
             room,
             number,
+            may_precede: AtomicBool::new(false),
         };
         let mut joined = membership.room.joined.lock().await;
         if !*joined {
@@ -227,7 +244,7 @@ impl Hub {
     }
 
     /// Hands every event of the layer to the sockets it is for, until the layer is closed.
-    pub async fn run(&self, disconnect: OnDisconnect) {
+    pub async fn run(self: &Arc<Self>, disconnect: OnDisconnect) {
         while let Some(received) = self.layer.receive().await {
             match received {
                 Received::Event { local, event, .. } if local == CONTROL => {
@@ -264,11 +281,16 @@ impl Hub {
     }
 
     /// Does what another process of Chatferry says, or Django.
-    fn order(&self, event: &Event, disconnect: &OnDisconnect) {
+    fn order(self: &Arc<Self>, event: &Event, disconnect: &OnDisconnect) {
         match Control::read(event) {
             Some(Control::Disconnect(order)) => disconnect(&order),
             Some(Control::ReadAgain(notice)) => self.read_again(&notice),
             Some(Control::Unannounced(ids)) => self.unannounced.hear(ids),
+            Some(Control::Follows(follows)) => {
+                if let Some(room) = self.room(follows.conversation) {
+                    self.follow(&room, follows);
+                }
+            }
             None => {}
         }
     }

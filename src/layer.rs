@@ -77,6 +77,11 @@ pub trait ChannelLayer: Send + Sync {
     /// Says something to the other Chatferry processes, by any host that is there.
     fn send_control(&self, control: &Control) -> Sent;
 
+    /// Says to the other Chatferry processes what they must know before the next events of a group
+    /// from here. If it cannot be sent before those, the conversation is to be read again since
+    /// `since`.
+    fn send_ahead(&self, group: &str, since: Timestamp, control: &Control) -> Sent;
+
     /// Returns the names of the groups that have members now and match a pattern as Redis has it
     /// (`*`, `?`, `[…]`), on every host. A layer of one process has none for others.
     async fn groups(&self, _pattern: &str) -> Result<Vec<String>, LayerError> {

@@ -42,6 +42,16 @@ impl Hold {
         }
     }
 
+    /// The store is to be read since then.
+    pub fn read_since(&mut self, since: Timestamp) {
+        self.since = Some(self.since.map_or(since, |known| known.min(since)));
+    }
+
+    /// Returns whether an event with this key waits.
+    pub fn has(&self, key: ShownKey) -> bool {
+        self.events.iter().any(|told| told.key == Some(key))
+    }
+
     /// Takes out the first event with this key.
     pub fn take(&mut self, key: ShownKey) -> Option<Told> {
         let place = self.events.iter().position(|told| told.key == Some(key))?;

@@ -1,13 +1,21 @@
 //! The sockets in a conversation, and what its history has shown each.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+};
 
-use super::shown::{MEMORY, ShownKey, before};
-use crate::{hub::queue::Queue, python::datetime::Timestamp};
+use uuid::Uuid;
+
+use super::shown::{MEMORY, ShownKey, before, key_of};
+use crate::{chat::Message, hub::queue::Queue, python::datetime::Timestamp};
 
 /// Number of the newest messages of a history that are known to have been shown: many more
 /// than a layer and its inbox keep on their way.
 const SEEN: usize = 4096;
+
+/// Number of the newest of these of which more is known until the client speaks.
+const SAID: usize = 64;
 
 /// The sockets of a room.
 #[derive(Default)]
@@ -35,14 +43,32 @@ struct Seen {
     /// At most [`SEEN`].
     young: HashSet<ShownKey>,
     old: HashSet<ShownKey>,
+    /// The newest until the client speaks, at most [`SAID`].
+    said: VecDeque<Said>,
+}
+
+/// A message of a history.
+struct Said {
+    id: Uuid,
+    created_at: Timestamp,
+    /// Hash of the sender's id.
+    sender: ShownKey,
 }
 
 impl Seen {
-    fn note(&mut self, key: ShownKey) {
+    fn note(&mut self, message: &Message) {
         if self.young.len() == SEEN {
             self.old = std::mem::take(&mut self.young);
         }
-        self.young.insert(key);
+        self.young.insert(message.id.as_u128());
+        if self.said.len() == SAID {
+            self.said.pop_front();
+        }
+        self.said.push_back(Said {
+            id: message.id,
+            created_at: message.created_at,
+            sender: key_of(&message.sender_id),
+        });
     }
 
     fn contains(&self, key: ShownKey) -> bool {
@@ -126,18 +152,22 @@ impl Member {
     }
 
     /// Notes a message of its history, whose event may still come.
-    pub fn note_seen(&mut self, key: ShownKey) {
-        self.seen.get_or_insert_default().note(key);
+    pub fn note_seen(&mut self, message: &Message) {
+        self.seen.get_or_insert_default().note(message);
+    }
+
+    /// Takes out what its history showed of one sender. The rest is forgotten.
+    pub fn take_said(&mut self, sender: &str) -> impl Iterator<Item = (Uuid, Timestamp)> {
+        let seen = self.seen.as_mut();
+        let said = seen.map(|seen| std::mem::take(&mut seen.said));
+        let sender = key_of(&sender);
+        let said = said.into_iter().flatten();
+        said.filter(move |it| it.sender == sender)
+            .map(|it| (it.id, it.created_at))
     }
 
     pub fn has_seen(&self, key: ShownKey) -> bool {
         self.seen.as_ref().is_some_and(|seen| seen.contains(key))
-    }
-
-    /// Returns whether it has its history, and a message of this time that has not been shown live was
-    /// not in it.
-    pub fn lacks(&self, key: ShownKey, created_at: Timestamp) -> bool {
-        self.is_complete() && self.is_concerned(created_at) && !self.has_seen(key)
     }
 
     /// Returns whether its history showed this message, whose event comes now and will not come

@@ -15,8 +15,7 @@
 //! them when it has been read: what was missed comes before what is newer. Each waits for its own
 //! repair only. While a host cannot be reached, what is said here in conversations of that host
 //! waits in the same way until the store has been read: their senders may have said something
-//! elsewhere before, and come here since. So does a conversation of which a new socket's history
-//! shows what its other sockets lack.
+//! elsewhere before, and come here since. Where every host can be reached, `follow` finds such senders.
 //!
 //! **Failures.** Only what can pass is tried again. A row that cannot be read costs itself: it is
 //! counted and named in the log. A repair that cannot be done at all is given up with an error in
@@ -58,10 +57,6 @@ use crate::{
 
 /// Time before the gap that is read too: clocks of other machines, and slow commits.
 const MARGIN: Duration = Duration::from_secs(10);
-
-/// Age at which a message that has not been shown is overdue. By then other processes have told of what
-/// is stored without an event.
-const OVERDUE: Duration = Duration::from_millis(1500);
 
 /// Conversations of which one query tells whether anything was said in them.
 pub(super) const TOGETHER: usize = 200;
@@ -124,21 +119,6 @@ impl Hub {
         let since = away_since.max(room.swept());
         room.read_first(since, || self.metrics.repair_open());
         self.missed.notify_one();
-    }
-
-    /// Lets events wait until the store has been read, if a socket's history shows messages that other
-    /// sockets lack and whose events are overdue: its client may have come from a process that is cut off,
-    /// and what it says here is newer.
-    pub(super) fn others_lack(&self, room: &Room, messages: &[(Uuid, Timestamp)]) {
-        let late = before(self.now(), OVERDUE);
-        let overdue = messages
-            .iter()
-            .filter(|(id, created_at)| *created_at < late && !self.unannounced.contains(*id));
-        let first = overdue.map(|(_, created_at)| *created_at).min();
-        if let Some(since) = first.filter(|_| self.sweeps) {
-            room.read_first(since, || self.metrics.repair_open());
-            self.missed.notify_one();
-        }
     }
 
     /// From when on the store is read to repair what was missed since then.

@@ -137,35 +137,35 @@ impl Room {
 
     /// Notes what a socket is shown by its history, the oldest first, so that it does not get it
     /// live as well: neither again later (only what is recent and has not come yet can come), nor
-    /// when it already waits in its queue. Returns those that the oldest socket lacks, by id and
-    /// time: the histories of the others are newer.
-    pub fn is_shown(&self, number: u64, messages: &[Message]) -> Vec<(Uuid, Timestamp)> {
+    /// when it already waits in its queue. Returns whether no event has come for some of them.
+    pub fn is_shown(&self, number: u64, messages: &[Message]) -> bool {
         let mut state = self.state();
         let State { members, shown, .. } = &mut *state;
         let Some(member) = members.get(number) else {
-            return Vec::new();
+            return false;
         };
-        let mut unshown = Vec::new();
+        let mut has_unheard = false;
         for message in messages {
-            let key = message.id.as_u128();
-            if !member.is_concerned(message.created_at) {
-                continue;
-            }
-            let by = shown.by(key);
-            if by != Some(By::Event) {
-                member.note_seen(key);
-            }
-            if by.is_none() {
-                unshown.push((message.id, message.created_at));
+            let is_heard = || shown.by(message.id.as_u128()) == Some(By::Event);
+            if member.is_concerned(message.created_at) && !is_heard() {
+                member.note_seen(message);
+                has_unheard = true;
             }
         }
         let ids = || messages.iter().map(|message| message.id).collect();
         member.queue.withdraw(ids);
-        let oldest = members.iter().next();
-        unshown.retain(|(id, created_at)| {
-            oldest.is_some_and(|member| member.lacks(id.as_u128(), *created_at))
-        });
-        unshown
+        has_unheard
+    }
+
+    /// Takes out what a socket's history showed of one sender, by id and time, if no event has come for
+    /// it.
+    pub fn take_unheard(&self, number: u64, sender: &str) -> Vec<(Uuid, Timestamp)> {
+        let mut state = self.state();
+        let State { members, shown, .. } = &mut *state;
+        let said = members.get(number).into_iter();
+        let said = said.flat_map(|member| member.take_said(sender));
+        said.filter(|(id, _)| shown.by(id.as_u128()) != Some(By::Event))
+            .collect()
     }
 
     /// Queues an event for every member, or lets it wait for the repair. While a gap is open
@@ -285,7 +285,7 @@ impl Room {
             .hold
             .get_or_insert_with(|| Box::new(Hold::new(open())));
         hold.awaits_gap = false;
-        hold.since = Some(hold.since.map_or(since, |known| known.min(since)));
+        hold.read_since(since);
     }
 
     /// Lets events wait until the store has been read since then, unless it is being read already.
@@ -295,8 +295,36 @@ impl Room {
             .hold
             .get_or_insert_with(|| Box::new(Hold::new(open())));
         if !hold.is_taken {
-            hold.since = Some(hold.since.map_or(since, |known| known.min(since)));
+            hold.read_since(since);
         }
+    }
+
+    /// Lets events wait until [`read_held`](Self::read_held). If the store is being read, that may have
+    /// been too early: it is read once more since then.
+    pub fn wait(&self, since: Timestamp, open: impl FnOnce() -> metrics::Held) {
+        let mut state = self.state();
+        let hold = state
+            .hold
+            .get_or_insert_with(|| Box::new(Hold::new(open())));
+        if hold.is_taken {
+            hold.read_since(since);
+        }
+    }
+
+    /// The store is to be read since then, if events still wait.
+    pub fn read_held(&self, since: Timestamp) {
+        if let Some(hold) = &mut self.state().hold {
+            hold.read_since(since);
+        }
+    }
+
+    /// Returns whether this message has been shown, or its event waits.
+    pub fn has_come(&self, id: Uuid) -> bool {
+        let state = self.state();
+        let hold = state.hold.as_ref();
+        let waits = hold.is_some_and(|hold| hold.has(id.as_u128()));
+        drop(state);
+        waits || self.has_shown(id)
     }
 
     /// Lets events wait and takes the room over, unless somebody does so already. Returns whether
@@ -326,7 +354,7 @@ impl Room {
     pub fn let_be(&self, since: Timestamp) {
         if let Some(hold) = &mut self.state().hold {
             hold.is_taken = false;
-            hold.since = Some(hold.since.map_or(since, |known| known.min(since)));
+            hold.read_since(since);
         }
     }
 

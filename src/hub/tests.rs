@@ -1,3 +1,4 @@
+mod follow;
 mod marks;
 mod repair;
 mod sweep;

@@ -44,6 +44,18 @@ impl Disconnect {
     }
 }
 
+/// The next events of a conversation come from a client that has seen these messages, which may be owed
+/// by the process that it said them on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Follows {
+    pub conversation: Uuid,
+    pub messages: Vec<Uuid>,
+    /// When the first of them was stored.
+    pub since: Timestamp,
+    /// When the last of them was stored.
+    pub until: Timestamp,
+}
+
 /// An order or notice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Control {
@@ -52,6 +64,7 @@ pub enum Control {
     ReadAgain(Notice),
     /// These messages were stored without an event, on purpose: no socket misses them.
     Unannounced(Vec<Uuid>),
+    Follows(Follows),
 }
 
 impl Control {
@@ -69,9 +82,21 @@ impl Control {
                 let since = Value::Int(since.micros().into());
                 ("read_again", vec![("group", group), ("since", since)])
             }
-            Control::Unannounced(ids) => {
-                let ids = ids.iter().map(|id| id.simple().to_string().into());
-                ("unannounced", vec![("ids", Value::List(ids.collect()))])
+            Control::Unannounced(ids) => ("unannounced", vec![("ids", list(ids))]),
+            Control::Follows(Follows {
+                conversation,
+                messages,
+                since,
+                until,
+            }) => {
+                let time = |time: &Timestamp| Value::Int(time.micros().into());
+                let members = vec![
+                    ("conversation", conversation.to_string().into()),
+                    ("ids", list(messages)),
+                    ("since", time(since)),
+                    ("until", time(until)),
+                ];
+                ("follows", members)
             }
         };
         let head = [("type", KIND.into()), ("order", order.into())];
@@ -86,25 +111,40 @@ impl Control {
         let body = body(event)?;
         match body.get("order")?.as_str()? {
             "disconnect" => disconnect(body).map(Control::Disconnect),
-            "read_again" => {
-                let Value::Int(micros) = body.get("since")? else {
-                    return None;
-                };
-                Some(Control::ReadAgain(Notice {
-                    group: body.get("group")?.as_str().map(str::to_owned),
-                    since: Timestamp::from_micros(i64::try_from(*micros).ok()?),
-                }))
-            }
-            "unannounced" => {
-                let Value::List(ids) = body.get("ids")? else {
-                    return None;
-                };
-                let id = |id: &Value| Uuid::try_parse(id.as_str()?).ok();
-                Some(Control::Unannounced(ids.iter().filter_map(id).collect()))
-            }
+            "read_again" => Some(Control::ReadAgain(Notice {
+                group: body.get("group")?.as_str().map(str::to_owned),
+                since: time(body.get("since")?)?,
+            })),
+            "unannounced" => Some(Control::Unannounced(ids(body)?)),
+            "follows" => Some(Control::Follows(Follows {
+                conversation: Uuid::try_parse(body.get("conversation")?.as_str()?).ok()?,
+                messages: ids(body)?,
+                since: time(body.get("since")?)?,
+                until: time(body.get("until")?)?,
+            })),
             _ => None,
         }
     }
+}
+
+fn list(ids: &[Uuid]) -> Value {
+    let ids = ids.iter().map(|id| id.simple().to_string().into());
+    Value::List(ids.collect())
+}
+
+fn ids(body: &Value) -> Option<Vec<Uuid>> {
+    let Value::List(ids) = body.get("ids")? else {
+        return None;
+    };
+    let id = |id: &Value| Uuid::try_parse(id.as_str()?).ok();
+    Some(ids.iter().filter_map(id).collect())
+}
+
+fn time(value: &Value) -> Option<Timestamp> {
+    let Value::Int(micros) = value else {
+        return None;
+    };
+    Some(Timestamp::from_micros(i64::try_from(*micros).ok()?))
 }
 
 /// Reads which sockets are meant; `None` if nothing is, or something that is not understood: more
@@ -152,6 +192,12 @@ mod tests {
                 since,
             }),
             Control::Unannounced(vec![Uuid::new_v4(), Uuid::new_v4()]),
+            Control::Follows(Follows {
+                conversation: Uuid::new_v4(),
+                messages: vec![Uuid::new_v4(), Uuid::new_v4()],
+                since,
+                until: Timestamp::from_micros(since.micros() + 1),
+            }),
             Control::Disconnect(Disconnect {
                 user: Some("alice".to_owned()),
                 conversation: None,

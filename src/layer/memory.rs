@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{ChannelLayer, Departure, LayerError, Received, Sent, control::Control};
-use crate::{chat::Event, vital::Vital};
+use crate::{chat::Event, python::datetime::Timestamp, vital::Vital};
 
 /// The prefix that Channels gives the name of a channel only one process reads.
 pub const LOCAL_PREFIX: &str = "specific!";
@@ -171,6 +171,10 @@ impl ChannelLayer for MemoryLayer {
     }
 
     fn send_control(&self, _: &Control) -> Sent {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn send_ahead(&self, _: &str, _: Timestamp, _: &Control) -> Sent {
         Box::pin(std::future::ready(Ok(())))
     }
 

@@ -382,6 +382,12 @@ where
                     self.work.refuse(answer);
                     return None;
                 }
+                if self.membership.may_precede()
+                    && request.text_bytes().is_some()
+                    && let Some(user) = request.speaker()
+                {
+                    self.membership.speaks(&user);
+                }
                 let caller = self.session.caller().clone();
                 let conversation_id = self.conversation_id;
                 self.work

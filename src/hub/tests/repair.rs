@@ -125,28 +125,6 @@ async fn a_commit_that_was_confirmed_late_comes_before_what_its_sender_said_then
 }
 
 #[tokio::test]
-async fn what_a_history_shows_and_others_lack_comes_before_what_its_client_says() {
-    let world = World::new().await;
-    let here = world.conversation().await;
-    let (_old, old) = world.join(here).await;
-    world.repairs();
-    let quiet = world.store(here, "by REST").await;
-    world.hub.unannounced().note(quiet.id);
-    world.store(here, "said elsewhere").await;
-    world.spoil_all(
-        2,
-        "UPDATE messages SET created_at = strftime('%Y-%m-%d %H:%M:%f', created_at, '-3 seconds')",
-    );
-    let (newcomer, new) = world.join(here).await;
-    newcomer.is_shown(&world.history(here).await);
-    world.deliver(&world.store(here, "said here").await);
-    world.repaired().await;
-    let contents = ["by REST", "said elsewhere", "said here"];
-    assert_eq!(told(&old, &contents), contents[1..]);
-    assert_eq!(told(&new, &contents), ["said here"]);
-}
-
-#[tokio::test]
 async fn what_comes_while_memberships_are_restored_waits_for_what_was_missed() {
     let world = World::new().await;
     let (here, elsewhere) = (world.conversation().await, world.conversation().await);

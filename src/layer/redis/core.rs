@@ -52,9 +52,11 @@ use crate::{
     chat::Event,
     config::capacity::Capacities,
     layer::{
-        CONTROL, ChannelLayer, Departure, GOODBYE, LayerError, Received, Sent, control::Control,
+        CONTROL, ChannelLayer, Departure, GOODBYE, LayerError, Received, Sent,
+        control::{Control, Notice},
     },
     metrics::Metrics,
+    python::datetime::Timestamp,
     random::{self, NoRandomness},
     vital::Vital,
 };
@@ -176,7 +178,7 @@ impl Core {
         check_group(group)?;
         let host = self.host_of(group)?;
         let locals = host.members().locals(group);
-        self.begin_at(host, group, locals, event)
+        self.begin_at(host, group, locals, event, None)
     }
 
     fn begin_at(
@@ -185,6 +187,7 @@ impl Core {
         group: &str,
         locals: Vec<String>,
         event: Event,
+        notice: Option<Notice>,
     ) -> Result<Sent, LayerError> {
         if self.inbox.is_closed() {
             return Err(LayerError::Closed);
@@ -205,7 +208,7 @@ impl Core {
             score,
             since: self.inbox.now(),
             keeps,
-            notice: None,
+            notice,
         };
         let job = Job { item, done };
         host.jobs.send(job).map_err(|_| LayerError::Closed)?;
@@ -353,9 +356,20 @@ impl ChannelLayer for CoreLayer {
         let mut up = core.hosts.iter().filter(|host| host.link.is_up());
         let host = up.next().or(core.hosts.first());
         let begun = match host {
-            Some(host) => core.begin_at(host, CONTROL, Vec::new(), control.event()),
+            Some(host) => core.begin_at(host, CONTROL, Vec::new(), control.event(), None),
             None => Err(LayerError::Closed),
         };
+        begun.unwrap_or_else(|error| Box::pin(std::future::ready(Err(error))))
+    }
+
+    fn send_ahead(&self, group: &str, since: Timestamp, control: &Control) -> Sent {
+        let core = &self.core;
+        let (event, group) = (control.event(), group.to_owned());
+        let begun = core.host_of(&group).and_then(|host| {
+            let group = Some(group.clone());
+            let notice = Some(Notice { group, since });
+            core.begin_at(host, CONTROL, Vec::new(), event, notice)
+        });
         begun.unwrap_or_else(|error| Box::pin(std::future::ready(Err(error))))
     }
 

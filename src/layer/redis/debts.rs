@@ -51,7 +51,7 @@ pub struct Item {
     pub since: Timestamp,
     /// True if it is owed if it cannot be sent.
     pub keeps: bool,
-    /// Meaning of the item, if it is no event.
+    /// Notice that takes its place if it is owed.
     pub notice: Option<Notice>,
 }
 

@@ -35,7 +35,10 @@ use super::{
 };
 use crate::{
     chat::Event,
-    layer::{CONTROL, ChannelLayer, GOODBYE, LayerError, Received, Sent, control::Control},
+    layer::{
+        CONTROL, ChannelLayer, GOODBYE, LayerError, Received, Sent,
+        control::{Control, Notice},
+    },
     python::datetime::Timestamp,
     random::{self, NoRandomness},
     vital::Vital,
@@ -182,7 +185,7 @@ impl Inner {
     /// Hands an event to the task that publishes it. Nothing is waited for.
     fn begin(&self, channel: String, event: Event, to_group: bool) -> Result<Sent, LayerError> {
         let host = self.host_of(&channel)?;
-        self.begin_at(host, channel, event, to_group)
+        self.begin_at(host, channel, event, to_group, None)
     }
 
     fn begin_at(
@@ -191,6 +194,7 @@ impl Inner {
         channel: String,
         event: Event,
         to_group: bool,
+        notice: Option<Notice>,
     ) -> Result<Sent, LayerError> {
         if self.inbox.is_closed() {
             return Err(LayerError::Closed);
@@ -211,7 +215,7 @@ impl Inner {
             score: 0.0,
             since: self.inbox.now(),
             keeps,
-            notice: None,
+            notice,
         };
         let job = Job {
             item,
@@ -299,9 +303,22 @@ impl ChannelLayer for PubSubLayer {
         let host = up.next().or(inner.hosts.first());
         let name = group_channel(&inner.prefix, CONTROL);
         let begun = match host {
-            Some(host) => inner.begin_at(host, name, control.event(), true),
+            Some(host) => inner.begin_at(host, name, control.event(), true, None),
             None => Err(LayerError::Closed),
         };
+        begun.unwrap_or_else(|error| Box::pin(std::future::ready(Err(error))))
+    }
+
+    fn send_ahead(&self, group: &str, since: Timestamp, control: &Control) -> Sent {
+        let inner = &self.inner;
+        let control_name = group_channel(&inner.prefix, CONTROL);
+        let name = group_channel(&inner.prefix, group);
+        let event = control.event();
+        let begun = inner.host_of(&name).and_then(|host| {
+            let group = Some(name.clone());
+            let notice = Some(Notice { group, since });
+            inner.begin_at(host, control_name, event, true, notice)
+        });
         begun.unwrap_or_else(|error| Box::pin(std::future::ready(Err(error))))
     }
 

@@ -3,8 +3,15 @@
 
 use std::{path::Path, time::Duration};
 
-use chatferry::layer::{CONTROL, LayerError, Received};
+use chatferry::{
+    layer::{
+        CONTROL, LayerError, Received,
+        control::{Control, Follows},
+    },
+    python::datetime::Timestamp,
+};
 use serde_json::json;
+use uuid::Uuid;
 
 use super::{
     cable::Cable,
@@ -255,6 +262,55 @@ async fn past_the_bound_other_processes_are_told_to_read_again() {
         assert!(order["since"].as_i64().unwrap() > 0);
         let newer = pair.other.heard().await;
         assert_eq!(newer.0, "a", "what is newer follows: {newer:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_goes_ahead_of_an_event_comes_before_it_or_the_conversation_is_read_again() {
+    for backend in BACKENDS {
+        let Some(pair) = Pair::start(backend).await else {
+            return;
+        };
+        pair.other.layer.join_control().await.unwrap();
+        let since = Timestamp::now();
+        let follows = Control::Follows(Follows {
+            conversation: Uuid::new_v4(),
+            messages: vec![Uuid::new_v4()],
+            since,
+            until: since,
+        });
+        let send = async |n| {
+            drop(pair.one.layer.send_ahead("g", since, &follows));
+            pair.sends(n).await;
+        };
+        send(0).await;
+        let (local, order) = pair.other.heard().await;
+        assert_eq!((&*local, &order["order"]), (CONTROL, &json!("follows")));
+        assert_eq!(pair.other.next().await.1, number(0));
+        pair.cable.cut();
+        pair.owes(1).await;
+        send(2).await;
+        pair.cable.mend();
+        let (mut before, mut orders) = (Vec::new(), Vec::new());
+        while before != [1, 2] {
+            let (local, event) = pair.other.heard().await;
+            if local == CONTROL {
+                assert!(before.len() < 2, "too late");
+                orders.push(event);
+            } else {
+                before.push(event["n"].as_u64().unwrap());
+            }
+        }
+        let [order] = &orders[..] else {
+            panic!("{orders:?}")
+        };
+        let is_same = |(name, value): (&str, serde_json::Value)| order[name] == value;
+        let is_read_again = [
+            ("order", json!("read_again")),
+            ("group", json!("g")),
+            ("since", json!(since.micros())),
+        ];
+        assert!(is_read_again.into_iter().all(is_same), "{order}");
     }
 }
 

@@ -25,6 +25,7 @@ const BACKENDS: [&str; 2] = ["redis", "redis_pubsub"];
 struct Fleet {
     redis: Redis,
     cable: Cable,
+    directory: Arc<Directory>,
     servers: [Server; 2],
     id: String,
 }
@@ -46,9 +47,17 @@ impl Fleet {
         Some(Fleet {
             redis,
             cable,
+            directory,
             servers,
             id,
         })
+    }
+
+    /// Starts a third server, whose link cannot be cut.
+    async fn third(&self, backend: &str) -> Server {
+        let url = self.redis.url();
+        let flags = [("layer.backend", backend), ("layer.hosts", &*url)];
+        Server::on(Arc::clone(&self.directory), &flags).await
     }
 
     async fn ready(&self) {
@@ -316,6 +325,66 @@ async fn a_sender_who_comes_from_elsewhere_is_shown_in_order_while_redis_is_away
         }
         here.works().await;
         there.works().await;
+    }
+}
+
+#[tokio::test]
+async fn a_sender_who_comes_from_a_process_that_is_cut_off_is_shown_in_order_everywhere() {
+    for backend in BACKENDS {
+        let Some(fleet) = Fleet::start(backend, &[]).await else {
+            return;
+        };
+        let [near, far] = &fleet.servers;
+        let third = fleet.third(backend).await;
+        let alone = near.conversation_of("alice", "carol").await;
+        let mut here = near.socket(&fleet.id).await;
+        let mut there = third.socket(&fleet.id).await;
+        // Of this conversation the server that alice comes to has no socket.
+        let mut there_alone = third.socket(&alone).await;
+        fleet.cable.cut();
+        until("the cut", async || far.get("/readyz").await.status == 503).await;
+        for round in 0..3 {
+            let (first, then) = (format!("first {round}"), format!("then {round}"));
+            for id in [&fleet.id, &alone] {
+                let mut before = far.socket(id).await;
+                before.say(&first).await;
+                assert_eq!(soon("its own", before.heard()).await, first);
+                let mut moved = near.socket(id).await;
+                moved.say(&then).await;
+                assert_eq!(soon("its own", moved.heard()).await, then);
+            }
+            for (name, socket) in [
+                ("here", &mut here),
+                ("there", &mut there),
+                ("alone", &mut there_alone),
+            ] {
+                for expected in [&first, &then] {
+                    let heard = soon("in order", socket.heard()).await;
+                    assert_eq!(&heard, expected, "{name}, {backend}");
+                }
+            }
+        }
+        fleet.cable.mend();
+        fleet.ready().await;
+        for socket in [&mut here, &mut there, &mut there_alone] {
+            socket.works().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_sender_stored_by_rest_elsewhere_stays_quiet_when_it_speaks() {
+    let Some(fleet) = Fleet::start("redis", &[]).await else {
+        return;
+    };
+    let [near, far] = &fleet.servers;
+    let (mut here, mut there) = (near.socket(&fleet.id).await, far.socket(&fleet.id).await);
+    far.stored(&fleet.id, "alice", "quiet").await;
+    let mut moved = near.socket(&fleet.id).await;
+    moved.say("loud").await;
+    for socket in [&mut here, &mut there, &mut moved] {
+        assert_eq!(soon("what was said", socket.heard()).await, "loud");
+        socket.works().await;
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{cable::Cable, instance::Redis};
-use crate::support::{Directory, Process, Server, Socket};
+use crate::support::{Directory, Process, Server, Socket, soon};
 
 /// A process whose link can be cut, which owes something to another, and a socket of that.
 struct Leaving {
@@ -61,7 +61,8 @@ async fn a_process_that_drains_waits_for_a_redis_that_it_owes_something() {
             return;
         };
         leaving.cable.mend();
-        assert_eq!(leaving.listener.heard().await, "a last word");
+        let heard = soon("the last word", leaving.listener.heard());
+        assert_eq!(heard.await, "a last word");
         let (code, log) = leaving.process.ended().await;
         assert_eq!(code, 0, "{log}");
     }

@@ -25,7 +25,6 @@ use std::{
 };
 
 use hyper::header::HeaderValue;
-use uuid::Uuid;
 
 use self::{
     identity::{Credentials, Denied, Identity, Token},
@@ -38,6 +37,7 @@ use self::{
 use crate::{
     chat::policy::Caller,
     config::{self, Config, Origin, Policy, Secret},
+    id::ConversationId,
     limits::{Action, Meter},
     metrics::Metrics,
     store::{self, Store, StoreError},
@@ -253,7 +253,7 @@ impl Auth {
 
     /// Notes that a socket which was admitted is about to open: its rights may end before it does.
     #[must_use]
-    pub fn register(&self, conversation_id: Uuid, admission: &Admission) -> Registration {
+    pub fn register(&self, conversation_id: ConversationId, admission: &Admission) -> Registration {
         self.sockets.register(conversation_id, admission)
     }
 

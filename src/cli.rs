@@ -23,10 +23,13 @@ use std::sync::Arc;
 use clap::{Args, Parser, Subcommand};
 use uuid::Uuid;
 
-use crate::config::{Backend, Config, ConfigErrors, Loaded, Prefix, example_toml, files, memory};
 use crate::dialect::django::docs;
 use crate::layer::{ChannelLayer, control::Disconnect, open_for_command};
 use crate::telemetry;
+use crate::{
+    config::{Backend, Config, ConfigErrors, Loaded, Prefix, example_toml, files, memory},
+    id::ConversationId,
+};
 
 /// The file that is read when none is named, if it is there.
 const DEFAULT_FILE: &str = "chatferry.toml";
@@ -235,6 +238,7 @@ async fn execute(command: Command, loaded: Loaded, sources: Sources) -> ExitCode
         Command::Disconnect {
             user, conversation, ..
         } => {
+            let conversation = conversation.map(ConversationId::from);
             let order = Disconnect { user, conversation };
             disconnect::disconnect(&warned(loaded), order).await
         }

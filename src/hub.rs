@@ -31,7 +31,6 @@ use std::{
 };
 
 use tokio::sync::Notify;
-use uuid::Uuid;
 
 use self::{
     frames::{Encode, EventFrames},
@@ -42,6 +41,7 @@ use crate::{
     chat::{Event, Message},
     clock::Clock,
     hub::queue::Queue,
+    id::ConversationId,
     layer::{
         CONTROL, ChannelLayer, LayerError, Received,
         control::{Control, Disconnect, is_control},
@@ -70,7 +70,7 @@ pub struct Hub {
     /// forgotten before it is repaired.
     away: AtomicI64,
     /// Conversations with at least one socket here. Held for moments only.
-    rooms: Mutex<HashMap<Uuid, Arc<Room>>>,
+    rooms: Mutex<HashMap<ConversationId, Arc<Room>>>,
     /// Notified when conversations have missed something.
     missed: Notify,
     /// True if conversations are compared with the store.
@@ -84,7 +84,7 @@ pub struct Hub {
 /// A socket's place in a conversation; dropping it leaves.
 pub struct Membership {
     hub: Arc<Hub>,
-    conversation_id: Uuid,
+    conversation_id: ConversationId,
     room: Arc<Room>,
     number: u64,
     /// True if its history showed what no event had, and its client has said nothing since.
@@ -189,7 +189,7 @@ impl Hub {
     /// When the layer does not take the process as a member.
     pub async fn join(
         self: &Arc<Self>,
-        conversation_id: Uuid,
+        conversation_id: ConversationId,
         group: String,
         queue: Arc<Queue>,
     ) -> Result<Membership, LayerError> {
@@ -222,7 +222,7 @@ impl Hub {
         Ok(membership)
     }
 
-    async fn leave_if_empty(&self, conversation_id: Uuid, room: Arc<Room>) {
+    async fn leave_if_empty(&self, conversation_id: ConversationId, room: Arc<Room>) {
         let mut joined = room.joined.lock().await;
         if !room.is_empty() {
             return;
@@ -258,7 +258,7 @@ impl Hub {
                     resent,
                 } => {
                     self.metrics.layer_received();
-                    let room = Uuid::try_parse(&local).ok().and_then(|id| self.room(id));
+                    let room = local.parse().ok().and_then(|id| self.room(id));
                     if let Some(room) = room
                         && self.deliver(&room, &event, resent)
                         && let Some(sent) = sent
@@ -332,21 +332,21 @@ impl Hub {
 
     /// Returns the channel of this process for a conversation. Its local name is the conversation's
     /// id, which is how an event that comes back is known to be for it.
-    fn channel(&self, conversation_id: Uuid) -> String {
-        self.layer.channel(&conversation_id.simple().to_string())
+    fn channel(&self, conversation_id: ConversationId) -> String {
+        self.layer.channel(&conversation_id.0.short())
     }
 
-    fn room(&self, conversation_id: Uuid) -> Option<Arc<Room>> {
+    fn room(&self, conversation_id: ConversationId) -> Option<Arc<Room>> {
         self.rooms().get(&conversation_id).map(Arc::clone)
     }
 
-    fn all_rooms(&self) -> Vec<(Uuid, Arc<Room>)> {
+    fn all_rooms(&self) -> Vec<(ConversationId, Arc<Room>)> {
         let rooms = self.rooms();
         let all = rooms.iter().map(|(id, room)| (*id, Arc::clone(room)));
         all.collect()
     }
 
-    fn rooms(&self) -> MutexGuard<'_, HashMap<Uuid, Arc<Room>>> {
+    fn rooms(&self) -> MutexGuard<'_, HashMap<ConversationId, Arc<Room>>> {
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -25,7 +25,7 @@
 //! | [`vital`], [`shutdown`] | tasks that the process cannot do without; going away |
 //! | [`metrics`], [`config`] | what an operator sees and sets |
 //! | [`python`] | how Python writes JSON, text and times |
-//! | [`value`], [`clock`], [`random`] | data whose shape the sender chose; the time; randomness |
+//! | [`value`], [`id`], [`clock`], [`random`] | data whose shape the sender chose; ids of rows; the time; randomness |
 //!
 //! A test (`tests/it/layers.rs`) holds the order.
 //!
@@ -47,6 +47,7 @@ pub mod gateway;
 pub mod host;
 pub mod http;
 pub mod hub;
+pub mod id;
 pub mod layer;
 pub mod limits;
 pub mod metrics;

@@ -10,10 +10,10 @@
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::sleep};
-use uuid::Uuid;
 
 use crate::{
     config::{self, Config, OnChange},
+    id::{ConversationId, Key},
     shutdown::spread,
 };
 
@@ -79,7 +79,7 @@ impl Rollout {
     /// then for this socket's own moment within the window; a conversation that comes back before
     /// it keeps its socket.
     #[must_use]
-    pub fn moved(&self, conversation: Uuid, side: Side) -> Moved {
+    pub fn moved(&self, conversation: ConversationId, side: Side) -> Moved {
         let (mut live, window) = (self.live.subscribe(), self.spread);
         let leaves = move |live: &Live| {
             live.on_change == OnChange::Drain && side_of(conversation, live.percent) != side
@@ -102,10 +102,13 @@ impl Rollout {
 /// Returns the side that serves a conversation when `percent` of them are served here: 0 is none,
 /// 100 all.
 #[must_use]
-pub fn side_of(conversation: Uuid, percent: u8) -> Side {
-    let [.., high, low] = *conversation.as_bytes();
-    let number = u32::from(u16::from_be_bytes([high, low]));
-    if number * 100 < u32::from(percent) * (1 << 16) {
+pub fn side_of(conversation: ConversationId, percent: u8) -> Side {
+    // The last bits of a UUID are random; numbers follow each other.
+    let number = match conversation.0 {
+        Key::Uuid(id) => id.as_u128() & 0xffff,
+        Key::Number(number) => u128::from(crc32fast::hash(&number.to_be_bytes()) & 0xffff),
+    };
+    if number * 100 < u128::from(percent) << 16 {
         Side::Here
     } else {
         Side::Django
@@ -114,12 +117,15 @@ pub fn side_of(conversation: Uuid, percent: u8) -> Side {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
-    fn ids() -> impl Iterator<Item = Uuid> {
+    fn ids() -> impl Iterator<Item = ConversationId> {
         // Spread like random ids, and the same in each run.
         (0..10_000_u128).map(|n| {
-            Uuid::from_u128(n.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835) >> 32)
+            let id = n.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835) >> 32;
+            Uuid::from_u128(id).into()
         })
     }
 
@@ -133,11 +139,11 @@ mod tests {
     fn none_and_all_are_exact() {
         assert_eq!(share(0), 0);
         assert_eq!(share(100), 10_000);
-        let last = Uuid::from_u128(u128::MAX);
+        let last = Uuid::from_u128(u128::MAX).into();
         assert_eq!(side_of(last, 99), Side::Django);
         assert_eq!(side_of(last, 100), Side::Here);
-        assert_eq!(side_of(Uuid::nil(), 0), Side::Django);
-        assert_eq!(side_of(Uuid::nil(), 1), Side::Here);
+        assert_eq!(side_of(Uuid::nil().into(), 0), Side::Django);
+        assert_eq!(side_of(Uuid::nil().into(), 1), Side::Here);
     }
 
     #[test]

@@ -6,7 +6,6 @@ mod flights;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
-use uuid::Uuid;
 
 use crate::{
     chat::{
@@ -15,6 +14,7 @@ use crate::{
     },
     config::{Config, GroupPattern},
     hub::frames::DialectSlot,
+    id::{ConversationId, MessageId},
     layer::{ChannelLayer, LayerError, Sent, unannounced::Unannounced},
     metrics::Metrics,
     python::datetime::Zone,
@@ -33,7 +33,7 @@ use self::flights::Flights;
 pub struct Chat {
     store: Arc<dyn Store>,
     /// By dialect too: what is shared holds a frame.
-    histories: Arc<Flights<(Uuid, DialectSlot), Result<SocketHistory, StoreError>>>,
+    histories: Arc<Flights<(ConversationId, DialectSlot), Result<SocketHistory, StoreError>>>,
     layer: Arc<dyn ChannelLayer>,
     unannounced: Arc<Unannounced>,
     metrics: Arc<Metrics>,
@@ -115,7 +115,7 @@ impl Chat {
 
     /// Returns the group of the layer that a conversation's events go to.
     #[must_use]
-    pub fn group(&self, conversation_id: Uuid) -> String {
+    pub fn group(&self, conversation_id: ConversationId) -> String {
         self.group_pattern.group(conversation_id)
     }
 
@@ -204,7 +204,7 @@ impl Chat {
 
     /// # Errors
     /// [`ChatError::NoConversation`] if there is none of this id.
-    pub async fn conversation(&self, id: Uuid) -> Result<Conversation, ChatError> {
+    pub async fn conversation(&self, id: ConversationId) -> Result<Conversation, ChatError> {
         self.store
             .conversation(id)
             .await?
@@ -213,7 +213,7 @@ impl Chat {
 
     /// # Errors
     /// [`ChatError::NoConversation`] if there is none of this id; inactive ones are there.
-    pub async fn require_conversation(&self, id: Uuid) -> Result<(), ChatError> {
+    pub async fn require_conversation(&self, id: ConversationId) -> Result<(), ChatError> {
         let found = self.store.conversation_is_active(id).await?;
         found.map(|_| ()).ok_or(ChatError::NoConversation)
     }
@@ -223,7 +223,7 @@ impl Chat {
     ///
     /// # Errors
     /// [`ChatError::NoConversation`] if it is not there or not active, [`ChatError::Hidden`].
-    pub async fn admit_socket(&self, caller: &Caller, id: Uuid) -> Result<(), ChatError> {
+    pub async fn admit_socket(&self, caller: &Caller, id: ConversationId) -> Result<(), ChatError> {
         let standing = self.standing(caller, Subject::Conversation(id)).await?;
         if standing.is_active {
             Ok(())
@@ -249,7 +249,7 @@ impl Chat {
     /// When the store cannot be read.
     pub async fn history(
         &self,
-        conversation_id: Uuid,
+        conversation_id: ConversationId,
         dialect: DialectSlot,
     ) -> Result<SocketHistory, StoreError> {
         let read = async || {
@@ -297,7 +297,11 @@ impl Chat {
     /// Returns the callback for the commit of the message, and the receiver of the outcome of the
     /// broadcast. The event takes its place in the layer inside the call, which keeps the live
     /// order that of the commits.
-    fn announce(&self, conversation_id: Uuid, shown_type: Value) -> (Announce, BroadcastOutcome) {
+    fn announce(
+        &self,
+        conversation_id: ConversationId,
+        shown_type: Value,
+    ) -> (Announce, BroadcastOutcome) {
         let (told, outcome) = oneshot::channel();
         let group = self.group(conversation_id);
         let (layer, metrics) = (Arc::clone(&self.layer), Arc::clone(&self.metrics));
@@ -338,7 +342,11 @@ impl Chat {
     /// # Errors
     /// [`ChatError::NoMessage`], or [`ChatError::TooLong`] for a user the table cannot hold.
     /// [`ChatError::Alike`] if another spelling of the user has marked it.
-    pub async fn mark_read(&self, message_id: Uuid, user_id: String) -> Result<Receipt, ChatError> {
+    pub async fn mark_read(
+        &self,
+        message_id: MessageId,
+        user_id: String,
+    ) -> Result<Receipt, ChatError> {
         if !fits(&user_id, USER_ID_MAX) {
             self.require_message(message_id).await?;
             within("user_id", &user_id, USER_ID_MAX)?;
@@ -356,7 +364,7 @@ impl Chat {
     /// As [`mark_read`](Self::mark_read).
     pub async fn mark_read_unannounced(
         &self,
-        message_id: Uuid,
+        message_id: MessageId,
         user_id: String,
     ) -> Result<Receipt, ChatError> {
         let receipt = self.mark_read(message_id, user_id).await?;
@@ -366,7 +374,7 @@ impl Chat {
 
     /// # Errors
     /// [`ChatError::NoMessage`] if there is none of this id.
-    pub async fn require_message(&self, id: Uuid) -> Result<(), ChatError> {
+    pub async fn require_message(&self, id: MessageId) -> Result<(), ChatError> {
         if self.store.message_exists(id).await? {
             Ok(())
         } else {
@@ -378,7 +386,11 @@ impl Chat {
     ///
     /// # Errors
     /// When the layer does not take it.
-    pub async fn broadcast(&self, conversation_id: Uuid, event: Event) -> Result<(), ChatError> {
+    pub async fn broadcast(
+        &self,
+        conversation_id: ConversationId,
+        event: Event,
+    ) -> Result<(), ChatError> {
         self.metrics.layer_sent();
         let sent = self.layer.group_send(&self.group(conversation_id), event);
         self.passed_on(sent).await

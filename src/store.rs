@@ -26,6 +26,7 @@ use uuid::Uuid;
 use crate::{
     chat::Receipt,
     config::{self, Config, Database},
+    id::{ConversationId, MessageId},
     metrics::Metrics,
     python::{datetime::Timestamp, uuid::hex32},
 };
@@ -38,14 +39,14 @@ pub use ports::{Conversations, Logins, Members, Messages, OpenDatabase, Receipts
 #[derive(Debug, Default)]
 pub struct Marks {
     /// Each with its conversation.
-    pub marks: Vec<(Uuid, Receipt)>,
+    pub marks: Vec<(ConversationId, Receipt)>,
     /// Rows that cannot be read, which the log names.
     pub unreadable: usize,
 }
 
 impl Marks {
     /// Adds a row, or passes it over.
-    fn add<E: std::fmt::Display>(&mut self, row: Result<(Uuid, Receipt), E>) {
+    fn add<E: std::fmt::Display>(&mut self, row: Result<(ConversationId, Receipt), E>) {
         match row {
             Ok(mark) => self.marks.push(mark),
             Err(error) => {
@@ -70,9 +71,9 @@ impl Marks {
 /// A conversation, by its id or by a message in it.
 #[derive(Clone, Copy, Debug)]
 pub enum Subject {
-    Conversation(Uuid),
+    Conversation(ConversationId),
     /// The conversation of this message.
-    Message(Uuid),
+    Message(MessageId),
 }
 
 /// Values of a conversation that decide who may know of it, and open a socket.

@@ -12,13 +12,15 @@ use std::{
 };
 
 use tokio::time::sleep;
-use uuid::Uuid;
 
 use super::{
     Auth,
     sockets::{Ended, OpenSocket},
 };
-use crate::{chat::policy::Caller, config::Secret, layer::control::Disconnect, store::StoreError};
+use crate::{
+    id::ConversationId,
+    {chat::policy::Caller, config::Secret, layer::control::Disconnect, store::StoreError},
+};
 
 /// Sockets whose rights are asked for together.
 const BATCH: usize = 500;
@@ -99,13 +101,13 @@ impl Auth {
     async fn active_conversations(
         &self,
         sockets: &[Arc<OpenSocket>],
-    ) -> Result<HashMap<Uuid, [String; 2]>, StoreError> {
+    ) -> Result<HashMap<ConversationId, [String; 2]>, StoreError> {
         let held = sockets.iter().filter(|it| it.caller != Caller::Anybody);
-        let ids: HashSet<Uuid> = held.map(|it| it.conversation_id).collect();
+        let ids: HashSet<ConversationId> = held.map(|it| it.conversation_id).collect();
         if ids.is_empty() {
             return Ok(HashMap::new());
         }
-        let ids: Vec<Uuid> = ids.into_iter().collect();
+        let ids: Vec<ConversationId> = ids.into_iter().collect();
         let active = self.store.active_participants(&ids).await?;
         Ok(active.into_iter().collect())
     }

@@ -10,10 +10,12 @@ use std::{
 };
 
 use tokio::sync::Notify;
-use uuid::Uuid;
 
 use super::Admission;
-use crate::{chat::policy::Caller, config::Secret, layer::control::Disconnect};
+use crate::{
+    id::ConversationId,
+    {chat::policy::Caller, config::Secret, layer::control::Disconnect},
+};
 
 /// Why the rights of a socket have ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +36,7 @@ pub struct OpenSockets {
 
 /// A socket that is open, or about to be.
 pub struct OpenSocket {
-    pub conversation_id: Uuid,
+    pub conversation_id: ConversationId,
     pub caller: Caller,
     /// The user that opened it; `None` if users are not identified.
     pub user: Option<Arc<str>>,
@@ -56,7 +58,11 @@ pub struct Registration {
 
 impl OpenSockets {
     /// Adds a socket that has been admitted. What ends its rights from now on is not missed.
-    pub fn register(self: &Arc<Self>, conversation_id: Uuid, of: &Admission) -> Registration {
+    pub fn register(
+        self: &Arc<Self>,
+        conversation_id: ConversationId,
+        of: &Admission,
+    ) -> Registration {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let socket = Arc::new(OpenSocket {
             conversation_id,
@@ -144,6 +150,8 @@ impl Drop for Registration {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
     fn register(
@@ -155,13 +163,13 @@ mod tests {
             user: user.map(Arc::from),
             ..Admission::default()
         };
-        sockets.register(Uuid::from_u128(conversation), &admission)
+        sockets.register(Uuid::from_u128(conversation).into(), &admission)
     }
 
     fn disconnect(user: Option<&str>, conversation: Option<u128>) -> Disconnect {
         Disconnect {
             user: user.map(str::to_owned),
-            conversation: conversation.map(Uuid::from_u128),
+            conversation: conversation.map(|id| Uuid::from_u128(id).into()),
         }
     }
 

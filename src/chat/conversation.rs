@@ -1,13 +1,11 @@
 //! A conversation between two participants.
 
-use uuid::Uuid;
-
-use crate::python::datetime::Timestamp;
+use crate::{id::ConversationId, python::datetime::Timestamp};
 
 /// A row of `conversations`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Conversation {
-    pub id: Uuid,
+    pub id: ConversationId,
     pub participant1_id: String,
     pub participant2_id: String,
     pub created_at: Timestamp,

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use uuid::Uuid;
 
 use super::Message;
-use crate::value::Value;
+use crate::{id::MessageId, value::Value};
 
 /// An event of a conversation. How it is written in a group message and in a frame is for a
 /// dialect.
@@ -41,7 +40,7 @@ pub enum SentMessage {
         shown_type: Value,
     },
     /// A message as another process describes it, in any shape; the id if it can be read.
-    Described { id: Option<Uuid>, body: Value },
+    Described { id: Option<MessageId>, body: Value },
 }
 
 impl Event {
@@ -65,7 +64,7 @@ impl Event {
 impl SentMessage {
     /// Returns the id of the message, if it is known.
     #[must_use]
-    pub fn id(&self) -> Option<Uuid> {
+    pub fn id(&self) -> Option<MessageId> {
         match self {
             SentMessage::Stored { message, .. } => Some(message.id),
             SentMessage::Described { id, .. } => *id,

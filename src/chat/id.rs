@@ -12,7 +12,10 @@ use std::{sync::Mutex, time::Duration};
 
 use uuid::{Builder, ContextV7, Uuid};
 
-use crate::{config::IdVersion, python::datetime::Timestamp};
+use crate::{
+    id::Key,
+    {config::IdVersion, python::datetime::Timestamp},
+};
 
 /// Makes ids.
 #[derive(Debug)]
@@ -66,7 +69,10 @@ fn since_1970(at: Timestamp) -> Duration {
 
 /// Returns `true` for an id that a Chatferry process has made.
 #[must_use]
-pub fn is_own(id: Uuid) -> bool {
+pub fn is_own(id: impl Into<Key>) -> bool {
+    let Some(id) = id.into().uuid() else {
+        return false;
+    };
     let (unique, sum) = id.as_bytes().split_at(unique_bytes(id));
     crc32fast::hash(unique).to_le_bytes().starts_with(sum)
 }

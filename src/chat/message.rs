@@ -1,14 +1,15 @@
 //! A message, and one that is about to be stored.
 
-use uuid::Uuid;
-
-use crate::python::datetime::Timestamp;
+use crate::{
+    id::{ConversationId, MessageId},
+    python::datetime::Timestamp,
+};
 
 /// A row of `messages`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Message {
-    pub id: Uuid,
-    pub conversation_id: Uuid,
+    pub id: MessageId,
+    pub conversation_id: ConversationId,
     pub sender_id: String,
     pub content: String,
     /// `text`, `image` or `file` when sent by REST; whatever the sender wrote when sent by socket.
@@ -28,7 +29,7 @@ impl Message {
 /// Values of a message that its sender chooses; the others are set when it is stored.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewMessage {
-    pub conversation_id: Uuid,
+    pub conversation_id: ConversationId,
     pub sender_id: String,
     pub content: String,
     pub message_type: String,
@@ -38,7 +39,7 @@ pub struct NewMessage {
 impl NewMessage {
     /// Gives the message its id and its times.
     #[must_use]
-    pub fn stamped(self, id: Uuid, created_at: Timestamp, updated_at: Timestamp) -> Message {
+    pub fn stamped(self, id: MessageId, created_at: Timestamp, updated_at: Timestamp) -> Message {
         Message {
             id,
             conversation_id: self.conversation_id,

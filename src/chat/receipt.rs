@@ -1,14 +1,15 @@
 //! Receipts: who has read a message.
 
-use uuid::Uuid;
-
-use crate::python::datetime::Timestamp;
+use crate::{
+    id::{MessageId, ReceiptId},
+    python::datetime::Timestamp,
+};
 
 /// A row of `delivery_receipts`: at most one for each message and user.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Receipt {
-    pub id: Uuid,
-    pub message_id: Uuid,
+    pub id: ReceiptId,
+    pub message_id: MessageId,
     /// As it is stored, which may differ in case from what was asked where the database's
     /// collation takes both for equal.
     pub user_id: String,

@@ -4,13 +4,13 @@
 //! it alike and it is Django's; then our policy holds for it too. What cannot be ours is Django's.
 
 use hyper::{HeaderMap, Method, Uri};
-use uuid::Uuid;
 
 use super::{Gateway, target::Target};
 use crate::{
     config::{Config, Identity, Policy, Prefix},
     dialect::django::routes::{Captured, Resource, Route},
     http::ops::Endpoint,
+    id::ConversationId,
     python::urls::decode_path,
     rollout::{Side, side_of},
     ws::{handshake, protocol::Protocol},
@@ -34,7 +34,7 @@ pub enum Condition {
     /// The policy admits the caller to what this resource would do.
     Api(Resource),
     /// The policy admits the caller to this conversation's socket.
-    Socket(Uuid),
+    Socket(ConversationId),
 }
 
 impl Gateway {
@@ -127,7 +127,7 @@ impl Decision {
 }
 
 /// The list of allowed origins is part of the policy, even of one that asks for no identity.
-fn socket_condition(id: Uuid, config: &Config) -> Condition {
+fn socket_condition(id: ConversationId, config: &Config) -> Condition {
     if config.auth.identity == Identity::None && config.ws.allowed_origins.is_empty() {
         Condition::None
     } else {

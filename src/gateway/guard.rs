@@ -167,8 +167,8 @@ fn speaks_for_itself(
     }
     let data = body::parse(content_type.as_deref(), &request.body).map_err(|_| NotYou)?;
     let id = match resource.captured {
-        Captured::Conversation(id) | Captured::Message(id) => Some(id),
-        Captured::Nothing | Captured::User(_) => None,
+        Captured::Message(id) => Some(id),
+        _ => None,
     };
     let spoken = resource.row.spoken.ok_or(NotYou)?;
     let spoken = spoken(&data, language(&app.config), id).map_err(|_| NotYou)?;

@@ -12,13 +12,13 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::sleep_until,
 };
-use uuid::Uuid;
 
 use crate::{
     app::App,
     auth::Admission,
     chat::policy::Caller,
     dialect::django::{consumer::Consumer, frames::Request},
+    id::ConversationId,
     limits::Meter,
     metrics::SecurityEvent,
     service::ChatError,
@@ -50,7 +50,7 @@ pub struct Answers {
 /// Follows what one client says.
 pub struct Inspector {
     app: Arc<App>,
-    conversation: Uuid,
+    conversation: ConversationId,
     /// The address of the client and its user, for the security log.
     client: Option<IpAddr>,
     user: Option<Arc<str>>,
@@ -83,7 +83,7 @@ impl Inspector {
     pub fn of(
         app: &Arc<App>,
         consumer: &Arc<Consumer>,
-        conversation: Uuid,
+        conversation: ConversationId,
         admission: &Admission,
         client: Option<IpAddr>,
         meter: &Meter,

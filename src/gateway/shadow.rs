@@ -20,11 +20,10 @@ use std::{
 };
 
 use tokio::{sync::Semaphore, time::Instant};
-use uuid::Uuid;
 
 use self::diff::Tell;
 pub use self::{read::Question, watcher::Watcher};
-use crate::{chat::Message, config, metrics::Metrics, random};
+use crate::{chat::Message, config, id::MessageId, metrics::Metrics, random};
 
 /// Comparisons at work at once.
 const AT_ONCE: usize = 4;
@@ -73,7 +72,7 @@ impl Verdict {
 /// The rows that are remembered.
 #[derive(Default)]
 struct Rows {
-    by_id: HashMap<Uuid, Message>,
+    by_id: HashMap<MessageId, Message>,
     bytes: usize,
 }
 
@@ -152,7 +151,7 @@ impl Shadow {
         logged.1 <= LOGGED
     }
 
-    fn remembered(&self, id: &Uuid) -> Option<Message> {
+    fn remembered(&self, id: &MessageId) -> Option<Message> {
         let rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
         rows.by_id.get(id).cloned()
     }
@@ -177,13 +176,15 @@ fn is_drawn(percent: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
     use crate::python::datetime::Timestamp;
 
     fn row(bytes: usize) -> Message {
         Message {
-            id: Uuid::now_v7(),
-            conversation_id: Uuid::nil(),
+            id: Uuid::now_v7().into(),
+            conversation_id: Uuid::nil().into(),
             sender_id: String::new(),
             content: "x".repeat(bytes),
             message_type: String::new(),

@@ -1,7 +1,6 @@
 //! Who serves what.
 
 use hyper::{HeaderMap, Method};
-use uuid::Uuid;
 
 use super::{
     decision::{Condition, Decision},
@@ -9,6 +8,7 @@ use super::{
 };
 use crate::{
     dialect::django::routes::{Captured, ROWS, Resource},
+    id::ConversationId,
     rollout::Side,
 };
 
@@ -22,7 +22,7 @@ const JWT: [(&str, &str); 3] = [
 ];
 const PARTICIPANTS: (&str, &str) = ("auth.policy", "participants");
 
-fn conversation(id: Uuid) -> Resource {
+fn conversation(id: ConversationId) -> Resource {
     let row = ROWS.iter().find(|row| row.label == "conversation").unwrap();
     let captured = Captured::Conversation(id);
     Resource { row, captured }
@@ -148,7 +148,7 @@ fn an_upgrade_does_not_make_a_path_of_the_api_django_s() {
 fn what_django_serves_of_the_chat_is_passed_on_with_the_policy() {
     let none = ("gateway.rollout_percent", "0");
     let guarded = [&JWT[..], &[PARTICIPANTS, none]].concat();
-    let id: Uuid = LOW.parse().unwrap();
+    let id = LOW.parse().unwrap();
     let socket = format!("/ws/chat/{LOW}/");
     let detail = format!("/api/chat/conversations/{LOW}/");
     for (path, upgrade, condition) in [

@@ -19,7 +19,6 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::{sleep_until, timeout},
 };
-use uuid::Uuid;
 
 use super::{
     Gateway,
@@ -34,6 +33,7 @@ use crate::{
         Admission,
         sockets::{OpenSocket, Registration},
     },
+    id::ConversationId,
     limits::Seat,
     metrics::SecurityEvent,
     net::Stream,
@@ -60,7 +60,7 @@ pub struct Tunnel {
     app: Arc<App>,
     gateway: Arc<Gateway>,
     /// Of a chat socket; the others are Django's alone.
-    conversation: Option<Uuid>,
+    conversation: Option<ConversationId>,
     watcher: Option<Watcher>,
     inspector: Option<(Inspector, Answers)>,
     drain: Turn,
@@ -202,7 +202,7 @@ type Leave = Pin<Box<dyn Future<Output = Reason> + Send>>;
 fn leave(
     app: Arc<App>,
     gateway: &Gateway,
-    conversation: Option<Uuid>,
+    conversation: Option<ConversationId>,
     mut drain: Turn,
 ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
     let moved = conversation.map(|id| gateway.rollout.moved(id, Side::Django));

@@ -20,10 +20,10 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep};
-use uuid::Uuid;
 
 use super::{Hub, room::Room, shown::after};
 use crate::{
+    id::{ConversationId, MessageId},
     layer::control::{Control, Follows},
     python::datetime::Timestamp,
 };
@@ -40,9 +40,9 @@ impl Hub {
     /// to speak here. No event of them has come.
     pub(super) fn precede(
         self: &Arc<Self>,
-        conversation: Uuid,
+        conversation: ConversationId,
         room: &Arc<Room>,
-        mut said: Vec<(Uuid, Timestamp)>,
+        mut said: Vec<(MessageId, Timestamp)>,
     ) {
         said.retain(|(id, _)| !self.unannounced.contains(*id));
         let times = || said.iter().map(|(_, created_at)| *created_at);
@@ -89,7 +89,7 @@ impl Hub {
         let left = Duration::from_micros(u64::try_from(left).unwrap_or(0)).min(OVERDUE);
         self.vital.spawn("repair", async move {
             let due = Instant::now() + left;
-            let waits = |id: &Uuid| !room.has_come(*id) && !hub.unannounced.contains(*id);
+            let waits = |id: &MessageId| !room.has_come(*id) && !hub.unannounced.contains(*id);
             while Instant::now() < due && messages.iter().any(waits) {
                 sleep(LOOK).await;
             }

@@ -22,8 +22,6 @@ use std::{
     time::Duration,
 };
 
-use uuid::Uuid;
-
 use super::{
     Hub,
     room::Room,
@@ -31,6 +29,7 @@ use super::{
 };
 use crate::{
     chat::{Event, Receipt, id},
+    id::{ConversationId, MessageId, ReceiptId},
     metrics::EventType,
     python::datetime::Timestamp,
     store::{Marks, StoreError},
@@ -49,18 +48,18 @@ pub(super) const MOST: usize = 5000;
 const AHEAD: Duration = Duration::from_secs(24 * 3600);
 
 /// A conversation, and since when it is compared with the store.
-pub(super) type Since = (Uuid, Arc<Room>, Timestamp);
+pub(super) type Since = (ConversationId, Arc<Room>, Timestamp);
 
 /// A read mark and its conversation.
-type Mark = (Uuid, Receipt);
+type Mark = (ConversationId, Receipt);
 
 /// The rows that were stored in some conversations since a time.
 #[derive(Default)]
 pub(super) struct Stored {
     /// The messages of each conversation, and their times.
-    pub messages: HashMap<Uuid, Vec<(Uuid, Timestamp)>>,
+    pub messages: HashMap<ConversationId, Vec<(MessageId, Timestamp)>>,
     /// The read marks of each conversation, in the order in which they were made.
-    pub marks: HashMap<Uuid, Vec<Receipt>>,
+    pub marks: HashMap<ConversationId, Vec<Receipt>>,
     /// True unless there are more messages than one query finds.
     pub is_whole: bool,
 }
@@ -84,7 +83,7 @@ impl Hub {
     /// finds those of the `newest` in each conversation.
     pub(super) async fn stored_since(
         &self,
-        ids: &[Uuid],
+        ids: &[ConversationId],
         since: Timestamp,
         newest: usize,
     ) -> Result<Stored, StoreError> {
@@ -110,15 +109,15 @@ impl Hub {
     /// in which they were made; of each conversation as many of the newest messages are looked up.
     async fn marks(
         &self,
-        newest: Vec<(Uuid, usize)>,
+        newest: Vec<(ConversationId, usize)>,
         (since, far): (Timestamp, Timestamp),
     ) -> Result<Vec<Mark>, StoreError> {
-        let ids: Vec<Uuid> = newest.iter().map(|(id, _)| *id).collect();
-        let bounded = |(id, count): (Uuid, usize)| (id, count.min(MESSAGES));
+        let ids: Vec<ConversationId> = newest.iter().map(|(id, _)| *id).collect();
+        let bounded = |(id, count): (ConversationId, usize)| (id, count.min(MESSAGES));
         let newest: Vec<_> = newest.into_iter().map(bounded).collect();
         let by_message = self.store.marked_between(&newest, (since, far), MOST);
         let by_message = by_message.await?;
-        let between = (id::first(since), id::first(far));
+        let between = (id::first(since).into(), id::first(far).into());
         let by_id = self.store.marked_by_id(&ids, between, MOST).await?;
         let is_cut = |marks: &Marks| marks.len() == MOST;
         let is_bounded = newest.iter().any(|(_, count)| *count == MESSAGES);
@@ -140,9 +139,9 @@ impl Hub {
         let Some(since) = of.iter().map(|(.., since)| *since).min() else {
             return Ok(Vec::new());
         };
-        let ids: Vec<Uuid> = of.iter().map(|(id, ..)| *id).collect();
+        let ids: Vec<ConversationId> = of.iter().map(|(id, ..)| *id).collect();
         let mut stored = self.stored_since(&ids, since, NEWEST).await?;
-        let spoken_in: HashSet<Uuid> = if stored.is_whole {
+        let spoken_in: HashSet<ConversationId> = if stored.is_whole {
             stored.messages.into_keys().collect()
         } else {
             let all = self.store.spoken_in(&ids, since).await?;
@@ -203,7 +202,7 @@ impl Hub {
 /// Returns each mark once, by its time. Those that were found by their ids keep that order: the
 /// clock of their process may have been set back.
 fn in_order(by_id: Vec<Mark>, by_message: Vec<Mark>) -> Vec<Mark> {
-    let known: HashSet<Uuid> = by_id.iter().map(|(_, receipt)| receipt.id).collect();
+    let known: HashSet<ReceiptId> = by_id.iter().map(|(_, receipt)| receipt.id).collect();
     let mut latest = Timestamp::from_micros(i64::MIN);
     let by_id = by_id.into_iter().map(|mark| {
         latest = latest.max(mark.1.timestamp);

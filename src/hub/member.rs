@@ -5,10 +5,8 @@ use std::{
     sync::Arc,
 };
 
-use uuid::Uuid;
-
 use super::shown::{MEMORY, ShownKey, before, key_of};
-use crate::{chat::Message, hub::queue::Queue, python::datetime::Timestamp};
+use crate::{chat::Message, hub::queue::Queue, id::MessageId, python::datetime::Timestamp};
 
 /// Number of the newest messages of a history that are known to have been shown: many more
 /// than a layer and its inbox keep on their way.
@@ -49,7 +47,7 @@ struct Seen {
 
 /// A message of a history.
 struct Said {
-    id: Uuid,
+    id: MessageId,
     created_at: Timestamp,
     /// Hash of the sender's id.
     sender: ShownKey,
@@ -60,7 +58,7 @@ impl Seen {
         if self.young.len() == SEEN {
             self.old = std::mem::take(&mut self.young);
         }
-        self.young.insert(message.id.as_u128());
+        self.young.insert(message.id.bits());
         if self.said.len() == SAID {
             self.said.pop_front();
         }
@@ -157,7 +155,7 @@ impl Member {
     }
 
     /// Takes out what its history showed of one sender. The rest is forgotten.
-    pub fn take_said(&mut self, sender: &str) -> impl Iterator<Item = (Uuid, Timestamp)> {
+    pub fn take_said(&mut self, sender: &str) -> impl Iterator<Item = (MessageId, Timestamp)> {
         let seen = self.seen.as_mut();
         let said = seen.map(|seen| std::mem::take(&mut seen.said));
         let sender = key_of(&sender);

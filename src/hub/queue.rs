@@ -14,9 +14,10 @@ use std::{
 
 use bytes::Bytes;
 use tokio::sync::Notify;
-use uuid::Uuid;
 
 use super::frames::DialectSlot;
+
+use crate::id::MessageId;
 
 /// The bounds of a queue.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +43,7 @@ struct State {
     frames: VecDeque<Bytes>,
     bytes: usize,
     /// For each frame its message; `None` once the history has been sent.
-    tells: Option<VecDeque<Option<Uuid>>>,
+    tells: Option<VecDeque<Option<MessageId>>>,
     overflowed: bool,
 }
 
@@ -84,7 +85,7 @@ impl Queue {
     ///
     /// # Errors
     /// [`Overflow`] the first time the frame does not fit; silently dropped after that, and 0.
-    pub fn push(&self, frame: Bytes, message: Option<Uuid>) -> Result<usize, Overflow> {
+    pub fn push(&self, frame: Bytes, message: Option<MessageId>) -> Result<usize, Overflow> {
         let mut state = self.state();
         if state.overflowed {
             return Ok(0);
@@ -145,7 +146,7 @@ impl Queue {
 
     /// Takes out what tells of messages that the history shows: `shown` is asked for them if
     /// anything waits.
-    pub fn withdraw(&self, shown: impl FnOnce() -> HashSet<Uuid>) {
+    pub fn withdraw(&self, shown: impl FnOnce() -> HashSet<MessageId>) {
         let mut state = self.state();
         let State { frames, tells, .. } = &mut *state;
         let Some(tells) = tells.as_mut().filter(|tells| !tells.is_empty()) else {
@@ -181,6 +182,8 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
     fn queue() -> Queue {
@@ -241,7 +244,7 @@ mod tests {
     #[test]
     fn what_the_history_shows_is_withdrawn_and_the_rest_keeps_its_order() {
         let queue = queue();
-        let (shown, other) = (Uuid::new_v4(), Uuid::new_v4());
+        let [shown, other] = [1, 2].map(|n| Uuid::from_u128(n).into());
         queue.push(Bytes::from_static(b"one"), Some(shown)).unwrap();
         queue.push(Bytes::from_static(b"two"), None).unwrap();
         queue

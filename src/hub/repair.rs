@@ -38,7 +38,6 @@ use std::{
 };
 
 use tokio::{sync::Semaphore, time::sleep};
-use uuid::Uuid;
 
 use super::{
     Hub,
@@ -49,6 +48,7 @@ use super::{
 };
 use crate::{
     chat::{Event, Message},
+    id::{ConversationId, MessageId},
     layer::control::Notice,
     metrics::EventType,
     python::datetime::Timestamp,
@@ -215,7 +215,7 @@ impl Hub {
 
     fn begin_repair(
         self: &Arc<Self>,
-        id: Uuid,
+        id: ConversationId,
         room: &Arc<Room>,
         missed: Missed,
         places: &Arc<Semaphore>,
@@ -230,7 +230,12 @@ impl Hub {
 
     /// Shows what a conversation that the caller has taken over has missed, until nothing is left
     /// to be read. Returns whether that was possible.
-    pub(super) async fn repair_room(&self, id: Uuid, room: &Arc<Room>, first: Missed) -> bool {
+    pub(super) async fn repair_room(
+        &self,
+        id: ConversationId,
+        room: &Arc<Room>,
+        first: Missed,
+    ) -> bool {
         let mut missed = Ok(first);
         loop {
             let read = match missed {
@@ -257,7 +262,7 @@ impl Hub {
     /// Looks at one conversation, as soon as the store answers.
     async fn missed_since(
         &self,
-        id: Uuid,
+        id: ConversationId,
         room: &Arc<Room>,
         since: Timestamp,
     ) -> Result<Missed, StoreError> {
@@ -273,7 +278,7 @@ impl Hub {
     /// Returns the time of the look.
     async fn read_missed(
         &self,
-        id: Uuid,
+        id: ConversationId,
         room: &Room,
         missed: Missed,
     ) -> Result<Timestamp, StoreError> {
@@ -306,7 +311,12 @@ impl Hub {
 
     /// Shows the messages that were not shown yet. A page is followed by another one only if what
     /// was stored meanwhile and stands before that has been shown: its sender may have said more.
-    async fn show_missed(&self, id: Uuid, room: &Room, from: Timestamp) -> Result<(), StoreError> {
+    async fn show_missed(
+        &self,
+        id: ConversationId,
+        room: &Room,
+        from: Timestamp,
+    ) -> Result<(), StoreError> {
         let mut late = HashSet::new();
         let mut pages = Pages::since(&self.store, id, from).readable();
         let mut is_first = true;
@@ -338,10 +348,10 @@ impl Hub {
     /// that a commit under way may have added.
     async fn passed_over(
         &self,
-        id: Uuid,
+        id: ConversationId,
         room: &Room,
         (from, end): (Timestamp, Timestamp),
-    ) -> Result<Vec<Uuid>, StoreError> {
+    ) -> Result<Vec<MessageId>, StoreError> {
         let between = (from.max(before(self.now(), REACH)), end);
         let stored = loop {
             match self.store.stored_between(&[id], between, MOST).await {
@@ -350,7 +360,7 @@ impl Hub {
             }
         };
         let ids = stored.into_iter().map(|(_, message, _)| message);
-        let is_missed = |id: &Uuid| !room.has_shown(*id) && !self.unannounced.contains(*id);
+        let is_missed = |id: &MessageId| !room.has_shown(*id) && !self.unannounced.contains(*id);
         Ok(ids.filter(is_missed).collect())
     }
 
@@ -364,7 +374,7 @@ impl Hub {
         }
     }
 
-    fn cannot_repair(&self, id: Uuid, room: &Room, error: &StoreError) {
+    fn cannot_repair(&self, id: ConversationId, room: &Room, error: &StoreError) {
         tracing::error!(conversation_id = %id, %error, "a gap cannot be repaired");
         self.metrics.repair_given_up();
         self.go_on(room);

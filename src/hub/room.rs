@@ -7,8 +7,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use uuid::Uuid;
-
 use super::{
     frames::EventFrames,
     hold::Hold,
@@ -21,6 +19,7 @@ use crate::{
     chat::{Message, Receipt},
     clock::Clock,
     hub::queue::{Overflow, Queue},
+    id::MessageId,
     metrics,
     python::datetime::Timestamp,
 };
@@ -62,7 +61,7 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    fn push(&mut self, queue: &Queue, frames: &EventFrames, message: Option<Uuid>) {
+    fn push(&mut self, queue: &Queue, frames: &EventFrames, message: Option<MessageId>) {
         match queue.push(frames.of(queue.dialect()).clone(), message) {
             // It overflowed before, and will be closed.
             Ok(0) => {}
@@ -146,7 +145,7 @@ impl Room {
         };
         let mut has_unheard = false;
         for message in messages {
-            let is_heard = || shown.by(message.id.as_u128()) == Some(By::Event);
+            let is_heard = || shown.by(message.id.bits()) == Some(By::Event);
             if member.is_concerned(message.created_at) && !is_heard() {
                 member.note_seen(message);
                 has_unheard = true;
@@ -159,12 +158,12 @@ impl Room {
 
     /// Takes out what a socket's history showed of one sender, by id and time, if no event has come for
     /// it.
-    pub fn take_unheard(&self, number: u64, sender: &str) -> Vec<(Uuid, Timestamp)> {
+    pub fn take_unheard(&self, number: u64, sender: &str) -> Vec<(MessageId, Timestamp)> {
         let mut state = self.state();
         let State { members, shown, .. } = &mut *state;
         let said = members.get(number).into_iter();
         let said = said.flat_map(|member| member.take_said(sender));
-        said.filter(|(id, _)| shown.by(id.as_u128()) != Some(By::Event))
+        said.filter(|(id, _)| shown.by(id.bits()) != Some(By::Event))
             .collect()
     }
 
@@ -186,7 +185,7 @@ impl Room {
 
     /// Queues a stored message for every member that has not seen it.
     pub fn deliver_stored(&self, message: &Message, frames: &EventFrames, keep: bool) -> Delivery {
-        let key = message.id.as_u128();
+        let key = message.id.bits();
         self.deliver_once(key, Some(message.id), frames, keep, |member, has_event| {
             let is_known = if has_event {
                 member.had_seen(key)
@@ -235,7 +234,7 @@ impl Room {
     fn deliver_once(
         &self,
         key: ShownKey,
-        message: Option<Uuid>,
+        message: Option<MessageId>,
         frames: &EventFrames,
         keep: bool,
         wants: impl Fn(&mut Member, bool) -> bool,
@@ -319,10 +318,10 @@ impl Room {
     }
 
     /// Returns whether this message has been shown, or its event waits.
-    pub fn has_come(&self, id: Uuid) -> bool {
+    pub fn has_come(&self, id: MessageId) -> bool {
         let state = self.state();
         let hold = state.hold.as_ref();
-        let waits = hold.is_some_and(|hold| hold.has(id.as_u128()));
+        let waits = hold.is_some_and(|hold| hold.has(id.bits()));
         drop(state);
         waits || self.has_shown(id)
     }
@@ -423,8 +422,8 @@ impl Room {
     }
 
     /// Returns whether every member has been shown this message, or will be by its history.
-    pub fn has_shown(&self, id: Uuid) -> bool {
-        let key = id.as_u128();
+    pub fn has_shown(&self, id: MessageId) -> bool {
+        let key = id.bits();
         let state = self.state();
         let seen = |member: &Member| !member.is_complete() || member.has_seen(key);
         state.shown.by(key).is_some() || state.members.iter().all(seen)
@@ -488,7 +487,7 @@ impl State {
             let is_known = match message {
                 Some(id) => {
                     let too_old = resent.is_some_and(|since| !member.is_concerned(since));
-                    too_old || member.had_seen(id.as_u128())
+                    too_old || member.had_seen(id.bits())
                 }
                 None => resent.is_some_and(|since| !member.awaits(since)),
             };

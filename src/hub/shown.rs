@@ -15,9 +15,11 @@ use std::{
 };
 
 use tokio::time::Instant;
-use uuid::Uuid;
 
-use crate::{clock::Clock, python::datetime::Timestamp};
+use crate::{
+    id::MessageId,
+    {clock::Clock, python::datetime::Timestamp},
+};
 
 /// Time for which it is remembered what an event has shown: longer than the layer can keep an event
 /// on its way, and than a sweep looks back.
@@ -34,8 +36,8 @@ pub type ShownKey = u128;
 
 /// Returns the key of the mark that a user has read a message.
 #[must_use]
-pub fn mark_key(message_id: Uuid, user_id: &str) -> ShownKey {
-    key_of(&(message_id.as_u128(), user_id))
+pub fn mark_key(message_id: MessageId, user_id: &str) -> ShownKey {
+    key_of(&(message_id.bits(), user_id))
 }
 
 /// Returns whether this stands for a read mark.

@@ -27,7 +27,6 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio::time::sleep;
-use uuid::Uuid;
 
 use super::{
     Hub,
@@ -38,6 +37,7 @@ use super::{
 };
 use crate::{
     chat::{Receipt, id},
+    id::{ConversationId, MessageId},
     layer::control::Control,
     python::datetime::Timestamp,
     store::StoreError,
@@ -65,7 +65,7 @@ const TOLD_TOGETHER: usize = 500;
 /// Found before an event came, in one conversation.
 #[derive(Default)]
 struct Unheard {
-    messages: Vec<Uuid>,
+    messages: Vec<MessageId>,
     marks: Vec<Receipt>,
 }
 
@@ -109,7 +109,7 @@ impl Hub {
                 // Its repair reads more than this.
             } else if room.is_lively() {
                 lively.push((id, room, swept));
-            } else if id.as_u128() % ROUNDS as u128 == round as u128 {
+            } else if id.bits() % ROUNDS as u128 == round as u128 {
                 quiet.push((id, room, swept));
             }
         }
@@ -121,7 +121,7 @@ impl Hub {
     }
 
     async fn compare(&self, some: &[Since], now: Timestamp) -> Result<(), StoreError> {
-        let ids: Vec<Uuid> = some.iter().map(|(id, ..)| *id).collect();
+        let ids: Vec<ConversationId> = some.iter().map(|(id, ..)| *id).collect();
         let until = before(now, AGE);
         let swept = some.iter().map(|(.., swept)| before(*swept, MARGIN)).min();
         let since = swept.unwrap_or(until).max(before(now, REACH));
@@ -153,13 +153,13 @@ impl Hub {
     fn unheard(
         &self,
         room: &Room,
-        messages: &[(Uuid, Timestamp)],
+        messages: &[(MessageId, Timestamp)],
         marks: &mut Vec<Receipt>,
         now: Timestamp,
     ) -> Unheard {
         let mut unheard = Unheard::default();
         for (id, created_at) in messages {
-            let is_due = is_due(room, id.as_u128(), *created_at, now);
+            let is_due = is_due(room, id.bits(), *created_at, now);
             if is_due && !room.has_shown(*id) && !self.unannounced.contains(*id) {
                 unheard.messages.push(*id);
             }
@@ -177,7 +177,13 @@ impl Hub {
     }
 
     /// Shows what was found. Returns whether that was possible now.
-    async fn make_up(&self, id: Uuid, room: &Arc<Room>, unheard: &Unheard, missed: Missed) -> bool {
+    async fn make_up(
+        &self,
+        id: ConversationId,
+        room: &Arc<Room>,
+        unheard: &Unheard,
+        missed: Missed,
+    ) -> bool {
         if !room.hold(|| self.metrics.repair_open()) {
             // Its repair reads more than this.
             return false;
@@ -195,7 +201,7 @@ impl Hub {
         }
         let is_done = self.repair_room(id, room, missed).await;
         for message in messages.into_iter().filter(|it| id::is_own(**it)) {
-            room.expects(message.as_u128());
+            room.expects(message.bits());
         }
         for mark in marks.into_iter().filter(|it| id::is_own(it.id)) {
             room.expects(mark_key(mark.message_id, &mark.user_id));
@@ -204,7 +210,7 @@ impl Hub {
     }
 
     /// Counts for what no event has come in five minutes.
-    pub(super) fn count_unheard(&self, id: Uuid, room: &Room) {
+    pub(super) fn count_unheard(&self, id: ConversationId, room: &Room) {
         let unheard = room.unheard(self.keeps());
         if unheard.sum() > 0 {
             tracing::warn!(

@@ -4,12 +4,14 @@ mod repair;
 mod sweep;
 
 use bytes::Bytes;
+use uuid::Uuid;
 
 use super::*;
 use crate::{
     chat::{Message, NewMessage},
     config::Config,
     hub::queue::QueueLimits,
+    id::{ConversationId, MessageId},
     layer::{control::Notice, memory::MemoryLayer},
     python::datetime::Timestamp,
     store::{
@@ -62,7 +64,7 @@ impl World {
         }
     }
 
-    async fn conversation(&self) -> Uuid {
+    async fn conversation(&self) -> ConversationId {
         let names = ("a".to_owned(), Uuid::new_v4().to_string());
         let made = self
             .store
@@ -71,7 +73,7 @@ impl World {
         made.unwrap().0.id
     }
 
-    async fn store(&self, conversation_id: Uuid, content: &str) -> Message {
+    async fn store(&self, conversation_id: ConversationId, content: &str) -> Message {
         let new = NewMessage {
             conversation_id,
             sender_id: "a".into(),
@@ -83,7 +85,7 @@ impl World {
         Arc::unwrap_or_clone(stored.unwrap().unwrap())
     }
 
-    async fn history(&self, conversation_id: Uuid) -> Vec<Message> {
+    async fn history(&self, conversation_id: ConversationId) -> Vec<Message> {
         let history = History::find(&self.store, conversation_id, Deleted::Skipped).await;
         history.unwrap().unwrap().whole().await.unwrap()
     }
@@ -100,7 +102,7 @@ impl World {
     }
 
     /// Returns a socket in a conversation.
-    async fn join(&self, here: Uuid) -> (Membership, Arc<Queue>) {
+    async fn join(&self, here: ConversationId) -> (Membership, Arc<Queue>) {
         let queue = queue();
         let joined = self.hub.join(here, here.to_string(), Arc::clone(&queue));
         let joined = joined.await.unwrap();
@@ -117,13 +119,13 @@ impl World {
     }
 
     /// Stores a mark, of which no event is sent.
-    async fn mark(&self, message: Uuid, user: &str) {
+    async fn mark(&self, message: MessageId, user: &str) {
         let marked = self.store.mark_read(message, user.to_owned()).await;
         marked.unwrap().unwrap();
     }
 
     /// An event tells of a mark, perhaps again.
-    fn hear_mark(&self, room: &Room, message: Uuid, user: &str, resent: Option<Timestamp>) {
+    fn hear_mark(&self, room: &Room, message: MessageId, user: &str, resent: Option<Timestamp>) {
         let event = Event::MessageRead {
             message_id: message.to_string().into(),
             user_id: user.into(),
@@ -138,7 +140,7 @@ impl World {
 
     /// Waits until nothing waits for a repair.
     async fn repaired(&self) {
-        let held = |(_, room): (Uuid, Arc<Room>)| room.held_for().is_some();
+        let held = |(_, room): (ConversationId, Arc<Room>)| room.held_for().is_some();
         while self.hub.all_rooms().into_iter().any(held) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -196,7 +198,7 @@ fn told(queue: &Queue, contents: &[&'static str]) -> Vec<&'static str> {
 #[tokio::test]
 async fn every_socket_of_a_conversation_gets_the_same_bytes_and_nobody_else_any() {
     let world = World::new().await;
-    let (here, elsewhere) = (Uuid::new_v4(), Uuid::new_v4());
+    let [here, elsewhere] = [1, 2].map(|n| Uuid::from_u128(n).into());
     let queues = [queue(), queue(), queue()];
     let _one = world
         .hub
@@ -227,7 +229,7 @@ async fn every_socket_of_a_conversation_gets_the_same_bytes_and_nobody_else_any(
 #[tokio::test]
 async fn a_full_queue_costs_only_its_own_socket() {
     let world = World::new().await;
-    let here = Uuid::new_v4();
+    let here = Uuid::new_v4().into();
     let (slow, quick) = (queue(), queue());
     let _slow = world
         .hub
@@ -250,7 +252,7 @@ async fn a_full_queue_costs_only_its_own_socket() {
 #[tokio::test]
 async fn the_last_socket_takes_the_process_out_of_the_group() {
     let world = World::new().await;
-    let here = Uuid::new_v4();
+    let here = Uuid::new_v4().into();
     let one = world.hub.join(here, "g".into(), queue()).await.unwrap();
     let two = world.hub.join(here, "g".into(), queue()).await.unwrap();
     drop(one);

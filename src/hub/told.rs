@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     chat::Event,
+    id::MessageId,
     python::{datetime::Timestamp, pystr::str_of, uuid::from_python},
     value::Value,
 };
@@ -16,7 +17,7 @@ use crate::{
 pub struct Told {
     pub key: Option<ShownKey>,
     /// The message that it tells of.
-    pub message: Option<Uuid>,
+    pub message: Option<MessageId>,
     pub frames: EventFrames,
     /// When it was first sent, if it is sent again.
     pub resent: Option<Timestamp>,
@@ -29,7 +30,7 @@ impl Told {
             _ => None,
         };
         let key = match event {
-            Event::MessageSent(_) => message.map(|id| id.as_u128()),
+            Event::MessageSent(_) => message.map(|id| id.bits()),
             Event::MessageRead {
                 message_id,
                 user_id,
@@ -49,7 +50,7 @@ impl Told {
 /// they were sent, and stored as text.
 fn read_mark(message_id: &Value, user_id: &Value) -> Option<ShownKey> {
     let usual = message_id.as_str().and_then(|id| Uuid::try_parse(id).ok());
-    let id = usual.or_else(|| from_python(message_id).ok())?;
+    let id = usual.or_else(|| from_python(message_id).ok())?.into();
     match user_id.as_str() {
         Some(user) => Some(mark_key(id, user)),
         None => str_of(user_id).as_str().map(|user| mark_key(id, user)),
@@ -71,7 +72,7 @@ mod tests {
     #[test]
     fn a_read_mark_is_known_in_every_spelling_of_its_values() {
         let id = Uuid::from_u128(0x0123_4567_89ab_4def_8123_4567_89ab_cdef);
-        let stored = Some(mark_key(id, "7"));
+        let stored = Some(mark_key(id.into(), "7"));
         for spelling in [
             id.to_string(),
             id.simple().to_string().to_uppercase(),

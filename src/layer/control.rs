@@ -3,10 +3,9 @@
 //! The group is [`CONTROL`](super::CONTROL), on every Redis host. A Python consumer is never in it,
 //! as an event of a type that it has no handler for would end it.
 
-use uuid::Uuid;
-
 use crate::{
     chat::Event,
+    id::{ConversationId, Key, MessageId},
     python::datetime::Timestamp,
     value::{Text, Value},
 };
@@ -30,14 +29,14 @@ pub struct Notice {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disconnect {
     pub user: Option<String>,
-    pub conversation: Option<Uuid>,
+    pub conversation: Option<ConversationId>,
 }
 
 impl Disconnect {
     /// Returns `true` for a socket that matches all that is given; an order without a user and a
     /// conversation matches none.
     #[must_use]
-    pub fn is_for(&self, user: Option<&str>, conversation: Uuid) -> bool {
+    pub fn is_for(&self, user: Option<&str>, conversation: ConversationId) -> bool {
         let is_user = self.user.as_deref().is_none_or(|it| user == Some(it));
         let is_conversation = self.conversation.is_none_or(|it| it == conversation);
         (self.user.is_some() || self.conversation.is_some()) && is_user && is_conversation
@@ -48,8 +47,8 @@ impl Disconnect {
 /// by the process that it said them on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Follows {
-    pub conversation: Uuid,
-    pub messages: Vec<Uuid>,
+    pub conversation: ConversationId,
+    pub messages: Vec<MessageId>,
     /// When the first of them was stored.
     pub since: Timestamp,
     /// When the last of them was stored.
@@ -63,7 +62,7 @@ pub enum Control {
     Disconnect(Disconnect),
     ReadAgain(Notice),
     /// These messages were stored without an event, on purpose: no socket misses them.
-    Unannounced(Vec<Uuid>),
+    Unannounced(Vec<Key>),
     Follows(Follows),
 }
 
@@ -117,7 +116,7 @@ impl Control {
             })),
             "unannounced" => Some(Control::Unannounced(ids(body)?)),
             "follows" => Some(Control::Follows(Follows {
-                conversation: Uuid::try_parse(body.get("conversation")?.as_str()?).ok()?,
+                conversation: body.get("conversation")?.as_str()?.parse().ok()?,
                 messages: ids(body)?,
                 since: time(body.get("since")?)?,
                 until: time(body.get("until")?)?,
@@ -127,16 +126,16 @@ impl Control {
     }
 }
 
-fn list(ids: &[Uuid]) -> Value {
-    let ids = ids.iter().map(|id| id.simple().to_string().into());
+fn list(ids: &[impl Into<Key> + Copy]) -> Value {
+    let ids = ids.iter().map(|&id| id.into().short().into());
     Value::List(ids.collect())
 }
 
-fn ids(body: &Value) -> Option<Vec<Uuid>> {
+fn ids<T: From<Key>>(body: &Value) -> Option<Vec<T>> {
     let Value::List(ids) = body.get("ids")? else {
         return None;
     };
-    let id = |id: &Value| Uuid::try_parse(id.as_str()?).ok();
+    let id = |id: &Value| Key::parse(id.as_str()?).map(T::from);
     Some(ids.iter().filter_map(id).collect())
 }
 
@@ -158,7 +157,7 @@ fn disconnect(body: &Value) -> Option<Disconnect> {
     };
     let conversation = match body.get("conversation") {
         None | Some(Value::Null) => None,
-        Some(id) => Some(Uuid::try_parse(id.as_str()?).ok()?),
+        Some(id) => Some(id.as_str()?.parse().ok()?),
     };
     let means_something = user.is_some() || conversation.is_some();
     means_something.then_some(Disconnect { user, conversation })
@@ -180,6 +179,8 @@ fn body(event: &Event) -> Option<&Value> {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
     #[test]
@@ -191,10 +192,10 @@ mod tests {
                 group: Some("chat_1".to_owned()),
                 since,
             }),
-            Control::Unannounced(vec![Uuid::new_v4(), Uuid::new_v4()]),
+            Control::Unannounced(vec![Uuid::new_v4().into(), Key::Number(7)]),
             Control::Follows(Follows {
-                conversation: Uuid::new_v4(),
-                messages: vec![Uuid::new_v4(), Uuid::new_v4()],
+                conversation: Uuid::new_v4().into(),
+                messages: vec![Uuid::new_v4().into(), Key::Number(7).into()],
                 since,
                 until: Timestamp::from_micros(since.micros() + 1),
             }),
@@ -204,7 +205,7 @@ mod tests {
             }),
             Control::Disconnect(Disconnect {
                 user: None,
-                conversation: Some(Uuid::new_v4()),
+                conversation: Some(Uuid::new_v4().into()),
             }),
         ] {
             let event = order.event();

@@ -10,7 +10,8 @@ use std::{
 };
 
 use tokio::{sync::Notify, time::sleep};
-use uuid::Uuid;
+
+use crate::id::Key;
 
 /// Time for which a message is remembered: longer than it can be compared.
 const MEMORY: Duration = Duration::from_secs(90);
@@ -35,14 +36,14 @@ pub struct Unannounced {
 #[derive(Default)]
 struct Noted {
     /// The oldest first.
-    order: VecDeque<(Instant, Uuid)>,
-    ids: HashSet<Uuid>,
+    order: VecDeque<(Instant, Key)>,
+    ids: HashSet<Key>,
     /// Ours, of which the others have not been notified.
-    untold: Vec<Uuid>,
+    untold: Vec<Key>,
 }
 
 impl Noted {
-    fn note(&mut self, id: Uuid) {
+    fn note(&mut self, id: Key) {
         let now = Instant::now();
         while let Some(&(at, old)) = self.order.front() {
             if now.duration_since(at) < MEMORY && self.order.len() < REMEMBERED {
@@ -67,11 +68,11 @@ impl Unannounced {
     }
 
     /// Notes a message that this process has stored without an event.
-    pub fn note(&self, id: Uuid) {
+    pub fn note(&self, id: impl Into<Key>) {
         if !self.is_wanted {
             return;
         }
-        let mut noted = self.noted();
+        let (mut noted, id) = (self.noted(), id.into());
         noted.note(id);
         noted.untold.push(id);
         drop(noted);
@@ -79,7 +80,7 @@ impl Unannounced {
     }
 
     /// Notes messages of another process.
-    pub fn hear(&self, ids: Vec<Uuid>) {
+    pub fn hear(&self, ids: Vec<Key>) {
         let mut noted = self.noted();
         for id in ids {
             noted.note(id);
@@ -87,12 +88,12 @@ impl Unannounced {
     }
 
     #[must_use]
-    pub fn contains(&self, id: Uuid) -> bool {
-        self.noted().ids.contains(&id)
+    pub fn contains(&self, id: impl Into<Key>) -> bool {
+        self.noted().ids.contains(&id.into())
     }
 
     /// Waits for messages of which the others have not been notified, and gathers some.
-    pub async fn untold(&self) -> Vec<Uuid> {
+    pub async fn untold(&self) -> Vec<Key> {
         self.news.notified().await;
         sleep(GATHER).await;
         std::mem::take(&mut self.noted().untold)

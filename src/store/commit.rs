@@ -29,7 +29,6 @@ use tokio::{
     task::JoinHandle,
     time::Instant,
 };
-use uuid::Uuid;
 
 pub use self::task::SETTLE_MAX;
 use self::{health::Health, task::Stamps};
@@ -38,6 +37,7 @@ use crate::{
     chat::{Conversation, Message, NewMessage, Receipt, id::Ids, receipt::READ},
     clock::Clock,
     config::IdVersion,
+    id::MessageId,
     metrics::Metrics,
     python::datetime::Timestamp,
     store::auto_now::auto_now,
@@ -234,7 +234,7 @@ impl Committer {
     ) -> Result<(Conversation, bool), StoreError> {
         let (created_at, updated_at) = auto_now(self.now(), None, || self.now());
         let conversation = Conversation {
-            id: self.ids.next(created_at),
+            id: self.ids.next(created_at).into(),
             participant1_id,
             participant2_id,
             created_at,
@@ -255,12 +255,12 @@ impl Committer {
     /// When the database could not store it, or the committer has ended.
     pub async fn mark_read(
         &self,
-        message_id: Uuid,
+        message_id: MessageId,
         user_id: String,
     ) -> Result<Option<Receipt>, StoreError> {
         let now = self.now();
         let receipt = Receipt {
-            id: self.ids.next(now),
+            id: self.ids.next(now).into(),
             message_id,
             user_id,
             status: READ.to_owned(),

@@ -7,9 +7,7 @@
 //! bytes can stand where a new one would have to be: the write is then refused with
 //! [`StoreError::Alike`](super::StoreError::Alike), and the row is neither shown nor changed.
 
-use uuid::Uuid;
-
-use crate::config::Policy;
+use crate::{config::Policy, id::MessageId};
 
 /// Comparison of a requested user id with the one of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +41,7 @@ pub enum Lookup {
     /// The conversation of two users, in either order.
     Pair(String, String),
     /// The receipt of a user for a message.
-    Receipt(Uuid, String),
+    Receipt(MessageId, String),
     /// The conversations of a user.
     Conversations(String),
 }

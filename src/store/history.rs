@@ -17,12 +17,12 @@
 use std::{fmt, sync::Arc};
 
 use futures_util::{Stream, stream};
-use uuid::Uuid;
 
 use super::{Store, StoreError};
 use crate::{
     chat::{Conversation, Message},
-    python::datetime::{Timestamp, from_sqlite, to_sqlite},
+    id::{ConversationId, Key},
+    python::datetime::{Timestamp, from_sqlite},
 };
 
 /// Most messages of a page.
@@ -75,33 +75,56 @@ impl Deleted {
 }
 
 /// Place of a message among those of its conversation, or of a conversation among those of its
-/// user.
+/// user. A store is given only what it has made, but for [`PageCursor::since`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PageCursor {
-    /// The time it is sorted by, as SQLite writes it. There it is the very text of the row, which
-    /// is what the database compares: people may have written a time in another way than Django
-    /// does.
-    pub created_at: String,
-    /// Decides between rows of one moment: the id, or in SQLite the number of the row.
-    pub tie: u128,
+pub enum PageCursor {
+    /// In databases that compare times and ids; without an id, before all rows of this time.
+    Keyed { at: Timestamp, id: Option<Key> },
+    /// In SQLite, which compares texts: the very text of the row's time, as people may have written
+    /// it in another way than Django does, and the number of the row.
+    Numbered { at: String, row: i64 },
 }
 
 impl PageCursor {
     /// Returns the place of this message in databases that compare times and ids.
     #[must_use]
     pub fn of(message: &Message) -> Self {
-        PageCursor {
-            created_at: to_sqlite(message.created_at),
-            tie: message.id.as_u128(),
+        PageCursor::Keyed {
+            at: message.created_at,
+            id: Some(message.id.into()),
         }
     }
 
     /// Returns the place of this conversation in a list of the newest `updated_at` first.
     #[must_use]
     pub fn of_conversation(conversation: &Conversation) -> Self {
-        PageCursor {
-            created_at: to_sqlite(conversation.updated_at),
-            tie: conversation.id.as_u128(),
+        PageCursor::Keyed {
+            at: conversation.updated_at,
+            id: Some(conversation.id.into()),
+        }
+    }
+
+    /// Returns the place before all rows of this time, in any database.
+    #[must_use]
+    pub fn since(at: Timestamp) -> Self {
+        PageCursor::Keyed { at, id: None }
+    }
+
+    /// Returns the time; `None` if it is no date.
+    #[must_use]
+    pub fn time(&self) -> Option<Timestamp> {
+        match self {
+            PageCursor::Keyed { at, .. } => Some(*at),
+            PageCursor::Numbered { at, .. } => from_sqlite(at),
+        }
+    }
+
+    /// Returns the id; `None` before all rows of the time.
+    #[must_use]
+    pub fn id(&self) -> Option<Key> {
+        match self {
+            PageCursor::Keyed { id, .. } => *id,
+            PageCursor::Numbered { .. } => None,
         }
     }
 }
@@ -194,7 +217,7 @@ impl History {
     /// When the store cannot be read.
     pub async fn find(
         store: &Arc<dyn Store>,
-        conversation_id: Uuid,
+        conversation_id: ConversationId,
         deleted: Deleted,
     ) -> Result<Option<Self>, StoreError> {
         let there = store.conversation_is_active(conversation_id).await?;
@@ -212,7 +235,7 @@ impl History {
     /// When the store cannot be read.
     pub async fn read(
         store: &Arc<dyn Store>,
-        conversation_id: Uuid,
+        conversation_id: ConversationId,
         deleted: Deleted,
         limit: Option<usize>,
     ) -> Result<Self, StoreError> {
@@ -255,7 +278,7 @@ impl History {
 #[derive(Clone)]
 pub struct Pages {
     store: Arc<dyn Store>,
-    conversation_id: Uuid,
+    conversation_id: ConversationId,
     deleted: Deleted,
     after: Option<PageCursor>,
     until: Option<PageCursor>,
@@ -267,16 +290,16 @@ pub struct Pages {
 impl Pages {
     /// Begins with the messages that were made at `since` or later and are not deleted.
     #[must_use]
-    pub fn since(store: &Arc<dyn Store>, conversation_id: Uuid, since: Timestamp) -> Self {
+    pub fn since(
+        store: &Arc<dyn Store>,
+        conversation_id: ConversationId,
+        since: Timestamp,
+    ) -> Self {
         Pages {
             store: Arc::clone(store),
             conversation_id,
             deleted: Deleted::Skipped,
-            // No message has the nil id, and no row the number 0.
-            after: Some(PageCursor {
-                created_at: to_sqlite(since),
-                tie: 0,
-            }),
+            after: Some(PageCursor::since(since)),
             until: None,
             is_over: false,
             unreadable: None,
@@ -299,7 +322,7 @@ impl Pages {
     /// When the newest message was made, if that is known.
     #[must_use]
     pub fn newest(&self) -> Option<Timestamp> {
-        from_sqlite(&self.until.as_ref()?.created_at)
+        self.until.as_ref()?.time()
     }
 
     /// Returns whether there is no further page, as far as is known.

@@ -29,6 +29,7 @@ use super::{
 use crate::{
     chat::Conversation,
     config::{DjangoSession, Store as Settings, TableName, Tables},
+    id::{ConversationId, MessageId, ReceiptId},
     metrics::Metrics,
     python::datetime::Timestamp,
 };
@@ -128,11 +129,11 @@ impl Conversations for MysqlStore {
         self.find(&pair).await
     }
 
-    async fn conversation(&self, id: Uuid) -> Result<Option<Conversation>, StoreError> {
+    async fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>, StoreError> {
         self.find(&query::conversation(&self.tables, id)).await
     }
 
-    async fn conversation_is_active(&self, id: Uuid) -> Result<Option<bool>, StoreError> {
+    async fn conversation_is_active(&self, id: ConversationId) -> Result<Option<bool>, StoreError> {
         let rows = self.pool.rows(&query::is_active(&self.tables, id)).await?;
         let found = rows.into_iter().next();
         found
@@ -154,14 +155,14 @@ impl Conversations for MysqlStore {
 
 #[async_trait]
 impl Messages for MysqlStore {
-    async fn messages_of(&self, conversations: &[Uuid]) -> Result<Page, StoreError> {
+    async fn messages_of(&self, conversations: &[ConversationId]) -> Result<Page, StoreError> {
         let sql = query::messages_of(&self.tables, conversations, TOGETHER_MESSAGES);
         self.page(&sql, TOGETHER_MESSAGES, false).await
     }
 
     async fn newest_messages(
         &self,
-        conversation_id: Uuid,
+        conversation_id: ConversationId,
         deleted: Deleted,
         limit: usize,
     ) -> Result<Page, StoreError> {
@@ -172,7 +173,7 @@ impl Messages for MysqlStore {
 
     async fn messages(
         &self,
-        conversation_id: Uuid,
+        conversation_id: ConversationId,
         deleted: Deleted,
         after: Option<PageCursor>,
         until: Option<PageCursor>,
@@ -185,7 +186,7 @@ impl Messages for MysqlStore {
 
     async fn place(
         &self,
-        conversation_id: Uuid,
+        conversation_id: ConversationId,
         newer: usize,
     ) -> Result<Option<PageCursor>, StoreError> {
         let sql = query::place(&self.tables, conversation_id, newer);
@@ -195,9 +196,9 @@ impl Messages for MysqlStore {
 
     async fn spoken_in(
         &self,
-        conversations: &[Uuid],
+        conversations: &[ConversationId],
         since: Timestamp,
-    ) -> Result<Vec<Uuid>, StoreError> {
+    ) -> Result<Vec<ConversationId>, StoreError> {
         let sql = query::spoken_in(&self.tables, conversations, since);
         let rows = self.pool.rows(&sql).await?.into_iter();
         rows.map(|row| query::Columns::from(row).id()).collect()
@@ -205,10 +206,10 @@ impl Messages for MysqlStore {
 
     async fn stored_between(
         &self,
-        conversations: &[Uuid],
+        conversations: &[ConversationId],
         between: (Timestamp, Timestamp),
         most: usize,
-    ) -> Result<Vec<(Uuid, Uuid, Timestamp)>, StoreError> {
+    ) -> Result<Vec<(ConversationId, MessageId, Timestamp)>, StoreError> {
         let sql = query::stored_between(&self.tables, conversations, between, most);
         let rows = self.pool.rows(&sql).await?.into_iter();
         let stored = |row| {
@@ -219,7 +220,7 @@ impl Messages for MysqlStore {
         Ok(rows.filter_map(stored).collect())
     }
 
-    async fn message_exists(&self, id: Uuid) -> Result<bool, StoreError> {
+    async fn message_exists(&self, id: MessageId) -> Result<bool, StoreError> {
         self.exists(&query::message_exists(&self.tables, id)).await
     }
 }
@@ -228,7 +229,7 @@ impl Messages for MysqlStore {
 impl Receipts for MysqlStore {
     async fn marked_between(
         &self,
-        newest: &[(Uuid, usize)],
+        newest: &[(ConversationId, usize)],
         between: (Timestamp, Timestamp),
         most: usize,
     ) -> Result<Marks, StoreError> {
@@ -241,8 +242,8 @@ impl Receipts for MysqlStore {
 
     async fn marked_by_id(
         &self,
-        conversations: &[Uuid],
-        between: (Uuid, Uuid),
+        conversations: &[ConversationId],
+        between: (ReceiptId, ReceiptId),
         most: usize,
     ) -> Result<Marks, StoreError> {
         if conversations.is_empty() {
@@ -267,8 +268,8 @@ impl Members for MysqlStore {
 
     async fn active_participants(
         &self,
-        conversations: &[Uuid],
-    ) -> Result<Vec<(Uuid, [String; 2])>, StoreError> {
+        conversations: &[ConversationId],
+    ) -> Result<Vec<(ConversationId, [String; 2])>, StoreError> {
         let sql = people::active_participants(&self.tables, conversations);
         let rows = self.pool.rows(&sql).await?.into_iter();
         rows.map(people::active_row).collect()
@@ -321,7 +322,7 @@ impl OpenDatabase for MysqlStore {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.conversation_is_active(Uuid::nil()).await?;
+        self.conversation_is_active(Uuid::nil().into()).await?;
         Ok(())
     }
 

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use uuid::Uuid;
 
 use super::{
     Lookup, Marks, SessionRow, Standing, StoreError, Subject, TokenRow, UserRow,
@@ -14,6 +13,7 @@ use super::{
 use crate::{
     chat::{Conversation, Message, NewMessage, Receipt},
     config::{DjangoSession, TableName},
+    id::{ConversationId, MessageId, ReceiptId},
     python::datetime::Timestamp,
 };
 
@@ -69,10 +69,10 @@ pub trait Conversations: OpenDatabase {
         participant2_id: &str,
     ) -> Result<Option<Conversation>, StoreError>;
 
-    async fn conversation(&self, id: Uuid) -> Result<Option<Conversation>, StoreError>;
+    async fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>, StoreError>;
 
     /// Returns whether the conversation exists, and if so whether it is active.
-    async fn conversation_is_active(&self, id: Uuid) -> Result<Option<bool>, StoreError>;
+    async fn conversation_is_active(&self, id: ConversationId) -> Result<Option<bool>, StoreError>;
 
     /// Returns the page of active conversations of a user that come after a place, the newest
     /// `updated_at` first.
@@ -88,13 +88,13 @@ pub trait Conversations: OpenDatabase {
 pub trait Messages: OpenDatabase {
     /// Returns all messages of some conversations, oldest first in each, as far as they may be read
     /// together: the page is full if there may be more.
-    async fn messages_of(&self, conversations: &[Uuid]) -> Result<Page, StoreError>;
+    async fn messages_of(&self, conversations: &[ConversationId]) -> Result<Page, StoreError>;
 
     /// Returns the newest messages of a conversation, as many as fit a page and no more than
     /// `limit`. Whether there is such a conversation is not asked.
     async fn newest_messages(
         &self,
-        conversation_id: Uuid,
+        conversation_id: ConversationId,
         deleted: Deleted,
         limit: usize,
     ) -> Result<Page, StoreError>;
@@ -102,7 +102,7 @@ pub trait Messages: OpenDatabase {
     /// Returns the page of messages that come after the one place, and not after the other.
     async fn messages(
         &self,
-        conversation_id: Uuid,
+        conversation_id: ConversationId,
         deleted: Deleted,
         after: Option<PageCursor>,
         until: Option<PageCursor>,
@@ -111,28 +111,28 @@ pub trait Messages: OpenDatabase {
     /// Returns the place of the message that has `newer` newer ones, none of them deleted.
     async fn place(
         &self,
-        conversation_id: Uuid,
+        conversation_id: ConversationId,
         newer: usize,
     ) -> Result<Option<PageCursor>, StoreError>;
 
     /// Returns the conversations, of those given, in which a message was made at `since` or later.
     async fn spoken_in(
         &self,
-        conversations: &[Uuid],
+        conversations: &[ConversationId],
         since: Timestamp,
-    ) -> Result<Vec<Uuid>, StoreError>;
+    ) -> Result<Vec<ConversationId>, StoreError>;
 
     /// Returns the messages that some conversations got between two times (the second excluded) and
     /// that are not deleted, the oldest first and no more than `most`: conversation, message, and
     /// when it was made. A time that cannot be read is taken for the first of the two.
     async fn stored_between(
         &self,
-        conversations: &[Uuid],
+        conversations: &[ConversationId],
         between: (Timestamp, Timestamp),
         most: usize,
-    ) -> Result<Vec<(Uuid, Uuid, Timestamp)>, StoreError>;
+    ) -> Result<Vec<(ConversationId, MessageId, Timestamp)>, StoreError>;
 
-    async fn message_exists(&self, id: Uuid) -> Result<bool, StoreError>;
+    async fn message_exists(&self, id: MessageId) -> Result<bool, StoreError>;
 
     /// Gives the message its id and times, and stores it; `None` and nothing stored if its
     /// conversation is gone. Messages are stamped, stored and announced in one order.
@@ -153,7 +153,7 @@ pub trait Receipts: OpenDatabase {
     /// it. The oldest first, and no more than `most` rows.
     async fn marked_between(
         &self,
-        newest: &[(Uuid, usize)],
+        newest: &[(ConversationId, usize)],
         between: (Timestamp, Timestamp),
         most: usize,
     ) -> Result<Marks, StoreError>;
@@ -162,8 +162,8 @@ pub trait Receipts: OpenDatabase {
     /// of messages of some conversations. In the order of the ids, and no more than `most` rows.
     async fn marked_by_id(
         &self,
-        conversations: &[Uuid],
-        between: (Uuid, Uuid),
+        conversations: &[ConversationId],
+        between: (ReceiptId, ReceiptId),
         most: usize,
     ) -> Result<Marks, StoreError>;
 
@@ -174,7 +174,7 @@ pub trait Receipts: OpenDatabase {
     /// [`StoreError::Alike`] if there is a receipt of an id that only the database takes for this.
     async fn mark_read(
         &self,
-        message_id: Uuid,
+        message_id: MessageId,
         user_id: String,
     ) -> Result<Option<Receipt>, StoreError> {
         self.committer().mark_read(message_id, user_id).await
@@ -194,8 +194,8 @@ pub trait Members: OpenDatabase {
     /// Returns the conversations, of those given, that are active, with their participants.
     async fn active_participants(
         &self,
-        conversations: &[Uuid],
-    ) -> Result<Vec<(Uuid, [String; 2])>, StoreError>;
+        conversations: &[ConversationId],
+    ) -> Result<Vec<(ConversationId, [String; 2])>, StoreError>;
 }
 
 /// Django's logins: sessions, tokens and users, in tables of Django's own.

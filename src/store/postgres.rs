@@ -9,6 +9,7 @@
 mod address;
 mod connection;
 mod error;
+mod id;
 pub mod look;
 pub mod migrate;
 mod param;
@@ -34,6 +35,7 @@ use super::{
 use crate::{
     chat::{Conversation, Message, NewMessage, Receipt, USER_ID_MAX},
     config::{DjangoSession, Store as Settings, TableName, Tables},
+    id::{ConversationId, MessageId, ReceiptId},
     metrics::Metrics,
     python::datetime::Timestamp,
 };
@@ -119,11 +121,11 @@ impl Conversations for PostgresStore {
         Ok((made, false))
     }
 
-    async fn conversation(&self, id: Uuid) -> Result<Option<Conversation>, StoreError> {
+    async fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>, StoreError> {
         query::conversation(&self.readers, &self.tables, id).await
     }
 
-    async fn conversation_is_active(&self, id: Uuid) -> Result<Option<bool>, StoreError> {
+    async fn conversation_is_active(&self, id: ConversationId) -> Result<Option<bool>, StoreError> {
         query::conversation_is_active(&self.readers, &self.tables, id).await
     }
 
@@ -139,13 +141,13 @@ impl Conversations for PostgresStore {
 
 #[async_trait]
 impl Messages for PostgresStore {
-    async fn messages_of(&self, conversations: &[Uuid]) -> Result<Page, StoreError> {
+    async fn messages_of(&self, conversations: &[ConversationId]) -> Result<Page, StoreError> {
         query::messages_of(&self.readers, &self.tables, conversations).await
     }
 
     async fn newest_messages(
         &self,
-        conversation_id: Uuid,
+        conversation_id: ConversationId,
         deleted: Deleted,
         limit: usize,
     ) -> Result<Page, StoreError> {
@@ -155,7 +157,7 @@ impl Messages for PostgresStore {
 
     async fn messages(
         &self,
-        conversation_id: Uuid,
+        conversation_id: ConversationId,
         deleted: Deleted,
         after: Option<PageCursor>,
         until: Option<PageCursor>,
@@ -167,7 +169,7 @@ impl Messages for PostgresStore {
 
     async fn place(
         &self,
-        conversation_id: Uuid,
+        conversation_id: ConversationId,
         newer: usize,
     ) -> Result<Option<PageCursor>, StoreError> {
         query::place(&self.readers, &self.tables, conversation_id, newer).await
@@ -175,22 +177,22 @@ impl Messages for PostgresStore {
 
     async fn spoken_in(
         &self,
-        conversations: &[Uuid],
+        conversations: &[ConversationId],
         since: Timestamp,
-    ) -> Result<Vec<Uuid>, StoreError> {
+    ) -> Result<Vec<ConversationId>, StoreError> {
         query::spoken_in(&self.readers, &self.tables, conversations, since).await
     }
 
     async fn stored_between(
         &self,
-        conversations: &[Uuid],
+        conversations: &[ConversationId],
         between: (Timestamp, Timestamp),
         most: usize,
-    ) -> Result<Vec<(Uuid, Uuid, Timestamp)>, StoreError> {
+    ) -> Result<Vec<(ConversationId, MessageId, Timestamp)>, StoreError> {
         query::stored_between(&self.readers, &self.tables, conversations, between, most).await
     }
 
-    async fn message_exists(&self, id: Uuid) -> Result<bool, StoreError> {
+    async fn message_exists(&self, id: MessageId) -> Result<bool, StoreError> {
         query::message_exists(&self.readers, &self.tables, id).await
     }
 
@@ -208,7 +210,7 @@ impl Messages for PostgresStore {
 impl Receipts for PostgresStore {
     async fn marked_between(
         &self,
-        newest: &[(Uuid, usize)],
+        newest: &[(ConversationId, usize)],
         between: (Timestamp, Timestamp),
         most: usize,
     ) -> Result<Marks, StoreError> {
@@ -217,8 +219,8 @@ impl Receipts for PostgresStore {
 
     async fn marked_by_id(
         &self,
-        conversations: &[Uuid],
-        between: (Uuid, Uuid),
+        conversations: &[ConversationId],
+        between: (ReceiptId, ReceiptId),
         most: usize,
     ) -> Result<Marks, StoreError> {
         query::marked_by_id(&self.readers, &self.tables, conversations, between, most).await
@@ -226,7 +228,7 @@ impl Receipts for PostgresStore {
 
     async fn mark_read(
         &self,
-        message_id: Uuid,
+        message_id: MessageId,
         user_id: String,
     ) -> Result<Option<Receipt>, StoreError> {
         storable([&user_id])?;
@@ -248,8 +250,8 @@ impl Members for PostgresStore {
 
     async fn active_participants(
         &self,
-        conversations: &[Uuid],
-    ) -> Result<Vec<(Uuid, [String; 2])>, StoreError> {
+        conversations: &[ConversationId],
+    ) -> Result<Vec<(ConversationId, [String; 2])>, StoreError> {
         people::active_participants(&self.readers, &self.tables, conversations).await
     }
 }
@@ -299,7 +301,8 @@ impl OpenDatabase for PostgresStore {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        let found = query::conversation_is_active(&self.readers, &self.tables, Uuid::nil()).await;
+        let found =
+            query::conversation_is_active(&self.readers, &self.tables, Uuid::nil().into()).await;
         found.map(|_| ())
     }
 

@@ -315,7 +315,7 @@ impl Rehearsed {
     /// Makes rows of new ids.
     #[must_use]
     pub fn new() -> Self {
-        let (id, message_id) = (Uuid::new_v4(), Uuid::new_v4());
+        let (id, message_id) = (Uuid::new_v4().into(), Uuid::new_v4().into());
         let now = Timestamp::now();
         let user_id = format!("chatferry check {id}");
         Rehearsed {
@@ -338,7 +338,7 @@ impl Rehearsed {
                 is_deleted: true,
             },
             receipt: Receipt {
-                id: Uuid::new_v4(),
+                id: Uuid::new_v4().into(),
                 message_id,
                 user_id,
                 status: READ.to_owned(),

@@ -4,6 +4,7 @@
 //! Django may work on the same file at the same time. The file is put into WAL mode, so readers
 //! never wait; writers take turns, ours through the one committer.
 
+mod id;
 pub mod look;
 pub mod migrate;
 mod people;
@@ -31,6 +32,7 @@ use super::{
 use crate::{
     chat::Conversation,
     config::{DjangoSession, Store as Settings, TableName, Tables},
+    id::{ConversationId, MessageId, ReceiptId},
     metrics::Metrics,
     python::datetime::Timestamp,
 };
@@ -94,14 +96,14 @@ impl Conversations for SqliteStore {
             .await
     }
 
-    async fn conversation(&self, id: Uuid) -> Result<Option<Conversation>, StoreError> {
+    async fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>, StoreError> {
         let tables = Arc::clone(&self.tables);
         self.readers
             .read(move |db| query::conversation(db, &tables, id))
             .await
     }
 
-    async fn conversation_is_active(&self, id: Uuid) -> Result<Option<bool>, StoreError> {
+    async fn conversation_is_active(&self, id: ConversationId) -> Result<Option<bool>, StoreError> {
         let tables = Arc::clone(&self.tables);
         self.readers
             .read(move |db| query::conversation_is_active(db, &tables, id))
@@ -122,7 +124,7 @@ impl Conversations for SqliteStore {
 
 #[async_trait]
 impl Messages for SqliteStore {
-    async fn messages_of(&self, conversations: &[Uuid]) -> Result<Page, StoreError> {
+    async fn messages_of(&self, conversations: &[ConversationId]) -> Result<Page, StoreError> {
         let (tables, conversations) = (Arc::clone(&self.tables), conversations.to_vec());
         self.readers
             .read(move |db| query::messages_of(db, &tables, &conversations))
@@ -131,7 +133,7 @@ impl Messages for SqliteStore {
 
     async fn newest_messages(
         &self,
-        conversation_id: Uuid,
+        conversation_id: ConversationId,
         deleted: Deleted,
         limit: usize,
     ) -> Result<Page, StoreError> {
@@ -143,7 +145,7 @@ impl Messages for SqliteStore {
 
     async fn messages(
         &self,
-        conversation_id: Uuid,
+        conversation_id: ConversationId,
         deleted: Deleted,
         after: Option<PageCursor>,
         until: Option<PageCursor>,
@@ -156,7 +158,7 @@ impl Messages for SqliteStore {
 
     async fn place(
         &self,
-        conversation_id: Uuid,
+        conversation_id: ConversationId,
         newer: usize,
     ) -> Result<Option<PageCursor>, StoreError> {
         let tables = Arc::clone(&self.tables);
@@ -167,9 +169,9 @@ impl Messages for SqliteStore {
 
     async fn spoken_in(
         &self,
-        conversations: &[Uuid],
+        conversations: &[ConversationId],
         since: Timestamp,
-    ) -> Result<Vec<Uuid>, StoreError> {
+    ) -> Result<Vec<ConversationId>, StoreError> {
         let (tables, conversations) = (Arc::clone(&self.tables), conversations.to_vec());
         self.readers
             .read(move |db| query::spoken_in(db, &tables, &conversations, since))
@@ -178,17 +180,17 @@ impl Messages for SqliteStore {
 
     async fn stored_between(
         &self,
-        conversations: &[Uuid],
+        conversations: &[ConversationId],
         between: (Timestamp, Timestamp),
         most: usize,
-    ) -> Result<Vec<(Uuid, Uuid, Timestamp)>, StoreError> {
+    ) -> Result<Vec<(ConversationId, MessageId, Timestamp)>, StoreError> {
         let (tables, conversations) = (Arc::clone(&self.tables), conversations.to_vec());
         self.readers
             .read(move |db| query::stored_between(db, &tables, &conversations, between, most))
             .await
     }
 
-    async fn message_exists(&self, id: Uuid) -> Result<bool, StoreError> {
+    async fn message_exists(&self, id: MessageId) -> Result<bool, StoreError> {
         let tables = Arc::clone(&self.tables);
         self.readers
             .read(move |db| query::message_exists(db, &tables, id))
@@ -200,7 +202,7 @@ impl Messages for SqliteStore {
 impl Receipts for SqliteStore {
     async fn marked_between(
         &self,
-        newest: &[(Uuid, usize)],
+        newest: &[(ConversationId, usize)],
         between: (Timestamp, Timestamp),
         most: usize,
     ) -> Result<Marks, StoreError> {
@@ -212,8 +214,8 @@ impl Receipts for SqliteStore {
 
     async fn marked_by_id(
         &self,
-        conversations: &[Uuid],
-        between: (Uuid, Uuid),
+        conversations: &[ConversationId],
+        between: (ReceiptId, ReceiptId),
         most: usize,
     ) -> Result<Marks, StoreError> {
         let (tables, conversations) = (Arc::clone(&self.tables), conversations.to_vec());
@@ -241,8 +243,8 @@ impl Members for SqliteStore {
 
     async fn active_participants(
         &self,
-        conversations: &[Uuid],
-    ) -> Result<Vec<(Uuid, [String; 2])>, StoreError> {
+        conversations: &[ConversationId],
+    ) -> Result<Vec<(ConversationId, [String; 2])>, StoreError> {
         let (tables, conversations) = (Arc::clone(&self.tables), conversations.to_vec());
         self.readers
             .read(move |db| people::active_participants(db, &tables, &conversations))
@@ -291,7 +293,7 @@ impl OpenDatabase for SqliteStore {
     async fn ping(&self) -> Result<(), StoreError> {
         let tables = Arc::clone(&self.tables);
         self.readers
-            .read(move |db| query::conversation_is_active(db, &tables, Uuid::nil()))
+            .read(move |db| query::conversation_is_active(db, &tables, Uuid::nil().into()))
             .await?;
         Ok(())
     }

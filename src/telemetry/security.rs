@@ -16,11 +16,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use uuid::Uuid;
-
 use super::request::Trail;
 use crate::{
     config::log::SECURITY,
+    id::ConversationId,
     metrics::{Metrics, SecurityEvent, Word},
 };
 
@@ -53,7 +52,7 @@ pub struct Finding<'a> {
 pub enum AuditPlace<'a> {
     Nothing,
     Path(&'a str),
-    Conversation(Uuid),
+    Conversation(ConversationId),
 }
 
 /// The reason why a request was refused: the answer has it among its extensions on its way out.

@@ -20,7 +20,6 @@ use tokio::{
     time::sleep_until,
 };
 use tracing::{Level, field::display};
-use uuid::Uuid;
 
 use super::{
     budget::{Budget, REFUSED, TURN},
@@ -39,6 +38,7 @@ use crate::{
     auth::{Admission, sockets::Registration},
     clock::since_1970,
     hub::{Membership, queue::Queue},
+    id::ConversationId,
     limits::{self, Seat},
     metrics::{Asked, SecurityEvent},
     rollout::{Moved, Side},
@@ -70,7 +70,7 @@ pub struct SocketName {
 pub struct Connection<S, P: Protocol> {
     app: Arc<App>,
     name: SocketName,
-    conversation_id: Uuid,
+    conversation_id: ConversationId,
     /// Limits of the client; it counts as an open socket until this is dropped.
     seat: Seat,
     /// Dropped with the connection, which takes the socket out of its conversation.
@@ -111,7 +111,7 @@ where
         (app, protocol): (Arc<App>, Arc<P>),
         name: SocketName,
         (admission, registration): (Admission, Registration),
-        (conversation_id, membership, queue, seat): (Uuid, Membership, Arc<Queue>, Seat),
+        (conversation_id, membership, queue, seat): (ConversationId, Membership, Arc<Queue>, Seat),
         stream: S,
         received: &[u8],
         history: FirstFrames,

@@ -3,13 +3,13 @@
 use std::{borrow::Cow, fmt::Debug, future::Future};
 
 use bytes::Bytes;
-use uuid::Uuid;
 
 use crate::{
     auth::identity::Denied,
     chat::{Message, policy::Caller},
     config::Secret,
     hub::frames::DialectSlot,
+    id::ConversationId,
     limits::{self, Throttled},
     metrics::Asked,
     service::{Chat, ChatError},
@@ -23,7 +23,7 @@ pub trait Protocol: Send + Sync + 'static {
     fn slot(&self) -> DialectSlot;
 
     /// Returns the conversation of a percent-decoded path; `None` if it is no socket's.
-    fn conversation(&self, path: &str) -> Option<Uuid>;
+    fn conversation(&self, path: &str) -> Option<ConversationId>;
 
     /// Returns the path with names for what differs from one socket to another.
     fn template(&self) -> String;
@@ -38,7 +38,7 @@ pub trait Protocol: Send + Sync + 'static {
     fn perform(
         chat: &Chat,
         caller: &Caller,
-        conversation_id: Uuid,
+        conversation_id: ConversationId,
         request: Self::Request,
     ) -> impl Future<Output = Result<(), ChatError>> + Send;
 

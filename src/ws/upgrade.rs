@@ -12,7 +12,6 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt;
 use tracing::field::display;
-use uuid::Uuid;
 
 use super::{
     connection::{Connection, SocketName},
@@ -38,6 +37,7 @@ use crate::{
         Membership,
         queue::{Queue, QueueLimits},
     },
+    id::ConversationId,
     limits::{Meter, Seat},
     net::Stream,
     python::urls::decode_path,
@@ -50,7 +50,7 @@ use crate::{
 
 /// A socket that may be opened, with all it needs: nothing can fail after the answer.
 struct Opening {
-    conversation_id: Uuid,
+    conversation_id: ConversationId,
     admission: Admission,
     registration: Registration,
     /// The subprotocol that is agreed on.

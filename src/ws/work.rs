@@ -17,7 +17,6 @@ use std::{
 
 use bytes::Bytes;
 use tracing::Instrument as _;
-use uuid::Uuid;
 
 use super::{
     connection::SocketName,
@@ -29,6 +28,7 @@ use crate::{
     auth::{identity::Denied, sockets::OpenSocket},
     chat::policy::Caller,
     config::Secret,
+    id::ConversationId,
     metrics::Word as _,
     service::ChatError,
     telemetry::trace::Span,
@@ -134,7 +134,7 @@ impl<P: Protocol> Work<P> {
         app: &Arc<App>,
         socket: &SocketName,
         caller: Caller,
-        conversation_id: Uuid,
+        conversation_id: ConversationId,
         request: P::Request,
     ) {
         let app = Arc::clone(app);

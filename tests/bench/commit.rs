@@ -19,6 +19,7 @@ use std::{
 use chatferry::{
     chat::NewMessage,
     config::{Config, Database},
+    id::ConversationId,
     metrics::Metrics,
     store::{self, Store},
 };
@@ -124,7 +125,7 @@ async fn rate(count: usize, work: impl Future<Output = ()>) -> f64 {
     count as f64 / began.elapsed().max(Duration::from_micros(1)).as_secs_f64()
 }
 
-async fn senders(store: &Arc<dyn Store>, conversation_id: Uuid) {
+async fn senders(store: &Arc<dyn Store>, conversation_id: ConversationId) {
     let mut sending = Vec::new();
     for _ in 0..SENDERS {
         let store = Arc::clone(store);
@@ -137,7 +138,7 @@ async fn senders(store: &Arc<dyn Store>, conversation_id: Uuid) {
     }
 }
 
-async fn sender(store: &Arc<dyn Store>, conversation_id: Uuid, count: usize) {
+async fn sender(store: &Arc<dyn Store>, conversation_id: ConversationId, count: usize) {
     for _ in 0..count {
         let new = NewMessage {
             conversation_id,
@@ -183,8 +184,8 @@ impl Hand {
     }
 
     /// `count` times one statement of so many rows.
-    async fn insert(&mut self, conversation_id: Uuid, rows: usize, count: usize) {
-        let conversation = conversation_id.simple();
+    async fn insert(&mut self, conversation_id: ConversationId, rows: usize, count: usize) {
+        let conversation = conversation_id.0.short();
         for _ in 0..count {
             let values = (0..rows).map(|_| {
                 format!(

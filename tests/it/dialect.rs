@@ -13,6 +13,7 @@ use chatferry::{
     dialect::{Dialect, Dialects},
     http::{Response, extract, ops::Probe, reply::ours, serve::Answered},
     hub::frames::{DialectSlot, Encode},
+    id::ConversationId,
     limits::{Action, Throttled},
     metrics::Asked,
     service::{Chat, ChatError},
@@ -27,7 +28,6 @@ use chatferry::{
 use fastwebsockets::OpCode;
 use futures_util::future::join_all;
 use hyper::{StatusCode, body::Incoming};
-use uuid::Uuid;
 
 use crate::{
     socket::history::fill,
@@ -117,7 +117,7 @@ impl Protocol for LineProtocol {
         self.slot
     }
 
-    fn conversation(&self, path: &str) -> Option<Uuid> {
+    fn conversation(&self, path: &str) -> Option<ConversationId> {
         path.strip_prefix(PREFIX)?.parse().ok()
     }
 
@@ -138,7 +138,7 @@ impl Protocol for LineProtocol {
     async fn perform(
         chat: &Chat,
         _: &Caller,
-        conversation_id: Uuid,
+        conversation_id: ConversationId,
         line: Line,
     ) -> Result<(), ChatError> {
         let new = NewMessage {

@@ -1,7 +1,6 @@
 //! The original's consumer (`chat/consumers.py`) to the engine of sockets.
 
 use bytes::Bytes;
-use uuid::Uuid;
 
 use super::{
     drf::{Detail, Language},
@@ -13,6 +12,7 @@ use crate::{
     chat::{Message, NewMessage, policy::Caller},
     config::{Config, Prefix},
     hub::frames::DialectSlot,
+    id::ConversationId,
     limits::Throttled,
     python::datetime::Zone,
     service::{Chat, ChatError},
@@ -46,7 +46,7 @@ impl Protocol for Consumer {
         DialectSlot::default()
     }
 
-    fn conversation(&self, path: &str) -> Option<Uuid> {
+    fn conversation(&self, path: &str) -> Option<ConversationId> {
         routes::socket(path, &self.prefix)
     }
 
@@ -61,7 +61,7 @@ impl Protocol for Consumer {
     async fn perform(
         chat: &Chat,
         caller: &Caller,
-        conversation_id: Uuid,
+        conversation_id: ConversationId,
         request: Request,
     ) -> Result<(), ChatError> {
         match request {

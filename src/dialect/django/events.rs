@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::serializers::with_fields;
 use crate::{
     chat::{Event, SentMessage},
+    id::MessageId,
     layer::events::{EventTable, Members, Strange, Take},
     python::datetime::Zone,
     value::{Value, ValueRef},
@@ -80,6 +81,7 @@ fn with_body(sent: &SentMessage, zone: &Zone, with: impl FnOnce(ValueRef<'_>)) {
 
 /// Returns the id in a message as clients see it.
 #[must_use]
-pub fn id_of(body: &Value) -> Option<Uuid> {
-    Uuid::try_parse(body.get("id")?.as_str()?).ok()
+pub fn id_of(body: &Value) -> Option<MessageId> {
+    let id = Uuid::try_parse(body.get("id")?.as_str()?).ok()?;
+    Some(id.into())
 }

@@ -8,11 +8,11 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use fastwebsockets::OpCode;
-use uuid::Uuid;
 
 use crate::{
     chat::{Event, Message},
     dialect::django::{serializers, token},
+    id::MessageId,
     layer::events::EventTable,
     limits::Action,
     metrics::Asked,
@@ -43,7 +43,7 @@ pub enum Request {
         shown_type: Value,
     },
     MarkRead {
-        message_id: Uuid,
+        message_id: MessageId,
         user_id: String,
         /// The event for all members: both ids as they were sent.
         event: Event,
@@ -110,13 +110,13 @@ pub enum Rejection {
     #[error("{0} is out of range")]
     OutOfRange(&'static str),
     #[error("message_id is not a valid UUID")]
-    MessageId,
+    NotUuid,
     // Ours: the original lets everybody speak as anybody.
     #[error("you can send, mark and type as yourself only")]
     NotYou,
 }
 
-use Rejection::{Json, MessageId, NotAnObject, Null, OutOfRange, Required, Surrogates};
+use Rejection::{Json, NotAnObject, NotUuid, Null, OutOfRange, Required, Surrogates};
 
 /// Reads the text of a frame. What the original silently ignores is [`Reading::Nothing`].
 ///
@@ -167,11 +167,11 @@ fn mark_read(data: Value) -> Result<Option<Request>, Rejection> {
     if !is_truthy(&message_id) || !is_truthy(&user_id) {
         return Ok(None);
     }
-    let id = from_python(&message_id).map_err(|_| MessageId)?;
+    let id = from_python(&message_id).map_err(|_| NotUuid)?;
     packable("message_id", &message_id)?;
     packable("user_id", &user_id)?;
     Ok(Some(Request::MarkRead {
-        message_id: id,
+        message_id: id.into(),
         user_id: text("user_id", &user_id)?,
         event: Event::MessageRead {
             message_id,

@@ -4,7 +4,6 @@
 use std::{fmt, future::ready};
 
 use futures_util::future::BoxFuture;
-use uuid::Uuid;
 
 use super::{
     body::Data,
@@ -17,6 +16,7 @@ use crate::{
     chat::policy::Caller,
     config::{Config, Prefix},
     http::extract::Request,
+    id::{ConversationId, MessageId},
     limits::Action,
     python::uuid::from_path,
     store::Lookup,
@@ -41,7 +41,7 @@ pub struct Row {
 }
 
 /// Reads for whom a body speaks; the id is the one that the path has captured.
-pub type ReadSpoken = fn(&Data, Language, Option<Uuid>) -> Result<Spoken, FieldErrors>;
+pub type ReadSpoken = fn(&Data, Language, Option<MessageId>) -> Result<Spoken, FieldErrors>;
 
 /// The users that a request names in its body.
 pub struct Spoken {
@@ -55,8 +55,8 @@ pub struct Spoken {
 #[derive(Clone, Copy)]
 pub enum Handler {
     Plain(for<'a> fn(Call<'a>) -> Answering<'a>),
-    Conversation(for<'a> fn(Call<'a>, Uuid) -> Answering<'a>),
-    Message(for<'a> fn(Call<'a>, Uuid) -> Answering<'a>),
+    Conversation(for<'a> fn(Call<'a>, ConversationId) -> Answering<'a>),
+    Message(for<'a> fn(Call<'a>, MessageId) -> Answering<'a>),
     User(for<'a> fn(Call<'a>, String) -> Answering<'a>),
 }
 
@@ -158,8 +158,8 @@ impl Row {
         let given = path.strip_prefix(before)?.strip_suffix(after)?;
         match name {
             _ if given.is_empty() || given.contains('/') => None,
-            "conversation_id" => from_path(given).map(Captured::Conversation),
-            "message_id" => from_path(given).map(Captured::Message),
+            "conversation_id" => from_path(given).map(|id| Captured::Conversation(id.into())),
+            "message_id" => from_path(given).map(|id| Captured::Message(id.into())),
             _ => Some(Captured::User(given.to_owned())),
         }
     }
@@ -175,8 +175,8 @@ impl Row {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Captured {
     Nothing,
-    Conversation(Uuid),
-    Message(Uuid),
+    Conversation(ConversationId),
+    Message(MessageId),
     User(String),
 }
 
@@ -272,8 +272,9 @@ fn has_index(config: &Config) -> bool {
 
 /// Returns the conversation of a WebSocket's percent-decoded path: `<uuid>/` after the prefix.
 #[must_use]
-pub fn socket(path: &str, prefix: &Prefix) -> Option<Uuid> {
-    from_path(path.strip_prefix(prefix.as_str())?.strip_suffix('/')?)
+pub fn socket(path: &str, prefix: &Prefix) -> Option<ConversationId> {
+    let id = path.strip_prefix(prefix.as_str())?.strip_suffix('/')?;
+    from_path(id).map(ConversationId::from)
 }
 
 /// The path of the sockets as [`Route::template`] has those of requests.
@@ -284,6 +285,8 @@ pub fn socket_template(prefix: &Prefix) -> String {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
     const ID: &str = "95031212-7823-4748-bb78-b212d36b6db3";
@@ -294,30 +297,34 @@ mod tests {
 
     #[test]
     fn every_path_of_the_original_leads_to_its_view() {
-        let id: Uuid = ID.parse().unwrap();
+        let id = ID.parse::<Uuid>().unwrap();
         for (path, label, captured) in [
             ("conversations/", "conversations", Captured::Nothing),
             (
                 "conversations/ID/",
                 "conversation",
-                Captured::Conversation(id),
+                Captured::Conversation(id.into()),
             ),
             (
                 "conversations/ID/messages/",
                 "conversation_messages",
-                Captured::Conversation(id),
+                Captured::Conversation(id.into()),
             ),
             (
                 "conversations/ID/messages/send/",
                 "send_message",
-                Captured::Conversation(id),
+                Captured::Conversation(id.into()),
             ),
             (
                 "users/a b/conversations/",
                 "user_conversations",
                 Captured::User("a b".into()),
             ),
-            ("messages/ID/read/", "message_read", Captured::Message(id)),
+            (
+                "messages/ID/read/",
+                "message_read",
+                Captured::Message(id.into()),
+            ),
         ] {
             let Some(Route::Api(found)) = route(&format!("/api/chat/{path}")) else {
                 panic!("no view: {path}")

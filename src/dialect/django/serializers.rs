@@ -1,10 +1,9 @@
 //! Field names and their order, as clients see them: stands in for the original's
 //! `chat/serializers.py`. REST answers, the history of a socket and group events share them.
 
-use uuid::Uuid;
-
 use crate::{
     chat::{Conversation, Message, Receipt},
+    id::KEY_MAX,
     python::{
         datetime::{Timestamp, Zone, to_wire},
         json::Part,
@@ -70,8 +69,8 @@ pub fn with_fields(
     zone: &Zone,
     with: impl FnOnce(&[(&'static str, ValueRef<'_>)]),
 ) {
-    let mut id = Uuid::encode_buffer();
-    let id = message.id.hyphenated().encode_lower(&mut id);
+    let mut id = [0; KEY_MAX];
+    let id = message.id.0.encode(&mut id);
     let created_at = to_wire(message.created_at, zone);
     let updated_at =
         (message.updated_at != message.created_at).then(|| to_wire(message.updated_at, zone));

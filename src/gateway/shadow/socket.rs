@@ -5,7 +5,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hyper::StatusCode;
 use tokio::{sync::mpsc, time::sleep};
-use uuid::Uuid;
 
 use super::{
     SETTLE, Verdict, diff,
@@ -19,6 +18,7 @@ use crate::{
         frames::{Rejection, error_frame, event_frame, history_frame},
     },
     gateway::Gateway,
+    id::{ConversationId, MessageId},
     layer::events::{EventTable as _, handler},
     python::{
         datetime::Timestamp,
@@ -53,12 +53,12 @@ const EXPECTED_CODES: [u16; 3] = [1001, 1011, 1012];
 pub struct Comparison {
     app: Arc<App>,
     gateway: Arc<Gateway>,
-    conversation: Uuid,
+    conversation: ConversationId,
     began: Timestamp,
 }
 
 impl Comparison {
-    pub fn new(app: &Arc<App>, gateway: &Arc<Gateway>, conversation: Uuid) -> Self {
+    pub fn new(app: &Arc<App>, gateway: &Arc<Gateway>, conversation: ConversationId) -> Self {
         Comparison {
             app: Arc::clone(app),
             gateway: Arc::clone(gateway),
@@ -188,11 +188,11 @@ impl Comparison {
     /// Returns the history that we would have sent: of the rows that were written around the
     /// handshake those that Django had.
     async fn history(&self, django: &Value) -> Result<Bytes, StoreError> {
-        let shown: Vec<Uuid> = match django.get("messages") {
+        let shown: Vec<MessageId> = match django.get("messages") {
             Some(Value::List(messages)) => messages.iter().filter_map(id_of).collect(),
             _ => Vec::new(),
         };
-        let shown: std::collections::HashSet<Uuid> = shown.into_iter().collect();
+        let shown: std::collections::HashSet<MessageId> = shown.into_iter().collect();
         let (store, id) = (&self.app.store, self.conversation);
         let limit = Some(self.app.config.ws.history_limit).filter(|&limit| limit > 0);
         let most = limit.map(|limit| limit.saturating_add(LATER));
@@ -232,7 +232,7 @@ impl Comparison {
         Ok(Some(event_frame(&self.events(), &event)))
     }
 
-    async fn row(&self, id: Uuid) -> Result<Option<Message>, StoreError> {
+    async fn row(&self, id: MessageId) -> Result<Option<Message>, StoreError> {
         let shadow = &self.gateway.shadow;
         if let Some(row) = shadow.remembered(&id) {
             return Ok(Some(row));

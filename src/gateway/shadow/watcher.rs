@@ -8,7 +8,6 @@ use std::sync::{
 
 use hyper::{Request, StatusCode, header::ORIGIN};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use uuid::Uuid;
 
 use super::{is_drawn, socket::Comparison};
 use crate::{
@@ -17,6 +16,7 @@ use crate::{
         Gateway,
         frames::{CLOSE, Cutter, Head, Piece},
     },
+    id::ConversationId,
     ws::handshake,
 };
 
@@ -76,7 +76,7 @@ impl Gateway {
     pub(in crate::gateway) fn watcher<B>(
         self: &Arc<Self>,
         app: &Arc<App>,
-        conversation: Uuid,
+        conversation: ConversationId,
         request: &Request<B>,
     ) -> Option<Watcher> {
         let percent = self.shadow.percent();

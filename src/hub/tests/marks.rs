@@ -117,7 +117,7 @@ async fn marks_that_wait_keep_their_order_though_the_store_finds_only_the_newer_
     let before = Timestamp::now();
     world.hub.await_gap();
     // A message that is too old to be looked up.
-    world.hear_mark(&room, Uuid::new_v4(), "first", None);
+    world.hear_mark(&room, Uuid::new_v4().into(), "first", None);
     world.mark(message.id, "second").await;
     world.hear_mark(&room, message.id, "second", None);
     world.repairs();
@@ -129,7 +129,7 @@ async fn marks_that_wait_keep_their_order_though_the_store_finds_only_the_newer_
 
 /// Returns a message in a conversation with newer ones, more than are looked up. All are older than
 /// a repair reads.
-async fn old_message(world: &World, here: Uuid) -> Message {
+async fn old_message(world: &World, here: ConversationId) -> Message {
     let old = world.store(here, "old").await;
     for _ in 0..55 {
         world.store(here, "newer").await;

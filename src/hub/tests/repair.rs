@@ -34,7 +34,7 @@ async fn sockets_are_closed_if_a_gap_is_longer_than_what_is_remembered() {
     // The socket does not await these.
     let long_ago = Timestamp::from_micros(0);
     for n in 0..=100_000 {
-        world.hear_mark(&room, Uuid::from_u128(n), "a", Some(long_ago));
+        world.hear_mark(&room, Uuid::from_u128(n).into(), "a", Some(long_ago));
     }
     assert!(queue.take().unwrap().is_empty());
     world.store(elsewhere, "aside").await;
@@ -159,7 +159,7 @@ async fn a_row_that_cannot_be_read_costs_itself() {
     let bad = world.store(here, "unreadable").await;
     world.store(here, "two").await;
     world.store(elsewhere, "aside").await;
-    let id = bad.id.simple();
+    let id = bad.id.0.short();
     world.spoil(&format!(
         "UPDATE messages SET updated_at = 'not a date' WHERE id = '{id}'"
     ));
@@ -242,7 +242,7 @@ async fn what_is_stored_between_two_pages_with_an_earlier_time_comes_before_what
     let sql = format!(
         "INSERT INTO messages (id, conversation_id, sender_id, content, message_type, created_at, \
          updated_at, is_deleted) VALUES ('{id}', '{}', 'a', 'late', 'text', '{at}', '{at}', 0)",
-        here.simple()
+        here.0.short()
     );
     MEANWHILE.set(Some((world.directory.join("chat.sqlite3"), sql)));
     world.repairs();

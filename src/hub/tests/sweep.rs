@@ -10,7 +10,7 @@ fn later(seconds: i64) -> Timestamp {
 /// Dates a message of the database so long ahead.
 fn date_ahead(world: &World, message: &Message, seconds: i64) {
     let (id, at) = (
-        message.id.simple(),
+        message.id.0.short(),
         crate::python::datetime::to_sqlite(later(seconds)),
     );
     world.spoil(&format!(
@@ -65,7 +65,7 @@ async fn only_what_a_chatferry_process_stored_and_no_event_ever_came_for_is_a_fa
     world.mark(message.id, "lost mark").await;
     let late = world.store(here, "late").await;
     let by_rest = world.store(here, "by REST of Django").await;
-    let (ours, id) = (by_rest.id.simple(), Uuid::new_v4().simple());
+    let (ours, id) = (by_rest.id.0.short(), Uuid::new_v4().simple());
     world.spoil(&format!(
         "UPDATE messages SET id = '{id}' WHERE id = '{ours}'"
     ));

@@ -69,7 +69,7 @@ impl Stamps {
         let again = || Timestamp::by(&self.clock);
         let (created_at, updated_at) = auto_now(now, self.last, again);
         self.last = Some(updated_at);
-        new.stamped(self.ids.next(created_at), created_at, updated_at)
+        new.stamped(self.ids.next(created_at).into(), created_at, updated_at)
     }
 
     /// Compares the clock with the last message's time, and reports when it is behind.

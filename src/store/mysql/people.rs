@@ -2,11 +2,10 @@
 
 use mysql_async::Row;
 
-use uuid::Uuid;
-
 use super::query::{Columns, id, ids, quoted, time};
 use crate::{
     config::{DjangoSession, TableName, Tables},
+    id::ConversationId,
     python::datetime::Timestamp,
     store::{SessionRow, Standing, StoreError, Subject, TokenRow, UserRow, bare, users},
 };
@@ -40,7 +39,7 @@ pub fn standing_row(row: Row) -> Result<Standing, StoreError> {
 }
 
 /// Returns the conversations, of those given, that are active.
-pub fn active_participants(tables: &Tables, of: &[Uuid]) -> String {
+pub fn active_participants(tables: &Tables, of: &[ConversationId]) -> String {
     format!(
         "SELECT id, participant1_id, participant2_id FROM `{}` WHERE id IN ({}) AND is_active",
         tables.conversations,
@@ -50,7 +49,7 @@ pub fn active_participants(tables: &Tables, of: &[Uuid]) -> String {
 
 /// # Errors
 /// When the row is not what [`active_participants`] asks for.
-pub fn active_row(row: Row) -> Result<(Uuid, [String; 2]), StoreError> {
+pub fn active_row(row: Row) -> Result<(ConversationId, [String; 2]), StoreError> {
     let mut columns = Columns::from(row);
     Ok((columns.id()?, [columns.take()?, columns.take()?]))
 }

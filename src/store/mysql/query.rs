@@ -7,11 +7,11 @@
 //! [`Comparison::Bytes`] is asked for.
 
 use mysql_async::{Row, Value};
-use uuid::Uuid;
 
 use crate::{
     chat::{Conversation, Message, Receipt, receipt::READ},
     config::Tables,
+    id::{ConversationId, Key, MessageId, ReceiptId},
     python::datetime::{Timestamp, from_sqlite, to_sqlite},
     store::{
         Comparison, Lookup, StoreError,
@@ -35,8 +35,11 @@ pub fn quoted(text: &str) -> String {
 }
 
 /// Returns an id as SQL.
-pub fn id(id: Uuid) -> String {
-    format!("'{}'", id.simple())
+pub fn id(id: impl Into<Key>) -> String {
+    match id.into() {
+        Key::Uuid(id) => format!("'{}'", id.simple()),
+        Key::Number(number) => number.to_string(),
+    }
 }
 
 /// Returns a time as SQL, in UTC.
@@ -46,7 +49,7 @@ pub fn time(time: Timestamp) -> String {
 }
 
 /// Ids as SQL, with commas between them.
-pub fn ids(of: impl IntoIterator<Item = Uuid>) -> String {
+pub fn ids(of: impl IntoIterator<Item: Into<Key>>) -> String {
     of.into_iter().map(id).collect::<Vec<_>>().join(", ")
 }
 
@@ -119,7 +122,7 @@ fn is_exactly(column: &str, text: &str) -> String {
     format!("CAST(CONVERT({column} USING utf8mb4) AS BINARY) = CAST({text} AS BINARY)")
 }
 
-pub fn conversation(tables: &Tables, of: Uuid) -> String {
+pub fn conversation(tables: &Tables, of: ConversationId) -> String {
     format!(
         "SELECT {CONVERSATION} FROM `{}` WHERE id = {}",
         tables.conversations,
@@ -127,7 +130,7 @@ pub fn conversation(tables: &Tables, of: Uuid) -> String {
     )
 }
 
-pub fn is_active(tables: &Tables, of: Uuid) -> String {
+pub fn is_active(tables: &Tables, of: ConversationId) -> String {
     format!(
         "SELECT is_active FROM `{}` WHERE id = {}",
         tables.conversations,
@@ -150,20 +153,19 @@ pub fn conversations_of(tables: &Tables, user_id: &str, after: Option<&PageCurso
 
 /// Returns the condition that a row's time lies beyond that of a place, or is the same and its id
 /// compares so. With a comparison of pairs the server would not use the index for the time.
-fn beyond(
-    column: &str,
-    PageCursor { created_at, tie }: &PageCursor,
-    compares: &str,
-    id_compares: &str,
-) -> String {
-    let (at, tie) = (quoted(created_at), id(Uuid::from_u128(*tie)));
-    format!(
-        "AND {column} {compares}= {at} AND ({column} {compares} {at} OR id {id_compares} {tie}) "
-    )
+fn beyond(column: &str, place: &PageCursor, compares: &str, id_compares: &str) -> String {
+    let Some(at) = place.time().map(time) else {
+        return String::new();
+    };
+    let tie = place.id().map_or_else(String::new, |tie| {
+        let tie = id(tie);
+        format!("AND ({column} {compares} {at} OR id {id_compares} {tie}) ")
+    });
+    format!("AND {column} {compares}= {at} {tie}")
 }
 
 /// Returns the first `limit` of all messages of some conversations, oldest first in each.
-pub fn messages_of(tables: &Tables, of: &[Uuid], limit: usize) -> String {
+pub fn messages_of(tables: &Tables, of: &[ConversationId], limit: usize) -> String {
     format!(
         "SELECT {MESSAGE} FROM `{}` WHERE conversation_id IN ({}) \
          ORDER BY conversation_id, created_at, id LIMIT {limit}",
@@ -173,7 +175,12 @@ pub fn messages_of(tables: &Tables, of: &[Uuid], limit: usize) -> String {
 }
 
 /// Returns the newest `limit` messages, newest first.
-pub fn newest_messages(tables: &Tables, of: Uuid, deleted: Deleted, limit: usize) -> String {
+pub fn newest_messages(
+    tables: &Tables,
+    of: ConversationId,
+    deleted: Deleted,
+    limit: usize,
+) -> String {
     format!(
         "SELECT {MESSAGE} FROM `{}` WHERE conversation_id = {} {}\
          ORDER BY created_at DESC, id DESC LIMIT {limit}",
@@ -186,7 +193,7 @@ pub fn newest_messages(tables: &Tables, of: Uuid, deleted: Deleted, limit: usize
 /// Returns the oldest `limit` messages that come after the one place, and not after the other.
 pub fn messages(
     tables: &Tables,
-    of: Uuid,
+    of: ConversationId,
     deleted: Deleted,
     (after, until): (Option<&PageCursor>, Option<&PageCursor>),
     limit: usize,
@@ -210,7 +217,7 @@ pub fn messages(
 }
 
 /// Selects time and id of the message that has `newer` newer ones, none of them deleted.
-pub fn place(tables: &Tables, of: Uuid, newer: usize) -> String {
+pub fn place(tables: &Tables, of: ConversationId, newer: usize) -> String {
     format!(
         "SELECT created_at, id FROM `{}` WHERE conversation_id = {} AND NOT is_deleted \
          ORDER BY created_at DESC, id DESC LIMIT 1 OFFSET {newer}",
@@ -220,7 +227,7 @@ pub fn place(tables: &Tables, of: Uuid, newer: usize) -> String {
 }
 
 /// Returns the conversations, of those given, in which a message was made at `since` or later.
-pub fn spoken_in(tables: &Tables, of: &[Uuid], since: Timestamp) -> String {
+pub fn spoken_in(tables: &Tables, of: &[ConversationId], since: Timestamp) -> String {
     format!(
         "SELECT DISTINCT conversation_id FROM `{}` WHERE conversation_id IN ({}) \
          AND created_at >= {}",
@@ -234,7 +241,7 @@ pub fn spoken_in(tables: &Tables, of: &[Uuid], since: Timestamp) -> String {
 /// conversations.
 pub fn stored_between(
     tables: &Tables,
-    of: &[Uuid],
+    of: &[ConversationId],
     (since, until): (Timestamp, Timestamp),
     most: usize,
 ) -> String {
@@ -254,7 +261,7 @@ pub fn stored_between(
 /// the unique key of the receipts.
 pub fn marked_between(
     tables: &Tables,
-    newest: &[(Uuid, usize)],
+    newest: &[(ConversationId, usize)],
     (since, until): (Timestamp, Timestamp),
     most: usize,
 ) -> String {
@@ -279,8 +286,8 @@ pub fn marked_between(
 /// conversations.
 pub fn marked_by_id(
     tables: &Tables,
-    of: &[Uuid],
-    (first, end): (Uuid, Uuid),
+    of: &[ConversationId],
+    (first, end): (ReceiptId, ReceiptId),
     most: usize,
 ) -> String {
     format!(
@@ -296,7 +303,7 @@ pub fn marked_by_id(
     )
 }
 
-pub fn message_exists(tables: &Tables, of: Uuid) -> String {
+pub fn message_exists(tables: &Tables, of: MessageId) -> String {
     format!("SELECT 1 FROM `{}` WHERE id = {}", tables.messages, id(of))
 }
 
@@ -315,7 +322,7 @@ pub fn receipts<'a>(tables: &Tables, of: impl IntoIterator<Item = (usize, &'a Re
 }
 
 /// Returns the ids, of those given, that a table has.
-pub fn present(table: &str, of: impl IntoIterator<Item = Uuid>) -> String {
+pub fn present(table: &str, of: impl IntoIterator<Item = Key>) -> String {
     format!("SELECT id FROM `{table}` WHERE id IN ({})", ids(of))
 }
 
@@ -343,9 +350,10 @@ impl Columns {
         }
     }
 
-    pub fn id(&mut self) -> Result<Uuid, StoreError> {
+    pub fn id<T: From<Key>>(&mut self) -> Result<T, StoreError> {
         let text: String = self.take()?;
-        Uuid::try_parse(&text).map_err(|_| unreadable(self.next - 1))
+        let key = Key::parse(&text).ok_or_else(|| unreadable(self.next - 1))?;
+        Ok(key.into())
     }
 
     pub fn time(&mut self) -> Result<Timestamp, StoreError> {
@@ -390,7 +398,7 @@ pub fn too_large(row: &Row) -> Option<String> {
     }
 }
 
-fn message_of(id: Uuid, mut columns: Columns) -> Result<Message, StoreError> {
+fn message_of(id: MessageId, mut columns: Columns) -> Result<Message, StoreError> {
     Ok(Message {
         id,
         conversation_id: columns.id()?,
@@ -407,9 +415,9 @@ fn message_of(id: Uuid, mut columns: Columns) -> Result<Message, StoreError> {
 /// When the row is not what [`place`] asks for.
 pub fn place_row(row: Row) -> Result<PageCursor, StoreError> {
     let mut columns = Columns::from(row);
-    Ok(PageCursor {
-        created_at: to_sqlite(columns.time()?),
-        tie: columns.id()?.as_u128(),
+    Ok(PageCursor::Keyed {
+        at: columns.time()?,
+        id: Some(columns.id()?),
     })
 }
 
@@ -427,7 +435,7 @@ pub fn receipt_row(row: Row) -> Result<(usize, Receipt), StoreError> {
 ///
 /// # Errors
 /// When the row is not what [`marked_between`] asks for.
-pub fn mark_row(row: Row) -> Result<(Uuid, Receipt), StoreError> {
+pub fn mark_row(row: Row) -> Result<(ConversationId, Receipt), StoreError> {
     let mut columns = Columns::from(row);
     let conversation_id = columns.id()?;
     Ok((conversation_id, receipt_of(columns)?))
@@ -445,6 +453,8 @@ fn receipt_of(mut columns: Columns) -> Result<Receipt, StoreError> {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
     #[test]
@@ -461,16 +471,16 @@ mod tests {
 
     #[test]
     fn a_page_of_history_goes_on_where_the_one_before_ended() {
-        let at = |created_at: &str, tie| PageCursor {
-            created_at: created_at.into(),
-            tie,
+        let at = |at: &str, id| PageCursor::Keyed {
+            at: from_sqlite(at).unwrap(),
+            id: Some(Uuid::from_u128(id).into()),
         };
         let last = at("2026-11-20 08:54:04.849273", 1);
         let newest = at("2026-11-20 08:54:05", u128::MAX);
         let between = (Some(&last), Some(&newest));
         let sql = messages(
             &Tables::default(),
-            Uuid::nil(),
+            Uuid::nil().into(),
             Deleted::Skipped,
             between,
             10,

@@ -1,7 +1,6 @@
 //! Parameters of statements, with the types that a statement which is not prepared must name.
 
 use tokio_postgres::types::{ToSql, Type};
-use uuid::Uuid;
 
 use super::query::Time;
 
@@ -37,7 +36,6 @@ params! {
     &str: TEXT, TEXT_ARRAY;
     String: TEXT, TEXT_ARRAY;
     &String: TEXT, TEXT_ARRAY;
-    Uuid: UUID, UUID_ARRAY;
     Time: TIMESTAMPTZ, TIMESTAMPTZ_ARRAY;
     i64: INT8, INT8_ARRAY;
     bool: BOOL, BOOL_ARRAY;

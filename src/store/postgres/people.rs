@@ -5,7 +5,6 @@ use tokio_postgres::{
     Error, Row,
     types::{Format, IsNull, ToSql, Type, to_sql_checked},
 };
-use uuid::Uuid;
 
 use super::{
     param::Param,
@@ -14,6 +13,7 @@ use super::{
 };
 use crate::{
     config::{DjangoSession, TableName, Tables},
+    id::ConversationId,
     python::datetime::Timestamp,
     store::{SessionRow, Standing, StoreError, Subject, TokenRow, UserRow, users},
 };
@@ -63,7 +63,7 @@ pub async fn standing(
         messages,
         ..
     } = tables;
-    let (which, id): (String, Uuid) = match of {
+    let (which, id): (_, &dyn Param) = match &of {
         Subject::Conversation(id) => ("$1".to_owned(), id),
         Subject::Message(id) => (
             format!("(SELECT conversation_id FROM \"{messages}\" WHERE id = $1)"),
@@ -74,7 +74,7 @@ pub async fn standing(
         "SELECT participant1_id, participant2_id, is_active FROM \"{conversations}\" \
          WHERE id = {which}"
     );
-    let rows = pool.query(&sql, &[&id]).await?;
+    let rows = pool.query(&sql, &[id]).await?;
     let Some(row) = rows.first() else {
         return Ok(None);
     };
@@ -88,8 +88,8 @@ pub async fn standing(
 pub async fn active_participants(
     pool: &Pool,
     tables: &Tables,
-    of: &[Uuid],
-) -> Result<Vec<(Uuid, [String; 2])>, StoreError> {
+    of: &[ConversationId],
+) -> Result<Vec<(ConversationId, [String; 2])>, StoreError> {
     let sql = format!(
         "SELECT id, participant1_id, participant2_id FROM \"{}\" \
          WHERE id = ANY($1) AND is_active",

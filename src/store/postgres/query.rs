@@ -11,7 +11,8 @@ use super::{param::Params, pool::Pool};
 use crate::{
     chat::{Conversation, Message, Receipt, receipt::READ},
     config::Tables,
-    python::datetime::{Timestamp, from_sqlite, to_sqlite},
+    id::{ConversationId, Key, MessageId, ReceiptId},
+    python::datetime::Timestamp,
     store::{
         Comparison, Lookup, Marks, StoreError,
         history::{
@@ -120,7 +121,7 @@ pub fn receipt_row(row: &Row) -> Result<Receipt, Error> {
 }
 
 /// Returns a conversation and a receipt from the columns of [`marked_between`].
-fn mark_row(row: &Row) -> Result<(Uuid, Receipt), Error> {
+fn mark_row(row: &Row) -> Result<(ConversationId, Receipt), Error> {
     Ok((row.try_get(5)?, receipt_row(row)?))
 }
 
@@ -201,7 +202,7 @@ pub async fn conversation_of_pair(
 pub async fn conversation(
     pool: &Pool,
     tables: &Tables,
-    id: Uuid,
+    id: ConversationId,
 ) -> Result<Option<Conversation>, StoreError> {
     let sql = format!(
         "SELECT {CONVERSATION} FROM \"{}\" WHERE id = $1",
@@ -214,7 +215,7 @@ pub async fn conversation(
 pub async fn conversation_is_active(
     pool: &Pool,
     tables: &Tables,
-    id: Uuid,
+    id: ConversationId,
 ) -> Result<Option<bool>, StoreError> {
     let sql = format!(
         "SELECT is_active FROM \"{}\" WHERE id = $1",
@@ -238,7 +239,7 @@ pub async fn conversations_of(
          ORDER BY updated_at DESC, id DESC LIMIT $4",
         tables.conversations
     );
-    let (time, id) = after.map_or(Ok((Time::LAST, Uuid::max())), bound)?;
+    let (time, id): (_, ConversationId) = until_bound(after);
     let limit = signed(PAGE_CONVERSATIONS);
     let rows = pool.query(&sql, &[&user_id, &time, &id, &limit]).await?;
     let found = rows.iter().map(conversation_row);
@@ -250,7 +251,7 @@ pub async fn conversations_of(
 pub async fn messages_of(
     pool: &Pool,
     tables: &Tables,
-    conversations: &[Uuid],
+    conversations: &[ConversationId],
 ) -> Result<Page, StoreError> {
     let sql = format!(
         "SELECT {MESSAGE} FROM unnest($1::uuid[]) AS wanted CROSS JOIN LATERAL \
@@ -268,7 +269,7 @@ pub async fn messages_of(
 pub async fn newest_messages(
     pool: &Pool,
     tables: &Tables,
-    conversation_id: Uuid,
+    conversation_id: ConversationId,
     deleted: Deleted,
     limit: usize,
 ) -> Result<Page, StoreError> {
@@ -289,7 +290,7 @@ pub async fn newest_messages(
 pub async fn messages(
     pool: &Pool,
     tables: &Tables,
-    conversation_id: Uuid,
+    conversation_id: ConversationId,
     deleted: Deleted,
     (after, until): (Option<&PageCursor>, Option<&PageCursor>),
 ) -> Result<Page, StoreError> {
@@ -301,8 +302,8 @@ pub async fn messages(
         tables.messages,
         deleted.condition()
     );
-    let (after_time, after_id) = after.map_or(Ok((Time::FIRST, Uuid::nil())), bound)?;
-    let (until_time, until_id) = until.map_or(Ok((Time::LAST, Uuid::max())), bound)?;
+    let (after_time, after_id) = after_bound(after);
+    let (until_time, until_id): (_, MessageId) = until_bound(until);
     let limit = signed(PAGE_MESSAGES);
     let params: Params<'_> = &[
         &conversation_id,
@@ -316,20 +317,24 @@ pub async fn messages(
     Ok(page(&rows, is_cut || rows.len() == PAGE_MESSAGES))
 }
 
+/// Returns the id of a message for the log.
+fn shown_id(row: &Row) -> String {
+    let id = row.try_get::<_, MessageId>(0);
+    id.map_or_else(|_| "without a readable id".to_owned(), |id| id.to_string())
+}
+
 fn page(rows: &[Row], is_full: bool) -> Page {
     let (mut messages, mut unreadable) = (Vec::with_capacity(rows.len()), Vec::new());
     let mut too_large = Vec::new();
     for row in rows {
         if let Ok(None) = row.try_get::<_, Option<&str>>(3) {
-            let id: Option<Uuid> = row.try_get(0).ok();
-            too_large.push(id.unwrap_or_default().to_string());
+            too_large.push(shown_id(row));
             continue;
         }
         match message_row(row) {
             Ok(message) => messages.push(message),
             Err(error) => {
-                let id: Option<Uuid> = row.try_get(0).ok();
-                let id = id.unwrap_or_default();
+                let id = shown_id(row);
                 let error = format!("the message {id} is unreadable: {error}");
                 unreadable.push(StoreError::Schema(error));
             }
@@ -340,10 +345,20 @@ fn page(rows: &[Row], is_full: bool) -> Page {
     page
 }
 
-fn bound(place: &PageCursor) -> Result<(Time, Uuid), StoreError> {
-    let time = from_sqlite(&place.created_at);
-    let time = time.ok_or_else(|| StoreError::Schema("a time that is no date".into()))?;
-    Ok((Time(time), Uuid::from_u128(place.tie)))
+/// Returns the time and the id of a place, or those before everything.
+fn after_bound(place: Option<&PageCursor>) -> (Time, MessageId) {
+    bound(place).unwrap_or((Time::FIRST, Uuid::nil().into()))
+}
+
+/// Returns the time and the id of a place, or those after everything.
+fn until_bound<T: From<Key> + From<Uuid>>(place: Option<&PageCursor>) -> (Time, T) {
+    bound(place).unwrap_or((Time::LAST, Uuid::max().into()))
+}
+
+fn bound<T: From<Key> + From<Uuid>>(place: Option<&PageCursor>) -> Option<(Time, T)> {
+    let time = place?.time()?;
+    let id = place?.id().map_or_else(|| Uuid::nil().into(), T::from);
+    Some((Time(time), id))
 }
 
 fn signed(number: usize) -> i64 {
@@ -353,7 +368,7 @@ fn signed(number: usize) -> i64 {
 pub async fn place(
     pool: &Pool,
     tables: &Tables,
-    conversation_id: Uuid,
+    conversation_id: ConversationId,
     newer: usize,
 ) -> Result<Option<PageCursor>, StoreError> {
     let sql = format!(
@@ -367,18 +382,19 @@ pub async fn place(
     let Some(row) = rows.first() else {
         return Ok(None);
     };
-    Ok(Some(PageCursor {
-        created_at: to_sqlite(time_at(row, 0)?),
-        tie: row.try_get::<_, Uuid>(1)?.as_u128(),
+    let id: MessageId = row.try_get(1)?;
+    Ok(Some(PageCursor::Keyed {
+        at: time_at(row, 0)?,
+        id: Some(id.into()),
     }))
 }
 
 pub async fn spoken_in(
     pool: &Pool,
     tables: &Tables,
-    conversations: &[Uuid],
+    conversations: &[ConversationId],
     since: Timestamp,
-) -> Result<Vec<Uuid>, StoreError> {
+) -> Result<Vec<ConversationId>, StoreError> {
     let sql = format!(
         "SELECT DISTINCT conversation_id FROM \"{}\" WHERE conversation_id = ANY($1) \
          AND created_at >= $2",
@@ -396,10 +412,10 @@ pub async fn spoken_in(
 pub async fn stored_between(
     pool: &Pool,
     tables: &Tables,
-    conversations: &[Uuid],
+    conversations: &[ConversationId],
     (since, until): (Timestamp, Timestamp),
     most: usize,
-) -> Result<Vec<(Uuid, Uuid, Timestamp)>, StoreError> {
+) -> Result<Vec<(ConversationId, MessageId, Timestamp)>, StoreError> {
     let sql = format!(
         "SELECT conversation_id, id, created_at FROM \"{}\" WHERE conversation_id = ANY($1) \
          AND created_at >= $2 AND created_at < $3 AND NOT is_deleted \
@@ -420,7 +436,7 @@ pub async fn stored_between(
 pub async fn marked_between(
     pool: &Pool,
     tables: &Tables,
-    newest: &[(Uuid, usize)],
+    newest: &[(ConversationId, usize)],
     (since, until): (Timestamp, Timestamp),
     most: usize,
 ) -> Result<Marks, StoreError> {
@@ -433,7 +449,7 @@ pub async fn marked_between(
          AND r.timestamp >= $3 AND r.timestamp < $4 ORDER BY r.timestamp, r.id LIMIT {most}",
         tables.messages, tables.delivery_receipts
     );
-    let ids: Vec<Uuid> = newest.iter().map(|(id, _)| *id).collect();
+    let ids: Vec<ConversationId> = newest.iter().map(|(id, _)| *id).collect();
     let counts: Vec<i64> = newest.iter().map(|(_, count)| signed(*count)).collect();
     let values: Params<'_> = &[&ids, &counts, &Time(since), &Time(until)];
     let mut marks = Marks::default();
@@ -448,8 +464,8 @@ pub async fn marked_between(
 pub async fn marked_by_id(
     pool: &Pool,
     tables: &Tables,
-    conversations: &[Uuid],
-    (first, end): (Uuid, Uuid),
+    conversations: &[ConversationId],
+    (first, end): (ReceiptId, ReceiptId),
     most: usize,
 ) -> Result<Marks, StoreError> {
     let sql = format!(
@@ -466,7 +482,11 @@ pub async fn marked_by_id(
     Ok(marks)
 }
 
-pub async fn message_exists(pool: &Pool, tables: &Tables, id: Uuid) -> Result<bool, StoreError> {
+pub async fn message_exists(
+    pool: &Pool,
+    tables: &Tables,
+    id: MessageId,
+) -> Result<bool, StoreError> {
     let sql = format!("SELECT 1 FROM \"{}\" WHERE id = $1", tables.messages);
     Ok(!pool.query(&sql, &[&id]).await?.is_empty())
 }

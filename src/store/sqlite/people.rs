@@ -1,15 +1,12 @@
 //! Participants, logins and users; the last two are in Django's own tables.
 
-use rusqlite::{Connection, OptionalExtension, params_from_iter};
-use uuid::Uuid;
+use rusqlite::{Connection, OptionalExtension, ToSql, params_from_iter};
 
-use super::query::{time_at, uuid_at};
+use super::query::time_at;
 use crate::{
     config::{DjangoSession, TableName, Tables},
-    python::{
-        datetime::{Timestamp, to_sqlite},
-        uuid::hex32,
-    },
+    id::ConversationId,
+    python::datetime::{Timestamp, to_sqlite},
     store::{SessionRow, Standing, Subject, TokenRow, UserRow, bare, users},
 };
 
@@ -23,7 +20,7 @@ pub fn standing(
         messages,
         ..
     } = tables;
-    let (which, id) = match of {
+    let (which, id): (_, &dyn ToSql) = match &of {
         Subject::Conversation(id) => ("?1".to_owned(), id),
         Subject::Message(id) => (
             format!("(SELECT conversation_id FROM \"{messages}\" WHERE id = ?1)"),
@@ -35,7 +32,7 @@ pub fn standing(
          WHERE id = {which}"
     );
     db.prepare_cached(&sql)?
-        .query_row([hex32(&id)], |row| {
+        .query_row([id], |row| {
             Ok(Standing {
                 participants: [row.get(0)?, row.get(1)?],
                 is_active: row.get(2)?,
@@ -48,16 +45,16 @@ pub fn standing(
 pub fn active_participants(
     db: &Connection,
     tables: &Tables,
-    of: &[Uuid],
-) -> rusqlite::Result<Vec<(Uuid, [String; 2])>> {
+    of: &[ConversationId],
+) -> rusqlite::Result<Vec<(ConversationId, [String; 2])>> {
     let sql = format!(
         "SELECT id, participant1_id, participant2_id FROM \"{}\" WHERE id IN ({}) AND is_active",
         tables.conversations,
         places(of.len())
     );
     db.prepare_cached(&sql)?
-        .query_map(params_from_iter(of.iter().map(hex32)), |row| {
-            Ok((uuid_at(row, 0)?, [row.get(1)?, row.get(2)?]))
+        .query_map(params_from_iter(of.iter()), |row| {
+            Ok((row.get(0)?, [row.get(1)?, row.get(2)?]))
         })?
         .collect()
 }

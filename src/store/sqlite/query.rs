@@ -1,18 +1,15 @@
 //! Reading: the SQL, and how a row becomes a value.
 
 use rusqlite::{
-    Connection, OptionalExtension, Row, Rows, params,
+    Connection, OptionalExtension, Row, Rows, ToSql, params, params_from_iter,
     types::{Type, ValueRef},
 };
-use uuid::Uuid;
 
 use crate::{
     chat::{Conversation, Message, Receipt, receipt::READ},
     config::Tables,
-    python::{
-        datetime::{Timestamp, from_sqlite, to_sqlite},
-        uuid::hex32,
-    },
+    id::{ConversationId, MessageId, ReceiptId},
+    python::datetime::{Timestamp, from_sqlite, to_sqlite},
     store::{
         Comparison, Lookup, Marks, StoreError,
         history::{
@@ -30,11 +27,6 @@ const MESSAGE: &str = concat!(
     ", message_type, created_at, updated_at, is_deleted"
 );
 
-pub fn uuid_at(row: &Row<'_>, index: usize) -> rusqlite::Result<Uuid> {
-    let text = row.get_ref(index)?.as_str()?;
-    Uuid::try_parse(text).map_err(|error| unreadable(index, error))
-}
-
 pub fn time_at(row: &Row<'_>, index: usize) -> rusqlite::Result<Timestamp> {
     let text = row.get_ref(index)?.as_str()?;
     from_sqlite(text).ok_or_else(|| unreadable(index, "not a date and time"))
@@ -49,7 +41,7 @@ fn unreadable(
 
 fn conversation_row(row: &Row<'_>) -> rusqlite::Result<Conversation> {
     Ok(Conversation {
-        id: uuid_at(row, 0)?,
+        id: row.get(0)?,
         participant1_id: row.get(1)?,
         participant2_id: row.get(2)?,
         created_at: time_at(row, 3)?,
@@ -60,8 +52,8 @@ fn conversation_row(row: &Row<'_>) -> rusqlite::Result<Conversation> {
 
 fn message_row(row: &Row<'_>) -> rusqlite::Result<Message> {
     Ok(Message {
-        id: uuid_at(row, 0)?,
-        conversation_id: uuid_at(row, 1)?,
+        id: row.get(0)?,
+        conversation_id: row.get(1)?,
         sender_id: row.get(2)?,
         content: row.get(3)?,
         message_type: row.get(4)?,
@@ -74,8 +66,8 @@ fn message_row(row: &Row<'_>) -> rusqlite::Result<Message> {
 /// Returns a receipt from the columns `id, message_id, user_id, status, timestamp`.
 pub fn receipt_row(row: &Row<'_>) -> rusqlite::Result<Receipt> {
     Ok(Receipt {
-        id: uuid_at(row, 0)?,
-        message_id: uuid_at(row, 1)?,
+        id: row.get(0)?,
+        message_id: row.get(1)?,
         user_id: row.get(2)?,
         status: row.get(3)?,
         timestamp: time_at(row, 4)?,
@@ -137,7 +129,7 @@ pub fn finds_others(db: &Connection, tables: &Tables, of: &Lookup) -> rusqlite::
                  AND user_id COLLATE BINARY <> ?2 LIMIT 1"
             );
             db.prepare_cached(&sql)?
-                .exists([&hex32(message_id), user_id])
+                .exists(params![message_id, user_id])
         }
         Lookup::Conversations(user_id) => {
             let sql = format!(
@@ -153,28 +145,28 @@ pub fn finds_others(db: &Connection, tables: &Tables, of: &Lookup) -> rusqlite::
 pub fn conversation(
     db: &Connection,
     tables: &Tables,
-    id: Uuid,
+    id: ConversationId,
 ) -> rusqlite::Result<Option<Conversation>> {
     let sql = format!(
         "SELECT {CONVERSATION} FROM \"{}\" WHERE id = ?1",
         tables.conversations
     );
     db.prepare_cached(&sql)?
-        .query_row([hex32(&id)], conversation_row)
+        .query_row([id], conversation_row)
         .optional()
 }
 
 pub fn conversation_is_active(
     db: &Connection,
     tables: &Tables,
-    id: Uuid,
+    id: ConversationId,
 ) -> rusqlite::Result<Option<bool>> {
     let sql = format!(
         "SELECT is_active FROM \"{}\" WHERE id = ?1",
         tables.conversations
     );
     db.prepare_cached(&sql)?
-        .query_row([hex32(&id)], |row| row.get(0))
+        .query_row([id], |row| row.get(0))
         .optional()
 }
 
@@ -209,7 +201,7 @@ pub fn conversations_of(
 pub fn messages_of(
     db: &Connection,
     tables: &Tables,
-    conversations: &[Uuid],
+    conversations: &[ConversationId],
 ) -> rusqlite::Result<Page> {
     let (mut all, mut bytes) = (Page::default(), 0);
     for id in conversations {
@@ -235,7 +227,7 @@ pub fn messages_of(
 pub fn newest(
     db: &Connection,
     tables: &Tables,
-    conversation_id: Uuid,
+    conversation_id: ConversationId,
     deleted: Deleted,
     limit: usize,
 ) -> rusqlite::Result<Page> {
@@ -247,7 +239,7 @@ pub fn newest(
     );
     let limit = limit.min(PAGE_MESSAGES);
     let mut rows = db.prepare_cached(&sql)?;
-    let found = rows.query(params![hex32(&conversation_id), signed(limit)])?;
+    let found = rows.query(params![conversation_id, signed(limit)])?;
     let mut newest = None;
     let mut page = gather(found, limit, |row| {
         if newest.is_none() {
@@ -264,7 +256,7 @@ pub fn newest(
 pub fn messages(
     db: &Connection,
     tables: &Tables,
-    conversation_id: Uuid,
+    conversation_id: ConversationId,
     deleted: Deleted,
     (after, until): (Option<PageCursor>, Option<PageCursor>),
 ) -> rusqlite::Result<Page> {
@@ -281,7 +273,7 @@ pub fn messages(
     let (until_time, until_row) = until.map_or_else(end, numbered);
     let mut rows = db.prepare_cached(&sql)?;
     let found = rows.query(params![
-        hex32(&conversation_id),
+        conversation_id,
         after_time,
         after_row,
         until_time,
@@ -333,19 +325,19 @@ fn end() -> (String, i64) {
     (":".to_owned(), i64::MAX)
 }
 
+/// Returns the text of a time and the number of a row, which counts from 1.
 fn numbered(place: PageCursor) -> (String, i64) {
-    (
-        place.created_at,
-        i64::try_from(place.tie).unwrap_or(i64::MAX),
-    )
+    match place {
+        PageCursor::Numbered { at, row } => (at, row),
+        PageCursor::Keyed { at, .. } => (to_sqlite(at), 0),
+    }
 }
 
-/// Returns a place from the columns of the time and of the row's number, which counts from 1.
+/// Returns a place from the columns of the time and of the row's number.
 fn place_at(row: &Row<'_>, [time, number]: [usize; 2]) -> rusqlite::Result<PageCursor> {
-    let row_number: i64 = row.get(number)?;
-    Ok(PageCursor {
-        created_at: row.get(time)?,
-        tie: u128::try_from(row_number).unwrap_or_default(),
+    Ok(PageCursor::Numbered {
+        at: row.get(time)?,
+        row: row.get(number)?,
     })
 }
 
@@ -356,7 +348,7 @@ fn signed(number: usize) -> i64 {
 pub fn place(
     db: &Connection,
     tables: &Tables,
-    conversation_id: Uuid,
+    conversation_id: ConversationId,
     newer: usize,
 ) -> rusqlite::Result<Option<PageCursor>> {
     let sql = format!(
@@ -364,7 +356,7 @@ pub fn place(
          ORDER BY created_at DESC, rowid DESC LIMIT 1 OFFSET ?2",
         tables.messages
     );
-    let values = params![hex32(&conversation_id), signed(newer)];
+    let values = params![conversation_id, signed(newer)];
     db.prepare_cached(&sql)?
         .query_row(values, |row| place_at(row, [0, 1]))
         .optional()
@@ -373,41 +365,43 @@ pub fn place(
 pub fn spoken_in(
     db: &Connection,
     tables: &Tables,
-    conversations: &[Uuid],
+    conversations: &[ConversationId],
     since: Timestamp,
-) -> rusqlite::Result<Vec<Uuid>> {
+) -> rusqlite::Result<Vec<ConversationId>> {
     let places = vec!["?"; conversations.len()].join(", ");
     let sql = format!(
         "SELECT DISTINCT conversation_id FROM \"{}\" \
          WHERE conversation_id IN ({places}) AND created_at >= ?",
         tables.messages
     );
-    let keys = conversations.iter().map(hex32);
-    let values = rusqlite::params_from_iter(keys.chain([to_sqlite(since)]));
+    let keys = conversations.iter().map(|id| id as &dyn ToSql);
+    let since = to_sqlite(since);
+    let values = params_from_iter(keys.chain([&since as _]));
     db.prepare(&sql)?
-        .query_map(values, |row| uuid_at(row, 0))?
+        .query_map(values, |row| row.get(0))?
         .collect()
 }
 
 pub fn stored_between(
     db: &Connection,
     tables: &Tables,
-    conversations: &[Uuid],
+    conversations: &[ConversationId],
     (since, until): (Timestamp, Timestamp),
     most: usize,
-) -> rusqlite::Result<Vec<(Uuid, Uuid, Timestamp)>> {
+) -> rusqlite::Result<Vec<(ConversationId, MessageId, Timestamp)>> {
     let places = vec!["?"; conversations.len()].join(", ");
     let sql = format!(
         "SELECT conversation_id, id, created_at FROM \"{}\" WHERE conversation_id IN ({places}) \
          AND created_at >= ? AND created_at < ? AND NOT is_deleted ORDER BY created_at LIMIT {most}",
         tables.messages
     );
-    let keys = conversations.iter().map(hex32);
-    let values = keys.chain([to_sqlite(since), to_sqlite(until)]);
+    let keys = conversations.iter().map(|id| id as &dyn ToSql);
+    let (from, until) = (to_sqlite(since), to_sqlite(until));
+    let values = keys.chain([&from as _, &until as _]);
     db.prepare(&sql)?
-        .query_map(rusqlite::params_from_iter(values), |row| {
+        .query_map(params_from_iter(values), |row| {
             let created_at = time_at(row, 2).unwrap_or(since);
-            let ids = uuid_at(row, 0).ok().zip(uuid_at(row, 1).ok());
+            let ids = row.get(0).ok().zip(row.get(1).ok());
             Ok(ids.map(|(conversation, message)| (conversation, message, created_at)))
         })?
         .filter_map(Result::transpose)
@@ -419,7 +413,7 @@ pub fn stored_between(
 pub fn marked_between(
     db: &Connection,
     tables: &Tables,
-    newest: &[(Uuid, usize)],
+    newest: &[(ConversationId, usize)],
     (since, until): (Timestamp, Timestamp),
     most: usize,
 ) -> rusqlite::Result<Marks> {
@@ -436,7 +430,7 @@ pub fn marked_between(
     let mut marks = Marks::default();
     for (id, count) in newest {
         let left = most.saturating_sub(marks.len());
-        let values = params![hex32(id), signed(*count), since, until, signed(left)];
+        let values = params![id, signed(*count), since, until, signed(left)];
         let mut rows = statement.query(values)?;
         while let Some(row) = rows.next()? {
             marks.add(receipt_row(row).map(|receipt| (*id, receipt)));
@@ -453,8 +447,8 @@ pub fn marked_between(
 pub fn marked_by_id(
     db: &Connection,
     tables: &Tables,
-    conversations: &[Uuid],
-    (first, end): (Uuid, Uuid),
+    conversations: &[ConversationId],
+    (first, end): (ReceiptId, ReceiptId),
     most: usize,
 ) -> rusqlite::Result<Marks> {
     let places = vec!["?"; conversations.len()].join(", ");
@@ -465,18 +459,19 @@ pub fn marked_by_id(
          ORDER BY r.id LIMIT {most}",
         tables.delivery_receipts, tables.messages
     );
-    let values = [&first, &end].into_iter().chain(conversations).map(hex32);
+    let keys = conversations.iter().map(|id| id as &dyn ToSql);
+    let values = [&first as &dyn ToSql, &end].into_iter().chain(keys);
     let mut statement = db.prepare(&sql)?;
-    let mut rows = statement.query(rusqlite::params_from_iter(values))?;
+    let mut rows = statement.query(params_from_iter(values))?;
     let mut marks = Marks::default();
     while let Some(row) = rows.next()? {
-        let conversation_id = uuid_at(row, 5);
+        let conversation_id = row.get(5);
         marks.add(conversation_id.and_then(|id| Ok((id, receipt_row(row)?))));
     }
     Ok(marks)
 }
 
-pub fn message_exists(db: &Connection, tables: &Tables, id: Uuid) -> rusqlite::Result<bool> {
+pub fn message_exists(db: &Connection, tables: &Tables, id: MessageId) -> rusqlite::Result<bool> {
     let sql = format!("SELECT 1 FROM \"{}\" WHERE id = ?1", tables.messages);
-    db.prepare_cached(&sql)?.exists([hex32(&id)])
+    db.prepare_cached(&sql)?.exists([id])
 }

@@ -12,7 +12,7 @@ use crate::{
     chat::{Conversation, Message, Receipt},
     config::Tables,
     metrics::{self, Metrics},
-    python::{datetime::to_sqlite, uuid::hex32},
+    python::datetime::to_sqlite,
     store::{
         Comparison, StoreError,
         commit::{Backend, CommitOutcome, Write},
@@ -121,7 +121,7 @@ fn insert_conversation(
         tables.conversations
     );
     db.prepare_cached(&sql)?.execute(params![
-        hex32(&row.id),
+        row.id,
         row.participant1_id,
         row.participant2_id,
         to_sqlite(row.created_at),
@@ -143,8 +143,8 @@ fn insert_message(
         tables.messages, tables.conversations
     );
     let inserted = db.prepare_cached(&sql)?.execute(params![
-        hex32(&row.id),
-        hex32(&row.conversation_id),
+        row.id,
+        row.conversation_id,
         row.sender_id,
         row.content,
         row.message_type,
@@ -184,8 +184,8 @@ fn upsert_receipt(
         .prepare_cached(&sql)?
         .query_row(
             params![
-                hex32(&row.id),
-                hex32(&row.message_id),
+                row.id,
+                row.message_id,
                 row.user_id,
                 row.status,
                 to_sqlite(row.timestamp)

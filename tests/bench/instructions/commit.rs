@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use chatferry::{
+    id::ConversationId,
     metrics::Metrics,
     store::{self, Store},
 };
 use futures_util::future::join_all;
-use uuid::Uuid;
 
 use super::{
     Go,
@@ -41,7 +41,7 @@ pub fn sqlite() -> Go {
     })
 }
 
-async fn batches(store: &dyn Store, conversation_id: Uuid, times: usize) {
+async fn batches(store: &dyn Store, conversation_id: ConversationId, times: usize) {
     for _ in 0..times {
         let inserts =
             (0..ROWS).map(|_| store.insert_message(new_message(conversation_id), Box::new(|_| {})));

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use chatferry::{
     chat::{Conversation, Message},
     config::{DjangoSession, IdVersion, TableName},
+    id::{ConversationId, MessageId, ReceiptId},
     metrics::Metrics,
     python::datetime::Timestamp,
     store::{
@@ -15,7 +16,6 @@ use chatferry::{
         history::{ConversationPage, Deleted, Page, PageCursor},
     },
 };
-use uuid::Uuid;
 
 use super::world::messages;
 
@@ -45,7 +45,7 @@ impl Backend for Taking {
 
 #[async_trait]
 impl Conversations for Nowhere {
-    async fn conversation_is_active(&self, _: Uuid) -> Result<Option<bool>, StoreError> {
+    async fn conversation_is_active(&self, _: ConversationId) -> Result<Option<bool>, StoreError> {
         Ok(Some(true))
     }
 
@@ -57,7 +57,7 @@ impl Conversations for Nowhere {
         Err(StoreError::Closed)
     }
 
-    async fn conversation(&self, _: Uuid) -> Result<Option<Conversation>, StoreError> {
+    async fn conversation(&self, _: ConversationId) -> Result<Option<Conversation>, StoreError> {
         Err(StoreError::Closed)
     }
 
@@ -72,19 +72,24 @@ impl Conversations for Nowhere {
 
 #[async_trait]
 impl Messages for Nowhere {
-    async fn newest_messages(&self, _: Uuid, _: Deleted, limit: usize) -> Result<Page, StoreError> {
+    async fn newest_messages(
+        &self,
+        _: ConversationId,
+        _: Deleted,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
         let older = self.history.len().saturating_sub(limit);
         let newest = self.history[older..].to_vec();
         Ok(Page::new(newest, false, Vec::new()))
     }
 
-    async fn messages_of(&self, _: &[Uuid]) -> Result<Page, StoreError> {
+    async fn messages_of(&self, _: &[ConversationId]) -> Result<Page, StoreError> {
         Err(StoreError::Closed)
     }
 
     async fn messages(
         &self,
-        _: Uuid,
+        _: ConversationId,
         _: Deleted,
         _: Option<PageCursor>,
         _: Option<PageCursor>,
@@ -92,24 +97,28 @@ impl Messages for Nowhere {
         Err(StoreError::Closed)
     }
 
-    async fn place(&self, _: Uuid, _: usize) -> Result<Option<PageCursor>, StoreError> {
+    async fn place(&self, _: ConversationId, _: usize) -> Result<Option<PageCursor>, StoreError> {
         Err(StoreError::Closed)
     }
 
-    async fn spoken_in(&self, _: &[Uuid], _: Timestamp) -> Result<Vec<Uuid>, StoreError> {
+    async fn spoken_in(
+        &self,
+        _: &[ConversationId],
+        _: Timestamp,
+    ) -> Result<Vec<ConversationId>, StoreError> {
         Err(StoreError::Closed)
     }
 
     async fn stored_between(
         &self,
-        _: &[Uuid],
+        _: &[ConversationId],
         _: (Timestamp, Timestamp),
         _: usize,
-    ) -> Result<Vec<(Uuid, Uuid, Timestamp)>, StoreError> {
+    ) -> Result<Vec<(ConversationId, MessageId, Timestamp)>, StoreError> {
         Err(StoreError::Closed)
     }
 
-    async fn message_exists(&self, _: Uuid) -> Result<bool, StoreError> {
+    async fn message_exists(&self, _: MessageId) -> Result<bool, StoreError> {
         Err(StoreError::Closed)
     }
 }
@@ -118,7 +127,7 @@ impl Messages for Nowhere {
 impl Receipts for Nowhere {
     async fn marked_between(
         &self,
-        _: &[(Uuid, usize)],
+        _: &[(ConversationId, usize)],
         _: (Timestamp, Timestamp),
         _: usize,
     ) -> Result<Marks, StoreError> {
@@ -127,8 +136,8 @@ impl Receipts for Nowhere {
 
     async fn marked_by_id(
         &self,
-        _: &[Uuid],
-        _: (Uuid, Uuid),
+        _: &[ConversationId],
+        _: (ReceiptId, ReceiptId),
         _: usize,
     ) -> Result<Marks, StoreError> {
         Err(StoreError::Closed)
@@ -150,8 +159,8 @@ impl Members for Nowhere {
 
     async fn active_participants(
         &self,
-        _: &[Uuid],
-    ) -> Result<Vec<(Uuid, [String; 2])>, StoreError> {
+        _: &[ConversationId],
+    ) -> Result<Vec<(ConversationId, [String; 2])>, StoreError> {
         Err(StoreError::Closed)
     }
 }

@@ -8,12 +8,15 @@ use std::{
 use chatferry::{
     chat::{Event, Message, NewMessage},
     config::Config,
+    id::{ConversationId, Key},
     python::datetime::{Timestamp, Zone},
 };
 use tokio::runtime::{Builder, Runtime};
 use uuid::Uuid;
 
-pub const CONVERSATION: Uuid = Uuid::from_u128(0x9503_1212_7823_4748_bb78_b212_d36b_6db3);
+pub const CONVERSATION: ConversationId = ConversationId(Key::Uuid(Uuid::from_u128(
+    0x9503_1212_7823_4748_bb78_b212_d36b_6db3,
+)));
 
 const CONTENT: &str = "Nothing much, and you? 안녕하세요, shall we meet at \"six\"?";
 
@@ -76,7 +79,7 @@ pub fn body() -> String {
 }
 
 /// A message that is about to be stored.
-pub fn new_message(conversation_id: Uuid) -> NewMessage {
+pub fn new_message(conversation_id: ConversationId) -> NewMessage {
     NewMessage {
         conversation_id,
         sender_id: "alice".into(),
@@ -90,8 +93,8 @@ pub fn new_message(conversation_id: Uuid) -> NewMessage {
 pub fn message(number: u32) -> Message {
     let at = Timestamp::from_micros(FIRST_MESSAGE + i64::from(number) * 1_000_000);
     Message {
-        id: Uuid::from_u128(CONVERSATION.as_u128() + u128::from(number)),
-        ..new_message(CONVERSATION).stamped(Uuid::new_v4(), at, at)
+        id: Uuid::from_u128(CONVERSATION.bits() + u128::from(number)).into(),
+        ..new_message(CONVERSATION).stamped(Uuid::new_v4().into(), at, at)
     }
 }
 

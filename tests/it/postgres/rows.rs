@@ -249,7 +249,7 @@ async fn nothing_is_read_without_an_index_of_djangos() {
     let message = id_of(&server.stored(&id, "a7", "x").await);
     let path = format!("/api/chat/messages/{message}/read/");
     server.put(&path, json!({"user_id": "b7"})).await;
-    let conversations: Vec<Uuid> = vec![id.parse().unwrap(), LONG_ID.parse().unwrap()];
+    let conversations = [&*id, LONG_ID].map(|id| id.parse().unwrap());
     let since = Timestamp::from_micros(Timestamp::now().micros() - 3_600_000_000);
     let spoken_in = server.app.store.spoken_in(&conversations, since).await;
     assert_eq!(spoken_in.unwrap(), conversations[..1]);
@@ -257,7 +257,7 @@ async fn nothing_is_read_without_an_index_of_djangos() {
     let between = (since, Timestamp::from_micros(i64::MAX));
     let marked = server.app.store.marked_between(&newest, between, 9).await;
     assert_eq!(marked.unwrap().marks.len(), 1);
-    let between = (id::first(since), Uuid::max());
+    let between = (id::first(since).into(), Uuid::max().into());
     let by_id = server.app.store.marked_by_id(&conversations, between, 9);
     assert_eq!(by_id.await.unwrap().marks.len(), 1);
     server.drained().await;

@@ -274,8 +274,8 @@ async fn what_goes_ahead_of_an_event_comes_before_it_or_the_conversation_is_read
         pair.other.layer.join_control().await.unwrap();
         let since = Timestamp::now();
         let follows = Control::Follows(Follows {
-            conversation: Uuid::new_v4(),
-            messages: vec![Uuid::new_v4()],
+            conversation: Uuid::new_v4().into(),
+            messages: vec![Uuid::new_v4().into()],
             since,
             until: since,
         });

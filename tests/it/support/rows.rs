@@ -1,8 +1,9 @@
 //! Rows as they are written and read back, whatever the database.
 
-use chatferry::{chat::id, python::datetime::Timestamp, store::history::PAGE_BYTES};
+use chatferry::{
+    chat::id, id::ConversationId, python::datetime::Timestamp, store::history::PAGE_BYTES,
+};
 use serde_json::json;
-use uuid::Uuid;
 
 use super::{Server, id_of};
 
@@ -71,7 +72,7 @@ pub async fn the_marks_of_the_newest_messages_are_found(server: &Server) {
         server.conversation().await,
         server.conversation_of("carol", "dave").await,
     );
-    let (here_id, there_id) = (here.parse().unwrap(), there.parse().unwrap());
+    let [here_id, there_id] = [&here, &there].map(|id| id.parse().unwrap());
     let mark = async |conversation: &str, user: &str| {
         let message = id_of(&server.stored(conversation, "alice", "x").await);
         let marked = store.mark_read(message.parse().unwrap(), user.into()).await;
@@ -83,7 +84,7 @@ pub async fn the_marks_of_the_newest_messages_are_found(server: &Server) {
     let newest = mark(&here, "four").await;
     let after = |time: Timestamp| Timestamp::from_micros(time.micros() + 1);
     let (first, end) = (oldest.timestamp, after(newest.timestamp));
-    let found = async |newest: &[(Uuid, usize)], between, most| {
+    let found = async |newest: &[(ConversationId, usize)], between, most| {
         let found = store.marked_between(newest, between, most).await.unwrap();
         assert_eq!(found.unreadable, 0);
         found.marks
@@ -101,13 +102,13 @@ pub async fn the_marks_of_the_newest_messages_are_found(server: &Server) {
     assert_eq!(found(&both, (first, end), 2).await.len(), 2);
     assert!(found(&[], (first, end), 9).await.is_empty());
 
-    let by_id = async |of: &[Uuid], between, most| {
+    let by_id = async |of: &[ConversationId], between, most| {
         let found = store.marked_by_id(of, between, most).await.unwrap();
         assert_eq!(found.unreadable, 0);
         found.marks
     };
     let next = Timestamp::from_micros(newest.timestamp.micros() + 1000);
-    let whole = (id::first(first), id::first(next));
+    let whole = (id::first(first).into(), id::first(next).into());
     let mut all = all.to_vec();
     all.insert(0, (here_id, oldest));
     assert_eq!(by_id(&[here_id, there_id], whole, 9).await, all);

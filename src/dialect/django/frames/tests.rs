@@ -78,11 +78,11 @@ fn what_crashes_the_original_is_rejected() {
         ),
         (
             r#"{"type":"mark_as_read","message_id":"nope","user_id":"a"}"#,
-            MessageId,
+            NotUuid,
         ),
         (
             r#"{"type":"mark_as_read","message_id":[1],"user_id":"a"}"#,
-            MessageId,
+            NotUuid,
         ),
     ] {
         assert_eq!(read(text), Err(rejection), "{text}");

@@ -1,7 +1,6 @@
 //! `conversations/`, `conversations/<uuid>/` and `users/<str>/conversations/`.
 
 use hyper::StatusCode;
-use uuid::Uuid;
 
 use super::{ViewFailure, parts::Source};
 use crate::{
@@ -11,6 +10,7 @@ use crate::{
         reply::Reply,
         routes::{Call, Spoken},
     },
+    id::{ConversationId, MessageId},
     limits::Action,
     store::{Lookup, Subject},
     value::Value,
@@ -43,7 +43,11 @@ pub async fn create(call: Call<'_>) -> Result<Reply, ViewFailure> {
 ///
 /// # Errors
 /// As the view's.
-pub fn spoken(data: &Data, language: Language, _: Option<Uuid>) -> Result<Spoken, FieldErrors> {
+pub fn spoken(
+    data: &Data,
+    language: Language,
+    _: Option<MessageId>,
+) -> Result<Spoken, FieldErrors> {
     let (first, second) = validate_participants(data, language)?;
     Ok(Spoken {
         users: vec![first.clone(), second.clone()],
@@ -52,7 +56,7 @@ pub fn spoken(data: &Data, language: Language, _: Option<Uuid>) -> Result<Spoken
 }
 
 /// `GET`: one conversation with all its messages, deleted ones among them.
-pub async fn retrieve(call: Call<'_>, id: Uuid) -> Result<Reply, ViewFailure> {
+pub async fn retrieve(call: Call<'_>, id: ConversationId) -> Result<Reply, ViewFailure> {
     call.admit(Subject::Conversation(id)).await?;
     call.allow_rows()?;
     let conversation = call.app.chat.conversation(id).await;

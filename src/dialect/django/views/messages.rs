@@ -1,7 +1,6 @@
 //! `conversations/<uuid>/messages/` and `.../send/`.
 
 use hyper::StatusCode;
-use uuid::Uuid;
 
 use super::{ViewFailure, parts::Source};
 use crate::{
@@ -13,12 +12,13 @@ use crate::{
         routes::{Call, Spoken},
         serializers,
     },
+    id::{ConversationId, MessageId},
     limits::Action,
     store::Subject,
 };
 
 /// `GET`: the messages that are not deleted, oldest first. Never paged.
-pub async fn list(call: Call<'_>, conversation_id: Uuid) -> Result<Reply, ViewFailure> {
+pub async fn list(call: Call<'_>, conversation_id: ConversationId) -> Result<Reply, ViewFailure> {
     call.admit(Subject::Conversation(conversation_id)).await?;
     call.allow_rows()?;
     let source = Source::messages(call.app, conversation_id);
@@ -26,7 +26,7 @@ pub async fn list(call: Call<'_>, conversation_id: Uuid) -> Result<Reply, ViewFa
 }
 
 /// `POST`: stores a message. An inactive conversation takes it too.
-pub async fn send(call: Call<'_>, conversation_id: Uuid) -> Result<Reply, ViewFailure> {
+pub async fn send(call: Call<'_>, conversation_id: ConversationId) -> Result<Reply, ViewFailure> {
     call.admit(Subject::Conversation(conversation_id)).await?;
     let chat = &call.app.chat;
     let found = chat.require_conversation(conversation_id).await;
@@ -53,7 +53,11 @@ pub async fn send(call: Call<'_>, conversation_id: Uuid) -> Result<Reply, ViewFa
 ///
 /// # Errors
 /// As the view's.
-pub fn spoken(data: &Data, language: Language, _: Option<Uuid>) -> Result<Spoken, FieldErrors> {
+pub fn spoken(
+    data: &Data,
+    language: Language,
+    _: Option<MessageId>,
+) -> Result<Spoken, FieldErrors> {
     let new = validate_message(data, language)?;
     Ok(Spoken {
         users: vec![new.sender_id],

@@ -8,12 +8,11 @@ use std::{
     sync::Arc,
 };
 
-use uuid::Uuid;
-
 use crate::{
     app::App,
     chat::{Conversation, Message, policy::Caller},
     dialect::django::serializers,
+    id::ConversationId,
     python::{
         datetime::{Timestamp, Zone, in_range},
         json::Part,
@@ -63,7 +62,7 @@ impl From<StoreError> for ReadError {
 impl Source {
     /// Reads the messages of a conversation that are not deleted.
     #[must_use]
-    pub fn messages(app: &App, conversation_id: Uuid) -> Self {
+    pub fn messages(app: &App, conversation_id: ConversationId) -> Self {
         Source::Messages(MessageList {
             zone: app.zone().clone(),
             messages: Messages::new(&app.store, conversation_id, Deleted::Skipped),
@@ -118,7 +117,7 @@ fn showable(zone: &Zone, times: impl IntoIterator<Item = Timestamp>) -> Result<(
 #[derive(Clone)]
 struct Messages {
     store: Arc<dyn Store>,
-    conversation_id: Uuid,
+    conversation_id: ConversationId,
     deleted: Deleted,
     /// `None` before the first page, and after it if that was all.
     pages: Option<Pages>,
@@ -131,7 +130,7 @@ struct Page {
 }
 
 impl Messages {
-    fn new(store: &Arc<dyn Store>, conversation_id: Uuid, deleted: Deleted) -> Self {
+    fn new(store: &Arc<dyn Store>, conversation_id: ConversationId, deleted: Deleted) -> Self {
         Messages {
             store: Arc::clone(store),
             conversation_id,
@@ -359,7 +358,7 @@ impl ConversationList {
         mut together: Vec<Conversation>,
         step: &mut Rows,
     ) -> Result<bool, ReadError> {
-        let ids: Vec<Uuid> = together
+        let ids: Vec<ConversationId> = together
             .iter()
             .map(|conversation| conversation.id)
             .collect();
@@ -368,7 +367,7 @@ impl ConversationList {
         let page = page.whole()?;
         step.count += page.messages.len();
         if !page.is_full {
-            let mut said: HashMap<Uuid, Vec<Message>> = HashMap::new();
+            let mut said: HashMap<ConversationId, Vec<Message>> = HashMap::new();
             for message in page.messages {
                 let of = said.entry(message.conversation_id).or_default();
                 of.push(message);

@@ -1,7 +1,5 @@
 //! `messages/<uuid>/read/`.
 
-use uuid::Uuid;
-
 use super::ViewFailure;
 use crate::{
     dialect::django::{
@@ -11,12 +9,13 @@ use crate::{
         routes::{Call, Spoken},
         serializers,
     },
+    id::MessageId,
     limits::Action,
     store::{Lookup, Subject},
 };
 
 /// `PUT`: marks a message as read; 200 even when the receipt is new.
-pub async fn mark_read(call: Call<'_>, message_id: Uuid) -> Result<Reply, ViewFailure> {
+pub async fn mark_read(call: Call<'_>, message_id: MessageId) -> Result<Reply, ViewFailure> {
     call.admit(Subject::Message(message_id)).await?;
     let chat = &call.app.chat;
     let found = chat.require_message(message_id).await;
@@ -37,7 +36,7 @@ pub async fn mark_read(call: Call<'_>, message_id: Uuid) -> Result<Reply, ViewFa
 pub fn spoken(
     data: &Data,
     language: Language,
-    message_id: Option<Uuid>,
+    message_id: Option<MessageId>,
 ) -> Result<Spoken, FieldErrors> {
     let reader = validate_reader(data, language)?;
     Ok(Spoken {

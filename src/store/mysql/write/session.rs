@@ -17,7 +17,6 @@ use std::{collections::HashSet, sync::Arc, time::Instant};
 
 use mysql_async::{Conn, Error, Row, prelude::Queryable};
 use tokio::time::timeout;
-use uuid::Uuid;
 
 use super::{
     Failure,
@@ -26,6 +25,7 @@ use super::{
 use crate::{
     chat::{Conversation, Receipt},
     config::Tables,
+    id::Key,
     store::{
         Comparison, StoreError,
         commit::{CommitOutcome, Write},
@@ -269,9 +269,9 @@ impl Session {
     async fn present(
         &mut self,
         table: &str,
-        ids: impl Iterator<Item = Uuid>,
-    ) -> Result<HashSet<Uuid>, Failure> {
-        let ids: HashSet<Uuid> = ids.collect();
+        ids: impl Iterator<Item = Key>,
+    ) -> Result<HashSet<Key>, Failure> {
+        let ids: HashSet<Key> = ids.collect();
         if ids.is_empty() {
             return Ok(ids);
         }

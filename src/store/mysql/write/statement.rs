@@ -1,10 +1,9 @@
 //! The statements that write.
 
-use uuid::Uuid;
-
 use crate::{
     chat::{Conversation, Message, Receipt},
     config::Tables,
+    id::Key,
     store::{Comparison, mysql::query},
 };
 
@@ -16,19 +15,19 @@ pub const PACKET_MARGIN: usize = 1024;
 
 /// A row that belongs to a row of another table.
 pub trait Child {
-    fn id(&self) -> Uuid;
-    fn parent(&self) -> Uuid;
+    fn id(&self) -> Key;
+    fn parent(&self) -> Key;
     /// `(value, …)` as SQL, in the order of the columns of its [`Target`].
     fn values(&self) -> String;
 }
 
 impl Child for Message {
-    fn id(&self) -> Uuid {
-        self.id
+    fn id(&self) -> Key {
+        self.id.into()
     }
 
-    fn parent(&self) -> Uuid {
-        self.conversation_id
+    fn parent(&self) -> Key {
+        self.conversation_id.into()
     }
 
     fn values(&self) -> String {
@@ -47,12 +46,12 @@ impl Child for Message {
 }
 
 impl Child for Receipt {
-    fn id(&self) -> Uuid {
-        self.id
+    fn id(&self) -> Key {
+        self.id.into()
     }
 
-    fn parent(&self) -> Uuid {
-        self.message_id
+    fn parent(&self) -> Key {
+        self.message_id.into()
     }
 
     fn values(&self) -> String {

@@ -2,12 +2,11 @@
 
 use std::collections::HashMap;
 
-use uuid::Uuid;
-
 use super::Placed;
 use crate::{
     chat::{Conversation, Message, Receipt},
     config::Tables,
+    id::MessageId,
     store::{
         Comparison,
         commit::CommitOutcome,
@@ -121,7 +120,8 @@ pub async fn insert_messages(
             ],
         )
         .await?;
-    let places: HashMap<Uuid, usize> = rows.iter().map(|(place, row)| (row.id, *place)).collect();
+    let places: HashMap<MessageId, usize> =
+        rows.iter().map(|(place, row)| (row.id, *place)).collect();
     for row in &stored {
         if let Some(&place) = places.get(&row.try_get(0)?) {
             outcomes[place] = CommitOutcome::Stored;
@@ -142,7 +142,7 @@ pub async fn upsert_receipts(
         return Ok(());
     }
     // One statement may touch a row once: the first to mark it speaks for the rest.
-    let mut first: HashMap<(Uuid, &str), Placed<'_, Receipt>> = HashMap::new();
+    let mut first: HashMap<(MessageId, &str), Placed<'_, Receipt>> = HashMap::new();
     for &(place, row) in rows {
         first
             .entry((row.message_id, row.user_id.as_str()))
@@ -181,7 +181,7 @@ pub async fn upsert_receipts(
         )
         .await?;
     let stored: Vec<Receipt> = stored.iter().map(receipt_row).collect::<Result<_, _>>()?;
-    let stored: HashMap<(Uuid, &str), &Receipt> = stored
+    let stored: HashMap<(MessageId, &str), &Receipt> = stored
         .iter()
         .map(|receipt| ((receipt.message_id, receipt.user_id.as_str()), receipt))
         .collect();

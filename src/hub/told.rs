@@ -30,7 +30,7 @@ impl Told {
             _ => None,
         };
         let key = match event {
-            Event::MessageSent(_) => message.map(|id| id.bits()),
+            Event::MessageSent(_) => message.map(MessageId::bits),
             Event::MessageRead {
                 message_id,
                 user_id,

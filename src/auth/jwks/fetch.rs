@@ -51,9 +51,10 @@ pub async fn get(url: &Uri, authorities: Option<&Path>) -> Result<Bytes, FetchEr
 }
 
 async fn connect_and_ask(url: &Uri, authorities: Option<&Path>) -> Result<Bytes, FetchError> {
-    let tls = match client::is_tls(url) {
-        true => Some(tls_to(url, authorities).await?),
-        false => None,
+    let tls = if client::is_tls(url) {
+        Some(tls_to(url, authorities).await?)
+    } else {
+        None
     };
     let mut connection = Connection::open(url, tls.as_ref()).await?;
     let request = client::request(Method::GET, url)

@@ -99,9 +99,10 @@ impl Collector {
         authorities: Option<&Path>,
         headers: Vec<(HeaderName, HeaderValue)>,
     ) -> Result<Self, EndpointError> {
-        let tls = match client::is_tls(&uri) {
-            true => Some(tls_to(&uri, authorities)?),
-            false => None,
+        let tls = if client::is_tls(&uri) {
+            Some(tls_to(&uri, authorities)?)
+        } else {
+            None
         };
         Ok(Collector {
             uri,

@@ -27,7 +27,7 @@ impl Key {
         uuid().or_else(|| text.parse().ok().map(Key::Number))
     }
 
-    /// Returns bits that no other key has; only a UUID of nobody's making has those of a number.
+    /// Returns bits that no other key has. Those of a number are in no UUID of RFC 9562.
     #[must_use]
     pub const fn bits(self) -> u128 {
         match self {

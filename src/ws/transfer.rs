@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{reader::Reader, writer::Writer};
 
-/// What has been done. At least one of the two has.
+/// Outcome of a transfer: at least one of the two was done.
 #[derive(Debug)]
 pub struct Transferred {
     /// Number of bytes that have come; 0 is the end.

@@ -317,11 +317,14 @@ impl<'a> Reader<'a> {
             Marker::Ext8 => self.u8().and_then(|len| self.ext(len))?,
             Marker::Ext16 => self.u16().and_then(|len| self.ext(len))?,
             Marker::Ext32 => self.u32().and_then(|len| self.ext(len))?,
-            marker => match self.key_of(marker)? {
-                Some(Key::Text(text)) => Item::Plain(Value::Str(text.into())),
-                Some(Key::Bytes(bytes)) => Item::Bytes(bytes),
-                None => Item::Plain(self.scalar(marker)?),
-            },
+            Marker::FixStr(len) => self.text(len.into())?,
+            Marker::Str8 => self.u8().and_then(|len| self.text(len))?,
+            Marker::Str16 => self.u16().and_then(|len| self.text(len))?,
+            Marker::Str32 => self.u32().and_then(|len| self.text(len))?,
+            Marker::Bin8 => Item::Bytes(self.u8().and_then(|len| self.bytes(len))?.to_vec()),
+            Marker::Bin16 => Item::Bytes(self.u16().and_then(|len| self.bytes(len))?.to_vec()),
+            Marker::Bin32 => Item::Bytes(self.u32().and_then(|len| self.bytes(len))?.to_vec()),
+            marker => Item::Plain(self.scalar(marker)?),
         };
         Ok(Begun::Item(item))
     }
@@ -375,9 +378,13 @@ impl<'a> Reader<'a> {
         usize::try_from(u32::from_be_bytes(self.array()?)).map_err(|_| "too long")
     }
 
-    fn text(&mut self, len: usize) -> Read<Key> {
+    fn str(&mut self, len: usize) -> Read<String> {
         let text = str::from_utf8(self.bytes(len)?).map_err(|_| "a text that is not UTF-8")?;
-        Ok(Key::Text(text.to_owned()))
+        Ok(text.to_owned())
+    }
+
+    fn text(&mut self, len: usize) -> Read<Item> {
+        Ok(Item::Plain(Value::Str(self.str(len)?.into())))
     }
 
     fn ext(&mut self, len: usize) -> Read<Item> {
@@ -389,22 +396,15 @@ impl<'a> Reader<'a> {
     }
 
     fn key(&mut self) -> Read<Key> {
-        let marker = self.marker()?;
-        self.key_of(marker)?.ok_or("a map key that is no text")
-    }
-
-    /// Reads the text or the bytes that this marker begins; `None` if it begins something else.
-    fn key_of(&mut self, marker: Marker) -> Read<Option<Key>> {
-        let read = |bytes: &[u8]| Key::Bytes(bytes.to_vec());
-        Ok(Some(match marker {
-            Marker::FixStr(len) => self.text(len.into())?,
-            Marker::Str8 => self.u8().and_then(|len| self.text(len))?,
-            Marker::Str16 => self.u16().and_then(|len| self.text(len))?,
-            Marker::Str32 => self.u32().and_then(|len| self.text(len))?,
-            Marker::Bin8 => self.u8().and_then(|len| self.bytes(len)).map(read)?,
-            Marker::Bin16 => self.u16().and_then(|len| self.bytes(len)).map(read)?,
-            Marker::Bin32 => self.u32().and_then(|len| self.bytes(len)).map(read)?,
-            _ => return Ok(None),
-        }))
+        Ok(match self.marker()? {
+            Marker::FixStr(len) => Key::Text(self.str(len.into())?),
+            Marker::Str8 => Key::Text(self.u8().and_then(|len| self.str(len))?),
+            Marker::Str16 => Key::Text(self.u16().and_then(|len| self.str(len))?),
+            Marker::Str32 => Key::Text(self.u32().and_then(|len| self.str(len))?),
+            Marker::Bin8 => Key::Bytes(self.u8().and_then(|len| self.bytes(len))?.to_vec()),
+            Marker::Bin16 => Key::Bytes(self.u16().and_then(|len| self.bytes(len))?.to_vec()),
+            Marker::Bin32 => Key::Bytes(self.u32().and_then(|len| self.bytes(len))?.to_vec()),
+            _ => return Err("a map key that is no text"),
+        })
     }
 }

@@ -7,6 +7,7 @@
 //! [`Comparison::Bytes`] is asked for.
 
 use mysql_async::{Row, Value};
+use uuid::Uuid;
 
 use crate::{
     chat::{Conversation, Message, Receipt, receipt::READ},
@@ -351,9 +352,18 @@ impl Columns {
     }
 
     pub fn id<T: From<Key>>(&mut self) -> Result<T, StoreError> {
-        let text: String = self.take()?;
-        let key = Key::parse(&text).ok_or_else(|| unreadable(self.next - 1))?;
-        Ok(key.into())
+        let place = self.next;
+        let columns = self.row.columns_ref();
+        let is_number = columns
+            .get(place)
+            .is_some_and(|it| it.column_type().is_numeric_type());
+        let key = if is_number {
+            Some(Key::Number(self.take()?))
+        } else {
+            let text: String = self.take()?;
+            Uuid::try_parse(&text).ok().map(Key::Uuid)
+        };
+        Ok(key.ok_or_else(|| unreadable(place))?.into())
     }
 
     pub fn time(&mut self) -> Result<Timestamp, StoreError> {
@@ -453,8 +463,6 @@ fn receipt_of(mut columns: Columns) -> Result<Receipt, StoreError> {
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
 
     #[test]

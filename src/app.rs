@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     auth::{Auth, SetupError, proof::OpenProof},
-    config::{Backend, Config, Identity},
+    config::{Backend, Config, GroupPattern, Identity},
     hub::{Hub, frames::Encode},
     layer::{self, ChannelLayer, LayerError, control::Disconnect, events::EventTable},
     limits::{Limits, bodies::Bodies, memory::Answers},
@@ -23,7 +23,9 @@ use crate::{
     vital::Vital,
 };
 
-/// The services that requests need. There are no globals: two servers fit into one process.
+/// The services that the requests of a chat need. There are no globals: two servers fit into one
+/// process. Chats of one server that have tables of their own have each an `App`, and share what is
+/// the server's.
 pub struct App {
     pub config: Config,
     pub auth: Arc<Auth>,
@@ -38,7 +40,7 @@ pub struct App {
     /// The tasks that the process cannot do without.
     pub vital: Vital,
     pub bodies: Bodies,
-    pub answers: Answers,
+    pub answers: Arc<Answers>,
     /// `None` if there is no Django that could serve a conversation.
     pub rollout: Option<Arc<Rollout>>,
     /// `None` if nothing is limited.
@@ -46,14 +48,16 @@ pub struct App {
     /// `None` if clients are not asked for TLS.
     pub tls: Option<Tls>,
     /// `None` if nothing is traced.
-    pub tracer: Option<Tracer>,
+    pub tracer: Option<Arc<Tracer>>,
     pub refused_origins: RefusedOrigins,
 }
 
-/// The applications beside this one, as far as the rooms below must know them.
+/// The applications beside a chat, as far as the rooms below must know them.
 pub struct Peers {
     /// Their group messages.
     pub events: Arc<dyn EventTable>,
+    /// The names of their groups.
+    pub groups: GroupPattern,
     /// Opens the proofs by which callers are known to them.
     pub open_proof: OpenProof,
 }
@@ -83,34 +87,17 @@ impl App {
         peers: Peers,
         encoders: Vec<Encode>,
     ) -> Result<Self, StartError> {
-        let auth = Auth::open(
-            &config,
-            peers.open_proof,
-            Arc::clone(&store),
-            Arc::clone(&metrics),
-        )?;
-        let clock = Arc::clone(store.committer().clock());
-        let layer = layer::open(&config, peers.events, clock, Arc::clone(&metrics)).await?;
         let vital = Vital::default();
-        vital.include(store.committer().vital());
-        vital.include(&layer.vital());
-        let hub = Arc::new(Hub::new(
-            Arc::clone(&layer),
-            Arc::clone(&store),
-            Arc::clone(&metrics),
-            encoders,
-            !sweep(&config).is_zero(),
-            vital.clone(),
-        ));
-        let chat = Chat::new(
-            &config,
-            Arc::clone(&store),
-            Arc::clone(&layer),
-            Arc::clone(hub.unannounced()),
-            Arc::clone(&metrics),
-        );
+        let chat = ChatHandles::open(store, peers, encoders, (&config, &metrics, &vital)).await?;
+        let ChatHandles {
+            auth,
+            chat,
+            hub,
+            store,
+            layer,
+        } = chat;
         Ok(App {
-            auth: Arc::new(auth),
+            auth,
             chat,
             hub,
             store,
@@ -119,14 +106,55 @@ impl App {
             drain: Drain::new(Duration::from_secs(config.server.drain_s)),
             vital,
             bodies: Bodies::new(config.server.body_memory_mib),
-            answers: Answers::new(config.server.answer_memory_mib),
+            answers: Arc::new(Answers::new(config.server.answer_memory_mib)),
             rollout: Rollout::of(&config),
             limits: Limits::of(&config, Arc::clone(&metrics)),
             tls,
-            tracer: Tracer::open(&config.trace, &metrics)?,
+            tracer: Tracer::open(&config.trace, &metrics)?.map(Arc::new),
             refused_origins: RefusedOrigins::default(),
             config,
             metrics,
+        })
+    }
+
+    /// Wires the handles of another chat of the same server, over its own store and beside its own
+    /// peers.
+    ///
+    /// # Errors
+    /// When the settings of the layer or of identity make no sense for it.
+    pub async fn beside(
+        &self,
+        store: Arc<dyn Store>,
+        peers: Peers,
+        encoders: Vec<Encode>,
+    ) -> Result<Self, StartError> {
+        let shared = (&self.config, &self.metrics, &self.vital);
+        let ChatHandles {
+            auth,
+            chat,
+            hub,
+            store,
+            layer,
+        } = ChatHandles::open(store, peers, encoders, shared).await?;
+        Ok(App {
+            auth,
+            chat,
+            hub,
+            store,
+            layer,
+            config: self.config.clone(),
+            metrics: Arc::clone(&self.metrics),
+            audit: Arc::clone(&self.audit),
+            drain: self.drain.clone(),
+            vital: self.vital.clone(),
+            bodies: self.bodies.clone(),
+            answers: Arc::clone(&self.answers),
+            limits: self.limits.clone(),
+            // Django serves none of its conversations, and connections are the first chat's.
+            rollout: None,
+            tls: None,
+            tracer: self.tracer.clone(),
+            refused_origins: RefusedOrigins::default(),
         })
     }
 
@@ -150,6 +178,53 @@ impl App {
     #[must_use]
     pub fn zone(&self) -> &Zone {
         self.chat.zone()
+    }
+}
+
+/// What a chat has for itself.
+struct ChatHandles {
+    auth: Arc<Auth>,
+    chat: Chat,
+    hub: Arc<Hub>,
+    store: Arc<dyn Store>,
+    layer: Arc<dyn ChannelLayer>,
+}
+
+impl ChatHandles {
+    async fn open(
+        store: Arc<dyn Store>,
+        peers: Peers,
+        encoders: Vec<Encode>,
+        (config, metrics, vital): (&Config, &Arc<Metrics>, &Vital),
+    ) -> Result<Self, StartError> {
+        let (open_proof, clock) = (peers.open_proof, Arc::clone(store.committer().clock()));
+        let auth = Auth::open(config, open_proof, Arc::clone(&store), Arc::clone(metrics))?;
+        let layer = layer::open(config, peers.events, clock, Arc::clone(metrics)).await?;
+        vital.include(store.committer().vital());
+        vital.include(&layer.vital());
+        let hub = Arc::new(Hub::new(
+            Arc::clone(&layer),
+            Arc::clone(&store),
+            Arc::clone(metrics),
+            encoders,
+            !sweep(config).is_zero(),
+            vital.clone(),
+        ));
+        let chat = Chat::new(
+            config,
+            Arc::clone(&store),
+            Arc::clone(&layer),
+            Arc::clone(hub.unannounced()),
+            Arc::clone(metrics),
+            peers.groups,
+        );
+        Ok(ChatHandles {
+            auth: Arc::new(auth),
+            chat,
+            hub,
+            store,
+            layer,
+        })
     }
 }
 

@@ -40,7 +40,7 @@ use crate::{
     id::ConversationId,
     limits::{Action, Meter},
     metrics::Metrics,
-    store::{self, Store, StoreError},
+    store::{self, Schema, Store, StoreError},
 };
 
 /// No socket gets as old, and a clock that is added to must not overflow.
@@ -101,7 +101,11 @@ impl Method {
 ///
 /// # Errors
 /// Why not.
-pub async fn check(config: &Config, open_proof: OpenProof) -> Result<(), SetupError> {
+pub async fn check(
+    config: &Config,
+    schema: &Schema,
+    open_proof: OpenProof,
+) -> Result<(), SetupError> {
     let metrics = Arc::new(Metrics::new());
     match Method::open(config, open_proof, &metrics)? {
         Method::None => Ok(()),
@@ -111,7 +115,7 @@ pub async fn check(config: &Config, open_proof: OpenProof) -> Result<(), SetupEr
                 let why = format!("{}: there is no such file yet", file.display());
                 return Err(StoreError::Unavailable(why).into());
             }
-            let store = store::open(config, metrics).await?;
+            let store = store::open(config, schema, metrics).await?;
             let found = proof.check(&*store).await;
             store.close().await;
             Ok(found?)

@@ -1,4 +1,4 @@
-//! The domain: conversations of two people, their messages, and who has read what.
+//! The domain: conversations, their messages, and who has read what.
 //!
 //! Values and pure rules. Nothing here knows a socket, an SQL dialect or a spelling of JSON; what
 //! is done with them is in [`crate::service`].
@@ -10,7 +10,7 @@ pub mod message;
 pub mod policy;
 pub mod receipt;
 
-pub use conversation::Conversation;
+pub use conversation::{Conversation, Participants};
 pub use event::{Event, SentMessage};
 pub use message::{Message, NewMessage};
 pub use receipt::Receipt;

@@ -11,11 +11,12 @@ use hyper::{Request, body::Incoming};
 
 use self::django::Django;
 use crate::{
-    app::App,
+    app::{App, Peers},
     config::{Config, Prefix},
     http::{Response, extract, ops::Probe, serve::Answered},
     hub::frames::{DialectSlot, Encode},
     limits::Throttled,
+    store::Schema,
     telemetry::request::Trail,
 };
 
@@ -32,6 +33,12 @@ pub trait Dialect: Send + Sync {
     /// Returns the function that makes a frame of an event for the sockets of this chat.
     fn encode(&self) -> Encode;
 
+    /// Returns the chat of this dialect, if it has tables of its own; `None` if it serves the
+    /// conversations of the first dialect.
+    fn own_chat(&self) -> Option<OwnChat> {
+        None
+    }
+
     /// Answers a request. `probes` are for `/readyz`.
     async fn answer(&self, app: &App, probes: &[Probe], request: &extract::Request) -> Answered;
 
@@ -42,11 +49,18 @@ pub trait Dialect: Send + Sync {
     fn throttled(&self, throttled: Throttled) -> Response;
 }
 
+/// A chat with tables of its own.
+pub struct OwnChat {
+    pub schema: Schema,
+    pub peers: Peers,
+}
+
 /// The dialects that are mounted.
 pub struct Dialects {
     /// Answers what is no other's, too.
     first: Box<dyn Dialect>,
     others: Vec<Box<dyn Dialect>>,
+    schema: Schema,
 }
 
 impl Dialects {
@@ -56,7 +70,23 @@ impl Dialects {
         Dialects {
             first: Box::new(Django::new(config)),
             others: Vec::new(),
+            schema: django::tables::schema(&config.store.tables),
         }
+    }
+
+    /// Returns the tables of the first dialect.
+    #[must_use]
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// Returns the chat of each of the others, in their order, as far as it has its own.
+    #[must_use]
+    pub fn own_chats(&self) -> Vec<Option<OwnChat>> {
+        self.others
+            .iter()
+            .map(|dialect| dialect.own_chat())
+            .collect()
     }
 
     /// Mounts one more. What makes it is given the place that its sockets' queues need.
@@ -67,11 +97,15 @@ impl Dialects {
         self
     }
 
-    /// Returns the dialect that answers a request with this percent-decoded path.
+    /// Returns the dialect that answers a request with this percent-decoded path, and its place
+    /// among the others if it is not the first.
     #[must_use]
-    pub fn of_path(&self, path: &str) -> &dyn Dialect {
-        let found = self.others.iter().find(|dialect| dialect.serves(path));
-        &**found.unwrap_or(&self.first)
+    pub fn of_path(&self, path: &str) -> (&dyn Dialect, Option<usize>) {
+        let mut others = self.others.iter().enumerate();
+        match others.find(|(_, dialect)| dialect.serves(path)) {
+            Some((place, dialect)) => (&**dialect, Some(place)),
+            None => (&*self.first, None),
+        }
     }
 
     /// Makes frames, in the order of the places.

@@ -3,8 +3,8 @@
 //! [`Store`] is all that the rest of the program knows of a database, split by subject in
 //! [`ports`]. One file for each kind of database implements it ([`mysql`], [`postgres`],
 //! [`sqlite`]); [`commit`] gathers the writes of many callers into one transaction; [`history`]
-//! reads the messages of a conversation page by page; [`schema`] holds what the tables must look
-//! like, and [`look`] asks what they do look like; [`comparison`] says when two user ids are one.
+//! reads the messages of a conversation page by page; [`schema`] describes the tables of a dialect,
+//! and [`look`] asks what they do look like; [`comparison`] says when two user ids are one.
 
 pub mod auto_now;
 pub mod commit;
@@ -24,8 +24,8 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::{
-    chat::Receipt,
-    config::{self, Config, Database},
+    chat::{Participants, Receipt},
+    config::{Config, Database},
     id::{ConversationId, MessageId},
     metrics::Metrics,
     python::{datetime::Timestamp, uuid::hex32},
@@ -34,6 +34,7 @@ use crate::{
 pub use commit::Announce;
 pub use comparison::{Comparison, Lookup};
 pub use ports::{Conversations, Logins, Members, Messages, OpenDatabase, Receipts, Store};
+pub use schema::Schema;
 
 /// Read marks of some conversations.
 #[derive(Debug, Default)]
@@ -79,17 +80,8 @@ pub enum Subject {
 /// Values of a conversation that decide who may know of it, and open a socket.
 #[derive(Clone, Debug)]
 pub struct Standing {
-    /// The two participants, as they are stored.
-    pub participants: [String; 2],
+    pub participants: Participants,
     pub is_active: bool,
-}
-
-impl Standing {
-    #[must_use]
-    pub fn participants(&self) -> [&str; 2] {
-        let [one, two] = &self.participants;
-        [one, two]
-    }
 }
 
 /// A row of `django_session`.
@@ -200,19 +192,25 @@ impl StoreError {
     }
 }
 
-/// Opens the store that `store.url` names. The file of the embedded default is made here with its
-/// tables; anywhere else missing tables are an error that says to run `migrate`.
+/// Opens the store that `store.url` names, over these tables. The file of the embedded default is
+/// made here with its tables; anywhere else missing tables are an error that says to run `migrate`.
 ///
 /// # Errors
 /// When the database cannot be reached, or its tables are not those of the chat.
-pub async fn open(config: &Config, metrics: Arc<Metrics>) -> Result<Arc<dyn Store>, StoreError> {
+pub async fn open(
+    config: &Config,
+    schema: &Schema,
+    metrics: Arc<Metrics>,
+) -> Result<Arc<dyn Store>, StoreError> {
     let (settings, ids) = (&config.store, Comparison::of(config.auth.policy));
     Ok(match settings.url.database() {
-        Database::Sqlite => Arc::new(sqlite::SqliteStore::open(settings, ids, metrics).await?),
-        Database::Postgres => {
-            Arc::new(postgres::PostgresStore::open(settings, ids, metrics).await?)
+        Database::Sqlite => {
+            Arc::new(sqlite::SqliteStore::open(settings, schema, ids, metrics).await?)
         }
-        Database::Mysql => Arc::new(mysql::MysqlStore::open(settings, ids, metrics).await?),
+        Database::Postgres => {
+            Arc::new(postgres::PostgresStore::open(settings, schema, ids, metrics).await?)
+        }
+        Database::Mysql => Arc::new(mysql::MysqlStore::open(settings, schema, ids, metrics).await?),
     })
 }
 
@@ -220,14 +218,14 @@ pub async fn open(config: &Config, metrics: Arc<Metrics>) -> Result<Arc<dyn Stor
 ///
 /// # Errors
 /// When the database cannot be reached or changed.
-pub async fn migrate(config: &Config) -> Result<Vec<String>, StoreError> {
-    let config::Store { url, tables, .. } = &config.store;
-    match url.database() {
-        Database::Sqlite => sqlite::migrate::run(&sqlite::path_of(&config.store)?, tables).await,
+pub async fn migrate(config: &Config, schema: &Schema) -> Result<Vec<String>, StoreError> {
+    let settings = &config.store;
+    match settings.url.database() {
+        Database::Sqlite => sqlite::migrate::run(&sqlite::path_of(settings)?, schema).await,
         Database::Postgres => {
-            postgres::migrate::run(&postgres::address_of(&config.store)?, tables).await
+            postgres::migrate::run(&postgres::address_of(settings)?, schema).await
         }
-        Database::Mysql => mysql::migrate::run(&config.store).await,
+        Database::Mysql => mysql::migrate::run(settings, schema).await,
     }
 }
 
@@ -235,14 +233,14 @@ pub async fn migrate(config: &Config) -> Result<Vec<String>, StoreError> {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub async fn pending(config: &Config) -> Result<Vec<String>, StoreError> {
-    let config::Store { url, tables, .. } = &config.store;
-    match url.database() {
-        Database::Sqlite => sqlite::migrate::plan(&sqlite::path_of(&config.store)?, tables).await,
+pub async fn pending(config: &Config, schema: &Schema) -> Result<Vec<String>, StoreError> {
+    let settings = &config.store;
+    match settings.url.database() {
+        Database::Sqlite => sqlite::migrate::plan(&sqlite::path_of(settings)?, schema).await,
         Database::Postgres => {
-            postgres::migrate::plan(&postgres::address_of(&config.store)?, tables).await
+            postgres::migrate::plan(&postgres::address_of(settings)?, schema).await
         }
-        Database::Mysql => mysql::migrate::plan(&config.store).await,
+        Database::Mysql => mysql::migrate::plan(settings, schema).await,
     }
 }
 
@@ -250,6 +248,6 @@ pub async fn pending(config: &Config) -> Result<Vec<String>, StoreError> {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub async fn check(config: &Config) -> Result<Vec<schema::Finding>, StoreError> {
-    look::open(config).await?.tables().await
+pub async fn check(config: &Config, schema: &Schema) -> Result<Vec<schema::Finding>, StoreError> {
+    look::open(config, schema).await?.tables().await
 }

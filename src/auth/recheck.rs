@@ -19,7 +19,12 @@ use super::{
 };
 use crate::{
     id::ConversationId,
-    {chat::policy::Caller, config::Secret, layer::control::Disconnect, store::StoreError},
+    {
+        chat::{Participants, policy::Caller},
+        config::Secret,
+        layer::control::Disconnect,
+        store::StoreError,
+    },
 };
 
 /// Sockets whose rights are asked for together.
@@ -52,7 +57,7 @@ impl Auth {
             let is_admitted = socket.caller == Caller::Anybody
                 || active
                     .get(&socket.conversation_id)
-                    .is_some_and(|[one, two]| socket.caller.takes_part([one, two]));
+                    .is_some_and(|it| socket.caller.takes_part(it.as_slice()));
             if !is_known {
                 self.end(socket, Ended::Unknown);
             } else if !is_admitted {
@@ -101,7 +106,7 @@ impl Auth {
     async fn active_conversations(
         &self,
         sockets: &[Arc<OpenSocket>],
-    ) -> Result<HashMap<ConversationId, [String; 2]>, StoreError> {
+    ) -> Result<HashMap<ConversationId, Participants>, StoreError> {
         let held = sockets.iter().filter(|it| it.caller != Caller::Anybody);
         let ids: HashSet<ConversationId> = held.map(|it| it.conversation_id).collect();
         if ids.is_empty() {

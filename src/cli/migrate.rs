@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use super::advice;
 use crate::config::Config;
+use crate::dialect::django::tables::schema;
 use crate::store::{self, StoreError};
 
 /// Makes the tables that are missing, or prints the SQL that would.
@@ -20,10 +21,11 @@ pub(super) async fn migrate(config: &Config, dry_run: bool) -> ExitCode {
 }
 
 async fn statements(config: &Config, dry_run: bool) -> Result<Vec<String>, StoreError> {
+    let schema = schema(&config.store.tables);
     if dry_run {
-        store::pending(config).await
+        store::pending(config, &schema).await
     } else {
-        store::migrate(config).await
+        store::migrate(config, &schema).await
     }
 }
 

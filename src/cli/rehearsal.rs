@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout};
 use super::advice::{self, Advice};
 use crate::auth;
 use crate::config::{Config, Database, Identity, Loaded, Policy};
-use crate::dialect::django::identity;
+use crate::dialect::django::{identity, tables::schema};
 use crate::gateway::Gateway;
 use crate::metrics::Metrics;
 use crate::rollout::Rollout;
@@ -209,7 +209,7 @@ async fn callers(config: &Config) -> CheckOutcome {
     let (identity, policy) = (config.auth.identity, config.auth.policy);
     let about = CheckOutcome::well(format!("identity {identity}, policy {policy}"));
     about.with_faults(
-        auth::check(config, identity::open)
+        auth::check(config, &schema(&config.store.tables), identity::open)
             .await
             .err()
             .map(Advice::of),

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use futures_util::future::join_all;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep, timeout};
@@ -290,7 +291,9 @@ async fn keep_up(app: Arc<App>, log: Option<Logging>) {
 async fn settle(site: &Site) {
     let drain = &site.app.drain;
     let settled = async {
-        site.app.layer.settled().await;
+        for app in site.apps() {
+            app.layer.settled().await;
+        }
         if let Some(host) = &site.host {
             host.layer().settled().await;
         }
@@ -318,9 +321,15 @@ async fn end(site: &Site, ended: Ended) -> ExitCode {
         host.close().await;
     }
     let app = &site.app;
-    app.layer.close().await;
+    for app in site.apps() {
+        app.layer.close().await;
+    }
     app.audit.flush();
-    let written = timeout(LAST_WRITES, app.store.close()).await;
+    let written = timeout(
+        LAST_WRITES,
+        join_all(site.apps().map(|app| app.store.close())),
+    )
+    .await;
     if let Some(tracer) = &app.tracer {
         let left = app.drain.left();
         tracer

@@ -35,6 +35,7 @@ pub mod reply;
 pub mod routes;
 pub mod serializers;
 pub mod signing;
+pub mod tables;
 pub mod token;
 pub mod views;
 
@@ -116,12 +117,13 @@ impl Dialect for Django {
     }
 }
 
-/// Returns what the rooms below need of Django, whose group messages and logins all dialects share.
+/// Returns what the rooms below need of Django.
 #[must_use]
 pub fn peers(config: &Config) -> Peers {
     let zone = config.django.time_zone.zone().clone();
     Peers {
         events: Arc::new(Events { zone }),
+        groups: config.django.group_pattern.clone(),
         open_proof: identity::open,
     }
 }

@@ -229,18 +229,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Hosted<S> {
 
     /// Notes what has been read and written.
     fn transferred(&mut self, done: Transferred) {
-        match done.read {
-            Some(Ok(0) | Err(_)) => self.lost = true,
-            Some(Ok(_)) => self.heartbeat.heard(Instant::now()),
-            None => {}
-        }
-        if let Some(written) = done.written {
-            self.app.metrics.frames_out(&mut self.writer.news);
-            if written.is_err() {
-                // All that the client said before is still read.
-                self.writer = Writer::default();
-            }
-        }
+        let (heartbeat, writer) = (&mut self.heartbeat, &mut self.writer);
+        self.lost |= done.note(heartbeat, writer, &self.app.metrics);
     }
 
     fn end(&self) -> End {

@@ -10,6 +10,7 @@ use super::*;
 use crate::{
     chat::{Message, NewMessage},
     config::Config,
+    dialect::django::tables::schema,
     hub::queue::QueueLimits,
     id::{ConversationId, MessageId},
     layer::{control::Notice, memory::MemoryLayer},
@@ -46,7 +47,9 @@ impl World {
         let url = format!("sqlite://{}/chat.sqlite3", directory.display());
         let config = Config::of(&[("store.url", &url)]);
         let metrics = Arc::new(Metrics::new());
-        let store = store::open(&config, Arc::clone(&metrics)).await.unwrap();
+        let schema = schema(&config.store.tables);
+        let store = store::open(&config, &schema, Arc::clone(&metrics));
+        let store = store.await.unwrap();
         let layer = Arc::new(MemoryLayer::new());
         let hub = Arc::new(Hub::new(
             Arc::clone(&layer) as _,

@@ -1,14 +1,14 @@
 //! Everything a server serves: the chat, the applications that are hosted beside it, and the Django
 //! behind it; and which of them answers a request.
 
-use std::sync::Arc;
+use std::{iter, sync::Arc};
 
 use hyper::{Method, Request, body::Incoming};
 
 use crate::{
     app::{self, App},
     config::Config,
-    dialect::{Dialect, Dialects, django},
+    dialect::{Dialect, Dialects, OwnChat, django},
     gateway::{self, Decision, Gateway, Question, TrustError},
     host::{self, Host, HostError},
     http::{
@@ -18,6 +18,7 @@ use crate::{
         ops::{Ping, Probe},
         serve::serve,
     },
+    hub::frames::Encode,
     metrics::Metrics,
     net::Peer,
     python::urls::decode_path,
@@ -32,6 +33,8 @@ use crate::{
 pub struct Site {
     pub app: Arc<App>,
     dialects: Dialects,
+    /// The handles of the other dialects that have tables of their own, in the dialects' order.
+    others: Vec<Option<Arc<App>>>,
     /// `None` if nothing is passed on to Django.
     pub gateway: Option<Arc<Gateway>>,
     /// `None` if no application is hosted.
@@ -78,7 +81,7 @@ impl Site {
         let metrics = Arc::new(Metrics::new());
         // Before the store, which may have to be waited for.
         let tls = Tls::of(&config.server.tls)?;
-        let store = store::open(&config, Arc::clone(&metrics)).await?;
+        let store = store::open(&config, dialects.schema(), Arc::clone(&metrics)).await?;
         // On the heap, so that the futures around it are small.
         Box::pin(Site::over(dialects, store, tls, config, metrics)).await
     }
@@ -98,6 +101,13 @@ impl Site {
         let (peers, encoders) = (django::peers(&config), dialects.encoders());
         let app = App::open(store, tls, config, metrics, peers, encoders).await?;
         let app = Arc::new(app);
+        let mut others = Vec::new();
+        for own in dialects.own_chats() {
+            others.push(match own {
+                Some(own) => Some(Arc::new(beside(&app, own, dialects.encoders()).await?)),
+                None => None,
+            });
+        }
         let gateway = Gateway::of(&app.config, app.rollout.clone(), &app.metrics)?;
         let host = Host::open(&app.config, &app.metrics).await?;
         if let Some(host) = &host {
@@ -105,13 +115,19 @@ impl Site {
         }
         // Last, as other processes know of this one from then on.
         app.start().await?;
+        for other in others.iter().flatten() {
+            other.start().await?;
+        }
         let probes = [gateway.as_ref().map(upstream), host.as_ref().map(workers)];
+        let probes = probes.into_iter().flatten();
+        let of_others = others.iter().flatten().map(chat);
         Ok(Arc::new(Site {
+            probes: probes.chain(of_others).collect(),
             app,
+            others,
             dialects,
             gateway,
             host,
-            probes: probes.into_iter().flatten().collect(),
         }))
     }
 
@@ -133,7 +149,8 @@ impl Site {
         if let Some(limits) = &app.limits
             && let Err(throttled) = limits.admit(&mut request, &app.config.server)
         {
-            let mut response = self.dialect(&request).throttled(throttled);
+            let (dialect, _) = self.dialect(&request);
+            let mut response = dialect.throttled(throttled);
             self.cors(&request).mark(response.headers_mut());
             return response;
         }
@@ -150,7 +167,8 @@ impl Site {
             }
         }
         if handshake::wants_upgrade(request.headers()) {
-            return self.dialect(&request).open(app, request, trail).await;
+            let (dialect, app) = self.dialect(&request);
+            return dialect.open(app, request, trail).await;
         }
         self.serve(request, trail).await
     }
@@ -208,14 +226,26 @@ impl Site {
         trail: &Trail,
     ) -> Response {
         let answer = async |request: &extract::Request| {
-            let dialect = self.dialects.of_path(&request.path);
-            dialect.answer(&self.app, &self.probes, request).await
+            let (dialect, app) = self.of_path(&request.path);
+            dialect.answer(app, &self.probes, request).await
         };
         serve(&self.app, method, read, answer, trail).await
     }
 
-    fn dialect<B>(&self, request: &Request<B>) -> &dyn Dialect {
-        self.dialects.of_path(&decode_path(request.uri().path()))
+    /// Returns the dialect that answers a request, and the handles of its chat.
+    fn dialect<B>(&self, request: &Request<B>) -> (&dyn Dialect, &Arc<App>) {
+        self.of_path(&decode_path(request.uri().path()))
+    }
+
+    fn of_path(&self, path: &str) -> (&dyn Dialect, &Arc<App>) {
+        let (dialect, place) = self.dialects.of_path(path);
+        let own = place.and_then(|place| self.others.get(place)?.as_ref());
+        (dialect, own.unwrap_or(&self.app))
+    }
+
+    /// Returns the handles of every chat, the first dialect's first.
+    pub fn apps(&self) -> impl Iterator<Item = &Arc<App>> {
+        iter::once(&self.app).chain(self.others.iter().flatten())
     }
 
     fn cors<B>(&self, request: &Request<B>) -> Cors {
@@ -223,7 +253,32 @@ impl Site {
         if allowed.is_empty() {
             return Cors::Off;
         }
-        Cors::of(request, allowed, self.dialect(request).shared())
+        Cors::of(request, allowed, self.dialect(request).0.shared())
+    }
+}
+
+/// Wires the handles of a chat with tables of its own, and opens its store.
+async fn beside(app: &App, own: OwnChat, encoders: Vec<Encode>) -> Result<App, StartError> {
+    let metrics = Arc::clone(&app.metrics);
+    let store = store::open(&app.config, &own.schema, metrics).await?;
+    Ok(app.beside(store, own.peers, encoders).await?)
+}
+
+/// Asks the store and the layer of a chat with tables of its own.
+fn chat(app: &Arc<App>) -> Probe {
+    let app = Arc::clone(app);
+    let ping: Ping = Box::new(move || {
+        let app = Arc::clone(&app);
+        Box::pin(async move {
+            app.store.ping().await.map_err(|error| error.to_string())?;
+            app.layer.ping().await.map_err(|error| error.to_string())?;
+            app.hub.behind().map_or(Ok(()), Err)
+        })
+    });
+    Probe {
+        name: "chat",
+        is_needed: true,
+        ping,
     }
 }
 

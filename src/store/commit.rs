@@ -15,6 +15,7 @@
 //! | anything else | passes it on: nothing was written |
 
 mod health;
+mod new_ids;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -30,13 +31,12 @@ use tokio::{
     time::Instant,
 };
 
-pub use self::task::SETTLE_MAX;
 use self::{health::Health, task::Stamps};
+pub use self::{new_ids::NewIds, task::SETTLE_MAX};
 use super::StoreError;
 use crate::{
-    chat::{Conversation, Message, NewMessage, Receipt, id::Ids, receipt::READ},
+    chat::{Conversation, Message, NewMessage, Participants, Receipt, receipt::READ},
     clock::Clock,
-    config::IdVersion,
     id::MessageId,
     metrics::Metrics,
     python::datetime::Timestamp,
@@ -69,6 +69,8 @@ pub enum Write {
 #[derive(Clone, Debug, PartialEq)]
 pub enum CommitOutcome {
     Stored,
+    /// As `Stored`, under an id that the database has made.
+    Numbered(MessageId),
     /// The conversation of the two (its messages are not read), and whether this write made it.
     Conversation(Conversation, bool),
     /// The receipt as it now stands in the table.
@@ -80,6 +82,15 @@ pub enum CommitOutcome {
     Missing,
 }
 
+/// What is known of a batch before it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    /// None of its rows is in the tables.
+    New,
+    /// An earlier commit of them was not confirmed.
+    Unconfirmed,
+}
+
 /// A database as the committer uses it.
 pub trait Backend: Send + 'static {
     /// Writes all or nothing, in one transaction, and answers with one outcome for each write in
@@ -87,9 +98,11 @@ pub trait Backend: Send + 'static {
     ///
     /// The committer may come again with writes whose fate it does not know, in the same order.
     /// A row that is there already under its own id has been written then: ids are made here alone.
+    /// Where the database makes them, it is known by its conversation, its sender and its time.
     fn write(
         &mut self,
         batch: Arc<Vec<Write>>,
+        attempt: Attempt,
     ) -> impl Future<Output = Result<Vec<CommitOutcome>, StoreError>> + Send;
 }
 
@@ -134,20 +147,19 @@ pub struct Committer {
     queue: RwLock<Option<mpsc::Sender<Item>>>,
     task: Mutex<Option<JoinHandle<()>>>,
     vital: Vital,
-    ids: Arc<Ids>,
+    ids: NewIds,
     clock: Arc<Clock>,
     health: Arc<Health>,
     metrics: Arc<Metrics>,
 }
 
 impl Committer {
-    /// Starts the committer of `backend`. New rows get ids of the version `ids`.
-    pub fn start(backend: impl Backend, ids: IdVersion, metrics: Arc<Metrics>) -> Self {
+    /// Starts the committer of `backend`. New rows get these ids.
+    pub fn start(backend: impl Backend, ids: NewIds, metrics: Arc<Metrics>) -> Self {
         let (queue, items) = mpsc::channel(QUEUE);
         let vital = Vital::default();
         let (clock, health) = (Arc::<Clock>::default(), Arc::<Health>::default());
-        let ids = Arc::new(Ids::new(ids));
-        let stamps = Stamps::new(Arc::clone(&ids), Arc::clone(&clock));
+        let stamps = Stamps::new(ids.clone(), Arc::clone(&clock));
         let (counts, noted) = (Arc::clone(&metrics), Arc::clone(&health));
         let run = task::run(backend, items, stamps, counts, noted);
         let task = vital.spawn("committer", run);
@@ -209,14 +221,18 @@ impl Committer {
     ) -> Result<Option<Arc<Message>>, StoreError> {
         let (told, outcome) = oneshot::channel();
         let done: Done = Box::new(|write, outcome| {
-            let _ = told.send(match (write, outcome) {
-                (Write::Message(message), Ok(CommitOutcome::Stored)) => {
-                    let message = Arc::new(message);
-                    announce(&message);
-                    Ok(Some(message))
+            let stored = match (write, outcome) {
+                (Write::Message(message), Ok(CommitOutcome::Stored)) => Ok(Some(message)),
+                (Write::Message(message), Ok(CommitOutcome::Numbered(id))) => {
+                    Ok(Some(Message { id, ..message }))
                 }
                 (_, outcome) => outcome.map(|_| None),
-            });
+            };
+            let stored = stored.map(|message| message.map(Arc::new));
+            if let Ok(Some(message)) = &stored {
+                announce(message);
+            }
+            let _ = told.send(stored);
         });
         self.hand_over(Draft::Message(new), done).await?;
         outcome.await.unwrap_or(Err(StoreError::Closed))
@@ -234,9 +250,8 @@ impl Committer {
     ) -> Result<(Conversation, bool), StoreError> {
         let (created_at, updated_at) = auto_now(self.now(), None, || self.now());
         let conversation = Conversation {
-            id: self.ids.next(created_at).into(),
-            participant1_id,
-            participant2_id,
+            id: self.ids.conversation(created_at),
+            participants: Participants::Pair([participant1_id, participant2_id]),
             created_at,
             updated_at,
             is_active: true,
@@ -260,7 +275,7 @@ impl Committer {
     ) -> Result<Option<Receipt>, StoreError> {
         let now = self.now();
         let receipt = Receipt {
-            id: self.ids.next(now).into(),
+            id: self.ids.receipt(now),
             message_id,
             user_id,
             status: READ.to_owned(),

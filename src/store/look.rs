@@ -5,7 +5,7 @@ use async_trait::async_trait;
 
 use super::{
     StoreError, mysql, postgres,
-    schema::{Finding, LooseColumn, NarrowColumn, ShortColumn},
+    schema::{Finding, LooseColumn, NarrowColumn, Schema, ShortColumn},
     sqlite,
 };
 use crate::config::{Config, Database};
@@ -35,22 +35,21 @@ pub trait Look: Send {
     async fn now(&mut self) -> Result<Option<i64>, StoreError>;
 }
 
-/// Connects to the database of the settings.
+/// Connects to the database of the settings, to look at these tables.
 ///
 /// # Errors
 /// When it cannot be reached, or does not let us in.
-pub async fn open(config: &Config) -> Result<Box<dyn Look>, StoreError> {
+pub async fn open(config: &Config, schema: &Schema) -> Result<Box<dyn Look>, StoreError> {
     let settings = &config.store;
-    let tables = &settings.tables;
     Ok(match settings.url.database() {
         Database::Sqlite => Box::new(sqlite::look::SqliteLook::new(
             sqlite::path_of(settings)?,
-            tables,
+            schema,
         )),
         Database::Postgres => {
             let address = postgres::address_of(settings)?;
-            Box::new(postgres::look::PostgresLook::open(&address, tables).await?)
+            Box::new(postgres::look::PostgresLook::open(&address, schema).await?)
         }
-        Database::Mysql => Box::new(mysql::look::MysqlLook::open(settings).await?),
+        Database::Mysql => Box::new(mysql::look::MysqlLook::open(settings, schema).await?),
     })
 }

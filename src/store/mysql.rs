@@ -9,6 +9,7 @@ mod options;
 mod people;
 mod pool;
 mod query;
+mod row;
 mod write;
 
 use std::sync::Arc;
@@ -20,23 +21,34 @@ use self::{options::Options, pool::Pool, write::Writer};
 use super::{
     Comparison, Conversations, Logins, Lookup, Marks, Members, Messages, OpenDatabase, Receipts,
     SessionRow, Standing, StoreError, Subject, TokenRow, UserRow,
-    commit::Committer,
+    commit::{Committer, NewIds},
     history::{
         ConversationPage, Deleted, PAGE_BYTES, PAGE_MESSAGES, Page, PageCursor, TOGETHER_MESSAGES,
     },
-    schema,
+    schema::{
+        self, Schema,
+        layout::{Layout, Spelling},
+    },
 };
 use crate::{
-    chat::Conversation,
-    config::{DjangoSession, Store as Settings, TableName, Tables},
+    chat::{Conversation, Participants},
+    config::{DjangoSession, Store as Settings, TableName},
     id::{ConversationId, MessageId, ReceiptId},
     metrics::Metrics,
     python::datetime::Timestamp,
 };
 
+const SPELLING: Spelling = Spelling {
+    quote: '`',
+    text: "CHAR",
+    number: None,
+    list: "JSON_ARRAYAGG",
+    hidden: None,
+};
+
 /// A chat in one MySQL or MariaDB database.
 pub struct MysqlStore {
-    tables: Arc<Tables>,
+    layout: Arc<Layout>,
     ids: Comparison,
     pool: Arc<Pool>,
     committer: Committer,
@@ -49,36 +61,38 @@ impl MysqlStore {
     /// When the database cannot be reached or its tables are not those of the chat.
     pub async fn open(
         settings: &Settings,
+        schema: &Schema,
         ids: Comparison,
         metrics: Arc<Metrics>,
     ) -> Result<Self, StoreError> {
         let options = Arc::new(Options::from_url(settings.url.expose())?);
-        let tables = Arc::new(settings.tables.clone());
+        require_own_ids(schema)?;
         let mut conn = pool::connect(&options).await?;
-        schema::require(&migrate::findings(&mut conn, &tables).await?)?;
-        let foreign_keys = migrate::has_foreign_keys(&mut conn, &tables).await?;
+        schema::require(&migrate::findings(&mut conn, schema).await?)?;
+        let foreign_keys = migrate::has_foreign_keys(&mut conn, schema).await?;
+        let layout = Arc::new(Layout::new(schema, SPELLING));
         conn.disconnect().await?;
         let size = settings.pool_size.saturating_sub(1).max(1);
         let pool = Pool::new(Arc::clone(&options), size, Arc::clone(&metrics));
         let pool = Arc::new(pool);
         let writer = Writer::new(
             options,
-            Arc::clone(&tables),
+            Arc::clone(&layout),
             foreign_keys,
             ids,
             Arc::clone(&pool),
         );
         Ok(MysqlStore {
-            tables,
+            layout,
             ids,
             pool,
-            committer: Committer::start(writer, settings.ids, metrics),
+            committer: Committer::start(writer, NewIds::of(schema, settings.ids), metrics),
         })
     }
 
     async fn find(&self, sql: &str) -> Result<Option<Conversation>, StoreError> {
         let found = self.pool.rows(sql).await?.into_iter().next();
-        found.map(query::conversation_row).transpose()
+        found.map(row::conversation_row).transpose()
     }
 
     /// Returns the messages up to what fits a page, in the order of the query or the other way
@@ -89,13 +103,13 @@ impl MysqlStore {
         if reversed {
             rows.reverse();
         }
-        let too_large: Vec<String> = rows.iter().filter_map(query::too_large).collect();
+        let too_large: Vec<String> = rows.iter().filter_map(row::too_large).collect();
         let (mut messages, mut unreadable) = (Vec::with_capacity(rows.len()), Vec::new());
         for row in rows {
-            if !too_large.is_empty() && query::too_large(&row).is_some() {
+            if !too_large.is_empty() && row::too_large(&row).is_some() {
                 continue;
             }
-            match query::message_row(row) {
+            match row::message_row(row) {
                 Ok(message) => messages.push(message),
                 Err(error) => unreadable.push(error),
             }
@@ -108,13 +122,26 @@ impl MysqlStore {
     async fn marks(&self, sql: &str) -> Result<Marks, StoreError> {
         let mut marks = Marks::default();
         for row in self.pool.rows(sql).await? {
-            marks.add(query::mark_row(row));
+            marks.add(row::mark_row(row));
         }
         Ok(marks)
     }
 
     async fn exists(&self, sql: &str) -> Result<bool, StoreError> {
         Ok(!self.pool.rows(sql).await?.is_empty())
+    }
+}
+
+/// Refuses tables of messages or receipts whose ids the database would make: it does not tell them
+/// for several rows at once.
+fn require_own_ids(schema: &Schema) -> Result<(), StoreError> {
+    let numbered = [&schema.messages, &schema.receipts].into_iter();
+    match numbered.into_iter().find(|table| table.makes_ids()) {
+        None => Ok(()),
+        Some(table) => Err(StoreError::Schema(format!(
+            "ids that MySQL makes are not supported in table {}",
+            table.name
+        ))),
     }
 }
 
@@ -125,20 +152,19 @@ impl Conversations for MysqlStore {
         participant1_id: &str,
         participant2_id: &str,
     ) -> Result<Option<Conversation>, StoreError> {
-        let pair = query::pair(&self.tables, [participant1_id, participant2_id], self.ids);
+        self.layout.require_pairs()?;
+        let pair = query::pair(&self.layout, [participant1_id, participant2_id], self.ids);
         self.find(&pair).await
     }
 
     async fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>, StoreError> {
-        self.find(&query::conversation(&self.tables, id)).await
+        self.find(&query::conversation(&self.layout, id)).await
     }
 
     async fn conversation_is_active(&self, id: ConversationId) -> Result<Option<bool>, StoreError> {
-        let rows = self.pool.rows(&query::is_active(&self.tables, id)).await?;
+        let rows = self.pool.rows(&query::is_active(&self.layout, id)).await?;
         let found = rows.into_iter().next();
-        found
-            .map(|row| query::Columns::from(row).take())
-            .transpose()
+        found.map(|row| row::Columns::from(row).take()).transpose()
     }
 
     async fn conversations_of(
@@ -146,9 +172,9 @@ impl Conversations for MysqlStore {
         user_id: String,
         after: Option<PageCursor>,
     ) -> Result<ConversationPage, StoreError> {
-        let sql = query::conversations_of(&self.tables, &user_id, after.as_ref());
+        let sql = query::conversations_of(&self.layout, &user_id, after.as_ref());
         let rows = self.pool.rows(&sql).await?.into_iter();
-        let found = rows.map(query::conversation_row);
+        let found = rows.map(row::conversation_row);
         Ok(ConversationPage::new(found.collect::<Result<_, _>>()?))
     }
 }
@@ -156,7 +182,7 @@ impl Conversations for MysqlStore {
 #[async_trait]
 impl Messages for MysqlStore {
     async fn messages_of(&self, conversations: &[ConversationId]) -> Result<Page, StoreError> {
-        let sql = query::messages_of(&self.tables, conversations, TOGETHER_MESSAGES);
+        let sql = query::messages_of(&self.layout, conversations, TOGETHER_MESSAGES);
         self.page(&sql, TOGETHER_MESSAGES, false).await
     }
 
@@ -167,7 +193,7 @@ impl Messages for MysqlStore {
         limit: usize,
     ) -> Result<Page, StoreError> {
         let limit = limit.min(PAGE_MESSAGES);
-        let sql = query::newest_messages(&self.tables, conversation_id, deleted, limit);
+        let sql = query::newest_messages(&self.layout, conversation_id, deleted, limit);
         self.page(&sql, limit, true).await
     }
 
@@ -179,8 +205,8 @@ impl Messages for MysqlStore {
         until: Option<PageCursor>,
     ) -> Result<Page, StoreError> {
         let between = (after.as_ref(), until.as_ref());
-        let tables = &self.tables;
-        let sql = query::messages(tables, conversation_id, deleted, between, PAGE_MESSAGES);
+        let layout = &self.layout;
+        let sql = query::messages(layout, conversation_id, deleted, between, PAGE_MESSAGES);
         self.page(&sql, PAGE_MESSAGES, false).await
     }
 
@@ -189,9 +215,9 @@ impl Messages for MysqlStore {
         conversation_id: ConversationId,
         newer: usize,
     ) -> Result<Option<PageCursor>, StoreError> {
-        let sql = query::place(&self.tables, conversation_id, newer);
+        let sql = query::place(&self.layout, conversation_id, newer);
         let rows = self.pool.rows(&sql).await?;
-        rows.into_iter().next().map(query::place_row).transpose()
+        rows.into_iter().next().map(row::place_row).transpose()
     }
 
     async fn spoken_in(
@@ -199,9 +225,9 @@ impl Messages for MysqlStore {
         conversations: &[ConversationId],
         since: Timestamp,
     ) -> Result<Vec<ConversationId>, StoreError> {
-        let sql = query::spoken_in(&self.tables, conversations, since);
+        let sql = query::spoken_in(&self.layout, conversations, since);
         let rows = self.pool.rows(&sql).await?.into_iter();
-        rows.map(|row| query::Columns::from(row).id()).collect()
+        rows.map(|row| row::Columns::from(row).id()).collect()
     }
 
     async fn stored_between(
@@ -210,10 +236,10 @@ impl Messages for MysqlStore {
         between: (Timestamp, Timestamp),
         most: usize,
     ) -> Result<Vec<(ConversationId, MessageId, Timestamp)>, StoreError> {
-        let sql = query::stored_between(&self.tables, conversations, between, most);
+        let sql = query::stored_between(&self.layout, conversations, between, most);
         let rows = self.pool.rows(&sql).await?.into_iter();
         let stored = |row| {
-            let mut columns = query::Columns::from(row);
+            let mut columns = row::Columns::from(row);
             let (conversation, message) = (columns.id().ok()?, columns.id().ok()?);
             Some((conversation, message, columns.time().unwrap_or(between.0)))
         };
@@ -221,7 +247,7 @@ impl Messages for MysqlStore {
     }
 
     async fn message_exists(&self, id: MessageId) -> Result<bool, StoreError> {
-        self.exists(&query::message_exists(&self.tables, id)).await
+        self.exists(&query::message_exists(&self.layout, id)).await
     }
 }
 
@@ -236,7 +262,7 @@ impl Receipts for MysqlStore {
         if newest.is_empty() {
             return Ok(Marks::default());
         }
-        let sql = query::marked_between(&self.tables, newest, between, most);
+        let sql = query::marked_between(&self.layout, newest, between, most);
         self.marks(&sql).await
     }
 
@@ -249,7 +275,7 @@ impl Receipts for MysqlStore {
         if conversations.is_empty() {
             return Ok(Marks::default());
         }
-        let sql = query::marked_by_id(&self.tables, conversations, between, most);
+        let sql = query::marked_by_id(&self.layout, conversations, between, most);
         self.marks(&sql).await
     }
 }
@@ -257,11 +283,11 @@ impl Receipts for MysqlStore {
 #[async_trait]
 impl Members for MysqlStore {
     async fn finds_others(&self, lookup: Lookup) -> Result<bool, StoreError> {
-        self.exists(&query::others(&self.tables, &lookup)).await
+        self.exists(&query::others(&self.layout, &lookup)).await
     }
 
     async fn standing(&self, of: Subject) -> Result<Option<Standing>, StoreError> {
-        let rows = self.pool.rows(&people::standing(&self.tables, of)).await?;
+        let rows = self.pool.rows(&people::standing(&self.layout, of)).await?;
         let found = rows.into_iter().next();
         found.map(people::standing_row).transpose()
     }
@@ -269,8 +295,8 @@ impl Members for MysqlStore {
     async fn active_participants(
         &self,
         conversations: &[ConversationId],
-    ) -> Result<Vec<(ConversationId, [String; 2])>, StoreError> {
-        let sql = people::active_participants(&self.tables, conversations);
+    ) -> Result<Vec<(ConversationId, Participants)>, StoreError> {
+        let sql = people::active_participants(&self.layout, conversations);
         let rows = self.pool.rows(&sql).await?.into_iter();
         rows.map(people::active_row).collect()
     }

@@ -11,7 +11,7 @@ use super::{
     history::{ConversationPage, Deleted, Page, PageCursor},
 };
 use crate::{
-    chat::{Conversation, Message, NewMessage, Receipt},
+    chat::{Conversation, Message, NewMessage, Participants, Receipt},
     config::{DjangoSession, TableName},
     id::{ConversationId, MessageId, ReceiptId},
     python::datetime::Timestamp,
@@ -195,7 +195,7 @@ pub trait Members: OpenDatabase {
     async fn active_participants(
         &self,
         conversations: &[ConversationId],
-    ) -> Result<Vec<(ConversationId, [String; 2])>, StoreError>;
+    ) -> Result<Vec<(ConversationId, Participants)>, StoreError>;
 }
 
 /// Django's logins: sessions, tokens and users, in tables of Django's own.

@@ -16,33 +16,44 @@ mod param;
 mod people;
 mod pool;
 mod query;
+mod row;
+mod time;
 mod write;
 
 use std::sync::Arc;
-
-use async_trait::async_trait;
-use uuid::Uuid;
 
 pub use self::address::Address;
 use self::{connection::Connection, pool::Pool, write::Writer};
 use super::{
     Comparison, Conversations, Logins, Lookup, Marks, Members, Messages, OpenDatabase, Receipts,
     SessionRow, Standing, StoreError, Subject, TokenRow, UserRow,
-    commit::{Announce, Committer},
+    commit::{Announce, Committer, NewIds},
     history::{ConversationPage, Deleted, Page, PageCursor},
-    schema,
+    schema::{
+        self, Schema,
+        layout::{Layout, Spelling},
+    },
 };
 use crate::{
-    chat::{Conversation, Message, NewMessage, Receipt, USER_ID_MAX},
-    config::{DjangoSession, Store as Settings, TableName, Tables},
+    chat::{Conversation, Message, NewMessage, Participants, Receipt, USER_ID_MAX},
+    config::{DjangoSession, Store as Settings, TableName},
     id::{ConversationId, MessageId, ReceiptId},
     metrics::Metrics,
     python::datetime::Timestamp,
 };
+use async_trait::async_trait;
+
+const SPELLING: Spelling = Spelling {
+    quote: '"',
+    text: "text",
+    number: Some("bigint"),
+    list: "json_agg",
+    hidden: None,
+};
 
 /// A chat in one PostgreSQL database.
 pub struct PostgresStore {
-    tables: Arc<Tables>,
+    layout: Arc<Layout>,
     ids: Comparison,
     readers: Arc<Pool>,
     committer: Committer,
@@ -55,23 +66,24 @@ impl PostgresStore {
     /// When the database cannot be reached or its tables are not those of the chat.
     pub async fn open(
         settings: &Settings,
+        schema: &Schema,
         ids: Comparison,
         metrics: Arc<Metrics>,
     ) -> Result<Self, StoreError> {
         let address = address_of(settings)?;
-        let tables = Arc::new(settings.tables.clone());
         let mut db = Connection::open(&address).await?;
-        schema::require(&migrate::findings(&mut db, &tables).await?)?;
+        schema::require(&migrate::findings(&mut db, schema).await?)?;
         drop(db);
+        let layout = Arc::new(Layout::new(schema, SPELLING));
         let size = settings.pool_size.saturating_sub(1).max(1);
         let readers = Pool::new(address.clone(), size, Arc::clone(&metrics));
         let readers = Arc::new(readers);
-        let writer = Writer::new(address, Arc::clone(&tables), ids, Arc::clone(&readers));
+        let writer = Writer::new(address, Arc::clone(&layout), ids, Arc::clone(&readers));
         Ok(PostgresStore {
-            tables,
+            layout,
             ids,
             readers,
-            committer: Committer::start(writer, settings.ids, metrics),
+            committer: Committer::start(writer, NewIds::of(schema, settings.ids), metrics),
         })
     }
 }
@@ -91,8 +103,9 @@ impl Conversations for PostgresStore {
         participant1_id: &str,
         participant2_id: &str,
     ) -> Result<Option<Conversation>, StoreError> {
+        self.layout.require_pairs()?;
         let pair = [participant1_id, participant2_id];
-        query::conversation_of_pair(&self.readers, &self.tables, pair, self.ids).await
+        query::conversation_of_pair(&self.readers, &self.layout, pair, self.ids).await
     }
 
     async fn get_or_create_conversation(
@@ -111,9 +124,9 @@ impl Conversations for PostgresStore {
             .await?;
         if new {
             // Django answers with what it was given, not with what the table made of it.
+            let participants = Participants::Pair([participant1_id, participant2_id]);
             let answer = Conversation {
-                participant1_id,
-                participant2_id,
+                participants,
                 ..made
             };
             return Ok((answer, true));
@@ -122,11 +135,11 @@ impl Conversations for PostgresStore {
     }
 
     async fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>, StoreError> {
-        query::conversation(&self.readers, &self.tables, id).await
+        query::conversation(&self.readers, &self.layout, id).await
     }
 
     async fn conversation_is_active(&self, id: ConversationId) -> Result<Option<bool>, StoreError> {
-        query::conversation_is_active(&self.readers, &self.tables, id).await
+        query::conversation_is_active(&self.readers, &self.layout, id).await
     }
 
     async fn conversations_of(
@@ -135,14 +148,14 @@ impl Conversations for PostgresStore {
         after: Option<PageCursor>,
     ) -> Result<ConversationPage, StoreError> {
         storable([&user_id])?;
-        query::conversations_of(&self.readers, &self.tables, &user_id, after.as_ref()).await
+        query::conversations_of(&self.readers, &self.layout, &user_id, after.as_ref()).await
     }
 }
 
 #[async_trait]
 impl Messages for PostgresStore {
     async fn messages_of(&self, conversations: &[ConversationId]) -> Result<Page, StoreError> {
-        query::messages_of(&self.readers, &self.tables, conversations).await
+        query::messages_of(&self.readers, &self.layout, conversations).await
     }
 
     async fn newest_messages(
@@ -151,8 +164,8 @@ impl Messages for PostgresStore {
         deleted: Deleted,
         limit: usize,
     ) -> Result<Page, StoreError> {
-        let (readers, tables) = (&self.readers, &self.tables);
-        query::newest_messages(readers, tables, conversation_id, deleted, limit).await
+        let (readers, layout) = (&self.readers, &self.layout);
+        query::newest_messages(readers, layout, conversation_id, deleted, limit).await
     }
 
     async fn messages(
@@ -162,9 +175,9 @@ impl Messages for PostgresStore {
         after: Option<PageCursor>,
         until: Option<PageCursor>,
     ) -> Result<Page, StoreError> {
-        let (readers, tables) = (&self.readers, &self.tables);
+        let (readers, layout) = (&self.readers, &self.layout);
         let between = (after.as_ref(), until.as_ref());
-        query::messages(readers, tables, conversation_id, deleted, between).await
+        query::messages(readers, layout, conversation_id, deleted, between).await
     }
 
     async fn place(
@@ -172,7 +185,7 @@ impl Messages for PostgresStore {
         conversation_id: ConversationId,
         newer: usize,
     ) -> Result<Option<PageCursor>, StoreError> {
-        query::place(&self.readers, &self.tables, conversation_id, newer).await
+        query::place(&self.readers, &self.layout, conversation_id, newer).await
     }
 
     async fn spoken_in(
@@ -180,7 +193,7 @@ impl Messages for PostgresStore {
         conversations: &[ConversationId],
         since: Timestamp,
     ) -> Result<Vec<ConversationId>, StoreError> {
-        query::spoken_in(&self.readers, &self.tables, conversations, since).await
+        query::spoken_in(&self.readers, &self.layout, conversations, since).await
     }
 
     async fn stored_between(
@@ -189,11 +202,11 @@ impl Messages for PostgresStore {
         between: (Timestamp, Timestamp),
         most: usize,
     ) -> Result<Vec<(ConversationId, MessageId, Timestamp)>, StoreError> {
-        query::stored_between(&self.readers, &self.tables, conversations, between, most).await
+        query::stored_between(&self.readers, &self.layout, conversations, between, most).await
     }
 
     async fn message_exists(&self, id: MessageId) -> Result<bool, StoreError> {
-        query::message_exists(&self.readers, &self.tables, id).await
+        query::message_exists(&self.readers, &self.layout, id).await
     }
 
     async fn insert_message(
@@ -214,7 +227,7 @@ impl Receipts for PostgresStore {
         between: (Timestamp, Timestamp),
         most: usize,
     ) -> Result<Marks, StoreError> {
-        query::marked_between(&self.readers, &self.tables, newest, between, most).await
+        query::marked_between(&self.readers, &self.layout, newest, between, most).await
     }
 
     async fn marked_by_id(
@@ -223,7 +236,7 @@ impl Receipts for PostgresStore {
         between: (ReceiptId, ReceiptId),
         most: usize,
     ) -> Result<Marks, StoreError> {
-        query::marked_by_id(&self.readers, &self.tables, conversations, between, most).await
+        query::marked_by_id(&self.readers, &self.layout, conversations, between, most).await
     }
 
     async fn mark_read(
@@ -241,18 +254,18 @@ impl Receipts for PostgresStore {
 #[async_trait]
 impl Members for PostgresStore {
     async fn finds_others(&self, lookup: Lookup) -> Result<bool, StoreError> {
-        query::finds_others(&self.readers, &self.tables, &lookup).await
+        query::finds_others(&self.readers, &self.layout, &lookup).await
     }
 
     async fn standing(&self, of: Subject) -> Result<Option<Standing>, StoreError> {
-        people::standing(&self.readers, &self.tables, of).await
+        people::standing(&self.readers, &self.layout, of).await
     }
 
     async fn active_participants(
         &self,
         conversations: &[ConversationId],
-    ) -> Result<Vec<(ConversationId, [String; 2])>, StoreError> {
-        people::active_participants(&self.readers, &self.tables, conversations).await
+    ) -> Result<Vec<(ConversationId, Participants)>, StoreError> {
+        people::active_participants(&self.readers, &self.layout, conversations).await
     }
 }
 
@@ -301,9 +314,7 @@ impl OpenDatabase for PostgresStore {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        let found =
-            query::conversation_is_active(&self.readers, &self.tables, Uuid::nil().into()).await;
-        found.map(|_| ())
+        query::ping(&self.readers, &self.layout).await
     }
 
     async fn close(&self) {

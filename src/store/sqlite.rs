@@ -1,5 +1,5 @@
-//! The chat in an SQLite file, in the tables of Django's `sqlite3` backend: ids are 32 hex digits,
-//! times are UTC text, booleans are 0 and 1.
+//! A chat in an SQLite file, in tables as Django's `sqlite3` backend makes them: UUIDs are 32 hex
+//! digits, times are UTC text, booleans are 0 and 1.
 //!
 //! Django may work on the same file at the same time. The file is put into WAL mode, so readers
 //! never wait; writers take turns, ours through the one committer.
@@ -10,6 +10,7 @@ pub mod migrate;
 mod people;
 mod pool;
 mod query;
+mod row;
 pub mod sole;
 mod write;
 
@@ -25,21 +26,32 @@ use self::{pool::Readers, write::Writer};
 use super::{
     Comparison, Conversations, Logins, Lookup, Marks, Members, Messages, OpenDatabase, Receipts,
     SessionRow, Standing, StoreError, Subject, TokenRow, UserRow,
-    commit::Committer,
+    commit::{Committer, NewIds},
     history::{ConversationPage, Deleted, Page, PageCursor},
-    schema,
+    schema::{
+        self, Schema,
+        layout::{Layout, Spelling},
+    },
 };
 use crate::{
-    chat::Conversation,
-    config::{DjangoSession, Store as Settings, TableName, Tables},
+    chat::{Conversation, Participants},
+    config::{DjangoSession, Store as Settings, TableName},
     id::{ConversationId, MessageId, ReceiptId},
     metrics::Metrics,
     python::datetime::Timestamp,
 };
 
+const SPELLING: Spelling = Spelling {
+    quote: '"',
+    text: "TEXT",
+    number: None,
+    list: "json_group_array",
+    hidden: Some("rowid"),
+};
+
 /// A chat in one SQLite file.
 pub struct SqliteStore {
-    tables: Arc<Tables>,
+    layout: Arc<Layout>,
     ids: Comparison,
     readers: Readers,
     committer: Committer,
@@ -52,22 +64,23 @@ impl SqliteStore {
     /// When the file cannot be opened or its tables are not those of the chat.
     pub async fn open(
         settings: &Settings,
+        schema: &Schema,
         ids: Comparison,
         metrics: Arc<Metrics>,
     ) -> Result<Self, StoreError> {
         let path = path_of(settings)?;
         if migrate::is_new(&path).await? {
-            migrate::run(&path, &settings.tables).await?;
+            migrate::run(&path, schema).await?;
         }
-        let tables = Arc::new(settings.tables.clone());
-        schema::require(&migrate::check(&path, &tables).await?)?;
+        schema::require(&migrate::check(&path, schema).await?)?;
+        let layout = Arc::new(Layout::new(schema, SPELLING));
         let readers = Readers::new(path.clone(), settings.pool_size, Arc::clone(&metrics));
-        let writer = Writer::new(path, Arc::clone(&tables), ids, Arc::clone(&metrics));
+        let writer = Writer::new(path, Arc::clone(&layout), ids, Arc::clone(&metrics));
         Ok(SqliteStore {
-            tables,
+            committer: Committer::start(writer, NewIds::of(schema, settings.ids), metrics),
+            layout,
             ids,
             readers,
-            committer: Committer::start(writer, settings.ids, metrics),
         })
     }
 }
@@ -89,24 +102,25 @@ impl Conversations for SqliteStore {
         participant1_id: &str,
         participant2_id: &str,
     ) -> Result<Option<Conversation>, StoreError> {
-        let (tables, ids) = (Arc::clone(&self.tables), self.ids);
+        self.layout.require_pairs()?;
+        let (layout, ids) = (Arc::clone(&self.layout), self.ids);
         let (one, two) = (participant1_id.to_owned(), participant2_id.to_owned());
         self.readers
-            .read(move |db| query::conversation_of_pair(db, &tables, [&one, &two], ids))
+            .read(move |db| query::conversation_of_pair(db, &layout, [&one, &two], ids))
             .await
     }
 
     async fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>, StoreError> {
-        let tables = Arc::clone(&self.tables);
+        let layout = Arc::clone(&self.layout);
         self.readers
-            .read(move |db| query::conversation(db, &tables, id))
+            .read(move |db| query::conversation(db, &layout, id))
             .await
     }
 
     async fn conversation_is_active(&self, id: ConversationId) -> Result<Option<bool>, StoreError> {
-        let tables = Arc::clone(&self.tables);
+        let layout = Arc::clone(&self.layout);
         self.readers
-            .read(move |db| query::conversation_is_active(db, &tables, id))
+            .read(move |db| query::conversation_is_active(db, &layout, id))
             .await
     }
 
@@ -115,9 +129,9 @@ impl Conversations for SqliteStore {
         user_id: String,
         after: Option<PageCursor>,
     ) -> Result<ConversationPage, StoreError> {
-        let tables = Arc::clone(&self.tables);
+        let layout = Arc::clone(&self.layout);
         self.readers
-            .read(move |db| query::conversations_of(db, &tables, &user_id, after))
+            .read(move |db| query::conversations_of(db, &layout, &user_id, after))
             .await
     }
 }
@@ -125,9 +139,9 @@ impl Conversations for SqliteStore {
 #[async_trait]
 impl Messages for SqliteStore {
     async fn messages_of(&self, conversations: &[ConversationId]) -> Result<Page, StoreError> {
-        let (tables, conversations) = (Arc::clone(&self.tables), conversations.to_vec());
+        let (layout, conversations) = (Arc::clone(&self.layout), conversations.to_vec());
         self.readers
-            .read(move |db| query::messages_of(db, &tables, &conversations))
+            .read(move |db| query::messages_of(db, &layout, &conversations))
             .await
     }
 
@@ -137,9 +151,9 @@ impl Messages for SqliteStore {
         deleted: Deleted,
         limit: usize,
     ) -> Result<Page, StoreError> {
-        let tables = Arc::clone(&self.tables);
+        let layout = Arc::clone(&self.layout);
         self.readers
-            .read(move |db| query::newest(db, &tables, conversation_id, deleted, limit))
+            .read(move |db| query::newest(db, &layout, conversation_id, deleted, limit))
             .await
     }
 
@@ -150,9 +164,9 @@ impl Messages for SqliteStore {
         after: Option<PageCursor>,
         until: Option<PageCursor>,
     ) -> Result<Page, StoreError> {
-        let tables = Arc::clone(&self.tables);
+        let layout = Arc::clone(&self.layout);
         self.readers
-            .read(move |db| query::messages(db, &tables, conversation_id, deleted, (after, until)))
+            .read(move |db| query::messages(db, &layout, conversation_id, deleted, (after, until)))
             .await
     }
 
@@ -161,9 +175,9 @@ impl Messages for SqliteStore {
         conversation_id: ConversationId,
         newer: usize,
     ) -> Result<Option<PageCursor>, StoreError> {
-        let tables = Arc::clone(&self.tables);
+        let layout = Arc::clone(&self.layout);
         self.readers
-            .read(move |db| query::place(db, &tables, conversation_id, newer))
+            .read(move |db| query::place(db, &layout, conversation_id, newer))
             .await
     }
 
@@ -172,9 +186,9 @@ impl Messages for SqliteStore {
         conversations: &[ConversationId],
         since: Timestamp,
     ) -> Result<Vec<ConversationId>, StoreError> {
-        let (tables, conversations) = (Arc::clone(&self.tables), conversations.to_vec());
+        let (layout, conversations) = (Arc::clone(&self.layout), conversations.to_vec());
         self.readers
-            .read(move |db| query::spoken_in(db, &tables, &conversations, since))
+            .read(move |db| query::spoken_in(db, &layout, &conversations, since))
             .await
     }
 
@@ -184,16 +198,16 @@ impl Messages for SqliteStore {
         between: (Timestamp, Timestamp),
         most: usize,
     ) -> Result<Vec<(ConversationId, MessageId, Timestamp)>, StoreError> {
-        let (tables, conversations) = (Arc::clone(&self.tables), conversations.to_vec());
+        let (layout, conversations) = (Arc::clone(&self.layout), conversations.to_vec());
         self.readers
-            .read(move |db| query::stored_between(db, &tables, &conversations, between, most))
+            .read(move |db| query::stored_between(db, &layout, &conversations, between, most))
             .await
     }
 
     async fn message_exists(&self, id: MessageId) -> Result<bool, StoreError> {
-        let tables = Arc::clone(&self.tables);
+        let layout = Arc::clone(&self.layout);
         self.readers
-            .read(move |db| query::message_exists(db, &tables, id))
+            .read(move |db| query::message_exists(db, &layout, id))
             .await
     }
 }
@@ -206,9 +220,9 @@ impl Receipts for SqliteStore {
         between: (Timestamp, Timestamp),
         most: usize,
     ) -> Result<Marks, StoreError> {
-        let (tables, newest) = (Arc::clone(&self.tables), newest.to_vec());
+        let (layout, newest) = (Arc::clone(&self.layout), newest.to_vec());
         self.readers
-            .read(move |db| query::marked_between(db, &tables, &newest, between, most))
+            .read(move |db| query::marked_between(db, &layout, &newest, between, most))
             .await
     }
 
@@ -218,9 +232,9 @@ impl Receipts for SqliteStore {
         between: (ReceiptId, ReceiptId),
         most: usize,
     ) -> Result<Marks, StoreError> {
-        let (tables, conversations) = (Arc::clone(&self.tables), conversations.to_vec());
+        let (layout, conversations) = (Arc::clone(&self.layout), conversations.to_vec());
         self.readers
-            .read(move |db| query::marked_by_id(db, &tables, &conversations, between, most))
+            .read(move |db| query::marked_by_id(db, &layout, &conversations, between, most))
             .await
     }
 }
@@ -228,26 +242,26 @@ impl Receipts for SqliteStore {
 #[async_trait]
 impl Members for SqliteStore {
     async fn finds_others(&self, lookup: Lookup) -> Result<bool, StoreError> {
-        let tables = Arc::clone(&self.tables);
+        let layout = Arc::clone(&self.layout);
         self.readers
-            .read(move |db| query::finds_others(db, &tables, &lookup))
+            .read(move |db| query::finds_others(db, &layout, &lookup))
             .await
     }
 
     async fn standing(&self, of: Subject) -> Result<Option<Standing>, StoreError> {
-        let tables = Arc::clone(&self.tables);
+        let layout = Arc::clone(&self.layout);
         self.readers
-            .read(move |db| people::standing(db, &tables, of))
+            .read(move |db| people::standing(db, &layout, of))
             .await
     }
 
     async fn active_participants(
         &self,
         conversations: &[ConversationId],
-    ) -> Result<Vec<(ConversationId, [String; 2])>, StoreError> {
-        let (tables, conversations) = (Arc::clone(&self.tables), conversations.to_vec());
+    ) -> Result<Vec<(ConversationId, Participants)>, StoreError> {
+        let (layout, conversations) = (Arc::clone(&self.layout), conversations.to_vec());
         self.readers
-            .read(move |db| people::active_participants(db, &tables, &conversations))
+            .read(move |db| people::active_participants(db, &layout, &conversations))
             .await
     }
 }
@@ -291,9 +305,9 @@ impl OpenDatabase for SqliteStore {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        let tables = Arc::clone(&self.tables);
+        let layout = Arc::clone(&self.layout);
         self.readers
-            .read(move |db| query::conversation_is_active(db, &tables, Uuid::nil().into()))
+            .read(move |db| query::conversation_is_active(db, &layout, Uuid::nil().into()))
             .await?;
         Ok(())
     }

@@ -273,18 +273,8 @@ where
 
     /// Notes what has been read and written.
     fn transferred(&mut self, done: Transferred) -> Action<P::Request> {
-        match done.read {
-            Some(Ok(0) | Err(_)) => self.lost = true,
-            Some(Ok(_)) => self.heartbeat.heard(Instant::now()),
-            None => {}
-        }
-        if let Some(written) = done.written {
-            self.app.metrics.frames_out(&mut self.writer.news);
-            if written.is_err() {
-                // Frames that it sent before are read to their end.
-                self.writer = Writer::default();
-            }
-        }
+        let (heartbeat, writer) = (&mut self.heartbeat, &mut self.writer);
+        self.lost |= done.note(heartbeat, writer, &self.app.metrics);
         Action::Wait
     }
 

@@ -6,11 +6,13 @@ use std::{
     io,
     pin::Pin,
     task::{Context, Poll},
+    time::Instant,
 };
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{reader::Reader, writer::Writer};
+use super::{heartbeat::Heartbeat, reader::Reader, writer::Writer};
+use crate::metrics::Metrics;
 
 /// Outcome of a transfer: at least one of the two was done.
 #[derive(Debug)]
@@ -19,6 +21,24 @@ pub struct Transferred {
     pub read: Option<io::Result<usize>>,
     /// Something was written.
     pub written: Option<io::Result<()>>,
+}
+
+impl Transferred {
+    /// Notes in the parts of a socket what was read and written. Returns whether the peer is gone.
+    pub fn note(self, heartbeat: &mut Heartbeat, writer: &mut Writer, metrics: &Metrics) -> bool {
+        let is_lost = matches!(self.read, Some(Ok(0) | Err(_)));
+        if self.read.is_some() && !is_lost {
+            heartbeat.heard(Instant::now());
+        }
+        if let Some(written) = self.written {
+            metrics.frames_out(&mut writer.news);
+            if written.is_err() {
+                // All that the peer said before is still read.
+                *writer = Writer::default();
+            }
+        }
+        is_lost
+    }
 }
 
 /// Reads what has come, as far as there is a reader, and writes as much as the stream takes, as far

@@ -19,6 +19,7 @@ use std::{
 use chatferry::{
     chat::NewMessage,
     config::{Config, Database},
+    dialect::django::tables::schema,
     id::ConversationId,
     metrics::Metrics,
     store::{self, Store},
@@ -56,9 +57,10 @@ async fn measure(url: &str) -> f64 {
     let config = Config::load(None, std::iter::empty(), &flags)
         .unwrap()
         .config;
-    store::migrate(&config).await.unwrap();
+    let schema = schema(&config.store.tables);
+    store::migrate(&config, &schema).await.unwrap();
     let mut hand = Hand::on(&config).await;
-    let store = store::open(&config, Arc::new(Metrics::new()))
+    let store = store::open(&config, &schema, Arc::new(Metrics::new()))
         .await
         .unwrap();
     let pair = (Uuid::new_v4().to_string(), Uuid::new_v4().to_string());

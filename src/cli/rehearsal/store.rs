@@ -3,9 +3,11 @@
 use super::{CheckOutcome, Step, Steps};
 use crate::cli::advice::{self, Advice};
 use crate::config::{Config, Policy};
+use crate::dialect::django::tables::schema;
 use crate::python::datetime::Timestamp;
+use crate::store::StoreError;
 use crate::store::look::{self, Look};
-use crate::store::{StoreError, schema};
+use crate::store::schema::{LooseColumn, NarrowColumn, ShortColumn};
 
 /// Steps that need a connection.
 const REST: [&str; 6] = [
@@ -67,13 +69,14 @@ async fn skip(steps: &mut Steps<impl FnMut(&Step)>, names: &[&'static str], why:
 }
 
 async fn connect(config: &Config) -> Result<(Box<dyn Look>, String), StoreError> {
-    let mut look = look::open(config).await?;
+    let mut look = look::open(config, &schema(&config.store.tables)).await?;
     let version = look.version().await?;
     Ok((look, version))
 }
 
 async fn tables(look: &mut dyn Look, config: &Config) -> CheckOutcome {
-    let names = schema::tables(&config.store.tables).map(|(table, _)| table);
+    let schema = schema(&config.store.tables);
+    let names: Vec<&str> = schema.tables().iter().map(|it| it.name.as_str()).collect();
     let about = CheckOutcome::well(names.join(", "));
     match look.tables().await {
         Ok(found) => about.with_faults(found.iter().map(Advice::of)),
@@ -95,15 +98,15 @@ fn odd<T>(
     }
 }
 
-fn lengths(found: Result<Vec<schema::ShortColumn>, StoreError>, config: &Config) -> CheckOutcome {
+fn lengths(found: Result<Vec<ShortColumn>, StoreError>, config: &Config) -> CheckOutcome {
     odd("columns of texts", found, config, advice::lengths)
 }
 
-fn charsets(found: Result<Vec<schema::NarrowColumn>, StoreError>, config: &Config) -> CheckOutcome {
+fn charsets(found: Result<Vec<NarrowColumn>, StoreError>, config: &Config) -> CheckOutcome {
     odd("columns of texts", found, config, advice::charset)
 }
 
-fn collation(found: Result<Vec<schema::LooseColumn>, StoreError>, config: &Config) -> CheckOutcome {
+fn collation(found: Result<Vec<LooseColumn>, StoreError>, config: &Config) -> CheckOutcome {
     let database = config.store.url.database();
     odd("columns of user ids", found, config, |loose| {
         advice::collation(loose, database)

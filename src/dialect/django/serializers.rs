@@ -87,11 +87,12 @@ pub fn with_fields(
 
 /// `ConversationSerializer` up to the first of its messages, which are a [`message`] each.
 pub fn conversation_start(of: &Conversation, zone: &Zone, out: &mut Vec<Part>) {
+    let [one, two] = of.participants.pair();
     out.push(Part::Map);
     for (name, value) in [
         ("id", of.id.to_string().into()),
-        ("participant1_id", of.participant1_id.as_str().into()),
-        ("participant2_id", of.participant2_id.as_str().into()),
+        ("participant1_id", one.into()),
+        ("participant2_id", two.into()),
         ("created_at", time(of.created_at, zone)),
         ("updated_at", time(of.updated_at, zone)),
         ("is_active", of.is_active.into()),

@@ -5,10 +5,11 @@ use std::{sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{
-    BATCH_BYTES, BATCH_MAX, Backend, CommitOutcome, Done, Draft, Item, Write, health::Health,
+    Attempt, BATCH_BYTES, BATCH_MAX, Backend, CommitOutcome, Done, Draft, Item, NewIds, Write,
+    health::Health,
 };
 use crate::{
-    chat::{Message, NewMessage, id::Ids},
+    chat::{Message, NewMessage},
     clock::Clock,
     metrics::{ClockStep, Metrics},
     python::datetime::Timestamp,
@@ -46,7 +47,7 @@ const CLOCK_BEHIND_MAX: i64 = 60_000_000;
 /// Gives messages their ids and times: each time later than the one before, unless the clock has
 /// gone back by more than [`CLOCK_BEHIND_MAX`].
 pub struct Stamps {
-    ids: Arc<Ids>,
+    ids: NewIds,
     clock: Arc<Clock>,
     last: Option<Timestamp>,
     /// The clock is behind `last`, and that has been reported.
@@ -54,7 +55,7 @@ pub struct Stamps {
 }
 
 impl Stamps {
-    pub fn new(ids: Arc<Ids>, clock: Arc<Clock>) -> Self {
+    pub fn new(ids: NewIds, clock: Arc<Clock>) -> Self {
         Stamps {
             ids,
             clock,
@@ -69,7 +70,7 @@ impl Stamps {
         let again = || Timestamp::by(&self.clock);
         let (created_at, updated_at) = auto_now(now, self.last, again);
         self.last = Some(updated_at);
-        new.stamped(self.ids.next(created_at).into(), created_at, updated_at)
+        new.stamped(self.ids.message(created_at), created_at, updated_at)
     }
 
     /// Compares the clock with the last message's time, and reports when it is behind.
@@ -205,7 +206,7 @@ impl<B: Backend> Writer<B> {
         let waited = began.duration_since(since);
         let (batch, waiting): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
         let batch = Arc::new(batch);
-        let outcomes = write_batch(&mut self.backend, &batch).await;
+        let outcomes = write_batch(&mut self.backend, &batch, Attempt::New).await;
         self.metrics.commit(batch.len(), waited, began.elapsed());
         let written = Arc::unwrap_or_clone(batch).into_iter().zip(outcomes);
         for (done, (write, outcome)) in waiting.into_iter().zip(written) {
@@ -235,7 +236,7 @@ impl<B: Backend> Writer<B> {
         let (batch, waiting): (Vec<_>, Vec<_>) = self.unsettled.drain(..).unzip();
         tracing::warn!(rows = batch.len(), "looking up what was not confirmed");
         let batch = Arc::new(batch);
-        let outcomes = write_batch(&mut self.backend, &batch).await;
+        let outcomes = write_batch(&mut self.backend, &batch, Attempt::Unconfirmed).await;
         let expired = self.unsettled_since.elapsed() > SETTLE_MAX;
         let written = Arc::unwrap_or_clone(batch).into_iter().zip(outcomes);
         for (done, (write, outcome)) in waiting.into_iter().zip(written) {
@@ -269,8 +270,9 @@ impl<B: Backend> Writer<B> {
 async fn write_batch(
     backend: &mut impl Backend,
     batch: &Arc<Vec<Write>>,
+    attempt: Attempt,
 ) -> Vec<Result<CommitOutcome, StoreError>> {
-    match write_through(backend, batch).await {
+    match write_through(backend, batch, attempt).await {
         Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
         Err(StoreError::Refused(_)) if batch.len() > 1 => {
             let mut outcomes = Vec::with_capacity(batch.len());
@@ -278,7 +280,7 @@ async fn write_batch(
                 let alone = match outcomes.last() {
                     // Rows after one of unknown fate are settled with it, to stay in order.
                     Some(Err(error @ StoreError::Unknown(_))) => Err(error.clone()),
-                    _ => write_through(backend, &Arc::new(vec![write.clone()])).await,
+                    _ => write_through(backend, &Arc::new(vec![write.clone()]), attempt).await,
                 };
                 outcomes.push(alone.and_then(|mut outcome| {
                     outcome
@@ -296,10 +298,11 @@ async fn write_batch(
 async fn write_through(
     backend: &mut impl Backend,
     batch: &Arc<Vec<Write>>,
+    attempt: Attempt,
 ) -> Result<Vec<CommitOutcome>, StoreError> {
     let (began, mut pause) = (Instant::now(), CONFLICT_PAUSE);
     for _ in 1..TRIES {
-        match backend.write(Arc::clone(batch)).await {
+        match backend.write(Arc::clone(batch), attempt).await {
             Err(StoreError::Conflict(why)) if began.elapsed() < CONFLICT_MAX => {
                 tracing::debug!(why, "writing again");
             }
@@ -308,7 +311,7 @@ async fn write_through(
         tokio::time::sleep(pause).await;
         pause *= 2;
     }
-    backend.write(Arc::clone(batch)).await
+    backend.write(Arc::clone(batch), attempt).await
 }
 
 #[cfg(test)]
@@ -320,7 +323,7 @@ mod tests {
     fn ahead(seconds: i64) -> (Stamps, Metrics, Timestamp) {
         let now = Timestamp::now();
         let last = Timestamp::from_micros(now.micros() + seconds * 1_000_000);
-        let ids = Arc::new(Ids::new(IdVersion::V7));
+        let ids = NewIds::ours(IdVersion::V7);
         let mut stamps = Stamps::new(ids, Arc::default());
         stamps.last = Some(last);
         (stamps, Metrics::new(), now)

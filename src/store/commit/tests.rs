@@ -1,6 +1,7 @@
 use std::{collections::VecDeque, sync::Mutex as StdMutex, time::Duration};
 
 use super::*;
+use crate::config::IdVersion;
 
 use uuid::Uuid;
 
@@ -29,7 +30,7 @@ impl Fake {
     fn start_with(&self, ids: IdVersion) -> Arc<Committer> {
         Arc::new(Committer::start(
             self.clone(),
-            ids,
+            NewIds::ours(ids),
             Arc::new(Metrics::new()),
         ))
     }
@@ -61,7 +62,11 @@ fn content(write: &Write) -> String {
 }
 
 impl Backend for Fake {
-    async fn write(&mut self, batch: Arc<Vec<Write>>) -> Result<Vec<CommitOutcome>, StoreError> {
+    async fn write(
+        &mut self,
+        batch: Arc<Vec<Write>>,
+        _: Attempt,
+    ) -> Result<Vec<CommitOutcome>, StoreError> {
         // Time for others to queue up.
         tokio::time::sleep(Duration::from_millis(1)).await;
         let mut script = self.script();

@@ -1,18 +1,20 @@
 //! Questions of `chatferry check` to a MySQL or MariaDB server, on one connection.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use mysql_async::{Conn, Row, prelude::Queryable};
 
-use super::{
-    migrate, query,
-    write::{Pending, Target, insert_conversation},
-};
+use super::{SPELLING, migrate, row::Columns, write::Statements};
 use crate::{
-    config::{self, Tables},
+    config,
     store::{
         Comparison, StoreError,
         look::Look,
-        schema::{self, Finding, LooseColumn, NarrowColumn, Rehearsed, ShortColumn},
+        schema::{
+            self, Finding, LooseColumn, NarrowColumn, Rehearsed, Schema, ShortColumn,
+            layout::Layout,
+        },
     },
 };
 
@@ -22,7 +24,7 @@ const LIMIT: usize = 1 << 16;
 /// A look at the tables in one MySQL or MariaDB database.
 pub struct MysqlLook {
     conn: Conn,
-    tables: Tables,
+    schema: Schema,
 }
 
 impl MysqlLook {
@@ -30,10 +32,10 @@ impl MysqlLook {
     ///
     /// # Errors
     /// When the server cannot be reached or does not let us in.
-    pub async fn open(settings: &config::Store) -> Result<Self, StoreError> {
+    pub async fn open(settings: &config::Store, schema: &Schema) -> Result<Self, StoreError> {
         Ok(MysqlLook {
             conn: migrate::open(settings).await?,
-            tables: settings.tables.clone(),
+            schema: schema.clone(),
         })
     }
 
@@ -43,13 +45,15 @@ impl MysqlLook {
             message,
             receipt,
         } = &Rehearsed::new();
-        let mut statements = vec![insert_conversation(&self.tables, conversation)];
-        let messages = Target::messages(&self.tables);
-        statements.extend(messages.statements(&[Pending::new(0, message)], LIMIT));
-        let receipts = Target::receipts(&self.tables, Comparison::Collation);
+        let layout = Layout::new(&self.schema, SPELLING);
+        let write = Statements::new(Arc::new(layout), Comparison::Collation);
+        let mut statements = vec![write.insert_conversation(conversation)];
+        let message = write.messages.pending(0, message);
+        statements.extend(write.messages.statements(&[message], LIMIT));
+        let receipt = [write.receipts.pending(0, receipt)];
         // The second time it updates.
         for _ in 0..2 {
-            statements.extend(receipts.statements(&[Pending::new(0, receipt)], LIMIT));
+            statements.extend(write.receipts.statements(&receipt, LIMIT));
         }
         for statement in statements {
             self.conn.query_drop(statement).await?;
@@ -66,26 +70,26 @@ impl Look for MysqlLook {
     }
 
     async fn tables(&mut self) -> Result<Vec<Finding>, StoreError> {
-        migrate::findings(&mut self.conn, &self.tables).await
+        migrate::findings(&mut self.conn, &self.schema).await
     }
 
     async fn lengths(&mut self) -> Result<Vec<ShortColumn>, StoreError> {
         let mut found = Vec::new();
-        for (table, columns) in schema::tables(&self.tables) {
-            let live = migrate::columns_of(&mut self.conn, table).await?;
-            found.extend(schema::short(table, columns, &live, characters));
+        for table in self.schema.tables() {
+            let live = migrate::columns_of(&mut self.conn, table.name.as_str()).await?;
+            found.extend(schema::short(table, &live, characters));
         }
         Ok(found)
     }
 
     async fn charsets(&mut self) -> Result<Vec<NarrowColumn>, StoreError> {
         let mut narrow = Vec::new();
-        for (table, columns) in schema::texts(&self.tables) {
+        for (table, columns) in self.schema.texts() {
             let is_narrow = "character_set_name <> 'utf8mb4'";
             let sql = of_columns("character_set_name", table, &columns, is_narrow);
             let rows: Vec<Row> = self.conn.query(sql).await?;
             for row in rows {
-                let mut columns = query::Columns::from(row);
+                let mut columns = Columns::from(row);
                 narrow.push(NarrowColumn {
                     table: table.to_owned(),
                     column: columns.take()?,
@@ -98,12 +102,12 @@ impl Look for MysqlLook {
 
     async fn collations(&mut self) -> Result<Vec<LooseColumn>, StoreError> {
         let mut loose = Vec::new();
-        for (table, columns) in schema::user_ids(&self.tables) {
+        for (table, columns) in self.schema.user_ids() {
             let is_text = "collation_name IS NOT NULL";
-            let sql = of_columns("collation_name", table, columns, is_text);
+            let sql = of_columns("collation_name", table, &columns, is_text);
             let rows: Vec<Row> = self.conn.query(sql).await?;
             for row in rows {
-                let mut columns = query::Columns::from(row);
+                let mut columns = Columns::from(row);
                 let (column, collation) = (columns.take()?, columns.take::<String>()?);
                 if !compares_bytes(&collation) {
                     loose.push(LooseColumn {

@@ -2,22 +2,14 @@
 
 use mysql_async::{Conn, Row, prelude::Queryable};
 
-use super::{options::Options, pool::connect, query};
+use super::{options::Options, pool::connect, row::Columns};
 use crate::{
-    config::{self, Tables},
-    python::datetime::Timestamp,
+    config,
     store::{
         StoreError,
-        schema::{self, Dialect, Finding, Kind, LiveColumn},
+        schema::{self, Dialect, Finding, Kind, LiveColumn, Schema, Table},
     },
 };
-
-const CHAT: &str = include_str!("../../../migrations/mysql/0001_chat.sql");
-
-/// Django's own table of what it has done, as its `MigrationRecorder` makes it.
-const DJANGO_MIGRATIONS: &str = "CREATE TABLE IF NOT EXISTS `django_migrations` (`id` bigint \
-    AUTO_INCREMENT NOT NULL PRIMARY KEY, `app` varchar(255) NOT NULL, `name` varchar(255) NOT NULL, \
-    `applied` datetime(6) NOT NULL)";
 
 /// One process at a time in each database; the other waits this many seconds.
 const LOCK: &str = "SELECT GET_LOCK(CONCAT('chatferry.', LEFT(SHA2(CONCAT(DATABASE(), ' migrate'), 256), 40)), 60)";
@@ -27,17 +19,17 @@ const LOCK: &str = "SELECT GET_LOCK(CONCAT('chatferry.', LEFT(SHA2(CONCAT(DATABA
 ///
 /// # Errors
 /// When the database cannot be reached or changed, or tables with names of their own are missing.
-pub async fn run(settings: &config::Store) -> Result<Vec<String>, StoreError> {
+pub async fn run(settings: &config::Store, schema: &Schema) -> Result<Vec<String>, StoreError> {
     let mut conn = open(settings).await?;
     let locked: Option<Option<u8>> = conn.query_first(LOCK).await?;
     if locked.flatten() != Some(1) {
         let why = "another process has been migrating for a minute";
         return Err(StoreError::Unavailable(why.into()));
     }
-    let statements = pending(&mut conn, &settings.tables).await?;
-    if let Some(note) = statements.last() {
-        // A server that would not take Django's note shall not be left with tables that lack it.
-        conn.query_drop(DJANGO_MIGRATIONS).await?;
+    let statements = pending(&mut conn, schema).await?;
+    if let [.., notes, note] = statements.as_slice() {
+        // A server that would not take the note shall not be left with tables that lack it.
+        conn.query_drop(notes).await?;
         conn.query_drop("START TRANSACTION").await?;
         conn.query_drop(note).await?;
         conn.query_drop("ROLLBACK").await?;
@@ -54,9 +46,9 @@ pub async fn run(settings: &config::Store) -> Result<Vec<String>, StoreError> {
 ///
 /// # Errors
 /// When the database cannot be read, or tables with names of their own are missing.
-pub async fn plan(settings: &config::Store) -> Result<Vec<String>, StoreError> {
+pub async fn plan(settings: &config::Store, schema: &Schema) -> Result<Vec<String>, StoreError> {
     let mut conn = open(settings).await?;
-    pending(&mut conn, &settings.tables).await
+    pending(&mut conn, schema).await
 }
 
 /// Opens a connection to the database of `store.url`.
@@ -71,16 +63,16 @@ pub async fn open(settings: &config::Store) -> Result<Conn, StoreError> {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub async fn findings(conn: &mut Conn, tables: &Tables) -> Result<Vec<Finding>, StoreError> {
+pub async fn findings(conn: &mut Conn, schema: &Schema) -> Result<Vec<Finding>, StoreError> {
     let mut findings = Vec::new();
-    for (table, columns) in schema::tables(tables) {
-        let live = columns_of(conn, table).await?;
-        findings.extend(schema::compare(table, columns, &live, DIALECT));
+    for table in schema.tables() {
+        let live = columns_of(conn, table.name.as_str()).await?;
+        findings.extend(schema::compare(table, &live, DIALECT));
     }
     if findings.is_empty() {
-        for (table, columns) in schema::keys(tables) {
-            if !is_unique(conn, table, columns).await? {
-                findings.push(Finding::without_key(table, columns));
+        for (table, columns) in schema.keys() {
+            if !is_unique(conn, table, &columns).await? {
+                findings.push(Finding::without_key(table, &columns));
             }
         }
     }
@@ -104,21 +96,33 @@ async fn is_unique(conn: &mut Conn, table: &str, columns: &[&str]) -> Result<boo
 ///
 /// # Errors
 /// When the database cannot be read.
-pub async fn has_foreign_keys(conn: &mut Conn, tables: &Tables) -> Result<bool, StoreError> {
+pub async fn has_foreign_keys(conn: &mut Conn, schema: &Schema) -> Result<bool, StoreError> {
     let sql = format!(
         "SELECT COUNT(DISTINCT table_name) FROM information_schema.key_column_usage \
-         WHERE table_schema = DATABASE() AND referenced_column_name = 'id' AND \
-         ((table_name = '{1}' AND column_name = 'conversation_id' AND referenced_table_name = '{0}') \
-         OR (table_name = '{2}' AND column_name = 'message_id' AND referenced_table_name = '{1}'))",
-        tables.conversations, tables.messages, tables.delivery_receipts
+         WHERE table_schema = DATABASE() AND ({} OR {})",
+        refers(&schema.messages, "conversation_id", &schema.conversations),
+        refers(&schema.receipts, "message_id", &schema.messages)
     );
     let count: Option<u8> = conn.query_first(sql).await?;
     Ok(count == Some(2))
 }
 
-async fn pending(conn: &mut Conn, tables: &Tables) -> Result<Vec<String>, StoreError> {
+/// Returns the condition that a foreign key leads from a table to its parent's.
+fn refers(table: &Table, role: &'static str, parent: &Table) -> String {
+    format!(
+        "(table_name = '{}' AND column_name = '{}' AND referenced_table_name = '{}' \
+         AND referenced_column_name = '{}')",
+        table.name,
+        table.name_of(role),
+        parent.name,
+        parent.name_of("id")
+    )
+}
+
+async fn pending(conn: &mut Conn, schema: &Schema) -> Result<Vec<String>, StoreError> {
     let mut missing = Vec::new();
-    for (table, _) in schema::tables(tables) {
+    for table in schema.tables() {
+        let table = table.name.as_str();
         if columns_of(conn, table).await?.is_empty() {
             missing.push(table);
         }
@@ -126,27 +130,21 @@ async fn pending(conn: &mut Conn, tables: &Tables) -> Result<Vec<String>, StoreE
     if missing.is_empty() {
         return Ok(Vec::new());
     }
-    let making = schema::statements(CHAT, &missing, tables)?;
-    let uuid = uuid_type(conn, tables).await?;
+    let (making, script) = schema.making(|scripts| scripts.mysql, &missing)?;
+    let uuid = uuid_type(conn, schema).await?;
     let mut statements: Vec<String> = making
         .into_iter()
         .map(|line| line.trim_end_matches(';').replace("char(32)", uuid))
         .collect();
-    statements.push(DJANGO_MIGRATIONS.to_owned());
-    statements.push(format!(
-        "INSERT INTO `django_migrations` (`app`, `name`, `applied`) \
-         SELECT 'chat', '0001_initial', {} FROM DUAL WHERE NOT EXISTS \
-         (SELECT 1 FROM `django_migrations` WHERE app = 'chat' AND name = '0001_initial')",
-        query::time(Timestamp::now())
-    ));
+    statements.extend([script.notes.to_owned(), script.note.to_owned()]);
     Ok(statements)
 }
 
 /// Returns the type of ids in tables still to be made: that of the tables that are there, else what
 /// Django would choose, which is MariaDB's native type from 10.7 on.
-async fn uuid_type(conn: &mut Conn, tables: &Tables) -> Result<&'static str, StoreError> {
-    for (table, _) in schema::tables(tables) {
-        let columns = columns_of(conn, table).await?;
+async fn uuid_type(conn: &mut Conn, schema: &Schema) -> Result<&'static str, StoreError> {
+    for table in schema.tables() {
+        let columns = columns_of(conn, table.name.as_str()).await?;
         if let Some(id) = columns.iter().find(|column| column.name == "id") {
             return Ok(if id.spelling == "uuid" {
                 "uuid"
@@ -185,7 +183,7 @@ pub async fn columns_of(conn: &mut Conn, table: &str) -> Result<Vec<LiveColumn>,
     );
     let rows: Vec<Row> = conn.query(sql).await?;
     let columns = rows.into_iter().map(|row| {
-        let mut columns = query::Columns::from(row);
+        let mut columns = Columns::from(row);
         Ok(LiveColumn {
             name: columns.take()?,
             spelling: columns.take()?,
@@ -201,6 +199,7 @@ const DIALECT: Dialect = Dialect { spelling, holds };
 const fn spelling(kind: Kind) -> &'static str {
     match kind {
         Kind::Uuid => "char(32) or uuid",
+        Kind::Number => "int or bigint",
         Kind::Text => "varchar or longtext",
         Kind::Time => "datetime(6)",
         Kind::Bool => "tinyint(1)",
@@ -210,6 +209,7 @@ const fn spelling(kind: Kind) -> &'static str {
 fn holds(found: &str, kind: Kind) -> bool {
     match kind {
         Kind::Uuid => found == "char(32)" || found == "uuid",
+        Kind::Number => found.starts_with("int") || found.starts_with("bigint"),
         Kind::Text => found.starts_with("varchar(") || found.ends_with("text"),
         Kind::Time => found == "datetime(6)",
         Kind::Bool => found == "tinyint(1)",

@@ -2,29 +2,36 @@
 
 use mysql_async::Row;
 
-use super::query::{Columns, id, ids, quoted, time};
+use super::{
+    query::{id, ids, quoted, time},
+    row::Columns,
+};
 use crate::{
-    config::{DjangoSession, TableName, Tables},
+    chat::Participants,
+    config::{DjangoSession, TableName},
     id::ConversationId,
     python::datetime::Timestamp,
-    store::{SessionRow, Standing, StoreError, Subject, TokenRow, UserRow, bare, users},
+    store::{
+        SessionRow, Standing, StoreError, Subject, TokenRow, UserRow, bare, schema::layout::Layout,
+        users,
+    },
 };
 
-pub fn standing(tables: &Tables, of: Subject) -> String {
-    let Tables {
+pub fn standing(layout: &Layout, of: Subject) -> String {
+    let Layout {
         conversations,
         messages,
         ..
-    } = tables;
+    } = layout;
     let which = match of {
         Subject::Conversation(of) => id(of),
         Subject::Message(of) => format!(
-            "(SELECT conversation_id FROM `{messages}` WHERE id = {})",
+            "(SELECT conversation_id FROM {messages} AS m WHERE id = {})",
             id(of)
         ),
     };
     format!(
-        "SELECT participant1_id, participant2_id, is_active FROM `{conversations}` WHERE id = {which}"
+        "SELECT participant1_id, participant2_id, is_active FROM {conversations} AS c WHERE id = {which}"
     )
 }
 
@@ -33,25 +40,25 @@ pub fn standing(tables: &Tables, of: Subject) -> String {
 pub fn standing_row(row: Row) -> Result<Standing, StoreError> {
     let mut columns = Columns::from(row);
     Ok(Standing {
-        participants: [columns.take()?, columns.take()?],
+        participants: columns.participants()?,
         is_active: columns.take()?,
     })
 }
 
 /// Returns the conversations, of those given, that are active.
-pub fn active_participants(tables: &Tables, of: &[ConversationId]) -> String {
+pub fn active_participants(layout: &Layout, of: &[ConversationId]) -> String {
     format!(
-        "SELECT id, participant1_id, participant2_id FROM `{}` WHERE id IN ({}) AND is_active",
-        tables.conversations,
+        "SELECT id, participant1_id, participant2_id FROM {} AS c WHERE id IN ({}) AND is_active",
+        layout.conversations,
         ids(of.iter().copied())
     )
 }
 
 /// # Errors
 /// When the row is not what [`active_participants`] asks for.
-pub fn active_row(row: Row) -> Result<(ConversationId, [String; 2]), StoreError> {
+pub fn active_row(row: Row) -> Result<(ConversationId, Participants), StoreError> {
     let mut columns = Columns::from(row);
-    Ok((columns.id()?, [columns.take()?, columns.take()?]))
+    Ok((columns.id()?, columns.participants()?))
 }
 
 /// Returns the sessions of these keys, but for those that have run out.

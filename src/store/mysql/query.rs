@@ -1,4 +1,4 @@
-//! Reading: the SQL, and how a row becomes a value.
+//! Reading: the statements.
 //!
 //! Values stand in the text of the statements, as Django's driver puts them there: one round trip
 //! each, any number of rows in an `INSERT`, and the server converts and compares them exactly as it
@@ -6,28 +6,21 @@
 //! `uuid` reads. Whether two texts are equal is left to the collation of the column, unless
 //! [`Comparison::Bytes`] is asked for.
 
-use mysql_async::{Row, Value};
-use uuid::Uuid;
+use mysql_async::Value;
 
 use crate::{
-    chat::{Conversation, Message, Receipt, receipt::READ},
-    config::Tables,
+    chat::{Receipt, receipt::READ},
     id::{ConversationId, Key, MessageId, ReceiptId},
-    python::datetime::{Timestamp, from_sqlite, to_sqlite},
+    python::datetime::{Timestamp, to_sqlite},
     store::{
-        Comparison, Lookup, StoreError,
-        history::{Deleted, PAGE_CONVERSATIONS, PageCursor, content},
+        Comparison, Lookup,
+        history::{Deleted, PAGE_CONVERSATIONS, PageCursor},
+        schema::layout::{
+            CONVERSATION_LIST as CONVERSATION, Layout, MESSAGE_LIST as MESSAGE,
+            RECEIPT_LIST as RECEIPT,
+        },
     },
 };
-
-const CONVERSATION: &str =
-    "id, participant1_id, participant2_id, created_at, updated_at, is_active";
-const MESSAGE: &str = concat!(
-    "id, conversation_id, sender_id, ",
-    content!(),
-    ", message_type, created_at, updated_at, is_deleted"
-);
-const RECEIPT: &str = "id, message_id, user_id, status, timestamp";
 
 /// Returns a text as SQL. Right for the `sql_mode` and the character set that every connection is
 /// given.
@@ -56,43 +49,43 @@ pub fn ids(of: impl IntoIterator<Item: Into<Key>>) -> String {
 
 /// Returns the conversation of two participants, in either order. Should both orders be there
 /// (Django can make them in a race), it is the first by id, as for Django.
-pub fn pair(tables: &Tables, pair: [&str; 2], ids: Comparison) -> String {
+pub fn pair(layout: &Layout, pair: [&str; 2], ids: Comparison) -> String {
     let exactly = match ids {
         Comparison::Collation => String::new(),
         Comparison::Bytes => format!(" AND ({})", pair_is(pair, is_exactly)),
     };
     format!(
-        "SELECT {CONVERSATION} FROM `{}` WHERE ({}){exactly} ORDER BY id LIMIT 1",
-        tables.conversations,
+        "SELECT {CONVERSATION} FROM {} AS c WHERE ({}){exactly} ORDER BY id LIMIT 1",
+        layout.conversations,
         pair_is(pair, is)
     )
 }
 
 /// Returns rows that a lookup finds by the collation although their user ids have other bytes.
-pub fn others(tables: &Tables, of: &Lookup) -> String {
-    let Tables {
+pub fn others(layout: &Layout, of: &Lookup) -> String {
+    let Layout {
         conversations,
-        delivery_receipts,
+        receipts,
         ..
-    } = tables;
+    } = layout;
     let other = |column: &str, user: &str| {
         let (alike, exactly) = (is(column, user), is_exactly(column, user));
         format!("{alike} AND NOT {exactly}")
     };
     match of {
         Lookup::Pair(one, two) => format!(
-            "SELECT 1 FROM `{conversations}` WHERE ({}) AND NOT ({}) LIMIT 1",
+            "SELECT 1 FROM {conversations} AS c WHERE ({}) AND NOT ({}) LIMIT 1",
             pair_is([one, two], is),
             pair_is([one, two], is_exactly)
         ),
         Lookup::Receipt(message_id, user_id) => format!(
-            "SELECT 1 FROM `{delivery_receipts}` WHERE message_id = {} AND {} LIMIT 1",
+            "SELECT 1 FROM {receipts} AS r WHERE message_id = {} AND {} LIMIT 1",
             id(*message_id),
             other("user_id", user_id)
         ),
         Lookup::Conversations(user_id) => format!(
-            "(SELECT 1 FROM `{conversations}` WHERE {} LIMIT 1) UNION ALL \
-             (SELECT 1 FROM `{conversations}` WHERE {} LIMIT 1)",
+            "(SELECT 1 FROM {conversations} AS c WHERE {} LIMIT 1) UNION ALL \
+             (SELECT 1 FROM {conversations} AS c WHERE {} LIMIT 1)",
             other("participant1_id", user_id),
             other("participant2_id", user_id)
         ),
@@ -123,32 +116,33 @@ fn is_exactly(column: &str, text: &str) -> String {
     format!("CAST(CONVERT({column} USING utf8mb4) AS BINARY) = CAST({text} AS BINARY)")
 }
 
-pub fn conversation(tables: &Tables, of: ConversationId) -> String {
+pub fn conversation(layout: &Layout, of: ConversationId) -> String {
     format!(
-        "SELECT {CONVERSATION} FROM `{}` WHERE id = {}",
-        tables.conversations,
+        "SELECT {CONVERSATION} FROM {} AS c WHERE id = {}",
+        layout.conversations,
         id(of)
     )
 }
 
-pub fn is_active(tables: &Tables, of: ConversationId) -> String {
+pub fn is_active(layout: &Layout, of: ConversationId) -> String {
     format!(
-        "SELECT is_active FROM `{}` WHERE id = {}",
-        tables.conversations,
+        "SELECT is_active FROM {} AS c WHERE id = {}",
+        layout.conversations,
         id(of)
     )
 }
 
 /// Returns a page of the user's active conversations that come after a place, the newest
 /// `updated_at` first.
-pub fn conversations_of(tables: &Tables, user_id: &str, after: Option<&PageCursor>) -> String {
+pub fn conversations_of(layout: &Layout, user_id: &str, after: Option<&PageCursor>) -> String {
     let user = quoted(user_id);
     let after = after.map_or_else(String::new, |place| beyond("updated_at", place, "<", "<"));
     format!(
-        "SELECT {CONVERSATION} FROM `{}` WHERE is_active \
-         AND (participant1_id = {user} OR participant2_id = {user}) {after}\
+        "SELECT {CONVERSATION} FROM {} AS c WHERE is_active \
+         AND {} {after}\
          ORDER BY updated_at DESC, id DESC LIMIT {PAGE_CONVERSATIONS}",
-        tables.conversations
+        layout.conversations,
+        layout.has_member(&user)
     )
 }
 
@@ -166,26 +160,26 @@ fn beyond(column: &str, place: &PageCursor, compares: &str, id_compares: &str) -
 }
 
 /// Returns the first `limit` of all messages of some conversations, oldest first in each.
-pub fn messages_of(tables: &Tables, of: &[ConversationId], limit: usize) -> String {
+pub fn messages_of(layout: &Layout, of: &[ConversationId], limit: usize) -> String {
     format!(
-        "SELECT {MESSAGE} FROM `{}` WHERE conversation_id IN ({}) \
+        "SELECT {MESSAGE} FROM {} AS m WHERE conversation_id IN ({}) \
          ORDER BY conversation_id, created_at, id LIMIT {limit}",
-        tables.messages,
+        layout.messages,
         ids(of.iter().copied())
     )
 }
 
 /// Returns the newest `limit` messages, newest first.
 pub fn newest_messages(
-    tables: &Tables,
+    layout: &Layout,
     of: ConversationId,
     deleted: Deleted,
     limit: usize,
 ) -> String {
     format!(
-        "SELECT {MESSAGE} FROM `{}` WHERE conversation_id = {} {}\
+        "SELECT {MESSAGE} FROM {} AS m WHERE conversation_id = {} {}\
          ORDER BY created_at DESC, id DESC LIMIT {limit}",
-        tables.messages,
+        layout.messages,
         id(of),
         deleted.condition()
     )
@@ -193,7 +187,7 @@ pub fn newest_messages(
 
 /// Returns the oldest `limit` messages that come after the one place, and not after the other.
 pub fn messages(
-    tables: &Tables,
+    layout: &Layout,
     of: ConversationId,
     deleted: Deleted,
     (after, until): (Option<&PageCursor>, Option<&PageCursor>),
@@ -208,9 +202,9 @@ pub fn messages(
     // MariaDB walks through all of it to each page.
     let of = id(of);
     format!(
-        "SELECT {MESSAGE} FROM `{}` WHERE conversation_id >= {of} AND conversation_id <= {of} \
+        "SELECT {MESSAGE} FROM {} AS m WHERE conversation_id >= {of} AND conversation_id <= {of} \
          {}{}{}ORDER BY conversation_id, created_at, id LIMIT {limit}",
-        tables.messages,
+        layout.messages,
         deleted.condition(),
         bound(after, ">", ">"),
         bound(until, "<", "<=")
@@ -218,21 +212,21 @@ pub fn messages(
 }
 
 /// Selects time and id of the message that has `newer` newer ones, none of them deleted.
-pub fn place(tables: &Tables, of: ConversationId, newer: usize) -> String {
+pub fn place(layout: &Layout, of: ConversationId, newer: usize) -> String {
     format!(
-        "SELECT created_at, id FROM `{}` WHERE conversation_id = {} AND NOT is_deleted \
+        "SELECT created_at, id FROM {} AS m WHERE conversation_id = {} AND NOT is_deleted \
          ORDER BY created_at DESC, id DESC LIMIT 1 OFFSET {newer}",
-        tables.messages,
+        layout.messages,
         id(of)
     )
 }
 
 /// Returns the conversations, of those given, in which a message was made at `since` or later.
-pub fn spoken_in(tables: &Tables, of: &[ConversationId], since: Timestamp) -> String {
+pub fn spoken_in(layout: &Layout, of: &[ConversationId], since: Timestamp) -> String {
     format!(
-        "SELECT DISTINCT conversation_id FROM `{}` WHERE conversation_id IN ({}) \
+        "SELECT DISTINCT conversation_id FROM {} AS m WHERE conversation_id IN ({}) \
          AND created_at >= {}",
-        tables.messages,
+        layout.messages,
         ids(of.iter().copied()),
         time(since)
     )
@@ -241,16 +235,16 @@ pub fn spoken_in(tables: &Tables, of: &[ConversationId], since: Timestamp) -> St
 /// Selects conversation, id and time of the messages that were made between two times in some
 /// conversations.
 pub fn stored_between(
-    tables: &Tables,
+    layout: &Layout,
     of: &[ConversationId],
     (since, until): (Timestamp, Timestamp),
     most: usize,
 ) -> String {
     format!(
-        "SELECT conversation_id, id, created_at FROM `{}` WHERE conversation_id IN ({}) \
+        "SELECT conversation_id, id, created_at FROM {} AS m WHERE conversation_id IN ({}) \
          AND created_at >= {} AND created_at < {} AND NOT is_deleted \
          ORDER BY created_at LIMIT {most}",
-        tables.messages,
+        layout.messages,
         ids(of.iter().copied()),
         time(since),
         time(until)
@@ -261,7 +255,7 @@ pub fn stored_between(
 /// newest messages of some conversations. Joined in this order, each message costs one look into
 /// the unique key of the receipts.
 pub fn marked_between(
-    tables: &Tables,
+    layout: &Layout,
     newest: &[(ConversationId, usize)],
     (since, until): (Timestamp, Timestamp),
     most: usize,
@@ -270,13 +264,13 @@ pub fn marked_between(
     let lookups = newest.iter().map(|(of, count)| {
         format!(
             "SELECT m.conversation_id, r.id, r.message_id, r.user_id, r.status, r.timestamp \
-             FROM (SELECT id, conversation_id FROM `{}` WHERE conversation_id = {} \
+             FROM (SELECT id, conversation_id FROM {} AS m WHERE conversation_id = {} \
              AND created_at < {until} ORDER BY created_at DESC LIMIT {count}) AS m \
-             STRAIGHT_JOIN `{}` AS r ON r.message_id = m.id WHERE r.status = '{READ}' \
+             STRAIGHT_JOIN {} AS r ON r.message_id = m.id WHERE r.status = '{READ}' \
              AND r.timestamp >= {since} AND r.timestamp < {until}",
-            tables.messages,
+            layout.messages,
             id(*of),
-            tables.delivery_receipts,
+            layout.receipts,
         )
     });
     let lookups = lookups.collect::<Vec<_>>().join(" UNION ALL ");
@@ -286,35 +280,39 @@ pub fn marked_between(
 /// Selects conversation and receipt of the read marks with ids between two, of messages of some
 /// conversations.
 pub fn marked_by_id(
-    tables: &Tables,
+    layout: &Layout,
     of: &[ConversationId],
     (first, end): (ReceiptId, ReceiptId),
     most: usize,
 ) -> String {
     format!(
         "SELECT m.conversation_id, r.id, r.message_id, r.user_id, r.status, r.timestamp \
-         FROM `{}` AS r STRAIGHT_JOIN `{}` AS m ON m.id = r.message_id \
+         FROM {} AS r STRAIGHT_JOIN {} AS m ON m.id = r.message_id \
          WHERE r.id >= {} AND r.id < {} AND r.status = '{READ}' \
          AND m.conversation_id IN ({}) ORDER BY r.id LIMIT {most}",
-        tables.delivery_receipts,
-        tables.messages,
+        layout.receipts,
+        layout.messages,
         id(first),
         id(end),
         ids(of.iter().copied())
     )
 }
 
-pub fn message_exists(tables: &Tables, of: MessageId) -> String {
-    format!("SELECT 1 FROM `{}` WHERE id = {}", tables.messages, id(of))
+pub fn message_exists(layout: &Layout, of: MessageId) -> String {
+    format!(
+        "SELECT 1 FROM {} AS m WHERE id = {}",
+        layout.messages,
+        id(of)
+    )
 }
 
 /// Returns the receipts of some users for some messages, each with its place in `of`. One lookup
 /// for each, so that the collation of the column tells which users are the same.
-pub fn receipts<'a>(tables: &Tables, of: impl IntoIterator<Item = (usize, &'a Receipt)>) -> String {
+pub fn receipts<'a>(layout: &Layout, of: impl IntoIterator<Item = (usize, &'a Receipt)>) -> String {
     let lookups = of.into_iter().map(|(place, receipt)| {
         format!(
-            "(SELECT {place}, {RECEIPT} FROM `{}` WHERE message_id = {} AND user_id = {})",
-            tables.delivery_receipts,
+            "(SELECT {place}, {RECEIPT} FROM {} AS r WHERE message_id = {} AND user_id = {})",
+            layout.receipts,
             id(receipt.message_id),
             quoted(&receipt.user_id)
         )
@@ -322,148 +320,20 @@ pub fn receipts<'a>(tables: &Tables, of: impl IntoIterator<Item = (usize, &'a Re
     lookups.collect::<Vec<_>>().join(" UNION ALL ")
 }
 
-/// Returns the ids, of those given, that a table has.
+/// Returns the ids, of those given, that a table has, which is given as what stands for it.
 pub fn present(table: &str, of: impl IntoIterator<Item = Key>) -> String {
-    format!("SELECT id FROM `{table}` WHERE id IN ({})", ids(of))
-}
-
-/// One value after the other out of a row of the text protocol.
-pub struct Columns {
-    row: Row,
-    next: usize,
-}
-
-impl From<Row> for Columns {
-    fn from(row: Row) -> Self {
-        Columns { row, next: 0 }
-    }
-}
-
-impl Columns {
-    /// # Errors
-    /// When there is no further column, or it is NULL, binary or not of the type.
-    pub fn take<T: mysql_async::prelude::FromValue>(&mut self) -> Result<T, StoreError> {
-        let place = self.next;
-        self.next += 1;
-        match self.row.take_opt::<T, _>(place) {
-            Some(Ok(value)) => Ok(value),
-            _ => Err(unreadable(place)),
-        }
-    }
-
-    pub fn id<T: From<Key>>(&mut self) -> Result<T, StoreError> {
-        let place = self.next;
-        let columns = self.row.columns_ref();
-        let is_number = columns
-            .get(place)
-            .is_some_and(|it| it.column_type().is_numeric_type());
-        let key = if is_number {
-            Some(Key::Number(self.take()?))
-        } else {
-            let text: String = self.take()?;
-            Uuid::try_parse(&text).ok().map(Key::Uuid)
-        };
-        Ok(key.ok_or_else(|| unreadable(place))?.into())
-    }
-
-    pub fn time(&mut self) -> Result<Timestamp, StoreError> {
-        let text: String = self.take()?;
-        from_sqlite(&text).ok_or_else(|| unreadable(self.next - 1))
-    }
-}
-
-fn unreadable(place: usize) -> StoreError {
-    StoreError::Schema(format!("column {} of an answer is unreadable", place + 1))
-}
-
-/// # Errors
-/// When the row is not what [`pair`], [`conversation`] or [`conversations_of`] ask for.
-pub fn conversation_row(row: Row) -> Result<Conversation, StoreError> {
-    let mut columns = Columns::from(row);
-    Ok(Conversation {
-        id: columns.id()?,
-        participant1_id: columns.take()?,
-        participant2_id: columns.take()?,
-        created_at: columns.time()?,
-        updated_at: columns.time()?,
-        is_active: columns.take()?,
-    })
-}
-
-/// # Errors
-/// When the row is not what [`messages_of`], [`newest_messages`] or [`messages`] ask for.
-pub fn message_row(row: Row) -> Result<Message, StoreError> {
-    let mut columns = Columns::from(row);
-    let id = columns.id()?;
-    let named = |error| StoreError::Schema(format!("the message {id} is unreadable: {error}"));
-    message_of(id, columns).map_err(named)
-}
-
-/// The id of a message whose content is too large, as it is read.
-#[must_use]
-pub fn too_large(row: &Row) -> Option<String> {
-    match row.as_ref(3)? {
-        Value::NULL => row.get_opt::<String, _>(0)?.ok(),
-        _ => None,
-    }
-}
-
-fn message_of(id: MessageId, mut columns: Columns) -> Result<Message, StoreError> {
-    Ok(Message {
-        id,
-        conversation_id: columns.id()?,
-        sender_id: columns.take()?,
-        content: columns.take()?,
-        message_type: columns.take()?,
-        created_at: columns.time()?,
-        updated_at: columns.time()?,
-        is_deleted: columns.take()?,
-    })
-}
-
-/// # Errors
-/// When the row is not what [`place`] asks for.
-pub fn place_row(row: Row) -> Result<PageCursor, StoreError> {
-    let mut columns = Columns::from(row);
-    Ok(PageCursor::Keyed {
-        at: columns.time()?,
-        id: Some(columns.id()?),
-    })
-}
-
-/// Returns the place and the receipt.
-///
-/// # Errors
-/// When the row is not what [`receipts`] asks for.
-pub fn receipt_row(row: Row) -> Result<(usize, Receipt), StoreError> {
-    let mut columns = Columns::from(row);
-    let place = columns.take()?;
-    Ok((place, receipt_of(columns)?))
-}
-
-/// Returns the conversation and the receipt.
-///
-/// # Errors
-/// When the row is not what [`marked_between`] asks for.
-pub fn mark_row(row: Row) -> Result<(ConversationId, Receipt), StoreError> {
-    let mut columns = Columns::from(row);
-    let conversation_id = columns.id()?;
-    Ok((conversation_id, receipt_of(columns)?))
-}
-
-fn receipt_of(mut columns: Columns) -> Result<Receipt, StoreError> {
-    Ok(Receipt {
-        id: columns.id()?,
-        message_id: columns.id()?,
-        user_id: columns.take()?,
-        status: columns.take()?,
-        timestamp: columns.time()?,
-    })
+    format!("SELECT id FROM {table} AS t WHERE id IN ({})", ids(of))
 }
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
+    use crate::{
+        config::Tables, dialect::django::tables::schema, python::datetime::from_sqlite,
+        store::mysql::SPELLING,
+    };
 
     #[test]
     fn a_text_cannot_end_its_own_quotes() {
@@ -486,13 +356,8 @@ mod tests {
         let last = at("2026-11-20 08:54:04.849273", 1);
         let newest = at("2026-11-20 08:54:05", u128::MAX);
         let between = (Some(&last), Some(&newest));
-        let sql = messages(
-            &Tables::default(),
-            Uuid::nil().into(),
-            Deleted::Skipped,
-            between,
-            10,
-        );
+        let layout = Layout::new(&schema(&Tables::default()), SPELLING);
+        let sql = messages(&layout, Uuid::nil().into(), Deleted::Skipped, between, 10);
         assert!(
             sql.contains(
                 "AND created_at >= '2026-11-20 08:54:04.849273' AND (created_at > \

@@ -14,19 +14,17 @@ use std::{
 use mysql_async::Error;
 use tokio::time::timeout;
 
-pub use self::statement::{Pending, Target, insert_conversation};
+pub use self::statement::Statements;
 
 use self::session::{Session, Stage};
 use super::{
     options::Options,
     pool::{Pool, is_lost},
 };
-use crate::{
-    config::Tables,
-    store::{
-        Comparison, StoreError,
-        commit::{Backend, CommitOutcome, Write},
-    },
+use crate::store::{
+    Comparison, StoreError,
+    commit::{Attempt, Backend, CommitOutcome, Write},
+    schema::layout::Layout,
 };
 
 /// A connection that has been quiet for longer is asked whether it lives before it is trusted with
@@ -37,10 +35,9 @@ const QUIET: Duration = Duration::from_millis(1);
 /// error that may have broken it.
 pub struct Writer {
     options: Arc<Options>,
-    tables: Arc<Tables>,
+    statements: Arc<Statements>,
     /// True if the tables have their foreign keys. Without them parents are looked up first.
     foreign_keys: bool,
-    ids: Comparison,
     session: Option<Session>,
     /// Those that read, of which one ends if there would be too many.
     readers: Arc<Pool>,
@@ -49,16 +46,15 @@ pub struct Writer {
 impl Writer {
     pub fn new(
         options: Arc<Options>,
-        tables: Arc<Tables>,
+        layout: Arc<Layout>,
         foreign_keys: bool,
         ids: Comparison,
         readers: Arc<Pool>,
     ) -> Self {
         Writer {
             options,
-            tables,
+            statements: Arc::new(Statements::new(layout, ids)),
             foreign_keys,
-            ids,
             session: None,
             readers,
         }
@@ -72,8 +68,7 @@ impl Writer {
         }
         let began = tokio::time::Instant::now();
         loop {
-            let opened =
-                Session::open(&self.options, &self.tables, self.foreign_keys, self.ids).await;
+            let opened = Session::open(&self.options, &self.statements, self.foreign_keys).await;
             if let Some(session) = self.readers.room_for(opened, began).await? {
                 return Ok(session);
             }
@@ -82,7 +77,11 @@ impl Writer {
 }
 
 impl Backend for Writer {
-    async fn write(&mut self, batch: Arc<Vec<Write>>) -> Result<Vec<CommitOutcome>, StoreError> {
+    async fn write(
+        &mut self,
+        batch: Arc<Vec<Write>>,
+        _: Attempt,
+    ) -> Result<Vec<CommitOutcome>, StoreError> {
         let mut session = self.session().await?;
         let write = timeout(self.options.write_timeout, session.write(&batch)).await;
         let committing = session.stage == Stage::Committing;

@@ -15,6 +15,8 @@ pub enum Fault {
     Server(Error),
     /// There are more rows than any answer of ours has.
     TooMany,
+    /// A row is not what was asked for.
+    Unreadable(StoreError),
 }
 
 impl From<Error> for Fault {
@@ -28,6 +30,7 @@ impl From<Fault> for StoreError {
         match fault {
             Fault::Server(error) => error.into(),
             Fault::TooMany => StoreError::Unavailable(TOO_MANY.into()),
+            Fault::Unreadable(error) => error,
         }
     }
 }

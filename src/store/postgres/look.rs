@@ -1,27 +1,29 @@
 //! Questions of `chatferry check` to a PostgreSQL server, on one connection.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use super::{
+    SPELLING,
     address::Address,
     connection::Connection,
     migrate::{self, quoted},
-    write::{insert_conversation, insert_messages, upsert_receipts},
+    write::Statements,
 };
-use crate::{
-    config::Tables,
-    store::{
-        Comparison, StoreError,
-        commit::CommitOutcome,
-        look::Look,
-        schema::{self, Finding, LooseColumn, NarrowColumn, Rehearsed, ShortColumn},
+use crate::store::{
+    Comparison, StoreError,
+    commit::CommitOutcome,
+    look::Look,
+    schema::{
+        self, Finding, LooseColumn, NarrowColumn, Rehearsed, Schema, ShortColumn, layout::Layout,
     },
 };
 
 /// A look at the tables in one PostgreSQL database.
 pub struct PostgresLook {
     db: Connection,
-    tables: Tables,
+    schema: Schema,
 }
 
 impl PostgresLook {
@@ -29,25 +31,31 @@ impl PostgresLook {
     ///
     /// # Errors
     /// When the server cannot be reached or does not let us in.
-    pub async fn open(address: &Address, tables: &Tables) -> Result<Self, StoreError> {
+    pub async fn open(address: &Address, schema: &Schema) -> Result<Self, StoreError> {
         Ok(PostgresLook {
             db: Connection::open(address).await?,
-            tables: tables.clone(),
+            schema: schema.clone(),
         })
     }
 
     async fn write(&mut self) -> Result<(), StoreError> {
-        let (db, tables) = (&mut self.db, &self.tables);
+        let layout = Arc::new(Layout::new(&self.schema, SPELLING));
+        let statements = Statements::new(layout, Comparison::Collation);
+        let db = &mut self.db;
         let Rehearsed {
             conversation,
             message,
             receipt,
         } = &Rehearsed::new();
-        let ids = Comparison::Collation;
         let outcomes = &mut [CommitOutcome::Missing];
-        insert_conversation(db, tables, ids, conversation).await?;
-        insert_messages(db, tables, &[(0, message)], false, outcomes).await?;
-        upsert_receipts(db, (tables, ids), &[(0, receipt)], outcomes).await?;
+        statements.insert_conversation(db, conversation).await?;
+        let messages = vec![(0, message)];
+        statements
+            .insert_messages(db, messages, false, outcomes)
+            .await?;
+        statements
+            .upsert_receipts(db, &[(0, receipt)], outcomes)
+            .await?;
         Ok(())
     }
 }
@@ -70,14 +78,14 @@ impl Look for PostgresLook {
     }
 
     async fn tables(&mut self) -> Result<Vec<Finding>, StoreError> {
-        migrate::findings(&mut self.db, &self.tables).await
+        migrate::findings(&mut self.db, &self.schema).await
     }
 
     async fn lengths(&mut self) -> Result<Vec<ShortColumn>, StoreError> {
         let mut found = Vec::new();
-        for (table, columns) in schema::tables(&self.tables) {
-            let live = migrate::live_columns(&mut self.db, table).await?;
-            found.extend(schema::short(table, columns, &live, schema::number_in));
+        for table in self.schema.tables() {
+            let live = migrate::live_columns(&mut self.db, table.name.as_str()).await?;
+            found.extend(schema::short(table, &live, schema::number_in));
         }
         Ok(found)
     }
@@ -95,7 +103,7 @@ impl Look for PostgresLook {
                    WHERE a.attrelid = to_regclass($1) AND a.attname::text = ANY ($2::text[]) \
                    AND to_jsonb(c) ->> 'collisdeterministic' = 'false' ORDER BY a.attnum";
         let mut loose = Vec::new();
-        for (table, columns) in schema::user_ids(&self.tables) {
+        for (table, columns) in self.schema.user_ids() {
             for row in self.db.query(sql, &[&quoted(table), &columns]).await? {
                 loose.push(LooseColumn {
                     table: table.to_owned(),

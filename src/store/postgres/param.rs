@@ -2,7 +2,7 @@
 
 use tokio_postgres::types::{ToSql, Type};
 
-use super::query::Time;
+use super::time::Time;
 
 /// Parameters of a statement.
 pub type Params<'a> = &'a [&'a dyn Param];

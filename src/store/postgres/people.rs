@@ -9,13 +9,17 @@ use tokio_postgres::{
 use super::{
     param::Param,
     pool::Pool,
-    query::{Time, time_at},
+    row::{participants_at, time_at},
+    time::Time,
 };
 use crate::{
-    config::{DjangoSession, TableName, Tables},
+    chat::Participants,
+    config::{DjangoSession, TableName},
     id::ConversationId,
     python::datetime::Timestamp,
-    store::{SessionRow, Standing, StoreError, Subject, TokenRow, UserRow, users},
+    store::{
+        SessionRow, Standing, StoreError, Subject, TokenRow, UserRow, schema::layout::Layout, users,
+    },
 };
 
 /// A value as text, for a column whose type is Django's affair: the server reads it.
@@ -55,23 +59,23 @@ impl Param for Written<'_> {
 
 pub async fn standing(
     pool: &Pool,
-    tables: &Tables,
+    layout: &Layout,
     of: Subject,
 ) -> Result<Option<Standing>, StoreError> {
-    let Tables {
+    let Layout {
         conversations,
         messages,
         ..
-    } = tables;
+    } = layout;
     let (which, id): (_, &dyn Param) = match &of {
         Subject::Conversation(id) => ("$1".to_owned(), id),
         Subject::Message(id) => (
-            format!("(SELECT conversation_id FROM \"{messages}\" WHERE id = $1)"),
+            format!("(SELECT conversation_id FROM {messages} AS m WHERE id = $1)"),
             id,
         ),
     };
     let sql = format!(
-        "SELECT participant1_id, participant2_id, is_active FROM \"{conversations}\" \
+        "SELECT participant1_id, participant2_id, is_active FROM {conversations} AS c \
          WHERE id = {which}"
     );
     let rows = pool.query(&sql, &[id]).await?;
@@ -79,7 +83,7 @@ pub async fn standing(
         return Ok(None);
     };
     Ok(Some(Standing {
-        participants: [row.try_get(0)?, row.try_get(1)?],
+        participants: participants_at(row, 0)?,
         is_active: row.try_get(2)?,
     }))
 }
@@ -87,17 +91,17 @@ pub async fn standing(
 /// Returns the conversations, of those given, that are active.
 pub async fn active_participants(
     pool: &Pool,
-    tables: &Tables,
+    layout: &Layout,
     of: &[ConversationId],
-) -> Result<Vec<(ConversationId, [String; 2])>, StoreError> {
+) -> Result<Vec<(ConversationId, Participants)>, StoreError> {
     let sql = format!(
-        "SELECT id, participant1_id, participant2_id FROM \"{}\" \
+        "SELECT id, participant1_id, participant2_id FROM {} AS c \
          WHERE id = ANY($1) AND is_active",
-        tables.conversations
+        layout.conversations
     );
     let rows = pool.query(&sql, &[&of]).await?;
-    let active = |row: &Row| Ok((row.try_get(0)?, [row.try_get(1)?, row.try_get(2)?]));
-    Ok(rows.iter().map(active).collect::<Result<_, Error>>()?)
+    let active = |row: &Row| Ok((row.try_get(0)?, participants_at(row, 1)?));
+    rows.iter().map(active).collect()
 }
 
 /// Returns the sessions of these keys, but for those that have run out. A database without Django's

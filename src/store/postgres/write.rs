@@ -12,8 +12,8 @@ use std::sync::Arc;
 use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
 
+pub use self::statement::Statements;
 use self::statement::pair_of;
-pub use self::statement::{insert_conversation, insert_messages, upsert_receipts};
 use super::{
     address::Address,
     connection::{ANSWER, Connection},
@@ -22,18 +22,17 @@ use super::{
 };
 use crate::{
     chat::{Conversation, Message, Receipt},
-    config::Tables,
     store::{
         Comparison, StoreError,
-        commit::{Backend, CommitOutcome, Write},
+        commit::{Attempt, Backend, CommitOutcome, Write},
+        schema::layout::Layout,
     },
 };
 
 /// The one connection that writes. It belongs to the committer, and is opened again when it broke.
 pub struct Writer {
     address: Address,
-    tables: Arc<Tables>,
-    ids: Comparison,
+    statements: Statements,
     db: Option<Connection>,
     /// True if rows of the batch that comes next are in the tables already. Looking always would
     /// cost a quarter of the speed.
@@ -43,11 +42,10 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub fn new(address: Address, tables: Arc<Tables>, ids: Comparison, readers: Arc<Pool>) -> Self {
+    pub fn new(address: Address, layout: Arc<Layout>, ids: Comparison, readers: Arc<Pool>) -> Self {
         Writer {
             address,
-            tables,
-            ids,
+            statements: Statements::new(layout, ids),
             db: None,
             repeated: false,
             readers,
@@ -65,10 +63,14 @@ impl Writer {
 }
 
 impl Backend for Writer {
-    async fn write(&mut self, batch: Arc<Vec<Write>>) -> Result<Vec<CommitOutcome>, StoreError> {
-        let repeated = std::mem::take(&mut self.repeated);
+    async fn write(
+        &mut self,
+        batch: Arc<Vec<Write>>,
+        attempt: Attempt,
+    ) -> Result<Vec<CommitOutcome>, StoreError> {
+        let repeated = std::mem::take(&mut self.repeated) || self.statements.must_look(attempt);
         let mut db = self.connection().await?;
-        let writing = write_all(&mut db, (&self.tables, self.ids), &batch, repeated);
+        let writing = write_all(&mut db, &self.statements, &batch, repeated);
         let error = match timeout(ANSWER, writing).await {
             Ok(Ok(outcomes)) => {
                 self.db = Some(db);
@@ -147,7 +149,7 @@ impl<'a> Sorted<'a> {
 
 async fn write_all(
     db: &mut Connection,
-    (tables, ids): (&Tables, Comparison),
+    statements: &Statements,
     batch: &[Write],
     repeated: bool,
 ) -> Result<Vec<CommitOutcome>, Fault> {
@@ -161,10 +163,15 @@ async fn write_all(
     // Locks are taken in one order by every process, so that none waits for another in a circle.
     rows.conversations.sort_by_key(|(_, row)| pair_of(row));
     for (place, row) in rows.conversations {
-        outcomes[place] = insert_conversation(db, tables, ids, row).await?;
+        outcomes[place] = statements.insert_conversation(db, row).await?;
     }
-    insert_messages(db, tables, &rows.messages, repeated, &mut outcomes).await?;
-    upsert_receipts(db, (tables, ids), &rows.receipts, &mut outcomes).await?;
+    let messages = rows.messages;
+    statements
+        .insert_messages(db, messages, repeated, &mut outcomes)
+        .await?;
+    statements
+        .upsert_receipts(db, &rows.receipts, &mut outcomes)
+        .await?;
     if several {
         db.commit().await?;
     }

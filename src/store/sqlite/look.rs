@@ -1,36 +1,33 @@
 //! Questions of `chatferry check` to a SQLite file. One that is not there is not made.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use rusqlite::Connection;
 
 use super::{
-    migrate,
+    SPELLING, migrate,
     pool::{blocking, connect},
     write,
 };
-use crate::{
-    config::Tables,
-    store::{
-        StoreError,
-        look::Look,
-        schema::{self, Finding, LooseColumn, NarrowColumn, ShortColumn},
-    },
+use crate::store::{
+    StoreError,
+    look::Look,
+    schema::{Finding, LooseColumn, NarrowColumn, Schema, ShortColumn, layout::Layout},
 };
 
 /// A look at the tables in one file.
 pub struct SqliteLook {
     path: PathBuf,
-    tables: Tables,
+    schema: Schema,
 }
 
 impl SqliteLook {
     #[must_use]
-    pub fn new(path: PathBuf, tables: &Tables) -> Self {
+    pub fn new(path: PathBuf, schema: &Schema) -> Self {
         SqliteLook {
             path,
-            tables: tables.clone(),
+            schema: schema.clone(),
         }
     }
 
@@ -38,13 +35,13 @@ impl SqliteLook {
     async fn ask<T, F>(&self, ask: F) -> Result<T, StoreError>
     where
         T: Default + Send + 'static,
-        F: FnOnce(&mut Connection, &Tables) -> Result<T, StoreError> + Send + 'static,
+        F: FnOnce(&mut Connection, &Schema) -> Result<T, StoreError> + Send + 'static,
     {
         if migrate::is_new(&self.path).await? {
             return Ok(T::default());
         }
-        let (path, tables) = (self.path.clone(), self.tables.clone());
-        blocking(move || ask(&mut connect(&path)?, &tables)).await
+        let (path, schema) = (self.path.clone(), self.schema.clone());
+        blocking(move || ask(&mut connect(&path)?, &schema)).await
     }
 }
 
@@ -58,7 +55,7 @@ impl Look for SqliteLook {
     }
 
     async fn tables(&mut self) -> Result<Vec<Finding>, StoreError> {
-        migrate::check(&self.path, &self.tables).await
+        migrate::check(&self.path, &self.schema).await
     }
 
     /// SQLite keeps to no length.
@@ -72,19 +69,19 @@ impl Look for SqliteLook {
 
     /// Of a column's own collation only its indexes tell.
     async fn collations(&mut self) -> Result<Vec<LooseColumn>, StoreError> {
-        self.ask(|db, tables| {
+        self.ask(|db, schema| {
             let mut loose = Vec::new();
             let mut statement = db.prepare(
                 "SELECT DISTINCT x.coll FROM pragma_index_list(?1) AS i, \
                  pragma_index_xinfo(i.name) AS x \
                  WHERE x.name = ?2 AND x.key AND upper(x.coll) <> 'BINARY'",
             )?;
-            for (table, columns) in schema::user_ids(tables) {
+            for (table, columns) in schema.user_ids() {
                 for column in columns {
                     for collation in statement.query_map([table, column], |row| row.get(0))? {
                         loose.push(LooseColumn {
                             table: table.to_owned(),
-                            column: (*column).to_owned(),
+                            column: column.to_owned(),
                             collation: collation?,
                         });
                     }
@@ -96,7 +93,7 @@ impl Look for SqliteLook {
     }
 
     async fn rehearse(&mut self) -> Result<(), StoreError> {
-        self.ask(|db, tables| Ok(write::rehearse(db, tables)?))
+        self.ask(|db, schema| write::rehearse(db, Arc::new(Layout::new(schema, SPELLING))))
             .await
     }
 

@@ -5,33 +5,22 @@ use std::path::Path;
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::pool::{blocking, connect};
-use crate::{
-    config::Tables,
-    python::datetime::{Timestamp, to_sqlite},
-    store::{
-        StoreError,
-        schema::{self, Dialect, Finding, Kind, LiveColumn},
-    },
+use crate::store::{
+    StoreError,
+    schema::{self, Dialect, Finding, Kind, LiveColumn, Schema},
 };
-
-const CHAT: &str = include_str!("../../../migrations/sqlite/0001_chat.sql");
-
-/// Django's own table of what it has done, as its `MigrationRecorder` makes it.
-const DJANGO_MIGRATIONS: &str = "CREATE TABLE IF NOT EXISTS \"django_migrations\" \
-    (\"id\" integer NOT NULL PRIMARY KEY AUTOINCREMENT, \"app\" varchar(255) NOT NULL, \
-    \"name\" varchar(255) NOT NULL, \"applied\" datetime NOT NULL)";
 
 /// Makes what is missing and returns the statements it ran. Does nothing to a table that is
 /// there. Two processes may do this at once: the second waits and finds nothing to do.
 ///
 /// # Errors
 /// When the file cannot be written, or tables with names of their own are missing.
-pub async fn run(path: &Path, tables: &Tables) -> Result<Vec<String>, StoreError> {
-    let (path, tables) = (path.to_owned(), tables.clone());
+pub async fn run(path: &Path, schema: &Schema) -> Result<Vec<String>, StoreError> {
+    let (path, schema) = (path.to_owned(), schema.clone());
     blocking(move || {
         let mut db = connect(&path)?;
         let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let statements = pending(&transaction, &tables)?;
+        let statements = pending(&transaction, &schema)?;
         for statement in &statements {
             transaction.execute_batch(statement)?;
         }
@@ -45,15 +34,15 @@ pub async fn run(path: &Path, tables: &Tables) -> Result<Vec<String>, StoreError
 ///
 /// # Errors
 /// When the file cannot be read, or tables with names of their own are missing.
-pub async fn plan(path: &Path, tables: &Tables) -> Result<Vec<String>, StoreError> {
-    let (path, tables) = (path.to_owned(), tables.clone());
+pub async fn plan(path: &Path, schema: &Schema) -> Result<Vec<String>, StoreError> {
+    let (path, schema) = (path.to_owned(), schema.clone());
     blocking(move || {
         let db = if path.exists() {
             connect(&path)?
         } else {
             Connection::open_in_memory()?
         };
-        pending(&db, &tables)
+        pending(&db, &schema)
     })
     .await
 }
@@ -79,26 +68,26 @@ fn is_empty(db: &Connection) -> rusqlite::Result<bool> {
 ///
 /// # Errors
 /// When the file cannot be read, or made.
-pub async fn check(path: &Path, tables: &Tables) -> Result<Vec<Finding>, StoreError> {
-    let (path, tables) = (path.to_owned(), tables.clone());
+pub async fn check(path: &Path, schema: &Schema) -> Result<Vec<Finding>, StoreError> {
+    let (path, schema) = (path.to_owned(), schema.clone());
     blocking(move || {
         if !path.exists() {
-            pending(&Connection::open_in_memory()?, &tables)?;
+            pending(&Connection::open_in_memory()?, &schema)?;
             return directory_of(&path).map(|()| Vec::new());
         }
         let db = connect(&path)?;
         if is_empty(&db)? {
-            return pending(&db, &tables).map(|_| Vec::new());
+            return pending(&db, &schema).map(|_| Vec::new());
         }
         let mut findings = Vec::new();
-        for (table, columns) in schema::tables(&tables) {
-            let live = columns_of(&db, table)?;
-            findings.extend(schema::compare(table, columns, &live, DIALECT));
+        for table in schema.tables() {
+            let live = columns_of(&db, table.name.as_str())?;
+            findings.extend(schema::compare(table, &live, DIALECT));
         }
         if findings.is_empty() {
-            for (table, columns) in schema::keys(&tables) {
-                if !is_unique(&db, table, columns)? {
-                    findings.push(Finding::without_key(table, columns));
+            for (table, columns) in schema.keys() {
+                if !is_unique(&db, table, &columns)? {
+                    findings.push(Finding::without_key(table, &columns));
                 }
             }
         }
@@ -140,9 +129,10 @@ fn directory_of(path: &Path) -> Result<(), StoreError> {
     )))
 }
 
-fn pending(db: &Connection, tables: &Tables) -> Result<Vec<String>, StoreError> {
+fn pending(db: &Connection, schema: &Schema) -> Result<Vec<String>, StoreError> {
     let mut missing = Vec::new();
-    for (table, _) in schema::tables(tables) {
+    for table in schema.tables() {
+        let table = table.name.as_str();
         // Not `table_exists`: it believes what the connection read before it had the lock.
         if columns_of(db, table)?.is_empty() {
             missing.push(table);
@@ -151,16 +141,9 @@ fn pending(db: &Connection, tables: &Tables) -> Result<Vec<String>, StoreError> 
     if missing.is_empty() {
         return Ok(Vec::new());
     }
-    let making = schema::statements(CHAT, &missing, tables)?;
-    let mut statements: Vec<String> = making.into_iter().map(str::to_owned).collect();
-    statements.push(DJANGO_MIGRATIONS.to_owned());
-    statements.push(format!(
-        "INSERT INTO \"django_migrations\" (\"app\", \"name\", \"applied\") \
-         SELECT 'chat', '0001_initial', '{}' WHERE NOT EXISTS \
-         (SELECT 1 FROM \"django_migrations\" WHERE app = 'chat' AND name = '0001_initial')",
-        to_sqlite(Timestamp::now())
-    ));
-    Ok(statements)
+    let (making, script) = schema.making(|scripts| scripts.sqlite, &missing)?;
+    let all = making.into_iter().chain([script.notes, script.note]);
+    Ok(all.map(str::to_owned).collect())
 }
 
 fn columns_of(db: &Connection, table: &str) -> rusqlite::Result<Vec<LiveColumn>> {
@@ -185,6 +168,7 @@ const DIALECT: Dialect = Dialect { spelling, holds };
 const fn spelling(kind: Kind) -> &'static str {
     match kind {
         Kind::Uuid => "char(32)",
+        Kind::Number => "integer or bigint",
         Kind::Text => "varchar or text",
         Kind::Time => "datetime",
         Kind::Bool => "bool",
@@ -195,6 +179,7 @@ fn holds(declared: &str, kind: Kind) -> bool {
     let declared = declared.to_ascii_lowercase();
     match kind {
         Kind::Uuid => declared == "char(32)",
+        Kind::Number => declared == "integer" || declared == "bigint",
         Kind::Text => declared.starts_with("varchar") || declared == "text",
         Kind::Time => declared == "datetime",
         Kind::Bool => declared == "bool",

@@ -2,39 +2,42 @@
 
 use rusqlite::{Connection, OptionalExtension, ToSql, params_from_iter};
 
-use super::query::time_at;
+use super::row::{participants_at, time_at};
 use crate::{
-    config::{DjangoSession, TableName, Tables},
+    chat::Participants,
+    config::{DjangoSession, TableName},
     id::ConversationId,
     python::datetime::{Timestamp, to_sqlite},
-    store::{SessionRow, Standing, Subject, TokenRow, UserRow, bare, users},
+    store::{
+        SessionRow, Standing, Subject, TokenRow, UserRow, bare, schema::layout::Layout, users,
+    },
 };
 
 pub fn standing(
     db: &Connection,
-    tables: &Tables,
+    layout: &Layout,
     of: Subject,
 ) -> rusqlite::Result<Option<Standing>> {
-    let Tables {
+    let Layout {
         conversations,
         messages,
         ..
-    } = tables;
+    } = layout;
     let (which, id): (_, &dyn ToSql) = match &of {
         Subject::Conversation(id) => ("?1".to_owned(), id),
         Subject::Message(id) => (
-            format!("(SELECT conversation_id FROM \"{messages}\" WHERE id = ?1)"),
+            format!("(SELECT conversation_id FROM {messages} AS m WHERE id = ?1)"),
             id,
         ),
     };
     let sql = format!(
-        "SELECT participant1_id, participant2_id, is_active FROM \"{conversations}\" \
+        "SELECT participant1_id, participant2_id, is_active FROM {conversations} AS c \
          WHERE id = {which}"
     );
     db.prepare_cached(&sql)?
         .query_row([id], |row| {
             Ok(Standing {
-                participants: [row.get(0)?, row.get(1)?],
+                participants: participants_at(row, 0)?,
                 is_active: row.get(2)?,
             })
         })
@@ -44,17 +47,17 @@ pub fn standing(
 /// Returns the conversations, of those given, that are active.
 pub fn active_participants(
     db: &Connection,
-    tables: &Tables,
+    layout: &Layout,
     of: &[ConversationId],
-) -> rusqlite::Result<Vec<(ConversationId, [String; 2])>> {
+) -> rusqlite::Result<Vec<(ConversationId, Participants)>> {
     let sql = format!(
-        "SELECT id, participant1_id, participant2_id FROM \"{}\" WHERE id IN ({}) AND is_active",
-        tables.conversations,
+        "SELECT id, participant1_id, participant2_id FROM {} AS c WHERE id IN ({}) AND is_active",
+        layout.conversations,
         places(of.len())
     );
     db.prepare_cached(&sql)?
         .query_map(params_from_iter(of.iter()), |row| {
-            Ok((row.get(0)?, [row.get(1)?, row.get(2)?]))
+            Ok((row.get(0)?, participants_at(row, 1)?))
         })?
         .collect()
 }

@@ -1,83 +1,26 @@
-//! Reading: the SQL, and how a row becomes a value.
+//! Reading: the statements and their parameters.
 
-use rusqlite::{
-    Connection, OptionalExtension, Row, Rows, ToSql, params, params_from_iter,
-    types::{Type, ValueRef},
-};
+use rusqlite::{Connection, OptionalExtension, ToSql, params, params_from_iter};
 
+use super::row::{conversation_row, gather, place_at, receipt_row, time_at};
 use crate::{
-    chat::{Conversation, Message, Receipt, receipt::READ},
-    config::Tables,
+    chat::{Conversation, receipt::READ},
     id::{ConversationId, MessageId, ReceiptId},
-    python::datetime::{Timestamp, from_sqlite, to_sqlite},
+    python::datetime::{Timestamp, to_sqlite},
     store::{
-        Comparison, Lookup, Marks, StoreError,
+        Comparison, Lookup, Marks,
         history::{
             ConversationPage, Deleted, PAGE_BYTES, PAGE_CONVERSATIONS, PAGE_MESSAGES, Page,
-            PageCursor, TOGETHER_MESSAGES, content,
+            PageCursor, TOGETHER_MESSAGES,
         },
+        schema::layout::{CONVERSATION_LIST as CONVERSATION, Layout, MESSAGE_LIST as MESSAGE},
     },
 };
-
-const CONVERSATION: &str =
-    "id, participant1_id, participant2_id, created_at, updated_at, is_active";
-const MESSAGE: &str = concat!(
-    "id, conversation_id, sender_id, ",
-    content!(),
-    ", message_type, created_at, updated_at, is_deleted"
-);
-
-pub fn time_at(row: &Row<'_>, index: usize) -> rusqlite::Result<Timestamp> {
-    let text = row.get_ref(index)?.as_str()?;
-    from_sqlite(text).ok_or_else(|| unreadable(index, "not a date and time"))
-}
-
-fn unreadable(
-    index: usize,
-    error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(index, Type::Text, error.into())
-}
-
-fn conversation_row(row: &Row<'_>) -> rusqlite::Result<Conversation> {
-    Ok(Conversation {
-        id: row.get(0)?,
-        participant1_id: row.get(1)?,
-        participant2_id: row.get(2)?,
-        created_at: time_at(row, 3)?,
-        updated_at: time_at(row, 4)?,
-        is_active: row.get(5)?,
-    })
-}
-
-fn message_row(row: &Row<'_>) -> rusqlite::Result<Message> {
-    Ok(Message {
-        id: row.get(0)?,
-        conversation_id: row.get(1)?,
-        sender_id: row.get(2)?,
-        content: row.get(3)?,
-        message_type: row.get(4)?,
-        created_at: time_at(row, 5)?,
-        updated_at: time_at(row, 6)?,
-        is_deleted: row.get(7)?,
-    })
-}
-
-/// Returns a receipt from the columns `id, message_id, user_id, status, timestamp`.
-pub fn receipt_row(row: &Row<'_>) -> rusqlite::Result<Receipt> {
-    Ok(Receipt {
-        id: row.get(0)?,
-        message_id: row.get(1)?,
-        user_id: row.get(2)?,
-        status: row.get(3)?,
-        timestamp: time_at(row, 4)?,
-    })
-}
 
 /// Returns the conversation of two participants in either order.
 pub fn conversation_of_pair(
     db: &Connection,
-    tables: &Tables,
+    layout: &Layout,
     pair: [&str; 2],
     ids: Comparison,
 ) -> rusqlite::Result<Option<Conversation>> {
@@ -86,8 +29,8 @@ pub fn conversation_of_pair(
         Comparison::Bytes => format!("AND ({})", pair_is("COLLATE BINARY")),
     };
     let sql = format!(
-        "SELECT {CONVERSATION} FROM \"{}\" WHERE ({}) {exactly} ORDER BY id LIMIT 1",
-        tables.conversations,
+        "SELECT {CONVERSATION} FROM {} AS c WHERE ({}) {exactly} ORDER BY id LIMIT 1",
+        layout.conversations,
         pair_is("")
     );
     db.prepare_cached(&sql)?
@@ -109,23 +52,23 @@ fn pair_is(collation: &str) -> String {
 }
 
 /// Returns whether the columns' own comparison finds rows of user ids of other bytes.
-pub fn finds_others(db: &Connection, tables: &Tables, of: &Lookup) -> rusqlite::Result<bool> {
-    let Tables {
+pub fn finds_others(db: &Connection, layout: &Layout, of: &Lookup) -> rusqlite::Result<bool> {
+    let Layout {
         conversations,
-        delivery_receipts,
+        receipts,
         ..
-    } = tables;
+    } = layout;
     match of {
         Lookup::Pair(one, two) => {
             let (alike, exactly) = (pair_is(""), pair_is("COLLATE BINARY"));
             let sql = format!(
-                "SELECT 1 FROM \"{conversations}\" WHERE ({alike}) AND NOT ({exactly}) LIMIT 1"
+                "SELECT 1 FROM {conversations} AS c WHERE ({alike}) AND NOT ({exactly}) LIMIT 1"
             );
             db.prepare_cached(&sql)?.exists([one, two])
         }
         Lookup::Receipt(message_id, user_id) => {
             let sql = format!(
-                "SELECT 1 FROM \"{delivery_receipts}\" WHERE message_id = ?1 AND user_id = ?2 \
+                "SELECT 1 FROM {receipts} AS r WHERE message_id = ?1 AND user_id = ?2 \
                  AND user_id COLLATE BINARY <> ?2 LIMIT 1"
             );
             db.prepare_cached(&sql)?
@@ -133,7 +76,7 @@ pub fn finds_others(db: &Connection, tables: &Tables, of: &Lookup) -> rusqlite::
         }
         Lookup::Conversations(user_id) => {
             let sql = format!(
-                "SELECT 1 FROM \"{conversations}\" WHERE \
+                "SELECT 1 FROM {conversations} AS c WHERE \
                  participant1_id = ?1 AND participant1_id COLLATE BINARY <> ?1 OR \
                  participant2_id = ?1 AND participant2_id COLLATE BINARY <> ?1 LIMIT 1"
             );
@@ -144,12 +87,12 @@ pub fn finds_others(db: &Connection, tables: &Tables, of: &Lookup) -> rusqlite::
 
 pub fn conversation(
     db: &Connection,
-    tables: &Tables,
+    layout: &Layout,
     id: ConversationId,
 ) -> rusqlite::Result<Option<Conversation>> {
     let sql = format!(
-        "SELECT {CONVERSATION} FROM \"{}\" WHERE id = ?1",
-        tables.conversations
+        "SELECT {CONVERSATION} FROM {} AS c WHERE id = ?1",
+        layout.conversations
     );
     db.prepare_cached(&sql)?
         .query_row([id], conversation_row)
@@ -158,12 +101,12 @@ pub fn conversation(
 
 pub fn conversation_is_active(
     db: &Connection,
-    tables: &Tables,
+    layout: &Layout,
     id: ConversationId,
 ) -> rusqlite::Result<Option<bool>> {
     let sql = format!(
-        "SELECT is_active FROM \"{}\" WHERE id = ?1",
-        tables.conversations
+        "SELECT is_active FROM {} AS c WHERE id = ?1",
+        layout.conversations
     );
     db.prepare_cached(&sql)?
         .query_row([id], |row| row.get(0))
@@ -173,16 +116,17 @@ pub fn conversation_is_active(
 /// Returns the page of a user's active conversations that come after a place.
 pub fn conversations_of(
     db: &Connection,
-    tables: &Tables,
+    layout: &Layout,
     user_id: &str,
     after: Option<PageCursor>,
 ) -> rusqlite::Result<ConversationPage> {
     let sql = format!(
-        "SELECT {CONVERSATION}, rowid FROM \"{}\" \
-         WHERE is_active AND (participant1_id = ?1 OR participant2_id = ?1) \
+        "SELECT {CONVERSATION}, rowid FROM {} AS c \
+         WHERE is_active AND {} \
          AND updated_at <= ?2 AND (updated_at < ?2 OR rowid < ?3) \
          ORDER BY updated_at DESC, rowid DESC LIMIT ?4",
-        tables.conversations
+        layout.conversations,
+        layout.has_member("?1")
     );
     let (after_time, after_row) = after.map_or_else(end, numbered);
     let limit = signed(PAGE_CONVERSATIONS);
@@ -200,12 +144,12 @@ pub fn conversations_of(
 /// Returns all messages of some conversations, as far as they may be read together.
 pub fn messages_of(
     db: &Connection,
-    tables: &Tables,
+    layout: &Layout,
     conversations: &[ConversationId],
 ) -> rusqlite::Result<Page> {
     let (mut all, mut bytes) = (Page::default(), 0);
     for id in conversations {
-        let page = messages(db, tables, *id, Deleted::Included, (None, None))?;
+        let page = messages(db, layout, *id, Deleted::Included, (None, None))?;
         bytes += page
             .messages
             .iter()
@@ -226,15 +170,15 @@ pub fn messages_of(
 /// Returns the newest messages, at most `limit` and no more than fit a page.
 pub fn newest(
     db: &Connection,
-    tables: &Tables,
+    layout: &Layout,
     conversation_id: ConversationId,
     deleted: Deleted,
     limit: usize,
 ) -> rusqlite::Result<Page> {
     let sql = format!(
-        "SELECT {MESSAGE}, rowid FROM \"{}\" WHERE conversation_id = ?1 {}\
+        "SELECT {MESSAGE}, rowid FROM {} AS m WHERE conversation_id = ?1 {}\
          ORDER BY created_at DESC, rowid DESC LIMIT ?2",
-        tables.messages,
+        layout.messages,
         deleted.condition()
     );
     let limit = limit.min(PAGE_MESSAGES);
@@ -255,17 +199,17 @@ pub fn newest(
 /// Returns the page of messages that lie between two places.
 pub fn messages(
     db: &Connection,
-    tables: &Tables,
+    layout: &Layout,
     conversation_id: ConversationId,
     deleted: Deleted,
     (after, until): (Option<PageCursor>, Option<PageCursor>),
 ) -> rusqlite::Result<Page> {
     let sql = format!(
-        "SELECT {MESSAGE}, rowid FROM \"{}\" WHERE conversation_id = ?1 {}\
+        "SELECT {MESSAGE}, rowid FROM {} AS m WHERE conversation_id = ?1 {}\
          AND created_at >= ?2 AND (created_at > ?2 OR rowid > ?3) \
          AND created_at <= ?4 AND (created_at < ?4 OR rowid <= ?5) \
          ORDER BY created_at, rowid LIMIT ?6",
-        tables.messages,
+        layout.messages,
         deleted.condition()
     );
     // Times are text here: nothing comes before the empty one.
@@ -289,37 +233,6 @@ pub fn messages(
     Ok(page)
 }
 
-/// Returns the rows up to what fits a page, in the order of the query; each is shown to `see`
-/// first.
-fn gather(
-    mut rows: Rows<'_>,
-    limit: usize,
-    mut see: impl FnMut(&Row<'_>) -> rusqlite::Result<()>,
-) -> rusqlite::Result<Page> {
-    let (mut page, mut bytes) = (Page::default(), 0);
-    while let Some(row) = rows.next()? {
-        see(row)?;
-        match message_row(row) {
-            _ if row.get_ref(3)? == ValueRef::Null => page.too_large.push(row.get(0)?),
-            Ok(message) => {
-                bytes += message.content.len();
-                page.messages.push(message);
-            }
-            Err(error) => {
-                let id: String = row.get(0).unwrap_or_default();
-                let error = format!("the message {id} is unreadable: {error}");
-                page.unreadable.push(StoreError::Schema(error));
-            }
-        }
-        let read = page.messages.len() + page.unreadable.len() + page.too_large.len();
-        if read == limit || bytes >= PAGE_BYTES {
-            page.is_full = true;
-            break;
-        }
-    }
-    Ok(page)
-}
-
 /// Returns a place after every row: no time that Django writes comes after a colon.
 fn end() -> (String, i64) {
     (":".to_owned(), i64::MAX)
@@ -333,28 +246,20 @@ fn numbered(place: PageCursor) -> (String, i64) {
     }
 }
 
-/// Returns a place from the columns of the time and of the row's number.
-fn place_at(row: &Row<'_>, [time, number]: [usize; 2]) -> rusqlite::Result<PageCursor> {
-    Ok(PageCursor::Numbered {
-        at: row.get(time)?,
-        row: row.get(number)?,
-    })
-}
-
 fn signed(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 pub fn place(
     db: &Connection,
-    tables: &Tables,
+    layout: &Layout,
     conversation_id: ConversationId,
     newer: usize,
 ) -> rusqlite::Result<Option<PageCursor>> {
     let sql = format!(
-        "SELECT created_at, rowid FROM \"{}\" WHERE conversation_id = ?1 AND NOT is_deleted \
+        "SELECT created_at, rowid FROM {} AS m WHERE conversation_id = ?1 AND NOT is_deleted \
          ORDER BY created_at DESC, rowid DESC LIMIT 1 OFFSET ?2",
-        tables.messages
+        layout.messages
     );
     let values = params![conversation_id, signed(newer)];
     db.prepare_cached(&sql)?
@@ -364,15 +269,15 @@ pub fn place(
 
 pub fn spoken_in(
     db: &Connection,
-    tables: &Tables,
+    layout: &Layout,
     conversations: &[ConversationId],
     since: Timestamp,
 ) -> rusqlite::Result<Vec<ConversationId>> {
     let places = vec!["?"; conversations.len()].join(", ");
     let sql = format!(
-        "SELECT DISTINCT conversation_id FROM \"{}\" \
+        "SELECT DISTINCT conversation_id FROM {} AS m \
          WHERE conversation_id IN ({places}) AND created_at >= ?",
-        tables.messages
+        layout.messages
     );
     let keys = conversations.iter().map(|id| id as &dyn ToSql);
     let since = to_sqlite(since);
@@ -384,16 +289,16 @@ pub fn spoken_in(
 
 pub fn stored_between(
     db: &Connection,
-    tables: &Tables,
+    layout: &Layout,
     conversations: &[ConversationId],
     (since, until): (Timestamp, Timestamp),
     most: usize,
 ) -> rusqlite::Result<Vec<(ConversationId, MessageId, Timestamp)>> {
     let places = vec!["?"; conversations.len()].join(", ");
     let sql = format!(
-        "SELECT conversation_id, id, created_at FROM \"{}\" WHERE conversation_id IN ({places}) \
+        "SELECT conversation_id, id, created_at FROM {} AS m WHERE conversation_id IN ({places}) \
          AND created_at >= ? AND created_at < ? AND NOT is_deleted ORDER BY created_at LIMIT {most}",
-        tables.messages
+        layout.messages
     );
     let keys = conversations.iter().map(|id| id as &dyn ToSql);
     let (from, until) = (to_sqlite(since), to_sqlite(until));
@@ -412,18 +317,18 @@ pub fn stored_between(
 /// newest messages of some conversations. One statement for each: SQLite takes 500 at most in one.
 pub fn marked_between(
     db: &Connection,
-    tables: &Tables,
+    layout: &Layout,
     newest: &[(ConversationId, usize)],
     (since, until): (Timestamp, Timestamp),
     most: usize,
 ) -> rusqlite::Result<Marks> {
     let sql = format!(
         "SELECT r.id, r.message_id, r.user_id, r.status, r.timestamp \
-         FROM (SELECT id FROM \"{}\" WHERE conversation_id = ?1 AND created_at < ?4 \
-         ORDER BY created_at DESC LIMIT ?2) AS m CROSS JOIN \"{}\" AS r \
+         FROM (SELECT id FROM {} AS m WHERE conversation_id = ?1 AND created_at < ?4 \
+         ORDER BY created_at DESC LIMIT ?2) AS m CROSS JOIN {} AS r \
          WHERE r.message_id = m.id AND r.status = '{READ}' \
          AND r.timestamp >= ?3 AND r.timestamp < ?4 LIMIT ?5",
-        tables.messages, tables.delivery_receipts
+        layout.messages, layout.receipts
     );
     let (since, until) = (to_sqlite(since), to_sqlite(until));
     let mut statement = db.prepare_cached(&sql)?;
@@ -446,7 +351,7 @@ pub fn marked_between(
 /// conversations.
 pub fn marked_by_id(
     db: &Connection,
-    tables: &Tables,
+    layout: &Layout,
     conversations: &[ConversationId],
     (first, end): (ReceiptId, ReceiptId),
     most: usize,
@@ -454,10 +359,10 @@ pub fn marked_by_id(
     let places = vec!["?"; conversations.len()].join(", ");
     let sql = format!(
         "SELECT r.id, r.message_id, r.user_id, r.status, r.timestamp, m.conversation_id \
-         FROM \"{}\" AS r CROSS JOIN \"{}\" AS m WHERE r.id >= ? AND r.id < ? \
+         FROM {} AS r CROSS JOIN {} AS m WHERE r.id >= ? AND r.id < ? \
          AND r.status = '{READ}' AND m.id = r.message_id AND m.conversation_id IN ({places}) \
          ORDER BY r.id LIMIT {most}",
-        tables.delivery_receipts, tables.messages
+        layout.receipts, layout.messages
     );
     let keys = conversations.iter().map(|id| id as &dyn ToSql);
     let values = [&first as &dyn ToSql, &end].into_iter().chain(keys);
@@ -471,7 +376,7 @@ pub fn marked_by_id(
     Ok(marks)
 }
 
-pub fn message_exists(db: &Connection, tables: &Tables, id: MessageId) -> rusqlite::Result<bool> {
-    let sql = format!("SELECT 1 FROM \"{}\" WHERE id = ?1", tables.messages);
+pub fn message_exists(db: &Connection, layout: &Layout, id: MessageId) -> rusqlite::Result<bool> {
+    let sql = format!("SELECT 1 FROM {} AS m WHERE id = ?1", layout.messages);
     db.prepare_cached(&sql)?.exists([id])
 }

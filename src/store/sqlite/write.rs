@@ -2,21 +2,27 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{
+    Connection, OptionalExtension, ToSql, Transaction, TransactionBehavior, params_from_iter,
+};
 
 use super::{
     pool::{blocking, connect},
-    query::{conversation_of_pair, receipt_row},
+    query::conversation_of_pair,
+    row::receipt_row,
 };
 use crate::{
     chat::{Conversation, Message, Receipt},
-    config::Tables,
+    id::Key,
     metrics::{self, Metrics},
     python::datetime::to_sqlite,
     store::{
         Comparison, StoreError,
-        commit::{Backend, CommitOutcome, Write},
-        schema::Rehearsed,
+        commit::{Attempt, Backend, CommitOutcome, Write},
+        schema::{
+            Rehearsed, Table,
+            layout::{CONVERSATION, Layout, MESSAGE, RECEIPT},
+        },
     },
 };
 
@@ -24,18 +30,16 @@ use crate::{
 /// error that may have broken it.
 pub struct Writer {
     path: PathBuf,
-    tables: Arc<Tables>,
-    ids: Comparison,
+    statements: Arc<Statements>,
     db: Option<Connection>,
     metrics: Arc<Metrics>,
 }
 
 impl Writer {
-    pub fn new(path: PathBuf, tables: Arc<Tables>, ids: Comparison, metrics: Arc<Metrics>) -> Self {
+    pub fn new(path: PathBuf, layout: Arc<Layout>, ids: Comparison, metrics: Arc<Metrics>) -> Self {
         Writer {
             path,
-            tables,
-            ids,
+            statements: Arc::new(Statements::new(layout, ids)),
             db: None,
             metrics,
         }
@@ -43,10 +47,14 @@ impl Writer {
 }
 
 impl Backend for Writer {
-    async fn write(&mut self, batch: Arc<Vec<Write>>) -> Result<Vec<CommitOutcome>, StoreError> {
+    async fn write(
+        &mut self,
+        batch: Arc<Vec<Write>>,
+        _: Attempt,
+    ) -> Result<Vec<CommitOutcome>, StoreError> {
         let open = self.db.take();
-        let (path, ids) = (self.path.clone(), self.ids);
-        let (tables, metrics) = (Arc::clone(&self.tables), Arc::clone(&self.metrics));
+        let path = self.path.clone();
+        let (statements, metrics) = (Arc::clone(&self.statements), Arc::clone(&self.metrics));
         let (db, outcomes) = blocking(move || {
             let opened = || {
                 let opened = connect(&path);
@@ -54,7 +62,7 @@ impl Backend for Writer {
                 opened
             };
             let mut db = open.map_or_else(opened, Ok)?;
-            let outcomes = write_all(&mut db, &tables, ids, &batch);
+            let outcomes = write_all(&mut db, &statements, &batch);
             Ok((db, outcomes))
         })
         .await?;
@@ -67,8 +75,7 @@ impl Backend for Writer {
 
 fn write_all(
     db: &mut Connection,
-    tables: &Tables,
-    ids: Comparison,
+    statements: &Statements,
     batch: &[Write],
 ) -> Result<Vec<CommitOutcome>, StoreError> {
     // IMMEDIATE: the write lock is taken first, so nothing read in here can go stale.
@@ -76,126 +83,195 @@ fn write_all(
     let outcomes = batch
         .iter()
         .map(|write| match write {
-            Write::Conversation(row) => insert_conversation(&transaction, tables, ids, row),
-            Write::Message(row) => insert_message(&transaction, tables, row),
-            Write::Receipt(row) => upsert_receipt(&transaction, tables, ids, row),
+            Write::Conversation(row) => statements.insert_conversation(&transaction, row),
+            Write::Message(row) => Ok(statements.insert_message(&transaction, row)?),
+            Write::Receipt(row) => Ok(statements.upsert_receipt(&transaction, row)?),
         })
-        .collect::<rusqlite::Result<Vec<_>>>()?;
+        .collect::<Result<Vec<_>, StoreError>>()?;
     transaction.commit()?;
     Ok(outcomes)
 }
 
 /// Writes a row of each table, and takes them back.
-pub fn rehearse(db: &mut Connection, tables: &Tables) -> rusqlite::Result<()> {
+pub fn rehearse(db: &mut Connection, layout: Arc<Layout>) -> Result<(), StoreError> {
     let Rehearsed {
         conversation,
         message,
         receipt,
     } = &Rehearsed::new();
-    let ids = Comparison::Collation;
+    let statements = Statements::new(layout, Comparison::Collation);
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    insert_conversation(&transaction, tables, ids, conversation)?;
-    insert_message(&transaction, tables, message)?;
-    upsert_receipt(&transaction, tables, ids, receipt)?;
-    transaction.rollback()
+    statements.insert_conversation(&transaction, conversation)?;
+    statements.insert_message(&transaction, message)?;
+    statements.upsert_receipt(&transaction, receipt)?;
+    Ok(transaction.rollback()?)
 }
 
-fn insert_conversation(
-    db: &Transaction<'_>,
-    tables: &Tables,
+/// The statements that write, made once.
+struct Statements {
+    layout: Arc<Layout>,
     ids: Comparison,
-    row: &Conversation,
-) -> rusqlite::Result<CommitOutcome> {
-    let pair = row.participants();
-    if let Some(found) = conversation_of_pair(db, tables, pair, ids)? {
-        return Ok(CommitOutcome::Conversation(found, false));
-    }
-    if ids == Comparison::Bytes
-        && conversation_of_pair(db, tables, pair, Comparison::Collation)?.is_some()
-    {
-        return Ok(CommitOutcome::Alike);
-    }
-    let sql = format!(
-        "INSERT INTO \"{}\" (id, participant1_id, participant2_id, created_at, updated_at, \
-         is_active) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        tables.conversations
-    );
-    db.prepare_cached(&sql)?.execute(params![
-        row.id,
-        row.participant1_id,
-        row.participant2_id,
-        to_sqlite(row.created_at),
-        to_sqlite(row.updated_at),
-        row.is_active
-    ])?;
-    Ok(CommitOutcome::Conversation(row.clone(), true))
+    conversation: Insert,
+    message: Insert,
+    receipt: Insert,
 }
 
-fn insert_message(
-    db: &Transaction<'_>,
-    tables: &Tables,
-    row: &Message,
-) -> rusqlite::Result<CommitOutcome> {
-    let sql = format!(
-        "INSERT INTO \"{}\" (id, conversation_id, sender_id, content, message_type, created_at, \
-         updated_at, is_deleted) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 \
-         WHERE EXISTS (SELECT 1 FROM \"{}\" WHERE id = ?2)",
-        tables.messages, tables.conversations
-    );
-    let inserted = db.prepare_cached(&sql)?.execute(params![
-        row.id,
-        row.conversation_id,
-        row.sender_id,
-        row.content,
-        row.message_type,
-        to_sqlite(row.created_at),
-        to_sqlite(row.updated_at),
-        row.is_deleted
-    ])?;
-    Ok(if inserted == 1 {
-        CommitOutcome::Stored
-    } else {
-        CommitOutcome::Missing
-    })
+/// An `INSERT` and the values that it takes, by their places in the row.
+struct Insert {
+    sql: String,
+    takes: Vec<usize>,
 }
 
-/// Django's `update_or_create(message, user_id, defaults={"status": "read"})`: the row that is
-/// there keeps its id, its user's spelling and its time. The row of another user is left alone.
-fn upsert_receipt(
-    db: &Transaction<'_>,
-    tables: &Tables,
-    ids: Comparison,
-    row: &Receipt,
-) -> rusqlite::Result<CommitOutcome> {
-    let status = match ids {
-        Comparison::Collation => "excluded.status",
-        Comparison::Bytes => {
-            "iif(user_id COLLATE BINARY = excluded.user_id, excluded.status, status)"
+impl Insert {
+    /// Makes the statement for rows with these roles; `if_parent` is the table of their parents and
+    /// the role of the parent's id. A row without its parent is not inserted.
+    fn new(
+        layout: &Layout,
+        table: &Table,
+        roles: &[&str],
+        if_parent: Option<(&str, &str)>,
+    ) -> Self {
+        let written = layout.written(table, roles);
+        let places: Vec<String> = (1..=written.len()).map(|n| format!("?{n}")).collect();
+        let condition = if_parent.map_or_else(String::new, |(parents, role)| {
+            let place = written.iter().position(|it| roles[it.place] == role);
+            let place = 1 + place.unwrap_or_default();
+            format!(" WHERE EXISTS (SELECT 1 FROM {parents} AS p WHERE p.id = ?{place})")
+        });
+        let sql = format!(
+            "INSERT INTO {} ({}) SELECT {}{condition}",
+            layout.table(table),
+            layout.names(&written),
+            places.join(", ")
+        );
+        let takes = written.iter().map(|it| it.place).collect();
+        Insert { sql, takes }
+    }
+
+    /// Returns the values of a row that the statement takes.
+    fn values<'a>(&'a self, row: &'a [&'a dyn ToSql]) -> impl Iterator<Item = &'a dyn ToSql> {
+        self.takes.iter().map(|&place| row[place])
+    }
+}
+
+impl Statements {
+    fn new(layout: Arc<Layout>, ids: Comparison) -> Self {
+        let schema = &layout.schema;
+        let conversation = Insert::new(&layout, &schema.conversations, &CONVERSATION, None);
+        let parent = Some((layout.conversations.as_str(), "conversation_id"));
+        let message = Insert::new(&layout, &schema.messages, &MESSAGE, parent);
+        let parent = Some((layout.messages.as_str(), "message_id"));
+        let mut receipt = Insert::new(&layout, &schema.receipts, &RECEIPT, parent);
+        receipt.sql += &on_conflict(&layout, ids);
+        Statements {
+            conversation,
+            message,
+            receipt,
+            ids,
+            layout,
         }
+    }
+
+    fn insert_conversation(
+        &self,
+        db: &Transaction<'_>,
+        row: &Conversation,
+    ) -> Result<CommitOutcome, StoreError> {
+        let (layout, pair) = (&self.layout, row.participants.pair());
+        layout.require_pairs()?;
+        if let Some(found) = conversation_of_pair(db, layout, pair, self.ids)? {
+            return Ok(CommitOutcome::Conversation(found, false));
+        }
+        if self.ids == Comparison::Bytes
+            && conversation_of_pair(db, layout, pair, Comparison::Collation)?.is_some()
+        {
+            return Ok(CommitOutcome::Alike);
+        }
+        let values: [&dyn ToSql; CONVERSATION.len()] = [
+            &row.id,
+            &pair[0],
+            &pair[1],
+            &to_sqlite(row.created_at),
+            &to_sqlite(row.updated_at),
+            &row.is_active,
+        ];
+        let values = params_from_iter(self.conversation.values(&values));
+        db.prepare_cached(&self.conversation.sql)?.execute(values)?;
+        let mut made = row.clone();
+        if layout.schema.conversations.makes_ids() {
+            made.id = Key::Number(db.last_insert_rowid()).into();
+        }
+        Ok(CommitOutcome::Conversation(made, true))
+    }
+
+    fn insert_message(
+        &self,
+        db: &Transaction<'_>,
+        row: &Message,
+    ) -> rusqlite::Result<CommitOutcome> {
+        let values: [&dyn ToSql; MESSAGE.len()] = [
+            &row.id,
+            &row.conversation_id,
+            &row.sender_id,
+            &row.content,
+            &row.message_type,
+            &to_sqlite(row.created_at),
+            &to_sqlite(row.updated_at),
+            &row.is_deleted,
+        ];
+        let values = params_from_iter(self.message.values(&values));
+        let inserted = db.prepare_cached(&self.message.sql)?.execute(values)?;
+        if inserted == 0 {
+            return Ok(CommitOutcome::Missing);
+        }
+        Ok(if self.layout.schema.messages.makes_ids() {
+            CommitOutcome::Numbered(Key::Number(db.last_insert_rowid()).into())
+        } else {
+            CommitOutcome::Stored
+        })
+    }
+
+    /// Django's `update_or_create(message, user_id, defaults={"status": "read"})`: the row that is
+    /// there keeps its id, its user's spelling and its time. The row of another user is left alone.
+    fn upsert_receipt(
+        &self,
+        db: &Transaction<'_>,
+        row: &Receipt,
+    ) -> rusqlite::Result<CommitOutcome> {
+        let values: [&dyn ToSql; RECEIPT.len()] = [
+            &row.id,
+            &row.message_id,
+            &row.user_id,
+            &row.status,
+            &to_sqlite(row.timestamp),
+        ];
+        let values = params_from_iter(self.receipt.values(&values));
+        let mut upsert = db.prepare_cached(&self.receipt.sql)?;
+        let receipt = upsert.query_row(values, receipt_row).optional()?;
+        Ok(match receipt {
+            None => CommitOutcome::Missing,
+            Some(found) if self.ids.is_other(&row.user_id, &found.user_id) => CommitOutcome::Alike,
+            Some(found) => CommitOutcome::Receipt(found),
+        })
+    }
+}
+
+/// Returns the end of the statement that marks a message as read.
+fn on_conflict(layout: &Layout, ids: Comparison) -> String {
+    let receipts = &layout.schema.receipts;
+    let name = |role| layout.quoted(receipts.name_of(role));
+    let (message, user) = (name("message_id"), name("user_id"));
+    let update = match (receipts.column("status"), ids) {
+        // What is there is marked. Without an update it would not be returned.
+        (None, _) => format!("{message} = excluded.{message}"),
+        (Some((status, _)), Comparison::Collation) => format!("{status} = excluded.{status}"),
+        (Some((status, _)), Comparison::Bytes) => format!(
+            "{status} = iif({user} COLLATE BINARY = excluded.{user}, excluded.{status}, {status})"
+        ),
     };
-    let sql = format!(
-        "INSERT INTO \"{}\" (id, message_id, user_id, status, timestamp) \
-         SELECT ?1, ?2, ?3, ?4, ?5 WHERE EXISTS (SELECT 1 FROM \"{}\" WHERE id = ?2) \
-         ON CONFLICT (message_id, user_id) DO UPDATE SET status = {status} \
-         RETURNING id, message_id, user_id, status, timestamp",
-        tables.delivery_receipts, tables.messages
-    );
-    let receipt = db
-        .prepare_cached(&sql)?
-        .query_row(
-            params![
-                row.id,
-                row.message_id,
-                row.user_id,
-                row.status,
-                to_sqlite(row.timestamp)
-            ],
-            receipt_row,
-        )
-        .optional()?;
-    Ok(match receipt {
-        None => CommitOutcome::Missing,
-        Some(found) if ids.is_other(&row.user_id, &found.user_id) => CommitOutcome::Alike,
-        Some(found) => CommitOutcome::Receipt(found),
-    })
+    let own = layout.table(receipts);
+    format!(
+        " ON CONFLICT ({message}, {user}) DO UPDATE SET {update} RETURNING {}",
+        layout.reading(receipts, &own, &RECEIPT)
+    )
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use chatferry::{
+    dialect::django::tables::schema,
     id::ConversationId,
     metrics::Metrics,
     store::{self, Store},
@@ -28,7 +29,8 @@ pub fn sqlite() -> Go {
     let file = directory.path().join("chat.sqlite3");
     let config = config(&[("store.url", format!("sqlite://{}", file.display()))]);
     let (store, conversation) = runtime.block_on(async {
-        let store = store::open(&config, Arc::new(Metrics::new()));
+        let schema = schema(&config.store.tables);
+        let store = store::open(&config, &schema, Arc::new(Metrics::new()));
         let store = store.await.unwrap();
         let made = store.get_or_create_conversation("alice".to_owned(), "bob".to_owned());
         let (conversation, _) = made.await.unwrap();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chatferry::{
-    chat::{Conversation, Message},
+    chat::{Conversation, Message, Participants},
     config::{DjangoSession, IdVersion, TableName},
     id::{ConversationId, MessageId, ReceiptId},
     metrics::Metrics,
@@ -12,7 +12,7 @@ use chatferry::{
     store::{
         Conversations, Logins, Lookup, Marks, Members, Messages, OpenDatabase, Receipts,
         SessionRow, Standing, StoreError, Subject, TokenRow, UserRow,
-        commit::{Backend, CommitOutcome, Committer, Write},
+        commit::{Attempt, Backend, CommitOutcome, Committer, NewIds, Write},
         history::{ConversationPage, Deleted, Page, PageCursor},
     },
 };
@@ -29,7 +29,7 @@ pub struct Nowhere {
 impl Nowhere {
     pub fn new(metrics: Arc<Metrics>) -> Self {
         Nowhere {
-            committer: Committer::start(Taking, IdVersion::V7, metrics),
+            committer: Committer::start(Taking, NewIds::ours(IdVersion::V7), metrics),
             history: messages(),
         }
     }
@@ -38,7 +38,11 @@ impl Nowhere {
 struct Taking;
 
 impl Backend for Taking {
-    async fn write(&mut self, batch: Arc<Vec<Write>>) -> Result<Vec<CommitOutcome>, StoreError> {
+    async fn write(
+        &mut self,
+        batch: Arc<Vec<Write>>,
+        _: Attempt,
+    ) -> Result<Vec<CommitOutcome>, StoreError> {
         Ok(vec![CommitOutcome::Stored; batch.len()])
     }
 }
@@ -152,7 +156,7 @@ impl Members for Nowhere {
 
     async fn standing(&self, _: Subject) -> Result<Option<Standing>, StoreError> {
         Ok(Some(Standing {
-            participants: ["alice".to_owned(), "bob".to_owned()],
+            participants: Participants::Pair(["alice".to_owned(), "bob".to_owned()]),
             is_active: true,
         }))
     }
@@ -160,7 +164,7 @@ impl Members for Nowhere {
     async fn active_participants(
         &self,
         _: &[ConversationId],
-    ) -> Result<Vec<(ConversationId, [String; 2])>, StoreError> {
+    ) -> Result<Vec<(ConversationId, Participants)>, StoreError> {
         Err(StoreError::Closed)
     }
 }

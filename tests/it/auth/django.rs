@@ -1,5 +1,6 @@
 //! Sessions that a real Django made, in every place where it keeps them.
 
+use crate::support::server::schema_of;
 use serde_json::{Value, json};
 
 use crate::{
@@ -325,6 +326,7 @@ print(json.dumps([session.session_key, str(key)]))
     assert_eq!(refused.status, 503);
     let finding = chatferry::auth::check(
         &server.app.config,
+        &schema_of(&server.app.config),
         chatferry::dialect::django::identity::open,
     )
     .await

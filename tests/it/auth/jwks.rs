@@ -1,6 +1,7 @@
 //! Keys from a key set: fetched when needed, again when they change, never more often than that, and
 //! by TLS only from whom an authority vouches for.
 
+use crate::support::server::schema_of;
 use std::{
     net::SocketAddr,
     sync::{
@@ -239,6 +240,7 @@ async fn a_key_set_by_tls_is_believed_of_whom_its_authority_vouches_for_and_nobo
     assert_eq!(asked(&server, &token(&key, Some("two"))).await, 401);
     chatferry::auth::check(
         &server.app.config,
+        &schema_of(&server.app.config),
         chatferry::dialect::django::identity::open,
     )
     .await
@@ -249,6 +251,7 @@ async fn a_key_set_by_tls_is_believed_of_whom_its_authority_vouches_for_and_nobo
         assert_eq!(asked(&server, &good).await, 503, "{settings:?}");
         let why = chatferry::auth::check(
             &server.app.config,
+            &schema_of(&server.app.config),
             chatferry::dialect::django::identity::open,
         )
         .await;

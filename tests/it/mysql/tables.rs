@@ -1,5 +1,6 @@
 //! Whose tables they are: Django's, whoever made them.
 
+use crate::support::server::schema_of;
 use chatferry::{server::Site, store};
 
 use super::{database::Database, instance::Flavour};
@@ -48,7 +49,9 @@ pub async fn many_processes_may_migrate_at_once(on: Flavour) {
     let mut migrating = Vec::new();
     for _ in 0..8 {
         let config = database.config(&[]);
-        migrating.push(tokio::spawn(async move { store::migrate(&config).await }));
+        migrating.push(tokio::spawn(async move {
+            store::migrate(&config, &schema_of(&config)).await
+        }));
     }
     let mut ran = Vec::new();
     for migrating in migrating {
@@ -71,7 +74,8 @@ pub async fn nothing_is_made_unasked(on: Flavour) {
         refused.contains("table conversations is missing: run `chatferry migrate`"),
         "{refused}"
     );
-    let planned = store::pending(&database.config(&[])).await.unwrap();
+    let config = database.config(&[]);
+    let planned = store::pending(&config, &schema_of(&config)).await.unwrap();
     assert_eq!(planned.len(), 5);
     let tables: Vec<String> = database.values("SHOW TABLES").await;
     assert!(tables.is_empty(), "{tables:?}");

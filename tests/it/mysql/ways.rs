@@ -1,5 +1,6 @@
 //! The ways to the server: sockets, the stages of TLS, and what a session is told first.
 
+use crate::support::server::schema_of;
 use std::{path::Path, sync::Arc};
 
 use chatferry::{
@@ -90,7 +91,7 @@ pub async fn every_stage_of_tls_asks_for_more_than_the_one_before(on: Flavour) {
         for ((database, ca), believed) in servers.into_iter().zip(believed) {
             let url = format!("{}?ssl-mode={mode}&ssl-ca={ca}", database.url);
             let config = database.config(&[("store.url", &url)]);
-            let found = store::migrate(&config).await;
+            let found = store::migrate(&config, &schema_of(&config)).await;
             assert_eq!(found.is_ok(), believed, "{mode}: {found:?}");
         }
     }
@@ -120,7 +121,8 @@ pub async fn a_certificate_that_is_its_own_authority_is_refused_with_what_to_do(
         database.url,
         cert.display()
     );
-    let migrated = store::migrate(&database.config(&[("store.url", &url)])).await;
+    let config = database.config(&[("store.url", &url)]);
+    let migrated = store::migrate(&config, &schema_of(&config)).await;
     migrated.unwrap();
 }
 
@@ -156,7 +158,8 @@ pub async fn a_server_that_logs_statements_is_told_of_and_written_to_with_django
     assert!(matches!(&migrated, StoreError::Unfit { remedy, .. } if remedy.contains(hint)));
     let url = format!("{}?{hint}", database.url);
     let settings = [("store.url", url.as_str())];
-    store::migrate(&database.config(&settings)).await.unwrap();
+    let config = database.config(&settings);
+    store::migrate(&config, &schema_of(&config)).await.unwrap();
     let check = format!("store.url={}", database.url);
     let text = told(&Directory::new(), &["check", "--set", &check]).await;
     assert!(text.contains(hint), "{text}");

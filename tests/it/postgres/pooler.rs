@@ -1,6 +1,7 @@
 //! A pooler before the server, which gives each transaction whichever of its connections is free:
 //! pgbouncer, which keeps no prepared statements in this mode.
 
+use crate::support::server::schema_of;
 use std::{collections::HashSet, path::PathBuf, process::Child, sync::Arc};
 
 use serde_json::json;
@@ -175,8 +176,12 @@ async fn works_through(more: &str) {
     let url = pooler.url(&database);
     let settings = [("store.url", url.as_str())];
     let config = database.config(&settings);
-    chatferry::store::migrate(&config).await.unwrap();
-    let found = chatferry::store::check(&config).await.unwrap();
+    chatferry::store::migrate(&config, &schema_of(&config))
+        .await
+        .unwrap();
+    let found = chatferry::store::check(&config, &schema_of(&config))
+        .await
+        .unwrap();
     assert!(found.is_empty(), "{found:?}");
     let start = async || Arc::new(Server::with(&settings).await);
     let (one, other) = (start().await, start().await);

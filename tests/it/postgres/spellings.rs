@@ -1,6 +1,7 @@
 //! Ids that only a collation of an operator's own takes for one, under
 //! `auth.policy = participants`.
 
+use crate::support::server::schema_of;
 use serde_json::json;
 
 use super::database::Database;
@@ -35,7 +36,7 @@ async fn what_a_loose_collation_takes_for_one_is_told_apart() {
     let server = database
         .server_with(&[&BY_SECRET[..], &policy].concat())
         .await;
-    let mut look = chatferry::store::look::open(&server.app.config)
+    let mut look = chatferry::store::look::open(&server.app.config, &schema_of(&server.app.config))
         .await
         .unwrap();
     let loose = look.collations().await;

@@ -1,5 +1,6 @@
 //! Whose tables they are: Django's, whoever made them.
 
+use crate::support::server::schema_of;
 use chatferry::{server::Site, store};
 
 use super::database::Database;
@@ -65,7 +66,7 @@ async fn many_processes_may_migrate_at_once() {
     let migrations: Vec<_> = (0..6)
         .map(|_| {
             let config = config.clone();
-            tokio::spawn(async move { store::migrate(&config).await.unwrap() })
+            tokio::spawn(async move { store::migrate(&config, &schema_of(&config)).await.unwrap() })
         })
         .collect();
     let mut worked = 0;
@@ -84,10 +85,13 @@ async fn a_dry_run_tells_the_statements_and_runs_none() {
         return;
     };
     let config = database.config(&[]);
-    let told = store::pending(&config).await.unwrap();
+    let told = store::pending(&config, &schema_of(&config)).await.unwrap();
     assert!(told[0].starts_with("CREATE TABLE \"conversations\""));
     assert_eq!(database.findings().await.len(), 3);
-    assert_eq!(store::migrate(&config).await.unwrap(), told);
+    assert_eq!(
+        store::migrate(&config, &schema_of(&config)).await.unwrap(),
+        told
+    );
 }
 
 #[tokio::test]
@@ -199,8 +203,8 @@ async fn tables_may_have_names_of_their_own() {
     server.socket(&id).await.works().await;
     let rooms = "SELECT count(*) FROM \"Chat_rooms\"";
     assert_eq!(database.value::<i64>(rooms).await, 1);
-    let missing = [("store.tables.messages", "elsewhere")];
-    let error = store::migrate(&database.config(&missing))
+    let missing = database.config(&[("store.tables.messages", "elsewhere")]);
+    let error = store::migrate(&missing, &schema_of(&missing))
         .await
         .unwrap_err();
     assert!(error.to_string().contains("made by Django"), "{error}");

@@ -1,5 +1,6 @@
 //! The ways to the server: a socket, TCP, TLS with and without a look at the certificate.
 
+use crate::support::server::schema_of;
 use chatferry::{
     server::{Site, StartError},
     store::{self, StoreError},
@@ -112,7 +113,9 @@ async fn a_server_that_is_not_there_is_told_without_the_password() {
     };
     let url = "postgres://chat:s3cret@127.0.0.1:1/chat";
     let config = database.config(&[("store.url", url)]);
-    let error = store::check(&config).await.unwrap_err();
+    let error = store::check(&config, &schema_of(&config))
+        .await
+        .unwrap_err();
     assert!(matches!(error, StoreError::Unavailable(_)));
     assert!(!error.to_string().contains("s3cret"), "{error}");
     assert!(error.to_string().contains("refused"), "{error}");

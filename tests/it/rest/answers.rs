@@ -39,8 +39,8 @@ async fn whole(server: &Server, id: &str) -> Value {
     let time = |at| chatferry::python::datetime::to_wire(at, zone).into();
     let fields = [
         ("id", row.id.to_string().into()),
-        ("participant1_id", row.participant1_id.into()),
-        ("participant2_id", row.participant2_id.into()),
+        ("participant1_id", row.participants.pair()[0].into()),
+        ("participant2_id", row.participants.pair()[1].into()),
         ("created_at", time(row.created_at)),
         ("updated_at", time(row.updated_at)),
         ("is_active", row.is_active.into()),

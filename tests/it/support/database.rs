@@ -1,5 +1,6 @@
 //! What a test does with a database of its own, whoever's server it is on.
 
+use super::server::schema_of;
 use chatferry::{
     config::Config,
     store::{self, StoreError},
@@ -38,12 +39,14 @@ impl Place {
 
     /// What `chatferry check` would say of the tables.
     pub async fn findings(&self) -> Vec<String> {
-        let findings = store::check(&self.config(&[])).await.unwrap();
+        let config = self.config(&[]);
+        let findings = store::check(&config, &schema_of(&config)).await.unwrap();
         findings.iter().map(ToString::to_string).collect()
     }
 
     pub async fn migrate(&self) -> Result<Vec<String>, StoreError> {
-        store::migrate(&self.config(&[])).await
+        let config = self.config(&[]);
+        store::migrate(&config, &schema_of(&config)).await
     }
 
     /// Runs `manage.py` of the reference on this database; what it printed, or none if there is no

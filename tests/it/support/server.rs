@@ -5,8 +5,9 @@ use std::{net::SocketAddr, sync::Arc};
 use chatferry::{
     app::App,
     config::Config,
-    dialect::Dialects,
+    dialect::{Dialects, django::tables::schema},
     server::{self, Ended, Site},
+    store::Schema,
 };
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -20,6 +21,11 @@ pub struct Server {
     pub address: SocketAddr,
     pub directory: Arc<Directory>,
     serving: JoinHandle<Ended>,
+}
+
+/// The tables of the chat under the names of these settings.
+pub fn schema_of(config: &Config) -> Schema {
+    schema(&config.store.tables)
 }
 
 /// The settings of a test: a file of its own, and a short drain.

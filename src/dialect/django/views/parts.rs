@@ -340,7 +340,7 @@ impl ConversationList {
         step.count += page.conversations.len();
         let mut conversations = page.conversations;
         // The database may take two users for one.
-        conversations.retain(|it| self.caller.takes_part(it.participants()));
+        conversations.retain(|it| self.caller.takes_part(it.participants.as_slice()));
         if !conversations.is_empty() {
             self.waiting.push_back(conversations);
         }

@@ -20,11 +20,10 @@ use tokio::time::timeout;
 
 use super::{
     Failure,
-    statement::{Child, PACKET_MARGIN, Pending, STATEMENT, Target, insert_conversation},
+    statement::{Child, PACKET_MARGIN, Pending, STATEMENT, Statements, Target},
 };
 use crate::{
     chat::{Conversation, Receipt},
-    config::Tables,
     id::Key,
     store::{
         Comparison, StoreError,
@@ -32,7 +31,7 @@ use crate::{
         mysql::{
             options::Options,
             pool::{code, connect, lives},
-            query,
+            query, row,
         },
         turns::Unopened,
     },
@@ -64,9 +63,8 @@ pub struct Session {
     /// When the server last answered.
     pub used: Instant,
     conn: Conn,
-    tables: Arc<Tables>,
+    statements: Arc<Statements>,
     foreign_keys: bool,
-    ids: Comparison,
     /// The server's `max_allowed_packet`, in bytes.
     max_packet: usize,
     /// True if it holds the lock that makes conversations one batch at a time.
@@ -76,9 +74,8 @@ pub struct Session {
 impl Session {
     pub async fn open(
         options: &Options,
-        tables: &Arc<Tables>,
+        statements: &Arc<Statements>,
         foreign_keys: bool,
-        ids: Comparison,
     ) -> Result<Self, Unopened> {
         let mut conn = connect(options).await?;
         let limit = conn.query_first("SELECT @@max_allowed_packet");
@@ -90,9 +87,8 @@ impl Session {
             stage: Stage::Writing,
             used: Instant::now(),
             conn,
-            tables: Arc::clone(tables),
+            statements: Arc::clone(statements),
             foreign_keys,
-            ids,
             max_packet: limit.unwrap_or(STATEMENT),
             locked: false,
         })
@@ -105,16 +101,19 @@ impl Session {
     /// Writes all or nothing.
     pub async fn write(&mut self, batch: &[Write]) -> Result<Vec<CommitOutcome>, Failure> {
         self.stage = Stage::Writing;
+        let statements = Arc::clone(&self.statements);
+        let into = &statements.messages;
         let (mut conversations, mut messages, mut receipts) = (Vec::new(), Vec::new(), Vec::new());
         for (place, write) in batch.iter().enumerate() {
             match write {
                 Write::Conversation(row) => conversations.push((place, row)),
-                Write::Message(row) => messages.push(self.pending(place, row)?),
-                Write::Receipt(row) => receipts.push(self.pending(place, row)?),
+                Write::Message(row) => messages.push(self.pending(into, place, row)?),
+                Write::Receipt(row) => {
+                    receipts.push(self.pending(&statements.receipts, place, row)?)
+                }
             }
         }
         let mut outcomes = vec![CommitOutcome::Missing; batch.len()];
-        let into = Target::messages(&self.tables);
         if conversations.is_empty()
             && receipts.is_empty()
             && self.foreign_keys
@@ -122,7 +121,7 @@ impl Session {
         {
             // One statement is a transaction of its own.
             self.stage = Stage::Committing;
-            self.insert(&into, messages, &mut outcomes).await?;
+            self.insert(into, messages, &mut outcomes).await?;
             return Ok(outcomes);
         }
         if !conversations.is_empty() {
@@ -132,7 +131,7 @@ impl Session {
         for (place, row) in conversations {
             outcomes[place] = self.get_or_insert(row).await?;
         }
-        self.insert(&into, messages, &mut outcomes).await?;
+        self.insert(into, messages, &mut outcomes).await?;
         self.upsert(receipts, &mut outcomes).await?;
         self.stage = Stage::Committing;
         self.conn.query_drop("COMMIT").await?;
@@ -170,7 +169,7 @@ impl Session {
     /// MySQL
     /// 9.6 has no MD5 any more.
     fn lock_name(&self) -> String {
-        let table = &self.tables.conversations;
+        let table = &self.statements.layout.schema.conversations.name;
         format!("CONCAT('chatferry.', LEFT(SHA2(CONCAT(DATABASE(), '.{table}'), 256), 40))")
     }
 
@@ -178,7 +177,7 @@ impl Session {
         if let Some(found) = self.find(row).await? {
             return Ok(found);
         }
-        let sql = insert_conversation(&self.tables, row);
+        let sql = self.statements.insert_conversation(row);
         match self.conn.query_drop(sql).await {
             Ok(()) => Ok(CommitOutcome::Conversation(row.clone(), true)),
             // Django was faster, which does not know the lock.
@@ -193,17 +192,18 @@ impl Session {
 
     /// Returns the conversation of these two, or what stands in its way.
     async fn find(&mut self, row: &Conversation) -> Result<Option<CommitOutcome>, Failure> {
-        let pair = row.participants();
-        let sql = query::pair(&self.tables, pair, self.ids);
+        let statements = &self.statements;
+        let (layout, pair) = (&statements.layout, row.participants.pair());
+        let sql = query::pair(layout, pair, statements.ids);
         let Some(found) = self.conn.query_first::<Row, _>(sql).await? else {
-            if self.ids == Comparison::Collation {
+            if statements.ids == Comparison::Collation {
                 return Ok(None);
             }
-            let sql = query::pair(&self.tables, pair, Comparison::Collation);
+            let sql = query::pair(layout, pair, Comparison::Collation);
             let other = self.conn.query_first::<Row, _>(sql).await?;
             return Ok(other.map(|_| CommitOutcome::Alike));
         };
-        let found = query::conversation_row(found)?;
+        let found = row::conversation_row(found)?;
         // An earlier try has made it, whose commit was not confirmed.
         let made = found.id == row.id;
         let conversation = if made { row.clone() } else { found };
@@ -276,7 +276,7 @@ impl Session {
             return Ok(ids);
         }
         let rows: Vec<Row> = self.conn.query(query::present(table, ids)).await?;
-        let there = rows.into_iter().map(|row| query::Columns::from(row).id());
+        let there = rows.into_iter().map(|row| row::Columns::from(row).id());
         Ok(there.collect::<Result<_, _>>()?)
     }
 
@@ -290,8 +290,8 @@ impl Session {
         // Everybody who takes locks in the same order waits instead of dying in a deadlock.
         rows.sort_by_key(|pending| (pending.row.message_id, &pending.row.user_id));
         let marks: Vec<_> = rows.iter().map(|p| (p.place, p.row)).collect();
-        let into = Target::receipts(&self.tables, self.ids);
-        self.insert(&into, rows, outcomes).await?;
+        let statements = Arc::clone(&self.statements);
+        self.insert(&statements.receipts, rows, outcomes).await?;
         for some in marks.chunks(LOOKUPS) {
             self.read_back(some, outcomes).await?;
         }
@@ -312,17 +312,17 @@ impl Session {
         if stored.is_empty() {
             return Ok(());
         }
-        let sql = query::receipts(&self.tables, stored.iter().copied());
+        let sql = query::receipts(&self.statements.layout, stored.iter().copied());
         for (place, receipt) in stored {
             outcomes[place] = CommitOutcome::Receipt(receipt.clone());
         }
         let found: Vec<Row> = self.conn.query(sql).await?;
         for row in found {
-            let (place, found) = query::receipt_row(row)?;
+            let (place, found) = row::receipt_row(row)?;
             let Some(CommitOutcome::Receipt(asked)) = outcomes.get(place) else {
                 continue;
             };
-            if self.ids.is_other(&asked.user_id, &found.user_id) {
+            if self.statements.ids.is_other(&asked.user_id, &found.user_id) {
                 outcomes[place] = CommitOutcome::Alike;
             } else if asked.id != found.id {
                 outcomes[place] = CommitOutcome::Receipt(found);
@@ -336,8 +336,13 @@ impl Session {
         self.max_packet.saturating_sub(PACKET_MARGIN).min(STATEMENT)
     }
 
-    fn pending<'a, T: Child>(&self, place: usize, row: &'a T) -> Result<Pending<'a, T>, Failure> {
-        let pending = Pending::new(place, row);
+    fn pending<'a, T: Child>(
+        &self,
+        into: &Target,
+        place: usize,
+        row: &'a T,
+    ) -> Result<Pending<'a, T>, Failure> {
+        let pending = into.pending(place, row);
         if pending.values.len() + PACKET_MARGIN <= self.max_packet {
             return Ok(pending);
         }

@@ -1,10 +1,18 @@
 //! The statements that write.
 
+use std::sync::Arc;
+
 use crate::{
     chat::{Conversation, Message, Receipt},
-    config::Tables,
     id::Key,
-    store::{Comparison, mysql::query},
+    store::{
+        Comparison,
+        mysql::query,
+        schema::{
+            Table,
+            layout::{CONVERSATION, Layout, MESSAGE, RECEIPT},
+        },
+    },
 };
 
 /// A statement ends before the row that would make it longer than this, in bytes.
@@ -17,8 +25,8 @@ pub const PACKET_MARGIN: usize = 1024;
 pub trait Child {
     fn id(&self) -> Key;
     fn parent(&self) -> Key;
-    /// `(value, …)` as SQL, in the order of the columns of its [`Target`].
-    fn values(&self) -> String;
+    /// Returns a value as SQL, by its place among the roles of the row.
+    fn value(&self, place: usize) -> String;
 }
 
 impl Child for Message {
@@ -30,18 +38,17 @@ impl Child for Message {
         self.conversation_id.into()
     }
 
-    fn values(&self) -> String {
-        format!(
-            "({}, {}, {}, {}, {}, {}, {}, {})",
-            query::id(self.id),
-            query::id(self.conversation_id),
-            query::quoted(&self.sender_id),
-            query::quoted(&self.content),
-            query::quoted(&self.message_type),
-            query::time(self.created_at),
-            query::time(self.updated_at),
-            self.is_deleted
-        )
+    fn value(&self, place: usize) -> String {
+        match place {
+            0 => query::id(self.id),
+            1 => query::id(self.conversation_id),
+            2 => query::quoted(&self.sender_id),
+            3 => query::quoted(&self.content),
+            4 => query::quoted(&self.message_type),
+            5 => query::time(self.created_at),
+            6 => query::time(self.updated_at),
+            _ => self.is_deleted.to_string(),
+        }
     }
 }
 
@@ -54,15 +61,14 @@ impl Child for Receipt {
         self.message_id.into()
     }
 
-    fn values(&self) -> String {
-        format!(
-            "({}, {}, {}, {}, {})",
-            query::id(self.id),
-            query::id(self.message_id),
-            query::quoted(&self.user_id),
-            query::quoted(&self.status),
-            query::time(self.timestamp)
-        )
+    fn value(&self, place: usize) -> String {
+        match place {
+            0 => query::id(self.id),
+            1 => query::id(self.message_id),
+            2 => query::quoted(&self.user_id),
+            3 => query::quoted(&self.status),
+            _ => query::time(self.timestamp),
+        }
     }
 }
 
@@ -70,58 +76,70 @@ impl Child for Receipt {
 pub struct Pending<'a, T> {
     pub place: usize,
     pub row: &'a T,
+    /// `(value, …)` as SQL.
     pub values: String,
 }
 
-impl<'a, T: Child> Pending<'a, T> {
-    pub fn new(place: usize, row: &'a T) -> Self {
-        Pending {
-            place,
-            row,
-            values: row.values(),
-        }
-    }
-}
-
-/// A table that rows go into, and the table their parents are in.
+/// A table that rows go into, and the table their parents are in, as statements read them.
 pub struct Target {
     pub own: String,
     pub parents: String,
     head: String,
-    tail: &'static str,
+    /// Places of the values that are written.
+    takes: Vec<usize>,
+    tail: String,
 }
 
 impl Target {
-    pub fn messages(tables: &Tables) -> Self {
+    fn new(layout: &Layout, table: &Table, roles: &[&str], sources: [&String; 2]) -> Self {
+        let [own, parents] = sources.map(Clone::clone);
+        let written = layout.written(table, roles);
         Target {
-            own: tables.messages.to_string(),
-            parents: tables.conversations.to_string(),
+            own,
+            parents,
             head: format!(
-                "INSERT INTO `{}` (id, conversation_id, sender_id, content, message_type, \
-                 created_at, updated_at, is_deleted) VALUES ",
-                tables.messages
+                "INSERT INTO {} ({}) VALUES ",
+                layout.table(table),
+                layout.names(&written)
             ),
-            tail: "",
+            takes: written.iter().map(|it| it.place).collect(),
+            tail: String::new(),
         }
     }
 
-    pub fn receipts(tables: &Tables, ids: Comparison) -> Self {
-        Target {
-            own: tables.delivery_receipts.to_string(),
-            parents: tables.messages.to_string(),
-            head: format!(
-                "INSERT INTO `{}` (id, message_id, user_id, status, timestamp) VALUES ",
-                tables.delivery_receipts
+    fn messages(layout: &Layout) -> Self {
+        let sources = [&layout.messages, &layout.conversations];
+        Target::new(layout, &layout.schema.messages, &MESSAGE, sources)
+    }
+
+    fn receipts(layout: &Layout, ids: Comparison) -> Self {
+        let receipts = &layout.schema.receipts;
+        let sources = [&layout.receipts, &layout.messages];
+        let mut target = Target::new(layout, receipts, &RECEIPT, sources);
+        let name = |role| layout.quoted(receipts.name_of(role));
+        let (message, user) = (name("message_id"), name("user_id"));
+        // MySQL has another spelling by now, which MariaDB does not know.
+        let update = match (receipts.column("status"), ids) {
+            (None, _) => format!("{message} = VALUES({message})"),
+            (Some((status, _)), Comparison::Collation) => format!("{status} = VALUES({status})"),
+            // The receipt of another user is left alone.
+            (Some((status, _)), Comparison::Bytes) => format!(
+                "{status} = IF(CAST({user} AS BINARY) = CAST(VALUES({user}) AS BINARY), \
+                 VALUES({status}), {status})"
             ),
-            // MySQL has another spelling by now, which MariaDB does not know.
-            tail: match ids {
-                Comparison::Collation => " ON DUPLICATE KEY UPDATE status = VALUES(status)",
-                // The receipt of another user is left alone.
-                Comparison::Bytes => {
-                    " ON DUPLICATE KEY UPDATE status = IF(CAST(user_id AS BINARY) = \
-                     CAST(VALUES(user_id) AS BINARY), VALUES(status), status)"
-                }
-            },
+        };
+        target.tail = format!(" ON DUPLICATE KEY UPDATE {update}");
+        target
+    }
+
+    /// Makes the row ready to be written; `place` is its place in the batch.
+    pub fn pending<'a, T: Child>(&self, place: usize, row: &'a T) -> Pending<'a, T> {
+        let values = self.takes.iter().map(|&it| row.value(it));
+        let values = values.collect::<Vec<_>>().join(", ");
+        Pending {
+            place,
+            row,
+            values: format!("({values})"),
         }
     }
 
@@ -144,33 +162,61 @@ impl Target {
             }
         }
         for statement in &mut statements {
-            statement.push_str(self.tail);
+            statement.push_str(&self.tail);
         }
         statements
     }
 }
 
-pub fn insert_conversation(tables: &Tables, row: &Conversation) -> String {
-    format!(
-        "INSERT INTO `{}` (id, participant1_id, participant2_id, created_at, updated_at, \
-         is_active) VALUES ({}, {}, {}, {}, {}, {})",
-        tables.conversations,
-        query::id(row.id),
-        query::quoted(&row.participant1_id),
-        query::quoted(&row.participant2_id),
-        query::time(row.created_at),
-        query::time(row.updated_at),
-        row.is_active
-    )
+/// The statements that write, made once.
+pub struct Statements {
+    pub layout: Arc<Layout>,
+    pub ids: Comparison,
+    pub messages: Target,
+    pub receipts: Target,
+}
+
+impl Statements {
+    pub fn new(layout: Arc<Layout>, ids: Comparison) -> Self {
+        Statements {
+            messages: Target::messages(&layout),
+            receipts: Target::receipts(&layout, ids),
+            layout,
+            ids,
+        }
+    }
+
+    pub fn insert_conversation(&self, row: &Conversation) -> String {
+        let (layout, conversations) = (&self.layout, &self.layout.schema.conversations);
+        let [one, two] = row.participants.pair();
+        let values = [
+            query::id(row.id),
+            query::quoted(one),
+            query::quoted(two),
+            query::time(row.created_at),
+            query::time(row.updated_at),
+            row.is_active.to_string(),
+        ];
+        let written = layout.written(conversations, &CONVERSATION);
+        let taken = written.iter().map(|it| values[it.place].as_str());
+        format!(
+            "INSERT INTO {} ({}) VALUES ({})",
+            layout.table(conversations),
+            layout.names(&written),
+            taken.collect::<Vec<_>>().join(", ")
+        )
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{config::Tables, dialect::django::tables::schema, store::mysql::SPELLING};
 
     #[test]
     fn a_statement_takes_as_many_rows_as_fit() {
-        let target = Target::receipts(&Tables::default(), Comparison::Collation);
+        let layout = Layout::new(&schema(&Tables::default()), SPELLING);
+        let target = Target::receipts(&layout, Comparison::Collation);
         let rows = [10, 10, 10, 90, 10].map(|n| Pending {
             place: 0,
             row: &(),
@@ -186,7 +232,7 @@ mod tests {
         assert_eq!(sizes(1), [1; 5]);
         assert!(target.statements::<()>(&[], 10).is_empty());
         let all = target.statements(&rows, 1000).concat();
-        assert!(all.starts_with("INSERT INTO `delivery_receipts` (id, "));
+        assert!(all.starts_with("INSERT INTO `delivery_receipts` (`id`, "));
         assert!(all.ends_with("x ON DUPLICATE KEY UPDATE status = VALUES(status)"));
     }
 }

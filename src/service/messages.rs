@@ -1,0 +1,122 @@
+//! Messages: sent, and read.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::{Chat, ChatError, FirstPage, broadcast::BroadcastOutcome, within};
+use crate::{
+    chat::{Event, MESSAGE_TYPE_MAX, Message, NewMessage, SentMessage, USER_ID_MAX},
+    hub::frames::DialectSlot,
+    id::ConversationId,
+    store::{
+        Announce, StoreError,
+        history::{Deleted, History, Pages},
+    },
+    telemetry::trace,
+    value::Value,
+};
+
+/// The history of a new socket.
+#[derive(Clone)]
+pub enum SocketHistory {
+    Short(Arc<FirstPage>),
+    Long(Pages),
+}
+
+impl Chat {
+    /// Returns the history for a new socket: the newest `ws.history_limit` messages. Sockets of one
+    /// dialect that open together share a read, which begins after they have asked.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn history(
+        &self,
+        conversation_id: ConversationId,
+        dialect: DialectSlot,
+    ) -> Result<SocketHistory, StoreError> {
+        let read = async || {
+            let limit = self.history_limit;
+            let history = History::read(&self.store, conversation_id, Deleted::Skipped, limit);
+            Ok(match history.await? {
+                History::Short(messages) => {
+                    SocketHistory::Short(Arc::new(FirstPage::new(messages)))
+                }
+                History::Long(pages) => SocketHistory::Long(pages),
+            })
+        };
+        self.histories.share((conversation_id, dialect), read).await
+    }
+
+    /// Stores a message that came by REST. The original does not broadcast these; the setting
+    /// `rest.broadcast` does.
+    ///
+    /// # Errors
+    /// [`ChatError::NoConversation`], or [`ChatError::TooLong`] for a text the table cannot hold.
+    pub async fn send(&self, new: NewMessage) -> Result<Arc<Message>, ChatError> {
+        if !self.broadcast_rest {
+            let unannounced = Arc::clone(&self.unannounced);
+            let announce = Box::new(move |message: &Arc<Message>| unannounced.note(message.id));
+            return self.store(new, announce).await;
+        }
+        let shown_type = new.message_type.as_str().into();
+        let (announce, sent) = self.announce(new.conversation_id, shown_type);
+        let message = self.store(new, announce).await?;
+        self.delivered(sent).await?;
+        Ok(message)
+    }
+
+    /// Stores a message that came by socket and tells the conversation. The table holds
+    /// `new.message_type`; the event shows `shown_type`, as it was sent.
+    ///
+    /// # Errors
+    /// [`ChatError::NoConversation`], or [`ChatError::TooLong`] for a text the table cannot hold.
+    pub async fn say(&self, new: NewMessage, shown_type: Value) -> Result<(), ChatError> {
+        let (announce, sent) = self.announce(new.conversation_id, shown_type);
+        self.store(new, announce).await?;
+        self.delivered(sent).await
+    }
+
+    /// Returns the callback for the commit of the message, and the receiver of the outcome of the
+    /// broadcast. The event takes its place in the layer inside the call, which keeps the live
+    /// order that of the commits.
+    fn announce(
+        &self,
+        conversation_id: ConversationId,
+        shown_type: Value,
+    ) -> (Announce, BroadcastOutcome) {
+        let (told, outcome) = oneshot::channel();
+        let group = self.group(conversation_id);
+        let (layer, metrics) = (Arc::clone(&self.layer), Arc::clone(&self.metrics));
+        let announce = Box::new(move |message: &Arc<Message>| {
+            metrics.layer_sent();
+            let event = Event::MessageSent(SentMessage::Stored {
+                message: Arc::clone(message),
+                shown_type,
+            });
+            // Dropping the outcome does not take the event back.
+            let _ = told.send(layer.group_send(&group, event));
+        });
+        (announce, outcome)
+    }
+
+    async fn store(&self, new: NewMessage, announce: Announce) -> Result<Arc<Message>, ChatError> {
+        within("sender_id", &new.sender_id, USER_ID_MAX)?;
+        within("message_type", &new.message_type, MESSAGE_TYPE_MAX)?;
+        let message = self.store.insert_message(new, announce).await?;
+        let message = message.ok_or(ChatError::NoConversation)?;
+        self.metrics.message_stored();
+        tracing::debug!(
+            conversation_id = %message.conversation_id,
+            message_id = %message.id,
+            sender_id = message.sender_id,
+            message_type = message.message_type,
+            "message stored"
+        );
+        trace::note(|span| {
+            span.set("message_id", message.id.to_string());
+            span.set("message_type", &*message.message_type);
+        });
+        Ok(message)
+    }
+}

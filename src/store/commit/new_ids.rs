@@ -46,14 +46,17 @@ impl NewIds {
         }
     }
 
+    #[must_use]
     pub fn conversation(&self, at: Timestamp) -> ConversationId {
         self.next(self.conversations, at).into()
     }
 
+    #[must_use]
     pub fn message(&self, at: Timestamp) -> MessageId {
         self.next(self.messages, at).into()
     }
 
+    #[must_use]
     pub fn receipt(&self, at: Timestamp) -> ReceiptId {
         self.next(self.receipts, at).into()
     }

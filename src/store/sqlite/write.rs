@@ -109,11 +109,11 @@ pub fn rehearse(db: &mut Connection, layout: Arc<Layout>) -> Result<(), StoreErr
 
 /// The statements that write, made once.
 struct Statements {
-    layout: Arc<Layout>,
     ids: Comparison,
     conversation: Insert,
     message: Insert,
     receipt: Insert,
+    layout: Arc<Layout>,
 }
 
 /// An `INSERT` and the values that it takes, by their places in the row.
@@ -164,10 +164,10 @@ impl Statements {
         let mut receipt = Insert::new(&layout, &schema.receipts, &RECEIPT, parent);
         receipt.sql += &on_conflict(&layout, ids);
         Statements {
+            ids,
             conversation,
             message,
             receipt,
-            ids,
             layout,
         }
     }

@@ -45,7 +45,7 @@ async fn on_sqlite(settings: &[(&str, &str)]) -> Server {
     let id = "integer PRIMARY KEY AUTOINCREMENT";
     let made = directory.open().execute_batch(&tables(id, "datetime"));
     made.unwrap();
-    mount(directory, config).await
+    Box::pin(mount(directory, config)).await
 }
 
 /// The server, and the database that it needs.

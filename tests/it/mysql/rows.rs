@@ -397,3 +397,18 @@ fn reads(one: &str, two: &str, message: &str) -> [(String, &'static str); 10] {
         ),
     ]
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn digits_in_a_column_of_uuids_are_no_number() {
+    // MariaDB's own type for UUIDs takes no digits.
+    let Some(database) = Database::new(Flavour::MySql).await else {
+        return;
+    };
+    let server = database.server().await;
+    let conversation = server.conversation().await;
+    server.stored(&conversation, "alice", "before").await;
+    database.run("UPDATE messages SET id = '5'").await;
+    let path = format!("/api/chat/conversations/{conversation}/messages/");
+    let answer = server.get(&path).await;
+    assert_eq!(answer.status, 503, "{}", answer.text());
+}

@@ -109,7 +109,7 @@ impl Session {
                 Write::Conversation(row) => conversations.push((place, row)),
                 Write::Message(row) => messages.push(self.pending(into, place, row)?),
                 Write::Receipt(row) => {
-                    receipts.push(self.pending(&statements.receipts, place, row)?)
+                    receipts.push(self.pending(&statements.receipts, place, row)?);
                 }
             }
         }

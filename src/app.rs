@@ -88,20 +88,13 @@ impl App {
         encoders: Vec<Encode>,
     ) -> Result<Self, StartError> {
         let vital = Vital::default();
-        let chat = ChatHandles::open(store, peers, encoders, (&config, &metrics, &vital)).await?;
-        let ChatHandles {
-            auth,
-            chat,
-            hub,
-            store,
-            layer,
-        } = chat;
+        let own = ChatHandles::open(store, peers, encoders, (&config, &metrics, &vital)).await?;
         Ok(App {
-            auth,
-            chat,
-            hub,
-            store,
-            layer,
+            auth: own.auth,
+            chat: own.chat,
+            hub: own.hub,
+            store: own.store,
+            layer: own.layer,
             audit: Arc::new(Audit::new(Arc::clone(&metrics))),
             drain: Drain::new(Duration::from_secs(config.server.drain_s)),
             vital,
@@ -129,19 +122,13 @@ impl App {
         encoders: Vec<Encode>,
     ) -> Result<Self, StartError> {
         let shared = (&self.config, &self.metrics, &self.vital);
-        let ChatHandles {
-            auth,
-            chat,
-            hub,
-            store,
-            layer,
-        } = ChatHandles::open(store, peers, encoders, shared).await?;
+        let own = ChatHandles::open(store, peers, encoders, shared).await?;
         Ok(App {
-            auth,
-            chat,
-            hub,
-            store,
-            layer,
+            auth: own.auth,
+            chat: own.chat,
+            hub: own.hub,
+            store: own.store,
+            layer: own.layer,
             config: self.config.clone(),
             metrics: Arc::clone(&self.metrics),
             audit: Arc::clone(&self.audit),
@@ -181,7 +168,7 @@ impl App {
     }
 }
 
-/// What a chat has for itself.
+/// Handles that each chat has of its own.
 struct ChatHandles {
     auth: Arc<Auth>,
     chat: Chat,

@@ -1,4 +1,4 @@
-//! What a caller may know of, and for whom it may speak.
+//! Rights of a caller: to know of a conversation, and to speak for a user.
 
 use super::{Chat, ChatError};
 use crate::{

@@ -82,7 +82,7 @@ pub enum CommitOutcome {
     Missing,
 }
 
-/// What is known of a batch before it is written.
+/// Knowledge of a batch before it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attempt {
     /// None of its rows is in the tables.

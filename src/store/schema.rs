@@ -151,7 +151,7 @@ pub struct Schema {
     pub origin: Origin,
 }
 
-/// Who makes the tables.
+/// Maker of the tables.
 #[derive(Clone, Copy, Debug)]
 pub enum Origin {
     Here(Scripts),

@@ -53,7 +53,7 @@ pub fn schema(names: &Tables) -> Schema {
     }
 }
 
-/// What `manage.py sqlmigrate` prints, Django's own table of what it has done, as its
+/// The statements of `manage.py sqlmigrate`, Django's own table of what it has done, as its
 /// `MigrationRecorder` makes it, and Django's note that the tables are there.
 const SCRIPTS: Scripts = Scripts {
     mysql: Script {

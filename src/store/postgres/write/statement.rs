@@ -329,7 +329,7 @@ fn upsert_receipts(layout: &Layout, ids: Comparison) -> String {
     let name = |role| layout.quoted(receipts.name_of(role));
     let (message, user) = (name("message_id"), name("user_id"));
     let update = match (receipts.column("status"), ids) {
-        // What is there is marked. Without an update it would not be returned.
+        // A row that is there is marked. Without an update it would not be returned.
         (None, _) => format!("{message} = excluded.{message}"),
         (Some((status, _)), Comparison::Collation) => format!("{status} = excluded.{status}"),
         (Some((status, _)), Comparison::Bytes) => format!(

@@ -85,7 +85,9 @@ return {swept, full, changed}";
 /// known: the note is gone.
 ///
 /// The note is written first: a replica, whose subscribers are not everybody, refuses it. A server
-/// without memory for it publishes all the same. The number 0 leaves no note: it is a trial.
+/// without memory for it publishes all the same, and removes the note of the call before: it would
+/// say of this call, if it is repeated, that it was not executed. The number 0 leaves no note: it is
+/// a trial.
 const PUBLISH: &str = "\
 local note = redis.call('GET', KEYS[1])
 if note and tonumber(note) and tonumber(note) >= tonumber(ARGV[1]) then return {} end
@@ -93,6 +95,7 @@ if not note and ARGV[3] ~= '' then return -1 end
 local noted = {}
 if ARGV[1] ~= '0' then noted = redis.pcall('SET', KEYS[1], ARGV[1], 'EX', ARGV[2]) end
 if noted.err and string.find(noted.err, 'READONLY') then return noted end
+if noted.err then redis.pcall('DEL', KEYS[1]) end
 local heard = {}
 for i = 4, #ARGV, 2 do
   heard[#heard + 1] = redis.call('PUBLISH', ARGV[i], ARGV[i + 1])

@@ -187,6 +187,32 @@ async fn an_event_whose_answer_was_lost_is_not_published_again_on_a_redis_that_w
     assert_eq!(pair.one.metric("chatferry_layer_given_up_total"), 1.0);
 }
 
+/// An answer is lost while Redis has no memory to note that the call was executed.
+#[tokio::test]
+async fn an_event_whose_answer_was_lost_is_not_published_again_by_a_redis_that_was_full() {
+    let Some(pair) = Pair::start("redis_pubsub").await else {
+        return;
+    };
+    for layer in [&pair.one, &pair.other] {
+        layer.layer.join_control().await.unwrap();
+    }
+    pair.sends(0).await;
+    pair.hears(0..1).await;
+    let _: () = pair.redis.ask("CONFIG SET maxmemory 1").await;
+    pair.cable.lose_answers();
+    let published = async {
+        assert_eq!(pair.other.next().await.1, number(1));
+        pair.cable.cut();
+        let _: () = pair.redis.ask("CONFIG SET maxmemory 0").await;
+    };
+    tokio::join!(pair.owes(1), published);
+    pair.cable.mend();
+    let (local, notice) = pair.other.heard().await;
+    assert_eq!((local.as_str(), &notice["group"]), (CONTROL, &json!("g")));
+    pair.sends(2).await;
+    pair.hears(2..3).await;
+}
+
 #[tokio::test]
 async fn what_redis_refuses_comes_when_it_takes_it() {
     let Some(pair) = Pair::start("redis").await else {

@@ -5,8 +5,8 @@
 //! come back yet, and passed over when it comes back in the end.
 //!
 //! Subscriptions outlive what a Redis has stored: after a flush, a restart or a failover the note
-//! of a call is gone, and the subscribers may have heard what it published. Then the call is not
-//! repeated.
+//! of a call is gone, a Redis without memory writes none, and the subscribers may have heard what
+//! the call published. Then it is not repeated.
 
 use std::{sync::Arc, time::Duration};
 

@@ -213,6 +213,28 @@ async fn an_event_whose_answer_was_lost_is_not_published_again_by_a_redis_that_w
     pair.hears(2..3).await;
 }
 
+/// Redis answers the question whether scripts may be run too late, once.
+#[tokio::test]
+async fn an_event_whose_answer_was_lost_is_not_published_again_by_a_redis_that_is_slow() {
+    let Some(pair) = Pair::start("redis_pubsub").await else {
+        return;
+    };
+    pair.sends(0).await;
+    pair.hears(0..1).await;
+    pair.cable.lose_answers();
+    let published = async {
+        assert_eq!(pair.other.next().await.1, number(1));
+        pair.cable.cut();
+        // Longer than an answer is waited for. It holds scripts and PUBLISH, and nothing else.
+        let _: () = pair.redis.ask("CLIENT PAUSE 5000 WRITE").await;
+    };
+    tokio::join!(pair.owes(1), published);
+    pair.cable.mend();
+    pair.owes_nothing().await;
+    pair.sends(2).await;
+    pair.hears(2..3).await;
+}
+
 #[tokio::test]
 async fn what_redis_refuses_comes_when_it_takes_it() {
     let Some(pair) = Pair::start("redis").await else {

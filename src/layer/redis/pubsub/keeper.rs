@@ -22,7 +22,7 @@ use crate::{
             codec::Route,
             inbox::Inbox,
             keeper::{Kept, Seen},
-            link::{LOOK, Link, RESPONSE, is_master},
+            link::{LOOK, Link, RESPONSE, is_master, means_gone},
             names::group_channel,
             script::{self, Once},
         },
@@ -81,7 +81,7 @@ impl Inner {
         host: &Host,
     ) -> Result<(PubSubSink, PubSubStream, Arc<Ahead>), LayerError> {
         let (mut commands, server) = host.link.address.connect_to(RESPONSE).await?;
-        let script = self.load(host, &mut commands).await;
+        let script = self.load(host, &mut commands).await?;
         let time = redis::cmd("TIME").query_async::<Value>(&mut commands).await;
         host.link.look_at_clock(host.number, time.ok().as_ref());
         let ahead = Arc::default();
@@ -139,7 +139,15 @@ impl Inner {
     }
 
     /// Returns the server's name for the script that publishes, if it lets us run scripts.
-    async fn load(&self, host: &Host, commands: &mut Connection) -> Option<Arc<str>> {
+    ///
+    /// # Errors
+    /// [`LayerError::Unavailable`] if it gave no answer to that. Without the script a call of the
+    /// last connection would be repeated whether or not it was executed.
+    async fn load(
+        &self,
+        host: &Host,
+        commands: &mut Connection,
+    ) -> Result<Option<Arc<str>>, LayerError> {
         let once = Once {
             note: self.note(),
             number: 0,
@@ -153,14 +161,17 @@ impl Inner {
             }
             Err(error) => Err(error.clone()),
         };
-        if let Err(error) = tried {
-            tracing::warn!(
-                host = %host.link.address, %error,
-                "no script may be run: an event whose publishing is not confirmed may come twice"
-            );
-            return None;
+        match tried {
+            Ok(()) => Ok(loaded.ok().map(Arc::from)),
+            Err(error) if means_gone(&error) => Err(LayerError::Unavailable(error.to_string())),
+            Err(error) => {
+                tracing::warn!(
+                    host = %host.link.address, %error,
+                    "no script may be run: an event whose publishing is not confirmed may come twice"
+                );
+                Ok(None)
+            }
         }
-        loaded.ok().map(Arc::from)
     }
 
     async fn read(&self, host: &Host, mut stream: PubSubStream, ahead: &Ahead) -> LayerError {

@@ -243,7 +243,7 @@ fn accept(
     response
 }
 
-/// A socket's task: what it begins with is elsewhere, and gone before the socket is served.
+/// Makes the task of a socket, which has room for what it serves once ([`crate::ws::upgrade`]).
 fn serve(
     app: Arc<App>,
     upgraded: OnUpgrade,
@@ -252,7 +252,8 @@ fn serve(
 ) -> impl Future<Output = ()> + Send {
     let beginning = Box::pin(begin(app, upgraded, opening, name));
     async move {
-        if let Some(mut socket) = beginning.await {
+        let mut begun = beginning.await;
+        if let Some(socket) = &mut begun {
             socket.run().await;
         }
     }

@@ -70,7 +70,6 @@ pub struct SocketName {
 pub struct Connection<S, P: Protocol> {
     app: Arc<App>,
     name: SocketName,
-    conversation_id: ConversationId,
     /// Limits of the client; it counts as an open socket until this is dropped.
     seat: Seat,
     /// Dropped with the connection, which takes the socket out of its conversation.
@@ -111,7 +110,7 @@ where
         (app, protocol): (Arc<App>, Arc<P>),
         name: SocketName,
         (admission, registration): (Admission, Registration),
-        (conversation_id, membership, queue, seat): (ConversationId, Membership, Arc<Queue>, Seat),
+        (membership, queue, seat): (Membership, Arc<Queue>, Seat),
         stream: S,
         received: &[u8],
         history: FirstFrames,
@@ -139,7 +138,6 @@ where
         Connection {
             app,
             name,
-            conversation_id,
             seat,
             membership,
             queue,
@@ -173,13 +171,18 @@ where
         self.log(Some(code));
     }
 
+    /// Returns the conversation, which the registration has.
+    fn conversation_id(&self) -> ConversationId {
+        self.registration.socket().conversation_id
+    }
+
     /// Writes the line that the socket is open, or has ended with a code.
     fn log(&self, code: Option<u16>) {
         if !tracing::enabled!(target: ACCESS, Level::DEBUG) {
             return;
         }
         let _within = self.name.id.socket().entered();
-        let conversation_id = self.conversation_id;
+        let conversation_id = self.conversation_id();
         let client = self.name.client.map(display);
         let user = self.registration.socket().user.as_deref();
         let what = if code.is_none() { "opened" } else { "closed" };
@@ -193,7 +196,7 @@ where
             reason,
             client: self.name.client,
             user: self.registration.socket().user.as_deref(),
-            place: AuditPlace::Conversation(self.conversation_id),
+            place: AuditPlace::Conversation(self.conversation_id()),
         });
     }
 
@@ -209,7 +212,7 @@ where
     async fn serve(&mut self) -> u16 {
         let mut drain = self.app.drain.subscribe();
         let rollout = self.app.rollout.as_ref();
-        let mut moved = rollout.map(|rollout| rollout.moved(self.conversation_id, Side::Here));
+        let mut moved = rollout.map(|rollout| rollout.moved(self.conversation_id(), Side::Here));
         let mut timer = pin!(sleep_until(self.due().into()));
         loop {
             if let Some(code) = self.read_messages() {
@@ -303,7 +306,7 @@ where
             && !matches!(error, StoreError::Refused(_))
         {
             let _within = self.name.id.socket().entered();
-            let conversation_id = self.conversation_id;
+            let conversation_id = self.conversation_id();
             tracing::error!(%conversation_id, %error, "a frame failed");
         }
         self.session.done(outcome)
@@ -379,7 +382,7 @@ where
                     self.membership.speaks(&user);
                 }
                 let caller = self.session.caller().clone();
-                let conversation_id = self.conversation_id;
+                let conversation_id = self.conversation_id();
                 self.work
                     .begin(&self.app, &self.name, caller, conversation_id, request);
             }

@@ -37,7 +37,6 @@ use crate::{
         Membership,
         queue::{Queue, QueueLimits},
     },
-    id::ConversationId,
     limits::{Meter, Seat},
     net::Stream,
     python::urls::decode_path,
@@ -50,7 +49,6 @@ use crate::{
 
 /// A socket that may be opened, with all it needs: nothing can fail after the answer.
 struct Opening {
-    conversation_id: ConversationId,
     admission: Admission,
     registration: Registration,
     /// The subprotocol that is agreed on.
@@ -158,7 +156,6 @@ async fn open<P: Protocol>(
         }
     };
     Ok(Opening {
-        conversation_id,
         admission,
         registration,
         agreed: app.auth.protocol(&asked),
@@ -240,7 +237,9 @@ fn serve<P: Protocol>(
 ) -> impl Future<Output = ()> + Send {
     let beginning = Box::pin(begin(served, upgraded, opening, name));
     async move {
-        if let Some(mut connection) = beginning.await {
+        // Bound by reference: a pattern that moves the connection would keep room for it twice.
+        let mut begun = beginning.await;
+        if let Some(connection) = &mut begun {
             connection.run().await;
         }
     }
@@ -258,7 +257,6 @@ async fn begin<P: Protocol>(
     let upgraded = upgraded.await.ok()?;
     let parts = upgraded.downcast::<TokioIo<Stream>>().ok()?;
     let Opening {
-        conversation_id,
         admission,
         registration,
         agreed: _,
@@ -267,11 +265,34 @@ async fn begin<P: Protocol>(
         history,
         seat,
     } = opening;
-    let place = (conversation_id, membership, queue, seat);
+    let place = (membership, queue, seat);
     let stream = parts.io.into_inner();
     let received = &parts.read_buf;
     let rights = (admission, registration);
     Some(Connection::new(
         served, name, rights, place, stream, received, history,
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialect::django::consumer::Consumer;
+
+    type Served = Connection<Stream, Consumer>;
+
+    fn size_of_task<A, B, C, D, F>(_: impl Fn(A, B, C, D) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    fn size_of_run<F>(_: impl Fn(&'static mut Served) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn the_task_of_a_socket_has_room_for_its_connection_once() {
+        let needed = size_of::<Served>() + size_of_run(Connection::run);
+        let task = size_of_task(serve::<Consumer>);
+        assert!(task <= needed + 64, "{task} of {needed}");
+    }
 }

@@ -13,8 +13,14 @@ pub fn since_1970() -> Duration {
         .unwrap_or_default()
 }
 
-/// Microseconds by which two clocks may differ and agree: more than an answer of Redis takes.
-const AGREE: u64 = 5_000_000;
+/// Time by which two clocks may differ and agree: more than an answer of Redis takes.
+pub const APART: Duration = Duration::from_secs(5);
+
+/// [`APART`] in microseconds.
+const AGREE: u64 = APART.as_secs() * 1_000_000;
+
+/// Most microseconds by which a clock that is slewed moves from one comparison to the next.
+const SLEWED: u64 = 500_000;
 
 /// The time of day that this process compares with that of others, and gives to what it stores.
 ///
@@ -22,7 +28,8 @@ const AGREE: u64 = 5_000_000;
 /// looks for them, nor take the messages and memberships of others for expired. So the system's
 /// clock is [compared](Clock::compare) with that of Redis now and then, and both with the time that
 /// has passed since they last agreed: of these three the two that agree are believed. Until a first
-/// comparison, and where no two agree, the system's clock is.
+/// comparison, and where no two agree, the system's clock is. A smaller step is not followed either,
+/// unless it leads nearer to the clock of Redis.
 #[derive(Debug)]
 pub struct Clock {
     start: Instant,
@@ -47,6 +54,18 @@ impl Belief {
     fn of(system: i64, redis: i64, agreed: Option<i64>) -> Self {
         let agree = |one: i64, other: i64| one.abs_diff(other) <= AGREE;
         let is_apart = !agree(system, redis);
+        let has_left = |agreed: &i64| {
+            let is_step = agreed.abs_diff(system) > SLEWED;
+            is_step && agree(*agreed, redis) && agreed.abs_diff(redis) <= system.abs_diff(redis)
+        };
+        if let Some(time) = agreed.filter(has_left) {
+            return Belief {
+                time,
+                agreed,
+                other: None,
+                is_apart,
+            };
+        }
         let was = |time| agreed.is_some_and(|agreed| agree(agreed, time));
         let (time, agreed, other) = if !is_apart || was(system) {
             (system, Some(system), None)
@@ -206,6 +225,21 @@ mod tests {
                 assert_eq!(ahead(clock.micros()), 0, "{step}");
                 assert_eq!(bounds(&clock), (0, 0), "{step}");
             }
+        }
+    }
+
+    #[test]
+    fn a_small_step_is_followed_only_towards_redis() {
+        for (steps, expected) in [
+            (&[(0, 0), (2, 0)][..], 0),
+            (&[(0, 0), (-2, 0), (-2, 0)], 0),
+            (&[(0, 0), (2, 0), (0, 0)], 0),
+            (&[(3, 0), (0, 0)], 0),
+            (&[(3, 0), (5, 0)], 3),
+            (&[(0, 0), (2, 2)], 2),
+        ] {
+            let (clock, _) = compared(steps);
+            assert_eq!(ahead(clock.micros()), expected, "{steps:?}");
         }
     }
 

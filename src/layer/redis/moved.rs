@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{layer::control::Notice, python::datetime::Timestamp};
+use crate::{clock::APART, layer::control::Notice, python::datetime::Timestamp};
 
 /// For how long a server may have been the wrong one: longer than a Sentinel takes to tell it so.
 const REACH: Duration = Duration::from_secs(60);
@@ -57,11 +57,19 @@ impl Moved {
         *last = Some(server);
     }
 
-    /// Returns whether an entry of this time may have been taken already from the server before: a
-    /// replica that is made the master may have copied the queue and not what was taken since.
+    /// Returns whether this time is before the host became another server.
     #[must_use]
     pub fn is_before(&self, time: Timestamp) -> bool {
         time.micros() < self.at.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether an entry that its sender has given this time may have been taken already from
+    /// the server before: a replica that is made the master may have copied the queue and not what
+    /// was taken since.
+    #[must_use]
+    pub fn may_repeat(&self, sent: Timestamp) -> bool {
+        let ahead = i64::try_from(APART.as_micros()).unwrap_or(i64::MAX);
+        self.is_before(Timestamp::from_micros(sent.micros().saturating_sub(ahead)))
     }
 }
 
@@ -83,5 +91,16 @@ mod tests {
         moved.settle("b".to_owned(), now);
         assert!(moved.notice("b", now).is_none());
         assert!(moved.is_before(Timestamp::from_micros(999)) && !moved.is_before(now));
+    }
+
+    #[test]
+    fn an_entry_may_be_dated_by_a_clock_that_is_ahead() {
+        let moved = Moved::default();
+        let (now, second) = (1_000_000_000, 1_000_000);
+        moved.settle("a".to_owned(), Timestamp::from_micros(now - second));
+        assert!(!moved.may_repeat(Timestamp::from_micros(now)));
+        moved.settle("b".to_owned(), Timestamp::from_micros(now));
+        assert!(moved.may_repeat(Timestamp::from_micros(now + 4 * second)));
+        assert!(!moved.may_repeat(Timestamp::from_micros(now + 6 * second)));
     }
 }

@@ -126,7 +126,7 @@ impl Core {
             return Vec::new();
         }
         self.note_age(score);
-        let is_stale = host.link.moved.is_before(instant_of(score));
+        let is_stale = host.link.moved.may_repeat(instant_of(score));
         let resent = message.resent.or(is_stale.then(|| instant_of(score)));
         let Some(event) = self.inbox.event(message) else {
             return Vec::new();

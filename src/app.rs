@@ -16,7 +16,7 @@ use crate::{
     store::Store,
     telemetry::{
         origins::RefusedOrigins,
-        security::{Audit, AuditPlace, Finding},
+        security::{Audit, AuditPlace, SecurityFinding},
         trace::{EndpointError, Tracer},
     },
     tls::Tls,
@@ -228,7 +228,7 @@ fn sweep(config: &Config) -> Duration {
 fn disconnect(auth: &Auth, audit: &Audit, order: &Disconnect) {
     let sockets = auth.disconnect(order);
     let reason = if sockets == 0 { "no socket" } else { "ordered" };
-    audit.note(&Finding {
+    audit.note(&SecurityFinding {
         event: SecurityEvent::Disconnect,
         reason,
         client: None,

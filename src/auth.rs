@@ -36,9 +36,9 @@ use self::{
 };
 use crate::{
     chat::policy::Caller,
-    config::{self, Config, Origin, Policy, Secret},
+    config::{self, AllowedOrigin, Config, Policy, Secret},
     id::ConversationId,
-    limits::{Action, Meter},
+    limits::{LimitedAction, Meter},
     metrics::Metrics,
     store::{self, Schema, Store, StoreError},
 };
@@ -51,7 +51,7 @@ pub struct Auth {
     method: Method,
     words: Words,
     policy: Policy,
-    trusted: Vec<Origin>,
+    trusted: Vec<AllowedOrigin>,
     /// True if `ws.allowed_origins` says which origins may open a socket.
     sockets_are_listed: bool,
     sockets: Arc<OpenSockets>,
@@ -240,7 +240,7 @@ impl Auth {
         let outcome = self.identify(asked, meter).await.and_then(|known| {
             let is_by_cookie = known.as_ref().is_some_and(|known| known.by_cookie);
             if is_by_cookie && !self.sockets_are_listed {
-                let own = [Origin::Same];
+                let own = [AllowedOrigin::Same];
                 let trusted = [&self.trusted[..], &own].concat();
                 if asked.foreign_origin(&trusted).is_some() {
                     return Err(Denied::Forged("the page of another host".into()));
@@ -341,7 +341,9 @@ impl Auth {
                 let token = jwt.token(asked, &self.words).ok_or(Denied::NoToken)?;
                 let known = jwt.read(&token).await;
                 if let Err(Denied::BadToken(_) | Denied::ExpiredToken) = known {
-                    meter.allow(Action::Denied).map_err(Denied::Limited)?;
+                    meter
+                        .allow(LimitedAction::Denied)
+                        .map_err(Denied::Limited)?;
                 }
                 known.map(Some)
             }

@@ -118,7 +118,7 @@ enum Command {
     Openapi(Choices),
     /// Speak to the channel layer
     #[command(subcommand)]
-    Layer(layer::Command),
+    Layer(layer::LayerCommand),
 }
 
 impl Choices {
@@ -150,8 +150,8 @@ impl Cli {
         | Command::Healthcheck(after)
         | Command::Openapi(after)
         | Command::Layer(
-            layer::Command::Send { choices: after, .. }
-            | layer::Command::Tail { choices: after, .. },
+            layer::LayerCommand::Send { choices: after, .. }
+            | layer::LayerCommand::Tail { choices: after, .. },
         )
         | Command::Disconnect { choices: after, .. }
         | Command::Host { choices: after, .. }

@@ -41,14 +41,14 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 
 pub use auth::{
-    Algorithm, Auth, DjangoSession, DjangoToken, Identity, JwksUrl, Jwt, Policy, SessionEngine,
-    SocketRefusal, Word,
+    Algorithm, Auth, DjangoSession, DjangoToken, HeaderWord, Identity, JwksUrl, Jwt, Policy,
+    SessionEngine, SocketRefusal,
 };
 pub use cors::{Cors, CorsOrigin};
 pub use declare::{OptionDoc, Section};
-pub use django::{Django, GroupPattern, Language, Prefix, Zone};
-pub use error::{ConfigError, ConfigErrors, Refusal, UnknownName, Warning};
-pub use gateway::{Gateway, OnChange, Upstream};
+pub use django::{Django, GroupPattern, Language, Prefix, ZoneName};
+pub use error::{ConfigError, ConfigErrors, StartRefusal, UnknownName, Warning};
+pub use gateway::{Gateway, OnChange, UpstreamAddress};
 pub use host::Host;
 pub use layer::{Backend, ChannelCapacity, Hosts, Layer, Serializer};
 pub use limits::{ByAddress, ByUser, Limits, Rate};
@@ -62,7 +62,7 @@ pub use server::{Bind, Server, Shown};
 pub use store::{Database, IdVersion, Store, StoreUrl, TableName, Tables};
 pub use tls::Tls;
 pub use trace::Trace;
-pub use ws::{Origin, Ws};
+pub use ws::{AllowedOrigin, Ws};
 
 /// Everything that can be set.
 #[derive(Clone, Debug, PartialEq)]
@@ -240,21 +240,21 @@ impl Config {
 impl Loaded {
     /// Why `serve` must not start with these settings; empty if it may.
     #[must_use]
-    pub fn refusals(&self) -> Vec<Refusal> {
+    pub fn refusals(&self) -> Vec<StartRefusal> {
         let config = &self.config;
-        let unknown = self.unknown.iter().cloned().map(Refusal::Unknown);
-        let mut found: Vec<Refusal> = unknown.collect();
+        let unknown = self.unknown.iter().cloned().map(StartRefusal::Unknown);
+        let mut found: Vec<StartRefusal> = unknown.collect();
         let bind = &config.server.bind;
         if config.metrics.bind.as_ref() == Some(bind) && !bind.is_any_port() {
             found.extend(
                 self.find("metrics.bind")
-                    .map(|metrics| Refusal::SameBind { metrics }),
+                    .map(|metrics| StartRefusal::SameBind { metrics }),
             );
         }
         if config.is_open_to_anybody() && !config.auth.allow_anonymous {
             found.extend(
                 self.find("server.bind")
-                    .map(|bind| Refusal::Anonymous { bind }),
+                    .map(|bind| StartRefusal::Anonymous { bind }),
             );
         }
         found

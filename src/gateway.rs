@@ -34,9 +34,9 @@ use std::{sync::Arc, time::Duration};
 pub use self::{
     decision::Decision,
     guard::{Refused, pass_on},
-    headers::Trust,
+    headers::HeaderTrust,
     shadow::Question,
-    target::Target,
+    target::RequestTarget,
     tls::TrustError,
 };
 use self::{
@@ -55,7 +55,7 @@ pub struct Gateway {
     upstream: Arc<Upstream>,
     shadow: Shadow,
     rollout: Arc<Rollout>,
-    trust: Trust,
+    trust: HeaderTrust,
     /// Prefixes that may be passed on; all if there are none.
     allow: Vec<Prefix>,
     /// The protocol of the chat's sockets.
@@ -99,7 +99,7 @@ impl Gateway {
             upstream: Arc::new(upstream),
             shadow: Shadow::new(settings),
             rollout,
-            trust: Trust::of(config),
+            trust: HeaderTrust::of(config),
             allow: settings.allow.clone(),
             consumer: Arc::new(Consumer::new(config)),
             metrics: Arc::clone(metrics),

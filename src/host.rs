@@ -46,14 +46,14 @@ use tokio::{
 use self::{
     event::Shared,
     groups::{Channel, Groups, Local},
-    link::{Link, LinkError},
+    link::{LinkError, WorkerLink},
     mailbox::Mailbox,
 };
 use crate::{
     chat::Event,
     config::{self, Config, Prefix},
     dialect::django::routes,
-    gateway::{Target, Trust},
+    gateway::{HeaderTrust, RequestTarget},
     layer::{self, ChannelLayer, LayerError, Received},
     metrics::Metrics,
     python::urls::decode_path,
@@ -87,14 +87,14 @@ pub struct Host {
     settings: config::Host,
     /// The chat's own prefix, which is hosted only if a route says so.
     chat: Prefix,
-    trust: Trust,
+    trust: HeaderTrust,
     expiry: (u64, u64),
     layer: Arc<dyn ChannelLayer>,
     /// Text before the local name of a channel here.
     prefix: String,
     groups: Groups,
     sockets: Mutex<HashMap<u64, Arc<Mailbox>>>,
-    workers: Mutex<Vec<Arc<Link>>>,
+    workers: Mutex<Vec<Arc<WorkerLink>>>,
     /// By the id of the process: tells who has started it to kill it.
     started: Mutex<HashMap<u32, Arc<Notify>>>,
     last: AtomicU64,
@@ -121,13 +121,13 @@ impl Host {
             return Ok(None);
         }
         let layer = layer::open_packed(config, Arc::default(), Arc::clone(metrics)).await?;
-        let place = pool::Place::bind(settings.socket.as_deref())?;
+        let place = pool::WorkerPlace::bind(settings.socket.as_deref())?;
         let vital = Vital::default();
         vital.include(&layer.vital());
         let host = Arc::new(Host {
             settings: settings.clone(),
             chat: config.django.ws_prefix.clone(),
-            trust: Trust::of(config),
+            trust: HeaderTrust::of(config),
             expiry: (config.layer.expiry, config.layer.group_expiry),
             prefix: layer.channel(""),
             layer,
@@ -149,7 +149,7 @@ impl Host {
     /// ways is not: one of them might take it for the chat's.
     #[must_use]
     pub fn serves(&self, uri: &Uri) -> bool {
-        let target = Target::of(uri);
+        let target = RequestTarget::of(uri);
         if !target.is_plain() {
             return false;
         }
@@ -227,13 +227,13 @@ impl Host {
     }
 
     /// Returns the worker with the fewest sockets.
-    fn worker(&self) -> Option<Arc<Link>> {
+    fn worker(&self) -> Option<Arc<WorkerLink>> {
         let workers = lock(&self.workers);
         workers.iter().min_by_key(|link| link.sockets()).cloned()
     }
 
     /// A worker has joined.
-    fn joined(&self, link: &Arc<Link>) {
+    fn joined(&self, link: &Arc<WorkerLink>) {
         let (worker, pid) = (link.number, link.hello.pid);
         let (application, layer) = (&link.hello.application, &link.hello.layer);
         tracing::info!(worker, pid, application, layer, "a worker has joined");
@@ -249,7 +249,7 @@ impl Host {
     }
 
     /// A worker has left, with all that it held.
-    async fn left(&self, link: &Arc<Link>, error: &LinkError, after: Duration) {
+    async fn left(&self, link: &Arc<WorkerLink>, error: &LinkError, after: Duration) {
         lock(&self.workers).retain(|it| it.number != link.number);
         self.metrics.host_worker_left(error.label());
         if *self.stopping.borrow() {

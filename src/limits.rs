@@ -6,7 +6,7 @@
 //! - [`key`] is a client as both know it.
 //!
 //! A [`Meter`] is made for each request and goes with it to everything that is limited;
-//! a socket that may be opened is a [`Seat`], which goes with the socket to its end. Where nothing
+//! a socket that may be opened is a [`SocketSeat`], which goes with the socket to its end. Where nothing
 //! is limited both are empty and cost nothing.
 //!
 //! Who refuses says so in the words of Django REST framework's throttles.
@@ -30,9 +30,9 @@ use hyper::Request;
 
 use self::{
     bucket::Buckets,
-    key::Key,
-    memory::{Pool, Pools},
-    open::Open,
+    key::ClientKey,
+    memory::{MemoryPool, Pools},
+    open::OpenCounts,
 };
 use crate::{
     config::{self, Config, Rate},
@@ -42,7 +42,7 @@ use crate::{
 
 /// Actions that are limited by a rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Action {
+pub enum LimitedAction {
     Request,
     /// A message sent, or marked as read.
     Message,
@@ -57,17 +57,17 @@ pub enum Action {
     Denied,
 }
 
-impl Action {
+impl LimitedAction {
     /// Returns the limit's name in the settings and the metrics.
     const fn label(self) -> &'static str {
         match self {
-            Action::Request => "requests",
-            Action::Message => "messages",
-            Action::Typing => "typing",
-            Action::Socket => "sockets",
-            Action::Conversation => "conversations",
-            Action::Row => "rows",
-            Action::Denied => "denied",
+            LimitedAction::Request => "requests",
+            LimitedAction::Message => "messages",
+            LimitedAction::Typing => "typing",
+            LimitedAction::Socket => "sockets",
+            LimitedAction::Conversation => "conversations",
+            LimitedAction::Row => "rows",
+            LimitedAction::Denied => "denied",
         }
     }
 }
@@ -112,7 +112,7 @@ pub struct Limits {
     address: Rules,
     user: Rules,
     buckets: Mutex<Buckets>,
-    open: Open,
+    open: OpenCounts,
     answers: Pools,
     metrics: Arc<Metrics>,
     /// True if `/metrics` is ours, and free as probes are.
@@ -153,27 +153,27 @@ macro_rules! rules {
 }
 
 impl Rules {
-    fn rate(&self, action: Action) -> Option<Rate> {
+    fn rate(&self, action: LimitedAction) -> Option<Rate> {
         match action {
-            Action::Request => self.requests,
-            Action::Message => self.messages,
-            Action::Typing => self.typing,
-            Action::Socket => self.sockets,
-            Action::Conversation => self.conversations,
-            Action::Row => self.rows,
-            Action::Denied => self.denied,
+            LimitedAction::Request => self.requests,
+            LimitedAction::Message => self.messages,
+            LimitedAction::Typing => self.typing,
+            LimitedAction::Socket => self.sockets,
+            LimitedAction::Conversation => self.conversations,
+            LimitedAction::Row => self.rows,
+            LimitedAction::Denied => self.denied,
         }
     }
 
     fn limit_anything(&self) -> bool {
         let actions = [
-            Action::Request,
-            Action::Message,
-            Action::Typing,
-            Action::Socket,
-            Action::Conversation,
-            Action::Row,
-            Action::Denied,
+            LimitedAction::Request,
+            LimitedAction::Message,
+            LimitedAction::Typing,
+            LimitedAction::Socket,
+            LimitedAction::Conversation,
+            LimitedAction::Row,
+            LimitedAction::Denied,
         ];
         self.open_sockets > 0
             || self.answer_memory_mib > 0
@@ -200,7 +200,7 @@ impl Limits {
                 address,
                 user,
                 buckets: Mutex::new(Buckets::new(*max_tracked, Instant::now())),
-                open: Open::default(),
+                open: OpenCounts::default(),
                 answers: Pools::default(),
                 metrics,
                 shows_metrics: config.shows_metrics(),
@@ -221,7 +221,7 @@ impl Limits {
         let client = peer.and_then(|peer| peer.client(request.headers(), settings));
         let meter = Meter::new(self, client);
         if !self.is_free(request.uri().path()) {
-            meter.allow(Action::Request)?;
+            meter.allow(LimitedAction::Request)?;
         }
         request.extensions_mut().insert(meter);
         Ok(())
@@ -231,14 +231,14 @@ impl Limits {
         PROBES.contains(&path) || (self.shows_metrics && path == "/metrics")
     }
 
-    fn rules(&self, key: Key) -> &Rules {
+    fn rules(&self, key: ClientKey) -> &Rules {
         match key {
-            Key::User(_) => &self.user,
-            Key::V4(_) | Key::V6(_) => &self.address,
+            ClientKey::User(_) => &self.user,
+            ClientKey::V4(_) | ClientKey::V6(_) => &self.address,
         }
     }
 
-    fn take(&self, key: Key, action: Action, now: Instant) -> Result<(), Throttled> {
+    fn take(&self, key: ClientKey, action: LimitedAction, now: Instant) -> Result<(), Throttled> {
         let Some(rate) = self.rules(key).rate(action) else {
             return Ok(());
         };
@@ -250,17 +250,17 @@ impl Limits {
         })
     }
 
-    fn owes_no_rows(&self, key: Key) -> Result<(), Throttled> {
+    fn owes_no_rows(&self, key: ClientKey) -> Result<(), Throttled> {
         let Some(rate) = self.rules(key).rows else {
             return Ok(());
         };
         let owed = self
             .buckets()
-            .owed((key, Action::Row), rate, Instant::now());
+            .owed((key, LimitedAction::Row), rate, Instant::now());
         match owed {
             None => Ok(()),
             Some(wait) => {
-                let limit = Action::Row.label();
+                let limit = LimitedAction::Row.label();
                 self.metrics.limited(limit, key.label());
                 Err(Throttled { wait, limit })
             }
@@ -268,8 +268,8 @@ impl Limits {
     }
 
     /// Refuses an address that has shown too many tokens and sessions that were not good.
-    fn may_show(&self, key: Key) -> Result<(), Throttled> {
-        let (action, now) = (Action::Denied, Instant::now());
+    fn may_show(&self, key: ClientKey) -> Result<(), Throttled> {
+        let (action, now) = (LimitedAction::Denied, Instant::now());
         let Some(rate) = self.rules(key).rate(action) else {
             return Ok(());
         };
@@ -293,13 +293,13 @@ pub struct Meter(Option<Counted>);
 #[derive(Clone)]
 struct Counted {
     limits: Arc<Limits>,
-    address: Option<Key>,
+    address: Option<ClientKey>,
     /// Known later than the address.
-    user: OnceLock<Key>,
+    user: OnceLock<ClientKey>,
 }
 
 impl Counted {
-    fn keys(&self) -> impl Iterator<Item = Key> {
+    fn keys(&self) -> impl Iterator<Item = ClientKey> {
         self.address.into_iter().chain(self.user.get().copied())
     }
 }
@@ -316,7 +316,7 @@ impl Meter {
     fn new(limits: &Arc<Limits>, address: Option<IpAddr>) -> Self {
         Meter(Some(Counted {
             limits: Arc::clone(limits),
-            address: address.map(Key::of_address),
+            address: address.map(ClientKey::of_address),
             user: OnceLock::new(),
         }))
     }
@@ -343,18 +343,20 @@ impl Meter {
         };
         let key = counted.limits.buckets().user(id);
         let key = *counted.user.get_or_init(|| key);
-        counted.limits.take(key, Action::Request, Instant::now())
+        counted
+            .limits
+            .take(key, LimitedAction::Request, Instant::now())
     }
 
     /// Counts something the client does.
     ///
     /// # Errors
     /// [`Throttled`]: it is not to be done.
-    pub fn allow(&self, action: Action) -> Result<(), Throttled> {
+    pub fn allow(&self, action: LimitedAction) -> Result<(), Throttled> {
         self.allow_at(action, Instant::now())
     }
 
-    fn allow_at(&self, action: Action, now: Instant) -> Result<(), Throttled> {
+    fn allow_at(&self, action: LimitedAction, now: Instant) -> Result<(), Throttled> {
         let Some(counted) = &self.0 else {
             return Ok(());
         };
@@ -394,14 +396,16 @@ impl Meter {
         for key in self.keys() {
             if let Some(rate) = limits.rules(key).rows {
                 let now = Instant::now();
-                limits.buckets().charge((key, Action::Row), rate, rows, now);
+                limits
+                    .buckets()
+                    .charge((key, LimitedAction::Row), rate, rows, now);
             }
         }
     }
 
     /// Returns the pools that bound the client's answers.
     #[must_use]
-    pub fn answer_pools(&self) -> Vec<Pool> {
+    pub fn answer_pools(&self) -> Vec<MemoryPool> {
         let Some(Counted { limits, .. }) = &self.0 else {
             return Vec::new();
         };
@@ -426,7 +430,7 @@ impl Meter {
         }
     }
 
-    fn keys(&self) -> impl Iterator<Item = Key> {
+    fn keys(&self) -> impl Iterator<Item = ClientKey> {
         self.0.iter().flat_map(Counted::keys)
     }
 
@@ -434,8 +438,8 @@ impl Meter {
     ///
     /// # Errors
     /// [`Throttled`] if it has tried too often or has too many.
-    pub fn open_socket(&self) -> Result<Seat, Throttled> {
-        let mut seat = Seat {
+    pub fn open_socket(&self) -> Result<SocketSeat, Throttled> {
+        let mut seat = SocketSeat {
             meter: self.clone(),
             held: Vec::new(),
         };
@@ -448,12 +452,12 @@ impl Meter {
 
 /// A socket that is open or about to be; it counts as one until this is dropped.
 #[derive(Default)]
-pub struct Seat {
+pub struct SocketSeat {
     meter: Meter,
     held: Vec<open::Held>,
 }
 
-impl Seat {
+impl SocketSeat {
     /// Notes the user who opens the socket, once they are known: it counts for the user too.
     ///
     /// # Errors
@@ -464,11 +468,11 @@ impl Seat {
         user.copied().map_or(Ok(()), |key| self.take(key))
     }
 
-    fn take(&mut self, key: Key) -> Result<(), Throttled> {
+    fn take(&mut self, key: ClientKey) -> Result<(), Throttled> {
         let Some(Counted { limits, .. }) = &self.meter.0 else {
             return Ok(());
         };
-        limits.take(key, Action::Socket, Instant::now())?;
+        limits.take(key, LimitedAction::Socket, Instant::now())?;
         let most = limits.rules(key).open_sockets;
         if most == 0 {
             return Ok(());

@@ -24,7 +24,7 @@ use process::Process;
 
 use crate::clock::since_1970;
 
-pub use family::Held;
+pub use family::HeldGauge;
 pub use frames::Frames;
 pub use word::{
     Asked, Call, ClockStep, EventType, FrameType, HostFailure, Outcome, SecurityEvent, Sender, Word,
@@ -34,7 +34,7 @@ pub use word::{
 #[derive(Debug)]
 pub struct MetricDoc {
     pub name: &'static str,
-    pub kind: Kind,
+    pub kind: FamilyKind,
     pub labels: &'static [&'static str],
     /// Values of the labels that are shown from the start, at 0.
     pub values: &'static [&'static [&'static str]],
@@ -44,7 +44,7 @@ pub struct MetricDoc {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum FamilyKind {
     Counter,
     Gauge,
     Histogram,

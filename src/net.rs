@@ -10,5 +10,5 @@ mod stream;
 
 pub use self::{
     peer::{Ends, FORWARDED_FOR, Peer},
-    stream::{Io, Place, Socket, Stream},
+    stream::{ConnectionPlace, Io, Socket, Stream},
 };

@@ -42,7 +42,7 @@ use crate::{
     app::App,
     config::Bind,
     http::{Response, reply},
-    net::{Ends, Io, Peer, Place, Socket, Stream},
+    net::{ConnectionPlace, Ends, Io, Peer, Socket, Stream},
     shutdown::Over,
     telemetry::{request::RequestId, trace::Trace},
 };
@@ -190,7 +190,12 @@ impl Server {
         let open = app.metrics.connection_accepted();
         let number = self.accepted.fetch_add(1, Ordering::Relaxed) + 1;
         let site = Arc::clone(&self.site);
-        tokio::spawn(serve(site, socket, Place { permit, open }, number));
+        tokio::spawn(serve(
+            site,
+            socket,
+            ConnectionPlace { permit, open },
+            number,
+        ));
     }
 }
 
@@ -203,7 +208,7 @@ async fn report_drain(open: impl Fn() -> usize) -> Infallible {
 }
 
 /// Serves a connection to its end; `number` is its name in the log.
-async fn serve(site: Arc<Site>, socket: Socket, place: Place, number: u64) {
+async fn serve(site: Arc<Site>, socket: Socket, place: ConnectionPlace, number: u64) {
     let app = &site.app;
     let first_head = Instant::now() + Duration::from_secs(app.config.server.header_timeout_s);
     let ends = site.host.is_some().then(|| socket.ends());

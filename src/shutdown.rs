@@ -81,8 +81,8 @@ impl Drain {
 
     /// Takes a socket's own place in the drain, chosen at random.
     #[must_use]
-    pub fn subscribe(&self) -> Turn {
-        Turn {
+    pub fn subscribe(&self) -> CloseTurn {
+        CloseTurn {
             begun: self.begun.subscribe(),
             window: self.window,
             at: None,
@@ -98,13 +98,13 @@ impl Drain {
 
 /// When one socket is to be closed.
 #[derive(Debug)]
-pub struct Turn {
+pub struct CloseTurn {
     begun: watch::Receiver<bool>,
     window: Duration,
     at: Option<tokio::time::Instant>,
 }
 
-impl Turn {
+impl CloseTurn {
     /// Waits for this socket's turn. May be cancelled and awaited again.
     pub async fn reached(&mut self) {
         if self.at.is_none() {

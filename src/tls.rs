@@ -28,7 +28,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use self::crowd::Crowd;
-pub use self::trust::{Authorities, Identity, Trust, client_config};
+pub use self::trust::{Authorities, ClientIdentity, Trust, client_config};
 use crate::config;
 
 /// Most handshakes at once. Each may hold up to about 100 KiB until it is over.
@@ -53,7 +53,7 @@ pub enum TlsError {
 
 /// Why a handshake failed.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub enum HandshakeFailure {
     /// One of the two did not like what the other said.
     #[error("refused: {0}")]
     Refused(io::Error),
@@ -64,14 +64,14 @@ pub enum Failure {
     Crowded,
 }
 
-impl Failure {
+impl HandshakeFailure {
     /// Returns the failure's word in the metrics.
     #[must_use]
     pub fn label(&self) -> &'static str {
         match self {
-            Failure::Refused(_) => "refused",
-            Failure::Ended(_) => "ended",
-            Failure::Crowded => "crowded",
+            HandshakeFailure::Refused(_) => "refused",
+            HandshakeFailure::Ended(_) => "ended",
+            HandshakeFailure::Crowded => "crowded",
         }
     }
 }
@@ -106,8 +106,8 @@ impl Tls {
     /// Shakes hands with a client. For how long is for the caller.
     ///
     /// # Errors
-    /// See [`Failure`]; the socket is closed.
-    pub async fn accept<S>(&self, socket: S) -> Result<TlsStream<S>, Failure>
+    /// See [`HandshakeFailure`]; the socket is closed.
+    pub async fn accept<S>(&self, socket: S) -> Result<TlsStream<S>, HandshakeFailure>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -116,12 +116,12 @@ impl Tls {
         tokio::select! {
             done = TlsAcceptor::from(live).accept(socket) => done.map_err(|error| {
                 if error.kind() == io::ErrorKind::InvalidData {
-                    Failure::Refused(error)
+                    HandshakeFailure::Refused(error)
                 } else {
-                    Failure::Ended(error)
+                    HandshakeFailure::Ended(error)
                 }
             }),
-            () = place.lost() => Err(Failure::Crowded),
+            () = place.lost() => Err(HandshakeFailure::Crowded),
         }
     }
 }

@@ -9,11 +9,11 @@ use hyper::{
 
 use crate::{
     clock::since_1970,
-    config::Origin,
+    config::AllowedOrigin,
     limits::Throttled,
     metrics::SecurityEvent,
     python::{cookies, wsgi::meta_value},
-    telemetry::security::Refused,
+    telemetry::security::RefusedRequest,
 };
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -81,7 +81,7 @@ impl Denied {
 
     /// Returns the entry for the security log; none for a fault of ours.
     #[must_use]
-    pub fn refused(&self) -> Option<Refused> {
+    pub fn refused(&self) -> Option<RefusedRequest> {
         let event = match self {
             Denied::Forged(_) => SecurityEvent::Origin,
             Denied::Limited(_) => SecurityEvent::Limit,
@@ -92,7 +92,7 @@ impl Denied {
             Denied::Limited(throttled) => throttled.limit(),
             denied => denied.label(),
         };
-        Some(Refused::new(event, reason))
+        Some(RefusedRequest::new(event, reason))
     }
 }
 
@@ -138,10 +138,11 @@ impl<'a> Credentials<'a> {
     /// neither the host that was asked nor listed. As for Django without TLS, the host's own is
     /// that of `http`.
     #[must_use]
-    pub fn foreign_origin(&self, trusted: &[Origin]) -> Option<String> {
+    pub fn foreign_origin(&self, trusted: &[AllowedOrigin]) -> Option<String> {
         let origin = self.text(&ORIGIN)?;
         let host = self.text(&HOST);
-        let is_own = origin.starts_with("http://") && Origin::Same.is(&origin, host.as_deref());
+        let is_own =
+            origin.starts_with("http://") && AllowedOrigin::Same.is(&origin, host.as_deref());
         let listed = || trusted.iter().any(|it| it.is(&origin, host.as_deref()));
         (!is_own && !listed()).then_some(origin)
     }
@@ -195,17 +196,17 @@ mod tests {
 
     #[test]
     fn a_page_of_the_host_or_of_a_listed_origin_is_not_foreign() {
-        let foreign = |origin: &'static str, trusted: &[Origin]| {
+        let foreign = |origin: &'static str, trusted: &[AllowedOrigin]| {
             let headers = headers(&[("origin", origin), ("host", "a.example")]);
             credentials(&headers).foreign_origin(trusted).is_some()
         };
         assert!(!foreign("http://a.example", &[]));
         assert!(foreign("https://a.example", &[]), "as Django without TLS");
-        assert!(!foreign("https://a.example", &[Origin::Same]));
-        let listed = [Origin::Exact("https://b.example".into())];
+        assert!(!foreign("https://a.example", &[AllowedOrigin::Same]));
+        let listed = [AllowedOrigin::Exact("https://b.example".into())];
         assert!(!foreign("https://b.example", &listed));
         for origin in ["null", "", "a.example", "http://a.example.evil", "http://"] {
-            assert!(foreign(origin, &[Origin::Same]), "{origin}");
+            assert!(foreign(origin, &[AllowedOrigin::Same]), "{origin}");
         }
     }
 }

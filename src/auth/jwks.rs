@@ -47,11 +47,11 @@ pub struct Jwks {
 }
 
 struct KeySet {
-    keys: Vec<Key>,
+    keys: Vec<NamedKey>,
     fetched: Instant,
 }
 
-struct Key {
+struct NamedKey {
     id: Option<String>,
     /// Use of the set; `None` if it names none.
     algorithm: Option<Algorithm>,
@@ -155,7 +155,7 @@ impl KeySet {
             keys: Vec<Value>,
         }
         let set: Set = serde_json::from_slice(json).ok()?;
-        let keys = set.keys.into_iter().filter_map(Key::read);
+        let keys = set.keys.into_iter().filter_map(NamedKey::read);
         Some(KeySet {
             keys: keys.take(KEYS_MAX).collect(),
             fetched: Instant::now(),
@@ -163,7 +163,7 @@ impl KeySet {
     }
 
     fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Option<DecodingKey> {
-        let fits = |key: &&Key| {
+        let fits = |key: &&NamedKey| {
             key.public.family().algorithms().contains(&algorithm)
                 && key.algorithm.is_none_or(|own| own == algorithm)
                 && (id.is_none() || key.id.as_deref() == id)
@@ -175,7 +175,7 @@ impl KeySet {
     }
 }
 
-impl Key {
+impl NamedKey {
     fn read(json: Value) -> Option<Self> {
         let jwk: Jwk = serde_json::from_value(json).ok()?;
         let signs = matches!(
@@ -188,7 +188,7 @@ impl Key {
             None => None,
             Some(named) => Some(Algorithm::from_str(&named.to_string()).ok()?),
         };
-        (signs && is_public).then_some(Key {
+        (signs && is_public).then_some(NamedKey {
             id: jwk.common.key_id,
             algorithm,
             public,

@@ -29,7 +29,7 @@ use crate::{
 
 /// Reads tokens.
 pub struct Jwt {
-    keys: Keys,
+    keys: JwtKeys,
     algorithms: Vec<Algorithm>,
     /// Requirements of every token; the algorithm comes with the token.
     validation: Validation,
@@ -38,7 +38,7 @@ pub struct Jwt {
     revoked: Option<Revoked>,
 }
 
-enum Keys {
+enum JwtKeys {
     One(DecodingKey),
     Set(Arc<Jwks>),
 }
@@ -61,7 +61,7 @@ impl Jwt {
             &settings.jwks_url,
         ) {
             (Some(secret), None, None) => {
-                Keys::One(DecodingKey::from_secret(secret.expose().as_bytes()))
+                JwtKeys::One(DecodingKey::from_secret(secret.expose().as_bytes()))
             }
             (None, Some(file), None) => {
                 let unusable = |why: String| SetupError::Key(file.display().to_string(), why);
@@ -69,20 +69,20 @@ impl Jwt {
                 let key = public_key(&pem).ok_or_else(|| {
                     unusable("no PEM file with a public key of RSA, P-256, P-384 or Ed25519".into())
                 })?;
-                Keys::One(key)
+                JwtKeys::One(key)
             }
             (None, None, Some(url)) => {
                 if let Some(file) = &settings.jwks_ca {
                     believable(file)?;
                 }
                 let metrics = Arc::clone(metrics);
-                Keys::Set(Arc::new(Jwks::new(url.clone(), settings, metrics)))
+                JwtKeys::Set(Arc::new(Jwks::new(url.clone(), settings, metrics)))
             }
             _ => return Err(SetupError::NotOneKey),
         };
         let fits = |algorithm: &Algorithm| match &keys {
-            Keys::One(key) => key.family().algorithms().contains(algorithm),
-            Keys::Set(_) => !jsonwebtoken::AlgorithmFamily::Hmac
+            JwtKeys::One(key) => key.family().algorithms().contains(algorithm),
+            JwtKeys::Set(_) => !jsonwebtoken::AlgorithmFamily::Hmac
                 .algorithms()
                 .contains(algorithm),
         };
@@ -128,8 +128,8 @@ impl Jwt {
         }
         let fetched;
         let key = match &self.keys {
-            Keys::One(key) => key,
-            Keys::Set(set) => {
+            JwtKeys::One(key) => key,
+            JwtKeys::Set(set) => {
                 let Header { kid, alg, .. } = &header;
                 fetched = set.key(kid.as_deref(), *alg).await?;
                 &fetched
@@ -229,7 +229,7 @@ impl Jwt {
     /// # Errors
     /// Why not.
     pub async fn check(&self) -> Result<(), SetupError> {
-        if let Keys::Set(set) = &self.keys {
+        if let JwtKeys::Set(set) = &self.keys {
             set.check().await.map_err(SetupError::Jwks)?;
         }
         let asked = self.revoked(&["chatferry-check"]).await;

@@ -12,7 +12,7 @@ use super::identity::{Denied, Identity};
 use crate::{
     clock::since_1970,
     config,
-    limits::{Action, Meter},
+    limits::{LimitedAction, Meter},
     store::StoreError,
 };
 
@@ -29,7 +29,7 @@ pub enum Found {
     Known(Identity),
 }
 
-struct Seen {
+struct SeenProof {
     at: Instant,
     found: Found,
 }
@@ -37,8 +37,8 @@ struct Seen {
 /// Cookies and tokens that anybody can make up do not push out those of users.
 #[derive(Default)]
 struct Memory {
-    known: HashMap<ShownHash, Seen>,
-    others: HashMap<ShownHash, Seen>,
+    known: HashMap<ShownHash, SeenProof>,
+    others: HashMap<ShownHash, SeenProof>,
 }
 
 pub struct Remembered {
@@ -78,14 +78,16 @@ impl Remembered {
         let found = found.map_err(|error| Denied::Unavailable(error.to_string()))?;
         self.put(place, found.clone());
         if found == Found::Nothing {
-            meter.allow(Action::Denied).map_err(Denied::Limited)?;
+            meter
+                .allow(LimitedAction::Denied)
+                .map_err(Denied::Limited)?;
         }
         Ok(found)
     }
 
     fn get(&self, place: &ShownHash) -> Option<Found> {
         let seen = self.seen();
-        let Seen { at, found } = seen.known.get(place).or_else(|| seen.others.get(place))?;
+        let SeenProof { at, found } = seen.known.get(place).or_else(|| seen.others.get(place))?;
         let is_over = matches!(found, Found::Known(known) if known.until <= since_1970().as_secs());
         (at.elapsed() < self.patience && !is_over).then(|| found.clone())
     }
@@ -108,12 +110,13 @@ impl Remembered {
             seen.clear();
         }
         let at = Instant::now();
-        seen.insert(place, Seen { at, found });
+        seen.insert(place, SeenProof { at, found });
     }
 
     /// Forgets what led to a user.
     pub fn forget(&self, user: &str) {
-        let is_users = |seen: &Seen| matches!(&seen.found, Found::Known(it) if *it.user == *user);
+        let is_users =
+            |seen: &SeenProof| matches!(&seen.found, Found::Known(it) if *it.user == *user);
         self.seen().known.retain(|_, seen| !is_users(seen));
     }
 

@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 use super::identity::Denied;
 use crate::layer::{
     LayerError,
-    redis::address::{Address, Connection},
+    redis::address::{Address, RedisConnection},
 };
 
 /// The longest wait for an answer.
@@ -23,7 +23,7 @@ pub struct Revoked {
     /// Stands before the `jti` in the name of a key.
     prefix: String,
     /// Held while a connection is opened, so that there is one.
-    connection: Mutex<Option<Connection>>,
+    connection: Mutex<Option<RedisConnection>>,
 }
 
 impl Revoked {
@@ -65,7 +65,7 @@ impl Revoked {
         answer.map_err(|error| LayerError::Unavailable(format!("{}: {error}", self.address)))
     }
 
-    async fn connection(&self) -> Result<Connection, LayerError> {
+    async fn connection(&self) -> Result<RedisConnection, LayerError> {
         let mut connection = self.connection.lock().await;
         if let Some(open) = &*connection {
             return Ok(open.clone());

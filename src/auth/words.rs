@@ -27,7 +27,7 @@ pub struct Offered {
 impl Words {
     #[must_use]
     pub fn of(settings: &config::Auth) -> Self {
-        let texts = |words: &[config::Word]| words.iter().map(ToString::to_string).collect();
+        let texts = |words: &[config::HeaderWord]| words.iter().map(ToString::to_string).collect();
         let mut header: Vec<String> = texts(&settings.token_words);
         if header.is_empty() {
             let own = match settings.identity {

@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 
 use crate::app;
-use crate::config::{Bind, Config, Database, Upstream};
+use crate::config::{Bind, Config, Database, UpstreamAddress};
 use crate::layer::LayerError;
 use crate::server::StartError;
 use crate::store::{
@@ -257,7 +257,7 @@ pub(super) fn served(key: &str, bind: &Bind) -> Advice {
 }
 
 /// Django does not answer.
-pub(super) fn upstream(why: &str, address: &Upstream) -> Advice {
+pub(super) fn upstream(why: &str, address: &UpstreamAddress) -> Advice {
     told(
         format!("Django does not answer: {why}"),
         format!("start Django there, or correct gateway.upstream = {address}"),
@@ -265,7 +265,7 @@ pub(super) fn upstream(why: &str, address: &Upstream) -> Advice {
 }
 
 /// Django serves the chat to callers who show nothing, while an identity is asked for here.
-pub(super) fn open_upstream(address: &Upstream, path: &str) -> Advice {
+pub(super) fn open_upstream(address: &UpstreamAddress, path: &str) -> Advice {
     told(
         format!(
             "{address} serves {path} to callers who show nothing: auth.policy holds for those alone \

@@ -8,19 +8,19 @@ use serde_json::{Value, json};
 
 use super::advice::Advice;
 use super::list::one_line;
-use super::rehearsal::{self, Stage, Step};
+use super::rehearsal::{self, CheckStep, RehearsalStage};
 use super::{Unusable, complain};
 use crate::config::Loaded;
 
 /// Prints a line for each step as it ends, then each finding with what to do; or one JSON object.
 pub(super) async fn check(loaded: Loaded, as_json: bool) -> ExitCode {
-    let show = |step: &Step| {
+    let show = |step: &CheckStep| {
         if !as_json {
             // A reader that has gone has seen what it wanted.
             let _ = io::stdout().write_all(line(step).as_bytes());
         }
     };
-    let steps = rehearsal::rehearse(&loaded, Stage::Before, show).await;
+    let steps = rehearsal::rehearse(&loaded, RehearsalStage::Before, show).await;
     let faults = steps.iter().flat_map(|step| &step.outcome.faults);
     let is_well = faults.clone().next().is_none();
     let code = if is_well {
@@ -67,13 +67,13 @@ pub(super) fn unreadable(error: &Unusable) {
     print_json(false, &[step]);
 }
 
-fn line(step: &Step) -> String {
+fn line(step: &CheckStep) -> String {
     let (word, about) = (step.outcome.word(), one_line(&step.outcome.about));
     let took = step.took.as_millis();
     format!("{word:<8} {:<21} {about} ({took} ms)\n", step.name)
 }
 
-fn object(step: &Step) -> Value {
+fn object(step: &CheckStep) -> Value {
     let outcome = &step.outcome;
     json!({
         "name": step.name,

@@ -18,7 +18,7 @@ use crate::python::json::{Constants, loads, write_ascii_str, write_utf8};
 const LOOK: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
+pub(super) enum LayerCommand {
     /// Send an event to every member of a group
     Send {
         group: String,
@@ -38,14 +38,14 @@ pub(super) enum Command {
 }
 
 /// Does what the command asks on the layer of these settings.
-pub(super) async fn layer(config: &Config, command: Command) -> ExitCode {
+pub(super) async fn layer(config: &Config, command: LayerCommand) -> ExitCode {
     let layer = match open_layer(config).await {
         Ok(layer) => layer,
         Err(code) => return code,
     };
     let done = match command {
-        Command::Send { group, json, .. } => send(&*layer, &group, &json).await,
-        Command::Tail { groups, .. } => tail(&*layer, groups).await,
+        LayerCommand::Send { group, json, .. } => send(&*layer, &group, &json).await,
+        LayerCommand::Tail { groups, .. } => tail(&*layer, groups).await,
     };
     layer.close().await;
     match done {
@@ -56,7 +56,7 @@ pub(super) async fn layer(config: &Config, command: Command) -> ExitCode {
 
 /// Why a command ended early.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+enum CommandFailure {
     #[error("not JSON: {0}")]
     Json(String),
     #[error(transparent)]
@@ -65,8 +65,9 @@ enum Failure {
     Output(#[from] io::Error),
 }
 
-async fn send(layer: &dyn ChannelLayer, group: &str, json: &str) -> Result<(), Failure> {
-    let event = loads(json, Constants::Allow).map_err(|error| Failure::Json(error.to_string()))?;
+async fn send(layer: &dyn ChannelLayer, group: &str, json: &str) -> Result<(), CommandFailure> {
+    let event =
+        loads(json, Constants::Allow).map_err(|error| CommandFailure::Json(error.to_string()))?;
     let members = layer.members(group).await?;
     layer.group_send(group, Event::Foreign(event)).await?;
     let s = if members == 1 { "" } else { "s" };
@@ -110,7 +111,7 @@ impl Listening {
     }
 }
 
-async fn tail(layer: &dyn ChannelLayer, groups: Vec<String>) -> Result<(), Failure> {
+async fn tail(layer: &dyn ChannelLayer, groups: Vec<String>) -> Result<(), CommandFailure> {
     layer.ping().await?;
     let is_pattern = |group: &String| group.contains(['*', '?', '[']);
     let (patterns, names): (_, Vec<String>) = groups.into_iter().partition(is_pattern);

@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Parts that already run during the rehearsal.
 #[derive(Clone, Copy)]
-pub(super) enum Stage<'a> {
+pub(super) enum RehearsalStage<'a> {
     /// Nothing: the server is not started.
     Before,
     /// The server, whose listeners, layer and gateway are those in use.
@@ -98,7 +98,7 @@ impl CheckOutcome {
 
 /// A step that is done.
 #[derive(Debug)]
-pub(super) struct Step {
+pub(super) struct CheckStep {
     pub name: &'static str,
     pub outcome: CheckOutcome,
     pub took: Duration,
@@ -106,12 +106,12 @@ pub(super) struct Step {
 
 /// The steps so far.
 struct Steps<F> {
-    done: Vec<Step>,
+    done: Vec<CheckStep>,
     /// Called with each step as it ends.
     show: F,
 }
 
-impl<F: FnMut(&Step)> Steps<F> {
+impl<F: FnMut(&CheckStep)> Steps<F> {
     /// Waits for the outcome of a step; returns whether it has no fault.
     async fn add(&mut self, name: &'static str, look: impl Future<Output = CheckOutcome>) -> bool {
         let began = Instant::now();
@@ -119,7 +119,7 @@ impl<F: FnMut(&Step)> Steps<F> {
         let outcome = timeout(LONGEST, look).await.unwrap_or_else(silent);
         let is_well = outcome.faults.is_empty();
         let took = began.elapsed();
-        let step = Step {
+        let step = CheckStep {
             name,
             outcome,
             took,
@@ -133,9 +133,9 @@ impl<F: FnMut(&Step)> Steps<F> {
 /// Goes through all steps, and shows each as it ends.
 pub(super) async fn rehearse(
     loaded: &Loaded,
-    stage: Stage<'_>,
-    show: impl FnMut(&Step),
-) -> Vec<Step> {
+    stage: RehearsalStage<'_>,
+    show: impl FnMut(&CheckStep),
+) -> Vec<CheckStep> {
     let config = &loaded.config;
     let mut steps = Steps {
         done: Vec::new(),
@@ -145,7 +145,7 @@ pub(super) async fn rehearse(
     steps
         .add("open files", async { settings::files(loaded) })
         .await;
-    if let Stage::Before = stage {
+    if let RehearsalStage::Before = stage {
         steps
             .add("certificate", async { certificate(config) })
             .await;
@@ -155,11 +155,11 @@ pub(super) async fn rehearse(
         store::steps(&mut steps, config).await;
     }
     layer::steps(&mut steps, config, stage).await;
-    if let Stage::Before = stage {
+    if let RehearsalStage::Before = stage {
         steps.add("callers", callers(config)).await;
     }
     steps.add("upstream", upstream(config, stage)).await;
-    if let Stage::Before = stage {
+    if let RehearsalStage::Before = stage {
         steps.add("traces", async { traces(config) }).await;
     }
     if config.host.is_on() {
@@ -173,16 +173,16 @@ pub(super) async fn rehearse(
 
 /// Returns `true` if nothing is left to ask of the database: `serve` has opened the file to write
 /// and has seen its tables, and SQLite bounds no texts. A collation matters to a policy alone.
-fn is_looked_at(config: &Config, stage: Stage<'_>) -> bool {
+fn is_looked_at(config: &Config, stage: RehearsalStage<'_>) -> bool {
     let is_file = config.store.url.database() == Database::Sqlite;
-    matches!(stage, Stage::Serving(_)) && is_file && config.auth.policy == Policy::Open
+    matches!(stage, RehearsalStage::Serving(_)) && is_file && config.auth.policy == Policy::Open
 }
 
 /// Logs what the steps find while the server serves.
 pub(super) async fn log(site: Arc<Site>, loaded: Loaded) {
-    let steps = rehearse(&loaded, Stage::Serving(&site), |_| {}).await;
+    let steps = rehearse(&loaded, RehearsalStage::Serving(&site), |_| {}).await;
     let mut is_well = true;
-    for Step { name, outcome, .. } in &steps {
+    for CheckStep { name, outcome, .. } in &steps {
         for Advice { what, next } in outcome.faults.iter().chain(&outcome.warnings) {
             is_well = false;
             tracing::warn!(step = name, what_to_do = next, "{what}");
@@ -217,14 +217,16 @@ async fn callers(config: &Config) -> CheckOutcome {
 }
 
 /// Asks the upstream for a connection, and for what it gives to strangers.
-async fn upstream(config: &Config, stage: Stage<'_>) -> CheckOutcome {
+async fn upstream(config: &Config, stage: RehearsalStage<'_>) -> CheckOutcome {
     let Some(address) = &config.gateway.upstream else {
         return CheckOutcome::skipped("none");
     };
     let about = CheckOutcome::well(address);
     let gateway = match stage {
-        Stage::Serving(site) => Ok(site.gateway.clone()),
-        Stage::Before => Gateway::of(config, Rollout::of(config), &Arc::new(Metrics::new())),
+        RehearsalStage::Serving(site) => Ok(site.gateway.clone()),
+        RehearsalStage::Before => {
+            Gateway::of(config, Rollout::of(config), &Arc::new(Metrics::new()))
+        }
     };
     let gateway = match gateway {
         Ok(gateway) => gateway,

@@ -27,7 +27,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{advice, caution, rehearsal};
 use crate::app::App;
-use crate::config::{Backend, Bind, Config, Database, Effective, Format, Loaded, Refusal};
+use crate::config::{Backend, Bind, Config, Database, Effective, Format, Loaded, StartRefusal};
 use crate::server::{Ended, Listener, Server, Site, StartError, scrape, waiting};
 use crate::shutdown::Over;
 use crate::store::StoreError;
@@ -205,7 +205,7 @@ async fn listen(config: &Config) -> Result<Listener, ExitCode> {
             value: real.server.bind.to_string(),
             origin: "a socket that was handed over".to_owned(),
         };
-        super::complain(&Refusal::Anonymous { bind });
+        super::complain(&StartRefusal::Anonymous { bind });
         return Err(ExitCode::from(super::WRONG));
     }
     Ok(listener)

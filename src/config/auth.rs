@@ -38,10 +38,10 @@ settings! {
         /// Words that may stand before a token in the `Authorization` header, in any case; a 401
         /// asks for the first. simplejwt's `AUTH_HEADER_TYPES`. None is `Bearer` with `jwt`, and
         /// `Token` with `django_token`.
-        token_words: Vec<Word> = [],
+        token_words: Vec<HeaderWord> = [],
         /// Subprotocols of a handshake that say that the next one is a token, as in
         /// `Sec-WebSocket-Protocol: access_token, TOKEN`. The answer agrees on this one.
-        token_protocols: Vec<Word> = ["access_token"],
+        token_protocols: Vec<HeaderWord> = ["access_token"],
         /// A subprotocol that is the only one is a token, `Sec-WebSocket-Protocol: TOKEN`, and the
         /// answer repeats it.
         token_is_protocol: bool = false,
@@ -199,9 +199,9 @@ settings! {
 /// A word in a header: an RFC 9110 token.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub struct Word(String);
+pub struct HeaderWord(String);
 
-impl TryFrom<String> for Word {
+impl TryFrom<String> for HeaderWord {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
@@ -214,7 +214,7 @@ impl TryFrom<String> for Word {
     }
 }
 
-impl fmt::Display for Word {
+impl fmt::Display for HeaderWord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use super::{Origin, declare::settings};
+use super::{AllowedOrigin, declare::settings};
 
 settings! {
     /// Front ends on another origin. The rules of the API only: a WebSocket's are
@@ -31,11 +31,11 @@ impl TryFrom<String> for CorsOrigin {
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         const EXPECTED: &str = "origins as `https://chat.example` (no path), or `*`";
-        match (text.as_str(), Origin::try_from(text.clone())) {
+        match (text.as_str(), AllowedOrigin::try_from(text.clone())) {
             ("*", _) => Ok(Self::Any),
             // Every sandboxed frame and every local file is `null`.
             ("null", _) => Err(EXPECTED),
-            (_, Ok(Origin::Exact(origin))) => Ok(Self::Exact(origin)),
+            (_, Ok(AllowedOrigin::Exact(origin))) => Ok(Self::Exact(origin)),
             _ => Err(EXPECTED),
         }
     }

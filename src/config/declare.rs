@@ -31,7 +31,7 @@ pub struct OptionDoc {
 
 /// The forms a setting can have in TOML.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum SettingForm {
     Flag,
     Number,
     Text,
@@ -40,12 +40,12 @@ pub enum Form {
 
 impl OptionDoc {
     #[must_use]
-    pub fn form(&self) -> Form {
+    pub fn form(&self) -> SettingForm {
         match self.default.as_bytes().first() {
-            Some(b'"') => Form::Text,
-            Some(b'[') => Form::List,
-            Some(b'0'..=b'9') => Form::Number,
-            _ => Form::Flag,
+            Some(b'"') => SettingForm::Text,
+            Some(b'[') => SettingForm::List,
+            Some(b'0'..=b'9') => SettingForm::Number,
+            _ => SettingForm::Flag,
         }
     }
 

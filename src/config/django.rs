@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::declare::{choice, settings};
 use super::secret::Secret;
-use super::ws::Origin;
+use super::ws::AllowedOrigin;
 use crate::python::datetime;
 
 settings! {
@@ -20,7 +20,7 @@ settings! {
         /// letters, digits, `-`, `_` and `.`.
         group_pattern: GroupPattern = "chat_{conversation_id}",
         /// Zone of the datetimes in responses, by its IANA name: Django's `TIME_ZONE`.
-        time_zone: Zone = "Asia/Seoul",
+        time_zone: ZoneName = "Asia/Seoul",
         /// Language of the framework's errors, `en-us` or `ko`: Django's `LANGUAGE_CODE`.
         language: Language = "en-us",
         /// Django's `SECRET_KEY`, to read the sessions it signed. The variable `SECRET_KEY` sets it
@@ -31,7 +31,7 @@ settings! {
         /// Django's `CSRF_TRUSTED_ORIGINS`: other origins whose pages may change something for
         /// callers known by a cookie, as `https://chat.example`. `same` is the host that was asked,
         /// by `https` too, which is what a server behind a TLS proxy needs.
-        csrf_trusted_origins: Vec<Origin> = [],
+        csrf_trusted_origins: Vec<AllowedOrigin> = [],
     }
 }
 
@@ -133,12 +133,12 @@ impl fmt::Display for GroupPattern {
 /// A time zone of the bundled IANA database.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub struct Zone {
+pub struct ZoneName {
     name: String,
     zone: datetime::Zone,
 }
 
-impl Zone {
+impl ZoneName {
     /// Returns the zone itself.
     #[must_use]
     pub fn zone(&self) -> &datetime::Zone {
@@ -146,7 +146,7 @@ impl Zone {
     }
 }
 
-impl TryFrom<String> for Zone {
+impl TryFrom<String> for ZoneName {
     type Error = &'static str;
 
     fn try_from(name: String) -> Result<Self, Self::Error> {
@@ -157,7 +157,7 @@ impl TryFrom<String> for Zone {
     }
 }
 
-impl fmt::Display for Zone {
+impl fmt::Display for ZoneName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)
     }
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_zone_is_known_or_refused() {
-        let zone = |name: &str| Zone::try_from(name.to_owned()).map(|z| z.to_string());
+        let zone = |name: &str| ZoneName::try_from(name.to_owned()).map(|z| z.to_string());
         assert_eq!(zone("Asia/Seoul").as_deref(), Ok("Asia/Seoul"));
         assert_eq!(zone("UTC").as_deref(), Ok("UTC"));
         assert!(zone("Asia/Atlantis").is_err());

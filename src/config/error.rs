@@ -91,7 +91,7 @@ impl fmt::Display for Warning {
 
 /// Why `serve` does not start with these settings, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum StartRefusal {
     /// A misspelt name: the setting that was meant would have its default in silence.
     #[error("{0}")]
     Unknown(UnknownName),

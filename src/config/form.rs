@@ -3,7 +3,7 @@
 
 use config::ValueKind;
 
-use super::declare::{Form, OptionDoc};
+use super::declare::{OptionDoc, SettingForm};
 use super::secret::{MASK, masked};
 
 /// Returns a value as it would stand in a file, its secrets masked.
@@ -45,26 +45,28 @@ pub(super) fn quoted(text: &str) -> String {
 /// What should have been there, if the value has not the form or the size the option asks for.
 pub(super) fn misfit(option: &OptionDoc, kind: &ValueKind) -> Option<String> {
     match (option.form(), kind, option.range) {
-        (Form::Number, ValueKind::I64(number), Some((min, max)))
+        (SettingForm::Number, ValueKind::I64(number), Some((min, max)))
             if u64::try_from(*number).is_ok_and(|n| (min..=max).contains(&n)) =>
         {
             None
         }
-        (Form::Number, _, Some((min, max))) => Some(format!("a whole number from {min} to {max}")),
-        (Form::Number, ValueKind::I64(_), None)
-        | (Form::Flag, ValueKind::Boolean(_), _)
-        | (Form::Text, ValueKind::String(_), _) => None,
-        (Form::List, ValueKind::Array(items), _)
+        (SettingForm::Number, _, Some((min, max))) => {
+            Some(format!("a whole number from {min} to {max}"))
+        }
+        (SettingForm::Number, ValueKind::I64(_), None)
+        | (SettingForm::Flag, ValueKind::Boolean(_), _)
+        | (SettingForm::Text, ValueKind::String(_), _) => None,
+        (SettingForm::List, ValueKind::Array(items), _)
             if items
                 .iter()
                 .all(|item| matches!(item.kind, ValueKind::String(_))) =>
         {
             None
         }
-        (Form::Number, ..) => Some("a whole number".to_owned()),
-        (Form::Flag, ..) => Some("true or false".to_owned()),
-        (Form::Text, ..) => Some("a text".to_owned()),
-        (Form::List, ..) => Some("a list of texts".to_owned()),
+        (SettingForm::Number, ..) => Some("a whole number".to_owned()),
+        (SettingForm::Flag, ..) => Some("true or false".to_owned()),
+        (SettingForm::Text, ..) => Some("a text".to_owned()),
+        (SettingForm::List, ..) => Some("a list of texts".to_owned()),
     }
 }
 
@@ -72,7 +74,7 @@ pub(super) fn misfit(option: &OptionDoc, kind: &ValueKind) -> Option<String> {
 /// their own.
 pub(super) fn from_file(option: &OptionDoc, text: &str) -> ValueKind {
     match option.form() {
-        Form::List => {
+        SettingForm::List => {
             let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
             lines.map(str::to_owned).collect::<Vec<_>>().into()
         }
@@ -83,20 +85,20 @@ pub(super) fn from_file(option: &OptionDoc, text: &str) -> ValueKind {
 /// Returns the text of a variable or a flag in the form the option asks for, if it has it.
 pub(super) fn typed(option: &OptionDoc, text: &str) -> ValueKind {
     let parsed = match option.form() {
-        Form::Number => text.trim().parse().ok().map(ValueKind::I64),
-        Form::Flag => match text.trim().to_lowercase().as_str() {
+        SettingForm::Number => text.trim().parse().ok().map(ValueKind::I64),
+        SettingForm::Flag => match text.trim().to_lowercase().as_str() {
             "true" | "1" | "yes" | "on" => Some(ValueKind::Boolean(true)),
             "false" | "0" | "no" | "off" => Some(ValueKind::Boolean(false)),
             _ => None,
         },
-        Form::List => {
+        SettingForm::List => {
             let items = text
                 .split(',')
                 .map(str::trim)
                 .filter(|item| !item.is_empty());
             Some(items.map(str::to_owned).collect::<Vec<_>>().into())
         }
-        Form::Text => None,
+        SettingForm::Text => None,
     };
     parsed.unwrap_or_else(|| text.into())
 }

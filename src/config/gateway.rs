@@ -16,7 +16,7 @@ settings! {
         /// Django's address: `http://HOST:PORT`, `https://HOST:PORT`, or `unix:/path` for a Unix
         /// socket. Without one nothing is passed on, and the other settings of this section mean
         /// nothing.
-        upstream: Option<Upstream> = "",
+        upstream: Option<UpstreamAddress> = "",
         /// PEM file of the authorities that an `https://` upstream is believed by; without one
         /// the system's.
         upstream_ca: Option<PathBuf> = "",
@@ -97,15 +97,15 @@ choice! {
 /// The address of an HTTP server.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub enum Upstream {
+pub enum UpstreamAddress {
     /// `host:port`, the host a name or an address.
     Tcp(String),
-    /// As [`Upstream::Tcp`], with TLS.
+    /// As [`UpstreamAddress::Tcp`], with TLS.
     Tls(String),
     Unix(PathBuf),
 }
 
-impl TryFrom<String> for Upstream {
+impl TryFrom<String> for UpstreamAddress {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
@@ -133,7 +133,7 @@ impl TryFrom<String> for Upstream {
     }
 }
 
-impl fmt::Display for Upstream {
+impl fmt::Display for UpstreamAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => write!(f, "http://{address}"),
@@ -145,10 +145,10 @@ impl fmt::Display for Upstream {
 
 #[cfg(test)]
 mod tests {
-    use super::Upstream;
+    use super::UpstreamAddress;
 
     fn upstream(text: &str) -> Result<String, &'static str> {
-        Upstream::try_from(text.to_owned()).map(|upstream| upstream.to_string())
+        UpstreamAddress::try_from(text.to_owned()).map(|upstream| upstream.to_string())
     }
 
     #[test]

@@ -20,22 +20,22 @@ use std::{fmt, path::PathBuf, sync::Arc};
 
 use redis::{ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo};
 
-use self::options::Options;
+use self::options::TlsOptions;
 
-pub use self::options::{Checks, Secured};
+pub use self::options::{CertificateChecks, Secured};
 
 /// Where a Redis is.
 #[derive(Clone, Debug)]
 pub struct RedisUrl {
     /// For logs: no secrets.
     shown: Arc<str>,
-    pub place: Place,
+    pub place: RedisPlace,
     pub login: RedisConnectionInfo,
 }
 
 /// One server, or those that know which one it is.
 #[derive(Clone, Debug)]
-pub enum Place {
+pub enum RedisPlace {
     At(Server),
     Sentinels(Sentinels),
 }
@@ -98,11 +98,11 @@ const EXPECTED: &str = "redis://host:port/db, rediss://…, unix:///path?db=0 or
 
 /// As redis-py reads a URL: what its options say of the login is believed where it says nothing
 /// else, and of the database in any case.
-fn one(text: &str) -> Result<(Place, RedisConnectionInfo, String), String> {
+fn one(text: &str) -> Result<(RedisPlace, RedisConnectionInfo, String), String> {
     let info = text.into_connection_info();
     let info = info.map_err(|error| format!("{EXPECTED} ({error})"))?;
     let url = redis::parse_redis_url(text).ok_or(EXPECTED)?;
-    let options = Options::read(url.query_pairs(), &[])?;
+    let options = TlsOptions::read(url.query_pairs(), &[])?;
     let mut login = ours(info.redis_settings());
     for (key, value) in url.query_pairs() {
         login = match &*key {
@@ -124,7 +124,7 @@ fn one(text: &str) -> Result<(Place, RedisConnectionInfo, String), String> {
         _ => return Err(EXPECTED.to_owned()),
     };
     let shown = server.to_string();
-    Ok((Place::At(server), login, shown))
+    Ok((RedisPlace::At(server), login, shown))
 }
 
 fn ours(login: &RedisConnectionInfo) -> RedisConnectionInfo {
@@ -133,7 +133,7 @@ fn ours(login: &RedisConnectionInfo) -> RedisConnectionInfo {
 }
 
 /// `[user:pw@]host:port,host:port/master[/db][?sentinel_password=…&sentinel_username=…]`
-fn sentinel(rest: &str) -> Result<(Place, RedisConnectionInfo, String), String> {
+fn sentinel(rest: &str) -> Result<(RedisPlace, RedisConnectionInfo, String), String> {
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (login, rest) = match rest.rsplit_once('@') {
         Some((login, rest)) => (format!("{login}@"), rest),
@@ -150,7 +150,7 @@ fn sentinel(rest: &str) -> Result<(Place, RedisConnectionInfo, String), String> 
     };
     // The options as the client reads them in a URL, percent signs and all.
     let url = redis::parse_redis_url(&format!("redis://-?{query}")).ok_or(EXPECTED)?;
-    let options = Options::read(url.query_pairs(), &options::SENTINELS)?;
+    let options = TlsOptions::read(url.query_pairs(), &options::SENTINELS)?;
     let mut own = ours(&RedisConnectionInfo::default());
     for (key, value) in url.query_pairs() {
         own = match &*key {
@@ -180,7 +180,7 @@ fn sentinel(rest: &str) -> Result<(Place, RedisConnectionInfo, String), String> 
         return Err("ssl=true or sentinel_ssl=true where there are options of TLS".to_owned());
     }
     let master_login = info(&format!("redis://{login}master/{db}"))?;
-    let place = Place::Sentinels(Sentinels {
+    let place = RedisPlace::Sentinels(Sentinels {
         servers,
         login: own,
         master: master.to_owned(),
@@ -231,7 +231,7 @@ mod tests {
 
         let text = "sentinel://:pw@a,[::1]:2/m/4?sentinel_password=s%20p";
         let address = RedisUrl::parse(text).unwrap();
-        let Place::Sentinels(sentinels) = address.place else {
+        let RedisPlace::Sentinels(sentinels) = address.place else {
             panic!("Sentinels");
         };
         let master = &address.login;

@@ -78,7 +78,10 @@ fn a_flag_beats_a_variable_beats_the_file_beats_the_default() {
 
 #[test]
 fn lists_are_comma_separated_outside_the_file() {
-    let expected = [Origin::Same, Origin::Exact("https://a.example".to_owned())];
+    let expected = [
+        AllowedOrigin::Same,
+        AllowedOrigin::Exact("https://a.example".to_owned()),
+    ];
     let in_file = r#"ws.allowed_origins = ["same", "https://a.example"]"#;
     assert_eq!(
         load(in_file, &[], &[]).unwrap().config.ws.allowed_origins,

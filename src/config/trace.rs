@@ -18,7 +18,7 @@ settings! {
         /// None: nothing is traced. `OTEL_EXPORTER_OTLP_ENDPOINT`, unless
         /// `OTEL_EXPORTER_OTLP_PROTOCOL` is `grpc`, `OTEL_TRACES_EXPORTER` is `none` or
         /// `OTEL_SDK_DISABLED` is `true`.
-        endpoint: Option<Endpoint> = "",
+        endpoint: Option<TraceEndpoint> = "",
         /// PEM file of the authorities that an `https` collector is believed by; without one the
         /// system's. `OTEL_EXPORTER_OTLP_CERTIFICATE`.
         endpoint_ca: Option<PathBuf> = "",
@@ -36,7 +36,7 @@ settings! {
         /// sends a `traceparent`. `OTEL_TRACES_SAMPLER`.
         sampler: Sampler = "parentbased_always_on",
         /// The share of `traceidratio` from 0 to 1, as `0.05`. `OTEL_TRACES_SAMPLER_ARG`.
-        sampler_arg: Share = "1",
+        sampler_arg: TraceShare = "1",
         /// Spans that may wait for the collector; past it they are dropped and counted. One takes
         /// about 1 KiB. `OTEL_BSP_MAX_QUEUE_SIZE`.
         queue_spans: usize = 2048 in 1..=65_536,
@@ -58,13 +58,13 @@ choice! {
 /// The address that spans are posted to.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub struct Endpoint {
+pub struct TraceEndpoint {
     /// As it was set.
     text: String,
     uri: Uri,
 }
 
-impl Endpoint {
+impl TraceEndpoint {
     /// With the path of the traces.
     #[must_use]
     pub fn uri(&self) -> &Uri {
@@ -72,7 +72,7 @@ impl Endpoint {
     }
 }
 
-impl TryFrom<String> for Endpoint {
+impl TryFrom<String> for TraceEndpoint {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
@@ -93,7 +93,7 @@ impl TryFrom<String> for Endpoint {
     }
 }
 
-impl fmt::Display for Endpoint {
+impl fmt::Display for TraceEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
@@ -178,16 +178,16 @@ impl fmt::Debug for SecretHeaders {
 /// A share of all, from 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(try_from = "String")]
-pub struct Share(f64);
+pub struct TraceShare(f64);
 
-impl Share {
+impl TraceShare {
     #[must_use]
     pub fn get(self) -> f64 {
         self.0
     }
 }
 
-impl TryFrom<String> for Share {
+impl TryFrom<String> for TraceShare {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn spans_are_posted_below_the_endpoint() {
         let posted = |text: &str| {
-            let endpoint = Endpoint::try_from(text.to_owned());
+            let endpoint = TraceEndpoint::try_from(text.to_owned());
             endpoint.map(|endpoint| endpoint.uri().to_string())
         };
         for (text, uri) in [
@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_share_is_a_number_from_0_to_1() {
-        let share = |text: &str| Share::try_from(text.to_owned()).map(Share::get);
+        let share = |text: &str| TraceShare::try_from(text.to_owned()).map(TraceShare::get);
         assert_eq!(
             [share("0"), share("1.0"), share(" .25 ")],
             [Ok(0.0), Ok(1.0), Ok(0.25)]

@@ -36,7 +36,7 @@ settings! {
         /// Origins a browser may connect from: `https://chat.example`, `https://.chat.example` for
         /// that one and all its subdomains, as Channels has it, or `same` for the host it asked
         /// for. Empty allows any. Those refused are counted, and logged once each.
-        allowed_origins: Vec<Origin> = [],
+        allowed_origins: Vec<AllowedOrigin> = [],
     }
 }
 
@@ -52,7 +52,7 @@ impl Ws {
 /// An origin that may open a socket.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub enum Origin {
+pub enum AllowedOrigin {
     /// The one whose host and port are those of the `Host` header.
     Same,
     /// Exactly this one, in lower case.
@@ -66,7 +66,7 @@ pub enum Origin {
     },
 }
 
-impl Origin {
+impl AllowedOrigin {
     /// Returns whether it is the `origin` of a request to `host`, both as their headers have them.
     #[must_use]
     pub fn is(&self, origin: &str, host: Option<&str>) -> bool {
@@ -85,7 +85,7 @@ impl Origin {
     }
 }
 
-impl TryFrom<String> for Origin {
+impl TryFrom<String> for AllowedOrigin {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
@@ -142,7 +142,7 @@ fn is_host(scheme: &str, host: &str) -> bool {
     is_name && port.is_none_or(is_port)
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for AllowedOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Same => f.write_str("same"),
@@ -154,22 +154,22 @@ impl fmt::Display for Origin {
 
 #[cfg(test)]
 mod tests {
-    use super::Origin;
+    use super::AllowedOrigin;
 
-    fn origin(text: &str) -> Result<Origin, &'static str> {
-        Origin::try_from(text.to_owned())
+    fn origin(text: &str) -> Result<AllowedOrigin, &'static str> {
+        AllowedOrigin::try_from(text.to_owned())
     }
 
     #[test]
     fn an_origin_is_a_scheme_and_a_host() {
-        assert_eq!(origin("same"), Ok(Origin::Same));
+        assert_eq!(origin("same"), Ok(AllowedOrigin::Same));
         for text in [
             "https://chat.example",
             "http://127.0.0.1:3000",
             "http://[::1]:3000",
             "null",
         ] {
-            assert_eq!(origin(text), Ok(Origin::Exact(text.to_owned())));
+            assert_eq!(origin(text), Ok(AllowedOrigin::Exact(text.to_owned())));
         }
         assert_eq!(
             origin("https://Chat.Example"),

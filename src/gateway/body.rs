@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::upstream::Place;
+use super::upstream::UpstreamPlace;
 use crate::metrics::Metrics;
 
 type Polled<E = hyper::Error> = Poll<Option<Result<Frame<Bytes>, E>>>;
@@ -61,10 +61,10 @@ impl Outgoing {
 
 /// Progress of a request's body.
 #[derive(Debug)]
-pub struct Upload(Mutex<Progress>);
+pub struct Upload(Mutex<BodyProgress>);
 
 #[derive(Clone, Copy, Debug)]
-struct Progress {
+struct BodyProgress {
     /// When bytes came last.
     at: Instant,
     done: bool,
@@ -74,7 +74,7 @@ struct Progress {
 
 impl Upload {
     pub fn new(done: bool) -> Arc<Self> {
-        Arc::new(Upload(Mutex::new(Progress {
+        Arc::new(Upload(Mutex::new(BodyProgress {
             at: Instant::now(),
             done,
             starved: false,
@@ -94,7 +94,7 @@ impl Upload {
         self.lock().starved
     }
 
-    fn lock(&self) -> MutexGuard<'_, Progress> {
+    fn lock(&self) -> MutexGuard<'_, BodyProgress> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -152,17 +152,17 @@ impl Body for Outgoing {
 pub struct Relayed {
     body: Incoming,
     ended: bool,
-    patience: Patience,
+    patience: AnswerPatience,
     /// Of the request, which may still be on its way.
     upload: Arc<Upload>,
-    place: Option<Place>,
+    place: Option<UpstreamPlace>,
     /// To be under way, until this ends.
     permit: Option<OwnedSemaphorePermit>,
     metrics: Arc<Metrics>,
 }
 
 /// Longest pause within an answer.
-struct Patience {
+struct AnswerPatience {
     limit: Duration,
     /// When the upstream was first asked for the bytes that have not come.
     since: Option<Instant>,
@@ -170,7 +170,7 @@ struct Patience {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl Patience {
+impl AnswerPatience {
     /// Returns whether it is over; else the task is woken when it may be. Bytes at `other` are life
     /// too.
     fn is_over(&mut self, other: Instant, cx: &mut Context<'_>) -> bool {
@@ -195,13 +195,13 @@ impl Relayed {
         body: Incoming,
         upload: Arc<Upload>,
         idle: Duration,
-        place: Option<Place>,
+        place: Option<UpstreamPlace>,
         metrics: Arc<Metrics>,
     ) -> Self {
         Relayed {
             body,
             ended: false,
-            patience: Patience {
+            patience: AnswerPatience {
                 limit: idle,
                 since: None,
                 timer: None,
@@ -292,8 +292,8 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(10);
 
-    fn patience() -> Patience {
-        Patience {
+    fn patience() -> AnswerPatience {
+        AnswerPatience {
             limit: LIMIT,
             since: None,
             timer: None,
@@ -301,7 +301,7 @@ mod tests {
     }
 
     /// Waits for bytes that do not come; `other` tells when there were some the other way.
-    async fn run_out(patience: &mut Patience, other: impl Fn() -> Instant) {
+    async fn run_out(patience: &mut AnswerPatience, other: impl Fn() -> Instant) {
         poll_fn(|cx| {
             if patience.is_over(other(), cx) {
                 Poll::Ready(())

@@ -12,7 +12,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::upstream::Failure;
+use super::upstream::UpstreamFailure;
 
 /// When a client may try again while another one's request is tried.
 const SOON: Duration = Duration::from_secs(1);
@@ -23,11 +23,11 @@ pub struct Breaker {
     after: u32,
     /// Time that it stays open before the next attempt.
     pause: Duration,
-    state: Mutex<State>,
+    state: Mutex<BreakerState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct BreakerState {
     failures: u32,
     /// Until then nothing is passed on; past it one request is tried.
     open_until: Option<Instant>,
@@ -36,7 +36,7 @@ struct State {
 }
 
 /// A request that may be passed on. Dropped without an outcome if its client is gone.
-pub struct Attempt<'a> {
+pub struct BreakerAttempt<'a> {
     breaker: &'a Breaker,
     /// It decides whether others are passed on again.
     is_trial: bool,
@@ -55,7 +55,7 @@ impl Breaker {
     ///
     /// # Errors
     /// The time after which to try again.
-    pub fn admit(&self) -> Result<Attempt<'_>, Duration> {
+    pub fn admit(&self) -> Result<BreakerAttempt<'_>, Duration> {
         let mut state = self.state();
         let is_trial = match state.open_until {
             None => false,
@@ -70,7 +70,7 @@ impl Breaker {
                 true
             }
         };
-        Ok(Attempt {
+        Ok(BreakerAttempt {
             breaker: self,
             is_trial,
         })
@@ -84,7 +84,7 @@ impl Breaker {
     }
 
     /// Held for moments only.
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, BreakerState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -110,22 +110,24 @@ impl Breaker {
     }
 }
 
-impl Attempt<'_> {
+impl BreakerAttempt<'_> {
     /// Notes what came of it. A client that stopped sending, or found no place, says nothing of the
     /// upstream.
-    pub fn ended<T>(self, outcome: &Result<T, Failure>) {
+    pub fn ended<T>(self, outcome: &Result<T, UpstreamFailure>) {
         match outcome {
-            Ok(_) | Err(Failure::Broken(_) | Failure::Unasked) => self.breaker.answered(),
-            Err(Failure::Connect(error)) if error.kind() != io::ErrorKind::TimedOut => {
+            Ok(_) | Err(UpstreamFailure::Broken(_) | UpstreamFailure::Unasked) => {
                 self.breaker.answered();
             }
-            Err(Failure::Connect(_) | Failure::Late) => self.breaker.failed(),
-            Err(Failure::Busy | Failure::Silent(_) | Failure::Starved) => {}
+            Err(UpstreamFailure::Connect(error)) if error.kind() != io::ErrorKind::TimedOut => {
+                self.breaker.answered();
+            }
+            Err(UpstreamFailure::Connect(_) | UpstreamFailure::Late) => self.breaker.failed(),
+            Err(UpstreamFailure::Busy | UpstreamFailure::Silent(_) | UpstreamFailure::Starved) => {}
         }
     }
 }
 
-impl Drop for Attempt<'_> {
+impl Drop for BreakerAttempt<'_> {
     fn drop(&mut self) {
         if self.is_trial {
             self.breaker.state().is_trying = false;
@@ -143,7 +145,7 @@ mod tests {
         breaker
             .admit()
             .unwrap_or_else(|_| panic!("closed"))
-            .ended(&Err::<(), _>(Failure::Late));
+            .ended(&Err::<(), _>(UpstreamFailure::Late));
     }
 
     #[tokio::test(start_paused = true)]
@@ -157,7 +159,7 @@ mod tests {
         tokio::time::advance(PAUSE).await;
         let trial = breaker.admit().ok().unwrap();
         assert_eq!(breaker.admit().err(), Some(SOON), "one at a time");
-        trial.ended(&Err::<(), _>(Failure::Late));
+        trial.ended(&Err::<(), _>(UpstreamFailure::Late));
         assert_eq!(breaker.admit().err(), Some(PAUSE));
         tokio::time::advance(PAUSE).await;
         breaker.admit().ok().unwrap().ended(&Ok(()));
@@ -176,8 +178,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn only_an_upstream_that_hangs_opens_it_and_0_never_does() {
         let breaker = Breaker::new(1, PAUSE);
-        let refused = Failure::Connect(io::ErrorKind::ConnectionRefused.into());
-        for fault in [Failure::Busy, Failure::Starved, refused] {
+        let refused = UpstreamFailure::Connect(io::ErrorKind::ConnectionRefused.into());
+        for fault in [UpstreamFailure::Busy, UpstreamFailure::Starved, refused] {
             breaker.admit().ok().unwrap().ended(&Err::<(), _>(fault));
         }
         assert!(breaker.admit().is_ok());

@@ -5,7 +5,7 @@
 
 use hyper::{HeaderMap, Method, Uri};
 
-use super::{Gateway, target::Target};
+use super::{Gateway, target::RequestTarget};
 use crate::{
     config::{Config, Identity, Policy, Prefix},
     dialect::django::routes::{Captured, Resource, Route},
@@ -51,7 +51,7 @@ impl Gateway {
         if *method == Method::CONNECT {
             return Decision::Here;
         }
-        let target = Target::of(uri);
+        let target = RequestTarget::of(uri);
         let path = decode_path(uri.path());
         if target.is_plain() && Endpoint::of(&path, config).is_some() {
             return Decision::Here;
@@ -96,7 +96,7 @@ impl Gateway {
 
     /// Decides about a path that leads nowhere here: Django's, unless `gateway.allow` lists others
     /// only. Here it is not found.
-    fn elsewhere(&self, target: &Target, condition: Condition) -> Decision {
+    fn elsewhere(&self, target: &RequestTarget, condition: Condition) -> Decision {
         let allowed = &self.allow;
         if allowed.is_empty() || allowed.iter().any(|it| target.is_below(it.as_str())) {
             Decision::Django(condition)
@@ -106,7 +106,7 @@ impl Gateway {
     }
 
     /// Returns `true` for a path below an entry of `gateway.allow` within one of our prefixes.
-    fn names(&self, target: &Target, config: &Config) -> bool {
+    fn names(&self, target: &RequestTarget, config: &Config) -> bool {
         self.allow.iter().any(|allowed| {
             let is_within = |prefix: &Prefix| {
                 allowed != prefix && allowed.as_str().starts_with(prefix.as_str())

@@ -19,14 +19,14 @@ use super::{
     headers,
     shadow::Question,
     tunnel::{Tunnel, may_open},
-    upstream::Failure,
+    upstream::UpstreamFailure,
 };
 use crate::{
     app::App,
     auth::Admission,
     dialect::django::routes::Route,
     http::{Body, Response, reply},
-    limits::{Meter, Seat, Throttled},
+    limits::{Meter, SocketSeat, Throttled},
     net::Peer,
     python::urls::decode_path,
     telemetry::{
@@ -111,10 +111,13 @@ fn label(app: &App, gateway: &Gateway, request: &Request<Outgoing>) -> &'static 
     }
 }
 
-async fn relay(gateway: &Arc<Gateway>, request: Request<Outgoing>) -> Result<Response, Failure> {
+async fn relay(
+    gateway: &Arc<Gateway>,
+    request: Request<Outgoing>,
+) -> Result<Response, UpstreamFailure> {
     let response = gateway.upstream.send(outgoing(gateway, request)).await?;
     if response.status().is_informational() {
-        return Err(Failure::Unasked);
+        return Err(UpstreamFailure::Unasked);
     }
     let (mut head, body) = response.into_parts();
     headers::strip_hop_by_hop(&mut head.headers);
@@ -128,7 +131,7 @@ async fn upgrade(
     mut request: Request<Outgoing>,
     admission: Admission,
     trail: &Trail,
-) -> Result<Response, Failure> {
+) -> Result<Response, UpstreamFailure> {
     if !may_open(app) {
         return Ok(refusal::retry_later());
     }
@@ -161,7 +164,7 @@ async fn upgrade(
         return Ok(incoming(head, gateway.upstream.refusal(body)));
     }
     if tunnel.is_inspected() && response.headers().contains_key(SEC_WEBSOCKET_EXTENSIONS) {
-        return Err(Failure::Unasked);
+        return Err(UpstreamFailure::Unasked);
     }
     let upstream = hyper::upgrade::on(&mut response);
     let (mut head, _) = response.into_parts();
@@ -170,7 +173,7 @@ async fn upgrade(
     Ok(Response::from_parts(head, Body::default()))
 }
 
-fn seat(request: &Request<Outgoing>, admission: &Admission) -> Result<Seat, Throttled> {
+fn seat(request: &Request<Outgoing>, admission: &Admission) -> Result<SocketSeat, Throttled> {
     let mut seat = Meter::of(request).open_socket()?;
     if let Some(user) = &admission.user {
         seat.is_user(user)?;
@@ -222,7 +225,7 @@ fn incoming(mut head: response::Parts, body: Relayed) -> Response {
 }
 
 /// Returns an answer of ours in place of Django's.
-fn refuse(failure: &Failure) -> Response {
+fn refuse(failure: &UpstreamFailure) -> Response {
     let (status, text) = failure.answer();
     let body = Value::Map(vec![("detail".into(), text.into())]);
     let mut response = reply::json(status, &body);

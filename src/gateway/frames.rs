@@ -11,7 +11,7 @@ pub const CLOSE: u8 = 8;
 #[derive(Debug, PartialEq, Eq)]
 pub enum Piece<'a> {
     /// A frame begins.
-    Head(Head),
+    Head(FrameHead),
     /// Some of its payload, masked if the frame is.
     Payload(&'a [u8]),
     /// It is whole.
@@ -20,7 +20,7 @@ pub enum Piece<'a> {
 
 /// Header of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Head {
+pub struct FrameHead {
     /// The last frame of its message.
     pub fin: bool,
     /// An extension has changed the payload.
@@ -78,7 +78,7 @@ impl Cutter {
     }
 
     /// Returns the header, once it is whole.
-    fn head(&self) -> Option<Head> {
+    fn head(&self) -> Option<FrameHead> {
         let (have, [first, second, ..]) = (self.have, self.header);
         let masked = second & 0x80 != 0;
         let length_size = match second & 0x7f {
@@ -91,7 +91,7 @@ impl Cutter {
         }
         let long = self.header[2..2 + length_size].iter();
         let long = long.fold(0, |length, byte| length << 8 | u64::from(*byte));
-        Some(Head {
+        Some(FrameHead {
             fin: first & 0x80 != 0,
             reserved: first & 0x70 != 0,
             opcode: first & 0x0f,

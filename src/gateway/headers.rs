@@ -107,7 +107,7 @@ const OF_CLIENT: [&str; 36] = [
 
 /// Whose word about others is passed on.
 #[derive(Debug)]
-pub struct Trust {
+pub struct HeaderTrust {
     /// Everybody's: `gateway.trust_forwarded`.
     everybody: bool,
     server: config::Server,
@@ -115,9 +115,9 @@ pub struct Trust {
     warned: AtomicBool,
 }
 
-impl Trust {
+impl HeaderTrust {
     pub fn of(config: &Config) -> Self {
-        Trust {
+        HeaderTrust {
             everybody: config.gateway.trust_forwarded,
             server: config.server.clone(),
             warned: AtomicBool::new(false),
@@ -147,7 +147,7 @@ impl Trust {
 
 /// Prepares the headers of a request for the upstream. `Expect` is between the client and us: who
 /// takes the body says `100 Continue`. What the peer says of others stays if it is trusted.
-pub fn prepare(headers: &mut HeaderMap, peer: Peer, trust: &Trust) {
+pub fn prepare(headers: &mut HeaderMap, peer: Peer, trust: &HeaderTrust) {
     // A chunked body has no other length (RFC 9112, 6.3).
     if headers.contains_key(TRANSFER_ENCODING) {
         headers.remove(CONTENT_LENGTH);
@@ -243,8 +243,8 @@ mod tests {
         headers
     }
 
-    fn trusting(proxies: &str) -> Trust {
-        Trust::of(&Config::of(&[("server.trusted_proxies", proxies)]))
+    fn trusting(proxies: &str) -> HeaderTrust {
+        HeaderTrust::of(&Config::of(&[("server.trusted_proxies", proxies)]))
     }
 
     #[test]

@@ -17,17 +17,17 @@ use crate::{
     app::App,
     auth::Admission,
     chat::policy::Caller,
-    dialect::django::{consumer::Consumer, frames::Request},
+    dialect::django::{consumer::Consumer, frames::ChatRequest},
     id::ConversationId,
     limits::Meter,
     metrics::SecurityEvent,
     service::ChatError,
     store::{Lookup, Subject},
-    telemetry::security::{AuditPlace, Finding},
+    telemetry::security::{AuditPlace, SecurityFinding},
     ws::{
-        budget::{Budget, FRAMES, REFUSED, Rate, Spent, weight},
+        budget::{Budget, BudgetRate, FRAMES, REFUSED, Spent, weight},
         connection::ENVELOPE,
-        protocol::{Protocol as _, Request as _},
+        protocol::{FrameRequest as _, Protocol as _},
         reader::{Incoming, Reader, Taken, Violation},
         session::{Action, Reason, Session},
     },
@@ -40,7 +40,7 @@ const ANSWERS: usize = 16;
 const HELD: usize = 2;
 
 /// Error frames of an inspector for the client.
-pub struct Answers {
+pub struct ErrorAnswers {
     /// Frames, each a whole message.
     pub frames: mpsc::Receiver<Bytes>,
     /// Why the socket is to be closed.
@@ -87,7 +87,7 @@ impl Inspector {
         admission: &Admission,
         client: Option<IpAddr>,
         meter: &Meter,
-    ) -> Option<(Self, Answers)> {
+    ) -> Option<(Self, ErrorAnswers)> {
         if admission.caller == Caller::Anybody {
             return None;
         }
@@ -109,7 +109,7 @@ impl Inspector {
             frames,
             close: Some(close),
         };
-        let answers = Answers {
+        let answers = ErrorAnswers {
             frames: waiting,
             close: closing,
         };
@@ -203,8 +203,8 @@ impl Inspector {
 
     /// Returns whether Django may do this: a read mark could be of a message of another
     /// conversation, or of a user that only the database takes for the caller.
-    async fn admits_mark(&self, request: Request) -> Result<bool, ChatError> {
-        let Request::MarkRead {
+    async fn admits_mark(&self, request: ChatRequest) -> Result<bool, ChatError> {
+        let ChatRequest::MarkRead {
             message_id,
             user_id,
             event,
@@ -248,7 +248,7 @@ impl Inspector {
 
     /// Writes a line of the security log.
     fn note(&self, event: SecurityEvent, reason: &str) {
-        self.app.audit.note(&Finding {
+        self.app.audit.note(&SecurityFinding {
             event,
             reason,
             client: self.client,
@@ -261,7 +261,7 @@ impl Inspector {
     fn is_flooding(&mut self) -> bool {
         let (frames, bytes) = std::mem::take(&mut self.reader.news).sum();
         let frames = frames.saturating_add(std::mem::take(&mut self.refused));
-        let rate = Rate::from(&self.app.config.ws);
+        let rate = BudgetRate::from(&self.app.config.ws);
         match self.budget.spend(frames, bytes, rate, Instant::now()) {
             Spent::Within | Spent::Short { first: false } => false,
             Spent::Short { first: true } => {

@@ -71,12 +71,12 @@ impl Verdict {
 
 /// The rows that are remembered.
 #[derive(Default)]
-struct Rows {
+struct RememberedRows {
     by_id: HashMap<MessageId, Message>,
     bytes: usize,
 }
 
-impl Rows {
+impl RememberedRows {
     fn add(&mut self, row: Message) {
         self.bytes += row.content.len();
         if self.by_id.len() >= ROWS || self.bytes > ROW_BYTES {
@@ -99,7 +99,7 @@ pub struct Shadow {
     slots: Arc<Semaphore>,
     /// A permit for each byte that may wait.
     room: Arc<Semaphore>,
-    rows: Mutex<Rows>,
+    rows: Mutex<RememberedRows>,
     /// The second that is logged in, and how much has been.
     logged: Mutex<(Instant, u32)>,
 }
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn rows_that_are_remembered_have_bounds() {
-        let mut rows = Rows::default();
+        let mut rows = RememberedRows::default();
         for _ in 0..3 * ROWS {
             rows.add(row(1));
         }

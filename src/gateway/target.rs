@@ -2,7 +2,7 @@
 //!
 //! Servers and proxies read one target in different ways: Channels drops all leading slashes,
 //! nginx merges slashes and resolves dots after it has decoded, others decode twice or take an
-//! address with scheme and host. [`Target`] has one canonical form that covers them all, so that
+//! address with scheme and host. [`RequestTarget`] has one canonical form that covers them all, so that
 //! what any of them may take for a path below one of our prefixes is found, and what all of them
 //! read alike is told apart from what they do not.
 
@@ -14,7 +14,7 @@ use crate::python::urls::{decode_path, hex_byte};
 
 /// A request's target as the gateway reads it.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Target<'a> {
+pub struct RequestTarget<'a> {
     /// Decoded until nothing is left to decode, slashes merged, `.` and parameters dropped.
     canonical: Cow<'a, [u8]>,
     /// Some readers drop segments: those before a `..`, or the first one after two slashes, which
@@ -23,13 +23,13 @@ pub struct Target<'a> {
     is_plain: bool,
 }
 
-impl<'a> Target<'a> {
+impl<'a> RequestTarget<'a> {
     #[must_use]
     pub fn of(uri: &'a Uri) -> Self {
         let path = uri.path();
         let is_origin_form = uri.scheme().is_none() && path.starts_with('/');
         if is_plain(path.as_bytes()) && !path.contains('%') {
-            return Target {
+            return RequestTarget {
                 canonical: Cow::Borrowed(path.as_bytes()),
                 loses: false,
                 is_plain: is_origin_form && uri.query().is_none_or(str::is_ascii),
@@ -40,7 +40,7 @@ impl<'a> Target<'a> {
         let is_decoded_alike =
             path.is_ascii() && !hides_slash && !decoded.contains(['%', '?', '#', '\u{fffd}']);
         let (canonical, loses) = canonical(path.as_bytes());
-        Target {
+        RequestTarget {
             canonical: Cow::Owned(canonical),
             loses,
             is_plain: is_origin_form
@@ -189,12 +189,12 @@ mod tests {
     const SOCKETS: &str = "/ws/chat/";
     const API: &str = "/api/chat/";
 
-    fn target(text: &str, see: impl Fn(&Target) -> bool) -> bool {
-        see(&Target::of(&text.parse().unwrap()))
+    fn target(text: &str, see: impl Fn(&RequestTarget) -> bool) -> bool {
+        see(&RequestTarget::of(&text.parse().unwrap()))
     }
 
     fn is_plain_target(text: &str) -> bool {
-        Target::of(&text.parse().unwrap()).is_plain()
+        RequestTarget::of(&text.parse().unwrap()).is_plain()
     }
 
     #[test]

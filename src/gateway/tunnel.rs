@@ -24,7 +24,7 @@ use super::{
     Gateway,
     body::Outgoing,
     frames::{CLOSE, Cutter, Piece},
-    inspect::{Answers, Inspector, Over},
+    inspect::{ErrorAnswers, Inspector, Over},
     shadow::Watcher,
 };
 use crate::{
@@ -34,13 +34,13 @@ use crate::{
         sockets::{OpenSocket, Registration},
     },
     id::ConversationId,
-    limits::Seat,
+    limits::SocketSeat,
     metrics::SecurityEvent,
     net::Stream,
     python::urls::decode_path,
     rollout::Side,
-    shutdown::Turn,
-    telemetry::security::{AuditPlace, Finding},
+    shutdown::CloseTurn,
+    telemetry::security::{AuditPlace, SecurityFinding},
     ws::{protocol::Protocol, session::Reason},
 };
 
@@ -62,8 +62,8 @@ pub struct Tunnel {
     /// Of a chat socket; the others are Django's alone.
     conversation: Option<ConversationId>,
     watcher: Option<Watcher>,
-    inspector: Option<(Inspector, Answers)>,
-    drain: Turn,
+    inspector: Option<(Inspector, ErrorAnswers)>,
+    drain: CloseTurn,
     /// When the token or session that it was opened with runs out.
     until: Option<Instant>,
     /// Says when the rights of a chat socket end before that.
@@ -71,16 +71,16 @@ pub struct Tunnel {
     /// The address of the client, for the security log.
     peer: Option<IpAddr>,
     /// Held to the end.
-    seat: Seat,
+    seat: SocketSeat,
 }
 
 /// The reading half of a side, and what it has sent already.
-struct Source {
+struct TunnelSource {
     half: ReadHalf<Stream>,
     early: Bytes,
 }
 
-impl Source {
+impl TunnelSource {
     /// Returns the next bytes; none at the end. May be cancelled.
     async fn next<'a>(&'a mut self, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
         if !self.early.is_empty() {
@@ -99,7 +99,7 @@ impl Tunnel {
         app: &Arc<App>,
         gateway: &Arc<Gateway>,
         request: &Request<Outgoing>,
-        seat: Seat,
+        seat: SocketSeat,
         admission: &Admission,
         peer: Option<IpAddr>,
     ) -> Self {
@@ -147,12 +147,12 @@ impl Tunnel {
         };
         let _open = (self.seat, self.app.metrics.gateway_socket());
         let (half, client_write) = split(client.io.into_inner());
-        let from_client = Source {
+        let from_client = TunnelSource {
             half,
             early: client.read_buf,
         };
         let (half, upstream_write) = split(upstream.io.into_inner());
-        let from_upstream = Source {
+        let from_upstream = TunnelSource {
             half,
             early: upstream.read_buf,
         };
@@ -203,7 +203,7 @@ fn leave(
     app: Arc<App>,
     gateway: &Gateway,
     conversation: Option<ConversationId>,
-    mut drain: Turn,
+    mut drain: CloseTurn,
 ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
     let moved = conversation.map(|id| gateway.rollout.moved(id, Side::Django));
     Box::pin(async move {
@@ -247,7 +247,7 @@ async fn closed(
 ) -> Reason {
     let reason = rights.await;
     if let Some(socket) = socket {
-        app.audit.note(&Finding {
+        app.audit.note(&SecurityFinding {
             event: SecurityEvent::Closed,
             reason: reason.word(),
             client,
@@ -280,7 +280,7 @@ async fn rights_end(until: Option<Instant>, socket: Option<Arc<OpenSocket>>) -> 
 
 /// Client to Django.
 async fn up(
-    mut from: Source,
+    mut from: TunnelSource,
     to: &mut WriteHalf<Stream>,
     mut inspector: Option<Inspector>,
     mut see: impl FnMut(&[u8]),
@@ -314,7 +314,7 @@ async fn up(
 /// Copies from Django to the client until the socket has to leave: then the close goes between two
 /// frames, and what it sends up to its own close frame still reaches Django.
 async fn down(
-    mut from: Source,
+    mut from: TunnelSource,
     to: &mut WriteHalf<Stream>,
     mut leave: Leave,
     mut answers: Option<mpsc::Receiver<Bytes>>,

@@ -31,7 +31,7 @@ use super::{
     tls::{self, TrustError},
 };
 use crate::{
-    config::Upstream as Address,
+    config::UpstreamAddress as Address,
     metrics::Metrics,
     net::{Io, Stream, client::TlsName},
 };
@@ -54,13 +54,13 @@ const SETTLE: Duration = Duration::from_millis(5);
 
 /// A connection to the upstream.
 #[derive(Debug)]
-struct Sender {
+struct UpstreamSender {
     requests: http1::SendRequest<Outgoing>,
     /// Of the task that reads and writes.
     driver: AbortHandle,
 }
 
-impl Sender {
+impl UpstreamSender {
     /// Sends a request, which is given back if it was not begun.
     async fn send(
         &mut self,
@@ -78,7 +78,7 @@ impl Sender {
 
 /// Why there is no answer from the upstream.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub enum UpstreamFailure {
     #[error("cannot connect: {0}")]
     Connect(io::Error),
     #[error("the connection broke before the answer: {0}")]
@@ -99,32 +99,32 @@ pub enum Failure {
     Starved,
 }
 
-impl Failure {
+impl UpstreamFailure {
     /// Returns the status of the answer, and its text.
     #[must_use]
     pub fn answer(&self) -> (StatusCode, &'static str) {
         match self {
-            Failure::Connect(_) => (
+            UpstreamFailure::Connect(_) => (
                 StatusCode::BAD_GATEWAY,
                 "The server behind this one cannot be reached, try again.",
             ),
-            Failure::Broken(_) | Failure::Unasked => (
+            UpstreamFailure::Broken(_) | UpstreamFailure::Unasked => (
                 StatusCode::BAD_GATEWAY,
                 "The server behind this one broke off, try again.",
             ),
-            Failure::Busy => (
+            UpstreamFailure::Busy => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "The server behind this one is busy, try again.",
             ),
-            Failure::Silent(_) => (
+            UpstreamFailure::Silent(_) => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "The server behind this one does not answer, try again later.",
             ),
-            Failure::Late => (
+            UpstreamFailure::Late => (
                 StatusCode::GATEWAY_TIMEOUT,
                 "The server behind this one took too long, try again.",
             ),
-            Failure::Starved => (
+            UpstreamFailure::Starved => (
                 StatusCode::REQUEST_TIMEOUT,
                 "The request's body came too slowly.",
             ),
@@ -135,8 +135,8 @@ impl Failure {
     #[must_use]
     pub fn retry_after_s(&self) -> Option<u64> {
         match self {
-            Failure::Busy => Some(1),
-            Failure::Silent(left) => Some(left.as_secs() + 1),
+            UpstreamFailure::Busy => Some(1),
+            UpstreamFailure::Silent(left) => Some(left.as_secs() + 1),
             _ => None,
         }
     }
@@ -145,13 +145,13 @@ impl Failure {
     #[must_use]
     pub fn label(&self) -> &'static str {
         match self {
-            Failure::Connect(_) => "connect",
-            Failure::Broken(_) => "broken",
-            Failure::Late => "late",
-            Failure::Busy => "busy",
-            Failure::Silent(_) => "silent",
-            Failure::Unasked => "unasked",
-            Failure::Starved => "starved",
+            UpstreamFailure::Connect(_) => "connect",
+            UpstreamFailure::Broken(_) => "broken",
+            UpstreamFailure::Late => "late",
+            UpstreamFailure::Busy => "busy",
+            UpstreamFailure::Silent(_) => "silent",
+            UpstreamFailure::Unasked => "unasked",
+            UpstreamFailure::Starved => "starved",
         }
     }
 }
@@ -193,18 +193,18 @@ pub struct Upstream {
 
 #[derive(Debug)]
 struct Idle {
-    sender: Sender,
+    sender: UpstreamSender,
     since: Instant,
 }
 
 /// A connection in use, and where it belongs.
-pub struct Place {
+pub struct UpstreamPlace {
     upstream: Arc<Upstream>,
-    sender: Sender,
+    sender: UpstreamSender,
     upload: Arc<Upload>,
 }
 
-impl Place {
+impl UpstreamPlace {
     /// The connection may be used again, if the request has been sent whole.
     pub fn give_back(self) {
         if !self.upload.is_done() || self.sender.requests.is_closed() {
@@ -245,12 +245,12 @@ impl Upstream {
     /// be dead costs one more attempt, if the request can be sent again.
     ///
     /// # Errors
-    /// See [`Failure`].
+    /// See [`UpstreamFailure`].
     pub async fn send(
         self: &Arc<Self>,
         request: Request<Outgoing>,
-    ) -> Result<Response<Relayed>, Failure> {
-        let attempt = self.breaker.admit().map_err(Failure::Silent)?;
+    ) -> Result<Response<Relayed>, UpstreamFailure> {
+        let attempt = self.breaker.admit().map_err(UpstreamFailure::Silent)?;
         let outcome = self.ask(request).await;
         attempt.ended(&outcome);
         outcome
@@ -259,14 +259,14 @@ impl Upstream {
     async fn ask(
         self: &Arc<Self>,
         mut request: Request<Outgoing>,
-    ) -> Result<Response<Relayed>, Failure> {
+    ) -> Result<Response<Relayed>, UpstreamFailure> {
         let upload = match request.body() {
             Outgoing::Empty | Outgoing::Whole(_) => Upload::new(true),
             Outgoing::Streaming(_, upload) => Arc::clone(upload),
         };
         let permit = self.permit().await?;
         let relayed = |response: Response<Incoming>, sender| {
-            let place = Place {
+            let place = UpstreamPlace {
                 upstream: Arc::clone(self),
                 sender,
                 upload: Arc::clone(&upload),
@@ -283,13 +283,13 @@ impl Upstream {
                 Ok(response) => return Ok(relayed(response, sender)),
                 Err(mut error) => match error.take_message().or(copy) {
                     Some(unsent) => request = unsent,
-                    None => return Err(Failure::Broken(error.into_error())),
+                    None => return Err(UpstreamFailure::Broken(error.into_error())),
                 },
             }
         }
         let mut sender = self.connect(false).await?;
         let response = in_time(&upload, patience, sender.send(request)).await?;
-        let response = response.map_err(|error| Failure::Broken(error.into_error()))?;
+        let response = response.map_err(|error| UpstreamFailure::Broken(error.into_error()))?;
         Ok(relayed(response, sender))
     }
 
@@ -297,10 +297,10 @@ impl Upstream {
     /// is kept.
     ///
     /// # Errors
-    /// See [`Failure`].
-    pub async fn ping(&self) -> Result<(), Failure> {
+    /// See [`UpstreamFailure`].
+    pub async fn ping(&self) -> Result<(), UpstreamFailure> {
         if let Some(left) = self.breaker.pause_left() {
-            return Err(Failure::Silent(left));
+            return Err(UpstreamFailure::Silent(left));
         }
         let is_kept =
             |idle: &Idle| idle.since.elapsed() < IDLE && !idle.sender.requests.is_closed();
@@ -312,19 +312,27 @@ impl Upstream {
     }
 
     /// Waits until one more request may be under way.
-    async fn permit(&self) -> Result<OwnedSemaphorePermit, Failure> {
+    async fn permit(&self) -> Result<OwnedSemaphorePermit, UpstreamFailure> {
         if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
             return Ok(permit);
         }
-        let _place = self.queue.try_acquire().map_err(|_| Failure::Busy)?;
+        let _place = self
+            .queue
+            .try_acquire()
+            .map_err(|_| UpstreamFailure::Busy)?;
         let permit = Arc::clone(&self.permits).acquire_owned();
         match timeout(self.limits.connect, permit).await {
             Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(_)) | Err(_) => Err(Failure::Busy),
+            Ok(Err(_)) | Err(_) => Err(UpstreamFailure::Busy),
         }
     }
 
-    fn relayed(&self, body: Incoming, upload: Arc<Upload>, place: Option<Place>) -> Relayed {
+    fn relayed(
+        &self,
+        body: Incoming,
+        upload: Arc<Upload>,
+        place: Option<UpstreamPlace>,
+    ) -> Relayed {
         Relayed::new(
             body,
             upload,
@@ -337,9 +345,12 @@ impl Upstream {
     /// Sends a request that may be answered with an upgrade, on a connection of its own.
     ///
     /// # Errors
-    /// See [`Failure`].
-    pub async fn upgrade(&self, request: Request<Outgoing>) -> Result<Response<Incoming>, Failure> {
-        let attempt = self.breaker.admit().map_err(Failure::Silent)?;
+    /// See [`UpstreamFailure`].
+    pub async fn upgrade(
+        &self,
+        request: Request<Outgoing>,
+    ) -> Result<Response<Incoming>, UpstreamFailure> {
+        let attempt = self.breaker.admit().map_err(UpstreamFailure::Silent)?;
         let outcome = self.ask_for_upgrade(request).await;
         attempt.ended(&outcome);
         outcome
@@ -348,12 +359,12 @@ impl Upstream {
     async fn ask_for_upgrade(
         &self,
         request: Request<Outgoing>,
-    ) -> Result<Response<Incoming>, Failure> {
+    ) -> Result<Response<Incoming>, UpstreamFailure> {
         let _permit = self.permit().await?;
         let mut sender = self.connect(true).await?;
         let (upload, patience) = (Upload::new(true), self.limits.response);
         let response = in_time(&upload, patience, sender.send(request)).await?;
-        response.map_err(|error| Failure::Broken(error.into_error()))
+        response.map_err(|error| UpstreamFailure::Broken(error.into_error()))
     }
 
     /// Returns the body of an answer to [`Upstream::upgrade`] that is no upgrade.
@@ -362,7 +373,7 @@ impl Upstream {
     }
 
     /// Returns a kept connection that still lives.
-    async fn kept(&self) -> Option<Sender> {
+    async fn kept(&self) -> Option<UpstreamSender> {
         loop {
             let Idle { mut sender, since } = self.idle().pop()?;
             let ready = timeout(SETTLE, sender.requests.ready());
@@ -372,17 +383,17 @@ impl Upstream {
         }
     }
 
-    async fn connect(&self, upgrade: bool) -> Result<Sender, Failure> {
+    async fn connect(&self, upgrade: bool) -> Result<UpstreamSender, UpstreamFailure> {
         let io = timeout(self.limits.connect, self.open())
             .await
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-            .map_err(Failure::Connect)?;
+            .map_err(UpstreamFailure::Connect)?;
         let (requests, connection) = http1::Builder::new()
             .preserve_header_case(true)
             .max_buf_size(HEAD)
             .handshake(TokioIo::new(Stream::new(io, None)))
             .await
-            .map_err(Failure::Broken)?;
+            .map_err(UpstreamFailure::Broken)?;
         let driver = tokio::spawn(async move {
             let ended = if upgrade {
                 connection.with_upgrades().await
@@ -394,7 +405,7 @@ impl Upstream {
             }
         });
         let driver = driver.abort_handle();
-        Ok(Sender { requests, driver })
+        Ok(UpstreamSender { requests, driver })
     }
 
     async fn open(&self) -> io::Result<Io> {
@@ -414,7 +425,7 @@ impl Upstream {
     }
 
     /// Keeps a connection for the next request.
-    fn keep(&self, sender: Sender) {
+    fn keep(&self, sender: UpstreamSender) {
         let mut idle = self.idle();
         let now = Instant::now();
         idle.retain(|idle| now - idle.since < IDLE && !idle.sender.requests.is_closed());
@@ -447,7 +458,7 @@ async fn in_time<T>(
     upload: &Upload,
     patience: Duration,
     answer: impl Future<Output = T>,
-) -> Result<T, Failure> {
+) -> Result<T, UpstreamFailure> {
     let mut answer = pin!(answer);
     loop {
         let due = upload.last_at() + patience;
@@ -458,7 +469,7 @@ async fn in_time<T>(
                 if upload.last_at() + patience > Instant::now() {
                     continue;
                 }
-                return Err(if upload.is_starved() { Failure::Starved } else { Failure::Late });
+                return Err(if upload.is_starved() { UpstreamFailure::Starved } else { UpstreamFailure::Late });
             }
         }
     }

@@ -9,8 +9,8 @@ use std::{collections::VecDeque, future::pending, pin::Pin, sync::Arc, time::Ins
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::{
-    event::{Duty, Rendered, Shared},
-    link::Link,
+    event::{Duty, RenderedFrames, Shared},
+    link::WorkerLink,
     mailbox::Mailbox,
     wire::Down,
 };
@@ -37,7 +37,7 @@ impl Ask {
     }
 
     /// Sends it to the worker.
-    pub fn send(&self, link: &Link, socket: u64) {
+    pub fn send(&self, link: &WorkerLink, socket: u64) {
         match self {
             Ask::Text(text) => link.send(Down::Text, socket, text.as_bytes()),
             Ask::Binary(bytes) => link.send(Down::Binary, socket, bytes),
@@ -71,7 +71,7 @@ pub struct Calls {
     credit: Option<Credit>,
     since: Option<Instant>,
     /// The call that another socket makes for this one.
-    blocked: Option<watch::Receiver<Rendered>>,
+    blocked: Option<watch::Receiver<RenderedFrames>>,
     duty: Option<Box<Duty>>,
 }
 
@@ -140,7 +140,7 @@ impl Calls {
     }
 
     /// The next call waits for its credit.
-    pub fn wait(&mut self, link: &Arc<Link>, duty: Option<Duty>) {
+    pub fn wait(&mut self, link: &Arc<WorkerLink>, duty: Option<Duty>) {
         let link = Arc::clone(link);
         self.duty = duty.map(Box::new);
         self.since = Some(Instant::now());
@@ -148,7 +148,7 @@ impl Calls {
     }
 
     /// The next call waits for what another socket's comes to.
-    pub fn wait_for(&mut self, rendered: watch::Receiver<Rendered>) {
+    pub fn wait_for(&mut self, rendered: watch::Receiver<RenderedFrames>) {
         self.blocked = Some(rendered);
     }
 

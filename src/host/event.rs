@@ -17,12 +17,12 @@ pub struct Shared {
     body: Bytes,
     handler: OnceLock<Option<String>>,
     /// By the source of the class: there are as many as there are classes in a group.
-    rendered: Mutex<Vec<(String, watch::Sender<Rendered>)>>,
+    rendered: Mutex<Vec<(String, watch::Sender<RenderedFrames>)>>,
 }
 
 /// Frames that a handler which depends on the event alone has sent for it.
 #[derive(Clone, Debug)]
-pub enum Rendered {
+pub enum RenderedFrames {
     /// No member is being called.
     Free,
     /// One member is being called.
@@ -35,7 +35,7 @@ pub enum Rendered {
 /// The duty to call one member for all. Dropped before it is done, another takes it.
 #[derive(Debug)]
 pub struct Duty {
-    rendered: watch::Sender<Rendered>,
+    rendered: watch::Sender<RenderedFrames>,
     frames: Vec<Bytes>,
     bytes: usize,
     is_fit: bool,
@@ -43,13 +43,13 @@ pub struct Duty {
 
 /// A member's part in an event.
 #[derive(Debug)]
-pub enum Turn {
+pub enum MemberTurn {
     /// To be called, and tell the others.
     Call(Duty),
     /// To send these frames.
     Send(Arc<[Bytes]>),
     /// To wait for the member that is being called.
-    Wait(watch::Receiver<Rendered>),
+    Wait(watch::Receiver<RenderedFrames>),
     /// To be called, for itself.
     Alone,
 }
@@ -78,26 +78,26 @@ impl Shared {
     }
 
     /// The turn of a member whose class has this source.
-    pub fn turn(&self, source: &str) -> Turn {
+    pub fn turn(&self, source: &str) -> MemberTurn {
         let rendered = {
             let mut all = self.rendered.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some((_, known)) = all.iter().find(|(class, _)| class == source) {
                 known.clone()
             } else {
-                let new = watch::Sender::new(Rendered::Free);
+                let new = watch::Sender::new(RenderedFrames::Free);
                 all.push((source.to_owned(), new.clone()));
                 new
             }
         };
         let is_mine = rendered.send_if_modified(|it| {
-            let is_free = matches!(it, Rendered::Free);
+            let is_free = matches!(it, RenderedFrames::Free);
             if is_free {
-                *it = Rendered::Busy;
+                *it = RenderedFrames::Busy;
             }
             is_free
         });
         if is_mine {
-            return Turn::Call(Duty {
+            return MemberTurn::Call(Duty {
                 rendered,
                 frames: Vec::new(),
                 bytes: 0,
@@ -108,9 +108,9 @@ impl Shared {
         let waiting = rendered.subscribe();
         let now = waiting.borrow().clone();
         match now {
-            Rendered::Frames(frames) => Turn::Send(frames),
-            Rendered::Unfit => Turn::Alone,
-            Rendered::Busy | Rendered::Free => Turn::Wait(waiting),
+            RenderedFrames::Frames(frames) => MemberTurn::Send(frames),
+            RenderedFrames::Unfit => MemberTurn::Alone,
+            RenderedFrames::Busy | RenderedFrames::Free => MemberTurn::Wait(waiting),
         }
     }
 }
@@ -136,9 +136,9 @@ impl Duty {
     pub fn done(mut self) -> bool {
         let frames = std::mem::take(&mut self.frames);
         self.rendered.send_replace(if self.is_fit {
-            Rendered::Frames(frames.into())
+            RenderedFrames::Frames(frames.into())
         } else {
-            Rendered::Unfit
+            RenderedFrames::Unfit
         });
         self.is_fit
     }
@@ -147,9 +147,9 @@ impl Duty {
 impl Drop for Duty {
     fn drop(&mut self) {
         self.rendered.send_if_modified(|it| {
-            let is_open = matches!(it, Rendered::Busy);
+            let is_open = matches!(it, RenderedFrames::Busy);
             if is_open {
-                *it = Rendered::Free;
+                *it = RenderedFrames::Free;
             }
             is_open
         });
@@ -175,17 +175,17 @@ mod tests {
     #[tokio::test]
     async fn one_member_is_called_and_the_others_send_what_it_sent() {
         let event = event();
-        let Turn::Call(mut duty) = event.turn("class") else {
+        let MemberTurn::Call(mut duty) = event.turn("class") else {
             panic!("the first is called")
         };
-        let Turn::Wait(mut waiting) = event.turn("class") else {
+        let MemberTurn::Wait(mut waiting) = event.turn("class") else {
             panic!("the second waits")
         };
-        assert!(matches!(event.turn("another class"), Turn::Call(_)));
+        assert!(matches!(event.turn("another class"), MemberTurn::Call(_)));
         duty.sent(&Bytes::from_static(b"frame"));
         assert!(duty.done());
         waiting.changed().await.unwrap();
-        let Turn::Send(frames) = event.turn("class") else {
+        let MemberTurn::Send(frames) = event.turn("class") else {
             panic!("the others send")
         };
         assert_eq!(frames[..], [Bytes::from_static(b"frame")]);
@@ -195,33 +195,33 @@ mod tests {
     fn a_member_that_goes_away_leaves_its_duty_to_another() {
         let event = event();
         drop(event.turn("class"));
-        assert!(matches!(event.turn("class"), Turn::Call(_)));
+        assert!(matches!(event.turn("class"), MemberTurn::Call(_)));
     }
 
     #[test]
     fn what_sends_too_much_to_be_kept_is_called_for_each() {
         for (frames, bytes) in [(RENDERED + 1, 0), (2, RENDERED_BYTES)] {
             let event = event();
-            let Turn::Call(mut duty) = event.turn("class") else {
+            let MemberTurn::Call(mut duty) = event.turn("class") else {
                 panic!("the first is called")
             };
             for _ in 0..frames {
                 duty.sent(&Bytes::from(vec![0; bytes]));
             }
             assert!(!duty.done());
-            assert!(matches!(event.turn("class"), Turn::Alone));
+            assert!(matches!(event.turn("class"), MemberTurn::Alone));
         }
     }
 
     #[test]
     fn what_did_something_else_is_called_for_each() {
         let event = event();
-        let Turn::Call(mut duty) = event.turn("class") else {
+        let MemberTurn::Call(mut duty) = event.turn("class") else {
             panic!("the first is called")
         };
         duty.sent(&Bytes::from_static(b"frame"));
         duty.unfit();
         assert!(!duty.done());
-        assert!(matches!(event.turn("class"), Turn::Alone));
+        assert!(matches!(event.turn("class"), MemberTurn::Alone));
     }
 }

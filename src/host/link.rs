@@ -26,8 +26,8 @@ use tokio::{
 
 use super::{
     Host,
-    mailbox::{Mailbox, Reply},
-    wire::{self, Class, Down, Hello, Message, VERSION, What, WireError},
+    mailbox::{Mailbox, WorkerReply},
+    wire::{self, Class, Down, Hello, VERSION, What, WireError, WorkerMessage},
 };
 use crate::{layer::redis::codec::item::Item, value::Value, ws::writer::frame};
 
@@ -97,7 +97,7 @@ struct Classes {
 }
 
 /// One worker.
-pub struct Link {
+pub struct WorkerLink {
     pub number: u64,
     pub hello: Hello,
     /// Bytes to be written.
@@ -114,9 +114,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Link {
+impl WorkerLink {
     fn new(number: u64, hello: Hello, max_calls: usize) -> Self {
-        Link {
+        WorkerLink {
             number,
             hello,
             out: Mutex::default(),
@@ -178,7 +178,7 @@ impl Link {
         self.credits.close();
         self.requests.close();
         for (_, mailbox) in lock(&self.sockets).drain() {
-            mailbox.reply(Reply::Lost);
+            mailbox.reply(WorkerReply::Lost);
         }
     }
 
@@ -187,28 +187,32 @@ impl Link {
     }
 
     /// Puts what a worker says where it belongs.
-    async fn hear(self: &Arc<Self>, host: &Arc<Host>, message: Message) -> Result<(), LinkError> {
-        let Message { subject, what } = message;
+    async fn hear(
+        self: &Arc<Self>,
+        host: &Arc<Host>,
+        message: WorkerMessage,
+    ) -> Result<(), LinkError> {
+        let WorkerMessage { subject, what } = message;
         let reply = match what {
             What::Hello(_) => return Err(LinkError::Greeting),
             What::Pong => return Ok(()),
             What::Class(class) => return self.learn(subject, class),
             What::Serves(class) => match lock(&self.classes).known.get(&class) {
-                Some(class) => Reply::Class(Arc::clone(class)),
+                Some(class) => WorkerReply::Class(Arc::clone(class)),
                 None => return Ok(()),
             },
-            What::Accept(accept) => Reply::Accept(accept),
-            What::Text(text) => Reply::Frame(frame(OpCode::Text, |out| {
+            What::Accept(accept) => WorkerReply::Accept(accept),
+            What::Text(text) => WorkerReply::Frame(frame(OpCode::Text, |out| {
                 out.extend_from_slice(&text);
             })),
-            What::Binary(bytes) => Reply::Frame(frame(OpCode::Binary, |out| {
+            What::Binary(bytes) => WorkerReply::Frame(frame(OpCode::Binary, |out| {
                 out.extend_from_slice(&bytes);
             })),
-            What::Close { code, reason } => Reply::Close { code, reason },
-            What::Done => Reply::Done,
+            What::Close { code, reason } => WorkerReply::Close { code, reason },
+            What::Done => WorkerReply::Done,
             What::Ended { failed } => {
                 if let Some(mailbox) = lock(&self.sockets).remove(&subject) {
-                    mailbox.reply(Reply::Ended { failed });
+                    mailbox.reply(WorkerReply::Ended { failed });
                 }
                 return Ok(());
             }
@@ -313,7 +317,7 @@ pub async fn serve(host: Arc<Host>, number: u64, stream: UnixStream) {
         Err(_) => return host.refused(&LinkError::Greeting),
     };
     let pid = hello.pid;
-    let link = Arc::new(Link::new(number, hello, host.max_calls()));
+    let link = Arc::new(WorkerLink::new(number, hello, host.max_calls()));
     link.send(Down::Welcome, 0, &welcome(&host, number));
     host.joined(&link);
     let joined = Instant::now();
@@ -334,11 +338,11 @@ pub async fn serve(host: Arc<Host>, number: u64, stream: UnixStream) {
 async fn greeting(half: &mut OwnedReadHalf, buffer: &mut BytesMut) -> Result<Hello, LinkError> {
     loop {
         match wire::take(buffer)? {
-            Some(Message {
+            Some(WorkerMessage {
                 what: What::Hello(hello),
                 ..
             }) if hello.version == VERSION => return Ok(hello),
-            Some(Message {
+            Some(WorkerMessage {
                 what: What::Hello(hello),
                 ..
             }) => return Err(LinkError::Version(hello.version)),

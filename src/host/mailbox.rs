@@ -25,7 +25,7 @@ const EVENT_BYTES: usize = 8 << 20;
 
 /// An answer of the worker, in the order of the wire.
 #[derive(Debug)]
-pub enum Reply {
+pub enum WorkerReply {
     Class(Arc<Class>),
     Accept(Accept),
     /// A frame as clients get it.
@@ -48,34 +48,34 @@ pub struct Mailbox {
     limits: queue::QueueLimits,
     /// Most events.
     capacity: usize,
-    state: Mutex<State>,
+    state: Mutex<MailboxState>,
     changed: Notify,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    replies: VecDeque<Reply>,
+struct MailboxState {
+    replies: VecDeque<WorkerReply>,
     frames: usize,
     bytes: usize,
     events: VecDeque<Arc<Shared>>,
     event_bytes: usize,
-    call: Option<Call>,
+    call: Option<PendingCall>,
     overflowed: bool,
     closed: bool,
 }
 
-impl State {
+impl MailboxState {
     fn overflow(&mut self) {
         self.overflowed = true;
         self.replies
-            .retain(|reply| !matches!(reply, Reply::Frame(_)));
+            .retain(|reply| !matches!(reply, WorkerReply::Frame(_)));
         (self.frames, self.bytes) = (0, 0);
     }
 }
 
 /// A call that the worker has not finished.
 #[derive(Debug)]
-struct Call {
+struct PendingCall {
     since: Instant,
     /// Given back when the worker has finished, whatever the client reads.
     _credit: OwnedSemaphorePermit,
@@ -92,14 +92,17 @@ impl Mailbox {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, MailboxState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds an answer, if anybody still wants it. Once there was too much, frames are dropped.
-    pub fn reply(&self, reply: Reply) {
+    pub fn reply(&self, reply: WorkerReply) {
         let mut state = self.state();
-        if matches!(reply, Reply::Done | Reply::Ended { .. } | Reply::Lost) {
+        if matches!(
+            reply,
+            WorkerReply::Done | WorkerReply::Ended { .. } | WorkerReply::Lost
+        ) {
             state.call = None;
         }
         if state.closed {
@@ -107,8 +110,8 @@ impl Mailbox {
         }
         let controls = state.replies.len() - state.frames;
         match &reply {
-            Reply::Frame(_) if state.overflowed => return,
-            Reply::Frame(frame) => {
+            WorkerReply::Frame(_) if state.overflowed => return,
+            WorkerReply::Frame(frame) => {
                 let fits = state.frames < self.limits.frames
                     && state.bytes + frame.len() <= self.limits.bytes;
                 if fits || state.frames == 0 {
@@ -119,7 +122,7 @@ impl Mailbox {
                     state.overflow();
                 }
             }
-            Reply::Lost => state.replies.push_back(reply),
+            WorkerReply::Lost => state.replies.push_back(reply),
             _ if controls < CONTROLS => state.replies.push_back(reply),
             _ => state.overflow(),
         }
@@ -146,11 +149,11 @@ impl Mailbox {
     }
 
     /// Reads the next answer. A frame is only taken if there is `room` for it.
-    pub fn take_reply(&self, room: bool) -> Option<Reply> {
+    pub fn take_reply(&self, room: bool) -> Option<WorkerReply> {
         let mut state = self.state();
         match state.replies.front() {
-            Some(Reply::Frame(_)) if !room => None,
-            Some(Reply::Frame(frame)) => {
+            Some(WorkerReply::Frame(_)) if !room => None,
+            Some(WorkerReply::Frame(frame)) => {
                 let length = frame.len();
                 state.frames -= 1;
                 state.bytes -= length;
@@ -185,7 +188,7 @@ impl Mailbox {
 
     /// A call begins now; the credit is given back when the worker has finished it.
     pub fn begin(&self, credit: OwnedSemaphorePermit) {
-        self.state().call = Some(Call {
+        self.state().call = Some(PendingCall {
             since: Instant::now(),
             _credit: credit,
         });
@@ -204,9 +207,9 @@ impl Mailbox {
 
     /// Takes nothing more, and lets go of all that waits and of the credit.
     pub fn close(&self) {
-        *self.state() = State {
+        *self.state() = MailboxState {
             closed: true,
-            ..State::default()
+            ..MailboxState::default()
         };
     }
 }
@@ -241,18 +244,21 @@ mod tests {
         assert!(!mailbox.event(&event(1)));
     }
 
-    fn frame(text: &'static str) -> Reply {
-        Reply::Frame(Bytes::from_static(text.as_bytes()))
+    fn frame(text: &'static str) -> WorkerReply {
+        WorkerReply::Frame(Bytes::from_static(text.as_bytes()))
     }
 
     #[test]
     fn answers_come_in_order_and_frames_wait_for_room() {
         let mailbox = mailbox();
         mailbox.reply(frame("one"));
-        mailbox.reply(Reply::Done);
+        mailbox.reply(WorkerReply::Done);
         assert!(mailbox.take_reply(false).is_none());
-        assert!(matches!(mailbox.take_reply(true), Some(Reply::Frame(_))));
-        assert!(matches!(mailbox.take_reply(false), Some(Reply::Done)));
+        assert!(matches!(
+            mailbox.take_reply(true),
+            Some(WorkerReply::Frame(_))
+        ));
+        assert!(matches!(mailbox.take_reply(false), Some(WorkerReply::Done)));
         assert!(mailbox.take_reply(true).is_none());
     }
 
@@ -264,7 +270,7 @@ mod tests {
         for _ in 0..1000 {
             by_frames.reply(frame("x"));
             by_bytes.reply(frame("seven b"));
-            by_controls.reply(Reply::Done);
+            by_controls.reply(WorkerReply::Done);
         }
         for mailbox in [&by_frames, &by_bytes, &by_controls] {
             assert!(mailbox.has_overflowed());
@@ -272,9 +278,12 @@ mod tests {
             assert!(waiting <= CONTROLS);
         }
         by_frames.reply(frame("x"));
-        by_frames.reply(Reply::Ended { failed: false });
+        by_frames.reply(WorkerReply::Ended { failed: false });
         let left = by_frames.take_reply(true);
-        assert!(matches!(left, Some(Reply::Ended { .. })), "the end is kept");
+        assert!(
+            matches!(left, Some(WorkerReply::Ended { .. })),
+            "the end is kept"
+        );
     }
 
     #[test]
@@ -303,9 +312,9 @@ mod tests {
         let credit = Arc::clone(&credits).acquire_owned().await.unwrap();
         mailbox.begin(credit);
         mailbox.reply(frame("x"));
-        mailbox.reply(Reply::Accept(Accept::default()));
+        mailbox.reply(WorkerReply::Accept(Accept::default()));
         assert_eq!(credits.available_permits(), 0);
-        mailbox.reply(Reply::Done);
+        mailbox.reply(WorkerReply::Done);
         assert_eq!(credits.available_permits(), 1);
         assert!(mailbox.calling_since().is_none());
     }

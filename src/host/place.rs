@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use tokio::{runtime::Handle, time::sleep};
 
-use super::{Host, groups::Channel, link::Link, lock, mailbox::Mailbox, wire::Down};
+use super::{Host, groups::Channel, link::WorkerLink, lock, mailbox::Mailbox, wire::Down};
 use crate::{hub::queue, layer::redis::codec::msgpack, value::Value, ws::ending::GONE};
 
 /// The place of a socket: among those of its worker, among the channels, in its groups.
 pub struct WorkerPlace {
     pub host: Arc<Host>,
-    pub link: Arc<Link>,
+    pub link: Arc<WorkerLink>,
     pub number: u64,
     pub mailbox: Arc<Mailbox>,
     /// The worker has let go of it.

@@ -37,7 +37,7 @@ const ENDING: Duration = Duration::from_secs(3);
 const GREETING: usize = 64;
 
 /// Listener for workers. Its file is removed when it is dropped.
-pub struct Place {
+pub struct WorkerPlace {
     listener: UnixListener,
     path: PathBuf,
     /// A directory that was made for it.
@@ -46,7 +46,7 @@ pub struct Place {
     owner: u32,
 }
 
-impl Place {
+impl WorkerPlace {
     /// Listens at this path, or at a private one.
     ///
     /// # Errors
@@ -58,7 +58,7 @@ impl Place {
             let own = format!("chatferry-{}", random::name()?);
             env::temp_dir().join(own).join("workers.sock")
         };
-        Place::bind_at(&at, path.is_none()).map_err(|error| HostError::Socket {
+        WorkerPlace::bind_at(&at, path.is_none()).map_err(|error| HostError::Socket {
             path: at.display().to_string(),
             error,
         })
@@ -76,7 +76,7 @@ impl Place {
         }
         let listener = UnixListener::bind(path)?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-        Ok(Place {
+        Ok(WorkerPlace {
             listener,
             owner: fs::metadata(path)?.uid(),
             path: path.to_owned(),
@@ -85,7 +85,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for WorkerPlace {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.path);
         if let Some(directory) = &self.directory {
@@ -95,7 +95,7 @@ impl Drop for Place {
 }
 
 /// Runs the workers until the host stops.
-pub async fn run(host: Arc<Host>, place: Place) {
+pub async fn run(host: Arc<Host>, place: WorkerPlace) {
     if let Some(command) = host.settings.start() {
         for _ in 0..host.settings.workers {
             let (host, command) = (Arc::clone(&host), command.clone());
@@ -109,7 +109,7 @@ pub async fn run(host: Arc<Host>, place: Place) {
     }
 }
 
-async fn accept(host: &Arc<Host>, place: &Place) {
+async fn accept(host: &Arc<Host>, place: &WorkerPlace) {
     let room = Arc::new(tokio::sync::Semaphore::new(
         GREETING + host.settings.workers,
     ));

@@ -8,7 +8,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::{
     Host,
     groups::{Channel, Local},
-    link::Link,
+    link::WorkerLink,
     wire::{self, Down, What},
 };
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
 /// Begins a request; `room` is given back when it has been answered.
 pub fn begin(
     host: &Arc<Host>,
-    link: &Arc<Link>,
+    link: &Arc<WorkerLink>,
     number: u64,
     what: What,
     room: OwnedSemaphorePermit,
@@ -91,7 +91,7 @@ fn channel_of(host: &Host, name: &str) -> Result<Option<Channel>, LayerError> {
 }
 
 /// Tells the worker what has become of it.
-fn answer(link: &Link, number: u64, done: Result<(), LayerError>) {
+fn answer(link: &WorkerLink, number: u64, done: Result<(), LayerError>) {
     let Err(error) = done else {
         return link.send(Down::Answer, number, b"");
     };

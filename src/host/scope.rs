@@ -8,7 +8,7 @@ use hyper::{
 use super::wire;
 use crate::{
     config,
-    gateway::Trust,
+    gateway::HeaderTrust,
     layer::redis::codec::item::Item,
     net::{Ends, Peer},
     python::urls::decode_path,
@@ -17,7 +17,7 @@ use crate::{
 
 /// Returns the scope in msgpack. `asgi` is added by the worker, as it is the same for all.
 #[must_use]
-pub fn of<B>(request: &Request<B>, trust: &Trust, server: &config::Server) -> Vec<u8> {
+pub fn of<B>(request: &Request<B>, trust: &HeaderTrust, server: &config::Server) -> Vec<u8> {
     let (uri, headers) = (request.uri(), request.headers());
     let peer: Peer = request.extensions().get().copied().unwrap_or_default();
     let ends: Ends = request.extensions().get().copied().unwrap_or_default();
@@ -113,7 +113,7 @@ mod tests {
             secure: false,
         });
         let config = Config::of(&[]);
-        let body = of(&request, &Trust::of(&config), &config.server);
+        let body = of(&request, &HeaderTrust::of(&config), &config.server);
         let members = msgpack::read(&body).unwrap().into_members().unwrap();
         let key =
             |(key, item): (crate::value::Text, Item)| (key.as_str().unwrap().to_owned(), item);

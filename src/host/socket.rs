@@ -22,19 +22,19 @@ use tracing::{Level, field::display};
 
 use super::{
     calls::{Ask, Calls, Ready},
-    event::Turn,
-    mailbox::Reply,
+    event::MemberTurn,
+    mailbox::WorkerReply,
     place::WorkerPlace,
     wire::Class,
 };
 use crate::{
     app::App,
-    limits::Seat,
+    limits::SocketSeat,
     metrics::{Call, HostFailure, SecurityEvent},
     random,
     telemetry::{
         request::{ACCESS, RequestId},
-        security::{self, Finding},
+        security::{self, SecurityFinding},
     },
     ws::{
         budget::{Budget, TURN},
@@ -80,7 +80,7 @@ pub struct Hosted<S> {
     place: WorkerPlace,
     name: HostedName,
     /// Counts as an open socket until it is dropped.
-    _seat: Seat,
+    _seat: SocketSeat,
     class: Option<Arc<Class>>,
     calls: Calls,
     heartbeat: Heartbeat,
@@ -111,7 +111,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Hosted<S> {
         app: Arc<App>,
         place: WorkerPlace,
         (class, connected): (Option<Arc<Class>>, bool),
-        (name, seat): (HostedName, Seat),
+        (name, seat): (HostedName, SocketSeat),
         stream: S,
         received: &[u8],
     ) -> Self {
@@ -178,7 +178,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Hosted<S> {
 
     /// Writes a line of the security log.
     fn note(&self, event: SecurityEvent, reason: &str) {
-        self.app.audit.note(&Finding {
+        self.app.audit.note(&SecurityFinding {
             event,
             reason,
             client: self.name.client,
@@ -250,16 +250,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Hosted<S> {
         }
     }
 
-    fn take_reply(&mut self, reply: Reply) {
+    fn take_reply(&mut self, reply: WorkerReply) {
         match reply {
-            Reply::Frame(frame) => {
+            WorkerReply::Frame(frame) => {
                 if let Some(duty) = self.calls.duty() {
                     duty.sent(&frame);
                 }
                 self.send(frame);
                 return;
             }
-            Reply::Done => {
+            WorkerReply::Done => {
                 if let Some((call, began)) = self.began.take() {
                     self.app.metrics.host_ran(call, began.elapsed());
                 }
@@ -271,9 +271,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Hosted<S> {
             duty.unfit();
         }
         match reply {
-            Reply::Class(class) => self.class = Some(class),
-            Reply::Close { code, reason } => self.close(code, &reason),
-            Reply::Ended { failed } => {
+            WorkerReply::Class(class) => self.class = Some(class),
+            WorkerReply::Close { code, reason } => self.close(code, &reason),
+            WorkerReply::Ended { failed } => {
                 self.place.ended();
                 self.calls.done();
                 if failed {
@@ -282,14 +282,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Hosted<S> {
                 // As Daphne: 1011 after an exception, 1000 after a return.
                 self.close(if failed { Reason::Broken.code() } else { 1000 }, "");
             }
-            Reply::Lost => {
+            WorkerReply::Lost => {
                 self.place.ended();
                 self.calls.done();
                 self.app.metrics.host_failure(HostFailure::Lost);
                 self.leaving = Some(Instant::now() + a_while());
             }
             // An answer to a handshake that is over.
-            Reply::Accept(_) | Reply::Frame(_) | Reply::Done => {}
+            WorkerReply::Accept(_) | WorkerReply::Frame(_) | WorkerReply::Done => {}
         }
     }
 
@@ -345,16 +345,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Hosted<S> {
                 _ => None,
             };
             match turn {
-                Some(Turn::Send(frames)) => {
+                Some(MemberTurn::Send(frames)) => {
                     self.app.metrics.host_rendered();
                     self.calls.skip();
                     for frame in &*frames {
                         self.send(frame.clone());
                     }
                 }
-                Some(Turn::Wait(rendered)) => return self.calls.wait_for(rendered),
-                Some(Turn::Call(duty)) => return self.calls.wait(&self.place.link, Some(duty)),
-                Some(Turn::Alone) | None => return self.calls.wait(&self.place.link, None),
+                Some(MemberTurn::Wait(rendered)) => return self.calls.wait_for(rendered),
+                Some(MemberTurn::Call(duty)) => {
+                    return self.calls.wait(&self.place.link, Some(duty));
+                }
+                Some(MemberTurn::Alone) | None => return self.calls.wait(&self.place.link, None),
             }
         }
     }

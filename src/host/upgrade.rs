@@ -16,7 +16,7 @@ use tracing::field::display;
 
 use super::{
     Host,
-    mailbox::Reply,
+    mailbox::WorkerReply,
     place::WorkerPlace,
     scope,
     socket::{Hosted, HostedName},
@@ -26,12 +26,12 @@ use crate::{
     app::App,
     http::{Response, reply},
     hub::queue::QueueLimits,
-    limits::{Meter, Seat, Throttled},
+    limits::{Meter, SocketSeat, Throttled},
     metrics::{Call, HostFailure, SecurityEvent},
     net::Stream,
     telemetry::{
         request::{ACCESS, Trail},
-        security::Refused,
+        security::RefusedRequest,
     },
     ws::{handshake, refusal, upgrade},
 };
@@ -48,7 +48,7 @@ const OURS: [&str; 6] = [
 
 /// Reasons why a hosted socket is not opened.
 #[derive(Debug)]
-enum Refusal {
+enum HostedRefusal {
     Handshake(handshake::BadHandshake),
     /// The application has closed it.
     Denied,
@@ -68,7 +68,7 @@ struct Opening {
     accept: Accept,
     /// Set if the connect has returned already.
     connected: bool,
-    seat: Seat,
+    seat: SocketSeat,
 }
 
 /// Answers a handshake, and serves the socket in a task of its own.
@@ -95,33 +95,36 @@ pub async fn answer(
     response
 }
 
-fn failure(refusal: &Refusal) -> Option<HostFailure> {
+fn failure(refusal: &HostedRefusal) -> Option<HostFailure> {
     match refusal {
-        Refusal::Failed => Some(HostFailure::Exception),
-        Refusal::Unavailable => Some(HostFailure::Lost),
-        Refusal::Late => Some(HostFailure::Late),
-        Refusal::Handshake(_) | Refusal::Denied | Refusal::Throttled(_) => None,
+        HostedRefusal::Failed => Some(HostFailure::Exception),
+        HostedRefusal::Unavailable => Some(HostFailure::Lost),
+        HostedRefusal::Late => Some(HostFailure::Late),
+        HostedRefusal::Handshake(_) | HostedRefusal::Denied | HostedRefusal::Throttled(_) => None,
     }
 }
 
 /// Returns the entry for the security log; none for what is no fault of the client's.
-fn refused(refusal: &Refusal) -> Option<Refused> {
+fn refused(refusal: &HostedRefusal) -> Option<RefusedRequest> {
     match refusal {
-        Refusal::Denied => Some(Refused::new(SecurityEvent::Policy, "application")),
-        Refusal::Throttled(throttled) => Some(reply::limited(*throttled)),
-        Refusal::Handshake(_) | Refusal::Failed | Refusal::Unavailable | Refusal::Late => None,
+        HostedRefusal::Denied => Some(RefusedRequest::new(SecurityEvent::Policy, "application")),
+        HostedRefusal::Throttled(throttled) => Some(reply::limited(*throttled)),
+        HostedRefusal::Handshake(_)
+        | HostedRefusal::Failed
+        | HostedRefusal::Unavailable
+        | HostedRefusal::Late => None,
     }
 }
 
-fn refuse(refusal: &Refusal) -> Response {
+fn refuse(refusal: &HostedRefusal) -> Response {
     match refusal {
-        Refusal::Handshake(refused) => refusal::malformed(refused),
-        Refusal::Denied => refusal::refusal(StatusCode::FORBIDDEN, "Access denied"),
-        Refusal::Failed => {
+        HostedRefusal::Handshake(refused) => refusal::malformed(refused),
+        HostedRefusal::Denied => refusal::refusal(StatusCode::FORBIDDEN, "Access denied"),
+        HostedRefusal::Failed => {
             refusal::refusal(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error")
         }
-        Refusal::Unavailable | Refusal::Late => refusal::retry_later(),
-        Refusal::Throttled(throttled) => refusal::throttled(*throttled),
+        HostedRefusal::Unavailable | HostedRefusal::Late => refusal::retry_later(),
+        HostedRefusal::Throttled(throttled) => refusal::throttled(*throttled),
     }
 }
 
@@ -129,38 +132,38 @@ async fn open(
     app: &App,
     host: &Arc<Host>,
     request: &Request<Incoming>,
-) -> Result<Opening, Refusal> {
-    handshake::check(request.method(), request.headers()).map_err(Refusal::Handshake)?;
+) -> Result<Opening, HostedRefusal> {
+    handshake::check(request.method(), request.headers()).map_err(HostedRefusal::Handshake)?;
     if app.drain.has_begun() {
-        return Err(Refusal::Unavailable);
+        return Err(HostedRefusal::Unavailable);
     }
     let seat = Meter::of(request).open_socket();
-    let seat = seat.map_err(Refusal::Throttled)?;
+    let seat = seat.map_err(HostedRefusal::Throttled)?;
     let limits = QueueLimits {
         frames: app.config.ws.queue_messages,
         bytes: app.config.ws.queue_bytes,
     };
-    let mut place = WorkerPlace::enter(host, limits).ok_or(Refusal::Unavailable)?;
+    let mut place = WorkerPlace::enter(host, limits).ok_or(HostedRefusal::Unavailable)?;
     let began = Instant::now();
     let deadline = began + host.call_timeout();
     let credit = timeout_at(deadline, place.link.credit()).await;
-    let credit = credit.map_err(|_| Refusal::Late)?;
-    let credit = credit.ok_or(Refusal::Unavailable)?;
+    let credit = credit.map_err(|_| HostedRefusal::Late)?;
+    let credit = credit.ok_or(HostedRefusal::Unavailable)?;
     app.metrics.host_call(Call::Connect, began.elapsed());
     place.mailbox.begin(credit);
     let scope = scope::of(request, &host.trust, &app.config.server);
     place.link.send(Down::Open, place.number, &scope);
     let answered = timeout_at(deadline, answered(&mut place)).await;
-    let Answered {
+    let AnsweredHandshake {
         class,
         accept,
         connected,
-    } = answered.map_err(|_| Refusal::Late)??;
+    } = answered.map_err(|_| HostedRefusal::Late)??;
     let offered = scope::offered(request.headers());
     let chosen = accept.subprotocol.as_ref();
     if chosen.is_some_and(|chosen| !offered.contains(chosen)) {
         tracing::warn!("a consumer accepted with a subprotocol that was not offered");
-        return Err(Refusal::Failed);
+        return Err(HostedRefusal::Failed);
     }
     Ok(Opening {
         place,
@@ -172,42 +175,42 @@ async fn open(
 }
 
 /// The application's answer to a handshake.
-struct Answered {
+struct AnsweredHandshake {
     class: Option<Arc<Class>>,
     accept: Accept,
     connected: bool,
 }
 
 /// Waits for it.
-async fn answered(place: &mut WorkerPlace) -> Result<Answered, Refusal> {
+async fn answered(place: &mut WorkerPlace) -> Result<AnsweredHandshake, HostedRefusal> {
     let (mut class, mut connected) = (None, false);
     loop {
         match place.mailbox.take_reply(true) {
             None => place.mailbox.changed().await,
-            Some(Reply::Class(known)) => class = Some(known),
-            Some(Reply::Accept(accept)) => {
-                return Ok(Answered {
+            Some(WorkerReply::Class(known)) => class = Some(known),
+            Some(WorkerReply::Accept(accept)) => {
+                return Ok(AnsweredHandshake {
                     class,
                     accept,
                     connected,
                 });
             }
-            Some(Reply::Close { .. }) => return Err(Refusal::Denied),
-            Some(Reply::Frame(_)) => return Err(Refusal::Failed),
+            Some(WorkerReply::Close { .. }) => return Err(HostedRefusal::Denied),
+            Some(WorkerReply::Frame(_)) => return Err(HostedRefusal::Failed),
             // A connect that neither accepts nor closes yet.
-            Some(Reply::Done) => connected = true,
-            Some(Reply::Ended { failed }) => {
+            Some(WorkerReply::Done) => connected = true,
+            Some(WorkerReply::Ended { failed }) => {
                 place.ended();
                 // Daphne waits for an application that returns without a word, and then refuses.
                 return Err(if failed {
-                    Refusal::Failed
+                    HostedRefusal::Failed
                 } else {
-                    Refusal::Denied
+                    HostedRefusal::Denied
                 });
             }
-            Some(Reply::Lost) => {
+            Some(WorkerReply::Lost) => {
                 place.ended();
-                return Err(Refusal::Unavailable);
+                return Err(HostedRefusal::Unavailable);
             }
         }
     }

@@ -10,7 +10,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use crate::{
     layer::redis::codec::{
-        item::{Item, Key},
+        item::{Item, ItemKey},
         msgpack,
     },
     value::{Text, Value},
@@ -108,7 +108,7 @@ pub enum WireError {
 
 /// A message of a worker.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Message {
+pub struct WorkerMessage {
     pub subject: u64,
     pub what: What,
 }
@@ -196,7 +196,7 @@ pub struct Accept {
 ///
 /// # Errors
 /// After an error the stream has lost its meaning.
-pub fn take(buffer: &mut BytesMut) -> Result<Option<Message>, WireError> {
+pub fn take(buffer: &mut BytesMut) -> Result<Option<WorkerMessage>, WireError> {
     let Some((length, rest)) = buffer.split_first_chunk::<4>() else {
         return Ok(None);
     };
@@ -216,7 +216,7 @@ pub fn take(buffer: &mut BytesMut) -> Result<Option<Message>, WireError> {
     let subject = buffer.get_u64();
     let body = buffer.split_to(body).freeze();
     let what = read(kind, body).ok_or(WireError::Body(kind))?;
-    Ok(Some(Message { subject, what }))
+    Ok(Some(WorkerMessage { subject, what }))
 }
 
 /// Most bytes of a body.
@@ -276,11 +276,11 @@ fn item(body: &[u8]) -> Option<Item> {
 }
 
 /// The members of a map of texts and plain values.
-struct Members(Vec<(Text, Item)>);
+struct WireMembers(Vec<(Text, Item)>);
 
-impl Members {
+impl WireMembers {
     fn of(item: Item) -> Option<Self> {
-        item.into_members().map(Members)
+        item.into_members().map(WireMembers)
     }
 
     fn take(&mut self, key: &str) -> Option<Item> {
@@ -316,7 +316,7 @@ fn list(item: Item) -> Option<Vec<Item>> {
 }
 
 fn hello(item: Item) -> Option<Hello> {
-    let mut members = Members::of(item)?;
+    let mut members = WireMembers::of(item)?;
     Some(Hello {
         version: number(&members.take("version")?)?,
         pid: u32::try_from(number(&members.take("pid")?)?).ok()?,
@@ -326,7 +326,7 @@ fn hello(item: Item) -> Option<Hello> {
 }
 
 fn class(item: Item) -> Option<Class> {
-    let mut members = Members::of(item)?;
+    let mut members = WireMembers::of(item)?;
     let Item::Plain(Value::Bool(parked)) = members.take("parked")? else {
         return None;
     };
@@ -341,7 +341,7 @@ fn class(item: Item) -> Option<Class> {
 }
 
 fn accept(item: Item) -> Option<Accept> {
-    let mut members = Members::of(item)?;
+    let mut members = WireMembers::of(item)?;
     let subprotocol = match members.take("subprotocol")? {
         Item::Plain(Value::Null) => None,
         other => Some(text(other)?),
@@ -364,7 +364,7 @@ fn accept(item: Item) -> Option<Accept> {
 }
 
 fn close(item: Item) -> Option<What> {
-    let mut members = Members::of(item)?;
+    let mut members = WireMembers::of(item)?;
     let code = u16::try_from(number(&members.take("code")?)?).ok()?;
     let reason = members.text("reason")?;
     // The values that a close frame may hold.
@@ -389,7 +389,7 @@ fn event(item: Item) -> Option<(String, Bytes)> {
 /// Returns the handler that Channels calls for an event; `None` if it has no `type` that is a text.
 #[must_use]
 pub fn handler_of(event: &[u8]) -> Option<String> {
-    let mut members = Members::of(item(event)?)?;
+    let mut members = WireMembers::of(item(event)?)?;
     members.text("type").map(|kind| kind.replace('.', "_"))
 }
 
@@ -408,7 +408,7 @@ pub fn map(members: Vec<(&'static str, Item)>) -> Vec<u8> {
     let mut body = Vec::with_capacity(512);
     let members = members
         .into_iter()
-        .map(|(key, item)| (Key::Text(key.to_owned()), item));
+        .map(|(key, item)| (ItemKey::Text(key.to_owned()), item));
     // It cannot fail: no number here is larger than 64 bits, and nothing is deep.
     let _ = msgpack::write_item(&mut body, &Item::map(members.collect()));
     body

@@ -24,18 +24,18 @@ use crate::limits::{
 };
 
 /// Content that is read and rendered in steps. A clone reads on from the same place.
-pub trait Source: Clone + Send + 'static {
+pub trait DocumentSource: Clone + Send + 'static {
     type Error: Error + Send + Sync + 'static;
 
     /// Reads the next step; not to be called after the last.
     ///
     /// # Errors
     /// When it cannot be read or shown.
-    fn next(&mut self) -> impl Future<Output = Result<Step, Self::Error>> + Send;
+    fn next(&mut self) -> impl Future<Output = Result<DocumentStep, Self::Error>> + Send;
 }
 
 /// The next part of an answer.
-pub struct Step {
+pub struct DocumentStep {
     pub bytes: Vec<u8>,
     /// Rows that were read for it.
     pub rows: usize,
@@ -65,7 +65,7 @@ pub struct Document<S> {
     is_over: bool,
 }
 
-impl<S: Source> Document<S> {
+impl<S: DocumentSource> Document<S> {
     #[must_use]
     pub fn new(source: S, meter: &Meter, answers: &Answers) -> Self {
         Document {

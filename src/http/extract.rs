@@ -17,7 +17,7 @@ use hyper::{
 use crate::{
     limits::{
         Meter,
-        bodies::{Bodies, NoRoom, Room},
+        bodies::{Bodies, NoBodyRoom, PoolRoom},
     },
     python::{urls::decode_path, wsgi::meta_value},
 };
@@ -42,7 +42,7 @@ pub struct Request {
     pub headers: HeaderMap,
     pub body: Bytes,
     /// Share of a large body in the memory for all bodies, held until the answer.
-    room: Room,
+    room: PoolRoom,
     /// Limits of the client.
     pub meter: Meter,
     /// As whom the client is known, once that is found out.
@@ -129,7 +129,7 @@ impl Request {
     }
 }
 
-async fn read_body<B>(mut body: B, bodies: &Bodies) -> Result<(Bytes, Room), Unreadable>
+async fn read_body<B>(mut body: B, bodies: &Bodies) -> Result<(Bytes, PoolRoom), Unreadable>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -155,7 +155,7 @@ where
         if size > SMALL {
             bodies
                 .grow(&mut room, size)
-                .map_err(|NoRoom| Unreadable::NoRoom)?;
+                .map_err(|NoBodyRoom| Unreadable::NoRoom)?;
         }
         whole.extend_from_slice(&data);
     }

@@ -11,7 +11,7 @@ use hyper::{
 
 use super::{Body, Response};
 use crate::{
-    limits::Throttled, metrics::SecurityEvent, python::json, telemetry::security::Refused,
+    limits::Throttled, metrics::SecurityEvent, python::json, telemetry::security::RefusedRequest,
     value::Value,
 };
 
@@ -37,8 +37,8 @@ pub fn json_bytes(value: &Value, indent: Option<usize>) -> Vec<u8> {
 
 /// Makes the entry for the security log about a limit that was reached.
 #[must_use]
-pub fn limited(throttled: Throttled) -> Refused {
-    Refused::new(SecurityEvent::Limit, throttled.limit())
+pub fn limited(throttled: Throttled) -> RefusedRequest {
+    RefusedRequest::new(SecurityEvent::Limit, throttled.limit())
 }
 
 /// Makes a bare answer without a body, as Twisted gives it, after which the connection is closed.

@@ -59,7 +59,10 @@ pub async fn serve(
         path = &*trail.path(),
         "answered"
     );
-    if let Some(refused) = response.extensions_mut().get_mut::<security::Refused>() {
+    if let Some(refused) = response
+        .extensions_mut()
+        .get_mut::<security::RefusedRequest>()
+    {
         refused.user = user;
     }
     response

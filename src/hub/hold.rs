@@ -26,11 +26,11 @@ pub struct Hold {
     /// Time of the newest event that was dropped.
     pub let_go: Option<Timestamp>,
     pub began: Instant,
-    _open: metrics::Held,
+    _open: metrics::HeldGauge,
 }
 
 impl Hold {
-    pub fn new(open: metrics::Held) -> Self {
+    pub fn new(open: metrics::HeldGauge) -> Self {
         Hold {
             awaits_gap: false,
             since: None,

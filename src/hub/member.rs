@@ -17,7 +17,7 @@ const SAID: usize = 64;
 
 /// The sockets of a room.
 #[derive(Default)]
-pub struct Members {
+pub struct RoomMembers {
     /// By their numbers, which grow.
     list: Vec<Member>,
     /// Number of the next one.
@@ -32,12 +32,12 @@ pub struct Member {
     /// Since when it hears everything; nothing until the layer has taken the process as a member.
     joined: Option<Timestamp>,
     /// `None` for most: nothing was said just before they came.
-    seen: Option<Box<Seen>>,
+    seen: Option<Box<SeenMessages>>,
 }
 
 /// Recent messages of a socket's history: they may still be on their way through the layer.
 #[derive(Default)]
-struct Seen {
+struct SeenMessages {
     /// At most [`SEEN`].
     young: HashSet<ShownKey>,
     old: HashSet<ShownKey>,
@@ -53,7 +53,7 @@ struct Said {
     sender: ShownKey,
 }
 
-impl Seen {
+impl SeenMessages {
     fn note(&mut self, message: &Message) {
         if self.young.len() == SEEN {
             self.old = std::mem::take(&mut self.young);
@@ -78,7 +78,7 @@ impl Seen {
     }
 }
 
-impl Members {
+impl RoomMembers {
     /// Adds a socket; returns its number.
     pub fn enter(&mut self, queue: Arc<Queue>) -> u64 {
         let number = self.next;
@@ -186,7 +186,7 @@ mod tests {
             frames: 1,
             bytes: 1,
         };
-        let mut members = Members::default();
+        let mut members = RoomMembers::default();
         let queues: Vec<_> = (0..100).map(|_| Arc::new(Queue::new(limits))).collect();
         let numbers: Vec<u64> = queues
             .iter()

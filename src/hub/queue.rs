@@ -33,13 +33,13 @@ pub struct Queue {
     limits: QueueLimits,
     dialect: DialectSlot,
     /// Held for moments only, never across an await.
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
     /// Wakes the socket's task when there is something to take.
     filled: Notify,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct QueueState {
     frames: VecDeque<Bytes>,
     bytes: usize,
     /// For each frame its message; `None` once the history has been sent.
@@ -63,9 +63,9 @@ impl Queue {
         Queue {
             limits,
             dialect,
-            state: Mutex::new(State {
+            state: Mutex::new(QueueState {
                 tells: Some(VecDeque::new()),
-                ..State::default()
+                ..QueueState::default()
             }),
             filled: Notify::new(),
         }
@@ -77,7 +77,7 @@ impl Queue {
         self.dialect
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -93,9 +93,9 @@ impl Queue {
         let full = state.frames.len() >= self.limits.frames
             || state.bytes + frame.len() > self.limits.bytes;
         if full && !state.frames.is_empty() {
-            *state = State {
+            *state = QueueState {
                 overflowed: true,
-                ..State::default()
+                ..QueueState::default()
             };
         } else {
             state.bytes += frame.len();
@@ -116,9 +116,9 @@ impl Queue {
 
     /// Makes the queue overflow: the socket is closed, and finds everything when it comes back.
     pub fn give_up(&self) {
-        *self.state() = State {
+        *self.state() = QueueState {
             overflowed: true,
-            ..State::default()
+            ..QueueState::default()
         };
         self.filled.notify_one();
     }
@@ -148,7 +148,7 @@ impl Queue {
     /// anything waits.
     pub fn withdraw(&self, shown: impl FnOnce() -> HashSet<MessageId>) {
         let mut state = self.state();
-        let State { frames, tells, .. } = &mut *state;
+        let QueueState { frames, tells, .. } = &mut *state;
         let Some(tells) = tells.as_mut().filter(|tells| !tells.is_empty()) else {
             return;
         };

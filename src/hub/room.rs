@@ -10,7 +10,7 @@ use std::{
 use super::{
     frames::EventFrames,
     hold::Hold,
-    member::{Member, Members},
+    member::{Member, RoomMembers},
     shown::{By, Counts, Shown, ShownKey, before, mark_key},
     sweep::REACH,
     told::Told,
@@ -34,12 +34,12 @@ pub struct Room {
     /// joining and leaving never overtake each other.
     pub joined: tokio::sync::Mutex<bool>,
     /// Held for moments only, never across an await.
-    state: Mutex<State>,
+    state: Mutex<RoomState>,
 }
 
-struct State {
+struct RoomState {
     clock: Arc<Clock>,
-    members: Members,
+    members: RoomMembers,
     shown: Shown,
     /// While memberships are restored or what was missed is read, nothing newer is shown.
     hold: Option<Box<Hold>>,
@@ -94,8 +94,8 @@ impl Room {
         Room {
             group,
             joined: tokio::sync::Mutex::new(false),
-            state: Mutex::new(State {
-                members: Members::default(),
+            state: Mutex::new(RoomState {
+                members: RoomMembers::default(),
                 shown: Shown::new(Arc::clone(&clock)),
                 hold: None,
                 swept: Timestamp::by(&clock),
@@ -105,7 +105,7 @@ impl Room {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, RoomState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -139,7 +139,7 @@ impl Room {
     /// when it already waits in its queue. Returns whether no event has come for some of them.
     pub fn is_shown(&self, number: u64, messages: &[Message]) -> bool {
         let mut state = self.state();
-        let State { members, shown, .. } = &mut *state;
+        let RoomState { members, shown, .. } = &mut *state;
         let Some(member) = members.get(number) else {
             return false;
         };
@@ -160,7 +160,7 @@ impl Room {
     /// it.
     pub fn take_unheard(&self, number: u64, sender: &str) -> Vec<(MessageId, Timestamp)> {
         let mut state = self.state();
-        let State { members, shown, .. } = &mut *state;
+        let RoomState { members, shown, .. } = &mut *state;
         let said = members.get(number).into_iter();
         let said = said.flat_map(|member| member.take_said(sender));
         said.filter(|(id, _)| shown.by(id.bits()) != Some(By::Event))
@@ -244,7 +244,7 @@ impl Room {
         if state.shown.by(key).is_some() {
             return delivery;
         }
-        let State {
+        let RoomState {
             members,
             shown,
             hold,
@@ -269,7 +269,7 @@ impl Room {
     }
 
     /// Lets events wait: memberships are about to be restored.
-    pub fn await_gap(&self, open: impl FnOnce() -> metrics::Held) {
+    pub fn await_gap(&self, open: impl FnOnce() -> metrics::HeldGauge) {
         let mut state = self.state();
         let hold = state
             .hold
@@ -278,7 +278,7 @@ impl Room {
     }
 
     /// Lets events wait until the store has been read since then.
-    pub fn miss(&self, since: Timestamp, open: impl FnOnce() -> metrics::Held) {
+    pub fn miss(&self, since: Timestamp, open: impl FnOnce() -> metrics::HeldGauge) {
         let mut state = self.state();
         let hold = state
             .hold
@@ -288,7 +288,7 @@ impl Room {
     }
 
     /// Lets events wait until the store has been read since then, unless it is being read already.
-    pub fn read_first(&self, since: Timestamp, open: impl FnOnce() -> metrics::Held) {
+    pub fn read_first(&self, since: Timestamp, open: impl FnOnce() -> metrics::HeldGauge) {
         let mut state = self.state();
         let hold = state
             .hold
@@ -300,7 +300,7 @@ impl Room {
 
     /// Lets events wait until [`read_held`](Self::read_held). If the store is being read, that may have
     /// been too early: it is read once more since then.
-    pub fn wait(&self, since: Timestamp, open: impl FnOnce() -> metrics::Held) {
+    pub fn wait(&self, since: Timestamp, open: impl FnOnce() -> metrics::HeldGauge) {
         let mut state = self.state();
         let hold = state
             .hold
@@ -328,7 +328,7 @@ impl Room {
 
     /// Lets events wait and takes the room over, unless somebody does so already. Returns whether
     /// the caller is to read it.
-    pub fn hold(&self, open: impl FnOnce() -> metrics::Held) -> bool {
+    pub fn hold(&self, open: impl FnOnce() -> metrics::HeldGauge) -> bool {
         let mut state = self.state();
         let is_free = state.hold.is_none();
         if is_free {
@@ -459,7 +459,7 @@ impl Room {
     }
 }
 
-impl State {
+impl RoomState {
     fn show(&mut self, told: &Told, keep: bool) -> Delivery {
         let Told {
             key,
@@ -468,7 +468,7 @@ impl State {
             resent,
         } = told;
         let mut delivery = Delivery::default();
-        let State { members, shown, .. } = self;
+        let RoomState { members, shown, .. } = self;
         if let Some(key) = *key {
             match shown.by(key) {
                 Some(_) if resent.is_some() => {

@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// Members of a group message, without its `type`.
-pub type Members<'a> = &'a [(&'static str, ValueRef<'a>)];
+pub type EventMembers<'a> = &'a [(&'static str, ValueRef<'a>)];
 
 /// Takes a member out of a group message.
 ///
@@ -19,7 +19,7 @@ pub type Take<'a> = dyn FnMut(&'static str) -> Result<Value, Strange> + 'a;
 pub trait EventTable: Send + Sync {
     /// Calls `write` with the `type` and the members of an event. Does nothing for one that it has
     /// no name for.
-    fn describe(&self, event: &Event, write: &mut dyn FnMut(&'static str, Members<'_>));
+    fn describe(&self, event: &Event, write: &mut dyn FnMut(&'static str, EventMembers<'_>));
 
     /// Reads the event of the method `handler`; `None` if there is no such method.
     ///

@@ -22,7 +22,7 @@ use crate::{chat::Event, python::datetime::Timestamp, vital::Vital};
 pub const LOCAL_PREFIX: &str = "specific!";
 
 /// An event on its way to one channel.
-struct Delivery {
+struct MemoryDelivery {
     local: String,
     event: Arc<Event>,
     sent: Departure,
@@ -34,9 +34,9 @@ struct Delivery {
 pub struct MemoryLayer {
     /// Group → the local names of its channels. Held for moments only.
     groups: Mutex<HashMap<String, HashSet<String>>>,
-    inbox: mpsc::UnboundedSender<Delivery>,
+    inbox: mpsc::UnboundedSender<MemoryDelivery>,
     /// Locked by the one task that receives.
-    received: tokio::sync::Mutex<mpsc::UnboundedReceiver<Delivery>>,
+    received: tokio::sync::Mutex<mpsc::UnboundedReceiver<MemoryDelivery>>,
     closed: watch::Sender<bool>,
 }
 
@@ -67,7 +67,7 @@ impl MemoryLayer {
         sent: Departure,
     ) -> Result<oneshot::Receiver<()>, LayerError> {
         let (taken, waiting) = oneshot::channel();
-        let delivery = Delivery {
+        let delivery = MemoryDelivery {
             local,
             event: Arc::clone(event),
             sent,

@@ -42,7 +42,7 @@ use std::sync::Arc;
 
 use self::{
     address::Address, codec::Codec, core::CoreLayer, crypto::Keys, event::Passthrough,
-    inbox::Inbox, link::Link, pubsub::PubSubLayer,
+    inbox::Inbox, link::HostLink, pubsub::PubSubLayer,
 };
 use super::{ChannelLayer, LayerError};
 use crate::{
@@ -90,7 +90,7 @@ pub async fn open(
     metrics.redis_hosts(addresses.len());
     let link = |address: Address| {
         let address = address.with_values_of(settings.max_event_bytes);
-        Link::new(address, Arc::clone(&clock), Arc::clone(&metrics))
+        HostLink::new(address, Arc::clone(&clock), Arc::clone(&metrics))
     };
     let links = addresses.into_iter().map(link).collect();
     let keys = settings

@@ -1,7 +1,7 @@
 //! The memory of request bodies while they are read and answered, shared by all clients.
 
-use super::memory::Pool;
-pub use super::memory::Room;
+use super::memory::MemoryPool;
+pub use super::memory::PoolRoom;
 
 /// Most bytes of a body. Django takes JSON and forms of any size; a message past MySQL's largest
 /// `max_allowed_packet` could never be stored.
@@ -10,14 +10,14 @@ pub const BODY_MAX: usize = 64 * 1024 * 1024;
 /// The memory that bodies may take together. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Bodies {
-    pool: Pool,
+    pool: MemoryPool,
     /// Most bytes of one body.
     max: usize,
 }
 
 /// Other large bodies leave no room for this one.
 #[derive(Clone, Copy, Debug)]
-pub struct NoRoom;
+pub struct NoBodyRoom;
 
 impl Bodies {
     /// Of `server.body_memory_mib`.
@@ -25,7 +25,7 @@ impl Bodies {
     pub fn new(mib: u32) -> Self {
         let bytes = usize::try_from(mib).map(|mib| mib.saturating_mul(1024 * 1024));
         Bodies {
-            pool: Pool::new(mib),
+            pool: MemoryPool::new(mib),
             max: bytes.map_or(BODY_MAX, |bytes| bytes.min(BODY_MAX)),
         }
     }
@@ -39,8 +39,8 @@ impl Bodies {
     /// Extends `room` to this many bytes.
     ///
     /// # Errors
-    /// [`NoRoom`]; `room` is as it was.
-    pub fn grow(&self, room: &mut Room, size: usize) -> Result<(), NoRoom> {
-        self.pool.fit(room, size).map_err(|_| NoRoom)
+    /// [`NoBodyRoom`]; `room` is as it was.
+    pub fn grow(&self, room: &mut PoolRoom, size: usize) -> Result<(), NoBodyRoom> {
+        self.pool.fit(room, size).map_err(|_| NoBodyRoom)
     }
 }

@@ -11,11 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Action, Key};
+use super::{ClientKey, LimitedAction};
 use crate::config::Rate;
 
 /// Whose bucket it is, and of what.
-type Name = (Key, Action);
+type Name = (ClientKey, LimitedAction);
 
 /// All buckets of a server.
 ///
@@ -44,8 +44,8 @@ impl Buckets {
     }
 
     /// Returns the key of a user.
-    pub fn user(&self, id: &str) -> Key {
-        Key::User(self.users.hash_one(id))
+    pub fn user(&self, id: &str) -> ClientKey {
+        ClientKey::User(self.users.hash_one(id))
     }
 
     /// Takes one token.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 /// A client as the limits know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Key {
+pub enum ClientKey {
     V4(u32),
     /// The first half of an IPv6 address. One customer has all of a /64 network, and an address of
     /// it for each packet if he likes.
@@ -14,15 +14,15 @@ pub enum Key {
     User(u64),
 }
 
-impl Key {
+impl ClientKey {
     /// An IPv4 address within IPv6 is the IPv4 address.
     #[must_use]
     pub fn of_address(address: IpAddr) -> Self {
         match address.to_canonical() {
-            IpAddr::V4(address) => Key::V4(address.into()),
+            IpAddr::V4(address) => ClientKey::V4(address.into()),
             IpAddr::V6(address) => {
                 let [a, b, c, d, ..] = address.segments();
-                Key::V6(
+                ClientKey::V6(
                     [a, b, c, d]
                         .iter()
                         .fold(0, |all, it| all << 16 | u64::from(*it)),
@@ -34,8 +34,8 @@ impl Key {
     /// Returns the kind of key, for the metrics.
     pub const fn label(self) -> &'static str {
         match self {
-            Key::V4(_) | Key::V6(_) => "address",
-            Key::User(_) => "user",
+            ClientKey::V4(_) | ClientKey::V6(_) => "address",
+            ClientKey::User(_) => "user",
         }
     }
 }

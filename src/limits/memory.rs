@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
-use super::Key;
+use super::ClientKey;
 
 /// Bytes that take nothing of a pool.
 pub const SMALL: usize = 64 * 1024;
@@ -22,21 +22,21 @@ const CLIENTS: usize = 64;
 
 /// Memory that answers, or bodies, share. Clones are the same pool.
 #[derive(Clone, Debug)]
-pub struct Pool {
+pub struct MemoryPool {
     /// A permit for each KiB.
     room: Arc<Semaphore>,
     kib: u32,
 }
 
 /// Permits for the KiB that something holds of a pool.
-pub type Room = Option<OwnedSemaphorePermit>;
+pub type PoolRoom = Option<OwnedSemaphorePermit>;
 
-impl Pool {
+impl MemoryPool {
     #[must_use]
     pub fn new(mib: u32) -> Self {
         let most = u32::try_from(Semaphore::MAX_PERMITS).unwrap_or(u32::MAX);
         let kib = mib.saturating_mul(1024).min(most);
-        Pool {
+        MemoryPool {
             room: Arc::new(Semaphore::new(usize::try_from(kib).unwrap_or(usize::MAX))),
             kib,
         }
@@ -53,7 +53,7 @@ impl Pool {
     ///
     /// # Errors
     /// Others hold what lacks; `held` is as it was.
-    pub fn fit(&self, held: &mut Room, bytes: usize) -> Result<(), TryAcquireError> {
+    pub fn fit(&self, held: &mut PoolRoom, bytes: usize) -> Result<(), TryAcquireError> {
         let wanted = self.wanted(bytes);
         let count = held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         let wanted_more = usize::try_from(wanted).unwrap_or(usize::MAX);
@@ -74,7 +74,7 @@ impl Pool {
 /// The memory that answers may take together while they are sent: `server.answer_memory_mib`.
 #[derive(Debug)]
 pub struct Answers {
-    pub pool: Pool,
+    pub pool: MemoryPool,
     /// The permit to count a long answer.
     pub counting: Semaphore,
 }
@@ -83,7 +83,7 @@ impl Answers {
     #[must_use]
     pub fn new(mib: u32) -> Self {
         Answers {
-            pool: Pool::new(mib),
+            pool: MemoryPool::new(mib),
             counting: Semaphore::new(1),
         }
     }
@@ -95,25 +95,25 @@ pub struct Pools(Mutex<Clients>);
 
 #[derive(Default)]
 struct Clients {
-    pools: HashMap<Key, (Weak<Semaphore>, u32)>,
+    pools: HashMap<ClientKey, (Weak<Semaphore>, u32)>,
     /// Number of entries when those without an answer were removed.
     left: usize,
 }
 
 impl Pools {
     /// Returns the pool of a client.
-    pub fn of(&self, key: Key, mib: u32) -> Pool {
+    pub fn of(&self, key: ClientKey, mib: u32) -> MemoryPool {
         let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((room, kib)) = clients.pools.get(&key)
             && let Some(room) = room.upgrade()
         {
-            return Pool { room, kib: *kib };
+            return MemoryPool { room, kib: *kib };
         }
         if clients.pools.len() >= CLIENTS + 2 * clients.left {
             clients.pools.retain(|_, (room, _)| room.strong_count() > 0);
             clients.left = clients.pools.len();
         }
-        let pool = Pool::new(mib);
+        let pool = MemoryPool::new(mib);
         let entry = (Arc::downgrade(&pool.room), pool.kib);
         clients.pools.insert(key, entry);
         pool
@@ -123,8 +123,8 @@ impl Pools {
 /// The pools of one answer: those of its client, and that of all.
 #[derive(Clone, Debug)]
 pub struct Share {
-    client: Vec<Pool>,
-    all: Pool,
+    client: Vec<MemoryPool>,
+    all: MemoryPool,
 }
 
 /// The pool that has no room for another answer.
@@ -136,7 +136,7 @@ pub enum NoRoom {
 
 impl Share {
     #[must_use]
-    pub fn new(client: Vec<Pool>, all: Pool) -> Self {
+    pub fn new(client: Vec<MemoryPool>, all: MemoryPool) -> Self {
         Share { client, all }
     }
 
@@ -164,7 +164,7 @@ impl Share {
 
 /// Room that an answer holds in its pools, given back when this is dropped.
 #[derive(Debug)]
-pub struct Lease(Vec<(Pool, Room)>);
+pub struct Lease(Vec<(MemoryPool, PoolRoom)>);
 
 impl Lease {
     /// Changes it to this many bytes.
@@ -216,13 +216,13 @@ mod tests {
     const KIB: usize = 1024;
     const MIB: usize = 1024 * KIB;
 
-    fn share(client: &[Pool], all: &Pool) -> Share {
+    fn share(client: &[MemoryPool], all: &MemoryPool) -> Share {
         Share::new(client.to_vec(), all.clone())
     }
 
     #[tokio::test]
     async fn small_answers_need_no_room_and_large_ones_share_it() {
-        let all = Pool::new(1);
+        let all = MemoryPool::new(1);
         let one = share(&[], &all).take(MIB).await;
         let mut two = share(&[], &all).nothing();
         assert_eq!(two.fit(SMALL), Ok(()));
@@ -233,7 +233,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_past_its_own_bound_leaves_room_for_others() {
-        let (all, mine, theirs) = (Pool::new(8), Pool::new(1), Pool::new(1));
+        let (all, mine, theirs) = (MemoryPool::new(8), MemoryPool::new(1), MemoryPool::new(1));
         let first = share(std::slice::from_ref(&mine), &all).take(MIB).await;
         let mut second = share(std::slice::from_ref(&mine), &all).nothing();
         assert_eq!(second.fit(100 * KIB), Err(NoRoom::OfClient));
@@ -245,7 +245,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_larger_than_a_pool_takes_all_of_it_and_gives_the_rest_back() {
-        let all = Pool::new(1);
+        let all = MemoryPool::new(1);
         let mut lease = share(&[], &all).take(5 * MIB).await;
         assert_eq!(all.room.available_permits(), 0);
         assert_eq!(lease.fit(200 * KIB), Ok(()));
@@ -261,11 +261,11 @@ mod tests {
     #[test]
     fn clients_without_an_answer_are_forgotten() {
         let pools = Pools::default();
-        let held = pools.of(Key::User(0), 1);
+        let held = pools.of(ClientKey::User(0), 1);
         for user in 1..10_000 {
-            pools.of(Key::User(user), 1);
+            pools.of(ClientKey::User(user), 1);
         }
-        let again = pools.of(Key::User(0), 1);
+        let again = pools.of(ClientKey::User(0), 1);
         assert!(Arc::ptr_eq(&held.room, &again.room));
         assert!(pools.0.lock().unwrap().pools.len() <= CLIENTS + 3);
     }

@@ -6,17 +6,17 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::Key;
+use super::ClientKey;
 
-type Counts = Mutex<HashMap<Key, u32>>;
+type CountsByUser = Mutex<HashMap<ClientKey, u32>>;
 
 /// The open sockets of every client.
 #[derive(Default)]
-pub struct Open(Arc<Counts>);
+pub struct OpenCounts(Arc<CountsByUser>);
 
-impl Open {
+impl OpenCounts {
     /// Counts one more, unless there are `most` already.
-    pub fn enter(&self, key: Key, most: u32) -> Option<Held> {
+    pub fn enter(&self, key: ClientKey, most: u32) -> Option<Held> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(key).or_default();
         if *count >= most {
@@ -32,8 +32,8 @@ impl Open {
 
 /// One open socket; no longer counted when this is dropped.
 pub struct Held {
-    counts: Arc<Counts>,
-    key: Key,
+    counts: Arc<CountsByUser>,
+    key: ClientKey,
 }
 
 impl Drop for Held {

@@ -26,7 +26,7 @@ fn without_settings_there_is_nothing_and_nobody_is_refused() {
     assert!(limits(&[]).is_none());
     let meter = Meter::default();
     for _ in 0..1000 {
-        assert_eq!(meter.allow(Action::Message), Ok(()));
+        assert_eq!(meter.allow(LimitedAction::Message), Ok(()));
         assert!(meter.open_socket().is_ok());
     }
 }
@@ -36,14 +36,18 @@ fn users_have_limits_by_default_once_they_are_known_and_addresses_have_none() {
     let limits = limits_with("jwt", &[]).unwrap();
     let (meter, now) = (at(&limits, "192.0.2.1"), Instant::now());
     for _ in 0..10_000 {
-        assert_eq!(meter.allow_at(Action::Message, now), Ok(()));
+        assert_eq!(meter.allow_at(LimitedAction::Message, now), Ok(()));
     }
     meter.is_user("alice").unwrap();
     for _ in 0..200 {
-        assert_eq!(meter.allow_at(Action::Message, now), Ok(()));
+        assert_eq!(meter.allow_at(LimitedAction::Message, now), Ok(()));
     }
-    assert!(meter.allow_at(Action::Message, now).is_err());
-    assert!(meter.allow_at(Action::Message, now + seconds(1)).is_ok());
+    assert!(meter.allow_at(LimitedAction::Message, now).is_err());
+    assert!(
+        meter
+            .allow_at(LimitedAction::Message, now + seconds(1))
+            .is_ok()
+    );
 }
 
 #[test]
@@ -52,16 +56,23 @@ fn as_many_as_the_rate_says_come_at_once_and_the_rest_one_by_one() {
     let meter = at(&limits, "192.0.2.1");
     let now = Instant::now();
     for _ in 0..60 {
-        assert_eq!(meter.allow_at(Action::Message, now), Ok(()));
+        assert_eq!(meter.allow_at(LimitedAction::Message, now), Ok(()));
     }
-    let refused = meter.allow_at(Action::Message, now).unwrap_err();
+    let refused = meter.allow_at(LimitedAction::Message, now).unwrap_err();
     assert_eq!(refused.seconds(), 1);
-    assert_eq!(meter.allow_at(Action::Message, now + seconds(1)), Ok(()));
-    assert!(meter.allow_at(Action::Message, now + seconds(1)).is_err());
+    assert_eq!(
+        meter.allow_at(LimitedAction::Message, now + seconds(1)),
+        Ok(())
+    );
+    assert!(
+        meter
+            .allow_at(LimitedAction::Message, now + seconds(1))
+            .is_err()
+    );
     for _ in 0..60 {
-        assert_eq!(meter.allow_at(Action::Message, now + IDLE), Ok(()));
+        assert_eq!(meter.allow_at(LimitedAction::Message, now + IDLE), Ok(()));
     }
-    assert!(meter.allow_at(Action::Message, now + IDLE).is_err());
+    assert!(meter.allow_at(LimitedAction::Message, now + IDLE).is_err());
 }
 
 #[test]
@@ -69,7 +80,7 @@ fn the_time_to_wait_is_the_time_after_which_it_works() {
     let limits = limits(&[("limits.address.conversations", "2/hour")]).unwrap();
     let meter = at(&limits, "192.0.2.1");
     let now = Instant::now();
-    let make = |after| meter.allow_at(Action::Conversation, now + after);
+    let make = |after| meter.allow_at(LimitedAction::Conversation, now + after);
     assert_eq!((make(seconds(0)), make(seconds(10))), (Ok(()), Ok(())));
     let wait = make(seconds(20)).unwrap_err().seconds();
     assert_eq!(wait, 1780, "half an hour for each, of which 20 s have gone");
@@ -85,17 +96,21 @@ fn one_action_does_not_use_up_another_and_one_client_not_what_another_has() {
     ];
     let limits = limits(&flags).unwrap();
     let (one, other) = (at(&limits, "192.0.2.1"), at(&limits, "192.0.2.2"));
-    assert_eq!(one.allow(Action::Message), Ok(()));
-    assert!(one.allow(Action::Message).is_err());
-    assert_eq!(one.allow(Action::Typing), Ok(()));
-    assert_eq!(other.allow(Action::Message), Ok(()));
-    assert_eq!(one.allow(Action::Conversation), Ok(()), "not limited");
+    assert_eq!(one.allow(LimitedAction::Message), Ok(()));
+    assert!(one.allow(LimitedAction::Message).is_err());
+    assert_eq!(one.allow(LimitedAction::Typing), Ok(()));
+    assert_eq!(other.allow(LimitedAction::Message), Ok(()));
+    assert_eq!(
+        one.allow(LimitedAction::Conversation),
+        Ok(()),
+        "not limited"
+    );
 }
 
 #[test]
 fn a_64_network_is_one_client_and_so_is_an_address_in_either_family() {
     let limits = limits(&[("limits.address.requests", "1/min")]).unwrap();
-    let ask = |address: &str| at(&limits, address).allow(Action::Request).is_ok();
+    let ask = |address: &str| at(&limits, address).allow(LimitedAction::Request).is_ok();
     assert!(ask("2001:db8:0:1::1"));
     assert!(!ask("2001:db8:0:1:ffff::2"));
     assert!(ask("2001:db8:0:2::1"));
@@ -114,7 +129,7 @@ fn a_user_is_limited_wherever_he_comes_from() {
         let meter = at(&limits, address);
         meter.is_user(id).map(|()| meter)
     };
-    let said = |meter: &Meter| meter.allow(Action::Message).is_ok();
+    let said = |meter: &Meter| meter.allow(LimitedAction::Message).is_ok();
     assert!(said(&user("192.0.2.1", "alice").unwrap()));
     assert!(!said(&user("192.0.2.2", "alice").unwrap()));
     assert!(said(&user("192.0.2.1", "bob").unwrap()));
@@ -157,12 +172,12 @@ fn memory_is_bounded_and_whoever_keeps_asking_is_not_forgotten() {
     let rate = Rate::try_from("1/hour".to_owned()).unwrap();
     let now = Instant::now();
     let mut buckets = Buckets::new(100, now);
-    let hostile = (Key::V4(0), Action::Request);
+    let hostile = (ClientKey::V4(0), LimitedAction::Request);
     assert!(buckets.take(hostile, rate, now).is_ok());
     for n in 1..10_000 {
         assert!(
             buckets
-                .take((Key::V4(n), Action::Request), rate, now)
+                .take((ClientKey::V4(n), LimitedAction::Request), rate, now)
                 .is_ok()
         );
         if n % 40 == 0 {
@@ -173,7 +188,7 @@ fn memory_is_bounded_and_whoever_keeps_asking_is_not_forgotten() {
         }
         assert!(buckets.len() <= 100);
     }
-    let first = (Key::V4(1), Action::Request);
+    let first = (ClientKey::V4(1), LimitedAction::Request);
     assert!(buckets.take(first, rate, now).is_ok(), "long forgotten");
 }
 
@@ -183,7 +198,7 @@ fn a_clock_that_goes_backwards_does_no_harm() {
     let before = Instant::now();
     let began = before + seconds(1);
     let mut buckets = Buckets::new(100, began);
-    let name = (Key::V4(0), Action::Request);
+    let name = (ClientKey::V4(0), LimitedAction::Request);
     assert!(buckets.take(name, rate, began + seconds(9)).is_ok());
     assert!(buckets.take(name, rate, before).is_err());
     assert!(buckets.take(name, rate, began + seconds(10)).is_ok());
@@ -199,7 +214,11 @@ fn rows_past_the_limit_are_owed_and_nothing_is_read_until_they_are_made_up_for()
     let refused = meter.allow_rows().unwrap_err();
     assert!((43_190..=43_200).contains(&refused.seconds()));
     assert_eq!(other.allow_rows(), Ok(()));
-    assert_eq!(meter.allow(Action::Message), Ok(()), "writing is free");
+    assert_eq!(
+        meter.allow(LimitedAction::Message),
+        Ok(()),
+        "writing is free"
+    );
 }
 
 #[test]

@@ -4,15 +4,15 @@
 use std::time::Duration;
 
 use super::{
-    Asked, Call, ClockStep, EventType, Frames, Held, HostFailure, Metrics, Outcome, SecurityEvent,
-    Sender, label, process::Process, since_1970, small,
+    Asked, Call, ClockStep, EventType, Frames, HeldGauge, HostFailure, Metrics, Outcome,
+    SecurityEvent, Sender, label, process::Process, since_1970, small,
 };
 
 impl Metrics {
     /// Notes that a connection was accepted; it counts as open for as long as the result lives.
-    pub fn connection_accepted(&self) -> Held {
+    pub fn connection_accepted(&self) -> HeldGauge {
         self.connections_accepted.increment(1);
-        Held::new(&self.connections_open)
+        HeldGauge::new(&self.connections_open)
     }
 
     /// Notes that a connection was answered with 503 because too many were open.
@@ -91,8 +91,8 @@ impl Metrics {
     }
 
     /// Events of a conversation wait for a repair for as long as the result lives.
-    pub fn repair_open(&self) -> Held {
-        Held::new(&self.repairs_open)
+    pub fn repair_open(&self) -> HeldGauge {
+        HeldGauge::new(&self.repairs_open)
     }
 
     /// Notes that a repair could not be done.
@@ -198,9 +198,9 @@ impl Metrics {
 
     /// Notes that a read got a connection after it had `waited`; the connection is busy for as long
     /// as the result lives.
-    pub fn store_reads(&self, waited: Duration) -> Held {
+    pub fn store_reads(&self, waited: Duration) -> HeldGauge {
         self.store_wait.record(waited.as_secs_f64());
-        Held::new(&self.store_pool_busy)
+        HeldGauge::new(&self.store_pool_busy)
     }
 
     /// Notes that a read is done, or has failed.
@@ -271,8 +271,8 @@ impl Metrics {
     }
 
     /// Notes that a Redis host is connected for as long as the result lives.
-    pub fn redis_up(&self) -> Held {
-        Held::new(&self.redis_hosts_up)
+    pub fn redis_up(&self) -> HeldGauge {
+        HeldGauge::new(&self.redis_hosts_up)
     }
 
     /// Redis has answered what was sent together.
@@ -333,9 +333,9 @@ impl Metrics {
     }
 
     /// Notes that a socket is open between a client and Django for as long as the result lives.
-    pub fn gateway_socket(&self) -> Held {
+    pub fn gateway_socket(&self) -> HeldGauge {
         self.gateway_ws_opened.increment(1);
-        Held::new(&self.gateway_ws_open)
+        HeldGauge::new(&self.gateway_ws_open)
     }
 
     /// Notes that a socket was closed because its conversation moved.
@@ -379,8 +379,8 @@ impl Metrics {
     }
 
     /// Notes that a hosted socket is open for as long as the result lives.
-    pub fn host_socket(&self) -> Held {
-        Held::new(&self.host_open)
+    pub fn host_socket(&self) -> HeldGauge {
+        HeldGauge::new(&self.host_open)
     }
 
     /// Notes that a call has waited this long for its turn.

@@ -8,13 +8,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::PrometheusRecorder;
 
-use super::{Kind, MetricDoc, word::Word};
+use super::{FamilyKind, MetricDoc, word::Word};
 
 const METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, None);
 
 /// A handle of the `metrics` crate.
 pub trait Handle: Clone {
-    const KIND: Kind;
+    const KIND: FamilyKind;
 
     fn describe(recorder: &PrometheusRecorder, doc: &MetricDoc);
 
@@ -25,7 +25,7 @@ pub trait Handle: Clone {
 macro_rules! handle {
     ($handle:ident, $describe:ident, $register:ident) => {
         impl Handle for $handle {
-            const KIND: Kind = Kind::$handle;
+            const KIND: FamilyKind = FamilyKind::$handle;
 
             fn describe(recorder: &PrometheusRecorder, doc: &MetricDoc) {
                 recorder.$describe(KeyName::from(doc.name), None, doc.help.trim().into());
@@ -44,13 +44,13 @@ handle!(Histogram, describe_histogram, register_histogram);
 
 /// A field of [`super::Metrics`]: a lone handle or a family of them.
 pub trait Metric {
-    const KIND: Kind;
+    const KIND: FamilyKind;
 
     fn new(recorder: &Arc<PrometheusRecorder>, doc: &'static MetricDoc) -> Self;
 }
 
 impl<H: Handle> Metric for H {
-    const KIND: Kind = H::KIND;
+    const KIND: FamilyKind = H::KIND;
 
     fn new(recorder: &Arc<PrometheusRecorder>, doc: &'static MetricDoc) -> Self {
         H::describe(recorder, doc);
@@ -82,7 +82,7 @@ impl<H: Handle, const N: usize> Labelled<H, N> {
 }
 
 impl<H: Handle, const N: usize> Metric for Labelled<H, N> {
-    const KIND: Kind = H::KIND;
+    const KIND: FamilyKind = H::KIND;
 
     fn new(recorder: &Arc<PrometheusRecorder>, doc: &'static MetricDoc) -> Self {
         H::describe(recorder, doc);
@@ -114,7 +114,7 @@ impl<H, W: Word> Each<H, W> {
 }
 
 impl<H: Handle, W: Word> Metric for Each<H, W> {
-    const KIND: Kind = H::KIND;
+    const KIND: FamilyKind = H::KIND;
 
     fn new(recorder: &Arc<PrometheusRecorder>, doc: &'static MetricDoc) -> Self {
         H::describe(recorder, doc);
@@ -139,16 +139,16 @@ fn key(doc: &MetricDoc, values: &[&'static str]) -> Key {
 
 /// Raises a gauge for as long as it lives.
 #[must_use = "dropping it lowers the gauge at once"]
-pub struct Held(Gauge);
+pub struct HeldGauge(Gauge);
 
-impl Held {
+impl HeldGauge {
     pub fn new(gauge: &Gauge) -> Self {
         gauge.increment(1);
         Self(gauge.clone())
     }
 }
 
-impl Drop for Held {
+impl Drop for HeldGauge {
     fn drop(&mut self) {
         self.0.decrement(1);
     }

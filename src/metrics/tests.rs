@@ -47,7 +47,7 @@ fn every_metric_is_shown_with_its_help_and_type() {
 #[test]
 fn every_counter_shows_0_before_anything_has_happened() {
     let text = Metrics::new().render();
-    for doc in METRICS.iter().filter(|doc| doc.kind == Kind::Counter) {
+    for doc in METRICS.iter().filter(|doc| doc.kind == FamilyKind::Counter) {
         let is_sample = |line: &&str| {
             let rest = line.strip_prefix(doc.name);
             rest.is_some_and(|rest| rest.starts_with(['{', ' ']))
@@ -78,7 +78,11 @@ fn names_follow_the_rules_of_prometheus() {
         assert!(plain(name) && ours, "{name}");
         let is_whole = |row: &&[&str]| row.len() == labels.len();
         assert!(values.iter().all(is_whole), "{name}");
-        assert_eq!(name.ends_with("_total"), *kind == Kind::Counter, "{name}");
+        assert_eq!(
+            name.ends_with("_total"),
+            *kind == FamilyKind::Counter,
+            "{name}"
+        );
         assert!(
             !["_count", "_sum", "_bucket", "_ms", "_millis", "_kb"]
                 .iter()
@@ -95,7 +99,7 @@ fn names_follow_the_rules_of_prometheus() {
             help.trim().len() > 10 && help.ends_with('.'),
             "{name}: {help}"
         );
-        assert_eq!(buckets.is_empty(), *kind != Kind::Histogram, "{name}");
+        assert_eq!(buckets.is_empty(), *kind != FamilyKind::Histogram, "{name}");
         assert!(buckets.is_sorted(), "{name}");
     }
 }
@@ -144,7 +148,7 @@ fn guides_dashboards_and_alerts_name_metrics_that_are_there() {
             .find_map(|end| name.strip_suffix(end));
         METRICS.iter().any(|doc| {
             doc.name == name
-                || (part == Some(doc.name) && doc.kind == Kind::Histogram)
+                || (part == Some(doc.name) && doc.kind == FamilyKind::Histogram)
                 || (name.ends_with('_') && doc.name.starts_with(name))
         })
     };

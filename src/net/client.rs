@@ -70,13 +70,13 @@ pub fn is_tls(url: &Uri) -> bool {
 }
 
 /// A connection to a server. It is closed when this is dropped.
-pub struct Connection<B> {
+pub struct ClientConnection<B> {
     requests: SendRequest<B>,
     /// Of the task that reads and writes.
     driver: AbortHandle,
 }
 
-impl<B> Connection<B>
+impl<B> ClientConnection<B>
 where
     B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
 {
@@ -97,7 +97,7 @@ where
         let handshake = builder.handshake(TokioIo::new(io)).await;
         let (requests, connection) = handshake.map_err(io::Error::other)?;
         let driver = tokio::spawn(connection).abort_handle();
-        Ok(Connection { requests, driver })
+        Ok(ClientConnection { requests, driver })
     }
 
     /// Waits until a request can be sent; `false` if the server has closed the connection.
@@ -114,7 +114,7 @@ where
     }
 }
 
-impl<B> Drop for Connection<B> {
+impl<B> Drop for ClientConnection<B> {
     fn drop(&mut self) {
         self.driver.abort();
     }

@@ -17,7 +17,7 @@ const REST_MAX: usize = 4096;
 
 /// Why a connection has no client.
 #[derive(Debug, thiserror::Error)]
-pub enum Refused {
+pub enum ProxyRefusal {
     #[error("no PROXY header")]
     Absent,
     #[error("a PROXY header that cannot be read")]
@@ -32,8 +32,8 @@ pub enum Refused {
 /// check our health.
 ///
 /// # Errors
-/// See [`Refused`]: the connection is of no use.
-pub async fn read(socket: &mut (impl AsyncRead + Unpin)) -> Result<Option<IpAddr>, Refused> {
+/// See [`ProxyRefusal`]: the connection is of no use.
+pub async fn read(socket: &mut (impl AsyncRead + Unpin)) -> Result<Option<IpAddr>, ProxyRefusal> {
     // Both versions have at least as many.
     let mut header = vec![0; v2::PROTOCOL_PREFIX.len()];
     socket.read_exact(&mut header).await?;
@@ -42,7 +42,7 @@ pub async fn read(socket: &mut (impl AsyncRead + Unpin)) -> Result<Option<IpAddr
     } else if header.starts_with(v1::PROTOCOL_PREFIX.as_bytes()) {
         first(socket, header).await?
     } else {
-        return Err(Refused::Absent);
+        return Err(ProxyRefusal::Absent);
     };
     Ok(source.map(|it| it.to_canonical()))
 }
@@ -50,15 +50,15 @@ pub async fn read(socket: &mut (impl AsyncRead + Unpin)) -> Result<Option<IpAddr
 async fn first(
     socket: &mut (impl AsyncRead + Unpin),
     mut line: Vec<u8>,
-) -> Result<Option<IpAddr>, Refused> {
+) -> Result<Option<IpAddr>, ProxyRefusal> {
     // Byte by byte: what follows is not ours to take.
     while !line.ends_with(b"\n") {
         if line.len() == LINE_MAX {
-            return Err(Refused::TooLong);
+            return Err(ProxyRefusal::TooLong);
         }
         line.push(socket.read_u8().await?);
     }
-    let header = v1::Header::try_from(&line[..]).map_err(|_| Refused::Malformed)?;
+    let header = v1::Header::try_from(&line[..]).map_err(|_| ProxyRefusal::Malformed)?;
     Ok(match header.addresses {
         v1::Addresses::Tcp4(addresses) => Some(addresses.source_address.into()),
         v1::Addresses::Tcp6(addresses) => Some(addresses.source_address.into()),
@@ -69,18 +69,18 @@ async fn first(
 async fn second(
     socket: &mut (impl AsyncRead + Unpin),
     mut header: Vec<u8>,
-) -> Result<Option<IpAddr>, Refused> {
+) -> Result<Option<IpAddr>, ProxyRefusal> {
     header.resize(FIXED, 0);
     socket
         .read_exact(&mut header[v2::PROTOCOL_PREFIX.len()..])
         .await?;
     let rest = usize::from(u16::from_be_bytes([header[FIXED - 2], header[FIXED - 1]]));
     if rest > REST_MAX {
-        return Err(Refused::TooLong);
+        return Err(ProxyRefusal::TooLong);
     }
     header.resize(FIXED + rest, 0);
     socket.read_exact(&mut header[FIXED..]).await?;
-    let header = v2::Header::try_from(&header[..]).map_err(|_| Refused::Malformed)?;
+    let header = v2::Header::try_from(&header[..]).map_err(|_| ProxyRefusal::Malformed)?;
     Ok(match (header.command, header.addresses) {
         (v2::Command::Proxy, v2::Addresses::IPv4(addresses)) => {
             Some(addresses.source_address.into())
@@ -177,7 +177,7 @@ mod tests {
             &binary(0x21, 0x11, &[0; 12])[..20],
         ] {
             let mut rest = broken_off;
-            assert!(matches!(read(&mut rest).await, Err(Refused::Io(_))));
+            assert!(matches!(read(&mut rest).await, Err(ProxyRefusal::Io(_))));
         }
     }
 

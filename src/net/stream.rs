@@ -22,16 +22,16 @@ use tokio::{
 use tokio_rustls::TlsStream;
 
 use super::{Ends, first::First};
-use crate::metrics::Held;
+use crate::metrics::HeldGauge;
 
 /// A socket of the system's, of either kind that a server listens on.
 pub struct Socket {
-    kind: Kind,
+    kind: StreamKind,
     /// `None` if the other end may take as long as it likes.
     patience: Option<Patience>,
 }
 
-enum Kind {
+enum StreamKind {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
@@ -73,19 +73,19 @@ pub struct Stream {
     /// None once the first head has been passed on.
     first: Option<Box<First>>,
     /// Given back when the connection ends; without one the client is only turned away.
-    _place: Option<Place>,
+    _place: Option<ConnectionPlace>,
 }
 
 /// Resources of an open connection.
-pub struct Place {
+pub struct ConnectionPlace {
     pub permit: OwnedSemaphorePermit,
-    pub open: Held,
+    pub open: HeldGauge,
 }
 
 impl From<TcpStream> for Socket {
     fn from(socket: TcpStream) -> Self {
         Socket {
-            kind: Kind::Tcp(socket),
+            kind: StreamKind::Tcp(socket),
             patience: None,
         }
     }
@@ -94,7 +94,7 @@ impl From<TcpStream> for Socket {
 impl From<UnixStream> for Socket {
     fn from(socket: UnixStream) -> Self {
         Socket {
-            kind: Kind::Unix(socket),
+            kind: StreamKind::Unix(socket),
             patience: None,
         }
     }
@@ -123,8 +123,8 @@ impl Socket {
     #[must_use]
     pub fn peer(&self) -> Option<IpAddr> {
         match &self.kind {
-            Kind::Tcp(socket) => socket.peer_addr().ok().map(|it| it.ip().to_canonical()),
-            Kind::Unix(_) => None,
+            StreamKind::Tcp(socket) => socket.peer_addr().ok().map(|it| it.ip().to_canonical()),
+            StreamKind::Unix(_) => None,
         }
     }
 }
@@ -134,18 +134,18 @@ impl Socket {
     #[must_use]
     pub fn ends(&self) -> Ends {
         match &self.kind {
-            Kind::Tcp(socket) => Ends {
+            StreamKind::Tcp(socket) => Ends {
                 client: socket.peer_addr().ok(),
                 server: socket.local_addr().ok(),
             },
-            Kind::Unix(_) => Ends::default(),
+            StreamKind::Unix(_) => Ends::default(),
         }
     }
 }
 
 impl Stream {
     #[must_use]
-    pub fn new(io: Io, place: Option<Place>) -> Self {
+    pub fn new(io: Io, place: Option<ConnectionPlace>) -> Self {
         Stream {
             io,
             first: Some(Box::default()),
@@ -204,8 +204,8 @@ macro_rules! writes_to {
     };
 }
 
-reads_from!(Kind: Kind::Tcp(socket) => socket, Kind::Unix(socket) => socket);
-writes_to!(Kind: Kind::Tcp(socket) => socket, Kind::Unix(socket) => socket);
+reads_from!(StreamKind: StreamKind::Tcp(socket) => socket, StreamKind::Unix(socket) => socket);
+writes_to!(StreamKind: StreamKind::Tcp(socket) => socket, StreamKind::Unix(socket) => socket);
 reads_from!(Io: Io::Plain(socket) => socket, Io::Tls(tls) => tls);
 writes_to!(Io: Io::Plain(socket) => socket, Io::Tls(tls) => tls);
 writes_to!(Stream: Stream { io, .. } => io);

@@ -11,7 +11,7 @@
 mod codec;
 mod codec_names;
 
-use codec::{Codec, Step};
+use codec::{CharsetCodec, CodecStep};
 
 /// Why bytes are no text; displays as Python's message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,11 +45,11 @@ pub enum DecodeError {
 /// # Errors
 /// The first bytes that are no character.
 pub fn decode_json_body(bytes: &[u8], charset: Option<&str>) -> Result<String, DecodeError> {
-    let named = Codec::named(charset);
+    let named = CharsetCodec::named(charset);
     let (codec, mark) = named.after_mark(bytes);
     match codec {
-        Codec::Utf8 => utf8(bytes.get(mark..).unwrap_or_default()),
-        Codec::NotText => Err(DecodeError::NotText),
+        CharsetCodec::Utf8 => utf8(bytes.get(mark..).unwrap_or_default()),
+        CharsetCodec::NotText => Err(DecodeError::NotText),
         codec => {
             let (text, end) = decode_strict(bytes, mark, codec)?;
             // Python reads on without a mark, and minds that only afterwards.
@@ -67,40 +67,46 @@ pub fn decode_json_body(bytes: &[u8], charset: Option<&str>) -> Result<String, D
 /// # Errors
 /// [`DecodeError::NotText`] only.
 pub fn decode_form(bytes: &[u8], charset: Option<&str>) -> Result<String, DecodeError> {
-    let (codec, mark) = Codec::named(charset).after_mark(bytes);
+    let (codec, mark) = CharsetCodec::named(charset).after_mark(bytes);
     let unmarked = bytes.get(mark..).unwrap_or_default();
     match codec {
-        Codec::Utf8 => Ok(String::from_utf8_lossy(unmarked).into_owned()),
-        Codec::NotText => Err(DecodeError::NotText),
+        CharsetCodec::Utf8 => Ok(String::from_utf8_lossy(unmarked).into_owned()),
+        CharsetCodec::NotText => Err(DecodeError::NotText),
         codec => Ok(decode_lossy(unmarked, codec)),
     }
 }
 
 /// Returns the characters up to a cut end, and how many bytes they took; from the byte `start` on.
-fn decode_strict(bytes: &[u8], start: usize, codec: Codec) -> Result<(String, usize), DecodeError> {
+fn decode_strict(
+    bytes: &[u8],
+    start: usize,
+    codec: CharsetCodec,
+) -> Result<(String, usize), DecodeError> {
     let mut text = String::with_capacity(bytes.len());
     let mut at = start;
     while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
         match codec.step(rest) {
-            Step::Char(c, len) => {
+            CodecStep::Char(c, len) => {
                 text.push(c);
                 at += len;
             }
-            Step::Bad(len, reason) => return Err(not_text(codec, bytes, at, len, reason)),
-            Step::CutIsBad(reason) => return Err(not_text(codec, bytes, at, rest.len(), reason)),
-            Step::Cut => break,
+            CodecStep::Bad(len, reason) => return Err(not_text(codec, bytes, at, len, reason)),
+            CodecStep::CutIsBad(reason) => {
+                return Err(not_text(codec, bytes, at, rest.len(), reason));
+            }
+            CodecStep::Cut => break,
         }
     }
     Ok((text, at))
 }
 
-fn decode_lossy(mut rest: &[u8], codec: Codec) -> String {
+fn decode_lossy(mut rest: &[u8], codec: CharsetCodec) -> String {
     let mut text = String::with_capacity(rest.len());
     while !rest.is_empty() {
         let (c, len) = match codec.step(rest) {
-            Step::Char(c, len) => (c, len),
-            Step::Bad(len, _) => (char::REPLACEMENT_CHARACTER, len),
-            Step::Cut | Step::CutIsBad(_) => (char::REPLACEMENT_CHARACTER, rest.len()),
+            CodecStep::Char(c, len) => (c, len),
+            CodecStep::Bad(len, _) => (char::REPLACEMENT_CHARACTER, len),
+            CodecStep::Cut | CodecStep::CutIsBad(_) => (char::REPLACEMENT_CHARACTER, rest.len()),
         };
         text.push(c);
         rest = rest.get(len..).unwrap_or_default();
@@ -109,7 +115,7 @@ fn decode_lossy(mut rest: &[u8], codec: Codec) -> String {
 }
 
 fn not_text(
-    codec: Codec,
+    codec: CharsetCodec,
     bytes: &[u8],
     at: usize,
     len: usize,
@@ -147,7 +153,13 @@ fn utf8(bytes: &[u8]) -> Result<String, DecodeError> {
         // The start of a surrogate, which Python waits to see the end of before it minds. Test:
         // `a_character_cut_short_at_the_end_is_dropped`.
         (None, _) | (_, [0xed, 0xa0..=0xbf]) => Ok(String::from_utf8_lossy(valid).into_owned()),
-        (Some(len), _) => Err(not_text(Codec::Utf8, bytes, valid.len(), len, reason)),
+        (Some(len), _) => Err(not_text(
+            CharsetCodec::Utf8,
+            bytes,
+            valid.len(),
+            len,
+            reason,
+        )),
     }
 }
 

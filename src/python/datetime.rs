@@ -8,7 +8,7 @@ mod read;
 
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 
-use read::Reader;
+use read::DateReader;
 
 use crate::clock::{Clock, since_1970};
 
@@ -115,7 +115,7 @@ pub fn to_sqlite(t: Timestamp) -> String {
 /// weeks, which Django can read but nothing writes.
 #[must_use]
 pub fn from_sqlite(text: &str) -> Option<Timestamp> {
-    Reader::new(text).datetime()
+    DateReader::new(text).datetime()
 }
 
 fn text(write: impl FnOnce(&mut Vec<u8>)) -> String {

@@ -3,16 +3,16 @@
 use crate::{
     config,
     net::{Io, Peer, Socket, proxy},
-    tls::{Failure, Tls},
+    tls::{HandshakeFailure, Tls},
 };
 
 /// Why a connection does not come to HTTP.
 #[derive(Debug, thiserror::Error)]
 pub enum Unwelcome {
     #[error("a proxy was refused: {0}")]
-    Proxy(#[from] proxy::Refused),
+    Proxy(#[from] proxy::ProxyRefusal),
     #[error("no TLS connection: {0}")]
-    Tls(#[from] Failure),
+    Tls(#[from] HandshakeFailure),
 }
 
 /// Returns the connection as HTTP is spoken on it, and its peer. For how long that may take

@@ -20,7 +20,7 @@ use crate::{
     http::{Response, ops::Endpoint, reply},
     metrics::SecurityEvent,
     net::Socket,
-    telemetry::security::{AuditPlace, Finding},
+    telemetry::security::{AuditPlace, SecurityFinding},
 };
 
 /// Connections above `server.max_connections`, for one answer each.
@@ -39,14 +39,14 @@ const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n\
 pub struct Full {
     site: Arc<Site>,
     spare: Arc<Semaphore>,
-    kept: Arc<Kept>,
+    kept: Arc<SpareFiles>,
 }
 
 /// Files that are open for nothing but their descriptors. Held for moments only.
 #[derive(Default)]
-struct Kept(Mutex<Vec<File>>);
+struct SpareFiles(Mutex<Vec<File>>);
 
-impl Kept {
+impl SpareFiles {
     /// Fills up what is missing, as far as the system gives it.
     fn fill(&self) {
         let mut files = self.files();
@@ -63,7 +63,7 @@ impl Kept {
 }
 
 /// One descriptor less is kept back, until this is dropped.
-pub struct Lent(Arc<Kept>);
+pub struct Lent(Arc<SpareFiles>);
 
 impl Drop for Lent {
     fn drop(&mut self) {
@@ -74,7 +74,7 @@ impl Drop for Lent {
 impl Full {
     pub fn new(site: Arc<Site>) -> Self {
         let spare = Arc::new(Semaphore::new(SPARE));
-        let kept = Arc::<Kept>::default();
+        let kept = Arc::<SpareFiles>::default();
         kept.fill();
         Full { site, spare, kept }
     }
@@ -131,7 +131,7 @@ async fn meet(site: &Site, socket: Socket) {
 /// Counts a connection for which there is no place.
 fn refused(app: &App, client: Option<IpAddr>) {
     app.metrics.connection_refused();
-    app.audit.note(&Finding {
+    app.audit.note(&SecurityFinding {
         event: SecurityEvent::Limit,
         reason: "connections",
         client: client.filter(|_| !app.config.server.trusts(client)),

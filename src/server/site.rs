@@ -24,7 +24,7 @@ use crate::{
     python::urls::decode_path,
     random::{self, NoRandomness},
     store::{self, Store, StoreError},
-    telemetry::{request::Trail, security::Refused},
+    telemetry::{request::Trail, security::RefusedRequest},
     tls::{Tls, TlsError},
     ws::handshake,
 };
@@ -138,7 +138,7 @@ impl Site {
         let client = peer.and_then(|peer| peer.client(request.headers(), settings));
         let trail = Trail::new(client, request.uri().clone());
         let mut response = self.dispatch(request, &trail).await;
-        if let Some(refused) = response.extensions_mut().remove::<Refused>() {
+        if let Some(refused) = response.extensions_mut().remove::<RefusedRequest>() {
             self.app.audit.refused(&refused, &trail);
         }
         response

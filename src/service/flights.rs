@@ -20,10 +20,10 @@ pub struct Flights<K: Copy + Eq + Hash, T> {
 }
 
 /// A place among those who wait.
-type Seat<K, T> = oneshot::Sender<Turn<K, T>>;
+type Seat<K, T> = oneshot::Sender<FlightTurn<K, T>>;
 
 /// The end of a wait.
-enum Turn<K: Copy + Eq + Hash, T> {
+enum FlightTurn<K: Copy + Eq + Hash, T> {
     /// What was read.
     Read(T),
     Lead(Lead<K, T>),
@@ -52,15 +52,15 @@ impl<K: Copy + Eq + Hash, T: Clone> Flights<K, T> {
         let mut lead = match self.enter(key) {
             Ok(lead) => lead,
             Err(turn) => match turn.await {
-                Ok(Turn::Read(outcome)) => return outcome,
-                Ok(Turn::Lead(lead)) => lead,
+                Ok(FlightTurn::Read(outcome)) => return outcome,
+                Ok(FlightTurn::Lead(lead)) => lead,
                 // A seat is never given up without either.
                 Err(_) => return read().await,
             },
         };
         let outcome = read().await;
         for seat in mem::take(&mut lead.followers) {
-            let _ = seat.send(Turn::Read(outcome.clone()));
+            let _ = seat.send(FlightTurn::Read(outcome.clone()));
         }
         outcome
     }
@@ -68,7 +68,7 @@ impl<K: Copy + Eq + Hash, T: Clone> Flights<K, T> {
 
 impl<K: Copy + Eq + Hash, T> Flights<K, T> {
     /// Returns the duty to read, or where to wait for a turn.
-    fn enter(self: &Arc<Self>, key: K) -> Result<Lead<K, T>, oneshot::Receiver<Turn<K, T>>> {
+    fn enter(self: &Arc<Self>, key: K) -> Result<Lead<K, T>, oneshot::Receiver<FlightTurn<K, T>>> {
         let mut waiting = self.waiting();
         if let Some(seats) = waiting.get_mut(&key) {
             let (seat, turn) = oneshot::channel();
@@ -115,14 +115,14 @@ impl<K: Copy + Eq + Hash, T> Drop for Lead<K, T> {
                 continue;
             };
             let lead = self.flights.lead(self.key, mem::take(&mut seats));
-            match next.send(Turn::Lead(lead)) {
+            match next.send(FlightTurn::Lead(lead)) {
                 Ok(()) => self.is_over = true,
                 // It is gone: whoever sat behind it is next.
-                Err(Turn::Lead(mut lead)) => {
+                Err(FlightTurn::Lead(mut lead)) => {
                     lead.is_over = true;
                     seats = mem::take(&mut lead.followers);
                 }
-                Err(Turn::Read(_)) => {}
+                Err(FlightTurn::Read(_)) => {}
             }
         }
     }

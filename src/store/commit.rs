@@ -113,7 +113,7 @@ pub trait Backend: Send + 'static {
 pub type Announce = Box<dyn FnOnce(&Arc<Message>) + Send>;
 
 /// Something to be written, and whom to tell.
-struct Item {
+struct PendingWrite {
     draft: Draft,
     /// When it was handed over.
     since: Instant,
@@ -123,7 +123,7 @@ struct Item {
     span: Option<Span>,
 }
 
-impl Item {
+impl PendingWrite {
     /// Returns the size of a message's text, which is what may be long.
     fn bytes(&self) -> usize {
         match &self.draft {
@@ -144,7 +144,7 @@ type Done = Box<dyn FnOnce(Write, Result<CommitOutcome, StoreError>) + Send>;
 /// The way to the one task that writes.
 pub struct Committer {
     /// Taken away by [`Committer::close`], which ends the task.
-    queue: RwLock<Option<mpsc::Sender<Item>>>,
+    queue: RwLock<Option<mpsc::Sender<PendingWrite>>>,
     task: Mutex<Option<JoinHandle<()>>>,
     vital: Vital,
     ids: NewIds,
@@ -221,18 +221,20 @@ impl Committer {
     ) -> Result<Option<Arc<Message>>, StoreError> {
         let (told, outcome) = oneshot::channel();
         let done: Done = Box::new(|write, outcome| {
-            let stored = match (write, outcome) {
-                (Write::Message(message), Ok(CommitOutcome::Stored)) => Ok(Some(message)),
-                (Write::Message(message), Ok(CommitOutcome::Numbered(id))) => {
-                    Ok(Some(Message { id, ..message }))
+            let message = match (write, outcome) {
+                (Write::Message(message), Ok(CommitOutcome::Stored)) => message,
+                (Write::Message(mut message), Ok(CommitOutcome::Numbered(id))) => {
+                    message.id = id;
+                    message
                 }
-                (_, outcome) => outcome.map(|_| None),
+                (_, outcome) => {
+                    let _ = told.send(outcome.map(|_| None));
+                    return;
+                }
             };
-            let stored = stored.map(|message| message.map(Arc::new));
-            if let Ok(Some(message)) = &stored {
-                announce(message);
-            }
-            let _ = told.send(stored);
+            let message = Arc::new(message);
+            announce(&message);
+            let _ = told.send(Ok(Some(message)));
         });
         self.hand_over(Draft::Message(new), done).await?;
         outcome.await.unwrap_or(Err(StoreError::Closed))
@@ -312,7 +314,7 @@ impl Committer {
             None => done,
             Some(span) => recorded(span, done),
         };
-        let item = Item {
+        let item = PendingWrite {
             draft,
             since,
             done,

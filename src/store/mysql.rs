@@ -17,7 +17,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use self::{options::Options, pool::Pool, write::Writer};
+use self::{options::Options, pool::MysqlPool, write::MysqlWriter};
 use super::{
     Comparison, Conversations, Logins, Lookup, Marks, Members, Messages, OpenDatabase, Receipts,
     SessionRow, Standing, StoreError, Subject, TokenRow, UserRow,
@@ -50,7 +50,7 @@ const SPELLING: Spelling = Spelling {
 pub struct MysqlStore {
     layout: Arc<Layout>,
     ids: Comparison,
-    pool: Arc<Pool>,
+    pool: Arc<MysqlPool>,
     committer: Committer,
 }
 
@@ -73,9 +73,9 @@ impl MysqlStore {
         let layout = Arc::new(Layout::new(schema, SPELLING));
         conn.disconnect().await?;
         let size = settings.pool_size.saturating_sub(1).max(1);
-        let pool = Pool::new(Arc::clone(&options), size, Arc::clone(&metrics));
+        let pool = MysqlPool::new(Arc::clone(&options), size, Arc::clone(&metrics));
         let pool = Arc::new(pool);
-        let writer = Writer::new(
+        let writer = MysqlWriter::new(
             options,
             Arc::clone(&layout),
             foreign_keys,

@@ -23,7 +23,7 @@ mod write;
 use std::sync::Arc;
 
 pub use self::address::Address;
-use self::{connection::Connection, pool::Pool, write::Writer};
+use self::{connection::PostgresConnection, pool::PostgresPool, write::PostgresWriter};
 use super::{
     Comparison, Conversations, Logins, Lookup, Marks, Members, Messages, OpenDatabase, Receipts,
     SessionRow, Standing, StoreError, Subject, TokenRow, UserRow,
@@ -55,7 +55,7 @@ const SPELLING: Spelling = Spelling {
 pub struct PostgresStore {
     layout: Arc<Layout>,
     ids: Comparison,
-    readers: Arc<Pool>,
+    readers: Arc<PostgresPool>,
     committer: Committer,
 }
 
@@ -71,14 +71,14 @@ impl PostgresStore {
         metrics: Arc<Metrics>,
     ) -> Result<Self, StoreError> {
         let address = address_of(settings)?;
-        let mut db = Connection::open(&address).await?;
+        let mut db = PostgresConnection::open(&address).await?;
         schema::require(&migrate::findings(&mut db, schema).await?)?;
         drop(db);
         let layout = Arc::new(Layout::new(schema, SPELLING));
         let size = settings.pool_size.saturating_sub(1).max(1);
-        let readers = Pool::new(address.clone(), size, Arc::clone(&metrics));
+        let readers = PostgresPool::new(address.clone(), size, Arc::clone(&metrics));
         let readers = Arc::new(readers);
-        let writer = Writer::new(address, Arc::clone(&layout), ids, Arc::clone(&readers));
+        let writer = PostgresWriter::new(address, Arc::clone(&layout), ids, Arc::clone(&readers));
         Ok(PostgresStore {
             layout,
             ids,

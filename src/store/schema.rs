@@ -17,15 +17,15 @@ use crate::config::TableName;
 
 pub use self::{
     findings::{
-        Dialect, Finding, LiveColumn, LooseColumn, NarrowColumn, ShortColumn, compare, number_in,
-        require, short,
+        ColumnDialect, Finding, LiveColumn, LooseColumn, NarrowColumn, ShortColumn, compare,
+        number_in, require, short,
     },
     rehearsed::Rehearsed,
 };
 
 /// Type of values that a column must be able to hold. Each database spells these in its own way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ColumnKind {
     /// An id that is made here.
     Uuid,
     /// An id that the database makes, or that of a user.
@@ -39,13 +39,16 @@ pub enum Kind {
 #[derive(Clone, Copy, Debug)]
 pub struct Column {
     pub role: &'static str,
-    pub source: Source,
+    pub source: ColumnSource,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub enum Source {
+pub enum ColumnSource {
     /// A column of this name. A time that plays a flag is one that is set.
-    Column { name: &'static str, kind: Kind },
+    Column {
+        name: &'static str,
+        kind: ColumnKind,
+    },
     /// No column: it is read as this SQL.
     Constant(&'static str),
 }
@@ -53,28 +56,28 @@ pub enum Source {
 impl Column {
     /// A column with the name of its role.
     #[must_use]
-    pub const fn new(role: &'static str, kind: Kind) -> Self {
+    pub const fn new(role: &'static str, kind: ColumnKind) -> Self {
         Column::named(role, role, kind)
     }
 
     #[must_use]
-    pub const fn named(role: &'static str, name: &'static str, kind: Kind) -> Self {
-        let source = Source::Column { name, kind };
+    pub const fn named(role: &'static str, name: &'static str, kind: ColumnKind) -> Self {
+        let source = ColumnSource::Column { name, kind };
         Column { role, source }
     }
 
     #[must_use]
     pub const fn constant(role: &'static str, sql: &'static str) -> Self {
-        let source = Source::Constant(sql);
+        let source = ColumnSource::Constant(sql);
         Column { role, source }
     }
 
     /// Returns the name and the kind of the column, if there is one.
     #[must_use]
-    pub const fn stored(&self) -> Option<(&'static str, Kind)> {
+    pub const fn stored(&self) -> Option<(&'static str, ColumnKind)> {
         match self.source {
-            Source::Column { name, kind } => Some((name, kind)),
-            Source::Constant(_) => None,
+            ColumnSource::Column { name, kind } => Some((name, kind)),
+            ColumnSource::Constant(_) => None,
         }
     }
 }
@@ -97,7 +100,7 @@ impl Table {
 
     /// Returns the name and the kind of the column that has a role.
     #[must_use]
-    pub fn column(&self, role: &str) -> Option<(&'static str, Kind)> {
+    pub fn column(&self, role: &str) -> Option<(&'static str, ColumnKind)> {
         let found = self.columns.iter().find(|column| column.role == role);
         found.and_then(Column::stored)
     }
@@ -111,7 +114,7 @@ impl Table {
     /// Returns whether the database makes the ids.
     #[must_use]
     pub fn makes_ids(&self) -> bool {
-        matches!(self.column("id"), Some((_, Kind::Number)))
+        matches!(self.column("id"), Some((_, ColumnKind::Number)))
     }
 
     /// Returns the names of the columns that have one of these roles.
@@ -121,7 +124,7 @@ impl Table {
     }
 
     /// Returns the columns of this kind.
-    fn of_kind(&self, wanted: Kind) -> Vec<&'static str> {
+    fn of_kind(&self, wanted: ColumnKind) -> Vec<&'static str> {
         let stored = self.columns.iter().filter_map(Column::stored);
         let found = stored.filter(|(_, kind)| *kind == wanted);
         found.map(|(name, _)| name).collect()
@@ -130,7 +133,7 @@ impl Table {
 
 /// Where the members of a conversation are kept.
 #[derive(Clone, Debug)]
-pub enum Members {
+pub enum MemberSource {
     /// In the columns `participant1_id` and `participant2_id` of the conversation.
     Pair,
     /// In a table of their own, whose roles are `conversation_id` and `user_id`. It is read only.
@@ -140,20 +143,20 @@ pub enum Members {
 /// The tables of one chat.
 #[derive(Clone, Debug)]
 pub struct Schema {
-    /// Roles: `id`, `created_at`, `updated_at`, `is_active`, and those of [`Members::Pair`].
+    /// Roles: `id`, `created_at`, `updated_at`, `is_active`, and those of [`MemberSource::Pair`].
     pub conversations: Table,
-    pub members: Members,
+    pub members: MemberSource,
     /// Roles: `id`, `conversation_id`, `sender_id`, `content`, `message_type`, `created_at`,
     /// `updated_at`, `is_deleted`.
     pub messages: Table,
     /// Roles: `id`, `message_id`, `user_id`, `status`, `timestamp`.
     pub receipts: Table,
-    pub origin: Origin,
+    pub origin: TableOrigin,
 }
 
 /// Maker of the tables.
 #[derive(Clone, Copy, Debug)]
-pub enum Origin {
+pub enum TableOrigin {
     Here(Scripts),
     /// Somebody else, and how.
     Elsewhere(&'static str),
@@ -182,7 +185,7 @@ impl Schema {
     #[must_use]
     pub fn tables(&self) -> Vec<&Table> {
         let mut tables = vec![&self.conversations];
-        if let Members::Listed(members) = &self.members {
+        if let MemberSource::Listed(members) = &self.members {
             tables.push(members);
         }
         tables.extend([&self.messages, &self.receipts]);
@@ -221,7 +224,7 @@ impl Schema {
     pub fn texts(&self) -> Vec<(&str, Vec<&'static str>)> {
         let tables = self.tables().into_iter();
         tables
-            .map(|table| (table.name.as_str(), table.of_kind(Kind::Text)))
+            .map(|table| (table.name.as_str(), table.of_kind(ColumnKind::Text)))
             .collect()
     }
 
@@ -236,12 +239,12 @@ impl Schema {
         missing: &[&str],
     ) -> Result<(Vec<&'static str>, Script), StoreError> {
         match (&self.origin, missing) {
-            (Origin::Elsewhere(how), [first, ..]) => {
+            (TableOrigin::Elsewhere(how), [first, ..]) => {
                 let text = format!("table {first} is missing, and {how}");
                 Err(StoreError::Schema(text))
             }
-            (Origin::Elsewhere(how), []) => Err(StoreError::Schema((*how).to_owned())),
-            (Origin::Here(scripts), _) => {
+            (TableOrigin::Elsewhere(how), []) => Err(StoreError::Schema((*how).to_owned())),
+            (TableOrigin::Here(scripts), _) => {
                 let script = script(scripts);
                 let lines = script.tables.lines();
                 let lines = lines.filter(|line| missing.iter().any(|table| is_about(line, table)));

@@ -22,7 +22,7 @@ use std::{
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use self::{pool::Readers, write::Writer};
+use self::{pool::Readers, write::SqliteWriter};
 use super::{
     Comparison, Conversations, Logins, Lookup, Marks, Members, Messages, OpenDatabase, Receipts,
     SessionRow, Standing, StoreError, Subject, TokenRow, UserRow,
@@ -75,7 +75,7 @@ impl SqliteStore {
         schema::require(&migrate::check(&path, schema).await?)?;
         let layout = Arc::new(Layout::new(schema, SPELLING));
         let readers = Readers::new(path.clone(), settings.pool_size, Arc::clone(&metrics));
-        let writer = Writer::new(path, Arc::clone(&layout), ids, Arc::clone(&metrics));
+        let writer = SqliteWriter::new(path, Arc::clone(&layout), ids, Arc::clone(&metrics));
         Ok(SqliteStore {
             committer: Committer::start(writer, NewIds::of(schema, settings.ids), metrics),
             layout,

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::StoreError;
-use crate::metrics::{Held, Metrics, Outcome};
+use crate::metrics::{HeldGauge, Metrics, Outcome};
 
 /// A connection that has not answered for longer is asked whether it lives before it is trusted: a
 /// failover or a NAT may have dropped it without a word.
@@ -23,24 +23,24 @@ const AGAIN: Duration = Duration::from_millis(200);
 
 /// Why a connection could not be opened.
 #[derive(Debug)]
-pub struct Unopened {
+pub struct UnopenedConnection {
     pub why: StoreError,
     /// The server, or the user's limit there, takes no more connections: one of ours that ends, or
     /// comes free, is as good.
     pub is_full: bool,
 }
 
-impl From<StoreError> for Unopened {
+impl From<StoreError> for UnopenedConnection {
     fn from(why: StoreError) -> Self {
-        Unopened {
+        UnopenedConnection {
             why,
             is_full: false,
         }
     }
 }
 
-impl From<Unopened> for StoreError {
-    fn from(unopened: Unopened) -> Self {
+impl From<UnopenedConnection> for StoreError {
+    fn from(unopened: UnopenedConnection) -> Self {
         unopened.why
     }
 }
@@ -60,7 +60,7 @@ pub struct Turns {
 pub struct Turn {
     ended: Arc<Notify>,
     _permit: OwnedSemaphorePermit,
-    _busy: Held,
+    _busy: HeldGauge,
     began: Instant,
     metrics: Arc<Metrics>,
 }
@@ -84,12 +84,14 @@ impl Turns {
     /// When it failed for another reason, or that has lasted as long as one waits for a turn.
     pub async fn room_for<C>(
         &self,
-        opened: Result<C, Unopened>,
+        opened: Result<C, UnopenedConnection>,
         began: Instant,
     ) -> Result<Option<C>, StoreError> {
         match self.connected(opened) {
             Ok(connection) => Ok(Some(connection)),
-            Err(Unopened { why, is_full }) if !is_full || began.elapsed() >= self.patience => {
+            Err(UnopenedConnection { why, is_full })
+                if !is_full || began.elapsed() >= self.patience =>
+            {
                 Err(why)
             }
             Err(_) => {

@@ -21,10 +21,10 @@ const MOST: u64 = 20;
 
 /// Lines written lately. Those of `debug` and `trace` were asked for and are never left out.
 #[derive(Clone, Debug, Default)]
-pub struct Floods(Arc<Mutex<HashMap<Identifier, Seen>>>);
+pub struct Floods(Arc<Mutex<HashMap<Identifier, SeenText>>>);
 
 #[derive(Debug)]
-struct Seen {
+struct SeenText {
     events: u64,
     level: Level,
     target: &'static str,
@@ -37,7 +37,7 @@ impl Floods {
     pub fn summarise(&self) {
         let seen = std::mem::take(&mut *self.seen());
         for seen in seen.into_values().filter(|seen| seen.events > MOST) {
-            let Seen {
+            let SeenText {
                 events,
                 level,
                 target,
@@ -57,9 +57,9 @@ impl Floods {
         }
         let mut seen = self.seen();
         let seen = seen.entry(metadata.callsite()).or_insert_with(|| {
-            let mut message = Message::default();
+            let mut message = EventText::default();
             event.record(&mut message);
-            Seen {
+            SeenText {
                 events: 0,
                 level: *metadata.level(),
                 target: metadata.target(),
@@ -71,7 +71,7 @@ impl Floods {
     }
 
     /// Held for moments only.
-    fn seen(&self) -> MutexGuard<'_, HashMap<Identifier, Seen>> {
+    fn seen(&self) -> MutexGuard<'_, HashMap<Identifier, SeenText>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -84,9 +84,9 @@ impl<S: Subscriber> Layer<S> for Floods {
 
 /// The text of an event without its fields.
 #[derive(Default)]
-struct Message(String);
+struct EventText(String);
 
-impl Visit for Message {
+impl Visit for EventText {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if field.name() == "message" {
             self.0 = format!("{value:?}");

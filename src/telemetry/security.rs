@@ -37,7 +37,7 @@ const APART: usize = 100;
 
 /// An event, and the client that it is about.
 #[derive(Clone, Copy, Debug)]
-pub struct Finding<'a> {
+pub struct SecurityFinding<'a> {
     pub event: SecurityEvent,
     /// A word or two of the program's own, or the names of settings.
     pub reason: &'a str,
@@ -57,16 +57,16 @@ pub enum AuditPlace<'a> {
 
 /// The reason why a request was refused: the answer has it among its extensions on its way out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
+pub struct RefusedRequest {
     pub event: SecurityEvent,
     pub reason: &'static str,
     pub user: Option<Arc<str>>,
 }
 
-impl Refused {
+impl RefusedRequest {
     #[must_use]
     pub fn new(event: SecurityEvent, reason: &'static str) -> Self {
-        Refused {
+        RefusedRequest {
             event,
             reason,
             user: None,
@@ -94,12 +94,12 @@ struct Window {
 struct Tally {
     lines: u32,
     /// By address and the hash of the reason.
-    seen: HashMap<(Option<IpAddr>, u64), Seen>,
+    seen: HashMap<(Option<IpAddr>, u64), SeenFinding>,
     /// Events for which there was no more place in `seen`.
     others: u64,
 }
 
-struct Seen {
+struct SeenFinding {
     reason: Box<str>,
     lines: u32,
     gathered: u64,
@@ -115,7 +115,7 @@ impl Tally {
                 self.others += 1;
                 return false;
             }
-            Entry::Vacant(place) => place.insert(Seen {
+            Entry::Vacant(place) => place.insert(SeenFinding {
                 reason: reason.into(),
                 lines: 0,
                 gathered: 0,
@@ -137,7 +137,7 @@ impl Tally {
         let seen = seen.map(|((client, _), seen)| (*client, &*seen.reason, seen.gathered));
         for (client, reason, repeats) in seen.chain([others]) {
             if repeats > 0 {
-                let finding = Finding {
+                let finding = SecurityFinding {
                     event,
                     reason,
                     client,
@@ -161,7 +161,7 @@ impl Audit {
     }
 
     /// Logs and counts a finding.
-    pub fn note(&self, finding: &Finding<'_>) {
+    pub fn note(&self, finding: &SecurityFinding<'_>) {
         self.metrics.security_event(finding.event);
         let hash = self.hasher.hash_one(finding.reason);
         let client = finding.client.map(network);
@@ -180,8 +180,8 @@ impl Audit {
     }
 
     /// Logs why a request was refused, if it was.
-    pub fn refused(&self, refused: &Refused, trail: &Trail) {
-        self.note(&Finding {
+    pub fn refused(&self, refused: &RefusedRequest, trail: &Trail) {
+        self.note(&SecurityFinding {
             event: refused.event,
             reason: refused.reason,
             client: trail.client,
@@ -211,8 +211,8 @@ impl Audit {
     }
 }
 
-fn write(finding: &Finding<'_>, repeats: Option<u64>) {
-    let Finding {
+fn write(finding: &SecurityFinding<'_>, repeats: Option<u64>) {
+    let SecurityFinding {
         event,
         reason,
         client,

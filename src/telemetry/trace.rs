@@ -71,7 +71,7 @@ pub struct Trace {
 
 /// The handshake that frames of a socket belong to.
 #[derive(Clone, Copy, Debug)]
-pub struct Origin {
+pub struct TraceOrigin {
     /// Of its span, if that is recorded.
     context: Option<Context>,
     caller: Option<bool>,
@@ -143,7 +143,7 @@ impl Tracer {
     /// Returns the span of a frame that asks for something: the root of a trace of its own, as a
     /// socket may be open for a day, with a link to the handshake. If the handshake came with a
     /// `traceparent`, that decides for the frames too.
-    pub fn frame(&self, origin: Option<&Origin>, asked: &'static str) -> Option<Span> {
+    pub fn frame(&self, origin: Option<&TraceOrigin>, asked: &'static str) -> Option<Span> {
         let trace = TraceId::random()?;
         if !self.samples(trace, origin.and_then(|origin| origin.caller)) {
             return None;
@@ -189,8 +189,8 @@ impl Trace {
 
     /// For the frames of the socket that it opens.
     #[must_use]
-    pub fn origin(&self) -> Origin {
-        Origin {
+    pub fn origin(&self) -> TraceOrigin {
+        TraceOrigin {
             context: self.span.as_ref().map(Span::context),
             caller: self.caller,
         }

@@ -24,7 +24,7 @@ struct Places {
 }
 
 /// A place; free again when this is dropped.
-pub struct Place<'a> {
+pub struct HandshakePlace<'a> {
     crowd: &'a Crowd,
     number: u64,
     held: oneshot::Receiver<()>,
@@ -39,7 +39,7 @@ impl Crowd {
     }
 
     /// Takes a place.
-    pub fn enter(&self) -> Place<'_> {
+    pub fn enter(&self) -> HandshakePlace<'_> {
         let (keeper, held) = oneshot::channel();
         let mut places = self.places();
         let number = places.next;
@@ -48,7 +48,7 @@ impl Crowd {
             places.taken.pop_first();
         }
         places.taken.insert(number, keeper);
-        Place {
+        HandshakePlace {
             crowd: self,
             number,
             held,
@@ -60,7 +60,7 @@ impl Crowd {
     }
 }
 
-impl Place<'_> {
+impl HandshakePlace<'_> {
     /// Waits until the place is taken away.
     pub async fn lost(&mut self) {
         // Nothing is ever sent.
@@ -68,7 +68,7 @@ impl Place<'_> {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for HandshakePlace<'_> {
     fn drop(&mut self) {
         self.crowd.places().taken.remove(&self.number);
     }

@@ -68,12 +68,12 @@ impl Authorities {
 }
 
 /// The certificate that we show to servers which ask for one, and its key.
-pub struct Identity {
+pub struct ClientIdentity {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
 }
 
-impl Identity {
+impl ClientIdentity {
     /// Reads both from PEM files, which may be the same.
     ///
     /// # Errors
@@ -84,7 +84,7 @@ impl Identity {
             .and_then(Iterator::collect::<Result<Vec<_>, _>>)
             .map_err(|error| about(certificate, &error))?;
         let key = PrivateKeyDer::from_pem_file(key).map_err(|error| about(key, &error))?;
-        Ok(Identity { chain, key })
+        Ok(ClientIdentity { chain, key })
     }
 }
 
@@ -92,7 +92,10 @@ impl Identity {
 ///
 /// # Errors
 /// When there is no authority to believe, or the identity's key is not that of its certificate.
-pub fn client_config(trust: Trust, identity: Option<Identity>) -> Result<ClientConfig, Error> {
+pub fn client_config(
+    trust: Trust,
+    identity: Option<ClientIdentity>,
+) -> Result<ClientConfig, Error> {
     let provider = Arc::new(ring::default_provider());
     let verifier: Arc<dyn ServerCertVerifier> = match trust {
         Trust::Anybody => Arc::new(Anybody::new(Arc::clone(&provider))),
@@ -104,7 +107,7 @@ pub fn client_config(trust: Trust, identity: Option<Identity>) -> Result<ClientC
         .dangerous()
         .with_custom_certificate_verifier(verifier);
     match identity {
-        Some(Identity { chain, key }) => builder.with_client_auth_cert(chain, key),
+        Some(ClientIdentity { chain, key }) => builder.with_client_auth_cert(chain, key),
         None => Ok(builder.with_no_client_auth()),
     }
 }

@@ -47,26 +47,26 @@ pub const TURN: u32 = 128;
 
 /// The size of a budget.
 #[derive(Clone, Copy, Debug)]
-pub struct Rate {
+pub struct BudgetRate {
     /// 0 is any number.
     pub frames_per_s: u32,
     /// Time for which the budget may be short before the socket is closed; `None` is any time.
     pub flood: Option<Duration>,
 }
 
-impl From<&Ws> for Rate {
+impl From<&Ws> for BudgetRate {
     fn from(ws: &Ws) -> Self {
-        Rate {
+        BudgetRate {
             frames_per_s: ws.frames_per_s,
             flood: Some(Duration::from_secs(ws.flood_s)),
         }
     }
 }
 
-impl From<&Host> for Rate {
+impl From<&Host> for BudgetRate {
     /// An application may want as many frames as its client sends: that is no reason to close.
     fn from(host: &Host) -> Self {
-        Rate {
+        BudgetRate {
             frames_per_s: host.frames_per_s,
             flood: None,
         }
@@ -107,7 +107,7 @@ impl Budget {
     }
 
     /// Counts frames and their bytes.
-    pub fn spend(&mut self, frames: u32, bytes: u32, rate: Rate, now: Instant) -> Spent {
+    pub fn spend(&mut self, frames: u32, bytes: u32, rate: BudgetRate, now: Instant) -> Spent {
         let Some(each) = PERIOD.checked_div(rate.frames_per_s) else {
             return Spent::Within;
         };
@@ -157,7 +157,7 @@ mod tests {
 
     /// A budget, with the settings of these flags.
     struct World {
-        rate: Rate,
+        rate: BudgetRate,
         budget: Budget,
         now: Instant,
     }
@@ -166,7 +166,7 @@ mod tests {
         fn new(flags: &[(&str, &str)]) -> Self {
             let now = Instant::now();
             World {
-                rate: Rate::from(&Config::of(flags).ws),
+                rate: BudgetRate::from(&Config::of(flags).ws),
                 budget: Budget::new(now),
                 now,
             }
@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn where_a_flood_may_last_it_is_read_at_the_rate() {
         let mut world = World::new(&[]);
-        world.rate = Rate::from(&Config::of(&[]).host);
+        world.rate = BudgetRate::from(&Config::of(&[]).host);
         let (frames, closed) = world.flood(600 * SECOND);
         assert!((600_000..=602_000).contains(&frames), "{frames}");
         assert!(!closed);

@@ -26,7 +26,7 @@ use super::{
     ending::{Ending, GONE, shut_down},
     heartbeat::Heartbeat,
     history::{FirstFrames, HistoryRest},
-    protocol::{Protocol, Request as _},
+    protocol::{FrameRequest as _, Protocol},
     reader::Reader,
     session::{Action, Reason, Session},
     transfer::{Transferred, transfer},
@@ -39,15 +39,15 @@ use crate::{
     clock::since_1970,
     hub::{Membership, queue::Queue},
     id::ConversationId,
-    limits::{self, Seat},
+    limits::{self, SocketSeat},
     metrics::{Asked, SecurityEvent},
     rollout::{Moved, Side},
     service::ChatError,
     store::StoreError,
     telemetry::{
         request::{ACCESS, RequestId},
-        security::{AuditPlace, Finding},
-        trace::Origin,
+        security::{AuditPlace, SecurityFinding},
+        trace::TraceOrigin,
     },
 };
 
@@ -61,7 +61,7 @@ pub const ENVELOPE: usize = 256;
 pub struct SocketName {
     pub id: RequestId,
     /// `None` if nothing is traced.
-    pub origin: Option<Arc<Origin>>,
+    pub origin: Option<Arc<TraceOrigin>>,
     /// The address of the client.
     pub client: Option<IpAddr>,
 }
@@ -71,7 +71,7 @@ pub struct Connection<S, P: Protocol> {
     app: Arc<App>,
     name: SocketName,
     /// Limits of the client; it counts as an open socket until this is dropped.
-    seat: Seat,
+    seat: SocketSeat,
     /// Dropped with the connection, which takes the socket out of its conversation.
     membership: Membership,
     queue: Arc<Queue>,
@@ -110,7 +110,7 @@ where
         (app, protocol): (Arc<App>, Arc<P>),
         name: SocketName,
         (admission, registration): (Admission, Registration),
-        (membership, queue, seat): (Membership, Arc<Queue>, Seat),
+        (membership, queue, seat): (Membership, Arc<Queue>, SocketSeat),
         stream: S,
         received: &[u8],
         history: FirstFrames,
@@ -191,7 +191,7 @@ where
 
     /// Tells the security log of something.
     fn note(&self, event: SecurityEvent, reason: &str) {
-        self.app.audit.note(&Finding {
+        self.app.audit.note(&SecurityFinding {
             event,
             reason,
             client: self.name.client,
@@ -389,7 +389,7 @@ where
             // As the handshake that it saves.
             Action::Renew(token) => {
                 self.app.metrics.socket_asked(Asked::Renew);
-                if let Some(answer) = self.refusal(limits::Action::Request) {
+                if let Some(answer) = self.refusal(limits::LimitedAction::Request) {
                     self.work.refuse(answer);
                     return None;
                 }
@@ -414,7 +414,7 @@ where
     }
 
     /// Returns the answer to a request past a limit, or `None`.
-    fn refusal(&self, action: limits::Action) -> Option<Bytes> {
+    fn refusal(&self, action: limits::LimitedAction) -> Option<Bytes> {
         let throttled = self.seat.meter().allow(action).err()?;
         self.note(SecurityEvent::Limit, throttled.limit());
         Some(self.session.protocol().throttled(&throttled))

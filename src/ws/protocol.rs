@@ -17,7 +17,7 @@ use crate::{
 
 /// The paths and frames of a chat's sockets. Frames are whole, with their headers.
 pub trait Protocol: Send + Sync + 'static {
-    type Request: Request;
+    type Request: FrameRequest;
 
     /// Returns the place of the dialect among those that are mounted.
     fn slot(&self) -> DialectSlot;
@@ -75,7 +75,7 @@ pub enum Reading<R> {
 }
 
 /// A request of the chat that a frame makes.
-pub trait Request: Clone + Debug + PartialEq + Send + 'static {
+pub trait FrameRequest: Clone + Debug + PartialEq + Send + 'static {
     /// Returns the user it speaks for; `None` if that is none who could have opened a socket.
     fn speaker(&self) -> Option<Cow<'_, str>>;
 
@@ -86,7 +86,7 @@ pub trait Request: Clone + Debug + PartialEq + Send + 'static {
     fn asked(&self) -> Asked;
 
     /// Returns the kind for the limits.
-    fn action(&self) -> limits::Action;
+    fn action(&self) -> limits::LimitedAction;
 }
 
 /// A history in fragments of one message.

@@ -77,7 +77,7 @@ struct Partial {
 }
 
 /// The first bytes of a frame.
-struct Header {
+struct FrameHeader {
     fin: bool,
     opcode: OpCode,
     mask: [u8; 4],
@@ -157,7 +157,7 @@ impl Reader {
         }
     }
 
-    fn header(&self) -> Result<Option<Header>, Violation> {
+    fn header(&self) -> Result<Option<FrameHeader>, Violation> {
         let [first, second, rest @ ..] = self.buffer.as_ref() else {
             return Ok(None);
         };
@@ -182,7 +182,7 @@ impl Reader {
             return Ok(None);
         };
         let mask = [mask[0], mask[1], mask[2], mask[3]];
-        Ok(Some(Header {
+        Ok(Some(FrameHeader {
             fin,
             opcode,
             mask,
@@ -209,14 +209,18 @@ impl Reader {
         }
     }
 
-    fn kind(&self, header: &Header) -> FrameType {
+    fn kind(&self, header: &FrameHeader) -> FrameType {
         match (header.opcode, &self.partial) {
             (OpCode::Continuation, Some(Partial { text: false, .. })) => FrameType::Binary,
             (opcode, _) => FrameType::of(opcode as u8),
         }
     }
 
-    fn take(&mut self, header: &Header, payload: BytesMut) -> Result<Option<Incoming>, Violation> {
+    fn take(
+        &mut self,
+        header: &FrameHeader,
+        payload: BytesMut,
+    ) -> Result<Option<Incoming>, Violation> {
         match header.opcode {
             OpCode::Ping => Ok(Some(Incoming::Ping(payload.to_vec()))),
             OpCode::Pong => Ok(Some(Incoming::Pong)),

@@ -16,7 +16,7 @@ use crate::{
     limits::Throttled,
     metrics::SecurityEvent,
     service::ChatError,
-    telemetry::security::Refused,
+    telemetry::security::RefusedRequest,
 };
 
 /// Why a socket is not opened.
@@ -56,10 +56,10 @@ impl From<ChatError> for Refusal {
 impl Refusal {
     /// Returns the entry for the security log.
     #[must_use]
-    pub fn refused(&self) -> Option<Refused> {
+    pub fn refused(&self) -> Option<RefusedRequest> {
         match self {
-            Refusal::Hidden => Some(Refused::new(SecurityEvent::Policy, "see")),
-            Refusal::Origin => Some(Refused::new(SecurityEvent::Origin, "not listed")),
+            Refusal::Hidden => Some(RefusedRequest::new(SecurityEvent::Policy, "see")),
+            Refusal::Origin => Some(RefusedRequest::new(SecurityEvent::Origin, "not listed")),
             Refusal::Unknown(denied) => denied.refused(),
             Refusal::Throttled(throttled) => Some(reply::limited(*throttled)),
             _ => None,

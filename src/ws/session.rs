@@ -8,7 +8,7 @@ use fastwebsockets::OpCode;
 
 use super::{
     heartbeat::Beat,
-    protocol::{Protocol, Reading, Request as _},
+    protocol::{FrameRequest as _, Protocol, Reading},
     reader::{Incoming, Violation},
     writer::{close_frame, frame},
 };

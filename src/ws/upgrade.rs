@@ -37,7 +37,7 @@ use crate::{
         Membership,
         queue::{Queue, QueueLimits},
     },
-    limits::{Meter, Seat},
+    limits::{Meter, SocketSeat},
     net::Stream,
     python::urls::decode_path,
     service::{ChatError, SocketHistory},
@@ -56,7 +56,7 @@ struct Opening {
     membership: Membership,
     queue: Arc<Queue>,
     history: FirstFrames,
-    seat: Seat,
+    seat: SocketSeat,
 }
 
 /// Answers a request that wants to be upgraded, and serves the socket in a task of its own.

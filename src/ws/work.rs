@@ -20,7 +20,7 @@ use tracing::Instrument as _;
 
 use super::{
     connection::SocketName,
-    protocol::{Protocol, Request as _},
+    protocol::{FrameRequest as _, Protocol},
     session::Action,
 };
 use crate::{
@@ -53,26 +53,26 @@ pub enum WorkOutcome {
 
 /// In the order in which it was asked for.
 pub struct Work<P: Protocol> {
-    under_way: VecDeque<Piece>,
+    under_way: VecDeque<WorkPiece>,
     /// Text of the messages under way.
     bytes: usize,
     /// Action that cannot be done beside the work that is under way.
     held: Option<Box<Action<P::Request>>>,
 }
 
-struct Piece {
-    state: State,
+struct WorkPiece {
+    state: PieceState,
     /// Text of a message; `None` if it is none, and nothing may be begun beside it.
     message: Option<usize>,
 }
 
-impl Piece {
+impl WorkPiece {
     fn is_done(&self) -> bool {
-        matches!(self.state, State::Done(_))
+        matches!(self.state, PieceState::Done(_))
     }
 }
 
-enum State {
+enum PieceState {
     Performing(Pin<Box<Performing>>),
     /// Requests before it are not done yet.
     Done(WorkOutcome),
@@ -155,24 +155,24 @@ impl<P: Protocol> Work<P> {
                 Box::pin(traced(span, work).instrument(line))
             }
         };
-        self.add(State::Performing(work), message);
+        self.add(PieceState::Performing(work), message);
     }
 
     /// Begins to look at a fresh token, which must be of the user who has opened the socket.
     pub fn renew(&mut self, app: &Arc<App>, socket: Arc<OpenSocket>, token: Secret) {
         let app = Arc::clone(app);
         let work = async move { WorkOutcome::Renewed(app.auth.renew(&socket, &token).await) };
-        self.add(State::Performing(Box::pin(work)), None);
+        self.add(PieceState::Performing(Box::pin(work)), None);
     }
 
     /// Takes its turn without being begun.
     pub fn refuse(&mut self, answer: Bytes) {
-        self.add(State::Done(WorkOutcome::Refused(answer)), Some(0));
+        self.add(PieceState::Done(WorkOutcome::Refused(answer)), Some(0));
     }
 
-    fn add(&mut self, state: State, message: Option<usize>) {
+    fn add(&mut self, state: PieceState, message: Option<usize>) {
         self.bytes += message.unwrap_or_default();
-        self.under_way.push_back(Piece { state, message });
+        self.under_way.push_back(WorkPiece { state, message });
     }
 
     /// Waits for the outcome of the first; for ever if nothing is under way. May be cancelled.
@@ -181,16 +181,16 @@ impl<P: Protocol> Work<P> {
     }
 
     fn poll_done(&mut self, cx: &mut Context<'_>) -> Poll<WorkOutcome> {
-        for Piece { state, .. } in &mut self.under_way {
-            if let State::Performing(work) = state
+        for WorkPiece { state, .. } in &mut self.under_way {
+            if let PieceState::Performing(work) = state
                 && let Poll::Ready(outcome) = work.as_mut().poll(cx)
             {
-                *state = State::Done(outcome);
+                *state = PieceState::Done(outcome);
             }
         }
-        if self.under_way.front().is_some_and(Piece::is_done)
-            && let Some(Piece {
-                state: State::Done(outcome),
+        if self.under_way.front().is_some_and(WorkPiece::is_done)
+            && let Some(WorkPiece {
+                state: PieceState::Done(outcome),
                 message,
             }) = self.under_way.pop_front()
         {

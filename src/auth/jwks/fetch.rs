@@ -8,7 +8,7 @@ use hyper::{Method, StatusCode, Uri, header::ACCEPT};
 use tokio::{task::spawn_blocking, time::timeout};
 
 use crate::{
-    net::client::{self, Connection, TlsName},
+    net::client::{self, ClientConnection, TlsName},
     tls::{Authorities, Trust, client_config},
 };
 
@@ -56,7 +56,7 @@ async fn connect_and_ask(url: &Uri, authorities: Option<&Path>) -> Result<Bytes,
     } else {
         None
     };
-    let mut connection = Connection::open(url, tls.as_ref()).await?;
+    let mut connection = ClientConnection::open(url, tls.as_ref()).await?;
     let request = client::request(Method::GET, url)
         .header(ACCEPT, "application/json")
         .body(Empty::<Bytes>::new())?;

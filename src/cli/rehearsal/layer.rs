@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::{CheckOutcome, Stage, Step, Steps};
+use super::{CheckOutcome, CheckStep, RehearsalStage, Steps};
 use crate::chat::Event;
 use crate::cli::advice;
 use crate::config::{Backend, Config};
@@ -20,7 +20,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const CHANNEL: &str = "check";
 
 /// Looks at the layer in use, or at one of its own that a group is made on.
-pub(super) async fn steps(steps: &mut Steps<impl FnMut(&Step)>, config: &Config, stage: Stage<'_>) {
+pub(super) async fn steps(
+    steps: &mut Steps<impl FnMut(&CheckStep)>,
+    config: &Config,
+    stage: RehearsalStage<'_>,
+) {
     if config.layer.backend == Backend::Memory {
         let why = "memory: events stay in this process";
         steps
@@ -33,7 +37,7 @@ pub(super) async fn steps(steps: &mut Steps<impl FnMut(&Step)>, config: &Config,
         CheckOutcome::well(about).with_faults(fault)
     };
     let shown = format!("{}: {}", config.layer.backend, advice::hosts(config));
-    if let Stage::Serving(site) = stage {
+    if let RehearsalStage::Serving(site) = stage {
         let ping = async { of(site.app.layer.ping().await, shown) };
         steps.add("layer: connect", ping).await;
         return;

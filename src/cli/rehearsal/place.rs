@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{CheckOutcome, Step, Steps};
+use super::{CheckOutcome, CheckStep, Steps};
 use crate::cli::{advice, healthcheck};
 use crate::config::{Backend, Bind, Config};
 use crate::server::Listener;
@@ -10,7 +10,7 @@ use crate::store::sqlite::sole;
 
 /// Looks at the addresses and the lock. What a Chatferry has that serves at `server.bind` is a
 /// warning: it may be the very one that is asked about.
-pub(super) async fn steps(steps: &mut Steps<impl FnMut(&Step)>, config: &Config) {
+pub(super) async fn steps(steps: &mut Steps<impl FnMut(&CheckStep)>, config: &Config) {
     let mut is_served = false;
     let bound = async {
         let taken = taken(&config.server.bind, config).await;

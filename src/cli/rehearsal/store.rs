@@ -1,6 +1,6 @@
 //! The database, by one connection that writes nothing that stays.
 
-use super::{CheckOutcome, Step, Steps};
+use super::{CheckOutcome, CheckStep, Steps};
 use crate::cli::advice::{self, Advice};
 use crate::config::{Config, Policy};
 use crate::dialect::django::tables::schema;
@@ -23,7 +23,7 @@ const REST: [&str; 6] = [
 const CLOCK_US: u64 = 1_000_000;
 
 /// Looks at the connection, then at all that it shows.
-pub(super) async fn steps(steps: &mut Steps<impl FnMut(&Step)>, config: &Config) {
+pub(super) async fn steps(steps: &mut Steps<impl FnMut(&CheckStep)>, config: &Config) {
     let mut opened = None;
     let connect = async {
         match connect(config).await {
@@ -62,7 +62,7 @@ pub(super) async fn steps(steps: &mut Steps<impl FnMut(&Step)>, config: &Config)
     steps.add("store: clock", clock).await;
 }
 
-async fn skip(steps: &mut Steps<impl FnMut(&Step)>, names: &[&'static str], why: &str) {
+async fn skip(steps: &mut Steps<impl FnMut(&CheckStep)>, names: &[&'static str], why: &str) {
     for name in names {
         steps.add(name, async { CheckOutcome::skipped(why) }).await;
     }

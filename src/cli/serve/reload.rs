@@ -13,7 +13,7 @@ use crate::config::{Config, Effective, Loaded};
 use crate::metrics::SecurityEvent;
 use crate::server::Site;
 use crate::telemetry::Logging;
-use crate::telemetry::security::{AuditPlace, Finding};
+use crate::telemetry::security::{AuditPlace, SecurityFinding};
 
 /// Settings that a running server takes over.
 const LIVE: &[&str] = &[
@@ -112,7 +112,7 @@ fn take_over(site: &Site, log: Option<&Logging>, in_force: &mut Loaded, loaded: 
 
 /// Tells the security log of it.
 fn note(app: &App, reason: &str) {
-    app.audit.note(&Finding {
+    app.audit.note(&SecurityFinding {
         event: SecurityEvent::Settings,
         reason,
         client: None,

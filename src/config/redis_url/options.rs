@@ -33,12 +33,12 @@ const TUNING: [&str; 14] = [
 
 /// The options of TLS.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct TlsOptions {
     pub ssl: bool,
     pub sentinel_ssl: bool,
     /// True if any is of TLS.
     pub tells_of_tls: bool,
-    checks: Checks,
+    checks: CertificateChecks,
     authorities: Option<PathBuf>,
     identity: Option<(PathBuf, PathBuf)>,
 }
@@ -46,7 +46,7 @@ pub struct Options {
 /// How a connection is secured.
 #[derive(Clone, Debug)]
 pub struct Secured {
-    pub checks: Checks,
+    pub checks: CertificateChecks,
     /// Those of the system if there is no file.
     pub authorities: Option<PathBuf>,
     /// The files of the client's certificate and of its key.
@@ -55,13 +55,13 @@ pub struct Secured {
 
 /// How much of the server's certificate is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Checks {
+pub enum CertificateChecks {
     Nothing,
     Chain,
     Name,
 }
 
-impl Options {
+impl TlsOptions {
     /// Reads the options; `more` are names that are known besides those of every address.
     ///
     /// # Errors
@@ -70,11 +70,11 @@ impl Options {
         pairs: impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)>,
         more: &[&str],
     ) -> Result<Self, String> {
-        let mut options = Options {
+        let mut options = TlsOptions {
             ssl: false,
             sentinel_ssl: false,
             tells_of_tls: false,
-            checks: Checks::Name,
+            checks: CertificateChecks::Name,
             authorities: None,
             identity: None,
         };
@@ -98,9 +98,9 @@ impl Options {
             }
         }
         options.checks = match (required, names) {
-            (false, _) => Checks::Nothing,
-            (true, false) => Checks::Chain,
-            (true, true) => Checks::Name,
+            (false, _) => CertificateChecks::Nothing,
+            (true, false) => CertificateChecks::Chain,
+            (true, true) => CertificateChecks::Name,
         };
         options.identity = match (cert, key) {
             // As OpenSSL has it, the file of the certificate may hold the key too.

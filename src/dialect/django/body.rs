@@ -67,16 +67,16 @@ impl From<MultipartError> for BodyError {
 
 /// The parsers, in DRF's order.
 #[derive(Clone, Copy)]
-enum Parser {
+enum BodyParser {
     Json,
     Form,
     Multipart,
 }
 
-const PARSERS: [(&str, &str, Parser); 3] = [
-    ("application", "json", Parser::Json),
-    ("application", "x-www-form-urlencoded", Parser::Form),
-    ("multipart", "form-data", Parser::Multipart),
+const PARSERS: [(&str, &str, BodyParser); 3] = [
+    ("application", "json", BodyParser::Json),
+    ("application", "x-www-form-urlencoded", BodyParser::Form),
+    ("multipart", "form-data", BodyParser::Multipart),
 ];
 
 /// Parses a body of known length. Repeated `Content-Type` headers are joined by `,`.
@@ -92,15 +92,15 @@ pub fn parse(content_type: Option<&str>, body: &[u8]) -> Result<Data, BodyError>
         return Ok(empty_data(&header));
     }
     match select_parser(&header).ok_or_else(unsupported)? {
-        Parser::Json => parse_json(body, header.param("charset")),
-        Parser::Form => {
+        BodyParser::Json => parse_json(body, header.param("charset")),
+        BodyParser::Form => {
             let fields = forms::parse_body(body, form_charset(&header)?)?;
             Ok(Data::Form(Form {
                 fields,
                 ..Form::default()
             }))
         }
-        Parser::Multipart => {
+        BodyParser::Multipart => {
             let form = multipart::parse(content_type, body, form_charset(&header)?)?;
             Ok(Data::Form(Form {
                 has_large_upload: !form.files.is_empty() && body.len() > MAX_MEMORY_UPLOAD_BYTES,
@@ -139,9 +139,9 @@ fn empty_data(header: &Header) -> Data {
 
 /// The type may have wildcards, as in an `Accept` header. Test:
 /// `json_is_parsed_whatever_parameters_its_type_has`.
-fn select_parser(header: &Header) -> Option<Parser> {
+fn select_parser(header: &Header) -> Option<BodyParser> {
     let (main, sub) = header.main.split_once('/').unwrap_or((&header.main, ""));
-    let suits = |(m, s, _): &&(&str, &str, Parser)| {
+    let suits = |(m, s, _): &&(&str, &str, BodyParser)| {
         (main == "*" || main == *m) && (sub == "*" || sub == *s)
     };
     PARSERS.iter().find(suits).map(|(_, _, parser)| *parser)

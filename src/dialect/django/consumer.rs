@@ -4,7 +4,9 @@ use bytes::Bytes;
 
 use super::{
     drf::{Detail, Language},
-    frames::{self, LongHistory, Rejection, Request, error_frame, failure_frame, history_frame},
+    frames::{
+        self, ChatRequest, LongHistoryFrames, Rejection, error_frame, failure_frame, history_frame,
+    },
     language, routes, token,
 };
 use crate::{
@@ -39,7 +41,7 @@ impl Consumer {
 }
 
 impl Protocol for Consumer {
-    type Request = Request;
+    type Request = ChatRequest;
 
     // The first of all.
     fn slot(&self) -> DialectSlot {
@@ -54,7 +56,7 @@ impl Protocol for Consumer {
         routes::socket_template(&self.prefix)
     }
 
-    fn read(&self, text: &str) -> Result<Reading<Request>, Bytes> {
+    fn read(&self, text: &str) -> Result<Reading<ChatRequest>, Bytes> {
         frames::read(text).map_err(|why| error_frame(&why.to_string()))
     }
 
@@ -62,10 +64,10 @@ impl Protocol for Consumer {
         chat: &Chat,
         caller: &Caller,
         conversation_id: ConversationId,
-        request: Request,
+        request: ChatRequest,
     ) -> Result<(), ChatError> {
         match request {
-            Request::Say {
+            ChatRequest::Say {
                 sender_id,
                 content,
                 message_type,
@@ -80,7 +82,7 @@ impl Protocol for Consumer {
                 };
                 chat.say(new, shown_type).await
             }
-            Request::MarkRead {
+            ChatRequest::MarkRead {
                 message_id,
                 user_id,
                 event,
@@ -97,7 +99,7 @@ impl Protocol for Consumer {
                     Err(error) => Err(error),
                 }
             }
-            Request::Typing(event) => chat.broadcast(conversation_id, event).await,
+            ChatRequest::Typing(event) => chat.broadcast(conversation_id, event).await,
         }
     }
 
@@ -126,6 +128,6 @@ impl Protocol for Consumer {
     }
 
     fn long_history(&self) -> Box<dyn protocol::LongHistory> {
-        Box::new(LongHistory::new(self.zone.clone()))
+        Box::new(LongHistoryFrames::new(self.zone.clone()))
     }
 }

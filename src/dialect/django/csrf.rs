@@ -11,7 +11,7 @@ const TOKEN_LEN: usize = 64;
 
 /// Origin that a request claims.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Proof<'a> {
+pub struct OriginProof<'a> {
     /// The `Origin` header, if that origin is not trusted.
     pub foreign_origin: Option<&'a str>,
     /// The `csrftoken` cookie.
@@ -32,7 +32,7 @@ pub fn is_safe(method: &str) -> bool {
 ///
 /// # Errors
 /// Django's reason.
-pub fn check(proof: Proof<'_>) -> Result<(), String> {
+pub fn check(proof: OriginProof<'_>) -> Result<(), String> {
     if let Some(origin) = proof.foreign_origin {
         return Err(format!(
             "Origin checking failed - {origin} does not match any trusted origins."
@@ -93,15 +93,15 @@ mod tests {
     /// The same, as Django masked it.
     const MASKED: &str = "aYrvgVcZLkpQIpdNJcj5Lnse31nAFxZ6aNqwgKb0L9oRIecOJ1i6Lcrf3QmBFmY7";
 
-    fn good() -> Proof<'static> {
-        Proof {
+    fn good() -> OriginProof<'static> {
+        OriginProof {
             cookie: Some(SECRET),
             header: Some(MASKED),
-            ..Proof::default()
+            ..OriginProof::default()
         }
     }
 
-    fn reason(proof: Proof<'_>) -> String {
+    fn reason(proof: OriginProof<'_>) -> String {
         check(proof).err().unwrap_or_default()
     }
 
@@ -109,12 +109,12 @@ mod tests {
     fn the_token_of_the_cookie_is_good_masked_or_not_in_header_or_form() {
         for (cookie, token) in [(SECRET, MASKED), (MASKED, SECRET), (SECRET, SECRET)] {
             let cookie = Some(cookie);
-            let header = Proof {
+            let header = OriginProof {
                 cookie,
                 header: Some(token),
                 ..good()
             };
-            let form = Proof {
+            let form = OriginProof {
                 cookie,
                 form: Some(token),
                 header: None,
@@ -133,56 +133,56 @@ mod tests {
         let odd = "-".repeat(32);
         for (proof, text) in [
             (
-                Proof {
+                OriginProof {
                     cookie: None,
                     ..good()
                 },
                 "CSRF cookie not set.",
             ),
             (
-                Proof {
+                OriginProof {
                     cookie: Some("abc"),
                     ..good()
                 },
                 "CSRF cookie has incorrect length.",
             ),
             (
-                Proof {
+                OriginProof {
                     cookie: Some(&odd),
                     ..good()
                 },
                 "CSRF cookie has invalid characters.",
             ),
             (
-                Proof {
+                OriginProof {
                     header: None,
                     ..good()
                 },
                 "CSRF token missing.",
             ),
             (
-                Proof {
+                OriginProof {
                     header: Some(&other),
                     ..good()
                 },
                 "CSRF token from the 'X-Csrftoken' HTTP header incorrect.",
             ),
             (
-                Proof {
+                OriginProof {
                     header: Some(""),
                     ..good()
                 },
                 "CSRF token from the 'X-Csrftoken' HTTP header has incorrect length.",
             ),
             (
-                Proof {
+                OriginProof {
                     form: Some(&other),
                     ..good()
                 },
                 "CSRF token from POST incorrect.",
             ),
             (
-                Proof {
+                OriginProof {
                     foreign_origin: Some("https://evil.example"),
                     ..good()
                 },

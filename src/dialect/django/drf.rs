@@ -14,7 +14,7 @@ mod texts;
 pub use detail::{Detail, Model};
 pub use errors::FieldErrors;
 pub use ids::{validate_participants, validate_reader};
-pub use message::{NewMessage, validate_message};
+pub use message::{MessageFields, validate_message};
 pub use metadata::{View, options_metadata};
 
 /// The language of the framework's own texts: Django's `LANGUAGE_CODE`.

@@ -8,7 +8,7 @@ use super::serializers::with_fields;
 use crate::{
     chat::{Event, SentMessage},
     id::MessageId,
-    layer::events::{EventTable, Members, Strange, Take},
+    layer::events::{EventMembers, EventTable, Strange, Take},
     python::datetime::Zone,
     value::{Value, ValueRef},
 };
@@ -20,7 +20,7 @@ pub struct Events {
 }
 
 impl EventTable for Events {
-    fn describe(&self, event: &Event, write: &mut dyn FnMut(&'static str, Members<'_>)) {
+    fn describe(&self, event: &Event, write: &mut dyn FnMut(&'static str, EventMembers<'_>)) {
         match event {
             Event::MessageSent(sent) => with_body(sent, &self.zone, |body| {
                 write("chat_message", &[("message", body)]);

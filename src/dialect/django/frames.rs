@@ -14,7 +14,7 @@ use crate::{
     dialect::django::{serializers, token},
     id::MessageId,
     layer::events::EventTable,
-    limits::Action,
+    limits::LimitedAction,
     metrics::Asked,
     python::{
         datetime::Zone,
@@ -33,7 +33,7 @@ use crate::{
 
 /// A request of the chat that a frame makes.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Request {
+pub enum ChatRequest {
     Say {
         sender_id: String,
         content: String,
@@ -51,42 +51,42 @@ pub enum Request {
     Typing(Event),
 }
 
-impl protocol::Request for Request {
+impl protocol::FrameRequest for ChatRequest {
     // No user's id is anything but a text or a number.
     fn speaker(&self) -> Option<Cow<'_, str>> {
         match self {
-            Request::Say { sender_id, .. } => Some(sender_id.into()),
-            Request::MarkRead { user_id, .. } => Some(user_id.into()),
-            Request::Typing(Event::Typing { user_id, .. }) => match user_id {
+            ChatRequest::Say { sender_id, .. } => Some(sender_id.into()),
+            ChatRequest::MarkRead { user_id, .. } => Some(user_id.into()),
+            ChatRequest::Typing(Event::Typing { user_id, .. }) => match user_id {
                 Value::Str(_) | Value::Int(_) => match str_of(user_id) {
                     Text::Utf8(id) => Some(id.into_owned().into()),
                     Text::Surrogates(_) => None,
                 },
                 _ => None,
             },
-            Request::Typing(_) => None,
+            ChatRequest::Typing(_) => None,
         }
     }
 
     fn text_bytes(&self) -> Option<usize> {
         match self {
-            Request::Say { content, .. } => Some(content.len()),
-            Request::MarkRead { .. } | Request::Typing(_) => None,
+            ChatRequest::Say { content, .. } => Some(content.len()),
+            ChatRequest::MarkRead { .. } | ChatRequest::Typing(_) => None,
         }
     }
 
     fn asked(&self) -> Asked {
         match self {
-            Request::Say { .. } => Asked::Say,
-            Request::MarkRead { .. } => Asked::MarkRead,
-            Request::Typing(_) => Asked::Typing,
+            ChatRequest::Say { .. } => Asked::Say,
+            ChatRequest::MarkRead { .. } => Asked::MarkRead,
+            ChatRequest::Typing(_) => Asked::Typing,
         }
     }
 
-    fn action(&self) -> Action {
+    fn action(&self) -> LimitedAction {
         match self {
-            Request::Say { .. } | Request::MarkRead { .. } => Action::Message,
-            Request::Typing(_) => Action::Typing,
+            ChatRequest::Say { .. } | ChatRequest::MarkRead { .. } => LimitedAction::Message,
+            ChatRequest::Typing(_) => LimitedAction::Typing,
         }
     }
 }
@@ -122,7 +122,7 @@ use Rejection::{Json, NotAnObject, NotUuid, Null, OutOfRange, Required, Surrogat
 ///
 /// # Errors
 /// A [`Rejection`] to be sent back; nothing is stored and no event is sent.
-pub fn read(text: &str) -> Result<Reading<Request>, Rejection> {
+pub fn read(text: &str) -> Result<Reading<ChatRequest>, Rejection> {
     let data = json::loads(text, Constants::Allow).map_err(|_| Json)?;
     if !matches!(data, Value::Map(_)) {
         return Err(NotAnObject);
@@ -137,7 +137,7 @@ pub fn read(text: &str) -> Result<Reading<Request>, Rejection> {
     Ok(request.map_or(Reading::Nothing, Reading::Request))
 }
 
-fn say(data: &Value) -> Result<Request, Rejection> {
+fn say(data: &Value) -> Result<ChatRequest, Rejection> {
     let given = |key| {
         data.get(key)
             .filter(|value| is_truthy(value))
@@ -151,7 +151,7 @@ fn say(data: &Value) -> Result<Request, Rejection> {
     if shown_type == Value::Null {
         return Err(Null("message_type"));
     }
-    Ok(Request::Say {
+    Ok(ChatRequest::Say {
         sender_id: text("sender_id", sender_id)?,
         content: text("content", content)?,
         message_type: text("message_type", &shown_type)?,
@@ -159,7 +159,7 @@ fn say(data: &Value) -> Result<Request, Rejection> {
     })
 }
 
-fn mark_read(data: Value) -> Result<Option<Request>, Rejection> {
+fn mark_read(data: Value) -> Result<Option<ChatRequest>, Rejection> {
     let [message_id, user_id] = take(data, ["message_id", "user_id"]);
     let (Some(message_id), Some(user_id)) = (message_id, user_id) else {
         return Ok(None);
@@ -170,7 +170,7 @@ fn mark_read(data: Value) -> Result<Option<Request>, Rejection> {
     let id = from_python(&message_id).map_err(|_| NotUuid)?;
     packable("message_id", &message_id)?;
     packable("user_id", &user_id)?;
-    Ok(Some(Request::MarkRead {
+    Ok(Some(ChatRequest::MarkRead {
         message_id: id.into(),
         user_id: text("user_id", &user_id)?,
         event: Event::MessageRead {
@@ -180,13 +180,13 @@ fn mark_read(data: Value) -> Result<Option<Request>, Rejection> {
     }))
 }
 
-fn typing(data: Value) -> Result<Request, Rejection> {
+fn typing(data: Value) -> Result<ChatRequest, Rejection> {
     let [user_id, is_typing] = take(data, ["user_id", "is_typing"]);
     let user_id = user_id.unwrap_or(Value::Null);
     let is_typing = is_typing.unwrap_or(Value::Bool(false));
     packable("user_id", &user_id)?;
     packable("is_typing", &is_typing)?;
-    Ok(Request::Typing(Event::Typing { user_id, is_typing }))
+    Ok(ChatRequest::Typing(Event::Typing { user_id, is_typing }))
 }
 
 /// Returns the named members of a map, moved out of it.
@@ -273,16 +273,16 @@ pub fn history_frame(messages: &[Message], zone: &Zone) -> Bytes {
 }
 
 /// The first message of a socket whose history is long: the same text in fragments.
-pub struct LongHistory {
+pub struct LongHistoryFrames {
     zone: Zone,
     messages: PartWriter,
     opcode: OpCode,
 }
 
-impl LongHistory {
+impl LongHistoryFrames {
     #[must_use]
     pub fn new(zone: Zone) -> Self {
-        LongHistory {
+        LongHistoryFrames {
             zone,
             messages: PartWriter::ascii(),
             opcode: OpCode::Text,
@@ -290,7 +290,7 @@ impl LongHistory {
     }
 }
 
-impl protocol::LongHistory for LongHistory {
+impl protocol::LongHistory for LongHistoryFrames {
     // ASCII, so that no character is cut in two.
     fn fragment(&mut self, messages: &[Message]) -> Bytes {
         let opcode = std::mem::replace(&mut self.opcode, OpCode::Continuation);

@@ -11,7 +11,7 @@ use super::forms::{Charset, MAX_FIELDS};
 use super::header::Header;
 use crate::python::base64;
 use crate::python::pystr::strip_str;
-use stream::{Part, Parts, find};
+use stream::{FormPart, Parts, find};
 pub use twisted::is_refused as is_refused_by_twisted;
 
 /// `DATA_UPLOAD_MAX_MEMORY_SIZE`, bytes: names and values of all text fields together. Test:
@@ -58,7 +58,7 @@ pub fn parse(
 ) -> Result<Multipart, MultipartError> {
     let separator = format!("--{}", boundary(content_type)?);
     let mut parts = Parts::new(body, separator.as_bytes());
-    let mut form = Form {
+    let mut form = MultipartForm {
         charset,
         multipart: Multipart::default(),
         counted_fields: 0,
@@ -109,7 +109,7 @@ struct Head {
 
 impl Head {
     /// Reads the head and leaves the part at its content. A part without one has no disposition.
-    fn read(part: &mut Part) -> Result<Self, MultipartError> {
+    fn read(part: &mut FormPart) -> Result<Self, MultipartError> {
         let chunk = part.read(MAX_HEAD_BYTES);
         let Some(end) = find(chunk, b"\r\n\r\n") else {
             part.unread(chunk.len());
@@ -152,7 +152,7 @@ impl Head {
 }
 
 /// The form while it is read.
-struct Form<'a> {
+struct MultipartForm<'a> {
     charset: Charset<'a>,
     multipart: Multipart,
     counted_fields: usize,
@@ -163,8 +163,8 @@ struct Form<'a> {
     open_file: Option<(String, String)>,
 }
 
-impl Form<'_> {
-    fn take(&mut self, part: &mut Part) -> Result<(), MultipartError> {
+impl MultipartForm<'_> {
+    fn take(&mut self, part: &mut FormPart) -> Result<(), MultipartError> {
         let head = Head::read(part)?;
         self.multipart.files.extend(self.open_file.take());
         if !head.is_file {
@@ -191,7 +191,7 @@ impl Form<'_> {
     fn take_field(
         &mut self,
         name: String,
-        part: &mut Part,
+        part: &mut FormPart,
         is_base64: bool,
     ) -> Result<(), MultipartError> {
         let raw = part.read(MAX_FIELD_BYTES.saturating_sub(self.field_bytes));
@@ -213,7 +213,7 @@ impl Form<'_> {
         &mut self,
         name: String,
         file_name: &str,
-        part: &mut Part,
+        part: &mut FormPart,
         is_base64: bool,
     ) -> Result<(), MultipartError> {
         self.counted_files += 1;
@@ -236,7 +236,7 @@ impl Form<'_> {
 
 /// Django decodes a file chunk by chunk and reads on until a chunk has whole groups. Test:
 /// `a_malformed_base64_file_is_refused`.
-fn check_base64(chunk: &[u8], part: &mut Part) -> Result<(), MultipartError> {
+fn check_base64(chunk: &[u8], part: &mut FormPart) -> Result<(), MultipartError> {
     let is_digit = |b: &u8| !is_space(*b);
     let mut digits: Vec<u8> = chunk.iter().copied().filter(is_digit).collect();
     while !digits.len().is_multiple_of(4) {

@@ -3,17 +3,17 @@
 use super::{
     negotiation::Renderer,
     pages,
-    views::parts::{ReadError, Rows, Source},
+    views::parts::{ReadError, RowSource, Rows},
 };
 use crate::{
-    http::document::{self, Step},
+    http::document::{self, DocumentStep},
     python::json::PartWriter,
 };
 
 /// The rows of a document, and how far they have been written.
 #[derive(Clone)]
 pub struct Rendered {
-    source: Source,
+    source: RowSource,
     json: PartWriter,
     /// Head of the page before the JSON, if it has not been written.
     page_head: String,
@@ -23,7 +23,7 @@ pub struct Rendered {
 impl Rendered {
     /// `page_head` is what comes before the JSON on a page for people.
     #[must_use]
-    pub fn new(source: Source, renderer: Renderer, page_head: String) -> Self {
+    pub fn new(source: RowSource, renderer: Renderer, page_head: String) -> Self {
         let is_page = renderer == Renderer::Html;
         Rendered {
             source,
@@ -54,12 +54,12 @@ impl Rendered {
     }
 }
 
-impl document::Source for Rendered {
+impl document::DocumentSource for Rendered {
     type Error = ReadError;
 
-    async fn next(&mut self) -> Result<Step, ReadError> {
+    async fn next(&mut self) -> Result<DocumentStep, ReadError> {
         let rows = self.source.next().await?;
-        Ok(Step {
+        Ok(DocumentStep {
             bytes: self.render(&rows),
             rows: rows.count,
             is_last: rows.is_last,

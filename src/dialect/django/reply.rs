@@ -15,7 +15,7 @@ use super::{
     negotiation::Renderer,
     pages,
     rendering::Rendered,
-    views::parts::{ReadError, Source},
+    views::parts::{ReadError, RowSource},
 };
 use crate::{
     auth::identity::Denied,
@@ -32,7 +32,7 @@ use crate::{
     metrics::SecurityEvent,
     service::ChatError,
     store::{REFUSED, StoreError, Subject},
-    telemetry::security::Refused,
+    telemetry::security::RefusedRequest,
     value::Value,
 };
 
@@ -50,14 +50,14 @@ pub struct Reply {
     /// The `WWW-Authenticate` header.
     pub challenge: Option<HeaderValue>,
     /// The entry for the security log.
-    pub refused: Option<Box<Refused>>,
+    pub refused: Option<Box<RefusedRequest>>,
 }
 
 /// Content of an answer.
 pub enum Content {
     Value(Value),
     /// It is still to be read.
-    Source(Box<Source>),
+    Source(Box<RowSource>),
 }
 
 /// The client of an answer, and the form it asked for.
@@ -90,7 +90,7 @@ impl Reply {
 
     /// Makes an answer that is read while it is sent.
     #[must_use]
-    pub fn read(status: StatusCode, source: Source) -> Self {
+    pub fn read(status: StatusCode, source: RowSource) -> Self {
         Reply {
             status,
             content: Content::Source(Box::new(source)),
@@ -125,7 +125,7 @@ impl Reply {
     #[must_use]
     pub fn withheld(self, reason: &'static str) -> Self {
         Reply {
-            refused: Some(Refused::new(SecurityEvent::Policy, reason).into()),
+            refused: Some(RefusedRequest::new(SecurityEvent::Policy, reason).into()),
             ..self
         }
     }
@@ -282,7 +282,7 @@ impl Recipient<'_> {
 
     fn document(
         &self,
-        source: Source,
+        source: RowSource,
         status: StatusCode,
         answers: &Answers,
     ) -> Document<Rendered> {

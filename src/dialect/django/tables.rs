@@ -3,50 +3,52 @@
 
 use crate::{
     config::Tables,
-    store::schema::{Column, Kind, Members, Origin, Schema, Script, Scripts, Table},
+    store::schema::{
+        Column, ColumnKind, MemberSource, Schema, Script, Scripts, Table, TableOrigin,
+    },
 };
 
 const CONVERSATIONS: &[Column] = &[
-    Column::new("id", Kind::Uuid),
-    Column::new("participant1_id", Kind::Text),
-    Column::new("participant2_id", Kind::Text),
-    Column::new("created_at", Kind::Time),
-    Column::new("updated_at", Kind::Time),
-    Column::new("is_active", Kind::Bool),
+    Column::new("id", ColumnKind::Uuid),
+    Column::new("participant1_id", ColumnKind::Text),
+    Column::new("participant2_id", ColumnKind::Text),
+    Column::new("created_at", ColumnKind::Time),
+    Column::new("updated_at", ColumnKind::Time),
+    Column::new("is_active", ColumnKind::Bool),
 ];
 
 const MESSAGES: &[Column] = &[
-    Column::new("id", Kind::Uuid),
-    Column::new("sender_id", Kind::Text),
-    Column::new("content", Kind::Text),
-    Column::new("message_type", Kind::Text),
-    Column::new("created_at", Kind::Time),
-    Column::new("updated_at", Kind::Time),
-    Column::new("is_deleted", Kind::Bool),
-    Column::new("conversation_id", Kind::Uuid),
+    Column::new("id", ColumnKind::Uuid),
+    Column::new("sender_id", ColumnKind::Text),
+    Column::new("content", ColumnKind::Text),
+    Column::new("message_type", ColumnKind::Text),
+    Column::new("created_at", ColumnKind::Time),
+    Column::new("updated_at", ColumnKind::Time),
+    Column::new("is_deleted", ColumnKind::Bool),
+    Column::new("conversation_id", ColumnKind::Uuid),
 ];
 
 const RECEIPTS: &[Column] = &[
-    Column::new("id", Kind::Uuid),
-    Column::new("user_id", Kind::Text),
-    Column::new("status", Kind::Text),
-    Column::new("timestamp", Kind::Time),
-    Column::new("message_id", Kind::Uuid),
+    Column::new("id", ColumnKind::Uuid),
+    Column::new("user_id", ColumnKind::Text),
+    Column::new("status", ColumnKind::Text),
+    Column::new("timestamp", ColumnKind::Time),
+    Column::new("message_id", ColumnKind::Uuid),
 ];
 
 /// Returns the three tables under these names.
 #[must_use]
 pub fn schema(names: &Tables) -> Schema {
     let origin = if *names == Tables::default() {
-        Origin::Here(SCRIPTS)
+        TableOrigin::Here(SCRIPTS)
     } else {
-        Origin::Elsewhere(
+        TableOrigin::Elsewhere(
             "tables with names of their own are made by Django: run `manage.py migrate` first",
         )
     };
     Schema {
         conversations: Table::new(&names.conversations, CONVERSATIONS),
-        members: Members::Pair,
+        members: MemberSource::Pair,
         messages: Table::new(&names.messages, MESSAGES),
         receipts: Table::new(&names.delivery_receipts, RECEIPTS),
         origin,

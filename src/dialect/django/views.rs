@@ -15,7 +15,7 @@ use super::{
     reply::Reply,
     routes::Call,
 };
-use crate::{limits::Action, service::ChatError, store::Subject};
+use crate::{limits::LimitedAction, service::ChatError, store::Subject};
 
 /// A view that ends early.
 pub enum ViewFailure {
@@ -51,7 +51,7 @@ impl Call<'_> {
     }
 
     /// Counts what the request is about to do.
-    fn allow(self, action: Action) -> Result<(), ViewFailure> {
+    fn allow(self, action: LimitedAction) -> Result<(), ViewFailure> {
         let allowed = self.request.meter.allow(action);
         allowed
             .map_err(|throttled| ViewFailure::Reply(Reply::throttled(throttled, self.language())))

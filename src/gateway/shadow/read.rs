@@ -20,7 +20,7 @@ use crate::{
     app::App,
     config::Identity,
     dialect::django::{middleware, routes::Route},
-    gateway::{Gateway, body::Outgoing, decision::route, headers, target::Target},
+    gateway::{Gateway, body::Outgoing, decision::route, headers, target::RequestTarget},
     http::extract::Request as Whole,
     net::Peer,
     python::urls::decode_path,
@@ -56,7 +56,7 @@ pub struct Question {
 
 /// Parts of one side's answer that are compared.
 #[derive(Debug, PartialEq, Eq)]
-struct Answered {
+struct ComparedAnswer {
     status: StatusCode,
     /// Names and values, in the order of their list.
     headers: Vec<(String, String)>,
@@ -77,7 +77,7 @@ impl Question {
         let reads = [Method::GET, Method::HEAD, Method::OPTIONS];
         let is_read = reads.contains(request.method())
             && request.body().is_end_stream()
-            && Target::of(request.uri()).is_plain()
+            && RequestTarget::of(request.uri()).is_plain()
             && !handshake::wants_upgrade(request.headers());
         if !is_read || !is_drawn(percent) {
             return None;
@@ -146,7 +146,7 @@ impl Question {
         Verdict::Unknown
     }
 
-    fn judge(&self, django: &Answered, ours: &Answered) -> Verdict {
+    fn judge(&self, django: &ComparedAnswer, ours: &ComparedAnswer) -> Verdict {
         if django.status != ours.status {
             let text = format!("Django has {}, Chatferry {}", django.status, ours.status);
             return Verdict::of("status", Some(text));
@@ -165,13 +165,13 @@ impl Question {
         }
     }
 
-    async fn ours(&self, app: &App) -> Option<Answered> {
+    async fn ours(&self, app: &App) -> Option<ComparedAnswer> {
         let request = Whole::without_body(self.head.clone()).ok()?;
         let response = middleware::answer(app, &[], &request).await.1;
         self.answered(response).await
     }
 
-    async fn django(&self) -> Option<Answered> {
+    async fn django(&self) -> Option<ComparedAnswer> {
         let gateway = &self.gateway;
         let mut head = self.head.clone();
         let peer = head.extensions.get::<Peer>().copied().unwrap_or_default();
@@ -182,7 +182,7 @@ impl Question {
     }
 
     /// Only JSON is compared: pages for people may look different.
-    async fn answered<B>(&self, response: hyper::Response<B>) -> Option<Answered>
+    async fn answered<B>(&self, response: hyper::Response<B>) -> Option<ComparedAnswer>
     where
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -205,7 +205,7 @@ impl Question {
             let length = said.or(size.map(|size| size.to_string()));
             headers.push((CONTENT_LENGTH.to_string(), length.unwrap_or_default()));
         }
-        Some(Answered {
+        Some(ComparedAnswer {
             status: head.status,
             headers,
             json: is_json.then(|| whole.to_bytes()),

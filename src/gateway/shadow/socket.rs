@@ -8,7 +8,7 @@ use tokio::{sync::mpsc, time::sleep};
 
 use super::{
     SETTLE, Verdict, diff,
-    watcher::{Seen, Waiting},
+    watcher::{SeenOutput, Waiting},
 };
 use crate::{
     app::App,
@@ -50,16 +50,16 @@ const EXPECTED_CODES: [u16; 3] = [1001, 1011, 1012];
 
 /// The comparisons of one socket.
 #[derive(Clone)]
-pub struct Comparison {
+pub struct SocketComparison {
     app: Arc<App>,
     gateway: Arc<Gateway>,
     conversation: ConversationId,
     began: Timestamp,
 }
 
-impl Comparison {
+impl SocketComparison {
     pub fn new(app: &Arc<App>, gateway: &Arc<Gateway>, conversation: ConversationId) -> Self {
-        Comparison {
+        SocketComparison {
             app: Arc::clone(app),
             gateway: Arc::clone(gateway),
             conversation,
@@ -103,7 +103,7 @@ impl Comparison {
                 return;
             };
             let verdict = match &waiting.seen {
-                Seen::Text(text) => {
+                SeenOutput::Text(text) => {
                     let of_history = std::mem::replace(&mut first, false);
                     let verdict = self.text(text, of_history).await;
                     if matches!(verdict, Ok(Verdict::Different(_))) {
@@ -114,8 +114,8 @@ impl Comparison {
                         verdict
                     }
                 }
-                Seen::Binary => Ok(different("frame", "Django has sent a binary message")),
-                Seen::Close { code, asked } => Ok(close(*code, *asked)),
+                SeenOutput::Binary => Ok(different("frame", "Django has sent a binary message")),
+                SeenOutput::Close { code, asked } => Ok(close(*code, *asked)),
             };
             self.conclude(&verdict.unwrap_or(Verdict::Unknown));
             drop((slot, waiting));

@@ -9,12 +9,12 @@ use std::sync::{
 use hyper::{Request, StatusCode, header::ORIGIN};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::{is_drawn, socket::Comparison};
+use super::{is_drawn, socket::SocketComparison};
 use crate::{
     app::App,
     gateway::{
         Gateway,
-        frames::{CLOSE, Cutter, Head, Piece},
+        frames::{CLOSE, Cutter, FrameHead, Piece},
     },
     id::ConversationId,
     ws::handshake,
@@ -34,7 +34,7 @@ const CONTROL_MAX: usize = 125;
 
 /// Something that Django wrote.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Seen {
+pub enum SeenOutput {
     Text(Vec<u8>),
     Binary,
     /// A close frame; `asked` if the client had sent one before.
@@ -46,16 +46,16 @@ pub enum Seen {
 
 /// Bytes that wait to be compared, and the memory they hold.
 pub struct Waiting {
-    pub seen: Seen,
+    pub seen: SeenOutput,
     _room: OwnedSemaphorePermit,
 }
 
 impl Waiting {
     /// Finds room; `None` if there is none.
-    fn new(seen: Seen, room: &Arc<Semaphore>) -> Option<Self> {
+    fn new(seen: SeenOutput, room: &Arc<Semaphore>) -> Option<Self> {
         let bytes = match &seen {
-            Seen::Text(text) => u32::try_from(text.len()).ok()?,
-            Seen::Binary | Seen::Close { .. } => 0,
+            SeenOutput::Text(text) => u32::try_from(text.len()).ok()?,
+            SeenOutput::Binary | SeenOutput::Close { .. } => 0,
         };
         let room = Arc::clone(room).try_acquire_many_owned(bytes).ok()?;
         Some(Waiting { seen, _room: room })
@@ -66,7 +66,7 @@ impl Waiting {
 pub struct Watcher {
     app: Arc<App>,
     gateway: Arc<Gateway>,
-    comparison: Comparison,
+    comparison: SocketComparison,
     /// Our own answer to the handshake, as far as its headers decide.
     refused: Option<u16>,
 }
@@ -88,7 +88,7 @@ impl Gateway {
         }
         let checked = handshake::check(request.method(), request.headers());
         Some(Watcher {
-            comparison: Comparison::new(app, self, conversation),
+            comparison: SocketComparison::new(app, self, conversation),
             app: Arc::clone(app),
             gateway: Arc::clone(self),
             refused: checked.err().map(|refused| refused.status),
@@ -168,7 +168,7 @@ impl Eye {
             let whole = assembly.add(&piece, asked);
             let is_lost = whole.is_some_and(|whole| match whole {
                 Ok(seen) => Waiting::new(seen, room).is_none_or(|it| queue.try_send(it).is_err()),
-                Err(Unreadable) => true,
+                Err(UnreadableMessage) => true,
             });
             if is_lost {
                 app.metrics.shadow_skipped();
@@ -180,7 +180,7 @@ impl Eye {
 /// A message whose fragments are coming, and a control frame that may stand between them.
 #[derive(Default)]
 struct Assembly {
-    head: Option<Head>,
+    head: Option<FrameHead>,
     text: bool,
     bytes: Vec<u8>,
     control: Vec<u8>,
@@ -189,11 +189,15 @@ struct Assembly {
 
 /// A message that is too large, or changed by an extension.
 #[derive(Debug, PartialEq, Eq)]
-struct Unreadable;
+struct UnreadableMessage;
 
 impl Assembly {
     /// Adds a piece of a frame; returns what has become whole with it.
-    fn add(&mut self, piece: &Piece<'_>, asked: bool) -> Option<Result<Seen, Unreadable>> {
+    fn add(
+        &mut self,
+        piece: &Piece<'_>,
+        asked: bool,
+    ) -> Option<Result<SeenOutput, UnreadableMessage>> {
         match piece {
             Piece::Head(head) => {
                 self.head = Some(*head);
@@ -227,26 +231,30 @@ impl Assembly {
         }
     }
 
-    fn end(&mut self, head: &Head, asked: bool) -> Option<Result<Seen, Unreadable>> {
+    fn end(
+        &mut self,
+        head: &FrameHead,
+        asked: bool,
+    ) -> Option<Result<SeenOutput, UnreadableMessage>> {
         if is_control(head) {
             let code = self
                 .control
                 .first_chunk()
                 .map(|code| u16::from_be_bytes(*code));
-            return (head.opcode == CLOSE).then_some(Ok(Seen::Close { code, asked }));
+            return (head.opcode == CLOSE).then_some(Ok(SeenOutput::Close { code, asked }));
         }
         if !head.fin {
             return None;
         }
         Some(match (self.unreadable, self.text) {
-            (true, _) => Err(Unreadable),
-            (false, true) => Ok(Seen::Text(std::mem::take(&mut self.bytes))),
-            (false, false) => Ok(Seen::Binary),
+            (true, _) => Err(UnreadableMessage),
+            (false, true) => Ok(SeenOutput::Text(std::mem::take(&mut self.bytes))),
+            (false, false) => Ok(SeenOutput::Binary),
         })
     }
 }
 
-fn is_control(head: &Head) -> bool {
+fn is_control(head: &FrameHead) -> bool {
     head.opcode >= CLOSE
 }
 
@@ -255,7 +263,7 @@ mod tests {
     use super::*;
 
     /// Returns the frames seen in bytes that come in pieces of `size`.
-    fn seen(bytes: &[u8], size: usize) -> Vec<Result<Seen, Unreadable>> {
+    fn seen(bytes: &[u8], size: usize) -> Vec<Result<SeenOutput, UnreadableMessage>> {
         let (mut cutter, mut assembly, mut all) =
             (Cutter::default(), Assembly::default(), Vec::new());
         for bytes in bytes.chunks(size) {
@@ -269,14 +277,14 @@ mod tests {
         let mut bytes = b"\x81\x02hi\x01\x02on\x00\x01e".to_vec();
         bytes.extend(b"\x89\x01p\x88\x02\x03\xe8\x80\x03two\x82\x01x\x81\x00");
         let expected = [
-            Ok(Seen::Text(b"hi".to_vec())),
-            Ok(Seen::Close {
+            Ok(SeenOutput::Text(b"hi".to_vec())),
+            Ok(SeenOutput::Close {
                 code: Some(1000),
                 asked: false,
             }),
-            Ok(Seen::Text(b"onetwo".to_vec())),
-            Ok(Seen::Binary),
-            Ok(Seen::Text(Vec::new())),
+            Ok(SeenOutput::Text(b"onetwo".to_vec())),
+            Ok(SeenOutput::Binary),
+            Ok(SeenOutput::Text(Vec::new())),
         ];
         for size in [1, 2, 5, 100] {
             assert_eq!(seen(&bytes, size), expected);
@@ -288,17 +296,17 @@ mod tests {
         let bytes = b"\xc1\x02hi\x81\x02hi";
         assert_eq!(
             seen(bytes, 3),
-            [Err(Unreadable), Ok(Seen::Text(b"hi".to_vec()))]
+            [Err(UnreadableMessage), Ok(SeenOutput::Text(b"hi".to_vec()))]
         );
     }
 
     #[test]
     fn what_waits_takes_room_of_all() {
         let room = Arc::new(Semaphore::new(10));
-        let text = |bytes| Waiting::new(Seen::Text(vec![0; bytes]), &room);
+        let text = |bytes| Waiting::new(SeenOutput::Text(vec![0; bytes]), &room);
         let one = text(6);
         assert!(one.is_some() && text(5).is_none());
-        assert!(Waiting::new(Seen::Binary, &room).is_some());
+        assert!(Waiting::new(SeenOutput::Binary, &room).is_some());
         drop(one);
         assert!(text(10).is_some());
     }

@@ -10,7 +10,7 @@ use crate::{
     host::calls::Ask,
     metrics::SecurityEvent,
     ws::{
-        budget::{FRAMES, Rate, Spent},
+        budget::{BudgetRate, FRAMES, Spent},
         reader::{Incoming, Violation},
         session::Reason,
         writer::{close_frame, frame},
@@ -62,7 +62,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Hosted<S> {
         }
         self.app.metrics.frames_in(&mut self.reader.news);
         self.turn = self.turn.saturating_add(frames);
-        let rate = Rate::from(&self.place.host.settings);
+        let rate = BudgetRate::from(&self.place.host.settings);
         let spent = self.budget.spend(frames, 0, rate, Instant::now());
         if spent == (Spent::Short { first: true }) {
             self.app.metrics.flood("slowed");

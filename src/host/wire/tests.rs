@@ -17,7 +17,7 @@ fn vectors(side: &str) -> Vec<(String, Vec<u8>)> {
     vectors.collect()
 }
 
-fn take_all(bytes: &[u8]) -> Result<Vec<Message>, WireError> {
+fn take_all(bytes: &[u8]) -> Result<Vec<WorkerMessage>, WireError> {
     let mut buffer = BytesMut::from(bytes);
     let mut all = Vec::new();
     while let Some(message) = take(&mut buffer)? {

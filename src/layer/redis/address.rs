@@ -9,12 +9,12 @@ use redis::{
     aio::{MultiplexedConnection, PubSub},
 };
 
-pub use self::dial::Connection;
+pub use self::dial::RedisConnection;
 
 use self::dial::dial;
 use super::bounds::{Ahead, Bounded};
 use crate::{
-    config::redis_url::{Place, RedisUrl, Sentinels, Server},
+    config::redis_url::{RedisPlace, RedisUrl, Sentinels, Server},
     layer::LayerError,
 };
 
@@ -58,12 +58,15 @@ impl Address {
 
     /// Opens a connection for commands, or one that also waits for messages if `response` is long
     /// enough for that. `response` bounds the wait for each answer.
-    pub async fn connect(&self, response: Duration) -> Result<Connection, LayerError> {
+    pub async fn connect(&self, response: Duration) -> Result<RedisConnection, LayerError> {
         Ok(self.connect_to(response).await?.0)
     }
 
     /// Returns the same, and the address of the server that it leads to.
-    pub async fn connect_to(&self, response: Duration) -> Result<(Connection, String), LayerError> {
+    pub async fn connect_to(
+        &self,
+        response: Duration,
+    ) -> Result<(RedisConnection, String), LayerError> {
         let server = self.server().await?;
         let connection =
             within(commands(&server, &self.url.login, response, self.value_max)).await?;
@@ -77,7 +80,7 @@ impl Address {
     /// # Errors
     /// [`LayerError::Unavailable`].
     pub async fn still_leads_to(&self, server: &str) -> Result<(), LayerError> {
-        let Place::Sentinels(sentinels) = &self.url.place else {
+        let RedisPlace::Sentinels(sentinels) = &self.url.place else {
             return Ok(());
         };
         match find_master(sentinels).await {
@@ -91,7 +94,7 @@ impl Address {
     /// Returns whether Sentinels are asked for the server.
     #[must_use]
     pub fn has_sentinels(&self) -> bool {
-        matches!(self.url.place, Place::Sentinels(_))
+        matches!(self.url.place, RedisPlace::Sentinels(_))
     }
 
     /// Opens a connection for subscriptions. `ahead` is for the task that takes the messages.
@@ -109,8 +112,8 @@ impl Address {
 
     async fn server(&self) -> Result<Server, LayerError> {
         match &self.url.place {
-            Place::At(server) => Ok(server.clone()),
-            Place::Sentinels(sentinels) => find_master(sentinels).await,
+            RedisPlace::At(server) => Ok(server.clone()),
+            RedisPlace::Sentinels(sentinels) => find_master(sentinels).await,
         }
     }
 }
@@ -138,7 +141,7 @@ async fn commands(
     login: &RedisConnectionInfo,
     response: Duration,
     value_max: usize,
-) -> Result<Connection, LayerError> {
+) -> Result<RedisConnection, LayerError> {
     let config = AsyncConnectionConfig::new()
         .set_response_timeout(Some(response))
         .set_pipeline_buffer_size(PIPELINE)
@@ -146,7 +149,7 @@ async fn commands(
     let stream = Bounded::new(dial(server).await?, value_max);
     let opened = MultiplexedConnection::new_with_config(login, stream, config).await;
     let (commands, driver) = opened.map_err(unavailable)?;
-    Ok(Connection::driven_by(driver, commands))
+    Ok(RedisConnection::driven_by(driver, commands))
 }
 
 /// Asks one Sentinel after the other.

@@ -53,13 +53,13 @@ const EARLY: usize = 64 * 1024 * 1024;
 #[derive(Default)]
 pub struct Ahead {
     /// Held for moments only.
-    state: Mutex<State>,
+    state: Mutex<BoundsState>,
     /// Wakes the taker when the reader has stopped.
     stopped: Notify,
 }
 
 #[derive(Default)]
-struct State {
+struct BoundsState {
     /// Messages are being taken.
     is_taken: bool,
     /// Read since the taker had taken all.
@@ -101,7 +101,7 @@ impl Ahead {
         Poll::Pending
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, BoundsState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,7 +2,7 @@
 //! a Fernet token where there are keys.
 //!
 //! Stands in for `channels_redis.serializers`. The fields of an event are written once
-//! ([`Fields`]) and sealed for each queue with the names it is for; what is read is a [`Message`],
+//! ([`Fields`]) and sealed for each queue with the names it is for; what is read is a [`LayerMessage`],
 //! of which [`super::event`] makes an event.
 
 mod fields;
@@ -50,7 +50,7 @@ pub struct Codec {
 
 /// The channels of one process that a message is for.
 #[derive(Clone, Copy, Debug)]
-pub enum Route<'a> {
+pub enum ChannelRoute<'a> {
     /// None: the message goes to a normal channel, or by pub/sub.
     Plain,
     /// `send`: a string.
@@ -61,7 +61,7 @@ pub enum Route<'a> {
 
 /// A message as it was read.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Message {
+pub struct LayerMessage {
     /// The full names of the channels it is for; `None` if it does not say.
     pub route: Option<Vec<String>>,
     /// When it was first sent; `None` unless it is sent again.
@@ -136,7 +136,7 @@ impl Codec {
     pub fn seal(
         &self,
         fields: &Fields,
-        route: Route<'_>,
+        route: ChannelRoute<'_>,
         now: u64,
     ) -> Result<Vec<u8>, NoRandomness> {
         let mut random = [[0; 16]; 5];
@@ -151,7 +151,7 @@ impl Codec {
     fn seal_with(
         &self,
         fields: &Fields,
-        route: Route<'_>,
+        route: ChannelRoute<'_>,
         now: u64,
         prefix: &[u8],
         iv: [u8; 16],
@@ -172,13 +172,13 @@ impl Codec {
     ///
     /// # Errors
     /// When Python could not read it either.
-    pub fn open(&self, stored: &[u8], now: u64) -> Result<Message, Undecodable> {
+    pub fn open(&self, stored: &[u8], now: u64) -> Result<LayerMessage, Undecodable> {
         let body = stored.get(self.prefix_len..).ok_or(Undecodable::Short)?;
         let item = match &self.keys {
             None => self.parse(body),
             Some(keys) => self.parse(&keys.decrypt(body, now, self.token_life)?),
         }?;
-        Message::new(item)
+        LayerMessage::new(item)
     }
 
     fn parse(&self, body: &[u8]) -> Result<Item, Undecodable> {
@@ -189,14 +189,14 @@ impl Codec {
     }
 }
 
-impl Message {
+impl LayerMessage {
     fn new(item: Item) -> Result<Self, Undecodable> {
         let mut fields = item.into_members().ok_or(Undecodable::NotAMap)?;
         let place = fields.iter().position(|(key, _)| key == ROUTE);
         let route = place.and_then(|place| names(fields.remove(place).1));
         let place = fields.iter().position(|(key, _)| key == RESENT);
         let resent = place.and_then(|place| micros(&fields.remove(place).1));
-        Ok(Message {
+        Ok(LayerMessage {
             route,
             resent,
             fields,

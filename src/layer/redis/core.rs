@@ -38,12 +38,12 @@ use tokio::{
 use self::{keeper::Keeper, sender::Job};
 use super::{
     clock::Scores,
-    codec::Route,
-    debts::Item,
+    codec::ChannelRoute,
+    debts::OwedItem,
     inbox::Inbox,
     keeper::start,
-    link::Link,
-    members::Members,
+    link::HostLink,
+    members::GroupMembers,
     names::{check_channel, check_group, group_key, local_of, queue_key, queue_of, quoted},
     script::{Added, Entry, Life},
     shard::shard,
@@ -82,26 +82,26 @@ struct Core {
     settings: Settings,
     /// The non-local name of our channels: `specific.<32 hex>!`.
     queue: String,
-    hosts: Vec<Arc<Host>>,
+    hosts: Vec<Arc<CoreHost>>,
     inbox: Inbox,
     scores: Scores,
     metrics: Arc<Metrics>,
 }
 
 /// One Redis, and what is the business of its groups.
-struct Host {
+struct CoreHost {
     number: usize,
-    link: Link,
+    link: HostLink,
     /// Held for moments only.
-    members: Mutex<Members>,
+    members: Mutex<GroupMembers>,
     /// Notified when a membership was found missing.
     missing: Notify,
     /// To the task that sends to this host's groups.
     jobs: mpsc::UnboundedSender<Job>,
 }
 
-impl Host {
-    fn members(&self) -> MutexGuard<'_, Members> {
+impl CoreHost {
+    fn members(&self) -> MutexGuard<'_, GroupMembers> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -114,7 +114,7 @@ impl CoreLayer {
     /// Without randomness for the name of its queue.
     pub async fn start(
         settings: Settings,
-        links: Vec<Link>,
+        links: Vec<HostLink>,
         inbox: Inbox,
         metrics: Arc<Metrics>,
     ) -> Result<Self, NoRandomness> {
@@ -125,7 +125,7 @@ impl CoreLayer {
             let (jobs, queue) = mpsc::unbounded_channel();
             queues.push(queue);
             let (members, missing) = (Mutex::default(), Notify::new());
-            hosts.push(Arc::new(Host {
+            hosts.push(Arc::new(CoreHost {
                 number,
                 link,
                 members,
@@ -157,7 +157,7 @@ impl CoreLayer {
 }
 
 impl Core {
-    fn host_of(&self, name: &str) -> Result<&Host, LayerError> {
+    fn host_of(&self, name: &str) -> Result<&CoreHost, LayerError> {
         let host = self.hosts.get(shard(name.as_bytes(), self.hosts.len()));
         host.map(Arc::as_ref).ok_or(LayerError::Closed)
     }
@@ -183,7 +183,7 @@ impl Core {
 
     fn begin_at(
         &self,
-        host: &Host,
+        host: &CoreHost,
         group: &str,
         locals: Vec<String>,
         event: Event,
@@ -202,7 +202,7 @@ impl Core {
             .collect();
         let (done, outcome) = oneshot::channel();
         let score = self.scores.next();
-        let item = Item {
+        let item = OwedItem {
             group: group.to_owned(),
             fields,
             score,
@@ -310,9 +310,9 @@ impl ChannelLayer for CoreLayer {
         let fields = core.inbox.codec.fields(&event)?;
         let queue = queue_of(channel);
         let route = if queue.ends_with('!') {
-            Route::One(channel)
+            ChannelRoute::One(channel)
         } else {
-            Route::Plain
+            ChannelRoute::Plain
         };
         let entry = Entry {
             group: None,

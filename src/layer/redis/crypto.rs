@@ -36,9 +36,9 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 pub struct InvalidToken;
 
 /// Keys that encrypt and decrypt: the first encrypts, each may decrypt.
-pub struct Keys(Vec<Key>);
+pub struct Keys(Vec<CipherKey>);
 
-struct Key {
+struct CipherKey {
     /// Padded with zeros to SHA-256's block, which is what HMAC itself does with a short key.
     signing: [u8; 64],
     encryption: [u8; 16],
@@ -48,7 +48,7 @@ impl Keys {
     /// `None` if there are no keys: then nothing is encrypted.
     #[must_use]
     pub fn new<'a>(keys: impl IntoIterator<Item = &'a str>) -> Option<Self> {
-        let keys: Vec<Key> = keys.into_iter().map(Key::derive).collect();
+        let keys: Vec<CipherKey> = keys.into_iter().map(CipherKey::derive).collect();
         (!keys.is_empty()).then_some(Keys(keys))
     }
 
@@ -111,13 +111,13 @@ fn parts(token: &[u8]) -> Option<(u64, &[u8], &[u8])> {
     Some((u64::from_be_bytes(*time), signed, signature))
 }
 
-impl Key {
+impl CipherKey {
     fn derive(secret: &str) -> Self {
         let digest: [u8; 32] = Sha256::digest(secret.as_bytes()).into();
         let (mut signing, mut encryption) = ([0; 64], [0; 16]);
         signing[..16].copy_from_slice(&digest[..16]);
         encryption.copy_from_slice(&digest[16..]);
-        Key {
+        CipherKey {
             signing,
             encryption,
         }

@@ -41,7 +41,7 @@ const LOOK: Duration = Duration::from_millis(50);
 const MOST: Duration = Duration::from_secs(2);
 
 /// An event on its way to one group.
-pub struct Item {
+pub struct OwedItem {
     /// Its name; on the pub/sub layer that of its Redis channel.
     pub group: String,
     pub fields: Fields,
@@ -56,12 +56,12 @@ pub struct Item {
 }
 
 /// An event and its place in what is sent together.
-pub type Placed = (usize, Item);
+pub type Placed = (usize, OwedItem);
 
-impl Item {
+impl OwedItem {
     /// Returns the debt for it; nothing if it does not keep.
     fn payment(self) -> Option<Payment> {
-        let Item {
+        let OwedItem {
             group,
             fields,
             since,
@@ -101,7 +101,7 @@ impl Item {
                 )
             }
         };
-        Some(Item {
+        Some(OwedItem {
             group,
             fields,
             score,
@@ -115,7 +115,7 @@ impl Item {
 /// Wire format of a layer.
 pub struct Wire {
     pub format: Serializer,
-    /// Prefix of the name of a group in [`Item::group`].
+    /// Prefix of the name of a group in [`OwedItem::group`].
     pub group_prefix: String,
 }
 
@@ -210,7 +210,7 @@ impl Debts {
     }
 
     /// Adds an event behind what is owed.
-    pub fn owe(&mut self, host: usize, item: Item) {
+    pub fn owe(&mut self, host: usize, item: OwedItem) {
         let lane = self.lanes.entry(host).or_default();
         let dropped = match item.payment() {
             Some(Payment::Event { group, owed }) => lane.ledger.owe(&group, owed),
@@ -317,7 +317,7 @@ impl Debts {
             return Some((to, Due::Repeat(unsettled)));
         }
         let payments = lane.ledger.take(BATCH, lane.one_by_one).into_iter();
-        let items = payments.filter_map(|payment| Item::of(payment, score(), wire));
+        let items = payments.filter_map(|payment| OwedItem::of(payment, score(), wire));
         let items: Vec<Placed> = items.enumerate().collect();
         self.metrics.layer_resent(items.len());
         Some((to, Due::Again(items)))

@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::codec::{Message, item::Item, msgpack};
+use super::codec::{LayerMessage, item::Item, msgpack};
 use crate::{
     chat::Event,
     layer::{
@@ -89,7 +89,7 @@ impl Passthrough {
     ///
     /// # Errors
     /// When the original's consumer would have raised.
-    pub fn event(&self, message: Message) -> Result<Event, Strange> {
+    pub fn event(&self, message: LayerMessage) -> Result<Event, Strange> {
         let mut fields = message.fields;
         if matches!(self.kinds, Kinds::Packed) {
             return pack(fields).map(Event::Packed);
@@ -159,9 +159,9 @@ mod tests {
         Arc::new(Events { zone: Zone::utc() })
     }
 
-    fn message(json: &str) -> Message {
+    fn message(json: &str) -> LayerMessage {
         let item = Item::Plain(loads(json, Constants::Allow).unwrap());
-        Message {
+        LayerMessage {
             route: None,
             resent: None,
             fields: item.into_members().unwrap(),

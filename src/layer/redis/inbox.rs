@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     bounds::TOO_LARGE,
-    codec::{Codec, Message},
+    codec::{Codec, LayerMessage},
     event::Passthrough,
 };
 use crate::{
@@ -26,9 +26,9 @@ use crate::{
 
 /// The receiving end of a layer.
 pub struct Inbox {
-    sender: mpsc::UnboundedSender<Waiting>,
+    sender: mpsc::UnboundedSender<WaitingEvent>,
     /// Locked by the one task that receives.
-    waiting: tokio::sync::Mutex<mpsc::UnboundedReceiver<Waiting>>,
+    waiting: tokio::sync::Mutex<mpsc::UnboundedReceiver<WaitingEvent>>,
     closed: watch::Sender<bool>,
     pub codec: Codec,
     pub clock: Arc<Clock>,
@@ -40,7 +40,7 @@ pub struct Inbox {
     metrics: Arc<Metrics>,
 }
 
-struct Waiting {
+struct WaitingEvent {
     received: Received,
     /// Dropped when it has been taken, for which its sender waits.
     _taken: oneshot::Sender<()>,
@@ -182,7 +182,7 @@ impl Inbox {
     fn push(&self, received: Received) -> Taken {
         let (taken, until_taken) = oneshot::channel();
         // It cannot fail: `self` holds the receiver.
-        let _ = self.sender.send(Waiting {
+        let _ = self.sender.send(WaitingEvent {
             received,
             _taken: taken,
         });
@@ -199,7 +199,7 @@ impl Inbox {
     }
 
     /// Returns the message in stored bytes, counted and skipped if it is none.
-    pub fn read(&self, stored: &[u8]) -> Option<Message> {
+    pub fn read(&self, stored: &[u8]) -> Option<LayerMessage> {
         if stored == TOO_LARGE {
             tracing::debug!("a message of the channel layer is too large");
             self.metrics.layer_rejected("too_large");
@@ -216,7 +216,7 @@ impl Inbox {
     }
 
     /// Returns the event of a message, counted and skipped if there is none.
-    pub fn event(&self, message: Message) -> Option<Arc<Event>> {
+    pub fn event(&self, message: LayerMessage) -> Option<Arc<Event>> {
         match self.passthrough.event(message) {
             Ok(event) => Some(Arc::new(event)),
             Err(strange) => {

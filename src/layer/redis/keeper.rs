@@ -16,18 +16,18 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{backoff::Backoff, inbox::Inbox, link::Link};
+use super::{backoff::Backoff, inbox::Inbox, link::HostLink};
 use crate::{layer::LayerError, metrics::Outcome, python::datetime::Timestamp, vital::Vital};
 
 /// Longest wait of the process' start for a host.
 const START: Duration = Duration::from_secs(3);
 
 /// When a host last answered, and with that said that nothing was amiss.
-pub struct Seen(Mutex<Timestamp>);
+pub struct LastSeen(Mutex<Timestamp>);
 
-impl Seen {
+impl LastSeen {
     fn at(time: Timestamp) -> Self {
-        Seen(Mutex::new(time))
+        LastSeen(Mutex::new(time))
     }
 
     pub fn get(&self) -> Timestamp {
@@ -40,7 +40,7 @@ impl Seen {
 }
 
 /// A layer's business with one host.
-pub trait Kept: Send + Sync + 'static {
+pub trait KeptHost: Send + Sync + 'static {
     /// Connection that messages come by.
     type Incoming: Send;
 
@@ -48,7 +48,7 @@ pub trait Kept: Send + Sync + 'static {
     fn number(&self) -> usize;
 
     /// Returns the connection for commands; taken down here, set up by [`set_up`](Self::set_up).
-    fn link(&self) -> &Link;
+    fn link(&self) -> &HostLink;
 
     /// Returns the inbox that gaps are reported to.
     fn inbox(&self) -> &Inbox;
@@ -60,7 +60,7 @@ pub trait Kept: Send + Sync + 'static {
     fn serve(
         &self,
         incoming: Self::Incoming,
-        seen: &Seen,
+        seen: &LastSeen,
     ) -> impl Future<Output = LayerError> + Send;
 
     /// The connections are gone.
@@ -69,7 +69,7 @@ pub trait Kept: Send + Sync + 'static {
 
 /// Keeps a host until the task is aborted; returns when it has tried to connect once, or after
 /// [`START`].
-pub async fn start(kept: impl Kept, vital: &Vital) -> JoinHandle<()> {
+pub async fn start(kept: impl KeptHost, vital: &Vital) -> JoinHandle<()> {
     let (tried, first) = oneshot::channel();
     let keeper = vital.spawn("keeper", keep(kept, tried));
     let _ = timeout(START, first).await;
@@ -77,7 +77,7 @@ pub async fn start(kept: impl Kept, vital: &Vital) -> JoinHandle<()> {
 }
 
 /// Never returns.
-async fn keep(kept: impl Kept, tried: oneshot::Sender<()>) {
+async fn keep(kept: impl KeptHost, tried: oneshot::Sender<()>) {
     let (link, inbox) = (kept.link(), kept.inbox());
     let host = &link.address;
     let mut tried = Some(tried);
@@ -94,7 +94,7 @@ async fn keep(kept: impl Kept, tried: oneshot::Sender<()>) {
                 }
                 inbox.back(kept.number());
                 let _ = tried.take().map(|tried| tried.send(()));
-                let (began, seen) = (Instant::now(), Seen::at(inbox.now()));
+                let (began, seen) = (Instant::now(), LastSeen::at(inbox.now()));
                 let error = tokio::select! {
                     error = kept.serve(incoming, &seen) => error,
                     () = link.broken() => LayerError::Unavailable(link.why().to_string()),

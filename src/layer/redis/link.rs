@@ -15,7 +15,7 @@ use redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, ServerErrorKin
 use tokio::sync::Notify;
 
 use super::{
-    address::{Address, Connection},
+    address::{Address, RedisConnection},
     moved::Moved,
     script::{self, Added, Entry, Group, Life, Once},
 };
@@ -35,7 +35,7 @@ pub const RESPONSE: Duration = Duration::from_secs(3);
 pub const LOOK: Duration = Duration::from_secs(2);
 
 /// The way to one host.
-pub struct Link {
+pub struct HostLink {
     pub address: Address,
     pub clock: Arc<Clock>,
     pub metrics: Arc<Metrics>,
@@ -51,17 +51,17 @@ pub struct Link {
 
 #[derive(Clone)]
 struct Live {
-    connection: Connection,
+    connection: RedisConnection,
     /// The server's name for the script, if it let us load it.
     script: Option<Arc<str>>,
     /// Notified when this connection was taken down by a failed command.
     gone: Arc<Notify>,
 }
 
-impl Link {
+impl HostLink {
     #[must_use]
     pub fn new(address: Address, clock: Arc<Clock>, metrics: Arc<Metrics>) -> Self {
-        Link {
+        HostLink {
             address,
             clock,
             metrics,
@@ -73,7 +73,7 @@ impl Link {
     }
 
     /// Takes `connection` for commands from now on.
-    pub fn set_up(&self, connection: Connection, script: Option<Arc<str>>) {
+    pub fn set_up(&self, connection: RedisConnection, script: Option<Arc<str>>) {
         let gone = Arc::default();
         self.set(Some(Live {
             connection,

@@ -4,25 +4,25 @@ use std::collections::{HashMap, HashSet};
 
 /// The groups of one host with channels of ours. The key is the group's name.
 #[derive(Debug, Default)]
-pub struct Members {
-    groups: HashMap<String, Vec<Member>>,
+pub struct GroupMembers {
+    groups: HashMap<String, Vec<GroupMember>>,
     /// Memberships that ended while the host was away: group and local name.
     left: HashSet<(String, String)>,
 }
 
 #[derive(Debug)]
-struct Member {
+struct GroupMember {
     local: String,
     /// True if the membership is in Redis.
     told: bool,
 }
 
-impl Members {
+impl GroupMembers {
     pub fn add(&mut self, group: &str, local: &str) {
         self.left.remove(&(group.to_owned(), local.to_owned()));
         let members = self.groups.entry(group.to_owned()).or_default();
         if !members.iter().any(|member| member.local == local) {
-            members.push(Member {
+            members.push(GroupMember {
                 local: local.to_owned(),
                 told: false,
             });
@@ -87,8 +87,8 @@ impl Members {
     /// Every membership: group and local name.
     #[must_use]
     pub fn all(&self) -> Vec<(String, String)> {
-        let pairs = |(group, members): (&String, &Vec<Member>)| -> Vec<(String, String)> {
-            let pair = |member: &Member| (group.clone(), member.local.clone());
+        let pairs = |(group, members): (&String, &Vec<GroupMember>)| -> Vec<(String, String)> {
+            let pair = |member: &GroupMember| (group.clone(), member.local.clone());
             members.iter().map(pair).collect()
         };
         self.groups.iter().flat_map(pairs).collect()
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_membership_is_kept_once_and_gone_when_it_ends() {
-        let mut members = Members::default();
+        let mut members = GroupMembers::default();
         for local in ["a", "b", "a"] {
             members.add("g", local);
         }
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn only_what_redis_was_told_can_be_missed_there() {
-        let mut members = Members::default();
+        let mut members = GroupMembers::default();
         members.add("g", "a");
         assert!(members.samples(0, 9).is_empty());
         assert!(!members.is_told("g"));
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_goodbye_is_owed_until_it_is_said_or_the_member_is_back() {
-        let mut members = Members::default();
+        let mut members = GroupMembers::default();
         members.owe_goodbye("g", "a");
         members.owe_goodbye("h", "b");
         members.add("g", "a");

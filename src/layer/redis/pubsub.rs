@@ -25,11 +25,11 @@ use tokio::{
 
 use self::{echo::Echoes, keeper::Keeper, sender::Job};
 use super::{
-    codec::Route,
-    debts::Item,
+    codec::ChannelRoute,
+    debts::OwedItem,
     inbox::{Inbox, Taken},
     keeper::start,
-    link::{Link, RESPONSE, means_gone},
+    link::{HostLink, RESPONSE, means_gone},
     names::{check_group, group_channel, quoted},
     shard::shard,
 };
@@ -55,22 +55,22 @@ struct Inner {
     prefix: String,
     /// Our own channel: `asgispecific.<32 hex>`. It has no local part in this layer.
     own: String,
-    hosts: Vec<Arc<Host>>,
+    hosts: Vec<Arc<PubSubHost>>,
     inbox: Inbox,
 }
 
 /// One Redis, and what is the business of the channels there.
-struct Host {
+struct PubSubHost {
     number: usize,
-    link: Link,
+    link: HostLink,
     /// Held for moments only.
-    state: Mutex<State>,
+    state: Mutex<PubSubState>,
     /// To the task that publishes on this host.
     jobs: mpsc::UnboundedSender<Job>,
 }
 
 #[derive(Default)]
-struct State {
+struct PubSubState {
     /// Redis channel of a group → the local names of our channels in it.
     groups: HashMap<String, Vec<String>>,
     /// Sink for subscriptions, while there is a connection.
@@ -79,8 +79,8 @@ struct State {
     echoes: Echoes,
 }
 
-impl Host {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl PubSubHost {
+    fn state(&self) -> MutexGuard<'_, PubSubState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -122,7 +122,7 @@ impl PubSubLayer {
     /// Without randomness for the name of its channels.
     pub async fn start(
         prefix: String,
-        links: Vec<Link>,
+        links: Vec<HostLink>,
         inbox: Inbox,
     ) -> Result<Self, NoRandomness> {
         let own = format!("{prefix}specific.{}", random::name()?);
@@ -132,7 +132,7 @@ impl PubSubLayer {
             let (jobs, queue) = mpsc::unbounded_channel();
             queues.push(queue);
             let state = Mutex::default();
-            hosts.push(Arc::new(Host {
+            hosts.push(Arc::new(PubSubHost {
                 number,
                 link,
                 state,
@@ -165,7 +165,7 @@ impl PubSubLayer {
 
 impl Inner {
     /// Everything in this layer is where its Redis channel is.
-    fn host_of(&self, channel: &str) -> Result<&Host, LayerError> {
+    fn host_of(&self, channel: &str) -> Result<&PubSubHost, LayerError> {
         let host = self.hosts.get(shard(channel.as_bytes(), self.hosts.len()));
         host.map(Arc::as_ref).ok_or(LayerError::Closed)
     }
@@ -190,7 +190,7 @@ impl Inner {
 
     fn begin_at(
         &self,
-        host: &Host,
+        host: &PubSubHost,
         channel: String,
         event: Event,
         to_group: bool,
@@ -203,13 +203,13 @@ impl Inner {
         let bytes = self
             .inbox
             .codec
-            .seal(&fields, Route::Plain, self.inbox.now_s())?;
+            .seal(&fields, ChannelRoute::Plain, self.inbox.now_s())?;
         // A direct message is repeated by its sender alone.
         let keeps = to_group && !event.goes_stale();
         let event = Arc::new(event);
         let echo = to_group.then(|| host.state().echoes.expect(&channel, &bytes, &event));
         let (done, outcome) = oneshot::channel();
-        let item = Item {
+        let item = OwedItem {
             group: channel,
             fields,
             score: 0.0,
@@ -391,7 +391,7 @@ impl ChannelLayer for PubSubLayer {
     }
 }
 
-impl State {
+impl PubSubState {
     /// Returns whether it was the last of its group.
     fn leave(&mut self, name: &str, local: &str) -> bool {
         let Some(members) = self.groups.get_mut(name) else {

@@ -12,7 +12,7 @@ pub(super) enum Order {
 
 /// A codec of Python.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Codec {
+pub(super) enum CharsetCodec {
     Utf8,
     Utf8Sig,
     Ascii,
@@ -30,7 +30,7 @@ pub(super) enum Codec {
     NotText,
 }
 
-impl Codec {
+impl CharsetCodec {
     /// `codecs.lookup`.
     pub(super) fn named(charset: Option<&str>) -> Self {
         let name = charset.map(normalize).unwrap_or_default();
@@ -40,7 +40,7 @@ impl Codec {
                 .split(' ')
                 .any(|known| known == name || known == undotted)
         });
-        found.map_or(Codec::Utf8, |&(_, codec)| codec)
+        found.map_or(CharsetCodec::Utf8, |&(_, codec)| codec)
     }
 
     /// Returns the codec for what follows the byte order mark that `bytes` start with, and the
@@ -48,12 +48,16 @@ impl Codec {
     pub(super) fn after_mark(self, bytes: &[u8]) -> (Self, usize) {
         use Order::{Big, Little};
         match (self, bytes) {
-            (Codec::Utf8Sig, [0xef, 0xbb, 0xbf, ..]) => (Codec::Utf8, 3),
-            (Codec::Utf8Sig, _) => (Codec::Utf8, 0),
-            (Codec::Utf16(None), [0xff, 0xfe, ..]) => (Codec::Utf16(Some(Little)), 2),
-            (Codec::Utf16(None), [0xfe, 0xff, ..]) => (Codec::Utf16(Some(Big)), 2),
-            (Codec::Utf32(None), [0xff, 0xfe, 0, 0, ..]) => (Codec::Utf32(Some(Little)), 4),
-            (Codec::Utf32(None), [0, 0, 0xfe, 0xff, ..]) => (Codec::Utf32(Some(Big)), 4),
+            (CharsetCodec::Utf8Sig, [0xef, 0xbb, 0xbf, ..]) => (CharsetCodec::Utf8, 3),
+            (CharsetCodec::Utf8Sig, _) => (CharsetCodec::Utf8, 0),
+            (CharsetCodec::Utf16(None), [0xff, 0xfe, ..]) => (CharsetCodec::Utf16(Some(Little)), 2),
+            (CharsetCodec::Utf16(None), [0xfe, 0xff, ..]) => (CharsetCodec::Utf16(Some(Big)), 2),
+            (CharsetCodec::Utf32(None), [0xff, 0xfe, 0, 0, ..]) => {
+                (CharsetCodec::Utf32(Some(Little)), 4)
+            }
+            (CharsetCodec::Utf32(None), [0, 0, 0xfe, 0xff, ..]) => {
+                (CharsetCodec::Utf32(Some(Big)), 4)
+            }
             _ => (self, 0),
         }
     }
@@ -61,8 +65,8 @@ impl Codec {
     /// Returns the name of the encoding, if only a byte order mark can say its order.
     pub(super) fn wants_mark(self) -> Option<&'static str> {
         match self {
-            Codec::Utf16(None) => Some("UTF-16"),
-            Codec::Utf32(None) => Some("UTF-32"),
+            CharsetCodec::Utf16(None) => Some("UTF-16"),
+            CharsetCodec::Utf32(None) => Some("UTF-32"),
             _ => None,
         }
     }
@@ -70,37 +74,38 @@ impl Codec {
     /// Returns the name in Python's messages.
     pub(super) fn error_name(self) -> &'static str {
         match self {
-            Codec::Utf8 | Codec::Utf8Sig | Codec::NotText => "utf-8",
-            Codec::Ascii => "ascii",
-            Codec::Latin1 => "latin-1",
-            Codec::Utf16(Some(Order::Big)) => "utf-16-be",
-            Codec::Utf16(_) => "utf-16-le",
-            Codec::Utf32(Some(Order::Big)) => "utf-32-be",
-            Codec::Utf32(_) => "utf-32-le",
-            Codec::SingleByte(_) | Codec::Iso8859(_) => "charmap",
-            Codec::MultiByte(name, _) => name,
+            CharsetCodec::Utf8 | CharsetCodec::Utf8Sig | CharsetCodec::NotText => "utf-8",
+            CharsetCodec::Ascii => "ascii",
+            CharsetCodec::Latin1 => "latin-1",
+            CharsetCodec::Utf16(Some(Order::Big)) => "utf-16-be",
+            CharsetCodec::Utf16(_) => "utf-16-le",
+            CharsetCodec::Utf32(Some(Order::Big)) => "utf-32-be",
+            CharsetCodec::Utf32(_) => "utf-32-le",
+            CharsetCodec::SingleByte(_) | CharsetCodec::Iso8859(_) => "charmap",
+            CharsetCodec::MultiByte(name, _) => name,
         }
     }
 
     /// Decodes the start of `bytes`, which are not empty.
-    pub(super) fn step(self, bytes: &[u8]) -> Step {
+    pub(super) fn step(self, bytes: &[u8]) -> CodecStep {
         let first = bytes.first().copied().unwrap_or_default();
         match self {
-            Codec::Utf16(order) => utf16(bytes, order),
-            Codec::Utf32(order) => utf32(bytes, order),
-            Codec::Latin1 => Step::Char(first.into(), 1),
-            _ if first.is_ascii() => Step::Char(first.into(), 1),
-            Codec::Iso8859(_) if first < 0xa0 => Step::Char(first.into(), 1),
-            Codec::SingleByte(encoding) | Codec::Iso8859(encoding) => {
+            CharsetCodec::Utf16(order) => utf16(bytes, order),
+            CharsetCodec::Utf32(order) => utf32(bytes, order),
+            CharsetCodec::Latin1 => CodecStep::Char(first.into(), 1),
+            _ if first.is_ascii() => CodecStep::Char(first.into(), 1),
+            CharsetCodec::Iso8859(_) if first < 0xa0 => CodecStep::Char(first.into(), 1),
+            CharsetCodec::SingleByte(encoding) | CharsetCodec::Iso8859(encoding) => {
                 match one_char(encoding, &[first]) {
-                    Some(c) if !matches!(c, '\u{80}'..='\u{9f}') => Step::Char(c, 1),
-                    _ => Step::Bad(1, "character maps to <undefined>"),
+                    Some(c) if !matches!(c, '\u{80}'..='\u{9f}') => CodecStep::Char(c, 1),
+                    _ => CodecStep::Bad(1, "character maps to <undefined>"),
                 }
             }
-            Codec::MultiByte(name, encoding) => multi_byte(bytes, name, encoding),
-            Codec::Ascii | Codec::Utf8 | Codec::Utf8Sig | Codec::NotText => {
-                Step::Bad(1, "ordinal not in range(128)")
-            }
+            CharsetCodec::MultiByte(name, encoding) => multi_byte(bytes, name, encoding),
+            CharsetCodec::Ascii
+            | CharsetCodec::Utf8
+            | CharsetCodec::Utf8Sig
+            | CharsetCodec::NotText => CodecStep::Bad(1, "ordinal not in range(128)"),
         }
     }
 }
@@ -115,7 +120,7 @@ fn normalize(charset: &str) -> String {
 }
 
 /// Character or error at the start of some bytes. Reasons are Python's.
-pub(super) enum Step {
+pub(super) enum CodecStep {
     /// A character, and its length in bytes.
     Char(char, usize),
     /// This many bytes that are none.
@@ -126,7 +131,7 @@ pub(super) enum Step {
     CutIsBad(&'static str),
 }
 
-fn utf16(bytes: &[u8], order: Option<Order>) -> Step {
+fn utf16(bytes: &[u8], order: Option<Order>) -> CodecStep {
     let unit = |at: usize| {
         let pair = bytes.get(at..)?.first_chunk()?;
         Some(match order {
@@ -135,44 +140,46 @@ fn utf16(bytes: &[u8], order: Option<Order>) -> Step {
         })
     };
     let Some(first) = unit(0) else {
-        return Step::Cut;
+        return CodecStep::Cut;
     };
     let second = match first {
         0xd800..=0xdbff => unit(2),
         _ => Some(0),
     };
     match char::decode_utf16([first].into_iter().chain(second)).next() {
-        _ if second.is_none() => Step::Cut,
-        Some(Ok(c)) => Step::Char(c, 2 * c.len_utf16()),
-        _ if first < 0xdc00 => Step::Bad(2, "illegal UTF-16 surrogate"),
-        _ => Step::Bad(2, "illegal encoding"),
+        _ if second.is_none() => CodecStep::Cut,
+        Some(Ok(c)) => CodecStep::Char(c, 2 * c.len_utf16()),
+        _ if first < 0xdc00 => CodecStep::Bad(2, "illegal UTF-16 surrogate"),
+        _ => CodecStep::Bad(2, "illegal encoding"),
     }
 }
 
-fn utf32(bytes: &[u8], order: Option<Order>) -> Step {
+fn utf32(bytes: &[u8], order: Option<Order>) -> CodecStep {
     let Some(word) = bytes.first_chunk() else {
-        return Step::Cut;
+        return CodecStep::Cut;
     };
     let point = match order {
         Some(Order::Big) => u32::from_be_bytes(*word),
         _ => u32::from_le_bytes(*word),
     };
     match char::from_u32(point) {
-        Some(c) => Step::Char(c, 4),
-        None if point > 0x10_ffff => Step::Bad(4, "code point not in range(0x110000)"),
-        None => Step::Bad(
+        Some(c) => CodecStep::Char(c, 4),
+        None if point > 0x10_ffff => CodecStep::Bad(4, "code point not in range(0x110000)"),
+        None => CodecStep::Bad(
             4,
             "code point in surrogate code point range(0xd800, 0xe000)",
         ),
     }
 }
 
-fn multi_byte(bytes: &[u8], name: &str, encoding: &'static Encoding) -> Step {
-    const ILLEGAL: Step = Step::Bad(1, "illegal multibyte sequence");
-    const CUT: Step = Step::CutIsBad("incomplete multibyte sequence");
+fn multi_byte(bytes: &[u8], name: &str, encoding: &'static Encoding) -> CodecStep {
+    const ILLEGAL: CodecStep = CodecStep::Bad(1, "illegal multibyte sequence");
+    const CUT: CodecStep = CodecStep::CutIsBad("incomplete multibyte sequence");
     if name == "euc_kr" && bytes.starts_with(FILLER) {
         return match bytes.first_chunk() {
-            Some(&spelt) => spelt_syllable(spelt).map_or(ILLEGAL, |c| Step::Char(c, spelt.len())),
+            Some(&spelt) => {
+                spelt_syllable(spelt).map_or(ILLEGAL, |c| CodecStep::Char(c, spelt.len()))
+            }
             None => CUT,
         };
     }
@@ -181,7 +188,7 @@ fn multi_byte(bytes: &[u8], name: &str, encoding: &'static Encoding) -> Step {
     for len in 1..=4 {
         let char_bytes = bytes.get(..len).filter(|b| in_charset(b));
         if let Some(c) = char_bytes.and_then(|b| one_char(encoding, b)) {
-            return Step::Char(c, len);
+            return CodecStep::Char(c, len);
         }
     }
     if bytes.len() == 1 { CUT } else { ILLEGAL }

@@ -3,11 +3,11 @@
 use super::{DAY_S, MICROS, Timestamp, date_of_day, day_of_date};
 
 /// Rest of a datetime text.
-pub(super) struct Reader<'a>(&'a [u8]);
+pub(super) struct DateReader<'a>(&'a [u8]);
 
-impl<'a> Reader<'a> {
+impl<'a> DateReader<'a> {
     pub(super) fn new(text: &'a str) -> Self {
-        Reader(text.as_bytes())
+        DateReader(text.as_bytes())
     }
 
     /// Returns the whole text; see [`super::from_sqlite`].

@@ -9,13 +9,13 @@ const SMALL_OBJECT: usize = 8;
 
 /// The members of an object. Test: `a_repeated_key_keeps_its_first_place_and_takes_its_last_value`.
 #[derive(Default)]
-pub(super) struct Members {
+pub(super) struct ObjectMembers {
     list: Vec<(Text, Value)>,
     /// Index of keys, kept once there are more than [`SMALL_OBJECT`].
     index: HashMap<Text, usize>,
 }
 
-impl Members {
+impl ObjectMembers {
     pub(super) fn set(&mut self, key: Text, value: Value) {
         match self.find(&key) {
             Some(place) => self.list[place].1 = value,

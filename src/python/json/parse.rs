@@ -3,7 +3,7 @@
 //! Follows `_json.c` of Python 3.11 in what it accepts and in which mistake it reports first. The
 //! differences are named at [`MAX_DEPTH`] and [`MAX_VALUES`].
 
-use super::build::{Members, TextBuilder};
+use super::build::{ObjectMembers, TextBuilder};
 use super::error::{JsonError, MAX_DEPTH, MAX_INT_DIGITS, MAX_VALUES, Syntax};
 use super::run::plain_run;
 use crate::value::{Text, Value};
@@ -42,10 +42,10 @@ pub fn loads(text: &str, constants: Constants) -> Result<Value, JsonError> {
 }
 
 /// A list or object whose end has not been reached.
-enum Open {
+enum OpenValue {
     List(Vec<Value>),
     /// The members so far, and the key whose value is being read.
-    Map(Members, Text),
+    Map(ObjectMembers, Text),
 }
 
 struct Parser<'a> {
@@ -61,7 +61,7 @@ impl<'a> Parser<'a> {
     /// Reads a value of any kind. Containers wait on a list of our own, so that nesting takes no
     /// stack.
     fn value(&mut self) -> Result<Value, JsonError> {
-        let mut open: Vec<Open> = Vec::new();
+        let mut open: Vec<OpenValue> = Vec::new();
         loop {
             self.values += 1;
             if self.values > MAX_VALUES {
@@ -71,14 +71,14 @@ impl<'a> Parser<'a> {
                 Some(b'[' | b'{') if open.len() == MAX_DEPTH => return Err(JsonError::TooDeep),
                 Some(b'[') => {
                     if !self.opens_empty(b']') {
-                        open.push(Open::List(Vec::new()));
+                        open.push(OpenValue::List(Vec::new()));
                         continue;
                     }
                     Value::List(Vec::new())
                 }
                 Some(b'{') => {
                     if !self.opens_empty(b'}') {
-                        open.push(Open::Map(Members::default(), self.key()?));
+                        open.push(OpenValue::Map(ObjectMembers::default(), self.key()?));
                         continue;
                     }
                     Value::Map(Vec::new())
@@ -91,8 +91,8 @@ impl<'a> Parser<'a> {
                     return Ok(done);
                 };
                 match self.add(container, done)? {
-                    Added::Closed(container) => done = container,
-                    Added::Open(container) => {
+                    AddedValue::Closed(container) => done = container,
+                    AddedValue::Open(container) => {
                         open.push(container);
                         break;
                     }
@@ -109,27 +109,27 @@ impl<'a> Parser<'a> {
     }
 
     /// Puts `value` into `container` and reads on to the next value, or past the end of it.
-    fn add(&mut self, container: Open, value: Value) -> Result<Added, JsonError> {
+    fn add(&mut self, container: OpenValue, value: Value) -> Result<AddedValue, JsonError> {
         self.skip_space();
         match container {
-            Open::List(mut items) => {
+            OpenValue::List(mut items) => {
                 items.push(value);
                 if self.take(b']') {
-                    return Ok(Added::Closed(Value::List(items)));
+                    return Ok(AddedValue::Closed(Value::List(items)));
                 }
                 self.expect(b',', Syntax::Comma)?;
                 self.skip_space();
-                Ok(Added::Open(Open::List(items)))
+                Ok(AddedValue::Open(OpenValue::List(items)))
             }
-            Open::Map(mut members, key) => {
+            OpenValue::Map(mut members, key) => {
                 members.set(key, value);
                 if self.take(b'}') {
-                    return Ok(Added::Closed(Value::Map(members.into_list())));
+                    return Ok(AddedValue::Closed(Value::Map(members.into_list())));
                 }
                 self.expect(b',', Syntax::Comma)?;
                 self.skip_space();
                 let key = self.key()?;
-                Ok(Added::Open(Open::Map(members, key)))
+                Ok(AddedValue::Open(OpenValue::Map(members, key)))
             }
         }
     }
@@ -328,8 +328,8 @@ impl<'a> Parser<'a> {
     }
 }
 
-enum Added {
-    Open(Open),
+enum AddedValue {
+    Open(OpenValue),
     Closed(Value),
 }
 

@@ -12,7 +12,7 @@ use crate::value::{Text, Value, ValueRef};
 
 /// Differences between the two forms.
 #[derive(Clone, Copy)]
-struct Form {
+struct JsonForm {
     comma: &'static str,
     colon: &'static str,
     /// Spaces for each level, every member on a line of its own; none is all on one line.
@@ -23,7 +23,7 @@ struct Form {
     constants: bool,
 }
 
-const ASCII: Form = Form {
+const ASCII: JsonForm = JsonForm {
     comma: ", ",
     colon: ": ",
     indent: None,
@@ -31,7 +31,7 @@ const ASCII: Form = Form {
     constants: true,
 };
 
-const UTF8: Form = Form {
+const UTF8: JsonForm = JsonForm {
     comma: ",",
     colon: ":",
     indent: None,
@@ -58,8 +58,8 @@ pub fn write_pretty(out: &mut Vec<u8>, value: &Value, indent: usize) {
     pretty(indent).write(out, value, 0);
 }
 
-fn pretty(indent: usize) -> Form {
-    Form {
+fn pretty(indent: usize) -> JsonForm {
+    JsonForm {
         colon: ": ",
         indent: Some(indent),
         ..UTF8
@@ -158,14 +158,14 @@ pub enum Part {
 /// Writes a value part by part, to the same bytes as the whole of it.
 #[derive(Clone)]
 pub struct PartWriter {
-    form: Form,
+    form: JsonForm,
     /// The lists and maps that have begun, the innermost last.
-    open: Vec<Open>,
+    open: Vec<OpenContainer>,
     follows_key: bool,
 }
 
 #[derive(Clone, Copy)]
-struct Open {
+struct OpenContainer {
     closes: u8,
     is_empty: bool,
 }
@@ -189,7 +189,7 @@ impl PartWriter {
         PartWriter::of(pretty(indent))
     }
 
-    fn of(form: Form) -> Self {
+    fn of(form: JsonForm) -> Self {
         PartWriter {
             form,
             open: Vec::new(),
@@ -219,7 +219,7 @@ impl PartWriter {
     fn begin(&mut self, out: &mut Vec<u8>, [opens, closes]: [u8; 2]) {
         self.separate(out);
         out.push(opens);
-        self.open.push(Open {
+        self.open.push(OpenContainer {
             closes,
             is_empty: true,
         });
@@ -248,7 +248,7 @@ impl PartWriter {
     }
 }
 
-impl Form {
+impl JsonForm {
     fn write(&self, out: &mut Vec<u8>, value: &Value, level: usize) {
         match value {
             Value::Null => out.extend_from_slice(b"null"),

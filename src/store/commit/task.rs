@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{
-    Attempt, BATCH_BYTES, BATCH_MAX, Backend, CommitOutcome, Done, Draft, Item, NewIds, Write,
-    health::Health,
+    Attempt, BATCH_BYTES, BATCH_MAX, Backend, CommitOutcome, Done, Draft, NewIds, PendingWrite,
+    Write, health::Health,
 };
 use crate::{
     chat::{Message, NewMessage},
@@ -103,12 +103,12 @@ impl Stamps {
 /// Writes what comes, until no sender is left.
 pub async fn run(
     backend: impl Backend,
-    mut items: mpsc::Receiver<Item>,
+    mut items: mpsc::Receiver<PendingWrite>,
     stamps: Stamps,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
 ) {
-    let mut writer = Writer {
+    let mut writer = BatchWriter {
         backend,
         metrics,
         health,
@@ -144,8 +144,8 @@ pub async fn run(
 }
 
 /// Takes what is waiting, as far as there is room in the batch.
-fn take(items: &mut mpsc::Receiver<Item>, gathered: &mut Vec<Item>) {
-    let mut bytes: usize = gathered.iter().map(Item::bytes).sum();
+fn take(items: &mut mpsc::Receiver<PendingWrite>, gathered: &mut Vec<PendingWrite>) {
+    let mut bytes: usize = gathered.iter().map(PendingWrite::bytes).sum();
     while gathered.len() < BATCH_MAX
         && bytes < BATCH_BYTES
         && let Ok(item) = items.try_recv()
@@ -156,7 +156,7 @@ fn take(items: &mut mpsc::Receiver<Item>, gathered: &mut Vec<Item>) {
 }
 
 /// The task that writes, and what it remembers from one batch to the next.
-struct Writer<B> {
+struct BatchWriter<B> {
     backend: B,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
@@ -167,11 +167,11 @@ struct Writer<B> {
     unsettled_since: Instant,
 }
 
-impl<B: Backend> Writer<B> {
-    async fn round(&mut self, items: impl ExactSizeIterator<Item = Item>) {
+impl<B: Backend> BatchWriter<B> {
+    async fn round(&mut self, items: impl ExactSizeIterator<Item = PendingWrite>) {
         if !self.unsettled.is_empty() && !self.settle().await {
             let away = StoreError::Unavailable("an earlier commit is not confirmed yet".into());
-            for Item { draft, done, .. } in items {
+            for PendingWrite { draft, done, .. } in items {
                 let write = self.written(draft);
                 self.tell(write, done, Err(away.clone()));
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use mysql_async::{Conn, Row, prelude::Queryable};
 
-use super::{SPELLING, migrate, row::Columns, write::Statements};
+use super::{SPELLING, migrate, row::Columns, write::MysqlStatements};
 use crate::{
     config,
     store::{
@@ -46,7 +46,7 @@ impl MysqlLook {
             receipt,
         } = &Rehearsed::new();
         let layout = Layout::new(&self.schema, SPELLING);
-        let write = Statements::new(Arc::new(layout), Comparison::Collation);
+        let write = MysqlStatements::new(Arc::new(layout), Comparison::Collation);
         let mut statements = vec![write.insert_conversation(conversation)];
         let message = write.messages.pending(0, message);
         statements.extend(write.messages.statements(&[message], LIMIT));

@@ -7,7 +7,7 @@ use crate::{
     config,
     store::{
         StoreError,
-        schema::{self, Dialect, Finding, Kind, LiveColumn, Schema, Table},
+        schema::{self, ColumnDialect, ColumnKind, Finding, LiveColumn, Schema, Table},
     },
 };
 
@@ -193,26 +193,26 @@ pub async fn columns_of(conn: &mut Conn, table: &str) -> Result<Vec<LiveColumn>,
     columns.collect()
 }
 
-const DIALECT: Dialect = Dialect { spelling, holds };
+const DIALECT: ColumnDialect = ColumnDialect { spelling, holds };
 
 /// Returns the type as Django's `mysql` backend writes it.
-const fn spelling(kind: Kind) -> &'static str {
+const fn spelling(kind: ColumnKind) -> &'static str {
     match kind {
-        Kind::Uuid => "char(32) or uuid",
-        Kind::Number => "int or bigint",
-        Kind::Text => "varchar or longtext",
-        Kind::Time => "datetime(6)",
-        Kind::Bool => "tinyint(1)",
+        ColumnKind::Uuid => "char(32) or uuid",
+        ColumnKind::Number => "int or bigint",
+        ColumnKind::Text => "varchar or longtext",
+        ColumnKind::Time => "datetime(6)",
+        ColumnKind::Bool => "tinyint(1)",
     }
 }
 
-fn holds(found: &str, kind: Kind) -> bool {
+fn holds(found: &str, kind: ColumnKind) -> bool {
     match kind {
-        Kind::Uuid => found == "char(32)" || found == "uuid",
-        Kind::Number => found.starts_with("int") || found.starts_with("bigint"),
-        Kind::Text => found.starts_with("varchar(") || found.ends_with("text"),
-        Kind::Time => found == "datetime(6)",
-        Kind::Bool => found == "tinyint(1)",
+        ColumnKind::Uuid => found == "char(32)" || found == "uuid",
+        ColumnKind::Number => found.starts_with("int") || found.starts_with("bigint"),
+        ColumnKind::Text => found.starts_with("varchar(") || found.ends_with("text"),
+        ColumnKind::Time => found == "datetime(6)",
+        ColumnKind::Bool => found == "tinyint(1)",
     }
 }
 
@@ -230,8 +230,8 @@ mod tests {
 
     #[test]
     fn times_without_microseconds_are_another_type() {
-        assert!(holds("datetime(6)", Kind::Time));
-        assert!(!holds("datetime", Kind::Time));
-        assert!(!holds("char(36)", Kind::Uuid));
+        assert!(holds("datetime(6)", ColumnKind::Time));
+        assert!(!holds("datetime", ColumnKind::Time));
+        assert!(!holds("char(36)", ColumnKind::Uuid));
     }
 }

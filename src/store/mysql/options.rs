@@ -80,7 +80,7 @@ impl Options {
             .stmt_cache_size(0)
             .setup(extra.setup())
             .socket(extra.socket.clone().or(host_socket));
-        let without_tls = (extra.tls == Tls::Preferred).then(|| opts.clone().into());
+        let without_tls = (extra.tls == TlsMode::Preferred).then(|| opts.clone().into());
         Ok(Options {
             opts: opts.ssl_opts(extra.tls()?).into(),
             without_tls,
@@ -111,7 +111,7 @@ fn place(base: &str) -> (String, Option<String>) {
 /// Options after the `?`.
 struct Extra {
     socket: Option<String>,
-    tls: Tls,
+    tls: TlsMode,
     ca: Option<PathBuf>,
     cert: Option<PathBuf>,
     key: Option<PathBuf>,
@@ -124,7 +124,7 @@ struct Extra {
 
 /// The stages of `ssl-mode`, each with all that the one before asks for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Tls {
+enum TlsMode {
     Disabled,
     /// If the server has it.
     Preferred,
@@ -137,7 +137,7 @@ impl Extra {
     fn read(query: &str) -> Result<Self, StoreError> {
         let mut extra = Extra {
             socket: None,
-            tls: Tls::Disabled,
+            tls: TlsMode::Disabled,
             ca: None,
             cert: None,
             key: None,
@@ -167,9 +167,9 @@ impl Extra {
         }
         // A CA that is named is meant to be used.
         extra.tls = mode.unwrap_or(match (&extra.ca, &extra.cert) {
-            (Some(_), _) => Tls::VerifyIdentity,
-            (None, Some(_)) => Tls::Required,
-            (None, None) => Tls::Disabled,
+            (Some(_), _) => TlsMode::VerifyIdentity,
+            (None, Some(_)) => TlsMode::Required,
+            (None, None) => TlsMode::Disabled,
         });
         Ok(extra)
     }
@@ -182,7 +182,7 @@ impl Extra {
     }
 
     fn tls(&self) -> Result<Option<SslOpts>, StoreError> {
-        if self.tls == Tls::Disabled {
+        if self.tls == TlsMode::Disabled {
             return Ok(None);
         }
         let identity = match (&self.cert, &self.key) {
@@ -193,26 +193,28 @@ impl Extra {
             _ => return Err(refused("ssl-cert and ssl-key belong together")),
         };
         let roots = self.ca.iter().map(|file| file.clone().into()).collect();
-        let skips_names = self.tls < Tls::VerifyIdentity;
+        let skips_names = self.tls < TlsMode::VerifyIdentity;
         Ok(Some(
             SslOpts::default()
                 .with_client_identity(identity)
                 .with_root_certs(roots)
                 .with_disable_built_in_roots(self.ca.is_some())
-                .with_danger_accept_invalid_certs(self.tls < Tls::VerifyCa)
+                .with_danger_accept_invalid_certs(self.tls < TlsMode::VerifyCa)
                 .with_danger_skip_domain_validation(skips_names)
-                .with_danger_tls_hostname_override((self.tls == Tls::VerifyCa).then_some(NO_NAME)),
+                .with_danger_tls_hostname_override(
+                    (self.tls == TlsMode::VerifyCa).then_some(NO_NAME),
+                ),
         ))
     }
 }
 
-fn tls_of(mode: &str) -> Result<Tls, StoreError> {
+fn tls_of(mode: &str) -> Result<TlsMode, StoreError> {
     match mode.to_ascii_lowercase().as_str() {
-        "disabled" => Ok(Tls::Disabled),
-        "preferred" => Ok(Tls::Preferred),
-        "required" => Ok(Tls::Required),
-        "verify_ca" => Ok(Tls::VerifyCa),
-        "verify_identity" => Ok(Tls::VerifyIdentity),
+        "disabled" => Ok(TlsMode::Disabled),
+        "preferred" => Ok(TlsMode::Preferred),
+        "required" => Ok(TlsMode::Required),
+        "verify_ca" => Ok(TlsMode::VerifyCa),
+        "verify_identity" => Ok(TlsMode::VerifyIdentity),
         _ => Err(refused(
             "ssl-mode is disabled, preferred, required, verify_ca or verify_identity",
         )),

@@ -14,7 +14,7 @@ use crate::{
     store::{
         StoreError,
         history::{ROWS, ROWS_BYTES, TOO_MANY},
-        turns::{PING, QUIET, Turns, Unopened},
+        turns::{PING, QUIET, Turns, UnopenedConnection},
     },
 };
 
@@ -53,7 +53,7 @@ fn remedy_at_setup(code: u16, options: &Options) -> Option<&'static str> {
 ///
 /// # Errors
 /// When the server cannot be reached, does not let us in, or takes too long.
-pub async fn connect(options: &Options) -> Result<Conn, Unopened> {
+pub async fn connect(options: &Options) -> Result<Conn, UnopenedConnection> {
     // On the heap: it is large, and seldom what a reader waits for.
     let opening = Box::pin(open(options));
     let error = match timeout(options.connect_timeout, opening).await {
@@ -77,7 +77,7 @@ pub async fn connect(options: &Options) -> Result<Conn, Unopened> {
             None => StoreError::Unavailable(why),
         },
     };
-    Err(Unopened { why, is_full })
+    Err(UnopenedConnection { why, is_full })
 }
 
 async fn open(options: &Options) -> Result<Conn, Error> {
@@ -90,24 +90,24 @@ async fn open(options: &Options) -> Result<Conn, Error> {
 }
 
 /// Connections that read, opened when they are first needed and kept.
-pub struct Pool {
+pub struct MysqlPool {
     options: Arc<Options>,
     /// Held for moments only, never across an await.
-    idle: Mutex<Vec<Kept>>,
+    idle: Mutex<Vec<IdleConnection>>,
     turns: Turns,
 }
 
 /// A connection that waits for its next query.
-struct Kept {
+struct IdleConnection {
     conn: Conn,
     /// When the server last answered.
     used: Instant,
 }
 
-impl Pool {
+impl MysqlPool {
     /// Makes a pool of at most `size` connections.
     pub fn new(options: Arc<Options>, size: usize, metrics: Arc<Metrics>) -> Self {
-        Pool {
+        MysqlPool {
             options,
             idle: Mutex::default(),
             turns: Turns::new(size, POOL_WAIT, metrics),
@@ -130,7 +130,7 @@ impl Pool {
     /// them short. What is left is read and thrown away.
     ///
     /// # Errors
-    /// As those of [`Pool::rows`].
+    /// As those of [`MysqlPool::rows`].
     pub async fn some_rows(&self, sql: &str, most: usize) -> Result<(Vec<Row>, bool), StoreError> {
         self.turns.done(self.read(sql, most).await)
     }
@@ -179,7 +179,7 @@ impl Pool {
     fn keep<T>(&self, conn: Conn, answer: Result<T, Error>) -> Result<T, StoreError> {
         if !matches!(&answer, Err(error) if is_lost(error)) {
             let used = Instant::now();
-            self.idle().push(Kept { conn, used });
+            self.idle().push(IdleConnection { conn, used });
         }
         Ok(answer?)
     }
@@ -187,7 +187,7 @@ impl Pool {
     /// Returns a kept connection that lives: one long unused is asked. If it does not, the others
     /// are no better.
     async fn take_idle(&self) -> Option<Conn> {
-        let Kept { mut conn, used } = self.idle().pop()?;
+        let IdleConnection { mut conn, used } = self.idle().pop()?;
         if used.elapsed() < QUIET || lives(&mut conn).await {
             return Some(conn);
         }
@@ -202,27 +202,27 @@ impl Pool {
     /// When it failed for another reason, or no room was made in time.
     pub async fn room_for<C>(
         &self,
-        opened: Result<C, Unopened>,
+        opened: Result<C, UnopenedConnection>,
         began: Instant,
     ) -> Result<Option<C>, StoreError> {
         let connection = self.turns.room_for(opened, began).await?;
         if connection.is_none() {
             let kept = self.idle().pop();
-            if let Some(Kept { conn, .. }) = kept {
+            if let Some(IdleConnection { conn, .. }) = kept {
                 let _ = timeout(PING, conn.disconnect()).await;
             }
         }
         Ok(connection)
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Kept>> {
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<IdleConnection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes leave of the server. Queries that come later open connections of their own.
     pub async fn close(&self) {
         let idle = std::mem::take(&mut *self.idle());
-        for Kept { conn, .. } in idle {
+        for IdleConnection { conn, .. } in idle {
             let _ = timeout(Duration::from_secs(1), conn.disconnect()).await;
         }
     }

@@ -14,12 +14,12 @@ use std::{
 use mysql_async::Error;
 use tokio::time::timeout;
 
-pub use self::statement::Statements;
+pub use self::statement::MysqlStatements;
 
-use self::session::{Session, Stage};
+use self::session::{BatchStage, Session};
 use super::{
     options::Options,
-    pool::{Pool, is_lost},
+    pool::{MysqlPool, is_lost},
 };
 use crate::store::{
     Comparison, StoreError,
@@ -33,27 +33,27 @@ const QUIET: Duration = Duration::from_millis(1);
 
 /// The one connection that writes. It belongs to the committer, and is opened again after an
 /// error that may have broken it.
-pub struct Writer {
+pub struct MysqlWriter {
     options: Arc<Options>,
-    statements: Arc<Statements>,
+    statements: Arc<MysqlStatements>,
     /// True if the tables have their foreign keys. Without them parents are looked up first.
     foreign_keys: bool,
     session: Option<Session>,
     /// Those that read, of which one ends if there would be too many.
-    readers: Arc<Pool>,
+    readers: Arc<MysqlPool>,
 }
 
-impl Writer {
+impl MysqlWriter {
     pub fn new(
         options: Arc<Options>,
         layout: Arc<Layout>,
         foreign_keys: bool,
         ids: Comparison,
-        readers: Arc<Pool>,
+        readers: Arc<MysqlPool>,
     ) -> Self {
-        Writer {
+        MysqlWriter {
             options,
-            statements: Arc::new(Statements::new(layout, ids)),
+            statements: Arc::new(MysqlStatements::new(layout, ids)),
             foreign_keys,
             session: None,
             readers,
@@ -76,7 +76,7 @@ impl Writer {
     }
 }
 
-impl Backend for Writer {
+impl Backend for MysqlWriter {
     async fn write(
         &mut self,
         batch: Arc<Vec<Write>>,
@@ -84,18 +84,18 @@ impl Backend for Writer {
     ) -> Result<Vec<CommitOutcome>, StoreError> {
         let mut session = self.session().await?;
         let write = timeout(self.options.write_timeout, session.write(&batch)).await;
-        let committing = session.stage == Stage::Committing;
+        let committing = session.stage == BatchStage::Committing;
         match write {
             Ok(Ok(outcomes)) => {
                 session.used = Instant::now();
                 self.session = Some(session);
                 Ok(outcomes)
             }
-            Ok(Err(Failure::Sql(error))) if is_lost(&error) && committing => {
+            Ok(Err(WriteFailure::Sql(error))) if is_lost(&error) && committing => {
                 Err(StoreError::Unknown(error.to_string()))
             }
             // The next try opens a connection, and hears it if there is no server any more.
-            Ok(Err(Failure::Sql(error))) if is_lost(&error) => {
+            Ok(Err(WriteFailure::Sql(error))) if is_lost(&error) => {
                 Err(StoreError::Conflict(error.to_string()))
             }
             Ok(Err(failure)) => {
@@ -116,28 +116,28 @@ impl Backend for Writer {
 }
 
 /// Why a batch was not written.
-pub enum Failure {
+pub enum WriteFailure {
     Sql(Error),
     Store(StoreError),
 }
 
-impl From<Error> for Failure {
+impl From<Error> for WriteFailure {
     fn from(error: Error) -> Self {
-        Failure::Sql(error)
+        WriteFailure::Sql(error)
     }
 }
 
-impl From<StoreError> for Failure {
+impl From<StoreError> for WriteFailure {
     fn from(error: StoreError) -> Self {
-        Failure::Store(error)
+        WriteFailure::Store(error)
     }
 }
 
-impl From<Failure> for StoreError {
-    fn from(failure: Failure) -> Self {
+impl From<WriteFailure> for StoreError {
+    fn from(failure: WriteFailure) -> Self {
         match failure {
-            Failure::Sql(error) => error.into(),
-            Failure::Store(error) => error,
+            WriteFailure::Sql(error) => error.into(),
+            WriteFailure::Store(error) => error,
         }
     }
 }

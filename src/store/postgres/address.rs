@@ -24,7 +24,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use crate::{
     python::urls::unquote_to_bytes,
     store::StoreError,
-    tls::{self, Authorities, Identity, Trust},
+    tls::{self, Authorities, ClientIdentity, Trust},
 };
 
 /// Longest time to connect to one host, unless the URL says otherwise.
@@ -59,14 +59,14 @@ impl Address {
     pub fn parse(url: &str) -> Result<Self, StoreError> {
         let (location, query) = url.split_once('?').unwrap_or((url, ""));
         let mut sslmode = SslMode::Prefer;
-        let mut checks = Checks::Nothing;
+        let mut checks = SslChecks::Nothing;
         let (mut root, mut cert, mut key) = (None, None, None);
         let mut rest = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             match name {
                 "sslmode" => (sslmode, checks) = mode(value)?,
-                "sslrootcert" if value == "system" => checks = Checks::Name,
+                "sslrootcert" if value == "system" => checks = SslChecks::Name,
                 "sslrootcert" => root = Some(unquoted(value)),
                 "sslcert" => cert = Some(unquoted(value)),
                 "sslkey" => key = Some(unquoted(value)),
@@ -121,13 +121,13 @@ impl Address {
 }
 
 /// Returns the stages of libpq's `sslmode`.
-fn mode(value: &str) -> Result<(SslMode, Checks), StoreError> {
+fn mode(value: &str) -> Result<(SslMode, SslChecks), StoreError> {
     Ok(match value {
-        "disable" => (SslMode::Disable, Checks::Nothing),
-        "allow" | "prefer" => (SslMode::Prefer, Checks::Nothing),
-        "require" => (SslMode::Require, Checks::Nothing),
-        "verify-ca" => (SslMode::Require, Checks::Chain),
-        "verify-full" => (SslMode::Require, Checks::Name),
+        "disable" => (SslMode::Disable, SslChecks::Nothing),
+        "allow" | "prefer" => (SslMode::Prefer, SslChecks::Nothing),
+        "require" => (SslMode::Require, SslChecks::Nothing),
+        "verify-ca" => (SslMode::Require, SslChecks::Chain),
+        "verify-full" => (SslMode::Require, SslChecks::Name),
         _ => {
             return Err(invalid(
                 "sslmode is `disable`, `allow`, `prefer`, `require`, `verify-ca` or `verify-full`",
@@ -150,24 +150,25 @@ fn unquoted(text: &str) -> String {
 
 /// Extent of the check of the server's certificate.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Checks {
+enum SslChecks {
     Nothing,
     Chain,
     Name,
 }
 
 fn client_config(
-    checks: Checks,
+    checks: SslChecks,
     root: Option<&str>,
     identity: Option<(String, String)>,
 ) -> Result<ClientConfig, StoreError> {
     let trust = match checks {
         // A root certificate is given in order to be believed, whatever the mode: as in libpq.
-        Checks::Nothing if root.is_none() => Trust::Anybody,
-        Checks::Nothing | Checks::Chain => Trust::Chain(authorities(root)?),
-        Checks::Name => Trust::Name(authorities(root)?),
+        SslChecks::Nothing if root.is_none() => Trust::Anybody,
+        SslChecks::Nothing | SslChecks::Chain => Trust::Chain(authorities(root)?),
+        SslChecks::Name => Trust::Name(authorities(root)?),
     };
-    let identity = identity.map(|(cert, key)| Identity::read(Path::new(&cert), Path::new(&key)));
+    let identity =
+        identity.map(|(cert, key)| ClientIdentity::read(Path::new(&cert), Path::new(&key)));
     let identity = identity.transpose().map_err(invalid)?;
     tls::client_config(trust, identity).map_err(invalid)
 }

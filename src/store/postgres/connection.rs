@@ -25,7 +25,7 @@ use super::{
 use crate::store::{
     StoreError,
     history::{ROWS, ROWS_BYTES},
-    turns::{PING, QUIET, Unopened},
+    turns::{PING, QUIET, UnopenedConnection},
 };
 
 /// Longest that opening a connection may take, all hosts of the URL together.
@@ -49,7 +49,7 @@ const TRANSACTION: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; \
                            SET LOCAL idle_in_transaction_session_timeout = '10s'";
 
 /// One connection, with the statements that were prepared on it.
-pub struct Connection {
+pub struct PostgresConnection {
     client: Client,
     /// None behind a pooler.
     statements: Option<HashMap<String, Statement>>,
@@ -61,13 +61,13 @@ pub struct Connection {
     driver: JoinHandle<()>,
 }
 
-impl Connection {
+impl PostgresConnection {
     /// # Errors
     /// When the server cannot be reached or does not let us in.
-    pub async fn open(address: &Address) -> Result<Self, Unopened> {
+    pub async fn open(address: &Address) -> Result<Self, UnopenedConnection> {
         // On the heap: it is large, and seldom what a reader waits for.
         match timeout(CONNECT, Box::pin(Self::open_one(address))).await {
-            Ok(opened) => opened.map_err(|error: Error| Unopened {
+            Ok(opened) => opened.map_err(|error: Error| UnopenedConnection {
                 why: why_not_in(&error),
                 // Of all, of this database, or of this role.
                 is_full: error.code() == Some(&SqlState::TOO_MANY_CONNECTIONS),
@@ -102,7 +102,7 @@ impl Connection {
             // The caller who waits for an answer gets the error.
             let _ = connection.await;
         });
-        Ok(Connection {
+        Ok(PostgresConnection {
             client,
             statements: None,
             in_transaction: false,
@@ -258,7 +258,7 @@ impl Connection {
 }
 
 /// The server may be deaf: its goodbye is not waited for.
-impl Drop for Connection {
+impl Drop for PostgresConnection {
     fn drop(&mut self) {
         self.driver.abort();
     }

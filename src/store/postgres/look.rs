@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use super::{
     SPELLING,
     address::Address,
-    connection::Connection,
+    connection::PostgresConnection,
     migrate::{self, quoted},
-    write::Statements,
+    write::PostgresStatements,
 };
 use crate::store::{
     Comparison, StoreError,
@@ -22,7 +22,7 @@ use crate::store::{
 
 /// A look at the tables in one PostgreSQL database.
 pub struct PostgresLook {
-    db: Connection,
+    db: PostgresConnection,
     schema: Schema,
 }
 
@@ -33,14 +33,14 @@ impl PostgresLook {
     /// When the server cannot be reached or does not let us in.
     pub async fn open(address: &Address, schema: &Schema) -> Result<Self, StoreError> {
         Ok(PostgresLook {
-            db: Connection::open(address).await?,
+            db: PostgresConnection::open(address).await?,
             schema: schema.clone(),
         })
     }
 
     async fn write(&mut self) -> Result<(), StoreError> {
         let layout = Arc::new(Layout::new(&self.schema, SPELLING));
-        let statements = Statements::new(layout, Comparison::Collation);
+        let statements = PostgresStatements::new(layout, Comparison::Collation);
         let db = &mut self.db;
         let Rehearsed {
             conversation,

@@ -2,10 +2,10 @@
 
 use tokio_postgres::{Error, error::SqlState};
 
-use super::{address::Address, connection::Connection, error::Fault};
+use super::{address::Address, connection::PostgresConnection, error::Fault};
 use crate::store::{
     StoreError,
-    schema::{self, Dialect, Finding, Kind, LiveColumn, Schema},
+    schema::{self, ColumnDialect, ColumnKind, Finding, LiveColumn, Schema},
 };
 
 /// Lock of the process that makes the tables: "chatferr" as a number.
@@ -23,7 +23,7 @@ pub async fn run(address: &Address, schema: &Schema) -> Result<Vec<String>, Stor
     let mut attempts = 1;
     loop {
         // Whatever fails, the transaction ends with the connection.
-        let mut db = Connection::open(address).await?;
+        let mut db = PostgresConnection::open(address).await?;
         db.begin().await?;
         db.run(LOCK).await?;
         let statements = pending(&mut db, schema).await?;
@@ -35,7 +35,7 @@ pub async fn run(address: &Address, schema: &Schema) -> Result<Vec<String>, Stor
     }
 }
 
-async fn run_all(db: &mut Connection, statements: &[String]) -> Result<(), Error> {
+async fn run_all(db: &mut PostgresConnection, statements: &[String]) -> Result<(), Error> {
     for statement in statements {
         db.run(statement).await?;
     }
@@ -56,14 +56,17 @@ fn is_made_already(error: &Error) -> bool {
 /// # Errors
 /// When the database cannot be reached, or tables with names of their own are missing.
 pub async fn plan(address: &Address, schema: &Schema) -> Result<Vec<String>, StoreError> {
-    pending(&mut Connection::open(address).await?, schema).await
+    pending(&mut PostgresConnection::open(address).await?, schema).await
 }
 
 /// Returns the findings that keep the tables from being used; empty if all is well.
 ///
 /// # Errors
 /// When the database cannot be read.
-pub async fn findings(db: &mut Connection, schema: &Schema) -> Result<Vec<Finding>, StoreError> {
+pub async fn findings(
+    db: &mut PostgresConnection,
+    schema: &Schema,
+) -> Result<Vec<Finding>, StoreError> {
     let mut findings = Vec::new();
     for table in schema.tables() {
         let live = live_columns(db, table.name.as_str()).await?;
@@ -79,7 +82,7 @@ pub async fn findings(db: &mut Connection, schema: &Schema) -> Result<Vec<Findin
     Ok(findings)
 }
 
-async fn pending(db: &mut Connection, schema: &Schema) -> Result<Vec<String>, StoreError> {
+async fn pending(db: &mut PostgresConnection, schema: &Schema) -> Result<Vec<String>, StoreError> {
     let mut missing = Vec::new();
     for table in schema.tables() {
         let table = table.name.as_str();
@@ -100,7 +103,10 @@ async fn pending(db: &mut Connection, schema: &Schema) -> Result<Vec<String>, St
 ///
 /// # Errors
 /// When the database cannot be read.
-pub async fn live_columns(db: &mut Connection, table: &str) -> Result<Vec<LiveColumn>, Fault> {
+pub async fn live_columns(
+    db: &mut PostgresConnection,
+    table: &str,
+) -> Result<Vec<LiveColumn>, Fault> {
     let sql = "SELECT attname::text, format_type(atttypid, atttypmod), \
                attnotnull AND NOT atthasdef AND attidentity = '' \
                FROM pg_attribute WHERE attrelid = to_regclass($1) \
@@ -125,7 +131,11 @@ pub fn quoted(table: &str) -> String {
 
 /// Returns whether the table has a unique key of exactly these columns (in their alphabetical
 /// order) that `ON CONFLICT` can go by.
-async fn is_unique(db: &mut Connection, table: &str, columns: &[&str]) -> Result<bool, Fault> {
+async fn is_unique(
+    db: &mut PostgresConnection,
+    table: &str,
+    columns: &[&str],
+) -> Result<bool, Fault> {
     let sql = "SELECT 1 FROM pg_index AS i WHERE i.indrelid = to_regclass($1) \
                AND i.indisunique AND i.indisvalid AND i.indimmediate \
                AND i.indpred IS NULL AND i.indexprs IS NULL \
@@ -135,23 +145,23 @@ async fn is_unique(db: &mut Connection, table: &str, columns: &[&str]) -> Result
     Ok(!rows.is_empty())
 }
 
-const DIALECT: Dialect = Dialect { spelling, holds };
+const DIALECT: ColumnDialect = ColumnDialect { spelling, holds };
 
 /// Returns the type as Django's `postgresql` backend makes it.
-const fn spelling(kind: Kind) -> &'static str {
+const fn spelling(kind: ColumnKind) -> &'static str {
     match kind {
-        Kind::Uuid => "uuid",
-        Kind::Number => "bigint or integer",
-        Kind::Text => "character varying or text",
-        Kind::Time => "timestamp with time zone",
-        Kind::Bool => "boolean",
+        ColumnKind::Uuid => "uuid",
+        ColumnKind::Number => "bigint or integer",
+        ColumnKind::Text => "character varying or text",
+        ColumnKind::Time => "timestamp with time zone",
+        ColumnKind::Bool => "boolean",
     }
 }
 
-fn holds(found: &str, kind: Kind) -> bool {
+fn holds(found: &str, kind: ColumnKind) -> bool {
     match kind {
-        Kind::Number => found == "bigint" || found == "integer",
-        Kind::Text => found == "text" || found.starts_with("character varying"),
+        ColumnKind::Number => found == "bigint" || found == "integer",
+        ColumnKind::Text => found == "text" || found.starts_with("character varying"),
         other => found == spelling(other),
     }
 }
@@ -162,8 +172,8 @@ mod tests {
 
     #[test]
     fn a_uuid_is_native_and_a_time_has_its_zone() {
-        assert!(holds("uuid", Kind::Uuid) && !holds("character(32)", Kind::Uuid));
-        assert!(holds("timestamp with time zone", Kind::Time));
-        assert!(!holds("timestamp without time zone", Kind::Time));
+        assert!(holds("uuid", ColumnKind::Uuid) && !holds("character(32)", ColumnKind::Uuid));
+        assert!(holds("timestamp with time zone", ColumnKind::Time));
+        assert!(!holds("timestamp without time zone", ColumnKind::Time));
     }
 }

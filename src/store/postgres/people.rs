@@ -8,7 +8,7 @@ use tokio_postgres::{
 
 use super::{
     param::Param,
-    pool::Pool,
+    pool::PostgresPool,
     row::{participants_at, time_at},
     time::Time,
 };
@@ -58,7 +58,7 @@ impl Param for Written<'_> {
 }
 
 pub async fn standing(
-    pool: &Pool,
+    pool: &PostgresPool,
     layout: &Layout,
     of: Subject,
 ) -> Result<Option<Standing>, StoreError> {
@@ -90,7 +90,7 @@ pub async fn standing(
 
 /// Returns the conversations, of those given, that are active.
 pub async fn active_participants(
-    pool: &Pool,
+    pool: &PostgresPool,
     layout: &Layout,
     of: &[ConversationId],
 ) -> Result<Vec<(ConversationId, Participants)>, StoreError> {
@@ -106,7 +106,10 @@ pub async fn active_participants(
 
 /// Returns the sessions of these keys, but for those that have run out. A database without Django's
 /// session table has no sessions.
-pub async fn sessions(pool: &Pool, keys: &[&String]) -> Result<Vec<SessionRow>, StoreError> {
+pub async fn sessions(
+    pool: &PostgresPool,
+    keys: &[&String],
+) -> Result<Vec<SessionRow>, StoreError> {
     let table = "SELECT to_regclass('django_session') IS NOT NULL";
     let rows = pool.query(table, &[]).await?;
     let there = rows.first().map(|row| row.try_get(0)).transpose()?;
@@ -129,7 +132,7 @@ pub async fn sessions(pool: &Pool, keys: &[&String]) -> Result<Vec<SessionRow>, 
 
 /// Returns the tokens of these keys.
 pub async fn tokens(
-    pool: &Pool,
+    pool: &PostgresPool,
     table: &TableName,
     keys: &[&String],
 ) -> Result<Vec<TokenRow>, StoreError> {
@@ -147,7 +150,7 @@ pub async fn tokens(
 /// # Errors
 /// [`StoreError::Refused`] if one of the keys is not of the column's type.
 pub async fn users(
-    pool: &Pool,
+    pool: &PostgresPool,
     columns: &DjangoSession,
     ids: &[&String],
 ) -> Result<Vec<UserRow>, StoreError> {

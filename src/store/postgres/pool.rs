@@ -10,7 +10,7 @@ use tokio_postgres::Row;
 
 use super::{
     address::Address,
-    connection::{ANSWER, Connection},
+    connection::{ANSWER, PostgresConnection},
     error::{leaves_usable, loses_statements, no_answer},
     param::Params,
 };
@@ -27,17 +27,17 @@ use crate::{
 const WAIT: Duration = Duration::from_secs(5);
 
 /// Connections that read, opened when they are first needed and kept.
-pub struct Pool {
+pub struct PostgresPool {
     address: Address,
     /// Held for moments only, never across an await.
-    idle: Mutex<Vec<Connection>>,
+    idle: Mutex<Vec<PostgresConnection>>,
     turns: Turns,
 }
 
-impl Pool {
+impl PostgresPool {
     /// Makes a pool of at most `size` connections.
     pub fn new(address: Address, size: usize, metrics: Arc<Metrics>) -> Self {
-        Pool {
+        PostgresPool {
             address,
             idle: Mutex::default(),
             turns: Turns::new(size, WAIT, metrics),
@@ -60,7 +60,7 @@ impl Pool {
     /// cut the rows short.
     ///
     /// # Errors
-    /// As those of [`Pool::query`].
+    /// As those of [`PostgresPool::query`].
     pub async fn some_rows(
         &self,
         sql: &str,
@@ -81,23 +81,23 @@ impl Pool {
         if let Some(db) = self.take_idle().await {
             match self.query_on(db, sql, params, most).await {
                 // The others are no better.
-                Err(Failure::Broken(_)) => self.idle().clear(),
-                result => return result.map_err(Failure::into_inner),
+                Err(PoolFailure::Broken(_)) => self.idle().clear(),
+                result => return result.map_err(PoolFailure::into_inner),
             }
         }
         let db = self.open().await?;
         let result = self.query_on(db, sql, params, most).await;
-        result.map_err(Failure::into_inner)
+        result.map_err(PoolFailure::into_inner)
     }
 
     /// Opens a connection that writes. While the server takes no more, one that reads ends.
     ///
     /// # Errors
     /// When none can be opened in time.
-    pub async fn make_room(&self) -> Result<Connection, StoreError> {
+    pub async fn make_room(&self) -> Result<PostgresConnection, StoreError> {
         let began = Instant::now();
         loop {
-            let opened = Connection::open(&self.address).await;
+            let opened = PostgresConnection::open(&self.address).await;
             if let Some(db) = self.turns.room_for(opened, began).await? {
                 return Ok(db);
             }
@@ -106,10 +106,10 @@ impl Pool {
     }
 
     /// Opens a connection. While the server takes no more, one that comes free is as good.
-    async fn open(&self) -> Result<Connection, StoreError> {
+    async fn open(&self) -> Result<PostgresConnection, StoreError> {
         let began = Instant::now();
         loop {
-            let opened = Connection::open(&self.address).await;
+            let opened = PostgresConnection::open(&self.address).await;
             if let Some(db) = self.turns.room_for(opened, began).await? {
                 return Ok(db);
             }
@@ -127,21 +127,23 @@ impl Pool {
 
     async fn query_on(
         &self,
-        db: Connection,
+        db: PostgresConnection,
         sql: &str,
         params: Params<'_>,
         most: usize,
-    ) -> Result<(Vec<Row>, bool), Failure> {
-        let mut lease = Lease {
+    ) -> Result<(Vec<Row>, bool), PoolFailure> {
+        let mut lease = ConnectionLease {
             pool: self,
             db: Some(db),
         };
         let Some(db) = lease.db.as_mut() else {
-            return Err(Failure::Other(StoreError::Closed));
+            return Err(PoolFailure::Other(StoreError::Closed));
         };
         let error = match timeout(ANSWER, db.read(sql, params, most)).await {
             Ok(Ok(rows)) => return Ok(rows),
-            Ok(Err(error)) if leaves_usable(&error) => return Err(Failure::Other(error.into())),
+            Ok(Err(error)) if leaves_usable(&error) => {
+                return Err(PoolFailure::Other(error.into()));
+            }
             Ok(Err(error)) => {
                 if loses_statements(&error) {
                     self.address.found_pooler();
@@ -151,12 +153,12 @@ impl Pool {
             Err(_) => StoreError::Unavailable(no_answer(ANSWER)),
         };
         lease.db = None;
-        Err(Failure::Broken(error))
+        Err(PoolFailure::Broken(error))
     }
 
     /// Returns a kept connection that lives. If the last one used does not, the others are no
     /// better.
-    async fn take_idle(&self) -> Option<Connection> {
+    async fn take_idle(&self) -> Option<PostgresConnection> {
         let mut db = self.idle().pop()?;
         if db.lives().await {
             return Some(db);
@@ -165,34 +167,34 @@ impl Pool {
         None
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<PostgresConnection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-enum Failure {
+enum PoolFailure {
     /// The connection is gone.
     Broken(StoreError),
     Other(StoreError),
 }
 
-impl Failure {
+impl PoolFailure {
     fn into_inner(self) -> StoreError {
         match self {
-            Failure::Broken(error) | Failure::Other(error) => error,
+            PoolFailure::Broken(error) | PoolFailure::Other(error) => error,
         }
     }
 }
 
 /// A connection in use. It goes back into the pool even if its caller has gone away meanwhile.
-struct Lease<'a> {
-    pool: &'a Pool,
-    db: Option<Connection>,
+struct ConnectionLease<'a> {
+    pool: &'a PostgresPool,
+    db: Option<PostgresConnection>,
 }
 
-impl Drop for Lease<'_> {
+impl Drop for ConnectionLease<'_> {
     fn drop(&mut self) {
-        if let Some(db) = self.db.take().filter(Connection::is_free) {
+        if let Some(db) = self.db.take().filter(PostgresConnection::is_free) {
             self.pool.idle().push(db);
         }
     }

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{
     param::Params,
-    pool::Pool,
+    pool::PostgresPool,
     row::{conversation_row, mark_row, page, time_at},
     time::Time,
 };
@@ -56,7 +56,11 @@ fn pair_is(collation: &str) -> String {
 }
 
 /// Returns whether the columns' own comparison finds rows of user ids of other bytes.
-pub async fn finds_others(pool: &Pool, layout: &Layout, of: &Lookup) -> Result<bool, StoreError> {
+pub async fn finds_others(
+    pool: &PostgresPool,
+    layout: &Layout,
+    of: &Lookup,
+) -> Result<bool, StoreError> {
     let Layout {
         conversations,
         receipts,
@@ -91,7 +95,7 @@ pub async fn finds_others(pool: &Pool, layout: &Layout, of: &Lookup) -> Result<b
 
 /// Returns the conversation of two participants in either order.
 pub async fn conversation_of_pair(
-    pool: &Pool,
+    pool: &PostgresPool,
     layout: &Layout,
     [one, two]: [&str; 2],
     ids: Comparison,
@@ -101,7 +105,7 @@ pub async fn conversation_of_pair(
 }
 
 pub async fn conversation(
-    pool: &Pool,
+    pool: &PostgresPool,
     layout: &Layout,
     id: ConversationId,
 ) -> Result<Option<Conversation>, StoreError> {
@@ -114,7 +118,7 @@ pub async fn conversation(
 }
 
 pub async fn conversation_is_active(
-    pool: &Pool,
+    pool: &PostgresPool,
     layout: &Layout,
     id: ConversationId,
 ) -> Result<Option<bool>, StoreError> {
@@ -127,7 +131,7 @@ pub async fn conversation_is_active(
 }
 
 /// Fails unless conversations can be looked up.
-pub async fn ping(pool: &Pool, layout: &Layout) -> Result<(), StoreError> {
+pub async fn ping(pool: &PostgresPool, layout: &Layout) -> Result<(), StoreError> {
     let nobody = first_id(&layout.schema.conversations).into();
     conversation_is_active(pool, layout, nobody)
         .await
@@ -136,7 +140,7 @@ pub async fn ping(pool: &Pool, layout: &Layout) -> Result<(), StoreError> {
 
 /// Returns the page of a user's active conversations that come after a place.
 pub async fn conversations_of(
-    pool: &Pool,
+    pool: &PostgresPool,
     layout: &Layout,
     user_id: &str,
     after: Option<&PageCursor>,
@@ -161,7 +165,7 @@ pub async fn conversations_of(
 /// Returns all messages of some conversations, as far as they may be read together. Each
 /// conversation is looked up by itself, so that no more of it is sorted than fits.
 pub async fn messages_of(
-    pool: &Pool,
+    pool: &PostgresPool,
     layout: &Layout,
     conversations: &[ConversationId],
 ) -> Result<Page, StoreError> {
@@ -180,7 +184,7 @@ pub async fn messages_of(
 
 /// Returns the newest messages, at most `limit` and no more than fit a page.
 pub async fn newest_messages(
-    pool: &Pool,
+    pool: &PostgresPool,
     layout: &Layout,
     conversation_id: ConversationId,
     deleted: Deleted,
@@ -201,7 +205,7 @@ pub async fn newest_messages(
 
 /// Returns the page of messages that lie between two places.
 pub async fn messages(
-    pool: &Pool,
+    pool: &PostgresPool,
     layout: &Layout,
     conversation_id: ConversationId,
     deleted: Deleted,
@@ -271,7 +275,7 @@ fn signed(number: usize) -> i64 {
 }
 
 pub async fn place(
-    pool: &Pool,
+    pool: &PostgresPool,
     layout: &Layout,
     conversation_id: ConversationId,
     newer: usize,
@@ -295,7 +299,7 @@ pub async fn place(
 }
 
 pub async fn spoken_in(
-    pool: &Pool,
+    pool: &PostgresPool,
     layout: &Layout,
     conversations: &[ConversationId],
     since: Timestamp,
@@ -315,7 +319,7 @@ pub async fn spoken_in(
 /// Selects conversation, id and time of the messages that were made between two times in some
 /// conversations.
 pub async fn stored_between(
-    pool: &Pool,
+    pool: &PostgresPool,
     layout: &Layout,
     conversations: &[ConversationId],
     (since, until): (Timestamp, Timestamp),
@@ -339,7 +343,7 @@ pub async fn stored_between(
 /// Selects conversation and receipt of the read marks that were made between two times, of the
 /// newest messages of some conversations.
 pub async fn marked_between(
-    pool: &Pool,
+    pool: &PostgresPool,
     layout: &Layout,
     newest: &[(ConversationId, usize)],
     (since, until): (Timestamp, Timestamp),
@@ -369,7 +373,7 @@ pub async fn marked_between(
 /// Selects conversation and receipt of the read marks with ids between two, of messages of some
 /// conversations.
 pub async fn marked_by_id(
-    pool: &Pool,
+    pool: &PostgresPool,
     layout: &Layout,
     conversations: &[ConversationId],
     (first, end): (ReceiptId, ReceiptId),
@@ -390,7 +394,7 @@ pub async fn marked_by_id(
 }
 
 pub async fn message_exists(
-    pool: &Pool,
+    pool: &PostgresPool,
     layout: &Layout,
     id: MessageId,
 ) -> Result<bool, StoreError> {

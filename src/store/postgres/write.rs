@@ -12,13 +12,13 @@ use std::sync::Arc;
 use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
 
-pub use self::statement::Statements;
+pub use self::statement::PostgresStatements;
 use self::statement::pair_of;
 use super::{
     address::Address,
-    connection::{ANSWER, Connection},
+    connection::{ANSWER, PostgresConnection},
     error::{Fault, describe, is_answer, leaves_usable, loses_statements, no_answer},
-    pool::Pool,
+    pool::PostgresPool,
 };
 use crate::{
     chat::{Conversation, Message, Receipt},
@@ -30,29 +30,34 @@ use crate::{
 };
 
 /// The one connection that writes. It belongs to the committer, and is opened again when it broke.
-pub struct Writer {
+pub struct PostgresWriter {
     address: Address,
-    statements: Statements,
-    db: Option<Connection>,
+    statements: PostgresStatements,
+    db: Option<PostgresConnection>,
     /// True if rows of the batch that comes next are in the tables already. Looking always would
     /// cost a quarter of the speed.
     repeated: bool,
     /// Those that read, of which one ends if there would be too many.
-    readers: Arc<Pool>,
+    readers: Arc<PostgresPool>,
 }
 
-impl Writer {
-    pub fn new(address: Address, layout: Arc<Layout>, ids: Comparison, readers: Arc<Pool>) -> Self {
-        Writer {
+impl PostgresWriter {
+    pub fn new(
+        address: Address,
+        layout: Arc<Layout>,
+        ids: Comparison,
+        readers: Arc<PostgresPool>,
+    ) -> Self {
+        PostgresWriter {
             address,
-            statements: Statements::new(layout, ids),
+            statements: PostgresStatements::new(layout, ids),
             db: None,
             repeated: false,
             readers,
         }
     }
 
-    async fn connection(&mut self) -> Result<Connection, StoreError> {
+    async fn connection(&mut self) -> Result<PostgresConnection, StoreError> {
         if let Some(mut db) = self.db.take()
             && db.lives().await
         {
@@ -62,7 +67,7 @@ impl Writer {
     }
 }
 
-impl Backend for Writer {
+impl Backend for PostgresWriter {
     async fn write(
         &mut self,
         batch: Arc<Vec<Write>>,
@@ -148,8 +153,8 @@ impl<'a> Sorted<'a> {
 }
 
 async fn write_all(
-    db: &mut Connection,
-    statements: &Statements,
+    db: &mut PostgresConnection,
+    statements: &PostgresStatements,
     batch: &[Write],
     repeated: bool,
 ) -> Result<Vec<CommitOutcome>, Fault> {

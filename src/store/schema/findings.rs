@@ -1,6 +1,6 @@
 //! Differences between the tables of a database and what is needed, in words for an operator.
 
-use super::{Column, Kind, Table};
+use super::{Column, ColumnKind, Table};
 use crate::{
     chat::{MESSAGE_TYPE_MAX, USER_ID_MAX},
     store::StoreError,
@@ -76,7 +76,7 @@ pub fn short(
     limit: fn(&str) -> Option<usize>,
 ) -> Vec<ShortColumn> {
     let short = table.columns.iter().filter_map(|column| {
-        let (name, Kind::Text) = column.stored()? else {
+        let (name, ColumnKind::Text) = column.stored()? else {
             return None;
         };
         let found = live.iter().find(|found| found.name == name)?;
@@ -130,22 +130,22 @@ pub struct LiveColumn {
 
 /// A database's spelling of the kinds.
 #[derive(Clone, Copy, Debug)]
-pub struct Dialect {
+pub struct ColumnDialect {
     /// Type that Django's backend makes, for error texts.
-    pub spelling: fn(Kind) -> &'static str,
+    pub spelling: fn(ColumnKind) -> &'static str,
     /// True if a column so spelled can be used as this kind.
-    pub holds: fn(&str, Kind) -> bool,
+    pub holds: fn(&str, ColumnKind) -> bool,
 }
 
 /// Returns the findings that keep a table from being used. No live columns at all means that it
 /// does not exist.
 #[must_use]
-pub fn compare(table: &Table, live: &[LiveColumn], dialect: Dialect) -> Vec<Finding> {
+pub fn compare(table: &Table, live: &[LiveColumn], dialect: ColumnDialect) -> Vec<Finding> {
     let name = || table.name.to_string();
     if live.is_empty() {
         return vec![Finding::MissingTable(name())];
     }
-    let wanted: Vec<(&'static str, Kind)> =
+    let wanted: Vec<(&'static str, ColumnKind)> =
         table.columns.iter().filter_map(Column::stored).collect();
     let mut findings = Vec::new();
     for &(column, kind) in &wanted {
@@ -193,9 +193,9 @@ mod tests {
     use crate::config::TableName;
 
     const COLUMNS: &[Column] = &[
-        Column::new("sender_id", Kind::Text),
-        Column::new("content", Kind::Text),
-        Column::named("message_type", "type", Kind::Text),
+        Column::new("sender_id", ColumnKind::Text),
+        Column::new("content", ColumnKind::Text),
+        Column::named("message_type", "type", ColumnKind::Text),
     ];
 
     fn live(name: &str, spelling: &str) -> LiveColumn {

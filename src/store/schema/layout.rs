@@ -1,6 +1,6 @@
 //! A schema as the statements of one kind of database name it.
 
-use super::{Column, Kind, Members, Schema, Source, Table};
+use super::{Column, ColumnKind, ColumnSource, MemberSource, Schema, Table};
 use crate::{chat::Participants, store::StoreError, store::history::content};
 
 /// Roles of a conversation, in the order in which statements read and write them.
@@ -64,7 +64,7 @@ pub struct Written {
     pub place: usize,
     /// Name of the column.
     pub name: &'static str,
-    pub kind: Kind,
+    pub kind: ColumnKind,
 }
 
 /// The tables of a chat in one database. What statements read from stands for a table, and needs an
@@ -105,7 +105,7 @@ impl Layout {
     fn source(&self, table: &Table) -> String {
         let is_conversations = table.name == self.schema.conversations.name;
         let listed = match &self.schema.members {
-            Members::Listed(members) if is_conversations => Some(self.member_list(members)),
+            MemberSource::Listed(members) if is_conversations => Some(self.member_list(members)),
             _ => None,
         };
         let is_plain = |column: &Column| {
@@ -131,14 +131,14 @@ impl Layout {
     /// Returns the SQL that reads a role from a table under this alias.
     fn read(&self, column: &Column, alias: &str) -> String {
         let (name, kind) = match column.source {
-            Source::Constant(sql) => return sql.to_owned(),
-            Source::Column { name, kind } => (self.quoted(name), kind),
+            ColumnSource::Constant(sql) => return sql.to_owned(),
+            ColumnSource::Column { name, kind } => (self.quoted(name), kind),
         };
         match kind {
-            Kind::Number if is_user(column.role) => {
+            ColumnKind::Number if is_user(column.role) => {
                 format!("CAST({alias}.{name} AS {})", self.spelling.text)
             }
-            Kind::Time if is_flag(column.role) => format!("({alias}.{name} IS NOT NULL)"),
+            ColumnKind::Time if is_flag(column.role) => format!("({alias}.{name} IS NOT NULL)"),
             _ => format!("{alias}.{name}"),
         }
     }
@@ -170,7 +170,7 @@ impl Layout {
     /// conversation.
     #[must_use]
     pub fn has_member(&self, user: &str) -> String {
-        let Members::Listed(members) = &self.schema.members else {
+        let MemberSource::Listed(members) = &self.schema.members else {
             return format!("(participant1_id = {user} OR participant2_id = {user})");
         };
         format!(
@@ -184,9 +184,9 @@ impl Layout {
 
     /// Returns a text, which is given as SQL, as a value of this kind.
     #[must_use]
-    pub fn value(&self, text: &str, kind: Option<Kind>) -> String {
+    pub fn value(&self, text: &str, kind: Option<ColumnKind>) -> String {
         match (kind, self.spelling.number) {
-            (Some(Kind::Number), Some(number)) => format!("CAST({text} AS {number})"),
+            (Some(ColumnKind::Number), Some(number)) => format!("CAST({text} AS {number})"),
             _ => text.to_owned(),
         }
     }
@@ -197,8 +197,8 @@ impl Layout {
     pub fn written(&self, table: &Table, roles: &[&str]) -> Vec<Written> {
         let taken = roles.iter().enumerate().filter_map(|(place, role)| {
             let (name, kind) = table.column(role)?;
-            let is_made = *role == "id" && kind == Kind::Number;
-            let is_dated = kind == Kind::Time && is_flag(role);
+            let is_made = *role == "id" && kind == ColumnKind::Number;
+            let is_dated = kind == ColumnKind::Time && is_flag(role);
             (!is_made && !is_dated).then_some(Written { place, name, kind })
         });
         taken.collect()
@@ -224,8 +224,8 @@ impl Layout {
     /// [`StoreError::Schema`]
     pub fn require_pairs(&self) -> Result<(), StoreError> {
         match &self.schema.members {
-            Members::Pair => Ok(()),
-            Members::Listed(members) => Err(StoreError::Schema(format!(
+            MemberSource::Pair => Ok(()),
+            MemberSource::Listed(members) => Err(StoreError::Schema(format!(
                 "the members of a conversation are in table {}, which is read only",
                 members.name
             ))),
@@ -234,10 +234,10 @@ impl Layout {
 }
 
 /// Returns whether a value is read as something else than what its column holds.
-fn is_converted(role: &str, kind: Kind) -> bool {
+fn is_converted(role: &str, kind: ColumnKind) -> bool {
     match kind {
-        Kind::Number => is_user(role),
-        Kind::Time => is_flag(role),
+        ColumnKind::Number => is_user(role),
+        ColumnKind::Time => is_flag(role),
         _ => false,
     }
 }
@@ -270,7 +270,7 @@ pub fn participants(first: String, second: Option<String>) -> Result<Participant
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{config::TableName, store::schema::Origin};
+    use crate::{config::TableName, store::schema::TableOrigin};
 
     const SPELLING: Spelling = Spelling {
         quote: '"',
@@ -281,22 +281,22 @@ mod tests {
     };
 
     const ROOMS: &[Column] = &[
-        Column::new("id", Kind::Number),
-        Column::named("created_at", "opened", Kind::Time),
+        Column::new("id", ColumnKind::Number),
+        Column::named("created_at", "opened", ColumnKind::Time),
         Column::constant("updated_at", "opened"),
-        Column::named("is_active", "opened", Kind::Time),
+        Column::named("is_active", "opened", ColumnKind::Time),
     ];
     const MEMBERS: &[Column] = &[
-        Column::named("conversation_id", "room", Kind::Number),
-        Column::named("user_id", "person", Kind::Number),
+        Column::named("conversation_id", "room", ColumnKind::Number),
+        Column::named("user_id", "person", ColumnKind::Number),
     ];
     const WORDS: &[Column] = &[
-        Column::new("id", Kind::Number),
-        Column::named("sender_id", "person", Kind::Number),
-        Column::named("content", "text", Kind::Text),
-        Column::named("is_deleted", "deleted", Kind::Time),
+        Column::new("id", ColumnKind::Number),
+        Column::named("sender_id", "person", ColumnKind::Number),
+        Column::named("content", "text", ColumnKind::Text),
+        Column::named("is_deleted", "deleted", ColumnKind::Time),
     ];
-    const SEEN: &[Column] = &[Column::new("id", Kind::Uuid)];
+    const SEEN: &[Column] = &[Column::new("id", ColumnKind::Uuid)];
 
     fn layout() -> Layout {
         let table = |name: &str, columns| {
@@ -305,10 +305,10 @@ mod tests {
         };
         let schema = Schema {
             conversations: table("rooms", ROOMS),
-            members: Members::Listed(table("people", MEMBERS)),
+            members: MemberSource::Listed(table("people", MEMBERS)),
             messages: table("words", WORDS),
             receipts: table("seen", SEEN),
-            origin: Origin::Elsewhere("others make them"),
+            origin: TableOrigin::Elsewhere("others make them"),
         };
         Layout::new(&schema, SPELLING)
     }

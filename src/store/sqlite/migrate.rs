@@ -7,7 +7,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::pool::{blocking, connect};
 use crate::store::{
     StoreError,
-    schema::{self, Dialect, Finding, Kind, LiveColumn, Schema},
+    schema::{self, ColumnDialect, ColumnKind, Finding, LiveColumn, Schema},
 };
 
 /// Makes what is missing and returns the statements it ran. Does nothing to a table that is
@@ -162,26 +162,26 @@ fn columns_of(db: &Connection, table: &str) -> rusqlite::Result<Vec<LiveColumn>>
     columns.collect()
 }
 
-const DIALECT: Dialect = Dialect { spelling, holds };
+const DIALECT: ColumnDialect = ColumnDialect { spelling, holds };
 
 /// Returns the declared type as Django's `sqlite3` backend writes it.
-const fn spelling(kind: Kind) -> &'static str {
+const fn spelling(kind: ColumnKind) -> &'static str {
     match kind {
-        Kind::Uuid => "char(32)",
-        Kind::Number => "integer or bigint",
-        Kind::Text => "varchar or text",
-        Kind::Time => "datetime",
-        Kind::Bool => "bool",
+        ColumnKind::Uuid => "char(32)",
+        ColumnKind::Number => "integer or bigint",
+        ColumnKind::Text => "varchar or text",
+        ColumnKind::Time => "datetime",
+        ColumnKind::Bool => "bool",
     }
 }
 
-fn holds(declared: &str, kind: Kind) -> bool {
+fn holds(declared: &str, kind: ColumnKind) -> bool {
     let declared = declared.to_ascii_lowercase();
     match kind {
-        Kind::Uuid => declared == "char(32)",
-        Kind::Number => declared == "integer" || declared == "bigint",
-        Kind::Text => declared.starts_with("varchar") || declared == "text",
-        Kind::Time => declared == "datetime",
-        Kind::Bool => declared == "bool",
+        ColumnKind::Uuid => declared == "char(32)",
+        ColumnKind::Number => declared == "integer" || declared == "bigint",
+        ColumnKind::Text => declared.starts_with("varchar") || declared == "text",
+        ColumnKind::Time => declared == "datetime",
+        ColumnKind::Bool => declared == "bool",
     }
 }

@@ -28,25 +28,25 @@ use crate::{
 
 /// The one connection that writes. It belongs to the committer, and is opened again after an
 /// error that may have broken it.
-pub struct Writer {
+pub struct SqliteWriter {
     path: PathBuf,
-    statements: Arc<Statements>,
+    statements: Arc<SqliteStatements>,
     db: Option<Connection>,
     metrics: Arc<Metrics>,
 }
 
-impl Writer {
+impl SqliteWriter {
     pub fn new(path: PathBuf, layout: Arc<Layout>, ids: Comparison, metrics: Arc<Metrics>) -> Self {
-        Writer {
+        SqliteWriter {
             path,
-            statements: Arc::new(Statements::new(layout, ids)),
+            statements: Arc::new(SqliteStatements::new(layout, ids)),
             db: None,
             metrics,
         }
     }
 }
 
-impl Backend for Writer {
+impl Backend for SqliteWriter {
     async fn write(
         &mut self,
         batch: Arc<Vec<Write>>,
@@ -75,7 +75,7 @@ impl Backend for Writer {
 
 fn write_all(
     db: &mut Connection,
-    statements: &Statements,
+    statements: &SqliteStatements,
     batch: &[Write],
 ) -> Result<Vec<CommitOutcome>, StoreError> {
     // IMMEDIATE: the write lock is taken first, so nothing read in here can go stale.
@@ -99,7 +99,7 @@ pub fn rehearse(db: &mut Connection, layout: Arc<Layout>) -> Result<(), StoreErr
         message,
         receipt,
     } = &Rehearsed::new();
-    let statements = Statements::new(layout, Comparison::Collation);
+    let statements = SqliteStatements::new(layout, Comparison::Collation);
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     statements.insert_conversation(&transaction, conversation)?;
     statements.insert_message(&transaction, message)?;
@@ -108,7 +108,7 @@ pub fn rehearse(db: &mut Connection, layout: Arc<Layout>) -> Result<(), StoreErr
 }
 
 /// The statements that write, made once.
-struct Statements {
+struct SqliteStatements {
     ids: Comparison,
     conversation: Insert,
     message: Insert,
@@ -154,7 +154,7 @@ impl Insert {
     }
 }
 
-impl Statements {
+impl SqliteStatements {
     fn new(layout: Arc<Layout>, ids: Comparison) -> Self {
         let schema = &layout.schema;
         let conversation = Insert::new(&layout, &schema.conversations, &CONVERSATION, None);
@@ -163,7 +163,7 @@ impl Statements {
         let parent = Some((layout.messages.as_str(), "message_id"));
         let mut receipt = Insert::new(&layout, &schema.receipts, &RECEIPT, parent);
         receipt.sql += &on_conflict(&layout, ids);
-        Statements {
+        SqliteStatements {
             ids,
             conversation,
             message,

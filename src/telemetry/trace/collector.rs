@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::otlp::{ExportResponse, PartialSuccess};
 use crate::{
-    net::client::{self, Connection, TlsName},
+    net::client::{self, ClientConnection, TlsName},
     tls::{Authorities, Trust, client_config},
 };
 
@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Most bytes of an answer, which has a number and a sentence.
 const ANSWER_MAX: usize = 64 * 1024;
 
-type Sender = Connection<Full<Bytes>>;
+type ExportSender = ClientConnection<Full<Bytes>>;
 
 /// Why it is not known how to reach the collector.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +43,7 @@ pub enum EndpointError {
 
 /// Why spans were not taken.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub enum ExportFailure {
     #[error("cannot connect: {0}")]
     Connect(#[from] io::Error),
     #[error("the connection broke: {0}")]
@@ -59,14 +59,16 @@ pub enum Failure {
     },
 }
 
-impl Failure {
+impl ExportFailure {
     /// Returns whether the same spans may be taken later (OTLP specification, "Failures").
     #[must_use]
     pub fn may_pass(&self) -> bool {
         match self {
-            Failure::Connect(_) | Failure::Broken(_) | Failure::Late => true,
-            Failure::Request(_) => false,
-            Failure::Status { status, .. } => matches!(status.as_u16(), 429 | 502 | 503 | 504),
+            ExportFailure::Connect(_) | ExportFailure::Broken(_) | ExportFailure::Late => true,
+            ExportFailure::Request(_) => false,
+            ExportFailure::Status { status, .. } => {
+                matches!(status.as_u16(), 429 | 502 | 503 | 504)
+            }
         }
     }
 
@@ -74,7 +76,7 @@ impl Failure {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Failure::Status { retry_after, .. } => *retry_after,
+            ExportFailure::Status { retry_after, .. } => *retry_after,
             _ => None,
         }
     }
@@ -86,7 +88,7 @@ pub struct Collector {
     headers: Vec<(HeaderName, HeaderValue)>,
     tls: Option<TlsName>,
     /// Connection of the last request, if it succeeded.
-    open: Option<Sender>,
+    open: Option<ExportSender>,
 }
 
 impl Collector {
@@ -115,15 +117,19 @@ impl Collector {
     /// Sends spans; how many of them the collector does not want. May be cancelled.
     ///
     /// # Errors
-    /// See [`Failure`].
-    pub async fn post(&mut self, spans: Bytes) -> Result<usize, Failure> {
+    /// See [`ExportFailure`].
+    pub async fn post(&mut self, spans: Bytes) -> Result<usize, ExportFailure> {
         let kept = self.open.take();
         timeout(PATIENCE, self.ask(kept, spans))
             .await
-            .unwrap_or(Err(Failure::Late))
+            .unwrap_or(Err(ExportFailure::Late))
     }
 
-    async fn ask(&mut self, kept: Option<Sender>, spans: Bytes) -> Result<usize, Failure> {
+    async fn ask(
+        &mut self,
+        kept: Option<ExportSender>,
+        spans: Bytes,
+    ) -> Result<usize, ExportFailure> {
         if let Some(mut kept) = kept
             && kept.is_ready().await
             && let Ok(response) = kept.send(self.request(spans.clone())?).await
@@ -131,7 +137,7 @@ impl Collector {
             return self.answered(response, kept).await;
         }
         // There was none, or it had been closed meanwhile.
-        let mut fresh = Connection::open(&self.uri, self.tls.as_ref()).await?;
+        let mut fresh = ClientConnection::open(&self.uri, self.tls.as_ref()).await?;
         let response = fresh.send(self.request(spans)?).await?;
         self.answered(response, fresh).await
     }
@@ -149,13 +155,13 @@ impl Collector {
     async fn answered(
         &mut self,
         response: Response<Incoming>,
-        sender: Sender,
-    ) -> Result<usize, Failure> {
+        sender: ExportSender,
+    ) -> Result<usize, ExportFailure> {
         let (head, body) = response.into_parts();
         if !head.status.is_success() {
             let seconds = head.headers.get(RETRY_AFTER);
             let seconds = seconds.and_then(|value| value.to_str().ok()?.parse().ok());
-            return Err(Failure::Status {
+            return Err(ExportFailure::Status {
                 status: head.status,
                 retry_after: seconds.map(Duration::from_secs),
             });

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{
-    collector::{Collector, EndpointError, Failure},
+    collector::{Collector, EndpointError, ExportFailure},
     otlp::{self, attribute},
 };
 use crate::{config, metrics::Metrics};
@@ -184,7 +184,7 @@ impl Task {
     }
 
     /// Once for each outage.
-    fn tell(&mut self, failure: &Failure) {
+    fn tell(&mut self, failure: &ExportFailure) {
         if !std::mem::replace(&mut self.is_out, true) {
             tracing::warn!(%failure, "the collector of the traces does not take spans");
         }

@@ -8,7 +8,7 @@ use super::{ANSWERS, Connection};
 use crate::{
     metrics::SecurityEvent,
     ws::{
-        budget::{FRAMES, Rate, Spent, TURN, weight},
+        budget::{BudgetRate, FRAMES, Spent, TURN, weight},
         protocol::Protocol,
         reader::Incoming,
         session::{Action, Reason},
@@ -37,7 +37,7 @@ where
 
     /// Counts frames against the budget; a client that goes on sending too many is closed.
     fn spend(&mut self, frames: u32, bytes: u32) -> Option<u16> {
-        let rate = Rate::from(&self.app.config.ws);
+        let rate = BudgetRate::from(&self.app.config.ws);
         match self.budget.spend(frames, bytes, rate, Instant::now()) {
             Spent::Short { first: true } => {
                 self.app.metrics.flood("slowed");

@@ -8,7 +8,7 @@ use chatferry::{
     layer::{
         events::EventTable,
         redis::{
-            codec::{Codec, Route},
+            codec::{ChannelRoute, Codec},
             event::Passthrough,
         },
     },
@@ -29,20 +29,24 @@ pub fn send() -> Go {
     Box::new(move |times| {
         for _ in 0..times {
             let fields = codec.fields(&event).unwrap();
-            black_box(codec.seal(&fields, Route::Each(&CHANNELS), NOW).unwrap());
+            black_box(
+                codec
+                    .seal(&fields, ChannelRoute::Each(&CHANNELS), NOW)
+                    .unwrap(),
+            );
         }
     })
 }
 
 pub fn core() -> Go {
-    read(codec(12), Route::Each(&CHANNELS))
+    read(codec(12), ChannelRoute::Each(&CHANNELS))
 }
 
 pub fn pubsub() -> Go {
-    read(codec(0), Route::Plain)
+    read(codec(0), ChannelRoute::Plain)
 }
 
-fn read(codec: Codec, route: Route<'_>) -> Go {
+fn read(codec: Codec, route: ChannelRoute<'_>) -> Go {
     let fields = codec.fields(&told(0)).unwrap();
     let stored = codec.seal(&fields, route, NOW).unwrap();
     let passthrough = Passthrough::new(events(), &[]);

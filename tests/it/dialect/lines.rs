@@ -14,13 +14,13 @@ use chatferry::{
     http::{Response, extract, ops::Probe, reply::ours, serve::Answered},
     hub::frames::{DialectSlot, Encode},
     id::ConversationId,
-    limits::{Action, Throttled},
+    limits::{LimitedAction, Throttled},
     metrics::Asked,
     service::{Chat, ChatError},
-    store::schema::{Column, Kind, Members, Origin, Schema, Table},
+    store::schema::{Column, ColumnKind, MemberSource, Schema, Table, TableOrigin},
     telemetry::request::Trail,
     ws::{
-        protocol::{LongHistory, Protocol, Reading, Request},
+        protocol::{FrameRequest, LongHistory, Protocol, Reading},
         upgrade,
         writer::{fragment, text_frame},
     },
@@ -68,34 +68,34 @@ impl Lines {
 }
 
 const ROOMS: &[Column] = &[
-    Column::new("id", Kind::Number),
-    Column::named("created_at", "opened", Kind::Time),
+    Column::new("id", ColumnKind::Number),
+    Column::named("created_at", "opened", ColumnKind::Time),
     Column::constant("updated_at", "opened"),
-    Column::named("is_active", "is_open", Kind::Bool),
+    Column::named("is_active", "is_open", ColumnKind::Bool),
 ];
 
 const PEOPLE: &[Column] = &[
-    Column::named("conversation_id", "room", Kind::Number),
-    Column::named("user_id", "person", Kind::Number),
+    Column::named("conversation_id", "room", ColumnKind::Number),
+    Column::named("user_id", "person", ColumnKind::Number),
 ];
 
 const WORDS: &[Column] = &[
-    Column::new("id", Kind::Number),
-    Column::named("conversation_id", "room", Kind::Number),
-    Column::named("sender_id", "person", Kind::Number),
-    Column::named("content", "said", Kind::Text),
+    Column::new("id", ColumnKind::Number),
+    Column::named("conversation_id", "room", ColumnKind::Number),
+    Column::named("sender_id", "person", ColumnKind::Number),
+    Column::named("content", "said", ColumnKind::Text),
     Column::constant("message_type", "'text'"),
-    Column::named("created_at", "at", Kind::Time),
+    Column::named("created_at", "at", ColumnKind::Time),
     Column::constant("updated_at", "at"),
-    Column::named("is_deleted", "deleted_at", Kind::Time),
+    Column::named("is_deleted", "deleted_at", ColumnKind::Time),
 ];
 
 const SEEN: &[Column] = &[
-    Column::new("id", Kind::Number),
-    Column::named("message_id", "word", Kind::Number),
-    Column::named("user_id", "person", Kind::Number),
+    Column::new("id", ColumnKind::Number),
+    Column::named("message_id", "word", ColumnKind::Number),
+    Column::named("user_id", "person", ColumnKind::Number),
     Column::constant("status", "'read'"),
-    Column::named("timestamp", "at", Kind::Time),
+    Column::named("timestamp", "at", ColumnKind::Time),
 ];
 
 /// Numbers for ids and users, and any number of members.
@@ -103,10 +103,10 @@ fn rooms() -> Schema {
     let table = |name: &str, columns| Table::new(&name.to_owned().try_into().unwrap(), columns);
     Schema {
         conversations: table("rooms", ROOMS),
-        members: Members::Listed(table("people", PEOPLE)),
+        members: MemberSource::Listed(table("people", PEOPLE)),
         messages: table("words", WORDS),
         receipts: table("seen", SEEN),
-        origin: Origin::Elsewhere("the test makes it"),
+        origin: TableOrigin::Elsewhere("the test makes it"),
     }
 }
 
@@ -258,7 +258,7 @@ impl LongHistory for LongLines {
     }
 }
 
-impl Request for Line {
+impl FrameRequest for Line {
     fn speaker(&self) -> Option<Cow<'_, str>> {
         Some(Cow::Borrowed(&self.sender))
     }
@@ -271,8 +271,8 @@ impl Request for Line {
         Asked::Say
     }
 
-    fn action(&self) -> Action {
-        Action::Message
+    fn action(&self) -> LimitedAction {
+        LimitedAction::Message
     }
 }
 

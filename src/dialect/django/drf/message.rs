@@ -16,7 +16,7 @@ const LARGE_UPLOAD: &str = "Uploads of more than 2621440 bytes are not accepted.
 
 /// Fields of a new message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewMessage {
+pub struct MessageFields {
     /// Trimmed, 1 to 255 code points, no NUL.
     pub sender_id: String,
     /// Trimmed, not empty, no NUL.
@@ -34,7 +34,7 @@ type Checked<T> = Result<T, Vec<String>>;
 /// # Errors
 /// The serializer's verdict, field by field; and where the original crashes (a body that is no
 /// object, an upload of more than 2.5 MB, a lone surrogate in `message_type`), a refusal of ours.
-pub fn validate_message(data: &Data, language: Language) -> Result<NewMessage, FieldErrors> {
+pub fn validate_message(data: &Data, language: Language) -> Result<MessageFields, FieldErrors> {
     if let Some(python_type) = data.non_object_type() {
         return Err(FieldErrors::plain(
             "detail",
@@ -50,12 +50,14 @@ pub fn validate_message(data: &Data, language: Language) -> Result<NewMessage, F
     let message_type = errors.note("message_type", message_type(data, language));
     let is_deleted = errors.note("is_deleted", is_deleted(data, language));
     match (sender_id, content, message_type, is_deleted) {
-        (Some(sender_id), Some(content), Some(message_type), Some(is_deleted)) => Ok(NewMessage {
-            sender_id,
-            content,
-            message_type,
-            is_deleted,
-        }),
+        (Some(sender_id), Some(content), Some(message_type), Some(is_deleted)) => {
+            Ok(MessageFields {
+                sender_id,
+                content,
+                message_type,
+                is_deleted,
+            })
+        }
         _ => Err(errors),
     }
 }

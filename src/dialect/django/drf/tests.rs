@@ -40,7 +40,7 @@ fn a_message_is_trimmed_and_has_defaults() {
         &from_json(r#"{"sender_id":" a\u3000","content":"\n b "}"#),
         Language::EnUs,
     );
-    let expected = NewMessage {
+    let expected = MessageFields {
         sender_id: "a".to_owned(),
         content: "b".to_owned(),
         message_type: "text".to_owned(),

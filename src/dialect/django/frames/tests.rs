@@ -22,7 +22,7 @@ fn a_chat_message_needs_a_sender_and_a_content_that_python_takes_for_true() {
 #[test]
 fn a_chat_message_stores_text_and_shows_the_type_as_it_was_sent() {
     let text = r#"{"type":"chat_message","sender_id":5,"content":[1,"a"],"message_type":["x"]}"#;
-    let Ok(Reading::Request(Request::Say {
+    let Ok(Reading::Request(ChatRequest::Say {
         sender_id,
         content,
         message_type,
@@ -92,7 +92,7 @@ fn what_crashes_the_original_is_rejected() {
 #[test]
 fn typing_echoes_whatever_was_sent() {
     let events = Events { zone: Zone::utc() };
-    let Ok(Reading::Request(Request::Typing(event))) =
+    let Ok(Reading::Request(ChatRequest::Typing(event))) =
         read(r#"{"type":"typing","user_id":{"b":1,"a":NaN}}"#)
     else {
         panic!("typing")

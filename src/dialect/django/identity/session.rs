@@ -229,7 +229,7 @@ impl Proof for Sessions {
         foreign: Option<&str>,
         form_token: Option<&str>,
     ) -> Result<(), String> {
-        csrf::check(csrf::Proof {
+        csrf::check(csrf::OriginProof {
             foreign_origin: foreign,
             cookie: asked.cookie(CSRF_COOKIE).as_deref(),
             form: form_token,

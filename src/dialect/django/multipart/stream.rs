@@ -77,13 +77,13 @@ impl<'a> Parts<'a> {
     }
 
     /// Returns the part before the next separator, unless the body has ended.
-    pub(super) fn next_part(&mut self) -> Option<Part<'_, 'a>> {
+    pub(super) fn next_part(&mut self) -> Option<FormPart<'_, 'a>> {
         if self.pos >= self.body.len() {
             return None;
         }
         self.fill();
         let (pos, filled) = (self.pos, self.pos);
-        Some(Part {
+        Some(FormPart {
             parts: self,
             done: false,
             pos,
@@ -105,7 +105,7 @@ impl<'a> Parts<'a> {
 }
 
 /// One part, read so far up to `pos` and taken from the body up to `filled`.
-pub(super) struct Part<'p, 'a> {
+pub(super) struct FormPart<'p, 'a> {
     parts: &'p mut Parts<'a>,
     /// Nothing more can be taken: its separator was found, or the body has ended.
     done: bool,
@@ -113,7 +113,7 @@ pub(super) struct Part<'p, 'a> {
     filled: usize,
 }
 
-impl<'a> Part<'_, 'a> {
+impl<'a> FormPart<'_, 'a> {
     /// Returns the bytes at hand, or else the next piece; `None` at the end.
     pub(super) fn next_chunk(&mut self) -> Option<&'a [u8]> {
         if self.pos == self.filled && !self.take() {

@@ -2,7 +2,7 @@
 
 use hyper::StatusCode;
 
-use super::{ViewFailure, parts::Source};
+use super::{ViewFailure, parts::RowSource};
 use crate::{
     dialect::django::{
         body::Data,
@@ -11,7 +11,7 @@ use crate::{
         routes::{Call, Spoken},
     },
     id::{ConversationId, MessageId},
-    limits::Action,
+    limits::LimitedAction,
     store::{Lookup, Subject},
     value::Value,
 };
@@ -22,7 +22,7 @@ use crate::{
 /// The answer in place of it, as for every view.
 pub async fn create(call: Call<'_>) -> Result<Reply, ViewFailure> {
     let (first, second) = validate_participants(&call.data()?, call.language())?;
-    call.allow(Action::Conversation)?;
+    call.allow(LimitedAction::Conversation)?;
     call.allow_rows()?;
     let (conversation, is_new) = call
         .app
@@ -35,7 +35,7 @@ pub async fn create(call: Call<'_>) -> Result<Reply, ViewFailure> {
     } else {
         StatusCode::OK
     };
-    let source = Source::conversation(call.app, conversation);
+    let source = RowSource::conversation(call.app, conversation);
     Ok(Reply::read(status, source))
 }
 
@@ -61,7 +61,7 @@ pub async fn retrieve(call: Call<'_>, id: ConversationId) -> Result<Reply, ViewF
     call.allow_rows()?;
     let conversation = call.app.chat.conversation(id).await;
     let conversation = conversation.map_err(call.failed())?;
-    let source = Source::conversation(call.app, conversation);
+    let source = RowSource::conversation(call.app, conversation);
     Ok(Reply::read(StatusCode::OK, source))
 }
 
@@ -71,6 +71,6 @@ pub fn list(call: Call<'_>, user: String) -> Result<Reply, ViewFailure> {
         return Ok(Reply::ok(Value::List(Vec::new())).withheld("list"));
     }
     call.allow_rows()?;
-    let source = Source::conversations(call.app, call.caller, user);
+    let source = RowSource::conversations(call.app, call.caller, user);
     Ok(Reply::read(StatusCode::OK, source))
 }

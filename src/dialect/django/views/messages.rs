@@ -2,7 +2,7 @@
 
 use hyper::StatusCode;
 
-use super::{ViewFailure, parts::Source};
+use super::{ViewFailure, parts::RowSource};
 use crate::{
     chat::NewMessage,
     dialect::django::{
@@ -13,7 +13,7 @@ use crate::{
         serializers,
     },
     id::{ConversationId, MessageId},
-    limits::Action,
+    limits::LimitedAction,
     store::Subject,
 };
 
@@ -21,7 +21,7 @@ use crate::{
 pub async fn list(call: Call<'_>, conversation_id: ConversationId) -> Result<Reply, ViewFailure> {
     call.admit(Subject::Conversation(conversation_id)).await?;
     call.allow_rows()?;
-    let source = Source::messages(call.app, conversation_id);
+    let source = RowSource::messages(call.app, conversation_id);
     Ok(Reply::read(StatusCode::OK, source))
 }
 
@@ -34,7 +34,7 @@ pub async fn send(call: Call<'_>, conversation_id: ConversationId) -> Result<Rep
     let valid = validate_message(&call.data()?, call.language())?;
     let sender = chat.admit_as(call.caller, &valid.sender_id);
     sender.map_err(call.failed())?;
-    call.allow(Action::Message)?;
+    call.allow(LimitedAction::Message)?;
     let new = NewMessage {
         conversation_id,
         sender_id: valid.sender_id,

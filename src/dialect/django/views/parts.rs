@@ -26,7 +26,7 @@ use crate::{
 
 /// The rows of an answer. A clone reads on from the same place.
 #[derive(Clone)]
-pub enum Source {
+pub enum RowSource {
     Messages(MessageList),
     Conversation(Box<WholeConversation>),
     Conversations(ConversationList),
@@ -59,13 +59,13 @@ impl From<StoreError> for ReadError {
     }
 }
 
-impl Source {
+impl RowSource {
     /// Reads the messages of a conversation that are not deleted.
     #[must_use]
     pub fn messages(app: &App, conversation_id: ConversationId) -> Self {
-        Source::Messages(MessageList {
+        RowSource::Messages(MessageList {
             zone: app.zone().clone(),
-            messages: Messages::new(&app.store, conversation_id, Deleted::Skipped),
+            messages: MessagePages::new(&app.store, conversation_id, Deleted::Skipped),
             has_begun: false,
         })
     }
@@ -74,13 +74,13 @@ impl Source {
     #[must_use]
     pub fn conversation(app: &App, row: Conversation) -> Self {
         let whole = WholeConversation::new(&app.store, app.zone(), row);
-        Source::Conversation(Box::new(whole))
+        RowSource::Conversation(Box::new(whole))
     }
 
     /// Reads the active conversations of a user, with all their messages.
     #[must_use]
     pub fn conversations(app: &App, caller: &Caller, user: String) -> Self {
-        Source::Conversations(ConversationList {
+        RowSource::Conversations(ConversationList {
             store: Arc::clone(&app.store),
             zone: app.zone().clone(),
             caller: caller.clone(),
@@ -98,9 +98,9 @@ impl Source {
     /// When the store cannot be read, a time cannot be shown, or there is no such conversation.
     pub async fn next(&mut self) -> Result<Rows, ReadError> {
         match self {
-            Source::Messages(list) => list.next().await,
-            Source::Conversation(whole) => whole.next().await,
-            Source::Conversations(list) => list.next().await,
+            RowSource::Messages(list) => list.next().await,
+            RowSource::Conversation(whole) => whole.next().await,
+            RowSource::Conversations(list) => list.next().await,
         }
     }
 }
@@ -115,7 +115,7 @@ fn showable(zone: &Zone, times: impl IntoIterator<Item = Timestamp>) -> Result<(
 
 /// The messages of one conversation, a page at a time.
 #[derive(Clone)]
-struct Messages {
+struct MessagePages {
     store: Arc<dyn Store>,
     conversation_id: ConversationId,
     deleted: Deleted,
@@ -129,9 +129,9 @@ struct Page {
     is_last: bool,
 }
 
-impl Messages {
+impl MessagePages {
     fn new(store: &Arc<dyn Store>, conversation_id: ConversationId, deleted: Deleted) -> Self {
-        Messages {
+        MessagePages {
             store: Arc::clone(store),
             conversation_id,
             deleted,
@@ -194,7 +194,7 @@ fn last_message(messages: &[Message]) -> Option<&Message> {
 #[derive(Clone)]
 pub struct MessageList {
     zone: Zone,
-    messages: Messages,
+    messages: MessagePages,
     has_begun: bool,
 }
 
@@ -223,7 +223,7 @@ impl MessageList {
 pub struct WholeConversation {
     zone: Zone,
     row: Conversation,
-    messages: Messages,
+    messages: MessagePages,
     /// The newest message so far that is not deleted.
     last: Option<Message>,
     has_begun: bool,
@@ -233,7 +233,7 @@ impl WholeConversation {
     fn new(store: &Arc<dyn Store>, zone: &Zone, row: Conversation) -> Self {
         WholeConversation {
             zone: zone.clone(),
-            messages: Messages::new(store, row.id, Deleted::Included),
+            messages: MessagePages::new(store, row.id, Deleted::Included),
             row,
             last: None,
             has_begun: false,

@@ -10,7 +10,7 @@ use crate::{
         serializers,
     },
     id::MessageId,
-    limits::Action,
+    limits::LimitedAction,
     store::{Lookup, Subject},
 };
 
@@ -23,7 +23,7 @@ pub async fn mark_read(call: Call<'_>, message_id: MessageId) -> Result<Reply, V
     let user_id = validate_reader(&call.data()?, call.language())?;
     let reader = chat.admit_as(call.caller, &user_id);
     reader.map_err(call.failed())?;
-    call.allow(Action::Message)?;
+    call.allow(LimitedAction::Message)?;
     let receipt = chat.mark_read_unannounced(message_id, user_id).await;
     let receipt = receipt.map_err(call.failed())?;
     Ok(Reply::ok(serializers::receipt(&receipt, call.app.zone())))

@@ -20,9 +20,9 @@ use tokio_rustls::TlsConnector;
 
 use super::unavailable;
 use crate::{
-    config::redis_url::{Checks, Secured, Server},
+    config::redis_url::{CertificateChecks, Secured, Server},
     layer::LayerError,
-    tls::{self, Authorities, Identity, Trust},
+    tls::{self, Authorities, ClientIdentity, Trust},
 };
 
 /// The bytes to and from a server.
@@ -75,19 +75,19 @@ fn read(secured: &Secured) -> Result<ClientConfig, String> {
         Ok(read)
     };
     let trust = match secured.checks {
-        Checks::Nothing => Trust::Anybody,
-        Checks::Chain => Trust::Chain(authorities()?),
-        Checks::Name => Trust::Name(authorities()?),
+        CertificateChecks::Nothing => Trust::Anybody,
+        CertificateChecks::Chain => Trust::Chain(authorities()?),
+        CertificateChecks::Name => Trust::Name(authorities()?),
     };
     let identity = secured.identity.as_ref();
-    let identity = identity.map(|(cert, key)| Identity::read(cert, key));
+    let identity = identity.map(|(cert, key)| ClientIdentity::read(cert, key));
     tls::client_config(trust, identity.transpose()?).map_err(|error| error.to_string())
 }
 
 /// A connection for commands. It is closed with its last clone, whatever is still to be answered: a
 /// command that waits for a message must not take one that would be lost.
 #[derive(Clone)]
-pub struct Connection {
+pub struct RedisConnection {
     commands: MultiplexedConnection,
     _driver: Arc<Driver>,
 }
@@ -100,20 +100,20 @@ impl Drop for Driver {
     }
 }
 
-impl Connection {
+impl RedisConnection {
     /// Spawns the driver.
     pub fn driven_by(
         driver: impl Future<Output = ()> + Send + 'static,
         commands: MultiplexedConnection,
     ) -> Self {
-        Connection {
+        RedisConnection {
             commands,
             _driver: Arc::new(Driver(tokio::spawn(driver))),
         }
     }
 }
 
-impl Deref for Connection {
+impl Deref for RedisConnection {
     type Target = MultiplexedConnection;
 
     fn deref(&self) -> &MultiplexedConnection {
@@ -121,13 +121,13 @@ impl Deref for Connection {
     }
 }
 
-impl DerefMut for Connection {
+impl DerefMut for RedisConnection {
     fn deref_mut(&mut self) -> &mut MultiplexedConnection {
         &mut self.commands
     }
 }
 
-impl ConnectionLike for Connection {
+impl ConnectionLike for RedisConnection {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
         self.commands.req_packed_command(cmd)
     }

@@ -1,10 +1,10 @@
 //! The fields of an event, written once for all the queues it goes to.
 
-use super::{MAX_SENT_DEPTH, RESENT, ROUTE, Route, Unsendable, item::Item, msgpack};
+use super::{ChannelRoute, MAX_SENT_DEPTH, RESENT, ROUTE, Unsendable, item::Item, msgpack};
 use crate::{
     chat::Event,
     config::Serializer,
-    layer::events::{EventTable, Members},
+    layer::events::{EventMembers, EventTable},
     python::{
         datetime::Timestamp,
         json::{write_ascii_ref, write_ascii_str},
@@ -83,7 +83,7 @@ impl Fields {
     }
 
     /// Reads an event of a chat.
-    fn named(&mut self, kind: &str, members: Members<'_>) -> Result<(), Unsendable> {
+    fn named(&mut self, kind: &str, members: EventMembers<'_>) -> Result<(), Unsendable> {
         self.key("type");
         self.text(kind);
         let mut members = members.iter();
@@ -162,24 +162,24 @@ impl Fields {
     }
 
     /// Appends the whole map, the route last.
-    pub(super) fn write(&self, out: &mut Vec<u8>, route: Route<'_>) {
+    pub(super) fn write(&self, out: &mut Vec<u8>, route: ChannelRoute<'_>) {
         match self.format {
             Serializer::Msgpack => self.write_msgpack(out, route),
             Serializer::Json => self.write_json(out, route),
         }
     }
 
-    fn write_msgpack(&self, out: &mut Vec<u8>, route: Route<'_>) {
-        let routed = usize::from(!matches!(route, Route::Plain));
+    fn write_msgpack(&self, out: &mut Vec<u8>, route: ChannelRoute<'_>) {
+        let routed = usize::from(!matches!(route, ChannelRoute::Plain));
         msgpack::write_map_head(out, self.count + routed);
         out.extend_from_slice(&self.bytes);
         match route {
-            Route::Plain => {}
-            Route::One(name) => {
+            ChannelRoute::Plain => {}
+            ChannelRoute::One(name) => {
                 msgpack::write_str(out, ROUTE);
                 msgpack::write_str(out, name);
             }
-            Route::Each(names) => {
+            ChannelRoute::Each(names) => {
                 msgpack::write_str(out, ROUTE);
                 msgpack::write_list_head(out, names.len());
                 for name in names {
@@ -189,18 +189,18 @@ impl Fields {
         }
     }
 
-    fn write_json(&self, out: &mut Vec<u8>, route: Route<'_>) {
+    fn write_json(&self, out: &mut Vec<u8>, route: ChannelRoute<'_>) {
         out.push(b'{');
         out.extend_from_slice(&self.bytes);
-        if !matches!(route, Route::Plain) {
+        if !matches!(route, ChannelRoute::Plain) {
             out.extend(b", ");
             write_ascii_str(out, ROUTE);
             out.extend(b": ");
         }
         match route {
-            Route::Plain => {}
-            Route::One(name) => write_ascii_str(out, name),
-            Route::Each(names) => {
+            ChannelRoute::Plain => {}
+            ChannelRoute::One(name) => write_ascii_str(out, name),
+            ChannelRoute::Each(names) => {
                 for (place, name) in names.iter().enumerate() {
                     out.extend(if place == 0 { &b"["[..] } else { b", " });
                     write_ascii_str(out, name);

@@ -16,12 +16,12 @@ pub enum Item {
     Ext(i8, Vec<u8>),
     List(Vec<Item>),
     /// Keys are unique.
-    Map(Vec<(Key, Item)>),
+    Map(Vec<(ItemKey, Item)>),
 }
 
 /// A key of a map: Python takes both of these and nothing else.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Key {
+pub enum ItemKey {
     Text(String),
     Bytes(Vec<u8>),
 }
@@ -39,13 +39,14 @@ impl Item {
 
     /// Reads a map of unique keys; plain if all in it is.
     #[must_use]
-    pub fn map(members: Vec<(Key, Item)>) -> Self {
-        let is_plain = |(key, item): &(Key, Item)| matches!(key, Key::Text(_)) && item.is_plain();
+    pub fn map(members: Vec<(ItemKey, Item)>) -> Self {
+        let is_plain =
+            |(key, item): &(ItemKey, Item)| matches!(key, ItemKey::Text(_)) && item.is_plain();
         if !members.iter().all(is_plain) {
             return Item::Map(members);
         }
         let value = |(key, item)| match (key, item) {
-            (Key::Text(key), Item::Plain(value)) => Some((Text::from(key), value)),
+            (ItemKey::Text(key), Item::Plain(value)) => Some((Text::from(key), value)),
             _ => None,
         };
         Item::Plain(Value::Map(members.into_iter().filter_map(value).collect()))
@@ -78,8 +79,8 @@ impl Item {
                 members
                     .into_iter()
                     .filter_map(|(key, item)| match key {
-                        Key::Text(key) => Some((Text::from(key), item)),
-                        Key::Bytes(_) => None,
+                        ItemKey::Text(key) => Some((Text::from(key), item)),
+                        ItemKey::Bytes(_) => None,
                     })
                     .collect(),
             ),

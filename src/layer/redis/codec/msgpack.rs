@@ -14,7 +14,7 @@ use rmp::{Marker, encode};
 
 use super::{
     MAX_SENT_DEPTH, Unsendable,
-    item::{Item, Key},
+    item::{Item, ItemKey},
 };
 use crate::{
     python::json::{MAX_DEPTH, MAX_VALUES},
@@ -142,8 +142,8 @@ pub fn write_item(out: &mut Vec<u8>, item: &Item) -> Result<(), Unsendable> {
             write_map_head(out, members.len());
             for (key, item) in members {
                 match key {
-                    Key::Text(key) => write_str(out, key),
-                    Key::Bytes(key) => never_fails(encode::write_bin(out, key)),
+                    ItemKey::Text(key) => write_str(out, key),
+                    ItemKey::Bytes(key) => never_fails(encode::write_bin(out, key)),
                 }
                 write_item(out, item)?;
             }
@@ -157,7 +157,7 @@ pub fn write_item(out: &mut Vec<u8>, item: &Item) -> Result<(), Unsendable> {
 /// # Errors
 /// Errors for what Python would refuse.
 pub fn read(bytes: &[u8]) -> Result<Item, &'static str> {
-    let mut reader = Reader {
+    let mut reader = MsgpackReader {
         rest: bytes,
         values: 0,
     };
@@ -169,7 +169,7 @@ pub fn read(bytes: &[u8]) -> Result<Item, &'static str> {
     }
 }
 
-struct Reader<'a> {
+struct MsgpackReader<'a> {
     rest: &'a [u8],
     /// Number of values that have begun.
     values: usize,
@@ -178,7 +178,7 @@ struct Reader<'a> {
 type Read<T> = Result<T, &'static str>;
 
 /// Kind of value that a byte begins.
-enum Begun {
+enum BegunItem {
     /// Nothing: this is all of it.
     Item(Item),
     /// Number of items.
@@ -189,28 +189,28 @@ enum Begun {
 
 /// A list or map whose end has not been reached. Lengths are the sender's word, and nothing is
 /// reserved for them: each item takes a byte at least.
-enum Open {
+enum OpenItem {
     List {
         left: usize,
         items: Vec<Item>,
     },
     Map {
         left: usize,
-        members: Members,
-        key: Key,
+        members: MapMembers,
+        key: ItemKey,
     },
 }
 
 /// The members of a map. As in a dict, a repeated key keeps its place and takes the last value.
 #[derive(Default)]
-struct Members {
-    list: Vec<(Key, Item)>,
+struct MapMembers {
+    list: Vec<(ItemKey, Item)>,
     /// Index of keys, kept once there are more than [`SMALL_MAP`].
-    places: HashMap<Key, usize>,
+    places: HashMap<ItemKey, usize>,
 }
 
-impl Members {
-    fn set(&mut self, key: Key, item: Item) {
+impl MapMembers {
+    fn set(&mut self, key: ItemKey, item: Item) {
         let place = if self.list.len() <= SMALL_MAP {
             self.list.iter().position(|(known, _)| *known == key)
         } else {
@@ -226,29 +226,29 @@ impl Members {
     }
 }
 
-impl<'a> Reader<'a> {
+impl<'a> MsgpackReader<'a> {
     /// Reads a value of any kind. Containers wait on a list of our own, so that nesting takes no
     /// stack.
     fn item(&mut self) -> Read<Item> {
-        let mut open: Vec<Open> = Vec::new();
+        let mut open: Vec<OpenItem> = Vec::new();
         loop {
             let mut done = match self.begin()? {
-                Begun::Item(item) => item,
-                Begun::List(0) => Item::list(Vec::new()),
-                Begun::Map(0) => Item::map(Vec::new()),
+                BegunItem::Item(item) => item,
+                BegunItem::List(0) => Item::list(Vec::new()),
+                BegunItem::Map(0) => Item::map(Vec::new()),
                 _ if open.len() == MAX_DEPTH => return Err("nested too deep"),
-                Begun::List(left) => {
-                    open.push(Open::List {
+                BegunItem::List(left) => {
+                    open.push(OpenItem::List {
                         left,
                         items: Vec::new(),
                     });
                     continue;
                 }
-                Begun::Map(left) => {
+                BegunItem::Map(left) => {
                     let key = self.key()?;
-                    open.push(Open::Map {
+                    open.push(OpenItem::Map {
                         left,
-                        members: Members::default(),
+                        members: MapMembers::default(),
                         key,
                     });
                     continue;
@@ -270,16 +270,16 @@ impl<'a> Reader<'a> {
     }
 
     /// Puts an item into its container: the whole of it if that was the last, or what it is now.
-    fn fill(&mut self, container: Open, item: Item) -> Read<Result<Item, Open>> {
+    fn fill(&mut self, container: OpenItem, item: Item) -> Read<Result<Item, OpenItem>> {
         Ok(match container {
-            Open::List { left, mut items } => {
+            OpenItem::List { left, mut items } => {
                 items.push(item);
                 match left - 1 {
                     0 => Ok(Item::list(items)),
-                    left => Err(Open::List { left, items }),
+                    left => Err(OpenItem::List { left, items }),
                 }
             }
-            Open::Map {
+            OpenItem::Map {
                 left,
                 mut members,
                 key,
@@ -287,7 +287,7 @@ impl<'a> Reader<'a> {
                 members.set(key, item);
                 match left - 1 {
                     0 => Ok(Item::map(members.list)),
-                    left => Err(Open::Map {
+                    left => Err(OpenItem::Map {
                         left,
                         members,
                         key: self.key()?,
@@ -297,18 +297,18 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn begin(&mut self) -> Read<Begun> {
+    fn begin(&mut self) -> Read<BegunItem> {
         self.values += 1;
         if self.values > MAX_VALUES {
             return Err("too many values");
         }
         let item = match self.marker()? {
-            Marker::FixMap(len) => return Ok(Begun::Map(len.into())),
-            Marker::Map16 => return self.u16().map(Begun::Map),
-            Marker::Map32 => return self.u32().map(Begun::Map),
-            Marker::FixArray(len) => return Ok(Begun::List(len.into())),
-            Marker::Array16 => return self.u16().map(Begun::List),
-            Marker::Array32 => return self.u32().map(Begun::List),
+            Marker::FixMap(len) => return Ok(BegunItem::Map(len.into())),
+            Marker::Map16 => return self.u16().map(BegunItem::Map),
+            Marker::Map32 => return self.u32().map(BegunItem::Map),
+            Marker::FixArray(len) => return Ok(BegunItem::List(len.into())),
+            Marker::Array16 => return self.u16().map(BegunItem::List),
+            Marker::Array32 => return self.u32().map(BegunItem::List),
             Marker::FixExt1 => self.ext(1)?,
             Marker::FixExt2 => self.ext(2)?,
             Marker::FixExt4 => self.ext(4)?,
@@ -326,7 +326,7 @@ impl<'a> Reader<'a> {
             Marker::Bin32 => Item::Bytes(self.u32().and_then(|len| self.bytes(len))?.to_vec()),
             marker => Item::Plain(self.scalar(marker)?),
         };
-        Ok(Begun::Item(item))
+        Ok(BegunItem::Item(item))
     }
 
     fn scalar(&mut self, marker: Marker) -> Read<Value> {
@@ -395,15 +395,15 @@ impl<'a> Reader<'a> {
         Ok(Item::Ext(code.cast_signed(), self.bytes(len)?.to_vec()))
     }
 
-    fn key(&mut self) -> Read<Key> {
+    fn key(&mut self) -> Read<ItemKey> {
         Ok(match self.marker()? {
-            Marker::FixStr(len) => Key::Text(self.str(len.into())?),
-            Marker::Str8 => Key::Text(self.u8().and_then(|len| self.str(len))?),
-            Marker::Str16 => Key::Text(self.u16().and_then(|len| self.str(len))?),
-            Marker::Str32 => Key::Text(self.u32().and_then(|len| self.str(len))?),
-            Marker::Bin8 => Key::Bytes(self.u8().and_then(|len| self.bytes(len))?.to_vec()),
-            Marker::Bin16 => Key::Bytes(self.u16().and_then(|len| self.bytes(len))?.to_vec()),
-            Marker::Bin32 => Key::Bytes(self.u32().and_then(|len| self.bytes(len))?.to_vec()),
+            Marker::FixStr(len) => ItemKey::Text(self.str(len.into())?),
+            Marker::Str8 => ItemKey::Text(self.u8().and_then(|len| self.str(len))?),
+            Marker::Str16 => ItemKey::Text(self.u16().and_then(|len| self.str(len))?),
+            Marker::Str32 => ItemKey::Text(self.u32().and_then(|len| self.str(len))?),
+            Marker::Bin8 => ItemKey::Bytes(self.u8().and_then(|len| self.bytes(len))?.to_vec()),
+            Marker::Bin16 => ItemKey::Bytes(self.u16().and_then(|len| self.bytes(len))?.to_vec()),
+            Marker::Bin32 => ItemKey::Bytes(self.u32().and_then(|len| self.bytes(len))?.to_vec()),
             _ => return Err("a map key that is no text"),
         })
     }

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// `-0.0 == 0.0`, so equality alone would not see a lost sign.
-fn same(one: &Message, other: &Message) -> bool {
+fn same(one: &LayerMessage, other: &LayerMessage) -> bool {
     format!("{one:?}") == format!("{other:?}")
 }
 
@@ -72,9 +72,9 @@ fn every_event_is_written_to_the_same_bytes() {
         let names = message.route.unwrap_or_default();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let route = match vector.0.get("message").unwrap().get(ROUTE) {
-            None => Route::Plain,
-            Some(Value::Str(_)) => Route::One(names[0]),
-            Some(_) => Route::Each(&names),
+            None => ChannelRoute::Plain,
+            Some(Value::Str(_)) => ChannelRoute::One(names[0]),
+            Some(_) => ChannelRoute::Each(&names),
         };
         let stored = vector.stored();
         let (prefix, _) = stored.split_at(codec.prefix_len);
@@ -135,7 +135,7 @@ fn equal_messages_are_kept_apart_by_their_prefix() {
         is_typing: true.into(),
     };
     let fields = Fields::new(Serializer::Msgpack, &event, Some(&events())).unwrap();
-    let sealed = (0..1000).map(|_| codec.seal(&fields, Route::Plain, 0).unwrap());
+    let sealed = (0..1000).map(|_| codec.seal(&fields, ChannelRoute::Plain, 0).unwrap());
     let different: std::collections::HashSet<Vec<u8>> = sealed.collect();
     assert_eq!(different.len(), 1000);
 }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use redis::Value;
 
-use super::{Core, Host, local_of, queue_key, queue_of};
+use super::{Core, CoreHost, local_of, queue_key, queue_of};
 use crate::layer::{
     LayerError,
     redis::{script::Changed, shard::shard},
@@ -29,11 +29,11 @@ pub(super) struct Audiences {
 /// Other members of a group.
 struct Audience {
     digest: String,
-    targets: Vec<Target>,
+    targets: Vec<QueueTarget>,
 }
 
 /// A queue with members of a group.
-pub(super) struct Target {
+pub(super) struct QueueTarget {
     /// The place of its host.
     pub host: usize,
     pub key: String,
@@ -56,7 +56,7 @@ impl Audiences {
         audience.map_or("", |audience| &audience.digest)
     }
 
-    pub fn targets(&self, group: &str) -> &[Target] {
+    pub fn targets(&self, group: &str) -> &[QueueTarget] {
         let audience = self.groups.get(group);
         audience.map_or(&[], |audience| &audience.targets)
     }
@@ -66,7 +66,7 @@ impl Core {
     /// Takes over what Redis says of a group.
     pub(super) fn learn(
         &self,
-        host: &Host,
+        host: &CoreHost,
         audiences: &mut Audiences,
         group: &str,
         changed: Changed,
@@ -80,7 +80,7 @@ impl Core {
     }
 
     /// Returns the members in other processes. If ours is not among them, Redis has forgotten us.
-    fn others(&self, host: &Host, group: &str, members: Vec<Value>) -> Vec<String> {
+    fn others(&self, host: &CoreHost, group: &str, members: Vec<Value>) -> Vec<String> {
         let mut ours = false;
         let mut others = Vec::with_capacity(members.len());
         for member in members {
@@ -102,13 +102,13 @@ impl Core {
     }
 
     /// Returns the queues of these channels, in the order of their first names.
-    pub(super) fn queues(&self, names: Vec<String>) -> Vec<Target> {
+    pub(super) fn queues(&self, names: Vec<String>) -> Vec<QueueTarget> {
         let mut places: HashMap<String, usize> = HashMap::new();
-        let mut targets: Vec<Target> = Vec::new();
+        let mut targets: Vec<QueueTarget> = Vec::new();
         for name in names {
             let queue = queue_of(&name);
             let place = *places.entry(queue.to_owned()).or_insert_with(|| {
-                targets.push(Target {
+                targets.push(QueueTarget {
                     host: shard(queue.as_bytes(), self.hosts.len()),
                     key: queue_key(&self.settings.prefix, queue),
                     names: Vec::new(),

@@ -5,19 +5,19 @@ use std::{sync::Arc, time::Duration};
 use redis::{Pipeline, Value};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{Core, Host, local_of, reader};
+use super::{Core, CoreHost, local_of, reader};
 use crate::{
     chat::Event,
     layer::{
         CONTROL, LayerError,
         control::Control,
         redis::{
-            address::Connection,
+            address::RedisConnection,
             clock::instant_of,
-            codec::Route,
+            codec::ChannelRoute,
             inbox::Inbox,
-            keeper::{Kept, Seen},
-            link::{LOOK, Link, RESPONSE, accepted, is_master},
+            keeper::{KeptHost, LastSeen},
+            link::{HostLink, LOOK, RESPONSE, accepted, is_master},
             names::{group_key, queue_key},
             script::{self, Entry},
         },
@@ -49,18 +49,18 @@ const CLUSTER: &str = "this Redis is a cluster, and may keep any key on another 
 /// The layer's business with one host.
 pub(super) struct Keeper {
     pub core: Arc<Core>,
-    pub host: Arc<Host>,
+    pub host: Arc<CoreHost>,
 }
 
-impl Kept for Keeper {
+impl KeptHost for Keeper {
     /// Waits for messages in our queue.
-    type Incoming = Connection;
+    type Incoming = RedisConnection;
 
     fn number(&self) -> usize {
         self.host.number
     }
 
-    fn link(&self) -> &Link {
+    fn link(&self) -> &HostLink {
         &self.host.link
     }
 
@@ -68,7 +68,7 @@ impl Kept for Keeper {
         &self.core.inbox
     }
 
-    async fn set_up(&self) -> Result<Connection, LayerError> {
+    async fn set_up(&self) -> Result<RedisConnection, LayerError> {
         let link = &self.host.link;
         let (mut commands, server) = link.address.connect_to(RESPONSE).await?;
         if is_cluster(&mut commands).await {
@@ -97,7 +97,7 @@ impl Kept for Keeper {
         Ok(incoming)
     }
 
-    async fn serve(&self, incoming: Connection, seen: &Seen) -> LayerError {
+    async fn serve(&self, incoming: RedisConnection, seen: &LastSeen) -> LayerError {
         tokio::select! {
             error = self.core.read(&self.host, incoming, seen) => error,
             error = self.core.look_after(&self.host) => error,
@@ -107,7 +107,7 @@ impl Kept for Keeper {
 }
 
 impl Core {
-    async fn look_after(&self, host: &Host) -> LayerError {
+    async fn look_after(&self, host: &CoreHost) -> LayerError {
         let renew = RENEW.min(Duration::from_secs(self.settings.group_expiry) / 3);
         let mut renewed = Instant::now();
         // When the last round of lookups began that found all memberships, and the one under way.
@@ -172,7 +172,7 @@ impl Core {
 
     /// Looks some memberships up, from the place `turn` on; the server is asked in any case, to see
     /// that it is there.
-    async fn is_still_member(&self, host: &Host, turn: &mut usize) -> Result<bool, LayerError> {
+    async fn is_still_member(&self, host: &CoreHost, turn: &mut usize) -> Result<bool, LayerError> {
         let samples = host.members().samples(*turn, LOOKED_UP);
         *turn = if samples.len() < LOOKED_UP {
             0
@@ -219,9 +219,9 @@ impl Core {
     /// Says something to the other Chatferry processes, before anything else is sent to this host.
     async fn send_notice(
         &self,
-        host: &Host,
+        host: &CoreHost,
         notice: &Event,
-        commands: &mut Connection,
+        commands: &mut RedisConnection,
     ) -> Result<(), LayerError> {
         let failed = |error: redis::RedisError| LayerError::Unavailable(error.to_string());
         let codec = &self.inbox.codec;
@@ -233,7 +233,7 @@ impl Core {
         members.retain(|name| local_of(name, &self.queue).is_none());
         for target in self.queues(members) {
             let names: Vec<&str> = target.names.iter().map(String::as_str).collect();
-            let route = Route::Each(&names);
+            let route = ChannelRoute::Each(&names);
             let entry = Entry {
                 group: None,
                 key: &target.key,
@@ -254,7 +254,7 @@ impl Core {
 
     /// Renews every membership that still stands. Returns whether all do: one that was lost is not
     /// made anew here, as events have been missed.
-    async fn renew(&self, host: &Host) -> Result<bool, LayerError> {
+    async fn renew(&self, host: &CoreHost) -> Result<bool, LayerError> {
         let all = host.members().samples(0, usize::MAX);
         for chunk in all.chunks(CHUNK) {
             let mut commands = redis::pipe();
@@ -282,7 +282,7 @@ impl Core {
 
     /// Tells Redis every membership, and what has ended since it was last there. Notes whether it
     /// refuses any.
-    async fn restore(&self, host: &Host) -> Result<(), LayerError> {
+    async fn restore(&self, host: &CoreHost) -> Result<(), LayerError> {
         let goodbyes = host.members().goodbyes();
         for chunk in goodbyes.chunks(CHUNK) {
             self.leave(host, &self.full(chunk)).await?;
@@ -325,7 +325,7 @@ impl Core {
     /// Makes each channel a member of its group, or renews that.
     pub(super) async fn join(
         &self,
-        host: &Host,
+        host: &CoreHost,
         memberships: &[(String, String)],
     ) -> Result<(), LayerError> {
         run(host, &self.joining(memberships)).await
@@ -348,7 +348,7 @@ impl Core {
 
     pub(super) async fn leave(
         &self,
-        host: &Host,
+        host: &CoreHost,
         memberships: &[(String, String)],
     ) -> Result<(), LayerError> {
         let mut commands = redis::pipe();
@@ -360,7 +360,7 @@ impl Core {
     }
 
     /// Leaves every group of this host and takes our queue away.
-    pub(super) async fn say_goodbye(&self, host: &Host) {
+    pub(super) async fn say_goodbye(&self, host: &CoreHost) {
         let all = host.members().all();
         for chunk in all.chunks(CHUNK) {
             let _ = self.leave(host, &self.full(chunk)).await;
@@ -379,12 +379,12 @@ impl Core {
 
 /// Returns whether the server says that it is part of a cluster: in the section that Valkey has
 /// too, whose `redis_mode` is `server_mode`. One that does not let us ask is believed to be none.
-async fn is_cluster(commands: &mut Connection) -> bool {
+async fn is_cluster(commands: &mut RedisConnection) -> bool {
     let mut look = redis::cmd("INFO");
     let said = look.arg("cluster").query_async::<String>(commands).await;
     said.is_ok_and(|said| said.lines().any(|line| line == "cluster_enabled:1"))
 }
 
-async fn run(host: &Host, commands: &Pipeline) -> Result<(), LayerError> {
+async fn run(host: &CoreHost, commands: &Pipeline) -> Result<(), LayerError> {
     host.link.run(commands).await
 }

@@ -3,13 +3,13 @@
 //! The lane of the groups' own host holds events that have not been sent at all; those of other
 //! hosts hold what only the queues there have missed.
 
-use super::sender::{Outcomes, Sender};
+use super::sender::{CoreSender, Outcomes};
 use crate::layer::{
     LayerError,
     redis::debts::{Due, Placed, Unsettled, Wire},
 };
 
-impl Sender {
+impl CoreSender {
     /// Pays one batch of what is due.
     pub(super) async fn pay(&mut self) {
         let core = std::sync::Arc::clone(&self.core);

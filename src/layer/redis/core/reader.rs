@@ -11,13 +11,13 @@ use std::{
 use futures_util::{StreamExt, stream::FuturesOrdered};
 use redis::{Cmd, Value, cmd};
 
-use super::{Core, Host, local_of, queue_key};
+use super::{Core, CoreHost, local_of, queue_key};
 use crate::{
     layer::{
         Departure, LayerError,
         redis::{
-            address::Connection, clock::instant_of, codec::Message, inbox::Taken, keeper::Seen,
-            link::means_gone,
+            address::RedisConnection, clock::instant_of, codec::LayerMessage, inbox::Taken,
+            keeper::LastSeen, link::means_gone,
         },
     },
     metrics::Sender,
@@ -43,9 +43,9 @@ impl Core {
     /// write: a queue that is emptied costs one round trip, and a lone entry none.
     pub(super) async fn read(
         &self,
-        host: &Host,
-        connection: Connection,
-        seen: &Seen,
+        host: &CoreHost,
+        connection: RedisConnection,
+        seen: &LastSeen,
     ) -> LayerError {
         let key = queue_key(&self.settings.prefix, &self.queue);
         // Taken at once, this many entries are a queue that was full: senders may have been
@@ -97,7 +97,7 @@ impl Core {
         }
     }
 
-    async fn take_all(&self, host: &Host, entries: Vec<(f64, Vec<u8>)>) {
+    async fn take_all(&self, host: &CoreHost, entries: Vec<(f64, Vec<u8>)>) {
         let (mut last, mut bytes) = (None, 0);
         for entry in entries {
             bytes += entry.1.len();
@@ -116,7 +116,7 @@ impl Core {
     }
 
     /// One entry: score and bytes.
-    fn take(&self, host: &Host, (score, bytes): (f64, Vec<u8>)) -> Vec<Taken> {
+    fn take(&self, host: &CoreHost, (score, bytes): (f64, Vec<u8>)) -> Vec<Taken> {
         let Some(message) = self.inbox.read(&bytes) else {
             return Vec::new();
         };
@@ -150,7 +150,7 @@ impl Core {
     }
 
     /// Returns the local names of the channels of ours that a message is for, each once.
-    fn locals(&self, message: &Message) -> Vec<String> {
+    fn locals(&self, message: &LayerMessage) -> Vec<String> {
         let route = message.route.iter().flatten();
         let locals = route.filter_map(|name| local_of(name, &self.queue));
         let mut locals: Vec<&str> = locals.collect();
@@ -164,7 +164,7 @@ impl Core {
 
 /// With the answer comes what was asked.
 async fn ask<T>(
-    mut connection: Connection,
+    mut connection: RedisConnection,
     command: &Cmd,
     asked: T,
 ) -> Result<(T, Value), LayerError> {

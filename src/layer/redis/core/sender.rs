@@ -19,15 +19,15 @@ use futures_util::future::join_all;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Core, Host,
-    audience::{Audiences, Target},
+    Core, CoreHost,
+    audience::{Audiences, QueueTarget},
 };
 use crate::{
     layer::{
         LayerError,
         redis::{
-            codec::Route,
-            debts::{Debts, Item, Placed},
+            codec::ChannelRoute,
+            debts::{Debts, OwedItem, Placed},
             names::group_key,
             script::{Added, Entry, Group, Once},
         },
@@ -43,16 +43,16 @@ const ROUNDS: usize = 4;
 
 /// An event that a caller hands over.
 pub(super) struct Job {
-    pub item: Item,
+    pub item: OwedItem,
     pub done: oneshot::Sender<Outcome>,
 }
 
 pub(super) type Outcome = Result<(), LayerError>;
 
 /// The sending task of one host.
-pub(super) struct Sender {
+pub(super) struct CoreSender {
     pub(super) core: Arc<Core>,
-    pub(super) host: Arc<Host>,
+    pub(super) host: Arc<CoreHost>,
     pub(super) audiences: Audiences,
     pub(super) debts: Debts,
     /// Of the last call.
@@ -63,8 +63,12 @@ pub(super) struct Sender {
 }
 
 /// Ends when the layer is closed.
-pub(super) async fn run(core: Arc<Core>, host: Arc<Host>, mut jobs: mpsc::UnboundedReceiver<Job>) {
-    let mut sender = Sender {
+pub(super) async fn run(
+    core: Arc<Core>,
+    host: Arc<CoreHost>,
+    mut jobs: mpsc::UnboundedReceiver<Job>,
+) {
+    let mut sender = CoreSender {
         debts: Debts::new(&core.inbox, Arc::clone(&core.metrics)),
         core,
         host,
@@ -86,10 +90,10 @@ pub(super) async fn run(core: Arc<Core>, host: Arc<Host>, mut jobs: mpsc::Unboun
     }
 }
 
-impl Sender {
+impl CoreSender {
     async fn send(&mut self, jobs: Vec<Job>) {
         self.audiences.bound();
-        let (mut items, waiting): (Vec<Item>, Vec<_>) =
+        let (mut items, waiting): (Vec<OwedItem>, Vec<_>) =
             jobs.into_iter().map(|job| (job.item, job.done)).unzip();
         self.keep_order(&mut items);
         let mut outcomes = Outcomes(vec![Ok(()); items.len()]);
@@ -103,7 +107,7 @@ impl Sender {
         }
     }
 
-    fn keep_order(&mut self, items: &mut [Item]) {
+    fn keep_order(&mut self, items: &mut [OwedItem]) {
         if items.first().is_none_or(|first| first.score > self.floor) {
             return;
         }
@@ -366,7 +370,7 @@ impl Sender {
 }
 
 fn copy((place, item): &Placed) -> Placed {
-    let item = Item {
+    let item = OwedItem {
         group: item.group.clone(),
         fields: item.fields.clone(),
         score: item.score,
@@ -408,8 +412,8 @@ impl Core {
     fn put<'a>(
         &self,
         entries: &mut Vec<Entry<'a>>,
-        item: &Item,
-        target: &'a Target,
+        item: &OwedItem,
+        target: &'a QueueTarget,
         group: Option<usize>,
         now: u64,
     ) -> Result<(), NoRandomness> {
@@ -422,7 +426,7 @@ impl Core {
             bytes: self
                 .inbox
                 .codec
-                .seal(&item.fields, Route::Each(&names), now)?,
+                .seal(&item.fields, ChannelRoute::Each(&names), now)?,
         });
         Ok(())
     }

@@ -27,7 +27,7 @@ struct Echo {
     event: Option<Arc<Event>>,
     /// True if the publish has ended.
     is_settled: bool,
-    state: State,
+    state: EchoState,
 }
 
 /// True if a subscriber received the event, ourselves included.
@@ -40,7 +40,7 @@ pub(super) enum Heard {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum State {
+enum EchoState {
     /// It has not come back.
     Out,
     /// It has come back, and the publish has not ended.
@@ -51,7 +51,7 @@ enum State {
 
 impl Echo {
     fn deliver(&mut self) -> Option<Arc<Event>> {
-        self.state = State::Delivered;
+        self.state = EchoState::Delivered;
         self.event.take()
     }
 }
@@ -81,7 +81,9 @@ impl Echoes {
             channel: channel.to_owned(),
             bytes: bytes.to_vec(),
             is_settled: event.is_none(),
-            state: event.as_ref().map_or(State::Delivered, |_| State::Out),
+            state: event
+                .as_ref()
+                .map_or(EchoState::Delivered, |_| EchoState::Out),
             event,
         });
         self.next
@@ -97,13 +99,13 @@ impl Echoes {
     /// Something came by the subscription. Returns whether it has been delivered from here.
     pub fn is_known(&mut self, channel: &str, bytes: &[u8]) -> bool {
         let place = self.open.iter().position(|echo| {
-            echo.state != State::Back && echo.channel == channel && echo.bytes == bytes
+            echo.state != EchoState::Back && echo.channel == channel && echo.bytes == bytes
         });
         let Some((place, echo)) = place.and_then(|it| Some((it, self.open.get_mut(it)?))) else {
             return false;
         };
         let was = echo.state;
-        echo.state = State::Back;
+        echo.state = EchoState::Back;
         if echo.is_settled {
             self.open.remove(place);
         }
@@ -116,7 +118,7 @@ impl Echoes {
                 number > place || !echo.is_settled || echo.channel != channel
             });
         }
-        was == State::Delivered
+        was == EchoState::Delivered
     }
 
     /// Notes the end of a publish. `is_ours` says whether we are subscribed to the channel. If no
@@ -135,16 +137,16 @@ impl Echoes {
             Heard::Unknown => true,
         };
         let mut missing = Vec::new();
-        if echo.state == State::Out && heard != Heard::Yes {
+        if echo.state == EchoState::Out && heard != Heard::Yes {
             let channel = echo.channel.clone();
             let until_it = self.open.iter_mut().take(place + 1);
             for echo in until_it.filter(|echo| echo.channel == channel) {
-                if echo.is_settled && echo.state == State::Out {
+                if echo.is_settled && echo.state == EchoState::Out {
                     missing.extend(echo.deliver());
                 }
             }
         }
-        let is_back = |echo: &Echo| echo.state == State::Back;
+        let is_back = |echo: &Echo| echo.state == EchoState::Back;
         if !may_come || self.open.get(place).is_some_and(is_back) {
             self.open.remove(place);
         }
@@ -162,7 +164,7 @@ impl Echoes {
     pub fn forget(&mut self) -> Vec<(String, Arc<Event>)> {
         let mut missing = Vec::new();
         self.open.retain_mut(|echo| {
-            if echo.state == State::Out
+            if echo.state == EchoState::Out
                 && let Some(event) = echo.deliver()
             {
                 missing.push((echo.channel.clone(), event));

@@ -10,19 +10,19 @@ use redis::{
 };
 use tokio::time::sleep;
 
-use super::{Host, Inner, confirmed};
+use super::{Inner, PubSubHost, confirmed};
 use crate::{
     chat::Event,
     layer::{
         CONTROL, LayerError,
         control::Control,
         redis::{
-            address::Connection,
+            address::RedisConnection,
             bounds::Ahead,
-            codec::Route,
+            codec::ChannelRoute,
             inbox::Inbox,
-            keeper::{Kept, Seen},
-            link::{LOOK, Link, RESPONSE, is_master, means_gone},
+            keeper::{KeptHost, LastSeen},
+            link::{HostLink, LOOK, RESPONSE, is_master, means_gone},
             names::group_channel,
             script::{self, Once},
         },
@@ -35,17 +35,17 @@ const CHUNK: usize = 500;
 /// The layer's business with one host.
 pub(super) struct Keeper {
     pub inner: Arc<Inner>,
-    pub host: Arc<Host>,
+    pub host: Arc<PubSubHost>,
 }
 
-impl Kept for Keeper {
+impl KeptHost for Keeper {
     type Incoming = (PubSubSink, PubSubStream, Arc<Ahead>);
 
     fn number(&self) -> usize {
         self.host.number
     }
 
-    fn link(&self) -> &Link {
+    fn link(&self) -> &HostLink {
         &self.host.link
     }
 
@@ -57,7 +57,7 @@ impl Kept for Keeper {
         self.inner.subscribe_to_all(&self.host).await
     }
 
-    async fn serve(&self, (sink, stream, ahead): Self::Incoming, seen: &Seen) -> LayerError {
+    async fn serve(&self, (sink, stream, ahead): Self::Incoming, seen: &LastSeen) -> LayerError {
         tokio::select! {
             error = self.inner.read(&self.host, stream, &ahead) => error,
             error = self.inner.look_after(&self.host, sink, seen) => error,
@@ -78,7 +78,7 @@ impl Kept for Keeper {
 impl Inner {
     async fn subscribe_to_all(
         &self,
-        host: &Host,
+        host: &PubSubHost,
     ) -> Result<(PubSubSink, PubSubStream, Arc<Ahead>), LayerError> {
         let (mut commands, server) = host.link.address.connect_to(RESPONSE).await?;
         let script = self.load(host, &mut commands).await?;
@@ -126,11 +126,11 @@ impl Inner {
     async fn publish_notice(
         &self,
         notice: &Event,
-        commands: &mut Connection,
+        commands: &mut RedisConnection,
     ) -> Result<(), LayerError> {
         let codec = &self.inbox.codec;
         let fields = codec.fields(notice)?;
-        let bytes = codec.seal(&fields, Route::Plain, self.inbox.now_s())?;
+        let bytes = codec.seal(&fields, ChannelRoute::Plain, self.inbox.now_s())?;
         let mut publish = redis::cmd("PUBLISH");
         publish.arg(group_channel(&self.prefix, CONTROL)).arg(bytes);
         let published = publish.query_async::<Value>(commands).await;
@@ -145,8 +145,8 @@ impl Inner {
     /// last connection would be repeated whether or not it was executed.
     async fn load(
         &self,
-        host: &Host,
-        commands: &mut Connection,
+        host: &PubSubHost,
+        commands: &mut RedisConnection,
     ) -> Result<Option<Arc<str>>, LayerError> {
         let once = Once {
             note: self.note(),
@@ -174,7 +174,7 @@ impl Inner {
         }
     }
 
-    async fn read(&self, host: &Host, mut stream: PubSubStream, ahead: &Ahead) -> LayerError {
+    async fn read(&self, host: &PubSubHost, mut stream: PubSubStream, ahead: &Ahead) -> LayerError {
         ahead.taken();
         loop {
             let next = tokio::select! {
@@ -193,7 +193,7 @@ impl Inner {
         LayerError::Unavailable("the subscription is gone".to_owned())
     }
 
-    async fn take(&self, host: &Host, message: &Msg) {
+    async fn take(&self, host: &PubSubHost, message: &Msg) {
         let (channel, bytes) = (message.get_channel_name(), message.get_payload_bytes());
         let Some(message) = self.inbox.read(bytes) else {
             return;
@@ -223,7 +223,12 @@ impl Inner {
 
     /// Asks both connections for a sign of life: neither would notice a server that just stops. And
     /// subscribes again where that was refused.
-    async fn look_after(&self, host: &Host, mut sink: PubSubSink, seen: &Seen) -> LayerError {
+    async fn look_after(
+        &self,
+        host: &PubSubHost,
+        mut sink: PubSubSink,
+        seen: &LastSeen,
+    ) -> LayerError {
         loop {
             sleep(LOOK).await;
             let now = self.inbox.now();
@@ -248,7 +253,7 @@ impl Inner {
         }
     }
 
-    async fn resubscribe(&self, host: &Host, sink: &PubSubSink) -> Result<(), LayerError> {
+    async fn resubscribe(&self, host: &PubSubHost, sink: &PubSubSink) -> Result<(), LayerError> {
         let Some(since) = host.link.refuses_since() else {
             return Ok(());
         };

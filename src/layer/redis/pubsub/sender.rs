@@ -16,13 +16,13 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Host, Inner, echo::Heard};
+use super::{Inner, PubSubHost, echo::Heard};
 use crate::{
     layer::{
         LayerError,
         redis::{
-            codec::Route,
-            debts::{Debts, Due, Item, Placed, Unsettled, Wire},
+            codec::ChannelRoute,
+            debts::{Debts, Due, OwedItem, Placed, Unsettled, Wire},
             inbox::Taken,
             link::accepted,
             names::group_channel,
@@ -41,7 +41,7 @@ const NOTED: Duration = Duration::from_secs(script::NOTE_LIFE - 400);
 
 /// An event that a caller hands over.
 pub(super) struct Job {
-    pub item: Item,
+    pub item: OwedItem,
     pub bytes: Vec<u8>,
     /// Its number among the events that may come back; none if we do not listen there.
     pub echo: Option<u64>,
@@ -49,9 +49,9 @@ pub(super) struct Job {
 }
 
 /// The publishing task of one host.
-struct Sender {
+struct PubSubSender {
     inner: Arc<Inner>,
-    host: Arc<Host>,
+    host: Arc<PubSubHost>,
     debts: Debts,
     /// Of the last call.
     number: u64,
@@ -62,10 +62,10 @@ struct Sender {
 /// Ends when the layer is closed.
 pub(super) async fn run(
     inner: Arc<Inner>,
-    host: Arc<Host>,
+    host: Arc<PubSubHost>,
     mut jobs: mpsc::UnboundedReceiver<Job>,
 ) {
-    let mut sender = Sender {
+    let mut sender = PubSubSender {
         debts: Debts::new(&inner.inbox, Arc::clone(&host.link.metrics)),
         inner,
         host,
@@ -87,7 +87,7 @@ pub(super) async fn run(
     }
 }
 
-impl Sender {
+impl PubSubSender {
     /// Leaves those that may be published now.
     async fn queue_behind(&mut self, jobs: Vec<Job>) -> Vec<Job> {
         let here = self.host.number;
@@ -211,7 +211,7 @@ impl Sender {
         let items: Vec<Placed> = kept.collect();
         let now = self.inner.inbox.now_s();
         let codec = &self.inner.inbox.codec;
-        let seal = |(_, item): &Placed| codec.seal(&item.fields, Route::Plain, now);
+        let seal = |(_, item): &Placed| codec.seal(&item.fields, ChannelRoute::Plain, now);
         let bytes: Vec<Vec<u8>> = match items.iter().map(seal).collect() {
             Ok(bytes) => bytes,
             Err(error) => {
@@ -250,10 +250,10 @@ impl Inner {
     /// or else from here. Returns what is owed if it could not be published.
     async fn settle(
         &self,
-        host: &Host,
+        host: &PubSubHost,
         job: Job,
         (heard, answer): (Heard, Result<Value, LayerError>),
-    ) -> Item {
+    ) -> OwedItem {
         let group = &job.item.group;
         let taken: Vec<Taken> = {
             let mut state = host.state();

@@ -19,8 +19,8 @@ use mysql_async::{Conn, Error, Row, prelude::Queryable};
 use tokio::time::timeout;
 
 use super::{
-    Failure,
-    statement::{Child, PACKET_MARGIN, Pending, STATEMENT, Statements, Target},
+    WriteFailure,
+    statement::{Child, InsertTarget, MysqlStatements, PACKET_MARGIN, Pending, STATEMENT},
 };
 use crate::{
     chat::{Conversation, Receipt},
@@ -33,7 +33,7 @@ use crate::{
             pool::{code, connect, lives},
             query, row,
         },
-        turns::Unopened,
+        turns::UnopenedConnection,
     },
 };
 
@@ -51,7 +51,7 @@ const NO_UUID: u16 = 1292;
 
 /// Progress of a batch.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
+pub enum BatchStage {
     /// If the connection dies now, nothing has been written.
     Writing,
     /// If it dies now, the outcome is unknown.
@@ -59,11 +59,11 @@ pub enum Stage {
 }
 
 pub struct Session {
-    pub stage: Stage,
+    pub stage: BatchStage,
     /// When the server last answered.
     pub used: Instant,
     conn: Conn,
-    statements: Arc<Statements>,
+    statements: Arc<MysqlStatements>,
     foreign_keys: bool,
     /// The server's `max_allowed_packet`, in bytes.
     max_packet: usize,
@@ -74,9 +74,9 @@ pub struct Session {
 impl Session {
     pub async fn open(
         options: &Options,
-        statements: &Arc<Statements>,
+        statements: &Arc<MysqlStatements>,
         foreign_keys: bool,
-    ) -> Result<Self, Unopened> {
+    ) -> Result<Self, UnopenedConnection> {
         let mut conn = connect(options).await?;
         let limit = conn.query_first("SELECT @@max_allowed_packet");
         let limit = timeout(options.connect_timeout, limit).await;
@@ -84,7 +84,7 @@ impl Session {
             .map_err(|_| StoreError::Unavailable("connecting took too long".into()))?
             .map_err(StoreError::from)?;
         Ok(Session {
-            stage: Stage::Writing,
+            stage: BatchStage::Writing,
             used: Instant::now(),
             conn,
             statements: Arc::clone(statements),
@@ -99,8 +99,8 @@ impl Session {
     }
 
     /// Writes all or nothing.
-    pub async fn write(&mut self, batch: &[Write]) -> Result<Vec<CommitOutcome>, Failure> {
-        self.stage = Stage::Writing;
+    pub async fn write(&mut self, batch: &[Write]) -> Result<Vec<CommitOutcome>, WriteFailure> {
+        self.stage = BatchStage::Writing;
         let statements = Arc::clone(&self.statements);
         let into = &statements.messages;
         let (mut conversations, mut messages, mut receipts) = (Vec::new(), Vec::new(), Vec::new());
@@ -120,7 +120,7 @@ impl Session {
             && into.statements(&messages, self.limit()).len() == 1
         {
             // One statement is a transaction of its own.
-            self.stage = Stage::Committing;
+            self.stage = BatchStage::Committing;
             self.insert(into, messages, &mut outcomes).await?;
             return Ok(outcomes);
         }
@@ -133,9 +133,9 @@ impl Session {
         }
         self.insert(into, messages, &mut outcomes).await?;
         self.upsert(receipts, &mut outcomes).await?;
-        self.stage = Stage::Committing;
+        self.stage = BatchStage::Committing;
         self.conn.query_drop("COMMIT").await?;
-        self.stage = Stage::Writing;
+        self.stage = BatchStage::Writing;
         self.unlock().await?;
         Ok(outcomes)
     }
@@ -146,7 +146,7 @@ impl Session {
         self.unlock().await
     }
 
-    async fn lock(&mut self) -> Result<(), Failure> {
+    async fn lock(&mut self) -> Result<(), WriteFailure> {
         let sql = format!("SELECT GET_LOCK({}, {LOCK_S})", self.lock_name());
         let taken: Option<Option<u8>> = self.conn.query_first(sql).await?;
         self.locked = taken.flatten() == Some(1);
@@ -173,7 +173,7 @@ impl Session {
         format!("CONCAT('chatferry.', LEFT(SHA2(CONCAT(DATABASE(), '.{table}'), 256), 40))")
     }
 
-    async fn get_or_insert(&mut self, row: &Conversation) -> Result<CommitOutcome, Failure> {
+    async fn get_or_insert(&mut self, row: &Conversation) -> Result<CommitOutcome, WriteFailure> {
         if let Some(found) = self.find(row).await? {
             return Ok(found);
         }
@@ -191,7 +191,7 @@ impl Session {
     }
 
     /// Returns the conversation of these two, or what stands in its way.
-    async fn find(&mut self, row: &Conversation) -> Result<Option<CommitOutcome>, Failure> {
+    async fn find(&mut self, row: &Conversation) -> Result<Option<CommitOutcome>, WriteFailure> {
         let statements = &self.statements;
         let (layout, pair) = (&statements.layout, row.participants.pair());
         let sql = query::pair(layout, pair, statements.ids);
@@ -213,22 +213,26 @@ impl Session {
     /// Inserts the rows whose parents are there; those are `Stored`.
     async fn insert<T: Child>(
         &mut self,
-        into: &Target,
+        into: &InsertTarget,
         mut rows: Vec<Pending<'_, T>>,
         outcomes: &mut [CommitOutcome],
-    ) -> Result<(), Failure> {
+    ) -> Result<(), WriteFailure> {
         if !self.foreign_keys {
             self.drop_orphans(into, &mut rows).await?;
         }
         // Each time round, what was in the way is put aside; the last time it is an error.
         for last in [false, false, true] {
-            match self.insert_all(into, &rows).await.map_err(Failure::Sql) {
+            match self
+                .insert_all(into, &rows)
+                .await
+                .map_err(WriteFailure::Sql)
+            {
                 Ok(()) => break,
-                Err(Failure::Sql(error)) if !last && has_no_parent(&error) => {
+                Err(WriteFailure::Sql(error)) if !last && has_no_parent(&error) => {
                     self.drop_orphans(into, &mut rows).await?;
                 }
                 // Written by an earlier try whose commit was not confirmed.
-                Err(Failure::Sql(error)) if !last && code(&error) == Some(DUPLICATE) => {
+                Err(WriteFailure::Sql(error)) if !last && code(&error) == Some(DUPLICATE) => {
                     let ids = rows.iter().map(|pending| pending.row.id());
                     let there = self.present(&into.own, ids).await?;
                     let stored = rows.extract_if(.., |pending| there.contains(&pending.row.id()));
@@ -245,7 +249,7 @@ impl Session {
 
     async fn insert_all<T: Child>(
         &mut self,
-        into: &Target,
+        into: &InsertTarget,
         rows: &[Pending<'_, T>],
     ) -> Result<(), Error> {
         for sql in into.statements(rows, self.limit()) {
@@ -256,9 +260,9 @@ impl Session {
 
     async fn drop_orphans<T: Child>(
         &mut self,
-        into: &Target,
+        into: &InsertTarget,
         rows: &mut Vec<Pending<'_, T>>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), WriteFailure> {
         let parents = rows.iter().map(|pending| pending.row.parent());
         let there = self.present(&into.parents, parents).await?;
         rows.retain(|pending| there.contains(&pending.row.parent()));
@@ -270,7 +274,7 @@ impl Session {
         &mut self,
         table: &str,
         ids: impl Iterator<Item = Key>,
-    ) -> Result<HashSet<Key>, Failure> {
+    ) -> Result<HashSet<Key>, WriteFailure> {
         let ids: HashSet<Key> = ids.collect();
         if ids.is_empty() {
             return Ok(ids);
@@ -286,7 +290,7 @@ impl Session {
         &mut self,
         mut rows: Vec<Pending<'_, Receipt>>,
         outcomes: &mut [CommitOutcome],
-    ) -> Result<(), Failure> {
+    ) -> Result<(), WriteFailure> {
         // Everybody who takes locks in the same order waits instead of dying in a deadlock.
         rows.sort_by_key(|pending| (pending.row.message_id, &pending.row.user_id));
         let marks: Vec<_> = rows.iter().map(|p| (p.place, p.row)).collect();
@@ -304,7 +308,7 @@ impl Session {
         &mut self,
         marks: &[(usize, &Receipt)],
         outcomes: &mut [CommitOutcome],
-    ) -> Result<(), Failure> {
+    ) -> Result<(), WriteFailure> {
         let stored = marks
             .iter()
             .filter(|(place, _)| outcomes[*place] == CommitOutcome::Stored);
@@ -338,10 +342,10 @@ impl Session {
 
     fn pending<'a, T: Child>(
         &self,
-        into: &Target,
+        into: &InsertTarget,
         place: usize,
         row: &'a T,
-    ) -> Result<Pending<'a, T>, Failure> {
+    ) -> Result<Pending<'a, T>, WriteFailure> {
         let pending = into.pending(place, row);
         if pending.values.len() + PACKET_MARGIN <= self.max_packet {
             return Ok(pending);

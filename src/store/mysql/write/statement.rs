@@ -81,7 +81,7 @@ pub struct Pending<'a, T> {
 }
 
 /// A table that rows go into, and the table their parents are in, as statements read them.
-pub struct Target {
+pub struct InsertTarget {
     pub own: String,
     pub parents: String,
     head: String,
@@ -90,11 +90,11 @@ pub struct Target {
     tail: String,
 }
 
-impl Target {
+impl InsertTarget {
     fn new(layout: &Layout, table: &Table, roles: &[&str], sources: [&String; 2]) -> Self {
         let [own, parents] = sources.map(Clone::clone);
         let written = layout.written(table, roles);
-        Target {
+        InsertTarget {
             own,
             parents,
             head: format!(
@@ -109,13 +109,13 @@ impl Target {
 
     fn messages(layout: &Layout) -> Self {
         let sources = [&layout.messages, &layout.conversations];
-        Target::new(layout, &layout.schema.messages, &MESSAGE, sources)
+        InsertTarget::new(layout, &layout.schema.messages, &MESSAGE, sources)
     }
 
     fn receipts(layout: &Layout, ids: Comparison) -> Self {
         let receipts = &layout.schema.receipts;
         let sources = [&layout.receipts, &layout.messages];
-        let mut target = Target::new(layout, receipts, &RECEIPT, sources);
+        let mut target = InsertTarget::new(layout, receipts, &RECEIPT, sources);
         let name = |role| layout.quoted(receipts.name_of(role));
         let (message, user) = (name("message_id"), name("user_id"));
         // MySQL has another spelling by now, which MariaDB does not know.
@@ -169,18 +169,18 @@ impl Target {
 }
 
 /// The statements that write, made once.
-pub struct Statements {
+pub struct MysqlStatements {
     pub layout: Arc<Layout>,
     pub ids: Comparison,
-    pub messages: Target,
-    pub receipts: Target,
+    pub messages: InsertTarget,
+    pub receipts: InsertTarget,
 }
 
-impl Statements {
+impl MysqlStatements {
     pub fn new(layout: Arc<Layout>, ids: Comparison) -> Self {
-        Statements {
-            messages: Target::messages(&layout),
-            receipts: Target::receipts(&layout, ids),
+        MysqlStatements {
+            messages: InsertTarget::messages(&layout),
+            receipts: InsertTarget::receipts(&layout, ids),
             layout,
             ids,
         }
@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn a_statement_takes_as_many_rows_as_fit() {
         let layout = Layout::new(&schema(&Tables::default()), SPELLING);
-        let target = Target::receipts(&layout, Comparison::Collation);
+        let target = InsertTarget::receipts(&layout, Comparison::Collation);
         let rows = [10, 10, 10, 90, 10].map(|n| Pending {
             place: 0,
             row: &(),

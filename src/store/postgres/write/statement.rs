@@ -11,7 +11,7 @@ use crate::{
         Comparison,
         commit::{Attempt, CommitOutcome},
         postgres::{
-            connection::Connection,
+            connection::PostgresConnection,
             error::Fault,
             param::Param,
             query::{id_type, pair_sql},
@@ -29,7 +29,7 @@ pub fn pair_of(row: &Conversation) -> (&str, &str) {
 }
 
 /// The statements, made once.
-pub struct Statements {
+pub struct PostgresStatements {
     layout: Arc<Layout>,
     ids: Comparison,
     conversation: String,
@@ -41,7 +41,7 @@ pub struct Statements {
     receipt: String,
 }
 
-impl Statements {
+impl PostgresStatements {
     pub fn new(layout: Arc<Layout>, ids: Comparison) -> Self {
         let conversations = &layout.schema.conversations;
         let takes = layout.written(conversations, &CONVERSATION);
@@ -64,7 +64,7 @@ impl Statements {
                 insert_messages(&layout, &or_found),
             )
         };
-        Statements {
+        PostgresStatements {
             conversation,
             takes,
             message,
@@ -85,7 +85,7 @@ impl Statements {
     /// insert it may make the very same row, and then ours is not made.
     pub async fn insert_conversation(
         &self,
-        db: &mut Connection,
+        db: &mut PostgresConnection,
         row: &Conversation,
     ) -> Result<CommitOutcome, Fault> {
         let conversations = &self.layout.schema.conversations;
@@ -119,7 +119,7 @@ impl Statements {
     /// Returns the conversation of these two, or what stands in its way.
     async fn find_pair(
         &self,
-        db: &mut Connection,
+        db: &mut PostgresConnection,
         row: &Conversation,
     ) -> Result<Option<CommitOutcome>, Fault> {
         let [one, two] = row.participants.pair();
@@ -143,7 +143,7 @@ impl Statements {
     /// lost.
     pub async fn insert_messages(
         &self,
-        db: &mut Connection,
+        db: &mut PostgresConnection,
         mut rows: Vec<Placed<'_, Message>>,
         repeated: bool,
         outcomes: &mut [CommitOutcome],
@@ -197,7 +197,7 @@ impl Statements {
     /// Takes out the messages that are there already under ids that the database has made.
     async fn find_messages(
         &self,
-        db: &mut Connection,
+        db: &mut PostgresConnection,
         rows: &mut Vec<Placed<'_, Message>>,
         outcomes: &mut [CommitOutcome],
     ) -> Result<(), Fault> {
@@ -226,7 +226,7 @@ impl Statements {
     /// alone.
     pub async fn upsert_receipts(
         &self,
-        db: &mut Connection,
+        db: &mut PostgresConnection,
         rows: &[Placed<'_, Receipt>],
         outcomes: &mut [CommitOutcome],
     ) -> Result<(), Fault> {

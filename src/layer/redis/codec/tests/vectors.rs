@@ -3,7 +3,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use crate::{
-    layer::redis::codec::{item::Key, *},
+    layer::redis::codec::{item::ItemKey, *},
     python::json::{Constants, loads},
 };
 
@@ -65,8 +65,8 @@ impl Vector {
         self.fernet("timestamp").unwrap_or(1_754_978_645)
     }
 
-    pub fn message(&self) -> Message {
-        Message::new(item(self.0.get("message").unwrap())).unwrap()
+    pub fn message(&self) -> LayerMessage {
+        LayerMessage::new(item(self.0.get("message").unwrap())).unwrap()
     }
 }
 
@@ -99,7 +99,7 @@ pub fn item(value: &Value) -> Item {
             members => Item::map(
                 members
                     .iter()
-                    .map(|(key, value)| (Key::Text(key.as_str().unwrap().into()), item(value)))
+                    .map(|(key, value)| (ItemKey::Text(key.as_str().unwrap().into()), item(value)))
                     .collect(),
             ),
         },

@@ -221,20 +221,20 @@ impl Committer {
     ) -> Result<Option<Arc<Message>>, StoreError> {
         let (told, outcome) = oneshot::channel();
         let done: Done = Box::new(|write, outcome| {
-            let message = match (write, outcome) {
-                (Write::Message(message), Ok(CommitOutcome::Stored)) => message,
-                (Write::Message(mut message), Ok(CommitOutcome::Numbered(id))) => {
-                    message.id = id;
-                    message
+            let _ = told.send(match (write, outcome) {
+                (
+                    Write::Message(mut message),
+                    Ok(stored @ (CommitOutcome::Stored | CommitOutcome::Numbered(_))),
+                ) => {
+                    if let CommitOutcome::Numbered(id) = stored {
+                        message.id = id;
+                    }
+                    let message = Arc::new(message);
+                    announce(&message);
+                    Ok(Some(message))
                 }
-                (_, outcome) => {
-                    let _ = told.send(outcome.map(|_| None));
-                    return;
-                }
-            };
-            let message = Arc::new(message);
-            announce(&message);
-            let _ = told.send(Ok(Some(message)));
+                (_, outcome) => outcome.map(|_| None),
+            });
         });
         self.hand_over(Draft::Message(new), done).await?;
         outcome.await.unwrap_or(Err(StoreError::Closed))

@@ -1,14 +1,17 @@
 //! What a process could not pass on, it passes on later: once, in order, before anything newer, and
 //! to every member.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use chatferry::{
+    chat::Event,
+    dialect::django::events::Events,
     layer::{
         CONTROL, LayerError, Received,
         control::{Control, Follows},
+        redis::event::Passthrough,
     },
-    python::datetime::Timestamp,
+    python::datetime::{Timestamp, Zone},
 };
 use serde_json::json;
 use uuid::Uuid;
@@ -37,11 +40,15 @@ struct Pair {
 
 impl Pair {
     async fn start(backend: &str) -> Option<Self> {
+        Pair::that_takes(backend, Passthrough::all).await
+    }
+
+    async fn that_takes(backend: &str, events: fn() -> Passthrough) -> Option<Self> {
         let redis = Redis::start().await?;
         let cable = Cable::to(&redis).await;
         let settings = [("layer.backend", backend)];
-        let one = Layer::at(&cable.url(), &settings).await;
-        let other = Layer::at(&redis.url(), &settings).await;
+        let one = Layer::that_takes(events(), &cable.url(), &settings).await;
+        let other = Layer::that_takes(events(), &redis.url(), &settings).await;
         one.join("g", "a").await;
         other.join("g", "a").await;
         Some(Pair {
@@ -65,6 +72,32 @@ impl Pair {
             tokio::join!(self.one.layer.group_send("g", counted(n)), self.one.next());
         assert_eq!(heard.1, number(n));
         drop(sent);
+    }
+
+    /// Sends something that the other hears and whose answer is lost. Before the link is back, Redis
+    /// is asked this.
+    async fn loses_the_answer(&self, n: usize, then: &str) {
+        self.cable.lose_answers();
+        let heard = async {
+            assert_eq!(self.other.next().await.1, number(n));
+            self.cable.cut();
+            let _: () = self.redis.ask(then).await;
+        };
+        tokio::join!(self.owes(n), heard);
+        self.cable.mend();
+    }
+
+    /// The other is told to read the conversation again.
+    async fn is_to_read_again(&self) {
+        let (local, notice) = self.other.heard().await;
+        assert_eq!((local.as_str(), &notice["group"]), (CONTROL, &json!("g")));
+    }
+
+    /// Both hear what the layers tell each other.
+    async fn join_control(&self) {
+        for layer in [&self.one, &self.other] {
+            layer.layer.join_control().await.unwrap();
+        }
     }
 
     /// The other hears these numbers next, and nothing else.
@@ -166,21 +199,11 @@ async fn an_event_whose_answer_was_lost_is_not_published_again_on_a_redis_that_w
     let Some(pair) = Pair::start("redis_pubsub").await else {
         return;
     };
-    for layer in [&pair.one, &pair.other] {
-        layer.layer.join_control().await.unwrap();
-    }
+    pair.join_control().await;
     pair.sends(0).await;
     pair.hears(0..1).await;
-    pair.cable.lose_answers();
-    let emptied = async {
-        assert_eq!(pair.other.next().await.1, number(1));
-        pair.cable.cut();
-        let _: () = pair.redis.ask("FLUSHALL").await;
-    };
-    tokio::join!(pair.owes(1), emptied);
-    pair.cable.mend();
-    let (local, notice) = pair.other.heard().await;
-    assert_eq!((local.as_str(), &notice["group"]), (CONTROL, &json!("g")));
+    pair.loses_the_answer(1, "FLUSHALL").await;
+    pair.is_to_read_again().await;
     let sent = pair.one.layer.group_send("g", counted(2)).await;
     assert!(sent.is_ok(), "{sent:?}");
     pair.hears(2..3).await;
@@ -193,22 +216,12 @@ async fn an_event_whose_answer_was_lost_is_not_published_again_by_a_redis_that_w
     let Some(pair) = Pair::start("redis_pubsub").await else {
         return;
     };
-    for layer in [&pair.one, &pair.other] {
-        layer.layer.join_control().await.unwrap();
-    }
+    pair.join_control().await;
     pair.sends(0).await;
     pair.hears(0..1).await;
     let _: () = pair.redis.ask("CONFIG SET maxmemory 1").await;
-    pair.cable.lose_answers();
-    let published = async {
-        assert_eq!(pair.other.next().await.1, number(1));
-        pair.cable.cut();
-        let _: () = pair.redis.ask("CONFIG SET maxmemory 0").await;
-    };
-    tokio::join!(pair.owes(1), published);
-    pair.cable.mend();
-    let (local, notice) = pair.other.heard().await;
-    assert_eq!((local.as_str(), &notice["group"]), (CONTROL, &json!("g")));
+    pair.loses_the_answer(1, "CONFIG SET maxmemory 0").await;
+    pair.is_to_read_again().await;
     pair.sends(2).await;
     pair.hears(2..3).await;
 }
@@ -221,14 +234,39 @@ async fn an_event_whose_answer_was_lost_is_not_published_again_by_a_redis_that_i
     };
     pair.sends(0).await;
     pair.hears(0..1).await;
-    pair.cable.lose_answers();
-    let published = async {
-        assert_eq!(pair.other.next().await.1, number(1));
-        pair.cable.cut();
-        // Longer than an answer is waited for. It holds scripts and PUBLISH, and nothing else.
-        let _: () = pair.redis.ask("CLIENT PAUSE 5000 WRITE").await;
+    // Longer than an answer is waited for. It holds scripts and PUBLISH, and nothing else.
+    pair.loses_the_answer(1, "CLIENT PAUSE 5000 WRITE").await;
+    pair.owes_nothing().await;
+    pair.sends(2).await;
+    pair.hears(2..3).await;
+}
+
+#[tokio::test]
+async fn typing_whose_answer_was_lost_is_not_sent_again_to_a_group_that_was_emptied() {
+    let events = || {
+        let zone = Zone::utc();
+        Passthrough::new(Arc::new(Events { zone }), &["count.up".to_owned()])
     };
-    tokio::join!(pair.owes(1), published);
+    let Some(pair) = Pair::that_takes("redis", events).await else {
+        return;
+    };
+    pair.sends(0).await;
+    pair.hears(0..1).await;
+    pair.cable.lose_answers();
+    let typing = Event::Typing {
+        user_id: "ana".into(),
+        is_typing: true.into(),
+    };
+    let heard = async {
+        assert_eq!(*pair.other.event().await, typing);
+        pair.cable.cut();
+        let _: () = pair.redis.ask("FLUSHALL").await;
+        // It is back in the group.
+        pair.other.gap().await;
+    };
+    let sent = pair.one.layer.group_send("g", typing.clone());
+    let (sent, _, ()) = tokio::join!(sent, pair.one.event(), heard);
+    assert!(sent.is_err(), "{sent:?}");
     pair.cable.mend();
     pair.owes_nothing().await;
     pair.sends(2).await;

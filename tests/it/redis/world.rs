@@ -52,15 +52,14 @@ impl Layer {
     }
 
     pub async fn at(hosts: &str, settings: &[(&str, &str)]) -> Self {
+        Layer::that_takes(Passthrough::all(), hosts, settings).await
+    }
+
+    pub async fn that_takes(events: Passthrough, hosts: &str, settings: &[(&str, &str)]) -> Self {
         let ours = [("layer.backend", "redis"), ("layer.hosts", hosts)];
         let config = load(&ours, settings);
         let metrics = Arc::new(Metrics::new());
-        let opened = redis::open(
-            &config.layer,
-            Passthrough::all(),
-            Arc::default(),
-            Arc::clone(&metrics),
-        );
+        let opened = redis::open(&config.layer, events, Arc::default(), Arc::clone(&metrics));
         Layer {
             layer: opened.await.unwrap(),
             metrics,
@@ -84,10 +83,20 @@ impl Layer {
 
     /// The next event: the channel it is for, and its JSON. Notices are passed over.
     pub async fn next(&self) -> (String, String) {
+        let (local, event) = self.received().await;
+        (local, json(&event))
+    }
+
+    /// The next event, of any kind.
+    pub async fn event(&self) -> Arc<Event> {
+        self.received().await.1
+    }
+
+    async fn received(&self) -> (String, Arc<Event>) {
         soon("an event", async {
             loop {
                 if let Received::Event { local, event, .. } = self.layer.receive().await.unwrap() {
-                    return (local, json(&event));
+                    return (local, event);
                 }
             }
         })

@@ -183,7 +183,10 @@ impl CoreSender {
                     let group = item.group.clone();
                     owed.entry(group).or_default().push((place, item));
                 } else if again.contains(&item.group) {
-                    next.push((place, item));
+                    // What goes stale was part of the first attempt only.
+                    if item.keeps || !is_repeated {
+                        next.push((place, item));
+                    }
                 } else {
                     through.push((place, item));
                 }

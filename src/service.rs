@@ -3,15 +3,15 @@
 mod broadcast;
 mod conversations;
 mod first_page;
-mod flights;
 mod messages;
 mod receipts;
 mod rights;
+mod shared_reads;
 
 use std::sync::Arc;
 
 use crate::{
-    chat::fits,
+    chat::{Participants, fits},
     config::{Config, GroupPattern},
     hub::frames::DialectSlot,
     id::ConversationId,
@@ -21,14 +21,16 @@ use crate::{
     store::{Store, StoreError, Subject},
 };
 
-use self::flights::Flights;
+use self::shared_reads::SharedReads;
 pub use self::{first_page::FirstPage, messages::SocketHistory};
 
 /// The use cases, over one store and one layer.
 pub struct Chat {
     store: Arc<dyn Store>,
+    /// Participants of active conversations.
+    active: Arc<SharedReads<ConversationId, Option<Arc<Participants>>>>,
     /// By dialect too: what is shared holds a frame.
-    histories: Arc<Flights<(ConversationId, DialectSlot), Result<SocketHistory, StoreError>>>,
+    histories: Arc<SharedReads<(ConversationId, DialectSlot), Result<SocketHistory, StoreError>>>,
     layer: Arc<dyn ChannelLayer>,
     unannounced: Arc<Unannounced>,
     metrics: Arc<Metrics>,
@@ -85,6 +87,7 @@ impl Chat {
     ) -> Self {
         Chat {
             store,
+            active: Arc::default(),
             histories: Arc::default(),
             layer,
             unannounced,

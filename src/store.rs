@@ -24,7 +24,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::{
-    chat::{Participants, Receipt},
+    chat::Receipt,
     config::{Config, Database},
     id::{ConversationId, MessageId},
     metrics::Metrics,
@@ -75,13 +75,6 @@ pub enum Subject {
     Conversation(ConversationId),
     /// The conversation of this message.
     Message(MessageId),
-}
-
-/// Values of a conversation that decide who may know of it, and open a socket.
-#[derive(Clone, Debug)]
-pub struct Standing {
-    pub participants: Participants,
-    pub is_active: bool,
 }
 
 /// A row of `django_session`.

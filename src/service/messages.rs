@@ -11,7 +11,7 @@ use crate::{
     id::ConversationId,
     store::{
         Announce, StoreError,
-        history::{Deleted, History, Pages},
+        history::{History, Pages},
     },
     telemetry::trace,
     value::Value,
@@ -24,9 +24,18 @@ pub enum SocketHistory {
     Long(Pages),
 }
 
+impl From<History> for SocketHistory {
+    fn from(history: History) -> Self {
+        match history {
+            History::Short(messages) => SocketHistory::Short(Arc::new(FirstPage::new(messages))),
+            History::Long(pages) => SocketHistory::Long(pages),
+        }
+    }
+}
+
 impl Chat {
-    /// Returns the history for a new socket: the newest `ws.history_limit` messages. Sockets of one
-    /// dialect that open together share a read, which begins after they have asked.
+    /// Returns the history for a new socket: the newest `ws.history_limit` messages. Sockets that
+    /// open together share a read, which begins after they have asked.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -35,17 +44,16 @@ impl Chat {
         conversation_id: ConversationId,
         dialect: DialectSlot,
     ) -> Result<SocketHistory, StoreError> {
-        let read = async || {
-            let limit = self.history_limit;
-            let history = History::read(&self.store, conversation_id, Deleted::Skipped, limit);
-            Ok(match history.await? {
-                History::Short(messages) => {
-                    SocketHistory::Short(Arc::new(FirstPage::new(messages)))
-                }
-                History::Long(pages) => SocketHistory::Long(pages),
-            })
+        let read = async |keys: &[(ConversationId, DialectSlot)]| {
+            let ids: Vec<ConversationId> = keys.iter().map(|(id, _)| *id).collect();
+            let found = History::read_each(&self.store, &ids, self.history_limit).await?;
+            let histories = found
+                .into_iter()
+                .map(|found| found.map(SocketHistory::from));
+            Ok(histories.collect())
         };
-        self.histories.share((conversation_id, dialect), read).await
+        let history = self.histories.share((conversation_id, dialect), read);
+        history.await?
     }
 
     /// Stores a message that came by REST. The original does not broadcast these; the setting

@@ -1,10 +1,12 @@
 //! Rights of a caller: to know of a conversation, and to speak for a user.
 
+use std::{collections::HashMap, sync::Arc};
+
 use super::{Chat, ChatError};
 use crate::{
-    chat::policy::Caller,
+    chat::{Participants, policy::Caller},
     id::ConversationId,
-    store::{Standing, Subject},
+    store::Subject,
 };
 
 impl Chat {
@@ -18,22 +20,24 @@ impl Chat {
         if *caller == Caller::Anybody {
             return Ok(());
         }
-        self.standing(caller, of).await.map(|_| ())
-    }
-
-    /// Returns how a conversation stands, if the caller may know of it.
-    async fn standing(&self, caller: &Caller, of: Subject) -> Result<Standing, ChatError> {
-        match (self.store.standing(of).await?, of) {
-            (Some(standing), _) if caller.takes_part(standing.participants.as_slice()) => {
-                Ok(standing)
-            }
-            (Some(_), _) => {
-                self.metrics.policy_denied("see");
-                Err(ChatError::Hidden(of))
-            }
+        match (self.store.participants(of).await?, of) {
+            (Some(participants), _) => self.admit_among(caller, &participants, of),
             (None, Subject::Conversation(_)) => Err(ChatError::NoConversation),
             (None, Subject::Message(_)) => Err(ChatError::NoMessage),
         }
+    }
+
+    fn admit_among(
+        &self,
+        caller: &Caller,
+        participants: &Participants,
+        of: Subject,
+    ) -> Result<(), ChatError> {
+        if caller.takes_part(participants.as_slice()) {
+            return Ok(());
+        }
+        self.metrics.policy_denied("see");
+        Err(ChatError::Hidden(of))
     }
 
     /// Checks whether a caller may speak for `user`.
@@ -49,17 +53,19 @@ impl Chat {
     }
 
     /// Checks whether a caller may open a socket: the conversation is active, and the caller may
-    /// know of it. One query.
+    /// know of it. Sockets that open together share a read, which begins after they have asked.
     ///
     /// # Errors
     /// [`ChatError::NoConversation`] if it is not there or not active, [`ChatError::Hidden`].
     pub async fn admit_socket(&self, caller: &Caller, id: ConversationId) -> Result<(), ChatError> {
-        let standing = self.standing(caller, Subject::Conversation(id)).await?;
-        if standing.is_active {
-            Ok(())
-        } else {
-            Err(ChatError::NoConversation)
-        }
+        let read = async |ids: &[ConversationId]| {
+            let active = self.store.active_participants(ids).await?.into_iter();
+            let mut active: HashMap<_, _> = active.map(|(id, it)| (id, Arc::new(it))).collect();
+            Ok(ids.iter().map(|id| active.remove(id)).collect())
+        };
+        let participants = self.active.share(id, read).await?;
+        let participants = participants.ok_or(ChatError::NoConversation)?;
+        self.admit_among(caller, &participants, Subject::Conversation(id))
     }
 
     /// Returns whether a caller may list the conversations of `user`. To others they do not exist.

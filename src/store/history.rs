@@ -202,6 +202,48 @@ impl Page {
     }
 }
 
+/// Rows of one of several things that are read together.
+pub struct PlacedRows<R> {
+    pub rows: Vec<R>,
+    /// There are more than were read.
+    pub is_cut: bool,
+}
+
+impl<R> PlacedRows<R> {
+    /// Returns whether there may be more than these, of which `limit` were asked for.
+    #[must_use]
+    pub fn is_full(&self, limit: usize) -> bool {
+        self.is_cut || self.rows.len() == limit
+    }
+}
+
+/// Divides the rows of one answer by the place of what they are of, among `count` that were asked
+/// for and answered one after the other. Of an answer that is cut, what is not whole is left out,
+/// unless it is the first.
+///
+/// # Errors
+/// When a place cannot be read.
+pub fn by_place<R>(
+    rows: Vec<R>,
+    place_of: impl Fn(&R) -> Result<usize, StoreError>,
+    count: usize,
+    is_cut: bool,
+) -> Result<Vec<PlacedRows<R>>, StoreError> {
+    let last = rows.last().filter(|_| is_cut).map(&place_of).transpose()?;
+    let whole = last.unwrap_or(count);
+    let lists = (0..whole.max(1)).map(|_| PlacedRows {
+        rows: Vec::new(),
+        is_cut: whole == 0,
+    });
+    let mut lists: Vec<PlacedRows<R>> = lists.collect();
+    for row in rows {
+        if let Some(list) = lists.get_mut(place_of(&row)?) {
+            list.rows.push(row);
+        }
+    }
+    Ok(lists)
+}
+
 /// The messages of a conversation.
 #[derive(Debug)]
 pub enum History {
@@ -239,9 +281,38 @@ impl History {
         deleted: Deleted,
         limit: Option<usize>,
     ) -> Result<Self, StoreError> {
-        let wanted = limit.unwrap_or(PAGE_MESSAGES).min(PAGE_MESSAGES);
-        let newest = store.newest_messages(conversation_id, deleted, wanted);
+        let newest = store.newest_messages(conversation_id, deleted, first_page(limit));
         let newest = newest.await?;
+        History::behind(store, conversation_id, deleted, limit, newest).await
+    }
+
+    /// Reads the newest `limit` messages, or all, of each of some conversations that are not
+    /// deleted. As many histories as fit a page together, and one at least. Whether there are such
+    /// conversations is not asked.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn read_each(
+        store: &Arc<dyn Store>,
+        conversations: &[ConversationId],
+        limit: Option<usize>,
+    ) -> Result<Vec<Result<Self, StoreError>>, StoreError> {
+        let newest = store.newest_of(conversations, first_page(limit)).await?;
+        let mut histories = Vec::with_capacity(newest.len());
+        for (id, newest) in conversations.iter().zip(newest) {
+            histories.push(History::behind(store, *id, Deleted::Skipped, limit, newest).await);
+        }
+        Ok(histories)
+    }
+
+    /// Returns the history with this page of its newest messages.
+    async fn behind(
+        store: &Arc<dyn Store>,
+        conversation_id: ConversationId,
+        deleted: Deleted,
+        limit: Option<usize>,
+        newest: Page,
+    ) -> Result<Self, StoreError> {
         newest.note_too_large(&**store);
         let newest = newest.whole()?;
         if !newest.is_full || limit == Some(newest.messages.len()) {
@@ -272,6 +343,11 @@ impl History {
             History::Long(pages) => pages.whole().await,
         }
     }
+}
+
+/// Returns how many messages a history of the newest `limit` begins with.
+fn first_page(limit: Option<usize>) -> usize {
+    limit.unwrap_or(PAGE_MESSAGES).min(PAGE_MESSAGES)
 }
 
 /// A history that is being read. A clone reads on from the same place.
@@ -396,5 +472,42 @@ impl fmt::Debug for Pages {
             .field("after", &self.after)
             .field("until", &self.until)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The rows of each that is answered, each row its number with its place, and whether there are
+    /// more.
+    fn divided(places: &[usize], count: usize, is_cut: bool) -> Vec<(Vec<usize>, bool)> {
+        let rows = places.iter().copied().enumerate().collect();
+        let lists = by_place(rows, |(_, place)| Ok(*place), count, is_cut).unwrap();
+        let numbers = |list: PlacedRows<(usize, usize)>| {
+            let rows = list.rows.iter().map(|(number, _)| *number);
+            (rows.collect(), list.is_cut)
+        };
+        lists.into_iter().map(numbers).collect()
+    }
+
+    #[test]
+    fn of_a_cut_answer_only_what_is_whole_is_taken() {
+        let empty = (vec![], false);
+        assert_eq!(
+            divided(&[1, 1, 3], 4, false),
+            [
+                empty.clone(),
+                (vec![0, 1], false),
+                empty.clone(),
+                (vec![2], false)
+            ]
+        );
+        assert_eq!(
+            divided(&[1, 1, 3], 4, true),
+            [empty.clone(), (vec![0, 1], false), empty.clone()]
+        );
+        assert_eq!(divided(&[0, 0], 2, true), [(vec![0, 1], true)]);
+        assert_eq!(divided(&[], 2, false), [empty.clone(), empty]);
     }
 }

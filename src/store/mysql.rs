@@ -20,10 +20,11 @@ use uuid::Uuid;
 use self::{options::Options, pool::MysqlPool, write::MysqlWriter};
 use super::{
     Comparison, Conversations, Logins, Lookup, Marks, Members, Messages, OpenDatabase, Receipts,
-    SessionRow, Standing, StoreError, Subject, TokenRow, UserRow,
+    SessionRow, StoreError, Subject, TokenRow, UserRow,
     commit::{Committer, NewIds},
     history::{
         ConversationPage, Deleted, PAGE_BYTES, PAGE_MESSAGES, Page, PageCursor, TOGETHER_MESSAGES,
+        by_place,
     },
     schema::{
         self, Schema,
@@ -103,20 +104,7 @@ impl MysqlStore {
         if reversed {
             rows.reverse();
         }
-        let too_large: Vec<String> = rows.iter().filter_map(row::too_large).collect();
-        let (mut messages, mut unreadable) = (Vec::with_capacity(rows.len()), Vec::new());
-        for row in rows {
-            if !too_large.is_empty() && row::too_large(&row).is_some() {
-                continue;
-            }
-            match row::message_row(row) {
-                Ok(message) => messages.push(message),
-                Err(error) => unreadable.push(error),
-            }
-        }
-        let mut page = Page::new(messages, is_full, unreadable);
-        page.too_large = too_large;
-        Ok(page)
+        Ok(row::page(rows, is_full))
     }
 
     async fn marks(&self, sql: &str) -> Result<Marks, StoreError> {
@@ -195,6 +183,23 @@ impl Messages for MysqlStore {
         let limit = limit.min(PAGE_MESSAGES);
         let sql = query::newest_messages(&self.layout, conversation_id, deleted, limit);
         self.page(&sql, limit, true).await
+    }
+
+    async fn newest_of(
+        &self,
+        conversations: &[ConversationId],
+        limit: usize,
+    ) -> Result<Vec<Page>, StoreError> {
+        let limit = limit.min(PAGE_MESSAGES);
+        let sql = query::newest_of(&self.layout, conversations, limit);
+        let (rows, is_cut) = self.pool.some_rows(&sql, PAGE_BYTES).await?;
+        let lists = by_place(rows, row::place_of, conversations.len(), is_cut)?;
+        let pages = lists.into_iter().map(|mut list| {
+            list.rows.reverse();
+            let is_full = list.is_full(limit);
+            row::page(list.rows, is_full)
+        });
+        Ok(pages.collect())
     }
 
     async fn messages(
@@ -286,10 +291,13 @@ impl Members for MysqlStore {
         self.exists(&query::others(&self.layout, &lookup)).await
     }
 
-    async fn standing(&self, of: Subject) -> Result<Option<Standing>, StoreError> {
-        let rows = self.pool.rows(&people::standing(&self.layout, of)).await?;
+    async fn participants(&self, of: Subject) -> Result<Option<Participants>, StoreError> {
+        let rows = self
+            .pool
+            .rows(&people::participants(&self.layout, of))
+            .await?;
         let found = rows.into_iter().next();
-        found.map(people::standing_row).transpose()
+        found.map(people::participants_row).transpose()
     }
 
     async fn active_participants(

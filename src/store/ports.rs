@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{
-    Lookup, Marks, SessionRow, Standing, StoreError, Subject, TokenRow, UserRow,
+    Lookup, Marks, SessionRow, StoreError, Subject, TokenRow, UserRow,
     commit::{Announce, Committer},
     history::{ConversationPage, Deleted, Page, PageCursor},
 };
@@ -99,6 +99,14 @@ pub trait Messages: OpenDatabase {
         limit: usize,
     ) -> Result<Page, StoreError>;
 
+    /// Returns the newest messages of some conversations that are not deleted, `limit` of each at
+    /// most. A page for each of the first of them, as many as fit a page together, and one at least.
+    async fn newest_of(
+        &self,
+        conversations: &[ConversationId],
+        limit: usize,
+    ) -> Result<Vec<Page>, StoreError>;
+
     /// Returns the page of messages that come after the one place, and not after the other.
     async fn messages(
         &self,
@@ -188,8 +196,8 @@ pub trait Members: OpenDatabase {
     /// too.
     async fn finds_others(&self, lookup: Lookup) -> Result<bool, StoreError>;
 
-    /// Returns how a conversation stands; `None` if it is not there.
-    async fn standing(&self, of: Subject) -> Result<Option<Standing>, StoreError>;
+    /// Returns the participants of a conversation; `None` if it is not there.
+    async fn participants(&self, of: Subject) -> Result<Option<Participants>, StoreError>;
 
     /// Returns the conversations, of those given, that are active, with their participants.
     async fn active_participants(

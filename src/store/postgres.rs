@@ -26,7 +26,7 @@ pub use self::address::Address;
 use self::{connection::PostgresConnection, pool::PostgresPool, write::PostgresWriter};
 use super::{
     Comparison, Conversations, Logins, Lookup, Marks, Members, Messages, OpenDatabase, Receipts,
-    SessionRow, Standing, StoreError, Subject, TokenRow, UserRow,
+    SessionRow, StoreError, Subject, TokenRow, UserRow,
     commit::{Announce, Committer, NewIds},
     history::{ConversationPage, Deleted, Page, PageCursor},
     schema::{
@@ -168,6 +168,14 @@ impl Messages for PostgresStore {
         query::newest_messages(readers, layout, conversation_id, deleted, limit).await
     }
 
+    async fn newest_of(
+        &self,
+        conversations: &[ConversationId],
+        limit: usize,
+    ) -> Result<Vec<Page>, StoreError> {
+        query::newest_of(&self.readers, &self.layout, conversations, limit).await
+    }
+
     async fn messages(
         &self,
         conversation_id: ConversationId,
@@ -257,8 +265,8 @@ impl Members for PostgresStore {
         query::finds_others(&self.readers, &self.layout, &lookup).await
     }
 
-    async fn standing(&self, of: Subject) -> Result<Option<Standing>, StoreError> {
-        people::standing(&self.readers, &self.layout, of).await
+    async fn participants(&self, of: Subject) -> Result<Option<Participants>, StoreError> {
+        people::participants(&self.readers, &self.layout, of).await
     }
 
     async fn active_participants(

@@ -25,7 +25,7 @@ use uuid::Uuid;
 use self::{pool::Readers, write::SqliteWriter};
 use super::{
     Comparison, Conversations, Logins, Lookup, Marks, Members, Messages, OpenDatabase, Receipts,
-    SessionRow, Standing, StoreError, Subject, TokenRow, UserRow,
+    SessionRow, StoreError, Subject, TokenRow, UserRow,
     commit::{Committer, NewIds},
     history::{ConversationPage, Deleted, Page, PageCursor},
     schema::{
@@ -157,6 +157,17 @@ impl Messages for SqliteStore {
             .await
     }
 
+    async fn newest_of(
+        &self,
+        conversations: &[ConversationId],
+        limit: usize,
+    ) -> Result<Vec<Page>, StoreError> {
+        let (layout, conversations) = (Arc::clone(&self.layout), conversations.to_vec());
+        self.readers
+            .read(move |db| query::newest_of(db, &layout, &conversations, limit))
+            .await
+    }
+
     async fn messages(
         &self,
         conversation_id: ConversationId,
@@ -248,10 +259,10 @@ impl Members for SqliteStore {
             .await
     }
 
-    async fn standing(&self, of: Subject) -> Result<Option<Standing>, StoreError> {
+    async fn participants(&self, of: Subject) -> Result<Option<Participants>, StoreError> {
         let layout = Arc::clone(&self.layout);
         self.readers
-            .read(move |db| people::standing(db, &layout, of))
+            .read(move |db| people::participants(db, &layout, of))
             .await
     }
 

@@ -6,7 +6,7 @@ use chatferry::server::Site;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Directory, Process, Server, Socket, database::Place, request, server::config,
+    Directory, Process, Server, Socket, database::Place, request, rows, server::config,
     together::write_together, until,
 };
 
@@ -106,6 +106,11 @@ async fn migrate_makes_djangos_tables_and_django_then_finds_nothing_to_do() {
 async fn django_and_chatferry_write_together_and_both_see_every_row() {
     let directory = Directory::new();
     write_together(&Place::on(&directory)).await;
+}
+
+#[tokio::test]
+async fn the_newest_messages_of_several_are_read_together() {
+    rows::the_newest_messages_of_several_are_read_together(&Server::start().await).await;
 }
 
 #[tokio::test]

@@ -12,12 +12,11 @@ use crate::{
     id::ConversationId,
     python::datetime::Timestamp,
     store::{
-        SessionRow, Standing, StoreError, Subject, TokenRow, UserRow, bare, schema::layout::Layout,
-        users,
+        SessionRow, StoreError, Subject, TokenRow, UserRow, bare, schema::layout::Layout, users,
     },
 };
 
-pub fn standing(layout: &Layout, of: Subject) -> String {
+pub fn participants(layout: &Layout, of: Subject) -> String {
     let Layout {
         conversations,
         messages,
@@ -30,19 +29,13 @@ pub fn standing(layout: &Layout, of: Subject) -> String {
             id(of)
         ),
     };
-    format!(
-        "SELECT participant1_id, participant2_id, is_active FROM {conversations} AS c WHERE id = {which}"
-    )
+    format!("SELECT participant1_id, participant2_id FROM {conversations} AS c WHERE id = {which}")
 }
 
 /// # Errors
-/// When the row is not what [`standing`] asks for.
-pub fn standing_row(row: Row) -> Result<Standing, StoreError> {
-    let mut columns = Columns::from(row);
-    Ok(Standing {
-        participants: columns.participants()?,
-        is_active: columns.take()?,
-    })
+/// When the row is not what [`participants`] asks for.
+pub fn participants_row(row: Row) -> Result<Participants, StoreError> {
+    Columns::from(row).participants()
 }
 
 /// Returns the conversations, of those given, that are active.

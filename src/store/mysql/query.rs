@@ -185,6 +185,20 @@ pub fn newest_messages(
     )
 }
 
+/// Returns the newest `limit` messages of each of some conversations that are not deleted, newest
+/// first, and behind each the place of its conversation.
+pub fn newest_of(layout: &Layout, of: &[ConversationId], limit: usize) -> String {
+    let each = of.iter().enumerate().map(|(place, of)| {
+        format!(
+            "(SELECT {MESSAGE}, {place} AS place FROM {} AS m WHERE conversation_id = {} \
+             AND NOT is_deleted ORDER BY created_at DESC, id DESC LIMIT {limit})",
+            layout.messages,
+            id(*of)
+        )
+    });
+    each.collect::<Vec<_>>().join(" UNION ALL ")
+}
+
 /// Returns the oldest `limit` messages that come after the one place, and not after the other.
 pub fn messages(
     layout: &Layout,

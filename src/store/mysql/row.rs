@@ -7,7 +7,11 @@ use crate::{
     chat::{Conversation, Message, Participants, Receipt},
     id::{ConversationId, Key, MessageId},
     python::datetime::{Timestamp, from_sqlite},
-    store::{StoreError, history::PageCursor, schema::layout::participants},
+    store::{
+        StoreError,
+        history::{Page, PageCursor},
+        schema::layout::{MESSAGE, participants},
+    },
 };
 
 /// One value after the other out of a row of the text protocol.
@@ -79,16 +83,43 @@ pub fn conversation_row(row: Row) -> Result<Conversation, StoreError> {
 
 /// # Errors
 /// When the row is not what [`messages_of`](super::query::messages_of), [`newest_messages`](super::query::newest_messages) or [`messages`](super::query::messages) ask for.
-pub fn message_row(row: Row) -> Result<Message, StoreError> {
+fn message_row(row: Row) -> Result<Message, StoreError> {
     let mut columns = Columns::from(row);
     let id = columns.id()?;
     let named = |error| StoreError::Schema(format!("the message {id} is unreadable: {error}"));
     message_of(id, columns).map_err(named)
 }
 
-/// The id of a message whose content is too large, as it is read.
+/// Returns the messages of these rows, in their order.
 #[must_use]
-pub fn too_large(row: &Row) -> Option<String> {
+pub fn page(rows: Vec<Row>, is_full: bool) -> Page {
+    let too_large: Vec<String> = rows.iter().filter_map(too_large).collect();
+    let (mut messages, mut unreadable) = (Vec::with_capacity(rows.len()), Vec::new());
+    for row in rows {
+        if !too_large.is_empty() && self::too_large(&row).is_some() {
+            continue;
+        }
+        match message_row(row) {
+            Ok(message) => messages.push(message),
+            Err(error) => unreadable.push(error),
+        }
+    }
+    let mut page = Page::new(messages, is_full, unreadable);
+    page.too_large = too_large;
+    page
+}
+
+/// Returns the place behind a message, which says which conversation of several it is of.
+///
+/// # Errors
+/// When the row is not what [`newest_of`](super::query::newest_of) asks for.
+pub fn place_of(row: &Row) -> Result<usize, StoreError> {
+    let place = row.get_opt(MESSAGE.len()).and_then(Result::ok);
+    place.ok_or_else(|| unreadable(MESSAGE.len()))
+}
+
+/// The id of a message whose content is too large, as it is read.
+fn too_large(row: &Row) -> Option<String> {
     match row.as_ref(3)? {
         Value::NULL => row.get_opt::<String, _>(0)?.ok(),
         _ => None,

@@ -17,9 +17,7 @@ use crate::{
     config::{DjangoSession, TableName},
     id::ConversationId,
     python::datetime::Timestamp,
-    store::{
-        SessionRow, Standing, StoreError, Subject, TokenRow, UserRow, schema::layout::Layout, users,
-    },
+    store::{SessionRow, StoreError, Subject, TokenRow, UserRow, schema::layout::Layout, users},
 };
 
 /// A value as text, for a column whose type is Django's affair: the server reads it.
@@ -57,11 +55,11 @@ impl Param for Written<'_> {
     }
 }
 
-pub async fn standing(
+pub async fn participants(
     pool: &PostgresPool,
     layout: &Layout,
     of: Subject,
-) -> Result<Option<Standing>, StoreError> {
+) -> Result<Option<Participants>, StoreError> {
     let Layout {
         conversations,
         messages,
@@ -75,17 +73,10 @@ pub async fn standing(
         ),
     };
     let sql = format!(
-        "SELECT participant1_id, participant2_id, is_active FROM {conversations} AS c \
-         WHERE id = {which}"
+        "SELECT participant1_id, participant2_id FROM {conversations} AS c WHERE id = {which}"
     );
     let rows = pool.query(&sql, &[id]).await?;
-    let Some(row) = rows.first() else {
-        return Ok(None);
-    };
-    Ok(Some(Standing {
-        participants: participants_at(row, 0)?,
-        is_active: row.try_get(2)?,
-    }))
+    rows.first().map(|row| participants_at(row, 0)).transpose()
 }
 
 /// Returns the conversations, of those given, that are active.

@@ -17,11 +17,14 @@ use crate::{
         Comparison, Lookup, Marks, StoreError,
         history::{
             ConversationPage, Deleted, PAGE_BYTES, PAGE_CONVERSATIONS, PAGE_MESSAGES, Page,
-            PageCursor, TOGETHER_MESSAGES,
+            PageCursor, TOGETHER_MESSAGES, by_place,
         },
         schema::{
             Table,
-            layout::{CONVERSATION_LIST as CONVERSATION, Layout, MESSAGE_LIST as MESSAGE},
+            layout::{
+                CONVERSATION_LIST as CONVERSATION, Layout, MESSAGE as MESSAGE_ROLES,
+                MESSAGE_LIST as MESSAGE,
+            },
         },
     },
 };
@@ -201,6 +204,37 @@ pub async fn newest_messages(
     let (mut rows, is_cut) = pool.some_rows(&sql, params, PAGE_BYTES).await?;
     rows.reverse();
     Ok(page(&rows, is_cut || rows.len() == limit))
+}
+
+/// Returns a page of the newest messages for each of the first of some conversations.
+pub async fn newest_of(
+    pool: &PostgresPool,
+    layout: &Layout,
+    conversations: &[ConversationId],
+    limit: usize,
+) -> Result<Vec<Page>, StoreError> {
+    let sql = format!(
+        "SELECT {MESSAGE}, place FROM unnest($1::{}[]) WITH ORDINALITY AS wanted (wanted, place) \
+         CROSS JOIN LATERAL (SELECT {MESSAGE} FROM {} AS m WHERE conversation_id = wanted \
+         AND NOT is_deleted ORDER BY created_at DESC, id DESC LIMIT $2) AS found",
+        id_type(&layout.schema.conversations),
+        layout.messages
+    );
+    let limit = limit.min(PAGE_MESSAGES);
+    let params: Params<'_> = &[&conversations, &signed(limit)];
+    let (rows, is_cut) = pool.some_rows(&sql, params, PAGE_BYTES).await?;
+    let lists = by_place(rows, place_of, conversations.len(), is_cut)?;
+    let pages = lists.into_iter().map(|mut list| {
+        list.rows.reverse();
+        page(&list.rows, list.is_full(limit))
+    });
+    Ok(pages.collect())
+}
+
+/// Returns the place behind a message, from 0.
+fn place_of(row: &Row) -> Result<usize, StoreError> {
+    let place: i64 = row.try_get(MESSAGE_ROLES.len())?;
+    Ok(usize::try_from(place - 1).unwrap_or_default())
 }
 
 /// Returns the page of messages that lie between two places.

@@ -8,16 +8,14 @@ use crate::{
     config::{DjangoSession, TableName},
     id::ConversationId,
     python::datetime::{Timestamp, to_sqlite},
-    store::{
-        SessionRow, Standing, Subject, TokenRow, UserRow, bare, schema::layout::Layout, users,
-    },
+    store::{SessionRow, Subject, TokenRow, UserRow, bare, schema::layout::Layout, users},
 };
 
-pub fn standing(
+pub fn participants(
     db: &Connection,
     layout: &Layout,
     of: Subject,
-) -> rusqlite::Result<Option<Standing>> {
+) -> rusqlite::Result<Option<Participants>> {
     let Layout {
         conversations,
         messages,
@@ -31,16 +29,10 @@ pub fn standing(
         ),
     };
     let sql = format!(
-        "SELECT participant1_id, participant2_id, is_active FROM {conversations} AS c \
-         WHERE id = {which}"
+        "SELECT participant1_id, participant2_id FROM {conversations} AS c WHERE id = {which}"
     );
     db.prepare_cached(&sql)?
-        .query_row([id], |row| {
-            Ok(Standing {
-                participants: participants_at(row, 0)?,
-                is_active: row.get(2)?,
-            })
-        })
+        .query_row([id], |row| participants_at(row, 0))
         .optional()
 }
 

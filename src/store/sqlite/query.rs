@@ -196,6 +196,30 @@ pub fn newest(
     Ok(page)
 }
 
+/// Returns a page of the newest messages for each of the first of some conversations. One statement
+/// for each: there is no round trip to save.
+pub fn newest_of(
+    db: &Connection,
+    layout: &Layout,
+    conversations: &[ConversationId],
+    limit: usize,
+) -> rusqlite::Result<Vec<Page>> {
+    let (mut pages, mut bytes) = (Vec::with_capacity(conversations.len()), 0);
+    for of in conversations {
+        let page = newest(db, layout, *of, Deleted::Skipped, limit)?;
+        bytes += page
+            .messages
+            .iter()
+            .map(|it| it.content.len())
+            .sum::<usize>();
+        pages.push(page);
+        if bytes >= PAGE_BYTES {
+            break;
+        }
+    }
+    Ok(pages)
+}
+
 /// Returns the page of messages that lie between two places.
 pub fn messages(
     db: &Connection,

@@ -11,7 +11,7 @@ use chatferry::{
     python::datetime::Timestamp,
     store::{
         Conversations, Logins, Lookup, Marks, Members, Messages, OpenDatabase, Receipts,
-        SessionRow, Standing, StoreError, Subject, TokenRow, UserRow,
+        SessionRow, StoreError, Subject, TokenRow, UserRow,
         commit::{Attempt, Backend, CommitOutcome, Committer, NewIds, Write},
         history::{ConversationPage, Deleted, Page, PageCursor},
     },
@@ -87,6 +87,18 @@ impl Messages for Nowhere {
         Ok(Page::new(newest, false, Vec::new()))
     }
 
+    async fn newest_of(
+        &self,
+        conversations: &[ConversationId],
+        limit: usize,
+    ) -> Result<Vec<Page>, StoreError> {
+        let mut pages = Vec::new();
+        for id in conversations {
+            pages.push(self.newest_messages(*id, Deleted::Skipped, limit).await?);
+        }
+        Ok(pages)
+    }
+
     async fn messages_of(&self, _: &[ConversationId]) -> Result<Page, StoreError> {
         Err(StoreError::Closed)
     }
@@ -154,18 +166,15 @@ impl Members for Nowhere {
         Err(StoreError::Closed)
     }
 
-    async fn standing(&self, _: Subject) -> Result<Option<Standing>, StoreError> {
-        Ok(Some(Standing {
-            participants: Participants::Pair(["alice".to_owned(), "bob".to_owned()]),
-            is_active: true,
-        }))
+    async fn participants(&self, _: Subject) -> Result<Option<Participants>, StoreError> {
+        Ok(Some(pair()))
     }
 
     async fn active_participants(
         &self,
-        _: &[ConversationId],
+        conversations: &[ConversationId],
     ) -> Result<Vec<(ConversationId, Participants)>, StoreError> {
-        Err(StoreError::Closed)
+        Ok(conversations.iter().map(|id| (*id, pair())).collect())
     }
 }
 
@@ -197,4 +206,8 @@ impl OpenDatabase for Nowhere {
     async fn close(&self) {
         self.committer.close().await;
     }
+}
+
+fn pair() -> Participants {
+    Participants::Pair(["alice".to_owned(), "bob".to_owned()])
 }

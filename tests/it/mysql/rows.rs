@@ -278,6 +278,12 @@ pub async fn long_messages_make_short_pages(on: Flavour) {
     }
 }
 
+pub async fn the_newest_messages_of_several_are_read_together(on: Flavour) {
+    if let Some(database) = Database::new(on).await {
+        rows::the_newest_messages_of_several_are_read_together(&database.server().await).await;
+    }
+}
+
 pub async fn the_marks_of_the_newest_messages_are_found(on: Flavour) {
     if let Some(database) = Database::new(on).await {
         rows::the_marks_of_the_newest_messages_are_found(&database.server().await).await;

@@ -211,6 +211,13 @@ async fn long_messages_make_short_pages() {
 }
 
 #[tokio::test]
+async fn the_newest_messages_of_several_are_read_together() {
+    if let Some(database) = Database::new().await {
+        rows::the_newest_messages_of_several_are_read_together(&database.server().await).await;
+    }
+}
+
+#[tokio::test]
 async fn the_marks_of_the_newest_messages_are_found() {
     if let Some(database) = Database::new().await {
         rows::the_marks_of_the_newest_messages_are_found(&database.server().await).await;

@@ -1,7 +1,10 @@
 //! Rows as they are written and read back, whatever the database.
 
 use chatferry::{
-    chat::id, id::ConversationId, python::datetime::Timestamp, store::history::PAGE_BYTES,
+    chat::{NewMessage, id},
+    id::ConversationId,
+    python::datetime::Timestamp,
+    store::history::{Deleted, PAGE_BYTES, Page},
 };
 use serde_json::json;
 
@@ -41,6 +44,61 @@ pub async fn a_long_conversation_is_shown_whole(
     assert_eq!(shown["last_message"], told[rows - 1]);
     let list = format!("/api/chat/users/{user}/conversations/");
     assert_eq!(server.get(&list).await.json(), json!([shown]));
+}
+
+/// The newest messages of several conversations are read together, and are the same as of each by
+/// itself; what does not fit a page any more is left out.
+pub async fn the_newest_messages_of_several_are_read_together(server: &Server) {
+    let store = &server.app.store;
+    let mut ids = Vec::new();
+    for (user, contents) in [
+        ("some", vec!["1", "2", "3"]),
+        ("none", vec![]),
+        ("long", vec![&*"가".repeat(PAGE_BYTES / 6); 4]),
+        ("few", vec!["4", "5"]),
+    ] {
+        let id = server.conversation_of(user, "bob").await;
+        let id: ConversationId = id.parse().unwrap();
+        for content in contents.into_iter().chain(["gone"]) {
+            let new = NewMessage {
+                conversation_id: id,
+                sender_id: "bob".to_owned(),
+                content: content.to_owned(),
+                message_type: "text".to_owned(),
+                is_deleted: content == "gone",
+            };
+            let stored = store.insert_message(new, Box::new(|_| {})).await;
+            stored.unwrap().unwrap();
+        }
+        ids.push(id);
+    }
+    let [some, none, long, few] = ids[..] else {
+        unreachable!()
+    };
+    let alone = async |id, limit| {
+        let page = store.newest_messages(id, Deleted::Skipped, limit).await;
+        shown(&page.unwrap())
+    };
+    for limit in [1, 2, 3, 500] {
+        let together = store.newest_of(&[few, none, some], limit).await.unwrap();
+        let together: Vec<_> = together.iter().map(shown).collect();
+        let each = [few, none, some].map(|id| alone(id, limit));
+        let [few, none, some] = each;
+        assert_eq!(together, [few.await, none.await, some.await], "{limit}");
+    }
+    let first = store.newest_of(&[long, few], 500).await.unwrap();
+    assert!(first[0].is_full && !first[0].messages.is_empty());
+    assert_eq!(shown(&first[0]), alone(long, 500).await);
+    assert_eq!(first.len(), 1);
+    let whole = store.newest_of(&[some, long, few], 500).await.unwrap();
+    assert_eq!(shown(&whole[0]), alone(some, 500).await);
+    assert!(whole.len() < 3);
+}
+
+/// The contents of a page, and whether there may be more.
+fn shown(page: &Page) -> (Vec<String>, bool) {
+    let contents = page.messages.iter().map(|it| it.content.clone());
+    (contents.collect(), page.is_full)
 }
 
 /// Ids of 255 characters fit, whatever their size; longer ones are the caller's mistake.

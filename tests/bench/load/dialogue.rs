@@ -24,7 +24,8 @@ const LEAST: u32 = 40;
 
 /// What is asked, and how the end of the answer is known.
 struct Dialogue {
-    question: Vec<u8>,
+    /// Asked in turn.
+    questions: Vec<Vec<u8>>,
     /// True if it is answered, and as it should be.
     answered: fn(&[u8], usize) -> Option<bool>,
     /// What stands in a good answer so many times.
@@ -33,10 +34,12 @@ struct Dialogue {
     goodbye: Option<Vec<u8>>,
 }
 
-/// Sockets are opened and closed, each after its history of `--history` messages.
+/// Sockets are opened and closed, each after its history of `--history` messages: of `--conversation`,
+/// or of several with commas between them.
 pub fn come(options: &Options) -> Value {
+    let conversations = options.text("conversation").split(',');
     let dialogue = Dialogue {
-        question: wire::handshake(options.text("conversation")),
+        questions: conversations.map(wire::handshake).collect(),
         answered: history_is_there,
         wanted: options.number("history", 0),
         goodbye: Some(wire::masked(8, &1000u16.to_be_bytes())),
@@ -47,7 +50,7 @@ pub fn come(options: &Options) -> Value {
 /// `--path` is read on connections that stay open.
 pub fn ask(options: &Options) -> Value {
     let dialogue = Dialogue {
-        question: wire::get(options.text("path")),
+        questions: vec![wire::get(options.text("path"))],
         answered: answer_is_there,
         wanted: options.number("history", 0),
         goodbye: None,
@@ -60,6 +63,8 @@ const ADDRESSES: usize = 64;
 
 struct Place {
     stream: TcpStream,
+    /// Its number among all connections.
+    nth: usize,
     answer: Vec<u8>,
     asked: bool,
     since: Instant,
@@ -127,6 +132,7 @@ impl Place {
             .unwrap();
         Place {
             stream,
+            nth,
             answer: Vec::new(),
             asked: false,
             since: Instant::now(),
@@ -136,7 +142,8 @@ impl Place {
     fn ask_again(&mut self, dialogue: &Dialogue) {
         self.answer.clear();
         self.since = Instant::now();
-        self.asked = self.stream.write(&dialogue.question).is_ok();
+        let question = &dialogue.questions[self.nth % dialogue.questions.len()];
+        self.asked = self.stream.write(question).is_ok();
     }
 
     /// Returns whether the answer is there, and is good.

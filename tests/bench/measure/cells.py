@@ -26,6 +26,9 @@ MEMBERS, TALKERS = 400, 8
 # Messages a second, where it is asked how long one takes.
 RATE = 100
 
+# Conversations that a storm of new sockets is for, and how many of them ask at once.
+STORM, AT_ONCE = 100, 256
+
 # Messages in a conversation that newcomers read, and that REST reads.
 SHORT = 50
 
@@ -59,6 +62,10 @@ class Fixtures:
     long: str
     # Takes part in ten conversations of so many messages each.
     user: str
+    # A hundred conversations of so many messages each.
+    many: list
+    # Statements that the database has read with so far; `None` if it does not count them.
+    reads: Callable
 
 
 def fixtures(machine, url, size):
@@ -66,8 +73,10 @@ def fixtures(machine, url, size):
     kept = machine.filled[url]
     if not kept:
         wanted = [["short", "bob", SHORT], ["long", "bob", size.history]]
-        ids = machine.fill(url, wanted + [["reader", f"friend {number}", SHORT] for number in range(10)])
-        kept["fixtures"] = Fixtures(short=ids[0], long=ids[1], user="reader")
+        wanted += [["reader", f"friend {number}", SHORT] for number in range(10)]
+        wanted += [[f"one of many {number}", "bob", SHORT] for number in range(STORM)]
+        short, long, *others = machine.fill(url, wanted)
+        kept["fixtures"] = Fixtures(short, long, user="reader", many=others[10:], reads=lambda: machine.reads(url))
     return kept["fixtures"]
 
 
@@ -104,6 +113,24 @@ def newcomers(server, fixtures, size):
     return answers(load("come", server, conversation=fixtures.short, history=SHORT, seconds=size.seconds))
 
 
+def storm(server, fixtures, size):
+    return answers(stormed(server, fixtures, size))
+
+
+def storm_reads(server, fixtures, size):
+    """Statements that read, for each socket."""
+    before = fixtures.reads()
+    if before is None:
+        return Figure(None)
+    figures = stormed(server, fixtures, size)
+    return Figure((fixtures.reads() - before) / max(1, figures["answers"]))
+
+
+def stormed(server, fixtures, size):
+    """Everybody comes back at once."""
+    return load("come", server, conversation=",".join(fixtures.many), history=SHORT, at_once=AT_ONCE, seconds=size.seconds)
+
+
 def rest(path, wanted):
     def measure(server, fixtures, size):
         where = path.format(user=fixtures.user, short=fixtures.short)
@@ -137,6 +164,8 @@ CELLS = [
     Cell("deliveries in one conversation with 400 sockets", "1/s", deliveries, aim=60, counts=True),
     Cell("send to receive at 100 messages/s, 99th percentile", "ms", latency, more_is_better=False, aim=30, counts=True),
     Cell("new sockets, each with a history of 50", "1/s", newcomers, aim=20),
+    Cell(f"a storm of new sockets, {AT_ONCE} at once in {STORM} conversations", "1/s", storm, aim=40),
+    Cell("statements that read for a socket in it", "", storm_reads, more_is_better=False),
     Cell("REST: a user's 10 conversations", "1/s", rest("users/{user}/conversations/", SHORT), aim=30),
     Cell("REST: a conversation of 50 messages", "1/s", rest("conversations/{short}/", SHORT), aim=30),
     Cell("REST: 50 messages", "1/s", rest("conversations/{short}/messages/", SHORT), aim=30),

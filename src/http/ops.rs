@@ -92,19 +92,15 @@ pub type Ping = Box<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + 
 /// Checks whether requests would be served now: 503 names what keeps them from it. `has_place` is
 /// whether there is a connection left for them.
 pub async fn readyz(app: &App, probes: &[Probe], has_place: bool) -> Response {
-    let (store, layer, answers) = tokio::join!(
-        in_time(app.store.ping()),
-        in_time(app.layer.ping()),
+    let (chat, answers) = tokio::join!(
+        ChatHealth::of(app),
         join_all(probes.iter().map(|probe| in_time((probe.ping)()))),
     );
-    let failed = |kind| Err(format!("the last commit has failed: {kind}"));
-    let store = store.and_then(|()| app.store.committer().failure().map_or(Ok(()), failed));
     let panicked = |name| format!("{name} has panicked");
     let tasks = app.vital.failed().map(panicked).map_or(Ok(()), Err);
-    let mut parts = vec![("store", store), ("layer", layer)];
+    let mut parts = vec![("store", chat.store), ("layer", chat.layer)];
     // Faults of the process itself are named only then.
-    let repairs = app.hub.behind().map_or(Ok(()), Err);
-    let mut own = vec![("repairs", repairs), ("tasks", tasks)];
+    let mut own = vec![("repairs", chat.repairs), ("tasks", tasks)];
     let mut is_well = parts.iter().chain(&own).all(|(_, part)| part.is_ok());
     for (probe, answer) in probes.iter().zip(answers) {
         if probe.is_needed {
@@ -128,6 +124,26 @@ pub async fn readyz(app: &App, probes: &[Probe], has_place: bool) -> Response {
     });
     fields.extend(words);
     status(code, &fields)
+}
+
+/// What keeps a chat from serving, or nothing.
+pub struct ChatHealth {
+    pub store: Result<(), String>,
+    pub layer: Result<(), String>,
+    pub repairs: Result<(), String>,
+}
+
+impl ChatHealth {
+    /// Asks the store and the layer of a chat.
+    pub async fn of(app: &App) -> Self {
+        let (store, layer) = tokio::join!(in_time(app.store.ping()), in_time(app.layer.ping()));
+        let failed = |kind| Err(format!("the last commit has failed: {kind}"));
+        ChatHealth {
+            store: store.and_then(|()| app.store.committer().failure().map_or(Ok(()), failed)),
+            layer,
+            repairs: app.hub.behind().map_or(Ok(()), Err),
+        }
+    }
 }
 
 /// Waits for a dependency, but not longer than is useful to the caller.

@@ -15,7 +15,7 @@ use crate::{
         Response,
         cors::Cors,
         extract::{self, Unreadable},
-        ops::{Ping, Probe},
+        ops::{ChatHealth, Ping, Probe},
         serve::serve,
     },
     hub::frames::Encode,
@@ -270,9 +270,12 @@ fn chat(app: &Arc<App>) -> Probe {
     let ping: Ping = Box::new(move || {
         let app = Arc::clone(&app);
         Box::pin(async move {
-            app.store.ping().await.map_err(|error| error.to_string())?;
-            app.layer.ping().await.map_err(|error| error.to_string())?;
-            app.hub.behind().map_or(Ok(()), Err)
+            let ChatHealth {
+                store,
+                layer,
+                repairs,
+            } = ChatHealth::of(&app).await;
+            store.and(layer).and(repairs)
         })
     });
     Probe {

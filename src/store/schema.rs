@@ -238,13 +238,12 @@ impl Schema {
         script: impl FnOnce(&Scripts) -> Script,
         missing: &[&str],
     ) -> Result<(Vec<&'static str>, Script), StoreError> {
-        match (&self.origin, missing) {
-            (TableOrigin::Elsewhere(how), [first, ..]) => {
-                let text = format!("table {first} is missing, and {how}");
-                Err(StoreError::Schema(text))
-            }
-            (TableOrigin::Elsewhere(how), []) => Err(StoreError::Schema((*how).to_owned())),
-            (TableOrigin::Here(scripts), _) => {
+        match &self.origin {
+            TableOrigin::Elsewhere(how) => Err(StoreError::Schema(format!(
+                "missing tables: {}; {how}",
+                missing.join(", ")
+            ))),
+            TableOrigin::Here(scripts) => {
                 let script = script(scripts);
                 let lines = script.tables.lines();
                 let lines = lines.filter(|line| missing.iter().any(|table| is_about(line, table)));

@@ -35,10 +35,37 @@ pub struct PostgresStatements {
     conversation: String,
     /// Columns of a conversation that are written.
     takes: Vec<Written>,
-    message: String,
-    /// For messages of which some are there.
-    message_again: String,
+    /// Finds the conversation of two.
+    pair: String,
+    /// Finds the conversation of two that the database takes for these.
+    pair_alike: String,
+    messages: MessageStatements,
     receipt: String,
+}
+
+/// The statements for messages.
+enum MessageStatements {
+    /// The ids are ours. `again` is for messages of which some are there.
+    Own { insert: String, again: String },
+    /// The database makes the ids. `find` finds messages that are there.
+    Numbered { insert: String, find: String },
+}
+
+impl MessageStatements {
+    fn new(layout: &Layout) -> Self {
+        if layout.schema.messages.makes_ids() {
+            return MessageStatements::Numbered {
+                insert: insert_numbered(layout),
+                find: find_numbered(layout),
+            };
+        }
+        let id = layout.quoted(layout.schema.messages.name_of("id"));
+        let or_found = format!("ON CONFLICT ({id}) DO UPDATE SET {id} = excluded.{id} ");
+        MessageStatements::Own {
+            insert: insert_messages(layout, ""),
+            again: insert_messages(layout, &or_found),
+        }
+    }
 }
 
 impl PostgresStatements {
@@ -52,23 +79,12 @@ impl PostgresStatements {
             layout.names(&takes),
             places.join(", ")
         );
-        let makes_ids = layout.schema.messages.makes_ids();
-        let (message, message_again) = if makes_ids {
-            (insert_numbered(&layout), find_numbered(&layout))
-        } else {
-            let own_id = layout.quoted(layout.schema.messages.name_of("id"));
-            let or_found =
-                format!("ON CONFLICT ({own_id}) DO UPDATE SET {own_id} = excluded.{own_id} ");
-            (
-                insert_messages(&layout, ""),
-                insert_messages(&layout, &or_found),
-            )
-        };
         PostgresStatements {
             conversation,
             takes,
-            message,
-            message_again,
+            pair: pair_sql(&layout, ids),
+            pair_alike: pair_sql(&layout, Comparison::Collation),
+            messages: MessageStatements::new(&layout),
             receipt: upsert_receipts(&layout, ids),
             ids,
             layout,
@@ -123,15 +139,13 @@ impl PostgresStatements {
         row: &Conversation,
     ) -> Result<Option<CommitOutcome>, Fault> {
         let [one, two] = row.participants.pair();
-        let sql = pair_sql(&self.layout, self.ids);
-        let rows = db.query(&sql, &[&one, &two]).await?;
+        let rows = db.query(&self.pair, &[&one, &two]).await?;
         let found = rows.first().map(conversation_row).transpose();
         let Some(found) = found.map_err(Fault::Unreadable)? else {
             if self.ids == Comparison::Collation {
                 return Ok(None);
             }
-            let alike = pair_sql(&self.layout, Comparison::Collation);
-            let others = db.query(&alike, &[&one, &two]).await?;
+            let others = db.query(&self.pair_alike, &[&one, &two]).await?;
             return Ok((!others.is_empty()).then_some(CommitOutcome::Alike));
         };
         let ours = found.id == row.id;
@@ -148,18 +162,19 @@ impl PostgresStatements {
         repeated: bool,
         outcomes: &mut [CommitOutcome],
     ) -> Result<(), Fault> {
-        let makes_ids = self.layout.schema.messages.makes_ids();
-        if repeated && makes_ids {
-            self.find_messages(db, &mut rows, outcomes).await?;
-        }
+        let (sql, makes_ids) = match &self.messages {
+            MessageStatements::Own { again, .. } if repeated => (again, false),
+            MessageStatements::Own { insert, .. } => (insert, false),
+            MessageStatements::Numbered { insert, find } => {
+                if repeated {
+                    take_found(db, find, &mut rows, outcomes).await?;
+                }
+                (insert, true)
+            }
+        };
         if rows.is_empty() {
             return Ok(());
         }
-        let sql = if repeated && !makes_ids {
-            &self.message_again
-        } else {
-            &self.message
-        };
         let values: [&dyn Param; MESSAGE.len()] = [
             &column(&rows, |row| row.id),
             &column(&rows, |row| row.conversation_id),
@@ -191,33 +206,6 @@ impl PostgresStatements {
                 outcomes[place] = CommitOutcome::Stored;
             }
         }
-        Ok(())
-    }
-
-    /// Takes out the messages that are there already under ids that the database has made.
-    async fn find_messages(
-        &self,
-        db: &mut PostgresConnection,
-        rows: &mut Vec<Placed<'_, Message>>,
-        outcomes: &mut [CommitOutcome],
-    ) -> Result<(), Fault> {
-        let values: [&dyn Param; 3] = [
-            &column(rows, |row| row.conversation_id),
-            &column(rows, |row| row.sender_id.as_str()),
-            &column(rows, |row| Time(row.created_at)),
-        ];
-        let mut found = HashMap::new();
-        for row in &db.query(&self.message_again, &values).await? {
-            let key: (_, String) = (time_at(row, 1)?, row.try_get(2)?);
-            found.insert(key, row.try_get(0)?);
-        }
-        rows.retain(|(place, row)| {
-            let Some(&id) = found.get(&(row.created_at, row.sender_id.clone())) else {
-                return true;
-            };
-            outcomes[*place] = CommitOutcome::Numbered(id);
-            false
-        });
         Ok(())
     }
 
@@ -271,6 +259,33 @@ impl PostgresStatements {
         }
         Ok(())
     }
+}
+
+/// Takes out the messages that are there already under ids that the database has made.
+async fn take_found(
+    db: &mut PostgresConnection,
+    find: &str,
+    rows: &mut Vec<Placed<'_, Message>>,
+    outcomes: &mut [CommitOutcome],
+) -> Result<(), Fault> {
+    let values: [&dyn Param; 3] = [
+        &column(rows, |row| row.conversation_id),
+        &column(rows, |row| row.sender_id.as_str()),
+        &column(rows, |row| Time(row.created_at)),
+    ];
+    let mut found = HashMap::new();
+    for row in &db.query(find, &values).await? {
+        let key: (_, String) = (time_at(row, 1)?, row.try_get(2)?);
+        found.insert(key, row.try_get(0)?);
+    }
+    rows.retain(|(place, row)| {
+        let Some(&id) = found.get(&(row.created_at, row.sender_id.clone())) else {
+            return true;
+        };
+        outcomes[*place] = CommitOutcome::Numbered(id);
+        false
+    });
+    Ok(())
 }
 
 /// Returns the values that an `INSERT` takes from a row `alias` whose columns have these roles.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import plot
 from load import command, load
-from measured import SERVICES
+from measured import SERVICES, Machine
 from shell import Failed, start, stop
 from table import number
 
@@ -148,6 +148,32 @@ def histories(machine, quick):
         yield count, kept[key]
 
 
+def storing(name):
+    """So many rows in the table, each stored by the server itself; the work is a message at full speed, and what it
+    takes is time. MariaDB's pool is what it is if nobody sets it, and holds half a million rows."""
+    service = next(service for service in SERVICES if service.name == name)
+
+    def points(_, seconds, quick):
+        with contextlib.ExitStack() as stack:
+            machine = Machine(stack, pool="128M")
+            server = stack.enter_context(machine.running(service, **SETTINGS))
+            there = 0
+            for count in sizes(quick, 10_000, 100_000, 1_000_000, 10_000_000):
+                while there < count:
+                    there += talked(server, seconds)["messages"]
+                figures = talked(server, seconds)
+                there += figures["messages"]
+                yield count, figures["seconds"] / figures["messages"] * 1e6
+
+    return points
+
+
+def talked(server, seconds):
+    figures = load("talk", server, conversations=1000, in_flight=2, seconds=seconds)
+    micros(figures, figures["messages"])
+    return figures
+
+
 CURVES = {
     "CPU of a message, µs, with so many conversations": conversations,
     "CPU of a message, µs, with so many sockets (40 000 of them in three processes)": sockets,
@@ -155,6 +181,9 @@ CURVES = {
     # Before the next, which makes these histories longer.
     "CPU of a message told to a newcomer, µs, in a history of so many": joining,
     "CPU of a message, µs, after a history of so many": saying,
+    "time of a message at full speed, µs, with so many rows in MariaDB": storing("Chatferry"),
+    "time of a message at full speed, µs, with so many rows in PostgreSQL": storing("Chatferry, PostgreSQL"),
+    "time of a message at full speed, µs, with so many rows in SQLite": storing("Chatferry, SQLite"),
 }
 
 

@@ -80,17 +80,17 @@ SERVICES = [
 class Machine:
     """The database servers and the Redis of this run."""
 
-    def __init__(self, servers):
-        """`servers` is an ExitStack, which stops them."""
-        self.servers = servers
+    def __init__(self, servers, pool="1G"):
+        """`servers` is an ExitStack, which stops them. `pool` is what MariaDB keeps of its tables in memory."""
+        self.servers, self.pool = servers, pool
         self.urls, self.filled = {}, {}
         self.redis = servers.enter_context(services.redis())
 
     def server(self, kind):
         """The URL of a database server of this kind; started when it is first asked for."""
         if kind not in self.urls:
-            # All that is measured fits into the pool: what is compared are servers, and not how full their tables are.
-            options = {"mariadb": {"innodb_flush_log_at_trx_commit": 1, "innodb_buffer_pool_size": "1G"}}.get(kind, {})
+            # Mostly all that is measured fits into the pool: what is compared are servers, and not how full their tables are.
+            options = {"mariadb": {"innodb_flush_log_at_trx_commit": 1, "innodb_buffer_pool_size": self.pool}}.get(kind, {})
             self.urls[kind] = self.servers.enter_context(getattr(services, kind)(**options))
         return self.urls[kind]
 

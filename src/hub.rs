@@ -306,7 +306,8 @@ impl Hub {
         if away != NEVER && told.key.is_some() && self.layer.may_miss(&room.group) {
             self.read_first(room, Timestamp::from_micros(away));
         }
-        let delivery = room.deliver(told, away != NEVER);
+        // With more to come, frames are better gathered by the sockets' own tasks.
+        let delivery = room.deliver(told, away != NEVER, !self.layer.has_more());
         self.count(event_type(event), delivery);
         delivery.sockets > 0
     }
@@ -316,7 +317,10 @@ impl Hub {
             sockets,
             longest,
             overflowed,
+            mut written,
+            ..
         } = delivery;
+        self.metrics.frames_out(&mut written);
         self.metrics.delivered(kind, sockets, longest);
         self.metrics.slow_consumers(overflowed);
     }

@@ -64,6 +64,9 @@ pub trait ChannelLayer: Send + Sync {
     /// closed. One task receives.
     async fn receive(&self) -> Option<Received>;
 
+    /// Returns whether the next event is there already, for the task that receives.
+    fn has_more(&self) -> bool;
+
     /// Sends `event` to one channel, of whichever process.
     ///
     /// # Errors

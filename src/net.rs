@@ -4,11 +4,13 @@
 
 pub mod client;
 mod first;
+mod outlet;
 mod peer;
 pub mod proxy;
 mod stream;
 
 pub use self::{
+    outlet::Outlet,
     peer::{Ends, FORWARDED_FOR, Peer},
     stream::{ConnectionPlace, Io, Socket, Stream},
 };

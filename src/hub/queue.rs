@@ -6,18 +6,21 @@
 //!
 //! While a socket receives its history everything else waits here. A message may come live
 //! before the page it stands on is read: it is then withdrawn, as the history has it.
+//!
+//! A socket that has nothing to write lends its writing half to its queue: a frame that comes alone
+//! is then written by who brings it, and the socket's task need not be woken. A socket that does
+//! not take all of it gets the rest as any other frame that waits.
 
 use std::{
     collections::{HashSet, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use tokio::sync::Notify;
 
 use super::frames::DialectSlot;
-
-use crate::id::MessageId;
+use crate::{id::MessageId, net::Outlet};
 
 /// The bounds of a queue.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +48,35 @@ struct QueueState {
     /// For each frame its message; `None` once the history has been sent.
     tells: Option<VecDeque<Option<MessageId>>>,
     overflowed: bool,
+    /// Lent by the socket's task, which writes nothing meanwhile.
+    outlet: Option<Outlet>,
+    /// The outlet may be used: nothing that was taken out is still to be written.
+    is_lent: bool,
+    /// Rest of a frame that was written in part: nothing may be written before it.
+    rest: Bytes,
+}
+
+/// Outcome of a frame for one socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// It is in the system's hands, or its beginning is.
+    Written,
+    /// So many now wait.
+    Waits(usize),
+    /// The queue has overflowed before: it is dropped.
+    Dropped,
+}
+
+impl QueueState {
+    /// Forgets what waits. What is lent, and a frame that was begun, are still the socket's.
+    fn overflow(&mut self) {
+        *self = QueueState {
+            overflowed: true,
+            outlet: self.outlet.take(),
+            rest: std::mem::take(&mut self.rest),
+            ..QueueState::default()
+        };
+    }
 }
 
 /// The queue was past its bound. From now on it takes nothing.
@@ -81,22 +113,64 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a frame, which may tell of a message. Returns how many now wait.
+    /// Writes a frame if the socket takes it now, and adds it to the queue otherwise.
     ///
     /// # Errors
-    /// [`Overflow`] the first time the frame does not fit; silently dropped after that, and 0.
-    pub fn push(&self, frame: Bytes, message: Option<MessageId>) -> Result<usize, Overflow> {
+    /// As those of [`Queue::push`].
+    pub fn write(&self, frame: &Bytes, message: Option<MessageId>) -> Result<Pushed, Overflow> {
+        let mut state = self.state();
+        let may_write = state.is_lent && state.frames.is_empty() && state.rest.is_empty();
+        let Some(outlet) = state.outlet.as_ref().filter(|_| may_write) else {
+            drop(state);
+            return self.push(frame.clone(), message);
+        };
+        // A socket that is gone is found by its own task.
+        let written = outlet.try_write(frame).unwrap_or_default();
+        if written == frame.len() {
+            return Ok(Pushed::Written);
+        }
+        if written == 0 {
+            drop(state);
+            return self.push(frame.clone(), message);
+        }
+        state.rest = frame.clone();
+        state.rest.advance(written);
+        drop(state);
+        self.filled.notify_one();
+        Ok(Pushed::Written)
+    }
+
+    /// Lends the writing half of a socket that has nothing to write; given back if something waits.
+    pub fn lend(&self, outlet: Outlet) -> Option<Outlet> {
+        let mut state = self.state();
+        if state.overflowed || !state.frames.is_empty() || state.tells.is_some() {
+            return Some(outlet);
+        }
+        state.outlet = Some(outlet);
+        state.is_lent = true;
+        None
+    }
+
+    /// Takes back what was lent, and the rest of a frame that was written in part.
+    pub fn take_back(&self) -> (Option<Outlet>, Bytes) {
+        let mut state = self.state();
+        state.is_lent = false;
+        (state.outlet.take(), std::mem::take(&mut state.rest))
+    }
+
+    /// Adds a frame, which may tell of a message.
+    ///
+    /// # Errors
+    /// [`Overflow`] the first time the frame does not fit; silently dropped after that.
+    pub fn push(&self, frame: Bytes, message: Option<MessageId>) -> Result<Pushed, Overflow> {
         let mut state = self.state();
         if state.overflowed {
-            return Ok(0);
+            return Ok(Pushed::Dropped);
         }
         let full = state.frames.len() >= self.limits.frames
             || state.bytes + frame.len() > self.limits.bytes;
         if full && !state.frames.is_empty() {
-            *state = QueueState {
-                overflowed: true,
-                ..QueueState::default()
-            };
+            state.overflow();
         } else {
             state.bytes += frame.len();
             state.frames.push_back(frame);
@@ -110,16 +184,13 @@ impl Queue {
         if overflowed {
             Err(Overflow)
         } else {
-            Ok(waiting)
+            Ok(Pushed::Waits(waiting))
         }
     }
 
     /// Makes the queue overflow: the socket is closed, and finds everything when it comes back.
     pub fn give_up(&self) {
-        *self.state() = QueueState {
-            overflowed: true,
-            ..QueueState::default()
-        };
+        self.state().overflow();
         self.filled.notify_one();
     }
 
@@ -128,7 +199,7 @@ impl Queue {
         self.filled.notified().await;
     }
 
-    /// Takes everything that waits.
+    /// Takes everything that waits. What comes next has to wait until it is written.
     ///
     /// # Errors
     /// [`Overflow`] when the queue has overflowed; what was in it is gone.
@@ -138,6 +209,7 @@ impl Queue {
             return Err(Overflow);
         }
         state.bytes = 0;
+        state.is_lent = false;
         if let Some(tells) = &mut state.tells {
             tells.clear();
         }
@@ -182,9 +254,11 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
+    use tokio::{io::AsyncReadExt, net::UnixStream};
     use uuid::Uuid;
 
     use super::*;
+    use crate::net::{Io, Stream};
 
     fn queue() -> Queue {
         Queue::new(QueueLimits {
@@ -214,7 +288,7 @@ mod tests {
         assert_eq!(queue.push(Bytes::from_static(b"a"), None), Err(Overflow));
         assert_eq!(
             queue.push(Bytes::from_static(b"a"), None),
-            Ok(0),
+            Ok(Pushed::Dropped),
             "told only once"
         );
         assert_eq!(queue.take(), Err(Overflow));
@@ -268,5 +342,60 @@ mod tests {
         queue.push(Bytes::from_static(b"one"), Some(shown)).unwrap();
         queue.withdraw(|| HashSet::from([shown]));
         assert_eq!(queue.take().unwrap(), ["one"]);
+    }
+
+    /// A queue whose socket has its history and has lent its writing half, and the other end.
+    fn lent(limits: QueueLimits) -> (Queue, Stream, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let mut stream = Stream::new(Io::Plain(ours.into()), None);
+        let queue = Queue::new(limits);
+        queue.history_is_told();
+        assert!(queue.lend(stream.lend().unwrap()).is_none());
+        (queue, stream, theirs)
+    }
+
+    const WIDE: QueueLimits = QueueLimits {
+        frames: 3,
+        bytes: 1 << 30,
+    };
+
+    #[tokio::test]
+    async fn a_socket_with_nothing_to_write_is_written_to_at_once() {
+        let (queue, _stream, mut theirs) = lent(WIDE);
+        let frame = Bytes::from_static(b"a");
+        assert_eq!(queue.write(&frame, None), Ok(Pushed::Written));
+        assert_eq!(theirs.read_u8().await.unwrap(), b'a');
+        assert!(queue.take().unwrap().is_empty());
+        let later = queue.write(&frame, None);
+        assert_eq!(later, Ok(Pushed::Waits(1)), "what was taken comes first");
+        let (outlet, rest) = queue.take_back();
+        assert!(outlet.is_some() && rest.is_empty());
+        assert!(queue.lend(outlet.unwrap()).is_some(), "something waits");
+    }
+
+    #[tokio::test]
+    async fn while_the_history_is_told_nothing_goes_past_it() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let mut stream = Stream::new(Io::Plain(ours.into()), None);
+        let queue = Queue::new(WIDE);
+        let outlet = queue.lend(stream.lend().unwrap());
+        assert!(outlet.is_some());
+        let frame = Bytes::from_static(b"a");
+        assert_eq!(queue.write(&frame, None), Ok(Pushed::Waits(1)));
+    }
+
+    #[tokio::test]
+    async fn the_rest_of_a_frame_comes_before_all_else_even_if_the_queue_overflows() {
+        let (queue, _stream, _theirs) = lent(WIDE);
+        let large = Bytes::from(vec![1; 16 << 20]);
+        assert_eq!(queue.write(&large, None), Ok(Pushed::Written));
+        let small = Bytes::from_static(b"a");
+        for waiting in 1..=WIDE.frames {
+            assert_eq!(queue.write(&small, None), Ok(Pushed::Waits(waiting)));
+        }
+        assert_eq!(queue.write(&small, None), Err(Overflow));
+        assert_eq!(queue.take(), Err(Overflow));
+        let (outlet, rest) = queue.take_back();
+        assert!(outlet.is_some() && !rest.is_empty() && rest.len() < large.len());
     }
 }

@@ -18,11 +18,15 @@ use super::{
 use crate::{
     chat::{Message, Receipt},
     clock::Clock,
-    hub::queue::{Overflow, Queue},
+    hub::queue::{Overflow, Pushed, Queue},
     id::MessageId,
-    metrics,
+    metrics::{self, Frames},
     python::datetime::Timestamp,
 };
+
+/// Most frames of an event that are written by who hands it out. The sockets' own tasks write the
+/// others, on every core.
+const AT_ONCE: usize = 512;
 
 /// Time for which a conversation counts as active after an event.
 const LIVELY: Duration = Duration::from_secs(60);
@@ -58,25 +62,42 @@ pub struct Delivery {
     pub longest: usize,
     /// Queues that overflowed.
     pub overflowed: usize,
+    /// Frames that were written at once.
+    pub written: Frames,
+    /// Number of frames that may still be written at once.
+    at_once: usize,
 }
 
 impl Delivery {
-    fn push(&mut self, queue: &Queue, frames: &EventFrames, message: Option<MessageId>) {
-        match queue.push(frames.of(queue.dialect()).clone(), message) {
-            // It overflowed before, and will be closed.
-            Ok(0) => {}
-            Ok(waiting) => {
-                self.sockets += 1;
-                self.longest = self.longest.max(waiting);
-            }
-            Err(Overflow) => self.overflowed += 1,
+    fn new(at_once: usize) -> Self {
+        Delivery {
+            at_once,
+            ..Delivery::default()
         }
     }
 
-    fn add(&mut self, other: Delivery) {
-        self.sockets += other.sockets;
-        self.longest = self.longest.max(other.longest);
-        self.overflowed += other.overflowed;
+    fn push(&mut self, queue: &Queue, frames: &EventFrames, message: Option<MessageId>) {
+        let frame = frames.of(queue.dialect());
+        let pushed = if self.at_once == 0 {
+            queue.push(frame.clone(), message)
+        } else {
+            self.at_once -= 1;
+            queue.write(frame, message)
+        };
+        match pushed {
+            // It will be closed.
+            Ok(Pushed::Dropped) => {}
+            Ok(Pushed::Waits(waiting)) => {
+                self.sockets += 1;
+                self.longest = self.longest.max(waiting);
+            }
+            Ok(Pushed::Written) => {
+                self.sockets += 1;
+                self.longest = self.longest.max(1);
+                self.written.note_written(frame);
+            }
+            Err(Overflow) => self.overflowed += 1,
+        }
     }
 }
 
@@ -167,9 +188,9 @@ impl Room {
             .collect()
     }
 
-    /// Queues an event for every member, or lets it wait for the repair. While a gap is open
-    /// (`keep`) nothing that was shown is forgotten.
-    pub fn deliver(&self, told: Told, keep: bool) -> Delivery {
+    /// Hands an event to every member, or lets it wait for the repair. While a gap is open (`keep`)
+    /// nothing that was shown is forgotten. It is written `at_once` if no other event waits.
+    pub fn deliver(&self, told: Told, keep: bool, at_once: bool) -> Delivery {
         let mut state = self.state();
         let state = &mut *state;
         state.heard = Instant::now();
@@ -179,7 +200,10 @@ impl Room {
                 hold.wait(told, &state.clock);
                 Delivery::default()
             }
-            _ => state.show(&told, keep),
+            _ => {
+                let delivery = Delivery::new(if at_once { AT_ONCE } else { 0 });
+                state.show(&told, keep, delivery)
+            }
         }
     }
 
@@ -214,7 +238,7 @@ impl Room {
         let mut state = self.state();
         let hold = state.hold.as_mut();
         for told in hold.map_or_else(Vec::new, |hold| hold.take_marks_before(key, some)) {
-            delivery.add(state.show(&told, keep));
+            delivery = state.show(&told, keep, delivery);
         }
         delivery
     }
@@ -374,7 +398,7 @@ impl Room {
         }
         let waited = state.hold.take();
         for told in waited.into_iter().flat_map(|hold| hold.events) {
-            delivery.add(state.show(&told, keep));
+            delivery = state.show(&told, keep, delivery);
         }
         Next::Done(delivery)
     }
@@ -460,14 +484,13 @@ impl Room {
 }
 
 impl RoomState {
-    fn show(&mut self, told: &Told, keep: bool) -> Delivery {
+    fn show(&mut self, told: &Told, keep: bool, mut delivery: Delivery) -> Delivery {
         let Told {
             key,
             message,
             frames,
             resent,
         } = told;
-        let mut delivery = Delivery::default();
         let RoomState { members, shown, .. } = self;
         if let Some(key) = *key {
             match shown.by(key) {

@@ -155,6 +155,11 @@ impl ChannelLayer for MemoryLayer {
         }
     }
 
+    fn has_more(&self) -> bool {
+        let received = self.received.try_lock();
+        received.is_ok_and(|received| !received.is_empty())
+    }
+
     async fn send(&self, channel: &str, event: Event) -> Result<(), LayerError> {
         let waiting = self.put(
             local(channel).to_owned(),

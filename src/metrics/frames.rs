@@ -4,10 +4,10 @@
 use super::word::{FrameType, Word};
 
 /// Frames and their bytes by type, in one direction.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Frames([Count; FrameType::ALL.len()]);
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Count {
     frames: u32,
     /// Headers included. Far more than is ever noted between two reports.
@@ -22,6 +22,12 @@ impl Frames {
             let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
             count.bytes = count.bytes.saturating_add(bytes);
         }
+    }
+
+    /// Notes a frame as it is written.
+    pub fn note_written(&mut self, frame: &[u8]) {
+        let first = frame.first().copied().unwrap_or_default();
+        self.note(FrameType::of(first), frame.len());
     }
 
     /// Frames and bytes of all types.

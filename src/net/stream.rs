@@ -21,19 +21,18 @@ use tokio::{
 };
 use tokio_rustls::TlsStream;
 
-use super::{Ends, first::First};
+use super::{
+    Ends,
+    first::First,
+    outlet::{Halves, Outlet},
+};
 use crate::metrics::HeldGauge;
 
 /// A socket of the system's, of either kind that a server listens on.
 pub struct Socket {
-    kind: StreamKind,
+    halves: Halves,
     /// `None` if the other end may take as long as it likes.
     patience: Option<Patience>,
-}
-
-enum StreamKind {
-    Tcp(TcpStream),
-    Unix(UnixStream),
 }
 
 /// For how long the other end may take nothing of what is written to it.
@@ -85,7 +84,7 @@ pub struct ConnectionPlace {
 impl From<TcpStream> for Socket {
     fn from(socket: TcpStream) -> Self {
         Socket {
-            kind: StreamKind::Tcp(socket),
+            halves: socket.into(),
             patience: None,
         }
     }
@@ -94,7 +93,7 @@ impl From<TcpStream> for Socket {
 impl From<UnixStream> for Socket {
     fn from(socket: UnixStream) -> Self {
         Socket {
-            kind: StreamKind::Unix(socket),
+            halves: socket.into(),
             patience: None,
         }
     }
@@ -122,24 +121,17 @@ impl Socket {
     /// Returns the peer's address; there is none over a Unix socket.
     #[must_use]
     pub fn peer(&self) -> Option<IpAddr> {
-        match &self.kind {
-            StreamKind::Tcp(socket) => socket.peer_addr().ok().map(|it| it.ip().to_canonical()),
-            StreamKind::Unix(_) => None,
-        }
+        let peer = self.halves.tcp()?.peer_addr().ok()?;
+        Some(peer.ip().to_canonical())
     }
-}
 
-impl Socket {
     /// Returns both ends.
     #[must_use]
     pub fn ends(&self) -> Ends {
-        match &self.kind {
-            StreamKind::Tcp(socket) => Ends {
-                client: socket.peer_addr().ok(),
-                server: socket.local_addr().ok(),
-            },
-            StreamKind::Unix(_) => Ends::default(),
-        }
+        self.halves.tcp().map_or_else(Ends::default, |socket| Ends {
+            client: socket.peer_addr().ok(),
+            server: socket.local_addr().ok(),
+        })
     }
 }
 
@@ -150,6 +142,21 @@ impl Stream {
             io,
             first: Some(Box::default()),
             _place: place,
+        }
+    }
+
+    /// Gives the writing half away, if what is written needs nothing but a write.
+    pub fn lend(&mut self) -> Option<Outlet> {
+        match &mut self.io {
+            Io::Plain(socket) => socket.halves.lend(),
+            Io::Tls(_) => None,
+        }
+    }
+
+    /// Takes back what [`lend`](Self::lend) gave.
+    pub fn take_back(&mut self, outlet: Outlet) {
+        if let Io::Plain(socket) = &mut self.io {
+            socket.halves.take_back(outlet);
         }
     }
 }
@@ -204,8 +211,6 @@ macro_rules! writes_to {
     };
 }
 
-reads_from!(StreamKind: StreamKind::Tcp(socket) => socket, StreamKind::Unix(socket) => socket);
-writes_to!(StreamKind: StreamKind::Tcp(socket) => socket, StreamKind::Unix(socket) => socket);
 reads_from!(Io: Io::Plain(socket) => socket, Io::Tls(tls) => tls);
 writes_to!(Io: Io::Plain(socket) => socket, Io::Tls(tls) => tls);
 writes_to!(Stream: Stream { io, .. } => io);
@@ -236,7 +241,7 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().kind).poll_read(cx, buffer)
+        Pin::new(&mut self.get_mut().halves).poll_read(cx, buffer)
     }
 }
 
@@ -246,7 +251,7 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.kind).poll_write(cx, bytes);
+        let written = Pin::new(&mut self.halves).poll_write(cx, bytes);
         self.bound(written, cx)
     }
 
@@ -255,7 +260,7 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.kind).poll_write_vectored(cx, slices);
+        let written = Pin::new(&mut self.halves).poll_write_vectored(cx, slices);
         self.bound(written, cx)
     }
 
@@ -264,11 +269,11 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.kind).poll_flush(cx)
+        Pin::new(&mut self.halves).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.kind).poll_shutdown(cx)
+        Pin::new(&mut self.halves).poll_shutdown(cx)
     }
 }
 

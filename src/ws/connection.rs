@@ -15,10 +15,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::sleep_until,
-};
+use tokio::time::sleep_until;
 use tracing::{Level, field::display};
 
 use super::{
@@ -41,6 +38,7 @@ use crate::{
     id::ConversationId,
     limits::{self, SocketSeat},
     metrics::{Asked, SecurityEvent},
+    net::Stream,
     rollout::{Moved, Side},
     service::ChatError,
     store::StoreError,
@@ -67,7 +65,7 @@ pub struct SocketName {
 }
 
 /// One open socket and everything it holds.
-pub struct Connection<S, P: Protocol> {
+pub struct Connection<P: Protocol> {
     app: Arc<App>,
     name: SocketName,
     /// Limits of the client; it counts as an open socket until this is dropped.
@@ -86,7 +84,7 @@ pub struct Connection<S, P: Protocol> {
     has_more: bool,
     reader: Reader,
     writer: Writer,
-    stream: S,
+    stream: Stream,
     /// History that is being sent; until its end all other text waits in the queue.
     history: HistoryRest,
     /// When the token or session it was opened with runs out, or the fresh token shown since.
@@ -99,11 +97,7 @@ pub struct Connection<S, P: Protocol> {
     ending: Option<Ending>,
 }
 
-impl<S, P> Connection<S, P>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    P: Protocol,
-{
+impl<P: Protocol> Connection<P> {
     /// Makes a connection whose handshake is over. `received` came along with the handshake and is
     /// read first; `history` is what is written first.
     pub fn new(
@@ -111,7 +105,7 @@ where
         name: SocketName,
         (admission, registration): (Admission, Registration),
         (membership, queue, seat): (Membership, Arc<Queue>, SocketSeat),
-        stream: S,
+        stream: Stream,
         received: &[u8],
         history: FirstFrames,
     ) -> Self {
@@ -234,6 +228,7 @@ where
             let is_open = self.session.is_open();
             let writing = !self.writer.is_empty();
             let wants_page = self.history.wants_page(self.writer.len());
+            let is_lent = is_open && !writing && self.history.is_told() && self.lend();
             let action = tokio::select! {
                 () = std::future::ready(()), if self.has_more => Action::Wait,
                 outcome = self.work.done(), if self.work.is_under_way() => self.worked(outcome),
@@ -268,9 +263,37 @@ where
                     self.close(Reason::Restart)
                 }
             };
+            if is_lent {
+                self.take_back();
+            }
             if let Some(code) = self.act(action) {
                 return code;
             }
+        }
+    }
+
+    /// Lends the writing half to the queue while this socket has nothing to write. Returns whether
+    /// it is lent.
+    fn lend(&mut self) -> bool {
+        let Some(outlet) = self.stream.lend() else {
+            return false;
+        };
+        match self.queue.lend(outlet) {
+            None => true,
+            Some(outlet) => {
+                self.stream.take_back(outlet);
+                false
+            }
+        }
+    }
+
+    fn take_back(&mut self) {
+        let (outlet, rest) = self.queue.take_back();
+        if let Some(outlet) = outlet {
+            self.stream.take_back(outlet);
+        }
+        if !rest.is_empty() {
+            self.writer.resume(rest);
         }
     }
 

@@ -252,7 +252,7 @@ async fn begin<P: Protocol>(
     upgraded: OnUpgrade,
     opening: Opening,
     name: SocketName,
-) -> Option<Connection<Stream, P>> {
+) -> Option<Connection<P>> {
     // The client may be gone before it has read our answer.
     let upgraded = upgraded.await.ok()?;
     let parts = upgraded.downcast::<TokioIo<Stream>>().ok()?;
@@ -279,7 +279,7 @@ mod tests {
     use super::*;
     use crate::dialect::django::consumer::Consumer;
 
-    type Served = Connection<Stream, Consumer>;
+    type Served = Connection<Consumer>;
 
     fn size_of_task<A, B, C, D, F>(_: impl Fn(A, B, C, D) -> F) -> usize {
         size_of::<F>()

@@ -11,7 +11,7 @@ use bytes::{Buf, Bytes};
 use fastwebsockets::{Frame, OpCode, Payload};
 use tokio::io::AsyncWrite;
 
-use crate::metrics::{FrameType, Frames};
+use crate::metrics::Frames;
 
 /// The longest header of an unmasked frame, in bytes.
 const HEADER_MAX: usize = 10;
@@ -67,20 +67,25 @@ pub struct Writer {
 impl Writer {
     /// Adds a frame behind what waits already.
     pub fn push(&mut self, frame: Bytes) {
-        note(&mut self.news, &frame);
+        self.news.note_written(&frame);
         self.frames.push_back(frame);
     }
 
     /// Adds frames behind what waits already.
     pub fn append(&mut self, mut frames: VecDeque<Bytes>) {
         for frame in &frames {
-            note(&mut self.news, frame);
+            self.news.note_written(frame);
         }
         if self.frames.is_empty() {
             self.frames = frames;
         } else {
             self.frames.append(&mut frames);
         }
+    }
+
+    /// Adds the rest of a frame that somebody else has begun to write: nothing may come before it.
+    pub fn resume(&mut self, rest: Bytes) {
+        self.frames.push_front(rest);
     }
 
     /// Frames that are not yet written to their end.
@@ -148,11 +153,6 @@ impl Writer {
         }
         Poll::Ready(Ok(()))
     }
-}
-
-fn note(news: &mut Frames, frame: &Bytes) {
-    let first = frame.first().copied().unwrap_or_default();
-    news.note(FrameType::of(first), frame.len());
 }
 
 #[cfg(test)]

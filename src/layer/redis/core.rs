@@ -385,6 +385,10 @@ impl ChannelLayer for CoreLayer {
         self.core.inbox.receive().await
     }
 
+    fn has_more(&self) -> bool {
+        self.core.inbox.has_more()
+    }
+
     async fn groups(&self, pattern: &str) -> Result<Vec<String>, LayerError> {
         let head = group_key(&self.core.settings.prefix, "");
         let mut groups = Vec::new();

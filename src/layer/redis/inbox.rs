@@ -254,6 +254,12 @@ impl Inbox {
         }
     }
 
+    /// Returns whether the next event is there already, for the task that receives.
+    pub fn has_more(&self) -> bool {
+        let waiting = self.waiting.try_lock();
+        waiting.is_ok_and(|waiting| !waiting.is_empty())
+    }
+
     /// Waits until no sending task owes anything.
     pub async fn settled(&self) {
         // It cannot fail: `self` holds the sender.

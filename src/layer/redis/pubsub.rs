@@ -332,6 +332,10 @@ impl ChannelLayer for PubSubLayer {
         self.inner.inbox.receive().await
     }
 
+    fn has_more(&self) -> bool {
+        self.inner.inbox.has_more()
+    }
+
     async fn groups(&self, pattern: &str) -> Result<Vec<String>, LayerError> {
         let head = group_channel(&self.inner.prefix, "");
         let mut groups = Vec::new();

@@ -2,8 +2,6 @@
 
 use std::time::Instant;
 
-use tokio::io::{AsyncRead, AsyncWrite};
-
 use super::{ANSWERS, Connection};
 use crate::{
     metrics::SecurityEvent,
@@ -15,11 +13,7 @@ use crate::{
     },
 };
 
-impl<S, P> Connection<S, P>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    P: Protocol,
-{
+impl<P: Protocol> Connection<P> {
     /// Takes out of the buffer what has arrived whole, as far as it may be done beside what is
     /// under way. What a peer has said before it was lost is still done.
     pub(super) fn read_messages(&mut self) -> Option<u16> {

@@ -72,8 +72,8 @@ pub(super) struct Missed {
     pub began: Timestamp,
     /// Read marks that have not been shown.
     pub marks: Vec<Receipt>,
-    /// Read marks whose events waited before the look.
-    pub waited: HashSet<ShownKey>,
+    /// Read marks whose events waited before the look, and which it has not found.
+    pub unfound: HashSet<ShownKey>,
     /// True if a message was stored since then.
     pub is_spoken_in: bool,
 }
@@ -150,28 +150,44 @@ impl Hub {
         let missed = of.iter().zip(waited).map(|((id, room, from), waited)| {
             let mut marks = stored.marks.remove(id).unwrap_or_default();
             marks.retain(|it| it.timestamp >= *from && !room.knows_mark(it));
+            let found: HashSet<ShownKey> = marks.iter().map(key).collect();
             Missed {
                 from: *from,
                 began,
                 marks,
-                waited,
+                unfound: &waited - &found,
                 is_spoken_in: spoken_in.contains(id),
             }
         });
         Ok(missed.collect())
     }
 
-    /// Shows those of the marks that have not been shown. What waited before the look, and was not
-    /// found by it, keeps its place among them; what came since may be newer than all of them, and
-    /// follows.
-    pub(super) fn show_marks(&self, room: &Room, marks: &[Receipt], mut waited: HashSet<ShownKey>) {
-        let key = |receipt: &Receipt| mark_key(receipt.message_id, &receipt.user_id);
-        for receipt in marks {
-            waited.remove(&key(receipt));
+    /// Returns the read marks that wait and that a look cannot find. Events may have come since the
+    /// look at what was missed: if one is of no mark that it has found, a second look tells whether
+    /// that is newer.
+    pub(super) async fn unfound(
+        &self,
+        id: ConversationId,
+        room: &Arc<Room>,
+        missed: &Missed,
+    ) -> Result<HashSet<ShownKey>, StoreError> {
+        let found: HashSet<ShownKey> = missed.marks.iter().map(key).collect();
+        let is_known = |mark: &ShownKey| found.contains(mark) || missed.unfound.contains(mark);
+        let mut unfound = missed.unfound.clone();
+        if !found.is_empty() && !room.waiting_marks().iter().all(is_known) {
+            let again = self.look_at((id, Arc::clone(room), missed.from)).await?;
+            unfound.extend(again.unfound);
         }
+        Ok(unfound)
+    }
+
+    /// Shows those of the marks that have not been shown. Those that a look cannot find, and whose
+    /// events waited before it, keep their place among them; what came since may be newer than all
+    /// of them, and follows.
+    pub(super) fn show_marks(&self, room: &Room, marks: &[Receipt], unfound: &HashSet<ShownKey>) {
         for receipt in marks {
             if !self.unannounced.contains(receipt.id) {
-                let before = room.deliver_marks_before(key(receipt), &waited, self.keeps());
+                let before = room.deliver_marks_before(key(receipt), unfound, self.keeps());
                 if before.sockets > 0 {
                     self.count(EventType::MessageRead, before);
                 }
@@ -197,6 +213,10 @@ impl Hub {
             self.metrics.mark_repaired();
         }
     }
+}
+
+fn key(receipt: &Receipt) -> ShownKey {
+    mark_key(receipt.message_id, &receipt.user_id)
 }
 
 /// Returns each mark once, by its time. Those that were found by their ids keep that order: the

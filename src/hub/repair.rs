@@ -259,14 +259,20 @@ impl Hub {
         }
     }
 
-    /// Looks at one conversation, as soon as the store answers.
+    /// Looks at one conversation that has missed something since then.
     async fn missed_since(
         &self,
         id: ConversationId,
         room: &Arc<Room>,
         since: Timestamp,
     ) -> Result<Missed, StoreError> {
-        let of = [(id, Arc::clone(room), self.reads_from(room, since))];
+        let from = self.reads_from(room, since);
+        self.look_at((id, Arc::clone(room), from)).await
+    }
+
+    /// Looks at one conversation, as soon as the store answers.
+    pub(super) async fn look_at(&self, of: Since) -> Result<Missed, StoreError> {
+        let of = [of];
         loop {
             match self.missed(&of).await {
                 Ok(found) => return found.into_iter().next().ok_or(StoreError::Closed),
@@ -279,16 +285,10 @@ impl Hub {
     async fn read_missed(
         &self,
         id: ConversationId,
-        room: &Room,
+        room: &Arc<Room>,
         missed: Missed,
     ) -> Result<Timestamp, StoreError> {
-        let Missed {
-            from,
-            began,
-            marks,
-            waited,
-            ..
-        } = missed;
+        let Missed { from, began, .. } = missed;
         if room.remembers(from) {
             let unsettled = before(from, SETTLE_MAX);
             let from = if room.remembers(unsettled) {
@@ -297,7 +297,8 @@ impl Hub {
                 from
             };
             self.show_missed(id, room, from).await?;
-            self.show_marks(room, &marks, waited);
+            let unfound = self.unfound(id, room, &missed).await?;
+            self.show_marks(room, &missed.marks, &unfound);
             return Ok(began);
         }
         tracing::warn!(

@@ -137,7 +137,7 @@ impl Hub {
                 from: since,
                 began: now,
                 marks,
-                waited: HashSet::new(),
+                unfound: HashSet::new(),
                 is_spoken_in: true,
             };
             let is_complete = unheard.is_empty() || self.make_up(*id, room, &unheard, missed).await;

@@ -245,12 +245,35 @@ async fn a_mark_that_came_after_the_look_follows_those_that_the_look_found() {
         for user in ["second", "of another sender"] {
             world.hear_mark(&room, message.id, user, None);
         }
-        world.hub.show_marks(&room, &missed.marks, missed.waited);
+        world.hub.show_marks(&room, &missed.marks, &missed.unfound);
         world.repairs();
         world.hub.gap(Timestamp::now());
         world.repaired().await;
         assert_eq!(told(&queue, &users), users);
     }
+}
+
+#[tokio::test]
+async fn a_mark_that_the_store_cannot_find_keeps_its_place_though_it_came_after_the_look() {
+    let world = World::new().await;
+    let here = world.conversation().await;
+    let (_socket, queue) = world.join(here).await;
+    let message = world.store(here, "hello").await;
+    let room = world.hub.room(here).unwrap();
+    world.hub.gap(Timestamp::now());
+    let since = room.take_over().unwrap();
+    let users = ["of an old message", "first", "second"];
+    world.mark(message.id, "first").await;
+    let of = [(here, Arc::clone(&room), since)];
+    let missed = world.hub.missed(&of).await.unwrap().remove(0);
+    world.mark(message.id, "second").await;
+    // They were in the queue of this process when the connection was lost.
+    world.hear_mark(&room, Uuid::new_v4().into(), users[0], None);
+    for user in &users[1..] {
+        world.hear_mark(&room, message.id, user, None);
+    }
+    assert!(world.hub.repair_room(here, &room, missed).await);
+    assert_eq!(told(&queue, &users), users);
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use chatferry::{
 
 use super::{
     instance::Redis,
-    world::{Layer, counted, event, layers, number},
+    world::{Layer, counted, event, layers, number, routed},
 };
 
 fn now() -> f64 {
@@ -183,13 +183,6 @@ async fn a_message_nobody_can_use_is_counted_and_the_next_one_arrives() {
     layer.join("g", "a").await;
     let channel = layer.layer.channel("a");
     let queue = format!("asgi{}", channel.strip_suffix('a').unwrap());
-    let routed = |route: &str| {
-        let mut bytes = b"twelve bytes\x82\xa4type\xa1a\xb0__asgi_channel__".to_vec();
-        bytes.push(0xd9);
-        bytes.push(u8::try_from(route.len()).unwrap());
-        bytes.extend(route.as_bytes());
-        bytes
-    };
     let entries = [
         b"garbage".to_vec(),
         b"twelve bytes\xc1".to_vec(),

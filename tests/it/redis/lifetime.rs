@@ -4,12 +4,12 @@ use std::collections::HashSet;
 
 use chatferry::{
     clock::since_1970,
-    layer::{LayerError, Received},
+    layer::{CONTROL, LayerError, Received, redis::shard::shard},
 };
 
 use super::{
     instance::Redis,
-    world::{Layer, counted, json, layers, number},
+    world::{Layer, counted, json, layers, number, routed},
 };
 use crate::support::{soon, until};
 
@@ -296,6 +296,42 @@ async fn nothing_newer_than_what_a_full_queue_refused_comes_before_that_is_told(
     };
     tokio::join!(sends, hears);
     assert!(other.metric("chatferry_layer_dropped_total") > 0.0);
+}
+
+#[tokio::test]
+async fn nothing_newer_than_what_a_flush_took_from_a_queue_comes_before_that_is_told() {
+    let Some(servers) = Redis::several(3).await else {
+        return;
+    };
+    let one = Layer::on(&servers, &[]).await;
+    one.layer.join_control().await.unwrap();
+    let channel = one.layer.channel("a");
+    let queue = channel.strip_suffix('a').unwrap();
+    let host = shard(queue.as_bytes(), servers.len());
+    // Other hosts are not flushed, and the members of their groups stay: what is newer comes at once.
+    let text = "redis.call('FLUSHALL') return redis.call('ZADD', KEYS[1], ARGV[1], ARGV[2])";
+    let mut flush = redis::cmd("EVAL");
+    flush.arg(text).arg(1).arg(format!("asgi{queue}"));
+    flush.arg(since_1970().as_secs_f64()).arg(routed(&channel));
+    let _: i64 = servers[host].command(&flush).await;
+    let (mut is_held, mut has_gap) = (false, false);
+    loop {
+        match soon("what is newer", one.layer.receive()).await.unwrap() {
+            Received::Event { .. } => break,
+            Received::Returning => is_held = true,
+            Received::Gap { .. } => has_gap = true,
+            Received::Away { .. } => {}
+        }
+    }
+    assert!(is_held || has_gap, "nothing was said of what is lost");
+    if !has_gap {
+        one.gap().await;
+    }
+    let control = format!("ZSCORE asgi:group:{CONTROL} {}", one.layer.channel(CONTROL));
+    until("the membership", async || {
+        servers[host].ask::<Option<f64>>(&control).await.is_some()
+    })
+    .await;
 }
 
 #[tokio::test]

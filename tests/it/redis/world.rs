@@ -154,6 +154,15 @@ impl Layer {
     }
 }
 
+/// The entry of an event of type `a` for one channel, as it stands in Redis.
+pub fn routed(channel: &str) -> Vec<u8> {
+    let mut bytes = b"twelve bytes\x82\xa4type\xa1a\xb0__asgi_channel__".to_vec();
+    bytes.push(0xd9);
+    bytes.push(u8::try_from(channel.len()).unwrap());
+    bytes.extend(channel.as_bytes());
+    bytes
+}
+
 /// An event of Django code's own making.
 pub fn event(json: &str) -> Event {
     Event::Foreign(loads(json, Constants::Allow).unwrap())

@@ -1,6 +1,11 @@
 //! Empties the queue of this process on one host.
 //!
 //! There is no backup queue: only this process reads it, and what a crash loses is in the store.
+//!
+//! **A host that was emptied** has lost what was in the queue. With one host the groups are gone as
+//! well, and nothing newer comes until our memberships are restored. With several hosts groups may be
+//! on another one, whose events go on coming. So each time something was taken, the host is asked
+//! whether it still knows us, at the price of a round trip.
 
 use std::{
     collections::HashSet,
@@ -14,10 +19,10 @@ use redis::{Cmd, Value, cmd};
 use super::{Core, CoreHost, local_of, queue_key};
 use crate::{
     layer::{
-        Departure, LayerError,
+        CONTROL, Departure, LayerError,
         redis::{
             address::RedisConnection, clock::instant_of, codec::LayerMessage, inbox::Taken,
-            keeper::LastSeen, link::means_gone,
+            keeper::LastSeen, link::means_gone, names::group_key,
         },
     },
     metrics::Sender,
@@ -85,8 +90,9 @@ impl Core {
             }
             looked = Instant::now();
             run += taken;
-            // Some of these may be newer than what was refused.
-            let overrun = (!waits && run >= full).then(|| self.inbox.overrun(since));
+            // Some of these may be newer than what was refused or lost.
+            let is_behind = (!waits && run >= full) || (taken > 0 && !self.is_known(host).await);
+            let overrun = is_behind.then(|| self.inbox.overrun(since));
             self.take_all(host, entries).await;
             drop(overrun);
             if !waits {
@@ -95,6 +101,23 @@ impl Core {
             }
             seen.set(self.inbox.now());
         }
+    }
+
+    /// Returns whether the host still knows this process; with a single host it is not asked. If it
+    /// does not, memberships are restored. Without an answer the connections fail, which is a gap of
+    /// its own.
+    async fn is_known(&self, host: &CoreHost) -> bool {
+        if self.hosts.len() == 1 || !host.members().is_told(CONTROL) {
+            return true;
+        }
+        let mut look = cmd("ZSCORE");
+        look.arg(group_key(&self.settings.prefix, CONTROL));
+        look.arg(format!("{}{CONTROL}", self.queue));
+        let is_known = !matches!(host.link.read::<Option<f64>>(look).await, Ok(None));
+        if !is_known {
+            host.missing.notify_one();
+        }
+        is_known
     }
 
     async fn take_all(&self, host: &CoreHost, entries: Vec<(f64, Vec<u8>)>) {

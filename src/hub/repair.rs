@@ -22,7 +22,8 @@
 //! the log; what waited is shown then. How many wait is a metric, and `/readyz` tells of those that
 //! do not end.
 //!
-//! **Memory.** What was shown is remembered for a while (`shown`). If a repair would have to reach
+//! **Memory.** What was shown is remembered for a while (`shown`), and until a repair that has begun
+//! is done. If a repair would have to reach
 //! back further, it is unknown what its sockets have seen: they are closed, and find everything in
 //! the history when they come back.
 //!

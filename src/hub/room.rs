@@ -268,6 +268,7 @@ impl Room {
         if state.shown.by(key).is_some() {
             return delivery;
         }
+        let keep = state.keeps(keep);
         let RoomState {
             members,
             shown,
@@ -396,10 +397,10 @@ impl Room {
             hold.is_taken = false;
             return Next::Done(delivery);
         }
-        let waited = state.hold.take();
-        for told in waited.into_iter().flat_map(|hold| hold.events) {
+        for told in std::mem::take(&mut hold.events) {
             delivery = state.show(&told, keep, delivery);
         }
+        state.hold = None;
         Next::Done(delivery)
     }
 
@@ -465,7 +466,9 @@ impl Room {
 
     /// Forgets what is old; returns for how much of it no event has come, of what was expected.
     pub fn unheard(&self, keep: bool) -> Counts {
-        self.state().shown.unheard(keep)
+        let mut state = self.state();
+        let keep = state.keeps(keep);
+        state.shown.unheard(keep)
     }
 
     /// Returns whether this mark has been shown here, or is known to be lacked by no socket.
@@ -484,7 +487,14 @@ impl Room {
 }
 
 impl RoomState {
+    /// Returns whether nothing that was shown may be forgotten: a gap is open, or its repair still
+    /// compares that with the store.
+    fn keeps(&self, is_gap_open: bool) -> bool {
+        is_gap_open || self.hold.is_some()
+    }
+
     fn show(&mut self, told: &Told, keep: bool, mut delivery: Delivery) -> Delivery {
+        let keep = self.keeps(keep);
         let Told {
             key,
             message,

@@ -47,6 +47,23 @@ async fn sockets_are_closed_if_a_gap_is_longer_than_what_is_remembered() {
 }
 
 #[tokio::test]
+async fn a_repair_shows_nothing_again_after_a_gap_that_was_longer_than_events_are_remembered() {
+    let world = World::new().await;
+    let here = world.conversation().await;
+    let (_socket, queue) = world.join(here).await;
+    let before = Timestamp::now();
+    world.store(here, "apple").await;
+    let shown = world.store(here, "pear").await;
+    world.deliver(&shown);
+    pass(Duration::from_secs(91)).await;
+    world.repairs();
+    world.hub.gap(before);
+    world.repaired().await;
+    let order = ["pear", "apple"];
+    assert_eq!(told(&queue, &order), order);
+}
+
+#[tokio::test]
 async fn what_the_store_has_shown_is_known_as_long_as_its_sender_owes_the_event() {
     let world = World::new().await;
     let here = world.conversation().await;

@@ -23,9 +23,8 @@
 //! do not end.
 //!
 //! **Memory.** What was shown is remembered for a while (`shown`), and until a repair that has begun
-//! is done. If a repair would have to reach
-//! back further, it is unknown what its sockets have seen: they are closed, and find everything in
-//! the history when they come back.
+//! is done. If a repair would have to reach back further, it is unknown what its sockets have seen:
+//! they are closed, and find everything in the history when they come back.
 //!
 //! Still missed: typing, which is stale in seconds, and read marks that Django made of messages
 //! that were old by then. What Django stored by REST during the gap is shown too, although the

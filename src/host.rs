@@ -4,6 +4,7 @@
 //! - [`wire`] is what is said to a worker and what it may say,
 //! - [`link`] is the connection to one, [`pool`] starts them and lets them join,
 //! - [`upgrade`] answers the handshake of a hosted path, with what [`scope`] tells of it,
+//! - [`reload`] replaces all workers, [`state`] is what is left of a consumer meanwhile,
 //! - [`socket`] is an open socket, [`place`] what it holds, [`mailbox`] what waits for it,
 //!   [`calls`] what waits for the worker,
 //! - [`groups`] is who is in which group, [`event`] what is sent to them,
@@ -20,15 +21,18 @@ mod link;
 mod mailbox;
 mod place;
 mod pool;
+mod reload;
 mod request;
 mod scope;
 mod socket;
+mod state;
 pub mod upgrade;
 pub mod wire;
 
 use std::{
     collections::HashMap,
     io,
+    path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -48,6 +52,7 @@ use self::{
     groups::{Channel, Groups, Local},
     link::{LinkError, WorkerLink},
     mailbox::Mailbox,
+    state::States,
 };
 use crate::{
     chat::Event,
@@ -98,6 +103,15 @@ pub struct Host {
     /// By the id of the process: tells who has started it to kill it.
     started: Mutex<HashMap<u32, Arc<Notify>>>,
     last: AtomicU64,
+    /// Where workers join.
+    path: PathBuf,
+    /// The workers that are started again when they end.
+    generation: Mutex<pool::Generation>,
+    /// Held while all workers are replaced.
+    reloading: tokio::sync::Mutex<()>,
+    /// Number of the first worker that gets no sockets yet, if others can have them.
+    newcomers: AtomicU64,
+    states: Arc<States>,
     stopping: watch::Sender<bool>,
     vital: Vital,
     metrics: Arc<Metrics>,
@@ -136,6 +150,11 @@ impl Host {
             workers: Mutex::default(),
             started: Mutex::default(),
             last: AtomicU64::new(0),
+            path: place.path().to_owned(),
+            generation: Mutex::default(),
+            reloading: tokio::sync::Mutex::default(),
+            newcomers: AtomicU64::new(u64::MAX),
+            states: Arc::new(States::new(metrics)),
             stopping: watch::Sender::new(false),
             vital: vital.clone(),
             metrics: Arc::clone(metrics),
@@ -219,17 +238,19 @@ impl Host {
     /// # Errors
     /// The reason in words.
     pub fn ping(&self) -> Result<(), String> {
-        if lock(&self.workers).is_empty() {
-            Err("none has joined".to_owned())
-        } else {
-            Ok(())
+        match self.worker() {
+            Some(_) => Ok(()),
+            None => Err("none has joined".to_owned()),
         }
     }
 
     /// Returns the worker with the fewest sockets.
     fn worker(&self) -> Option<Arc<WorkerLink>> {
+        let newcomers = self.newcomers.load(Ordering::Acquire);
         let workers = lock(&self.workers);
-        workers.iter().min_by_key(|link| link.sockets()).cloned()
+        let open = workers.iter().filter(|link| link.is_open());
+        let fewest = open.min_by_key(|link| (link.number >= newcomers, link.sockets()));
+        fewest.cloned()
     }
 
     /// A worker has joined.
@@ -245,7 +266,14 @@ impl Host {
             );
         }
         self.metrics.host_worker_joined();
+        let was_missed = self.worker().is_none();
         lock(&self.workers).push(Arc::clone(link));
+        if was_missed {
+            // Sockets that hibernate may wait for one.
+            for mailbox in lock(&self.sockets).values() {
+                mailbox.nudge();
+            }
+        }
     }
 
     /// A worker has left, with all that it held.
@@ -255,7 +283,12 @@ impl Host {
         if *self.stopping.borrow() {
             return;
         }
-        tracing::error!(worker = link.number, pid = link.hello.pid, ?after, %error, "a worker has left");
+        let (worker, pid) = (link.number, link.hello.pid);
+        if matches!(error, LinkError::Replaced) {
+            tracing::info!(worker, pid, ?after, "a worker was replaced");
+        } else {
+            tracing::error!(worker, pid, ?after, %error, "a worker has left");
+        }
         for channel in self.groups.of_worker(link.number) {
             self.groups.leave_all(&*self.layer, channel).await;
         }

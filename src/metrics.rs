@@ -27,7 +27,8 @@ use crate::clock::since_1970;
 pub use family::HeldGauge;
 pub use frames::Frames;
 pub use word::{
-    Asked, Call, ClockStep, EventType, FrameType, HostFailure, Outcome, SecurityEvent, Sender, Word,
+    Asked, Call, ClockStep, EventType, FrameType, HostFailure, Level, Outcome, ReloadOutcome,
+    SecurityEvent, Sender, Word,
 };
 
 /// What a metric is, for dashboards and tests.
@@ -384,20 +385,27 @@ metrics! {
     /// Workers of hosted applications that are joined now.
     host_workers: Gauge = "chatferry_host_workers";
     /// Workers that have left, by the reason: `ended` by themselves or by us, `violation` of the
-    /// protocol, or `stuck`: they answered nothing or read nothing.
+    /// protocol, `stuck`: they answered nothing or read nothing, or `replaced` on SIGHUP.
     host_workers_left: Labelled<Counter> = "chatferry_host_workers_left_total" by "why"
-        of ["ended", "violation", "stuck"];
+        of ["ended", "violation", "stuck", "replaced"];
     /// Workers that have ended and were started again.
     host_restarts: Counter = "chatferry_host_worker_restarts_total";
     /// Hosted WebSockets open now.
     host_open: Gauge = "chatferry_host_ws_open";
-    /// Seconds that a call of a worker waited for its turn, by what it is for: `connect`, `frame`
-    /// or `event`; a `disconnect` waits for none.
+    /// Hosted WebSockets open now by what they cost their worker: `awake`, `parked`, or
+    /// `hibernated`: nothing, as their states are here.
+    host_levels: Each<Gauge, Level> = "chatferry_host_level_ws_open" by "level";
+    /// Bytes of the states of hibernated sockets.
+    host_state_bytes: Gauge = "chatferry_host_state_bytes";
+    /// Replacements of all workers, by the outcome: `done`, or `failed` and nothing has changed.
+    host_reloads: Each<Counter, ReloadOutcome> = "chatferry_host_reloads_total" by "outcome";
+    /// Seconds that a call of a worker waited for its turn, by what it is for: `connect`, `frame`,
+    /// `event`, or to `sleep` and `wake`; a `disconnect` waits for none.
     host_waited: Each<Histogram, Call> = "chatferry_host_call_wait_seconds" by "call" in SECONDS;
     /// Seconds that a worker took for a call, by what it was for.
     host_ran: Each<Histogram, Call> = "chatferry_host_call_seconds" by "call" in SECONDS;
     /// Hosted sockets that came to a bad end: an `exception` of the application, a call that was
-    /// `late`, or a worker that was `lost`.
+    /// `late`, a worker that was `lost`, or a state that was `unfit` to be moved to another worker.
     host_failures: Each<Counter, HostFailure> = "chatferry_host_failures_total" by "kind";
     /// Events that a socket sent without a call, as another one's call had made the bytes for all.
     host_rendered: Counter = "chatferry_host_events_encoded_once_total";

@@ -41,6 +41,10 @@ settings! {
         /// Call an event handler that provably depends on its event alone once for all sockets of
         /// its class, and send all of them the same bytes.
         encode_once: bool = true,
+        /// Let sockets hibernate that have had no call for some seconds, if their consumers can be
+        /// written down: their workers hold nothing of them, and may end unnoticed. The next call
+        /// wakes them.
+        hibernate: bool = false,
     }
 }
 

@@ -12,8 +12,10 @@ use super::{
     event::{Duty, RenderedFrames, Shared},
     link::WorkerLink,
     mailbox::Mailbox,
+    state::HeldState,
     wire::Down,
 };
+use crate::metrics::Call;
 
 /// Messages of a client that wait, at most, and bytes past which no more are read.
 const WAITING: usize = 16;
@@ -25,14 +27,28 @@ pub enum Ask {
     Text(String),
     Binary(Vec<u8>),
     Event(Arc<Shared>),
+    /// To write down the state.
+    Sleep,
+    /// To go on with a state.
+    Wake(Arc<HeldState>),
 }
 
 impl Ask {
+    /// Returns the kind of call that it is.
+    pub fn call(&self) -> Call {
+        match self {
+            Ask::Text(_) | Ask::Binary(_) => Call::Frame,
+            Ask::Event(_) => Call::Event,
+            Ask::Sleep => Call::Sleep,
+            Ask::Wake(_) => Call::Wake,
+        }
+    }
+
     fn len(&self) -> usize {
         match self {
             Ask::Text(text) => text.len(),
             Ask::Binary(bytes) => bytes.len(),
-            Ask::Event(_) => 0,
+            Ask::Event(_) | Ask::Sleep | Ask::Wake(_) => 0,
         }
     }
 
@@ -42,6 +58,8 @@ impl Ask {
             Ask::Text(text) => link.send(Down::Text, socket, text.as_bytes()),
             Ask::Binary(bytes) => link.send(Down::Binary, socket, bytes),
             Ask::Event(event) => link.send(Down::Event, socket, event.body()),
+            Ask::Sleep => link.send(Down::Sleep, socket, b""),
+            Ask::Wake(state) => link.send(Down::Wake, socket, state.body()),
         }
     }
 }
@@ -63,6 +81,8 @@ pub enum Ready {
 pub struct Calls {
     waiting: VecDeque<Ask>,
     bytes: usize,
+    /// A sleep or a wake, which comes before that.
+    first: Option<Ask>,
     /// The one whose turn it is.
     next: Option<Ask>,
     /// The last one was a frame: it is an event's turn.
@@ -99,7 +119,7 @@ impl Calls {
 
     /// The call whose turn it is, unless one is under way or waits already.
     pub fn next(&mut self, mailbox: &Mailbox) -> Option<&Ask> {
-        if self.under_way || self.waits() {
+        if self.is_busy() {
             return None;
         }
         if self.next.is_none() {
@@ -128,6 +148,7 @@ impl Calls {
     /// Returns messages of the client that are left when it is gone, the next one first.
     pub fn drain(&mut self) -> VecDeque<Ask> {
         let next = self.next.take().filter(|ask| !matches!(ask, Ask::Event(_)));
+        self.first = None;
         self.credit = None;
         self.blocked = None;
         if !self.under_way {
@@ -145,6 +166,12 @@ impl Calls {
         self.duty = duty.map(Box::new);
         self.since = Some(Instant::now());
         self.credit = Some(Box::pin(async move { link.credit().await }));
+    }
+
+    /// A sleep or a wake waits for its credit.
+    pub fn wait_first(&mut self, ask: Ask, link: &Arc<WorkerLink>) {
+        self.first = Some(ask);
+        self.wait(link, None);
     }
 
     /// The next call waits for what another socket's comes to.
@@ -168,6 +195,24 @@ impl Calls {
         self.under_way
     }
 
+    /// Returns `true` if a call is under way, or is about to be.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.under_way || self.waits()
+    }
+
+    /// Begins nothing until [`Calls::give_up`].
+    pub fn hold(&mut self) {
+        self.under_way = true;
+    }
+
+    /// Gives up a sleep or a wake, as the worker is gone.
+    pub fn give_up(&mut self) {
+        self.first = None;
+        self.credit = None;
+        self.under_way = false;
+    }
+
     /// Waits until the next call may go on. May be cancelled.
     pub async fn ready(&mut self) -> Ready {
         if let Some(credit) = &mut self.credit {
@@ -188,8 +233,13 @@ impl Calls {
 
     /// The next call is made now. Returns it, and since when it has waited.
     pub fn begin(&mut self) -> Option<(Ask, Instant)> {
-        let ask = self.next.take()?;
-        self.after_frame = !matches!(ask, Ask::Event(_));
+        let ask = if let Some(first) = self.first.take() {
+            first
+        } else {
+            let next = self.next.take()?;
+            self.after_frame = !matches!(next, Ask::Event(_));
+            next
+        };
         self.under_way = true;
         Some((ask, self.since.take().unwrap_or_else(Instant::now)))
     }
@@ -234,6 +284,7 @@ mod tests {
                 Ask::Text(text) => text.clone(),
                 Ask::Binary(bytes) => format!("{bytes:?}"),
                 Ask::Event(event) => String::from_utf8(event.body().to_vec()).unwrap(),
+                Ask::Sleep | Ask::Wake(_) => unreachable!("none is asked for"),
             });
             assert!(calls.begin().is_some());
             assert!(calls.next(mailbox).is_none(), "one at a time");

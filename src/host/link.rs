@@ -8,7 +8,10 @@
 use std::{
     collections::HashMap,
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -72,6 +75,8 @@ pub enum LinkError {
     Unread,
     #[error("it says nothing")]
     Silent,
+    #[error("another one has taken its place")]
+    Replaced,
 }
 
 impl LinkError {
@@ -85,6 +90,7 @@ impl LinkError {
             | LinkError::Greeting
             | LinkError::Classes => "violation",
             LinkError::Unread | LinkError::Silent => "stuck",
+            LinkError::Replaced => "replaced",
         }
     }
 }
@@ -108,6 +114,9 @@ pub struct WorkerLink {
     requests: Arc<Semaphore>,
     sockets: Mutex<HashMap<u64, Arc<Mailbox>>>,
     classes: Mutex<Classes>,
+    /// Its sockets move to other workers.
+    retiring: AtomicBool,
+    dismissed: Notify,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -125,7 +134,33 @@ impl WorkerLink {
             requests: Arc::new(Semaphore::new(REQUESTS)),
             sockets: Mutex::default(),
             classes: Mutex::default(),
+            retiring: AtomicBool::new(false),
+            dismissed: Notify::new(),
         }
+    }
+
+    /// Returns `true` if sockets may come to this worker.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !self.is_retiring() && !self.credits.is_closed()
+    }
+
+    #[must_use]
+    pub fn is_retiring(&self) -> bool {
+        self.retiring.load(Ordering::Acquire)
+    }
+
+    /// Lets its sockets move to other workers.
+    pub fn retire(&self) {
+        self.retiring.store(true, Ordering::Release);
+        for mailbox in lock(&self.sockets).values() {
+            mailbox.nudge();
+        }
+    }
+
+    /// Ends the connection.
+    pub fn dismiss(&self) {
+        self.dismissed.notify_one();
     }
 
     /// Sends a message.
@@ -150,14 +185,11 @@ impl WorkerLink {
         Arc::clone(&self.credits).acquire_owned().await.ok()
     }
 
-    /// Sets the receiver of answers for this socket. Returns `false` if the worker is gone.
+    /// Sets the receiver of answers for this socket. Returns `false` if the worker is gone, unless
+    /// the mailbox has been told so.
     pub fn register(&self, socket: u64, mailbox: &Arc<Mailbox>) -> bool {
         lock(&self.sockets).insert(socket, Arc::clone(mailbox));
-        if self.credits.is_closed() {
-            lock(&self.sockets).remove(&socket);
-            return false;
-        }
-        true
+        !self.credits.is_closed() || lock(&self.sockets).remove(&socket).is_none()
     }
 
     /// Sockets that the worker has not let go of yet.
@@ -216,6 +248,13 @@ impl WorkerLink {
                 }
                 return Ok(());
             }
+            What::State(state) => {
+                if let Some(mailbox) = lock(&self.sockets).remove(&subject) {
+                    mailbox.reply(WorkerReply::State(state));
+                }
+                return Ok(());
+            }
+            What::Refused(why) => WorkerReply::Refused(why),
             What::GroupAdd { .. }
             | What::GroupDiscard { .. }
             | What::GroupSend { .. }
@@ -326,6 +365,7 @@ pub async fn serve(host: Arc<Host>, number: u64, stream: UnixStream) {
         error = link.write(&mut write) => error,
         error = link.watch() => error,
         () = host.stopped() => LinkError::Closed,
+        () = link.dismissed.notified() => LinkError::Replaced,
     };
     link.end();
     host.left(&link, &error, joined.elapsed()).await;

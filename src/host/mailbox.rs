@@ -38,8 +38,29 @@ pub enum WorkerReply {
     Ended {
         failed: bool,
     },
+    /// The worker has let go of the socket, whose state this is.
+    State(Box<[u8]>),
+    /// The state could not be written, or woken.
+    Refused(String),
     /// The worker is gone.
     Lost,
+}
+
+impl WorkerReply {
+    /// Returns `true` if the call under way is over.
+    fn ends_call(&self) -> bool {
+        match self {
+            WorkerReply::Done
+            | WorkerReply::Ended { .. }
+            | WorkerReply::State(_)
+            | WorkerReply::Refused(_)
+            | WorkerReply::Lost => true,
+            WorkerReply::Class(_)
+            | WorkerReply::Accept(_)
+            | WorkerReply::Frame(_)
+            | WorkerReply::Close { .. } => false,
+        }
+    }
 }
 
 /// The mailbox of one socket.
@@ -99,10 +120,7 @@ impl Mailbox {
     /// Adds an answer, if anybody still wants it. Once there was too much, frames are dropped.
     pub fn reply(&self, reply: WorkerReply) {
         let mut state = self.state();
-        if matches!(
-            reply,
-            WorkerReply::Done | WorkerReply::Ended { .. } | WorkerReply::Lost
-        ) {
+        if reply.ends_call() {
             state.call = None;
         }
         if state.closed {
@@ -179,6 +197,11 @@ impl Mailbox {
             state.events = VecDeque::new();
         }
         Some(event)
+    }
+
+    /// Lets the socket look anew at what there is to do.
+    pub fn nudge(&self) {
+        self.changed.notify_one();
     }
 
     /// Waits until something has been added, or may have been.

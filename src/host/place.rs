@@ -21,15 +21,23 @@ pub struct WorkerPlace {
     reported: bool,
 }
 
+/// Registers a socket at the worker with the fewest; `None` if there is none.
+fn join(host: &Host, number: u64, mailbox: &Arc<Mailbox>) -> Option<Arc<WorkerLink>> {
+    loop {
+        let link = host.worker()?;
+        // One that is gone is not chosen again.
+        if link.register(number, mailbox) {
+            return Some(link);
+        }
+    }
+}
+
 impl WorkerPlace {
     /// Returns a place at the worker with the fewest sockets; `None` if there is none.
     pub fn enter(host: &Arc<Host>, limits: queue::QueueLimits) -> Option<Self> {
-        let link = host.worker()?;
         let number = host.number();
         let mailbox = Arc::new(Mailbox::new(limits, host.capacity()));
-        if !link.register(number, &mailbox) {
-            return None;
-        }
+        let link = join(host, number, &mailbox)?;
         lock(&host.sockets).insert(number, Arc::clone(&mailbox));
         Some(WorkerPlace {
             host: Arc::clone(host),
@@ -39,6 +47,17 @@ impl WorkerPlace {
             ended: false,
             code: Some(GONE),
             reported: false,
+        })
+    }
+
+    /// Moves to the worker with the fewest sockets. Returns `false` if there is none.
+    pub fn change_worker(&mut self) -> bool {
+        // It may still count there, if nothing was asked of it.
+        self.link.forget(self.number);
+        let link = join(&self.host, self.number, &self.mailbox);
+        link.is_some_and(|link| {
+            self.link = link;
+            true
         })
     }
 

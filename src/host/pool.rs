@@ -5,7 +5,7 @@ use std::{
     env, fs, io,
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{ExitStatus, Stdio},
     sync::Arc,
     time::Duration,
 };
@@ -13,7 +13,7 @@ use std::{
 use tokio::{
     net::UnixListener,
     process::{Child, Command},
-    sync::Notify,
+    sync::{Notify, watch},
     time::{Instant, sleep, timeout},
 };
 
@@ -64,6 +64,11 @@ impl WorkerPlace {
         })
     }
 
+    /// Returns where it listens.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     fn bind_at(path: &Path, is_private: bool) -> io::Result<Self> {
         let mut directory = None;
         if is_private && let Some(parent) = path.parent() {
@@ -94,14 +99,94 @@ impl Drop for WorkerPlace {
     }
 }
 
+/// A phase in the life of workers that were started together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    /// Others serve until they have joined; the end of one is that of all.
+    Starting,
+    /// One that ends is started again.
+    #[default]
+    Serving,
+    /// Others are starting that may take their place: one that ends is started again after that,
+    /// if at all.
+    Held,
+    /// Not started again.
+    Retired,
+    /// To end now.
+    Over,
+}
+
+/// Workers that were started together.
+#[derive(Clone, Debug, Default)]
+pub struct Generation(watch::Sender<Phase>);
+
+impl Generation {
+    /// Returns one whose first end is that of all.
+    pub fn starting() -> Self {
+        Generation(watch::Sender::new(Phase::Starting))
+    }
+
+    /// Lets them serve. Returns `false` if they have ended.
+    pub fn settle(&self) -> bool {
+        self.0.send_if_modified(|phase| {
+            let is_alive = *phase != Phase::Over;
+            if is_alive {
+                *phase = Phase::Serving;
+            }
+            is_alive
+        })
+    }
+
+    /// Starts none again until it is settled.
+    pub fn hold(&self) {
+        self.0.send_replace(Phase::Held);
+    }
+
+    /// Starts none again.
+    pub fn retire(&self) {
+        self.0.send_replace(Phase::Retired);
+    }
+
+    /// Ends them.
+    pub fn end(&self) {
+        self.0.send_replace(Phase::Over);
+    }
+
+    /// Waits until they are to end.
+    pub async fn over(&self) {
+        self.until(|phase| phase == Phase::Over).await;
+    }
+
+    async fn until(&self, is_it: impl Fn(Phase) -> bool) {
+        // It cannot fail: `self` holds a sender.
+        let _ = self.0.subscribe().wait_for(|phase| is_it(*phase)).await;
+    }
+
+    /// Returns whether one that has ended is started again, once that is known.
+    async fn goes_on(&self) -> bool {
+        self.until(|phase| phase != Phase::Held).await;
+        let phase = *self.0.borrow();
+        if phase == Phase::Starting {
+            self.end();
+        }
+        phase == Phase::Serving
+    }
+}
+
+/// Starts as many workers as are set, and keeps them running.
+pub fn start(host: &Arc<Host>, command: &str, generation: &Generation) {
+    for _ in 0..host.settings.workers {
+        let (host, command) = (Arc::clone(host), command.to_owned());
+        let generation = generation.clone();
+        tokio::spawn(async move { keep(&host, &command, &generation).await });
+    }
+}
+
 /// Runs the workers until the host stops.
 pub async fn run(host: Arc<Host>, place: WorkerPlace) {
     if let Some(command) = host.settings.start() {
-        for _ in 0..host.settings.workers {
-            let (host, command) = (Arc::clone(&host), command.clone());
-            let path = place.path.clone();
-            tokio::spawn(async move { keep(&host, &command, &path).await });
-        }
+        let generation = lock(&host.generation).clone();
+        start(&host, &command, &generation);
     }
     tokio::select! {
         () = accept(&host, &place) => {}
@@ -139,15 +224,19 @@ async fn accept(host: &Arc<Host>, place: &WorkerPlace) {
 }
 
 /// Keeps one worker running.
-async fn keep(host: &Arc<Host>, command: &str, path: &Path) {
+async fn keep(host: &Arc<Host>, command: &str, generation: &Generation) {
     let mut backoff = BACKOFF;
     loop {
         let began = Instant::now();
-        let ended = match spawn(command, path) {
-            Ok(child) => watch(host, child).await,
+        let ended = match spawn(command, &host.path) {
+            Ok(child) => watch(host, child, generation).await,
             Err(error) => Err(error),
         };
-        if *host.stopping.borrow() {
+        let goes_on = tokio::select! {
+            goes_on = generation.goes_on() => goes_on,
+            () = host.stopped() => false,
+        };
+        if !goes_on || *host.stopping.borrow() {
             return;
         }
         let ended = ended.map_or_else(|error| error.to_string(), |status| status.to_string());
@@ -177,8 +266,12 @@ fn spawn(command: &str, path: &Path) -> io::Result<Child> {
         .spawn()
 }
 
-/// Waits for the end of a worker, which comes soon once the host stops.
-async fn watch(host: &Arc<Host>, mut child: Child) -> io::Result<std::process::ExitStatus> {
+/// Waits for the end of a worker, which comes soon once the host stops or others take its place.
+async fn watch(
+    host: &Arc<Host>,
+    mut child: Child,
+    generation: &Generation,
+) -> io::Result<ExitStatus> {
     let kill = Arc::new(Notify::new());
     let pid = child.id().unwrap_or_default();
     lock(&host.started).insert(pid, Arc::clone(&kill));
@@ -186,6 +279,7 @@ async fn watch(host: &Arc<Host>, mut child: Child) -> io::Result<std::process::E
         ended = child.wait() => Some(ended),
         () = kill.notified() => None,
         () = host.stopped() => timeout(ENDING, child.wait()).await.ok(),
+        () = generation.over() => timeout(ENDING, child.wait()).await.ok(),
     };
     let ended = match ended {
         Some(ended) => ended,

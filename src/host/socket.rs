@@ -1,7 +1,9 @@
 //! One open socket that is hosted: reads, writes and keeps time as any other, and asks the worker.
 
+mod calling;
 mod farewell;
 mod reading;
+mod resting;
 mod timing;
 
 use std::{
@@ -20,17 +22,12 @@ use tokio::{
 };
 use tracing::{Level, field::display};
 
-use super::{
-    calls::{Ask, Calls, Ready},
-    event::MemberTurn,
-    mailbox::WorkerReply,
-    place::WorkerPlace,
-    wire::Class,
-};
+use self::resting::Rest;
+use super::{calls::Calls, mailbox::WorkerReply, place::WorkerPlace, wire::Class};
 use crate::{
     app::App,
     limits::SocketSeat,
-    metrics::{Call, HostFailure, SecurityEvent},
+    metrics::{Call, HeldGauge, HostFailure, SecurityEvent},
     random,
     telemetry::{
         request::{ACCESS, RequestId},
@@ -57,7 +54,7 @@ const WRITING_BYTES: usize = 64 << 10;
 const ANSWERS: usize = 64;
 
 /// The time over which the sockets of a worker that is gone are closed.
-const SPREAD: Duration = Duration::from_secs(3);
+pub const SPREAD: Duration = Duration::from_secs(3);
 
 /// The end of a socket.
 struct End {
@@ -82,7 +79,10 @@ pub struct Hosted<S> {
     /// Counts as an open socket until it is dropped.
     _seat: SocketSeat,
     class: Option<Arc<Class>>,
+    /// Counts it among those of its level.
+    level: Option<HeldGauge>,
     calls: Calls,
+    rest: Rest,
     heartbeat: Heartbeat,
     budget: Budget,
     /// Frames read since other sockets had their turn.
@@ -128,6 +128,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Hosted<S> {
             name,
             _seat: seat,
             class,
+            level: None,
+            rest: Rest::new(now),
             calls: if connected {
                 Calls::default()
             } else {
@@ -151,6 +153,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Hosted<S> {
         let opened = Instant::now();
         self.app.metrics.socket_opened();
         let _open = self.app.metrics.host_socket();
+        self.count_level();
         self.log(None);
         let End { code } = self.serve().await;
         self.app.metrics.frames_out(&mut self.writer.news);
@@ -260,18 +263,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Hosted<S> {
                 return;
             }
             WorkerReply::Done => {
-                if let Some((call, began)) = self.began.take() {
+                let began = self.began.take();
+                if let Some((call, began)) = began {
                     self.app.metrics.host_ran(call, began.elapsed());
+                    if call == Call::Wake {
+                        self.woken();
+                    }
                 }
+                self.rest.called();
                 return self.calls.done();
             }
+            WorkerReply::State(state) => return self.slept(state),
+            WorkerReply::Refused(why) => return self.refused(&why),
+            WorkerReply::Lost if self.lost_awaking() => return,
             _ => {}
         }
         if let Some(duty) = self.calls.duty() {
             duty.unfit();
         }
         match reply {
-            WorkerReply::Class(class) => self.class = Some(class),
+            WorkerReply::Class(class) => {
+                self.class = Some(class);
+                self.count_level();
+            }
             WorkerReply::Close { code, reason } => self.close(code, &reason),
             WorkerReply::Ended { failed } => {
                 self.place.ended();
@@ -289,7 +303,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Hosted<S> {
                 self.leaving = Some(Instant::now() + a_while());
             }
             // An answer to a handshake that is over.
-            WorkerReply::Accept(_) | WorkerReply::Frame(_) | WorkerReply::Done => {}
+            WorkerReply::Accept(_)
+            | WorkerReply::Frame(_)
+            | WorkerReply::Done
+            | WorkerReply::State(_)
+            | WorkerReply::Refused(_) => {}
         }
     }
 
@@ -328,57 +346,5 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Hosted<S> {
         self.writer.push(goodbye);
         let is_slow = self.place.mailbox.has_overflowed();
         self.ending = Some(Ending::new(code, answered, is_slow));
-    }
-
-    /// Goes on to the next call, as far as that takes no waiting.
-    fn advance(&mut self) {
-        while self.ending.is_none() && !self.place.ended && !self.is_full() {
-            let Some(ask) = self.calls.next(&self.place.mailbox) else {
-                return;
-            };
-            let turn = match (ask, &self.class) {
-                (Ask::Event(event), Some(class)) if self.place.host.settings.encode_once => {
-                    let handler = event.handler();
-                    let is_pure = handler.is_some_and(|it| class.once.iter().any(|one| one == it));
-                    is_pure.then(|| event.turn(&class.source))
-                }
-                _ => None,
-            };
-            match turn {
-                Some(MemberTurn::Send(frames)) => {
-                    self.app.metrics.host_rendered();
-                    self.calls.skip();
-                    for frame in &*frames {
-                        self.send(frame.clone());
-                    }
-                }
-                Some(MemberTurn::Wait(rendered)) => return self.calls.wait_for(rendered),
-                Some(MemberTurn::Call(duty)) => {
-                    return self.calls.wait(&self.place.link, Some(duty));
-                }
-                Some(MemberTurn::Alone) | None => return self.calls.wait(&self.place.link, None),
-            }
-        }
-    }
-
-    fn go_on(&mut self, ready: Ready) {
-        match ready {
-            Ready::Credit(credit) => {
-                let Some((ask, since)) = self.calls.begin() else {
-                    return;
-                };
-                let kind = if matches!(ask, Ask::Event(_)) {
-                    Call::Event
-                } else {
-                    Call::Frame
-                };
-                self.app.metrics.host_call(kind, since.elapsed());
-                self.began = Some((kind, Instant::now()));
-                self.place.mailbox.begin(credit);
-                ask.send(&self.place.link, self.place.number);
-            }
-            // The mailbox tells of the worker's end.
-            Ready::Rendered | Ready::Lost => {}
-        }
     }
 }

@@ -196,7 +196,9 @@ async fn answered(place: &mut WorkerPlace) -> Result<AnsweredHandshake, HostedRe
                 });
             }
             Some(WorkerReply::Close { .. }) => return Err(HostedRefusal::Denied),
-            Some(WorkerReply::Frame(_)) => return Err(HostedRefusal::Failed),
+            Some(WorkerReply::Frame(_) | WorkerReply::State(_) | WorkerReply::Refused(_)) => {
+                return Err(HostedRefusal::Failed);
+            }
             // A connect that neither accepts nor closes yet.
             Some(WorkerReply::Done) => connected = true,
             Some(WorkerReply::Ended { failed }) => {

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Version of the protocol, the same at both ends.
-pub const VERSION: u64 = 1;
+pub const VERSION: u64 = 2;
 
 /// Bytes of kind and subject.
 const HEAD: usize = 1 + 8;
@@ -63,6 +63,8 @@ kinds! {
         Answer = 0x08,
         Forget = 0x09,
         Ping = 0x0a,
+        Wake = 0x0b,
+        Sleep = 0x0c,
     }
 }
 
@@ -83,6 +85,8 @@ kinds! {
         GroupSend = 0x4c,
         Send = 0x4d,
         Pong = 0x4e,
+        State = 0x4f,
+        Refused = 0x50,
     }
 }
 
@@ -149,6 +153,11 @@ pub enum What {
         event: Bytes,
     },
     Pong,
+    /// The worker has let go of the socket; whatever its state is. A copy, which keeps nothing else
+    /// of what was read with it.
+    State(Box<[u8]>),
+    /// The state could not be written, or woken, for this reason.
+    Refused(String),
 }
 
 /// The first message.
@@ -233,7 +242,9 @@ fn most(kind: Up) -> usize {
         | Up::Close
         | Up::Ended
         | Up::GroupAdd
-        | Up::GroupDiscard => MAX_OTHER,
+        | Up::GroupDiscard
+        | Up::State
+        | Up::Refused => MAX_OTHER,
     }
 }
 
@@ -243,6 +254,8 @@ fn read(kind: Up, body: Bytes) -> Option<What> {
         Up::Binary => Some(What::Binary(body)),
         Up::Done => Some(What::Done),
         Up::Pong => Some(What::Pong),
+        Up::State => Some(What::State(body.as_ref().into())),
+        Up::Refused => text(item(&body)?).map(What::Refused),
         Up::Hello => hello(item(&body)?).map(What::Hello),
         Up::Class => class(item(&body)?).map(What::Class),
         Up::Serves => number(&item(&body)?).map(What::Serves),

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use super::{
-    Asked, Call, ClockStep, EventType, Frames, HeldGauge, HostFailure, Metrics, Outcome,
-    SecurityEvent, Sender, label, process::Process, since_1970, small,
+    Asked, Call, ClockStep, EventType, Frames, HeldGauge, HostFailure, Level, Metrics, Outcome,
+    ReloadOutcome, SecurityEvent, Sender, label, process::Process, since_1970, small,
 };
 
 impl Metrics {
@@ -381,6 +381,26 @@ impl Metrics {
     /// Notes that a hosted socket is open for as long as the result lives.
     pub fn host_socket(&self) -> HeldGauge {
         HeldGauge::new(&self.host_open)
+    }
+
+    /// Notes that a hosted socket is at this level for as long as the result lives.
+    pub fn host_level(&self, level: Level) -> HeldGauge {
+        HeldGauge::new(self.host_levels.of(level))
+    }
+
+    /// Notes that the state of a socket is kept.
+    pub fn host_state_kept(&self, bytes: usize) {
+        self.host_state_bytes.increment(small(bytes));
+    }
+
+    /// Notes that the state of a socket is kept no longer.
+    pub fn host_state_gone(&self, bytes: usize) {
+        self.host_state_bytes.decrement(small(bytes));
+    }
+
+    /// Notes what has become of a replacement of all workers.
+    pub fn host_reload(&self, outcome: ReloadOutcome) {
+        self.host_reloads.of(outcome).increment(1);
     }
 
     /// Notes that a call has waited this long for its turn.

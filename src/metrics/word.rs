@@ -103,6 +103,15 @@ words! {
         Frame = "frame",
         Event = "event",
         Disconnect = "disconnect",
+        Sleep = "sleep",
+        Wake = "wake",
+    }
+
+    /// What a hosted socket costs its worker.
+    pub enum Level {
+        Awake = "awake",
+        Parked = "parked",
+        Hibernated = "hibernated",
     }
 
     /// Why a hosted socket came to a bad end.
@@ -110,6 +119,13 @@ words! {
         Exception = "exception",
         Late = "late",
         Lost = "lost",
+        Unfit = "unfit",
+    }
+
+    /// What became of an attempt to replace the workers of a hosted application.
+    pub enum ReloadOutcome {
+        Done = "done",
+        Failed = "failed",
     }
 
     /// What became of an attempt to connect.

@@ -3,6 +3,7 @@
 
 mod floods;
 mod hostile;
+mod moving;
 
 use std::{
     path::{Path, PathBuf},
@@ -40,8 +41,8 @@ const GROUP_ADD: u8 = 0x4a;
 const GROUP_SEND: u8 = 0x4c;
 const SEND: u8 = 0x4d;
 
-/// A greeting of version 1, an accept without anything, a close with 4001 and `bye`.
-const HELLO: &[u8] = b"\x84\xa7version\x01\xa3pid\x07\xabapplication\xa1a\xa5layer\xa0";
+/// A greeting of version 2, an accept without anything, a close with 4001 and `bye`.
+const HELLO: &[u8] = b"\x84\xa7version\x02\xa3pid\x07\xabapplication\xa1a\xa5layer\xa0";
 const ACCEPT: &[u8] = b"\x82\xabsubprotocol\xc0\xa7headers\x90";
 pub const CLOSE_4001: &[u8] = b"\x82\xa4code\xcd\x0f\xa1\xa6reason\xa3bye";
 

@@ -273,6 +273,8 @@ def consumers(options):
     command("redis-server")
     small = scaled(options, ("--small",), ())
     run(python(), "compat/consumers/run.py", "--binary", release_binary(), *small)
+    reloads = scaled(options, ("--reloads", "3"), ("--reloads", "10"))
+    run(python(), "compat/consumers/deploys.py", "--binary", release_binary(), *reloads)
 
 
 def compat_databases(options):

@@ -11,6 +11,7 @@ middleware, its URLRouter, its consumers. How it works is in src/host/README.md 
     layer     the channel layer that consumers get
     sockets   one socket: the application's receive and send, and its calls
     parking   AsyncConsumer.__call__ without a task that waits
+    states    a parked consumer as plain data, to be moved to another worker
     classes   which classes may be parked, and which handlers depend on their event alone
     worker    all of it together
 """

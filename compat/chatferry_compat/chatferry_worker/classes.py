@@ -41,6 +41,8 @@ class Kind:
     source: str = ""
     #: Handlers that depend on their event alone.
     once: tuple = ()
+    #: Attributes of instances that the source sets.
+    sets: tuple = ()
 
     def awake(self, why):
         return replace(self, why=why, once=())
@@ -85,7 +87,8 @@ def look_at(cls):
         return Kind(name, why)
     once, constants = purity.once(cls, own, {base: tree for base, (_, tree) in sources.items()})
     text = "\0".join([name, *(text for text, _ in sources.values()), *constants])
-    return Kind(name, "", hashlib.sha256(text.encode()).hexdigest(), tuple(sorted(once)))
+    sets = {name for _, tree in sources.values() for name in _sets(tree)}
+    return Kind(name, "", hashlib.sha256(text.encode()).hexdigest(), tuple(sorted(once)), tuple(sorted(sets)))
 
 
 @functools.lru_cache(maxsize=1000)
@@ -134,6 +137,14 @@ def _goes_on(tree):
         if isinstance(node, ast.AsyncFor):
             return "waits for what has no end"
     return ""
+
+
+def _sets(tree):
+    """The attributes that a class sets on `self`."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Attribute(value=ast.Name(id="self"), attr=name, ctx=ast.Store()):
+                yield name
 
 
 def _name_of(node):

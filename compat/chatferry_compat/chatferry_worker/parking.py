@@ -18,6 +18,7 @@ from channels.layers import get_channel_layer
 from . import classes
 from .layer import WireChannelLayer
 from .sockets import Socket
+from .states import StateError
 
 _original = AsyncConsumer.__call__
 
@@ -34,12 +35,13 @@ async def _call(self, scope, receive, send):
         return await _original(self, scope, receive, send)
     kind = socket.worker.classes.of(type(self))
     why = kind.why or _way_back(socket)
+    layer = get_channel_layer(self.channel_layer_alias)
+    if not why and layer is not None and not isinstance(layer, WireChannelLayer):
+        why = "its channel layer is not Chatferry's"
+    if socket.waking is not None:
+        _check(socket.waking, kind, why)
     if why:
         socket.worker.serves(socket, kind.awake(why))
-        return await _original(self, scope, receive, send)
-    layer = get_channel_layer(self.channel_layer_alias)
-    if layer is not None and not isinstance(layer, WireChannelLayer):
-        socket.worker.serves(socket, kind.awake("its channel layer is not Chatferry's"))
         return await _original(self, scope, receive, send)
     socket.worker.serves(socket, kind if _is_plain(send) else kind.each())
     self.scope = scope
@@ -50,6 +52,14 @@ async def _call(self, scope, receive, send):
     self.base_send = async_to_sync(send) if self._sync else send
     socket.park(self)
     return None
+
+
+def _check(state, kind, why):
+    """Raises unless a consumer of this kind may get a state."""
+    if why:
+        raise StateError(f"{kind.name} stays awake: {why}")
+    if kind.name != state["class"]:
+        raise StateError(f"its route leads to {kind.name} now")
 
 
 def _is_plain(send):

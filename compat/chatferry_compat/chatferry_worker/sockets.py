@@ -11,7 +11,7 @@ import logging
 
 from channels.exceptions import StopConsumer
 
-from . import wire
+from . import states, wire
 from .layer import current_socket
 
 logger = logging.getLogger("chatferry.worker")
@@ -32,7 +32,9 @@ class Socket:
         "worker",
         "number",
         "path",
+        "origin",
         "state",
+        "waking",
         "calls",
         "calling",
         "task",
@@ -46,11 +48,15 @@ class Socket:
         "timer",
     )
 
-    def __init__(self, worker, number, path):
+    def __init__(self, worker, number, scope):
         self.worker = worker
         self.number = number
-        self.path = path
+        self.path = scope["path"]
+        #: The values of the scope, by which a state is woken.
+        self.origin = tuple(map(scope.get, states.SCOPE))
         self.state = CONNECTING
+        #: The state that a consumer is about to get.
+        self.waking = None
         #: Messages of a parked consumer that wait, as CLOSED may come during a call.
         self.calls = collections.deque()
         self.calling = False
@@ -76,6 +82,8 @@ class Socket:
     # What the application is given.
 
     async def receive(self):
+        if self.waking is not None:
+            raise states.StateError("something has a receive of its own")
         while not self.messages:
             self.waiter = self.worker.loop.create_future()
             await self.waiter
@@ -89,6 +97,8 @@ class Socket:
         """As Daphne's: what it refuses raises here, what comes after the end is dropped."""
         if self.state == CLOSED:
             return
+        if self.waking is not None:
+            raise states.StateError("something answers the handshake before the consumer does")
         if "type" not in message:
             raise ValueError("Message has no type defined")
         kind = message["type"]
@@ -142,9 +152,15 @@ class Socket:
 
     # What the worker calls.
 
-    def open(self, application, scope):
-        self.messages = collections.deque([{"type": "websocket.connect"}])
-        self.unpicked = 1
+    def open(self, application, scope, state=None):
+        """Calls the application: for a handshake, or for a state that is to be woken."""
+        self.messages = collections.deque()
+        if state is None:
+            self.messages.append({"type": "websocket.connect"})
+            self.unpicked = 1
+        else:
+            self.state = OPEN
+            self.waking = state
         self.task = self.worker.loop.create_task(self._run(application, scope))
 
     def hear(self, message):
@@ -199,6 +215,9 @@ class Socket:
         error = None
         try:
             await application(scope, self.receive, self.send)
+            if self.waking is not None:
+                await self._restore()
+                return
             if self.consumer is not None:
                 await self._connect()
                 return
@@ -208,7 +227,10 @@ class Socket:
             pass
         except Exception as raised:
             error = raised
-        self.end(error)
+        if self.waking is None:
+            self.end(error)
+        else:
+            self._unfit(error)
 
     def park(self, consumer):
         """The consumer takes calls from now on; what called it is about to return."""
@@ -224,6 +246,58 @@ class Socket:
         message = self.calls.popleft()
         await self.consumer.dispatch(message)
         self._returned(message)
+
+    # States.
+
+    def sleep(self):
+        """Writes the state down and lets go of the socket, or refuses."""
+        if self.ended:
+            return
+        try:
+            if self.consumer is None or self.calling or self.calls:
+                raise states.StateError("it is awake")
+            body = states.write(self)
+        except states.StateError as error:
+            if self.consumer is not None:
+                kind = type(self.consumer)
+                self.worker.unwritten_class(f"{kind.__module__}.{kind.__qualname__}", str(error))
+            self.worker.refuse(self.number, str(error))
+            return
+        self._let_go()
+        self.worker.link.send(wire.STATE, self.number, body)
+
+    async def _restore(self):
+        """Gives the consumer its state, in the task that the application was called in."""
+        if self.consumer is None:
+            raise states.StateError("no consumer is reached any more")
+        self.calling = True
+        await states.restore(self.waking, self.consumer, self.worker.classes.of(type(self.consumer)))
+        self.waking = None
+        self.calls.extend(self.messages)
+        self.messages = None
+        self.calling = False
+        self.task = None
+        if not self.ended:
+            self.worker.link.send(wire.DONE, self.number)
+            self._next()
+
+    def _unfit(self, error):
+        """The state does not fit what the application is now."""
+        if self.ended:
+            return
+        why = str(error or "the application has returned")
+        logger.warning("A state does not fit any more: %s (%r)", why, self)
+        self._let_go()
+        self.worker.refuse(self.number, why)
+
+    def _let_go(self):
+        self.ended = True
+        if self.timer is not None:
+            self.timer.cancel()
+        self.state = CLOSED
+        self.consumer = None
+        self.calls.clear()
+        self.worker.ended(self)
 
     # The calls of a parked consumer.
 
@@ -259,13 +333,7 @@ class Socket:
         """The application has returned, or has raised."""
         if self.ended:
             return
-        self.ended = True
         if error is not None:
             logger.error("Exception inside application: %s (%r)", error, self, exc_info=error)
-        if self.timer is not None:
-            self.timer.cancel()
-        self.state = CLOSED
-        self.consumer = None
-        self.calls.clear()
-        self.worker.ended(self)
+        self._let_go()
         self.worker.link.send(wire.ENDED, self.number, wire.pack(error is not None))

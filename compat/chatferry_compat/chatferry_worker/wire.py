@@ -17,9 +17,9 @@ try:
 except ImportError:  # A project without channels_redis need not have it.
     from .packing import pack, unpack
 
-VERSION = 1
+VERSION = 2
 
-WELCOME, OPEN, TEXT_IN, BINARY_IN, EVENT, CLOSED, CHANNEL, ANSWER, FORGET, PING = range(0x01, 0x0B)
+WELCOME, OPEN, TEXT_IN, BINARY_IN, EVENT, CLOSED, CHANNEL, ANSWER, FORGET, PING, WAKE, SLEEP = range(0x01, 0x0D)
 (
     HELLO,
     CLASS,
@@ -35,15 +35,18 @@ WELCOME, OPEN, TEXT_IN, BINARY_IN, EVENT, CLOSED, CHANNEL, ANSWER, FORGET, PING 
     GROUP_SEND,
     SEND,
     PONG,
-) = range(0x41, 0x4F)
+    STATE,
+    REFUSED,
+) = range(0x41, 0x51)
 
 HEAD = struct.Struct(">IBQ")
 #: Bytes of a head that its length counts.
 COUNTED = HEAD.size - 4
 
-#: Most bytes of a frame for a client, and of an event.
+#: Most bytes of a frame for a client, of an event, and of the state of a socket.
 MAX_FRAME = 16 << 20
 MAX_EVENT = 4 << 20
+MAX_STATE = 64 << 10
 #: Chatferry sends nothing longer: a frame of a client, or an event.
 MAX_LENGTH = 64 << 20
 
@@ -64,7 +67,7 @@ def messages(buffer):
     try:
         while len(buffer) - place >= HEAD.size:
             length, kind, subject = HEAD.unpack_from(buffer, place)
-            if not COUNTED <= length <= MAX_LENGTH or not WELCOME <= kind <= PING:
+            if not COUNTED <= length <= MAX_LENGTH or not WELCOME <= kind <= SLEEP:
                 raise WireError(f"a message of the kind {kind:#04x} with {length} bytes")
             end = place + 4 + length
             if len(buffer) < end:

@@ -8,7 +8,7 @@ import signal
 
 from channels import layers
 
-from . import parking, wire
+from . import parking, states, wire
 from .classes import Classes
 from .layer import WireChannelLayer
 from .link import Link
@@ -23,6 +23,9 @@ ALIAS = "default"
 #: Seconds for what is under way when Chatferry is gone.
 FAREWELL_S = 2
 
+#: Most lines of the log about classes that cannot hibernate.
+MAX_TOLD = 1000
+
 
 class Worker:
     """One worker. `layer` has been there since before the application was imported."""
@@ -36,6 +39,8 @@ class Worker:
         self.classes = Classes()
         self.numbers = {}
         self.sockets = {}
+        #: Classes whose states could not be written, and why.
+        self.unwritten = set()
         self.over = None
         self.hears = {
             wire.WELCOME: self._welcome,
@@ -48,6 +53,8 @@ class Worker:
             wire.ANSWER: self.layer.answered,
             wire.FORGET: self._forget,
             wire.PING: lambda subject, body: self.link.send(wire.PONG, subject),
+            wire.WAKE: self._wake,
+            wire.SLEEP: self._sleep,
         }
 
     async def run(self, path):
@@ -111,11 +118,36 @@ class Worker:
         self.layer.join(self.link, wire.unpack(body))
 
     def _open(self, number, body):
-        scope = wire.unpack(body)
+        self._begin(number, wire.unpack(body))
+
+    def _begin(self, number, scope, state=None):
         scope["headers"] = [tuple(header) for header in scope["headers"]]
+        socket = self.sockets[number] = Socket(self, number, scope)
         scope["asgi"] = {"version": "3.0"}
-        socket = self.sockets[number] = Socket(self, number, scope["path"])
-        socket.open(self.application, scope)
+        socket.open(self.application, scope, state)
+
+    def _wake(self, number, body):
+        try:
+            state = states.load(body)
+        except states.StateError as error:
+            self.refuse(number, str(error))
+        else:
+            self._begin(number, state.pop("scope"), state)
+
+    def _sleep(self, number, _):
+        socket = self.sockets.get(number)
+        if socket is not None:
+            socket.sleep()
+
+    def refuse(self, number, why):
+        """Tells Chatferry why a state could not be written or read."""
+        self.link.send(wire.REFUSED, number, wire.pack(why[:1000]))
+
+    def unwritten_class(self, name, why):
+        """Tells the log, once for each class and reason."""
+        if len(self.unwritten) < MAX_TOLD and (name, why) not in self.unwritten:
+            self.unwritten.add((name, why))
+            logger.warning("%s cannot hibernate: %s", name, why)
 
     def _hear(self, number, message):
         socket = self.sockets.get(number)

@@ -14,7 +14,7 @@ from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
 from django.urls import path, re_path  # noqa: E402
 
-from . import consumers, rooms  # noqa: E402
+from . import consumers, rooms, states  # noqa: E402
 
 if os.environ.get("CONSUMERS_AWAKE"):
     AsyncConsumer.chatferry_level = "awake"
@@ -119,6 +119,11 @@ routes = [
     path("ws/thread/<str:room_name>/", rooms.FromThread.as_asgi()),
     path("ws/other-layer/", rooms.OtherLayer.as_asgi()),
     path("ws/burst/<str:room_name>/", rooms.Burst.as_asgi()),
+    path("ws/keeper/<str:room_name>/", states.Keeper.as_asgi()),
+    path("ws/shouted-keeper/<str:room_name>/", Shouting(states.Keeper.as_asgi())),
+    path("ws/sync-keeper/", states.SyncKeeper.as_asgi()),
+    path("ws/locked/", states.Locked.as_asgi()),
+    path("ws/grown/", states.Grown.as_asgi()),
 ]
 
 application = ProtocolTypeRouter(

@@ -26,7 +26,8 @@ const LIVE: &[&str] = &[
 /// The settings that it takes over too if it has a certificate already, and the new files are good.
 const CERTIFICATE: &[&str] = &["server.tls.cert", "server.tls.key"];
 
-/// Reads the settings each time the signal comes; those that cannot be read change nothing.
+/// Reads the settings each time the signal comes; those that cannot be read change nothing. The
+/// workers of a hosted application are then replaced.
 /// `in_force` is what the server was started with.
 pub(super) async fn on_signal<E: Display>(
     site: Arc<Site>,
@@ -38,13 +39,20 @@ pub(super) async fn on_signal<E: Display>(
     let Ok(mut hangup) = hangup else { return };
     while hangup.recv().await.is_some() {
         systemd::reloading();
-        match reread() {
-            Ok(loaded) if is_refused(&loaded) => {}
-            Ok(loaded) => take_over(&site, log.as_ref(), &mut in_force, loaded),
+        let is_taken = match reread() {
+            Ok(loaded) if is_refused(&loaded) => false,
+            Ok(loaded) => {
+                take_over(&site, log.as_ref(), &mut in_force, loaded);
+                true
+            }
             Err(error) => {
                 note(&site.app, &format!("refused: {error}"));
                 tracing::error!(%error, "the settings stay as they are");
+                false
             }
+        };
+        if is_taken && let Some(host) = &site.host {
+            host.reload().await;
         }
         systemd::ready();
     }

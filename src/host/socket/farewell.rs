@@ -19,7 +19,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Hosted<S> {
         lock(&self.place.host.sockets).remove(&self.place.number);
         // Nothing more is written.
         self.ending = Some(Ending::new(GONE, true, false));
-        for ask in self.calls.drain() {
+        let left = self.calls.drain();
+        self.returned().await;
+        self.wake_to_finish().await;
+        for ask in left {
             self.returned().await;
             if self.place.ended {
                 return;
@@ -45,7 +48,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Hosted<S> {
     }
 
     /// Waits until the call under way has returned. What it sends has no reader.
-    async fn returned(&mut self) {
+    pub(super) async fn returned(&mut self) {
         while self.calls.is_under_way() && !self.place.ended {
             match self.place.mailbox.take_reply(true) {
                 Some(reply) => self.take_reply(reply),

@@ -22,7 +22,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Hosted<S> {
         let late = self.place.mailbox.calling_since();
         let late = late.map(|since| since + self.place.host.call_timeout());
         let beat = self.heartbeat.due();
-        [late, self.leaving, paused]
+        [late, self.leaving, paused, self.idle_until()]
             .into_iter()
             .flatten()
             .fold(beat, Instant::min)

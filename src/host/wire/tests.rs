@@ -46,7 +46,7 @@ fn every_message_of_a_worker_is_read() {
     let room = || ("room".to_owned(), "specific.x!s5".to_owned());
     let want = [
         What::Hello(Hello {
-            version: 1,
+            version: 2,
             pid: 7,
             application: "a.asgi:app".to_owned(),
             layer: String::new(),
@@ -88,6 +88,8 @@ fn every_message_of_a_worker_is_read() {
             event,
         },
         What::Pong,
+        What::State(b"\x81\xa7version\x01"[..].into()),
+        What::Refused("it is awake".to_owned()),
     ];
     for ((kind, bytes), want) in vectors.iter().zip(want) {
         let messages = take_all(bytes).unwrap();
@@ -110,7 +112,7 @@ fn what_is_sent_to_a_worker_has_the_bytes_of_the_vectors() {
     let int = |number: u64| Item::Plain(Value::Int(number.into()));
     let text = |text: &str| Item::Plain(text.into());
     let welcome = map(vec![
-        ("version", int(1)),
+        ("version", int(2)),
         ("worker", int(3)),
         ("prefix", text("specific.x!")),
         ("capacity", int(100)),
@@ -123,7 +125,7 @@ fn what_is_sent_to_a_worker_has_the_bytes_of_the_vectors() {
     ]);
     let open = map(vec![("type", text("websocket")), ("path", text("/ws/"))]);
     let event = b"\x82\xa4type\xacchat.message\xa7message\xa6\xec\x95\x88\xeb\x85\x95";
-    let sent: [(Down, u64, &[u8]); 12] = [
+    let sent: [(Down, u64, &[u8]); 14] = [
         (Down::Welcome, 0, &welcome),
         (Down::Open, 5, &open),
         (Down::Text, 5, "안녕".as_bytes()),
@@ -136,6 +138,8 @@ fn what_is_sent_to_a_worker_has_the_bytes_of_the_vectors() {
         (Down::Answer, 12, &full),
         (Down::Forget, 5, b""),
         (Down::Ping, 0, b""),
+        (Down::Wake, 5, b"\x81\xa7version\x01"),
+        (Down::Sleep, 5, b""),
     ];
     let vectors = vectors("chatferry");
     assert_eq!(vectors.len(), sent.len());
@@ -160,6 +164,7 @@ fn what_is_too_long_is_refused_by_its_head() {
         (Up::Text, MAX_FRAME),
         (Up::GroupSend, MAX_EVENT + 1024),
         (Up::Done, 0),
+        (Up::State, MAX_OTHER),
     ] {
         let length = u32::try_from(HEAD + most).unwrap();
         assert_eq!(take_all(&head(kind as u8, length)), Ok(vec![]), "{kind:?}");
@@ -191,6 +196,7 @@ fn a_body_that_is_not_as_it_must_be_is_refused() {
     refused(Up::Text, &[0xff]);
     refused(Up::Ended, &[0x01]);
     refused(Up::Serves, &[0xff]);
+    refused(Up::Refused, &[0x01]);
     refused(Up::Hello, &[0x80]);
     refused(Up::Hello, b"");
     refused(Up::Hello, &[0xc1]);

@@ -7,17 +7,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from support import PACKAGE
-
-sys.path.insert(0, str(PACKAGE))
-
-import django
-from django.conf import settings
-
-if not settings.configured:
-    settings.configure()
-    django.setup()
-
+import configured  # noqa: F401
 from chatferry_worker import classes, parking
 
 HEAD = '''

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import sys
 import tempfile
@@ -178,6 +179,108 @@ class WorkerTest(unittest.IsolatedAsyncioTestCase):
         self.ferry.say(wire.TEXT_IN, 6, b"3")
         (*_, (_, _, text), _) = await self.ferry.until(wire.DONE)
         self.assertEqual(text, b'["slow", "quick", "disconnect 4001"]')
+        await self.ferry.stop()
+
+    async def sleep(self, number):
+        """Asks for the state of a socket. Returns the kind of the answer, and its body."""
+        self.ferry.say(wire.SLEEP, number)
+        while True:
+            kind, _, body = await self.ferry.any()
+            if kind in (wire.STATE, wire.REFUSED):
+                return kind, body
+
+    async def wake(self, number, state):
+        """Wakes a state. Returns the last message of the answer."""
+        self.ferry.say(wire.WAKE, number, state)
+        while True:
+            kind, _, body = await self.ferry.any()
+            if kind in (wire.DONE, wire.ENDED, wire.REFUSED):
+                return kind, body
+
+    async def say(self, number, text):
+        """A frame, and what is sent for it."""
+        self.ferry.say(wire.TEXT_IN, number, text)
+        sent = []
+        while True:
+            kind, subject, body = await self.ferry.any()
+            if kind == wire.DONE:
+                return sent
+            if kind == wire.TEXT:
+                sent.append(json.loads(body))
+            if kind == wire.GROUP_SEND:
+                self.ferry.say(wire.ANSWER, subject)
+                sent.append(wire.unpack(wire.unpack(body)[1]))
+
+    async def test_a_state_travels_to_another_worker(self):
+        await self.start()
+        await self.ferry.open(5, "/ws/keeper/a/")
+        [before] = await self.say(5, b'"a"')
+        await self.ferry.open(6, "/ws/sync-keeper/")
+        first = await self.say(6, b"1")
+        kept = {number: await self.sleep(number) for number in (5, 6)}
+        self.assertEqual([kind for kind, _ in kept.values()], [wire.STATE] * 2)
+        # It is none of this worker's any more.
+        self.ferry.say(wire.CLOSED, 5, wire.pack(1001))
+        self.ferry.say(wire.TEXT_IN, 5, b'"b"')
+        self.ferry.say(wire.PING, 0)
+        self.assertEqual([kind for kind, _, _ in await self.ferry.until(wire.PONG)], [wire.PONG])
+        await self.ferry.stop()
+        self.ferry = Ferry(self.directory.name)
+        await self.start()
+        for number, (_, state) in kept.items():
+            self.assertEqual(await self.wake(number, state), (wire.DONE, b""))
+        [after] = await self.say(5, b'"b"')
+        self.assertEqual((after["from"], after["number"]), (before["from"], 2))
+        second = await self.say(6, b"2")
+        self.assertEqual((first[0][:4], second[0][:4]), ([1, 1, "AnonymousUser", True], [2, 2, "AnonymousUser", True]))
+        self.assertNotEqual(first[0][4], second[0][4], "another process")
+        self.ferry.say(wire.CLOSED, 5, wire.pack(4001))
+        while True:
+            kind, request, _ = await self.ferry.any()
+            if kind == wire.ENDED:
+                break
+            self.ferry.say(wire.ANSWER, request)
+        await self.ferry.open(7, "/ws/notes/keeper_a/")
+        (noted,) = await self.say(7, b"1")
+        self.assertEqual(noted, ["2 2 4001"])
+        await self.ferry.stop()
+
+    async def test_a_state_that_cannot_be_written_leaves_the_socket_where_it_is(self):
+        await self.start()
+        await self.ferry.open(5, "/ws/locked/")
+        for _ in range(2):
+            kind, why = await self.sleep(5)
+            self.assertEqual((kind, wire.unpack(why)), (wire.REFUSED, "lock: asyncio.locks.Lock cannot be written"))
+        self.assertEqual((await self.say(5, b"1"))[0][0], 1)
+        await self.ferry.open(6, "/ws/own-call/")
+        self.assertEqual(await self.sleep(6), (wire.REFUSED, wire.pack("it is awake")))
+        errors = await self.ferry.stop()
+        told = "project.states.Locked cannot hibernate: lock: asyncio.locks.Lock cannot be written"
+        self.assertEqual(errors.count(told), 1, errors)
+
+    async def test_a_state_that_does_not_fit_is_refused_and_held_by_nobody(self):
+        await self.start()
+        await self.ferry.open(5, "/ws/keeper/a/")
+        _, body = await self.sleep(5)
+        state = wire.unpack(body)
+
+        def at(path):
+            return wire.pack({**state, "scope": {**state["scope"], "path": path}})
+
+        for body, why in (
+            (at("/ws/echo/"), "its route leads to project.consumers.Echo now"),
+            (at("/ws/own-call/"), "project.consumers.OwnCall stays awake"),
+            (at("/ws/nothing/"), "No route found"),
+            (at("/ws/function/"), "a receive of its own"),
+            (wire.pack({**state, "version": 9}), "another version"),
+            (wire.pack({**state, "attributes": {"user": ["model", "auth", "nothing", "default", 1]}}), "nothing"),
+            (wire.pack({**state, "attributes": {"user": ["unknown"]}}), "unknown"),
+        ):
+            kind, refused = await self.wake(5, body)
+            self.assertEqual(kind, wire.REFUSED, why)
+            self.assertIn(why, wire.unpack(refused))
+        # It may be woken after all.
+        self.assertEqual((await self.wake(5, wire.pack(state)))[0], wire.DONE)
         await self.ferry.stop()
 
     async def test_an_exception_is_logged_with_path_and_number_and_ends_the_socket_once(self):

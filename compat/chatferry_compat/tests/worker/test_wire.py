@@ -26,7 +26,7 @@ class WireTest(unittest.TestCase):
                 buffer.append(byte)
                 found += wire.messages(buffer)
         kinds = [kind for kind, _, _ in found]
-        self.assertEqual(set(kinds), set(range(wire.WELCOME, wire.PING + 1)))
+        self.assertEqual(set(kinds), set(range(wire.WELCOME, wire.SLEEP + 1)))
         self.assertEqual(bytes(buffer), b"")
         bodies = {(kind, subject): body for kind, subject, body in found}
         self.assertEqual(wire.unpack(bodies[wire.CLOSED, 5]), 1001)
@@ -45,6 +45,8 @@ class WireTest(unittest.TestCase):
             "GROUP_ADD": (9, wire.pack(["room", "specific.x!s5"])),
             "GROUP_SEND": (11, wire.pack(["room", event])),
             "SEND": (12, wire.pack(["specific.x!s5", event])),
+            "STATE": (5, wire.pack({"version": 1})),
+            "REFUSED": (5, wire.pack("it is awake")),
         }
         known = dict(vectors("worker"))
         for name, (subject, body) in sent.items():

@@ -54,12 +54,11 @@ impl Host {
         let old = lock(&self.workers).clone();
         let command = self.settings.start();
         tracing::info!(old = old.len(), "replacing all workers");
-        let joined = match command {
-            Some(command) => self.start_anew(&command, first).await,
-            None => {
-                let joined = self.wait_for(first, old.len()).await;
-                joined.map(|()| pool::Generation::default())
-            }
+        let joined = if let Some(command) = command {
+            self.start_anew(&command, first).await
+        } else {
+            let joined = self.wait_for(first, old.len()).await;
+            joined.map(|()| pool::Generation::default())
         };
         self.newcomers.store(u64::MAX, Ordering::Release);
         let before = joined?;

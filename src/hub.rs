@@ -9,6 +9,7 @@
 //! again what was said and (`marks`) read meanwhile, and `sweep` finds what no event came for.
 //! `shown` is the memory of what the sockets have been shown.
 
+mod delivery;
 mod follow;
 pub mod frames;
 mod hold;
@@ -33,8 +34,9 @@ use std::{
 use tokio::sync::Notify;
 
 use self::{
+    delivery::Delivery,
     frames::{Encode, EventFrames},
-    room::{Delivery, Room},
+    room::Room,
     told::Told,
 };
 use crate::{

@@ -61,7 +61,7 @@ struct QueueState {
 pub enum Pushed {
     /// It is in the system's hands, or its beginning is.
     Written,
-    /// So many now wait.
+    /// It waits, and this is the number of those that do.
     Waits(usize),
     /// The queue has overflowed before: it is dropped.
     Dropped,

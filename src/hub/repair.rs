@@ -41,8 +41,9 @@ use tokio::{sync::Semaphore, time::sleep};
 
 use super::{
     Hub,
+    delivery::Delivery,
     marks::{MOST, Missed, Since},
-    room::{Delivery, Next, Room},
+    room::{Next, Room},
     shown::before,
     sweep::{self, AGE, REACH},
 };

@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::{
+    delivery::Delivery,
     frames::EventFrames,
     hold::Hold,
     member::{Member, RoomMembers},
@@ -18,15 +19,11 @@ use super::{
 use crate::{
     chat::{Message, Receipt},
     clock::Clock,
-    hub::queue::{Overflow, Pushed, Queue},
+    hub::queue::Queue,
     id::MessageId,
-    metrics::{self, Frames},
+    metrics,
     python::datetime::Timestamp,
 };
-
-/// Most frames of an event that are written by who hands it out. The sockets' own tasks write the
-/// others, on every core.
-const AT_ONCE: usize = 512;
 
 /// Time for which a conversation counts as active after an event.
 const LIVELY: Duration = Duration::from_secs(60);
@@ -51,54 +48,6 @@ struct RoomState {
     swept: Timestamp,
     /// When an event came last.
     heard: Instant,
-}
-
-/// Outcome of a delivery.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Delivery {
-    /// Queues that accepted the frame.
-    pub sockets: usize,
-    /// Frames in the longest of them.
-    pub longest: usize,
-    /// Queues that overflowed.
-    pub overflowed: usize,
-    /// Frames that were written at once.
-    pub written: Frames,
-    /// Number of frames that may still be written at once.
-    at_once: usize,
-}
-
-impl Delivery {
-    fn new(at_once: usize) -> Self {
-        Delivery {
-            at_once,
-            ..Delivery::default()
-        }
-    }
-
-    fn push(&mut self, queue: &Queue, frames: &EventFrames, message: Option<MessageId>) {
-        let frame = frames.of(queue.dialect());
-        let pushed = if self.at_once == 0 {
-            queue.push(frame.clone(), message)
-        } else {
-            self.at_once -= 1;
-            queue.write(frame, message)
-        };
-        match pushed {
-            // It will be closed.
-            Ok(Pushed::Dropped) => {}
-            Ok(Pushed::Waits(waiting)) => {
-                self.sockets += 1;
-                self.longest = self.longest.max(waiting);
-            }
-            Ok(Pushed::Written) => {
-                self.sockets += 1;
-                self.longest = self.longest.max(1);
-                self.written.note_written(frame);
-            }
-            Err(Overflow) => self.overflowed += 1,
-        }
-    }
 }
 
 /// Next step of the reader of a room under repair.
@@ -201,7 +150,7 @@ impl Room {
                 Delivery::default()
             }
             _ => {
-                let delivery = Delivery::new(if at_once { AT_ONCE } else { 0 });
+                let delivery = Delivery::new(at_once);
                 state.show(&told, keep, delivery)
             }
         }

@@ -24,8 +24,8 @@ use super::{
     commit::{Committer, NewIds},
     history::{
         ConversationPage, Deleted, PAGE_BYTES, PAGE_MESSAGES, Page, PageCursor, TOGETHER_MESSAGES,
-        by_place,
     },
+    placed::by_place,
     schema::{
         self, Schema,
         layout::{Layout, Spelling},

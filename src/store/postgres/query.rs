@@ -17,8 +17,9 @@ use crate::{
         Comparison, Lookup, Marks, StoreError,
         history::{
             ConversationPage, Deleted, PAGE_BYTES, PAGE_CONVERSATIONS, PAGE_MESSAGES, Page,
-            PageCursor, TOGETHER_MESSAGES, by_place,
+            PageCursor, TOGETHER_MESSAGES,
         },
+        placed::by_place,
         schema::{
             Table,
             layout::{

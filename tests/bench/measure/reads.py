@@ -29,4 +29,4 @@ def postgres(url):
 
 
 if __name__ == "__main__":
-    print({"mysql": mysql, "postgresql": postgres}[urlsplit(sys.argv[1]).scheme](sys.argv[1]))
+    print({"mysql": mysql, "postgres": postgres}[urlsplit(sys.argv[1]).scheme](sys.argv[1]))

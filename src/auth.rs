@@ -257,8 +257,23 @@ impl Auth {
 
     /// Notes that a socket which was admitted is about to open: its rights may end before it does.
     #[must_use]
-    pub fn register(&self, conversation_id: ConversationId, admission: &Admission) -> Registration {
+    pub fn register(
+        &self,
+        conversation_id: Option<ConversationId>,
+        admission: &Admission,
+    ) -> Registration {
         self.sockets.register(conversation_id, admission)
+    }
+
+    /// Notes that a socket is about to be in one more conversation: its rights to it may end before
+    /// it is.
+    #[must_use]
+    pub fn register_part(
+        &self,
+        conversation_id: ConversationId,
+        socket: &OpenSocket,
+    ) -> Registration {
+        self.sockets.register_part(conversation_id, socket)
     }
 
     /// Returns whether callers are known by tokens, so that an open socket may be given a fresh

@@ -21,6 +21,7 @@ pub mod log;
 mod manual;
 pub mod memory;
 pub mod metrics;
+pub mod native;
 mod network;
 pub mod redis_url;
 pub mod rest;
@@ -55,6 +56,7 @@ pub use limits::{ByAddress, ByUser, Limits, Rate};
 pub use log::{Format, Level, Log};
 pub use manual::{example_toml, settings_table_markdown};
 pub use metrics::Metrics;
+pub use native::Native;
 pub use network::Network;
 pub use rest::Rest;
 pub use secret::Secret;
@@ -72,6 +74,7 @@ pub struct Config {
     pub django: Django,
     pub layer: Layer,
     pub rest: Rest,
+    pub native: Native,
     pub ws: Ws,
     pub cors: Cors,
     pub auth: Auth,
@@ -166,6 +169,7 @@ impl Config {
         let django = Django::read(values);
         let layer = Layer::read(values);
         let rest = Rest::read(values);
+        let native = Native::read(values);
         let ws = Ws::read(values);
         let cors = Cors::read(values);
         let auth = Auth::read(values);
@@ -181,6 +185,7 @@ impl Config {
             django: django?,
             layer: layer?,
             rest: rest?,
+            native: native?,
             ws: ws?,
             cors: cors?,
             auth: auth?,

@@ -2,14 +2,15 @@
 //! engines [`http`](crate::http) and [`ws`](crate::ws) have no opinions; [`Dialect`] is what they
 //! ask.
 
+pub mod chatferry;
 pub mod django;
 
 use std::{iter, sync::Arc};
 
 use async_trait::async_trait;
-use hyper::{Request, body::Incoming};
+use hyper::{HeaderMap, Request, body::Incoming};
 
-use self::django::Django;
+use self::{chatferry::Chatferry, django::Django};
 use crate::{
     app::{App, Peers},
     config::{Config, Prefix},
@@ -25,6 +26,11 @@ use crate::{
 pub trait Dialect: Send + Sync {
     /// Returns whether a percent-decoded path is below a prefix of this chat's.
     fn serves(&self, path: &str) -> bool;
+
+    /// Returns whether a handshake with this percent-decoded path is for a socket of this chat.
+    fn opens(&self, path: &str, _: &HeaderMap) -> bool {
+        self.serves(path)
+    }
 
     /// Returns the prefix below which pages of other sites may read answers, as far as
     /// `cors.allowed_origins` lets them.
@@ -67,10 +73,15 @@ impl Dialects {
     /// Mounts the dialects of these settings.
     #[must_use]
     pub fn of(config: &Config) -> Self {
-        Dialects {
+        let dialects = Dialects {
             first: Box::new(Django::new(config)),
             others: Vec::new(),
             schema: django::tables::schema(&config.store.tables),
+        };
+        if config.native.enabled {
+            dialects.and(|slot| Box::new(Chatferry::new(config, slot)))
+        } else {
+            dialects
         }
     }
 
@@ -101,8 +112,18 @@ impl Dialects {
     /// among the others if it is not the first.
     #[must_use]
     pub fn of_path(&self, path: &str) -> (&dyn Dialect, Option<usize>) {
+        self.find(|dialect| dialect.serves(path))
+    }
+
+    /// Returns the dialect that answers a handshake with this percent-decoded path, likewise.
+    #[must_use]
+    pub fn of_handshake(&self, path: &str, headers: &HeaderMap) -> (&dyn Dialect, Option<usize>) {
+        self.find(|dialect| dialect.opens(path, headers))
+    }
+
+    fn find(&self, is_it: impl Fn(&dyn Dialect) -> bool) -> (&dyn Dialect, Option<usize>) {
         let mut others = self.others.iter().enumerate();
-        match others.find(|(_, dialect)| dialect.serves(path)) {
+        match others.find(|(_, dialect)| is_it(&***dialect)) {
             Some((place, dialect)) => (&**dialect, Some(place)),
             None => (&*self.first, None),
         }

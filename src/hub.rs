@@ -102,6 +102,12 @@ impl Membership {
         }
     }
 
+    /// Returns the conversation.
+    #[must_use]
+    pub fn conversation_id(&self) -> ConversationId {
+        self.conversation_id
+    }
+
     /// Returns whether what the client says next may have to wait, which [`speaks`](Self::speaks) finds
     /// out.
     pub fn may_precede(&self) -> bool {
@@ -197,9 +203,9 @@ impl Hub {
     ) -> Result<Membership, LayerError> {
         let (room, number) = {
             let mut rooms = self.rooms();
-            let room = rooms
-                .entry(conversation_id)
-                .or_insert_with(|| Arc::new(Room::new(group, Arc::clone(&self.clock))));
+            let room = rooms.entry(conversation_id).or_insert_with(|| {
+                Arc::new(Room::new(conversation_id, group, Arc::clone(&self.clock)))
+            });
             // Under the lock of the map: a room that is being taken away cannot be joined.
             let number = room.enter(queue);
             (Arc::clone(room), number)
@@ -297,13 +303,13 @@ impl Hub {
         }
     }
 
-    fn frames(&self, event: &Event) -> EventFrames {
-        EventFrames::new(&self.encoders, event)
+    fn frames(&self, room: &Room, event: &Event) -> EventFrames {
+        EventFrames::new(&self.encoders, room.id, event, room.others_speak())
     }
 
     /// Returns whether there was a socket to deliver to.
     fn deliver(&self, room: &Room, event: &Event, resent: Option<Timestamp>) -> bool {
-        let told = Told::new(event, self.frames(event), resent);
+        let told = Told::new(event, self.frames(room, event), resent);
         let away = self.away.load(Ordering::Relaxed);
         if away != NEVER && told.key.is_some() && self.layer.may_miss(&room.group) {
             self.read_first(room, Timestamp::from_micros(away));

@@ -4,6 +4,7 @@ mod broadcast;
 mod conversations;
 mod first_page;
 mod messages;
+mod pages;
 mod receipts;
 mod rights;
 mod shared_reads;
@@ -22,7 +23,7 @@ use crate::{
 };
 
 use self::shared_reads::SharedReads;
-pub use self::{first_page::FirstPage, messages::SocketHistory};
+pub use self::{first_page::FirstPage, messages::SocketHistory, pages::MessagePage};
 
 /// The use cases, over one store and one layer.
 pub struct Chat {
@@ -54,6 +55,9 @@ pub enum ChatError {
     /// The caller may not speak for this user.
     #[error("you can send, mark and type as yourself only")]
     NotYou,
+    /// The id that a client chose for a message is that of another one.
+    #[error("the id is that of another message")]
+    IdTaken,
     /// A text is longer than its column: the sender's fault, and nothing was stored.
     #[error("{field} must have no more than {max} characters")]
     TooLong { field: &'static str, max: usize },

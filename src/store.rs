@@ -25,7 +25,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::{
-    chat::Receipt,
+    chat::{Message, Receipt},
     config::{Config, Database},
     id::{ConversationId, MessageId},
     metrics::Metrics,
@@ -136,6 +136,9 @@ pub enum StoreError {
     /// has the row. Nothing was stored.
     #[error("the database cannot tell a user id from another one that is in use")]
     Alike,
+    /// The id that a client chose for a message is that of this one, which was there before.
+    #[error("the message {} is there already", .0.id)]
+    Taken(Arc<Message>),
     /// The transaction lost against another one (a deadlock, a lock that did not come free) and
     /// was rolled back. The committer tries again; callers see it only when that was in vain.
     #[error("the database is too busy: {0}")]
@@ -178,6 +181,7 @@ impl StoreError {
             StoreError::Unfit { .. } => "unfit",
             StoreError::Refused(_) => "refused",
             StoreError::Alike => "alike",
+            StoreError::Taken(_) => "taken",
             StoreError::Conflict(_) => "conflict",
             StoreError::Unknown(_) => "unknown",
             StoreError::Schema(_) => "schema",

@@ -1,7 +1,8 @@
 //! The engine of WebSockets. What is said on them is a dialect's, whose [`protocol`] it runs.
 //!
 //! - [`upgrade`] answers the opening handshake, which [`handshake`] checks as Daphne does;
-//!   [`origin`] says for which pages, [`refusal`] is the answer to others,
+//!   [`origin`] says for which pages, [`refusal`] is the answer to others, [`entry`] lets a socket
+//!   into a conversation,
 //! - [`reader`] turns bytes into messages,
 //! - [`session`] decides what a message, a timer or an event asks for (pure, no socket),
 //! - [`budget`] is how many frames a client may send,
@@ -13,6 +14,7 @@
 pub mod budget;
 pub mod connection;
 pub mod ending;
+pub mod entry;
 pub mod handshake;
 pub mod heartbeat;
 pub mod history;

@@ -12,6 +12,7 @@ use std::{
 };
 
 use tokio::time::sleep;
+use tracing::field::display;
 
 use super::{
     Auth,
@@ -54,10 +55,12 @@ impl Auth {
                 .as_ref()
                 .is_none_or(|session| users.get(session.expose()) == socket.user.as_ref())
                 && socket.token_id().is_none_or(|id| !revoked.contains(&id));
-            let is_admitted = socket.caller == Caller::Anybody
-                || active
-                    .get(&socket.conversation_id)
-                    .is_some_and(|it| socket.caller.takes_part(it.as_slice()));
+            let takes_part = |id| {
+                let participants: Option<&Participants> = active.get(&id);
+                participants.is_some_and(|it| socket.caller.takes_part(it.as_slice()))
+            };
+            let is_admitted =
+                socket.caller == Caller::Anybody || socket.conversation_id.is_none_or(takes_part);
             if !is_known {
                 self.end(socket, Ended::Unknown);
             } else if !is_admitted {
@@ -108,7 +111,7 @@ impl Auth {
         sockets: &[Arc<OpenSocket>],
     ) -> Result<HashMap<ConversationId, Participants>, StoreError> {
         let held = sockets.iter().filter(|it| it.caller != Caller::Anybody);
-        let ids: HashSet<ConversationId> = held.map(|it| it.conversation_id).collect();
+        let ids: HashSet<ConversationId> = held.filter_map(|it| it.conversation_id).collect();
         if ids.is_empty() {
             return Ok(HashMap::new());
         }
@@ -119,8 +122,13 @@ impl Auth {
 
     fn end(&self, socket: &OpenSocket, why: Ended) {
         let user = socket.user.as_deref();
-        let conversation_id = socket.conversation_id;
-        tracing::info!(user, %conversation_id, ?why, "the rights of a socket have ended");
+        let conversation_id = socket.conversation_id.map(display);
+        tracing::info!(
+            user,
+            conversation_id,
+            ?why,
+            "the rights of a socket have ended"
+        );
         if why == Ended::Unknown
             && let Some(user) = user
         {

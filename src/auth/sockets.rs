@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, futures::Notified};
 
 use super::Admission;
 use crate::{
@@ -36,7 +36,8 @@ pub struct OpenSockets {
 
 /// A socket that is open, or about to be.
 pub struct OpenSocket {
-    pub conversation_id: ConversationId,
+    /// The conversation that it is in for life, if it is in one; its rights end with those to it.
+    pub conversation_id: Option<ConversationId>,
     pub caller: Caller,
     /// The user that opened it; `None` if users are not identified.
     pub user: Option<Arc<str>>,
@@ -45,8 +46,8 @@ pub struct OpenSocket {
     /// The `jti` of the last token it has shown. Held for moments only.
     token_id: Mutex<Option<Arc<str>>>,
     ended: OnceLock<Ended>,
-    /// Wakes those who wait for `ended`.
-    over: Notify,
+    /// Wakes those who wait for `ended`. Shared by a socket and its parts.
+    over: Arc<Notify>,
 }
 
 /// A place among the open sockets; given up when this is dropped.
@@ -60,19 +61,41 @@ impl OpenSockets {
     /// Adds a socket that has been admitted. What ends its rights from now on is not missed.
     pub fn register(
         self: &Arc<Self>,
-        conversation_id: ConversationId,
+        conversation_id: Option<ConversationId>,
         of: &Admission,
     ) -> Registration {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let socket = Arc::new(OpenSocket {
+        self.add(OpenSocket {
             conversation_id,
             caller: of.caller.clone(),
             user: of.user.clone(),
             session: of.session.clone(),
             token_id: Mutex::new(of.token_id.clone()),
             ended: OnceLock::new(),
-            over: Notify::new(),
-        });
+            over: Arc::default(),
+        })
+    }
+
+    /// Adds the part of a socket that is in this conversation, beside others. The rights to it may
+    /// end alone; those of the socket are its own.
+    pub fn register_part(
+        self: &Arc<Self>,
+        conversation_id: ConversationId,
+        of: &OpenSocket,
+    ) -> Registration {
+        self.add(OpenSocket {
+            conversation_id: Some(conversation_id),
+            caller: of.caller.clone(),
+            user: of.user.clone(),
+            session: None,
+            token_id: Mutex::default(),
+            ended: OnceLock::new(),
+            over: Arc::clone(&of.over),
+        })
+    }
+
+    fn add(self: &Arc<Self>, socket: OpenSocket) -> Registration {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let socket = Arc::new(socket);
         self.open().insert(number, Arc::clone(&socket));
         Registration {
             sockets: Arc::clone(self),
@@ -107,6 +130,17 @@ impl OpenSocket {
     pub fn end(&self, why: Ended) {
         let _ = self.ended.set(why);
         self.over.notify_waiters();
+    }
+
+    /// Returns whether its rights have ended.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.ended.get().is_some()
+    }
+
+    /// Waits until the rights of the socket, or of a part of it, end next.
+    pub fn woken(&self) -> Notified<'_> {
+        self.over.notified()
     }
 
     /// Returns the `jti` of its token, where tokens may be taken back.
@@ -163,7 +197,7 @@ mod tests {
             user: user.map(Arc::from),
             ..Admission::default()
         };
-        sockets.register(Uuid::from_u128(conversation).into(), &admission)
+        sockets.register(Some(Uuid::from_u128(conversation).into()), &admission)
     }
 
     fn disconnect(user: Option<&str>, conversation: Option<u128>) -> Disconnect {

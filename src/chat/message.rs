@@ -29,6 +29,8 @@ impl Message {
 /// Values of a message that its sender chooses; the others are set when it is stored.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewMessage {
+    /// Chosen by the client, which may send the message again under it; `None` if it is made here.
+    pub id: Option<MessageId>,
     pub conversation_id: ConversationId,
     pub sender_id: String,
     pub content: String,
@@ -37,11 +39,11 @@ pub struct NewMessage {
 }
 
 impl NewMessage {
-    /// Gives the message its id and its times.
+    /// Gives the message its times, and this id if it has none.
     #[must_use]
     pub fn stamped(self, id: MessageId, created_at: Timestamp, updated_at: Timestamp) -> Message {
         Message {
-            id,
+            id: self.id.unwrap_or(id),
             conversation_id: self.conversation_id,
             sender_id: self.sender_id,
             content: self.content,

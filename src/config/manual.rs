@@ -68,6 +68,7 @@ impl Config {
         super::Django::SECTION,
         super::Layer::SECTION,
         super::Rest::SECTION,
+        super::Native::SECTION,
         super::Ws::SECTION,
         super::Cors::SECTION,
         super::Auth::SECTION,

@@ -89,7 +89,7 @@ impl Django {
 #[async_trait]
 impl Dialect for Django {
     fn serves(&self, path: &str) -> bool {
-        path.starts_with(self.prefix.as_str()) || self.consumer.conversation(path).is_some()
+        path.starts_with(self.prefix.as_str()) || self.consumer.target(path).is_some()
     }
 
     fn shared(&self) -> &Prefix {
@@ -100,7 +100,7 @@ impl Dialect for Django {
         let events = Events {
             zone: self.zone.clone(),
         };
-        Box::new(move |event| event_frame(&events, event))
+        Box::new(move |_, event| event_frame(&events, event))
     }
 
     async fn answer(&self, app: &App, probes: &[Probe], request: &extract::Request) -> Answered {

@@ -63,7 +63,7 @@ impl Gateway {
             return Decision::Here;
         }
         let percent = self.rollout.percent();
-        if let Some(id) = self.consumer.conversation(&path)
+        if let Some(id) = self.consumer.target(&path)
             && handshake::wants_upgrade(headers)
         {
             return Decision::of(side_of(id, percent), socket_condition(id, config));

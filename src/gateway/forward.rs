@@ -97,7 +97,7 @@ pub async fn forward(
 fn label(app: &App, gateway: &Gateway, request: &Request<Outgoing>) -> &'static str {
     let path = decode_path(request.uri().path());
     if handshake::wants_upgrade(request.headers()) {
-        if gateway.consumer.conversation(&path).is_some() {
+        if gateway.consumer.target(&path).is_some() {
             trace::note(|span| span.route(&gateway.consumer.template()));
         }
         return "socket";

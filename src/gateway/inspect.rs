@@ -186,7 +186,10 @@ impl Inspector {
         };
         if let Err(throttled) = self.meter.allow(request.action()) {
             self.note(SecurityEvent::Limit, throttled.limit());
-            let answer = self.session.protocol().throttled(&throttled);
+            let answer = self
+                .session
+                .protocol()
+                .throttled(Some(&request), &throttled);
             self.answer(answer).await;
             return false;
         }

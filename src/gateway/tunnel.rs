@@ -104,7 +104,7 @@ impl Tunnel {
         peer: Option<IpAddr>,
     ) -> Self {
         let path = decode_path(request.uri().path());
-        let conversation = gateway.consumer.conversation(&path);
+        let conversation = gateway.consumer.target(&path);
         let consumer = &gateway.consumer;
         let inspector = conversation
             .and_then(|id| Inspector::of(app, consumer, id, admission, peer, seat.meter()));
@@ -116,7 +116,7 @@ impl Tunnel {
             conversation,
             drain: app.drain.subscribe(),
             until: admission.until,
-            registration: conversation.map(|id| app.auth.register(id, admission)),
+            registration: conversation.map(|id| app.auth.register(Some(id), admission)),
             peer,
             seat,
         }
@@ -252,7 +252,9 @@ async fn closed(
             reason: reason.word(),
             client,
             user: socket.user.as_deref(),
-            place: AuditPlace::Conversation(socket.conversation_id),
+            place: socket
+                .conversation_id
+                .map_or(AuditPlace::Nothing, AuditPlace::Conversation),
         });
     }
     reason

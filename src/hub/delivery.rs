@@ -36,7 +36,9 @@ impl Delivery {
 
     /// Hands the frame of its dialect to a socket.
     pub fn push(&mut self, queue: &Queue, frames: &EventFrames, message: Option<MessageId>) {
-        let frame = frames.of(queue.dialect());
+        let Some(frame) = frames.of(queue.dialect()) else {
+            return;
+        };
         let pushed = if self.at_once == 0 {
             queue.push(frame.clone(), message)
         } else {

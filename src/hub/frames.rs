@@ -1,18 +1,24 @@
-//! The frames of an event: one for each dialect that is mounted, made once and shared by its
-//! sockets.
+//! The frames of an event: one for each dialect that is spoken in a conversation, made once and
+//! shared by its sockets.
 
 use bytes::Bytes;
 
-use crate::chat::Event;
+use crate::{chat::Event, id::ConversationId};
 
-/// Makes the frame of an event.
-pub type Encode = Box<dyn Fn(&Event) -> Bytes + Send + Sync>;
+/// Makes the frame of an event of a conversation.
+pub type Encode = Box<dyn Fn(ConversationId, &Event) -> Bytes + Send + Sync>;
 
 /// Place of a dialect among those that are mounted, the first one by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct DialectSlot(usize);
 
 impl DialectSlot {
+    /// Returns whether it is the place of the first dialect.
+    #[must_use]
+    pub fn is_first(self) -> bool {
+        self.0 == 0
+    }
+
     /// Returns the place after this many others.
     #[must_use]
     pub fn after(others: usize) -> Self {
@@ -24,28 +30,35 @@ impl DialectSlot {
 #[derive(Clone, Debug, Default)]
 pub struct EventFrames {
     first: Bytes,
-    /// Those of the other dialects; nearly always there are none.
+    /// Those of the other dialects; none if only the first is spoken in the conversation.
     others: Vec<Bytes>,
 }
 
 impl EventFrames {
-    /// Makes the frames of an event.
+    /// Makes the frame of an event for the first dialect, and for the others if they are spoken.
     #[must_use]
-    pub fn new(encoders: &[Encode], event: &Event) -> Self {
-        let mut frames = encoders.iter().map(|encode| encode(event));
+    pub fn new(
+        encoders: &[Encode],
+        conversation_id: ConversationId,
+        event: &Event,
+        others_speak: bool,
+    ) -> Self {
+        let many = if others_speak { encoders.len() } else { 1 };
+        let encoders = encoders.iter().take(many);
+        let mut frames = encoders.map(|encode| encode(conversation_id, event));
         EventFrames {
             first: frames.next().unwrap_or_default(),
             others: frames.collect(),
         }
     }
 
-    /// Returns the frame for sockets of a dialect.
+    /// Returns the frame for sockets of a dialect; `None` if that was not spoken in the conversation
+    /// when the event came: such a socket finds what the event tells in what it reads first.
     #[must_use]
-    pub fn of(&self, dialect: DialectSlot) -> &Bytes {
+    pub fn of(&self, dialect: DialectSlot) -> Option<&Bytes> {
         match dialect.0.checked_sub(1) {
-            None => &self.first,
-            // A socket's dialect is one of those that are mounted.
-            Some(place) => self.others.get(place).unwrap_or(&self.first),
+            None => Some(&self.first),
+            Some(place) => self.others.get(place),
         }
     }
 

@@ -206,7 +206,7 @@ impl Hub {
             message_id: receipt.message_id.to_string().into(),
             user_id: receipt.user_id.clone().into(),
         };
-        let frames = self.frames(&event);
+        let frames = self.frames(room, &event);
         let delivery = room.deliver_mark(receipt, &frames, self.keeps());
         if delivery.sockets > 0 {
             self.count(EventType::MessageRead, delivery);

@@ -88,10 +88,9 @@ impl RoomMembers {
     }
 
     /// Removes a socket. A room of thousands may close at once, so none is looked for one by one.
-    pub fn leave(&mut self, number: u64) {
-        if let Ok(place) = self.place(number) {
-            self.list.remove(place);
-        }
+    pub fn leave(&mut self, number: u64) -> Option<Member> {
+        let place = self.place(number).ok()?;
+        Some(self.list.remove(place))
     }
 
     pub fn get(&mut self, number: u64) -> Option<&mut Member> {

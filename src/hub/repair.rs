@@ -368,7 +368,7 @@ impl Hub {
 
     fn show_stored(&self, room: &Room, message: Message) {
         let message = Arc::new(message);
-        let frames = self.frames(&Event::stored(Arc::clone(&message)));
+        let frames = self.frames(room, &Event::stored(Arc::clone(&message)));
         let delivery = room.deliver_stored(&message, &frames, self.keeps());
         if delivery != Delivery::default() {
             self.count(EventType::ChatMessage, delivery);

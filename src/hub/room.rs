@@ -3,7 +3,10 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -20,7 +23,7 @@ use crate::{
     chat::{Message, Receipt},
     clock::Clock,
     hub::queue::Queue,
-    id::MessageId,
+    id::{ConversationId, MessageId},
     metrics,
     python::datetime::Timestamp,
 };
@@ -30,12 +33,15 @@ const LIVELY: Duration = Duration::from_secs(60);
 
 /// A conversation with sockets in this process.
 pub struct Room {
+    pub id: ConversationId,
     pub group: String,
     /// True if the layer counts this process as a member. Held while the layer is asked, so that
     /// joining and leaving never overtake each other.
     pub joined: tokio::sync::Mutex<bool>,
     /// Held for moments only, never across an await.
     state: Mutex<RoomState>,
+    /// Number of sockets that speak another dialect than the first.
+    others: AtomicUsize,
 }
 
 struct RoomState {
@@ -60,8 +66,9 @@ pub enum Next {
 }
 
 impl Room {
-    pub fn new(group: String, clock: Arc<Clock>) -> Self {
+    pub fn new(id: ConversationId, group: String, clock: Arc<Clock>) -> Self {
         Room {
+            id,
             group,
             joined: tokio::sync::Mutex::new(false),
             state: Mutex::new(RoomState {
@@ -72,6 +79,7 @@ impl Room {
                 clock,
                 heard: Instant::now(),
             }),
+            others: AtomicUsize::new(0),
         }
     }
 
@@ -81,7 +89,15 @@ impl Room {
 
     /// Adds a socket; returns its number in this room.
     pub fn enter(&self, queue: Arc<Queue>) -> u64 {
+        if !queue.dialect().is_first() {
+            self.others.fetch_add(1, Ordering::Relaxed);
+        }
         self.state().members.enter(queue)
+    }
+
+    /// Returns whether a socket speaks another dialect than the first.
+    pub fn others_speak(&self) -> bool {
+        self.others.load(Ordering::Relaxed) > 0
     }
 
     /// A member hears everything from now on.
@@ -96,7 +112,10 @@ impl Room {
     /// Returns whether that was the last one.
     pub fn leave(&self, number: u64) -> bool {
         let mut state = self.state();
-        state.members.leave(number);
+        let left = state.members.leave(number);
+        if left.is_some_and(|member| !member.queue.dialect().is_first()) {
+            self.others.fetch_sub(1, Ordering::Relaxed);
+        }
         state.members.is_empty()
     }
 

@@ -38,7 +38,7 @@ impl Drop for World {
 
 impl World {
     async fn new() -> Self {
-        World::with(Box::new(|event| Bytes::from(format!("{event:?}")))).await
+        World::with(Box::new(|_, event| Bytes::from(format!("{event:?}")))).await
     }
 
     async fn with(encode: Encode) -> Self {
@@ -78,6 +78,7 @@ impl World {
 
     async fn store(&self, conversation_id: ConversationId, content: &str) -> Message {
         let new = NewMessage {
+            id: None,
             conversation_id,
             sender_id: "a".into(),
             content: content.into(),

@@ -36,9 +36,9 @@ impl Disconnect {
     /// Returns `true` for a socket that matches all that is given; an order without a user and a
     /// conversation matches none.
     #[must_use]
-    pub fn is_for(&self, user: Option<&str>, conversation: ConversationId) -> bool {
+    pub fn is_for(&self, user: Option<&str>, conversation: Option<ConversationId>) -> bool {
         let is_user = self.user.as_deref().is_none_or(|it| user == Some(it));
-        let is_conversation = self.conversation.is_none_or(|it| it == conversation);
+        let is_conversation = self.conversation.is_none_or(|it| conversation == Some(it));
         (self.user.is_some() || self.conversation.is_some()) && is_user && is_conversation
     }
 }

@@ -52,6 +52,10 @@ words! {
         MarkRead = "mark_as_read",
         Typing = "typing",
         Renew = "auth",
+        Subscribe = "subscribe",
+        Unsubscribe = "unsubscribe",
+        History = "history",
+        Ping = "ping",
     }
 
     /// What sockets are told of.

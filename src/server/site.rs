@@ -167,7 +167,9 @@ impl Site {
             }
         }
         if handshake::wants_upgrade(request.headers()) {
-            let (dialect, app) = self.dialect(&request);
+            let path = decode_path(request.uri().path());
+            let found = self.dialects.of_handshake(&path, request.headers());
+            let (dialect, app) = self.with_app(found);
             return dialect.open(app, request, trail).await;
         }
         self.serve(request, trail).await
@@ -238,7 +240,14 @@ impl Site {
     }
 
     fn of_path(&self, path: &str) -> (&dyn Dialect, &Arc<App>) {
-        let (dialect, place) = self.dialects.of_path(path);
+        self.with_app(self.dialects.of_path(path))
+    }
+
+    /// Returns a dialect with the handles of its chat.
+    fn with_app<'a>(
+        &'a self,
+        (dialect, place): (&'a dyn Dialect, Option<usize>),
+    ) -> (&'a dyn Dialect, &'a Arc<App>) {
         let own = place.and_then(|place| self.others.get(place)?.as_ref());
         (dialect, own.unwrap_or(&self.app))
     }

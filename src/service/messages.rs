@@ -85,6 +85,34 @@ impl Chat {
         self.delivered(sent).await
     }
 
+    /// Stores a message under the id that its client chose, and tells the conversation. Sent again it
+    /// is stored once: the message that is there is returned, and the conversation not told again.
+    ///
+    /// # Errors
+    /// [`ChatError::IdTaken`] if the id is that of somebody else's message or of one elsewhere.
+    /// Others are as those of [`say`](Self::say).
+    pub async fn post(&self, new: NewMessage) -> Result<Arc<Message>, ChatError> {
+        let (conversation_id, sender_id) = (new.conversation_id, new.sender_id.clone());
+        let (announce, sent) = self.announce(conversation_id, new.message_type.as_str().into());
+        match self.store(new, announce).await {
+            Err(ChatError::Store(StoreError::Taken(found))) => {
+                if (found.conversation_id, &found.sender_id) == (conversation_id, &sender_id) {
+                    Ok(found)
+                } else {
+                    Err(ChatError::IdTaken)
+                }
+            }
+            stored => {
+                let message = stored?;
+                if let Err(error) = self.delivered(sent).await {
+                    // It is stored, which is what its client asks; the others find it by a sweep.
+                    tracing::warn!(%error, "a message is stored and cannot be sent");
+                }
+                Ok(message)
+            }
+        }
+    }
+
     /// Returns the callback for the commit of the message, and the receiver of the outcome of the
     /// broadcast. The event takes its place in the layer inside the call, which keeps the live
     /// order that of the commits.

@@ -75,6 +75,8 @@ pub enum CommitOutcome {
     Conversation(Conversation, bool),
     /// The receipt as it now stands in the table.
     Receipt(Receipt),
+    /// A message of this id was there before; nothing was written.
+    Taken(Message),
     /// The row of another user id is in the way, which the database takes for this one; nothing was
     /// written.
     Alike,
@@ -97,8 +99,9 @@ pub trait Backend: Send + 'static {
     /// its order. `Refused` means that the transaction was rolled back because of a bad row.
     ///
     /// The committer may come again with writes whose fate it does not know, in the same order.
-    /// A row that is there already under its own id has been written then: ids are made here alone.
-    /// Where the database makes them, it is known by its conversation, its sender and its time.
+    /// A row that is there already under its own id has been written then, if it has the same time:
+    /// only clients choose ids that may be there before. Where the database makes them, it is known by
+    /// its conversation, its sender and its time.
     fn write(
         &mut self,
         batch: Arc<Vec<Write>>,
@@ -137,6 +140,16 @@ enum Draft {
     Ready(Write),
     /// Gets its id and times when it is written.
     Message(NewMessage),
+}
+
+impl Draft {
+    /// Returns the id that a client chose.
+    fn chosen_id(&self) -> Option<MessageId> {
+        match self {
+            Draft::Message(new) => new.id,
+            Draft::Ready(_) => None,
+        }
+    }
 }
 
 type Done = Box<dyn FnOnce(Write, Result<CommitOutcome, StoreError>) + Send>;
@@ -213,7 +226,8 @@ impl Committer {
     /// handed over, the message is stored and announced even if the caller goes away.
     ///
     /// # Errors
-    /// When the database could not store it, or the committer has ended.
+    /// When the database could not store it, or the committer has ended. [`StoreError::Taken`] if
+    /// there is a message of the id that was chosen for it.
     pub async fn insert(
         &self,
         new: NewMessage,
@@ -233,6 +247,7 @@ impl Committer {
                     announce(&message);
                     Ok(Some(message))
                 }
+                (_, Ok(CommitOutcome::Taken(found))) => Err(StoreError::Taken(Arc::new(found))),
                 (_, outcome) => outcome.map(|_| None),
             });
         });

@@ -74,6 +74,25 @@ impl Deleted {
     }
 }
 
+/// Direction from a place among the messages of a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    Older,
+    Newer,
+}
+
+impl Direction {
+    /// Returns how the rows there compare with the place, and the order in which the nearest
+    /// come first, in the SQL of every database.
+    #[must_use]
+    pub(super) const fn sql(self) -> (&'static str, &'static str) {
+        match self {
+            Direction::Older => ("<", "DESC"),
+            Direction::Newer => (">", "ASC"),
+        }
+    }
+}
+
 /// Place of a message among those of its conversation, or of a conversation among those of its
 /// user. A store is given only what it has made, but for [`PageCursor::since`].
 #[derive(Clone, Debug, PartialEq, Eq)]

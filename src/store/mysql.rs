@@ -23,7 +23,8 @@ use super::{
     SessionRow, StoreError, Subject, TokenRow, UserRow,
     commit::{Committer, NewIds},
     history::{
-        ConversationPage, Deleted, PAGE_BYTES, PAGE_MESSAGES, Page, PageCursor, TOGETHER_MESSAGES,
+        ConversationPage, Deleted, Direction, PAGE_BYTES, PAGE_MESSAGES, Page, PageCursor,
+        TOGETHER_MESSAGES,
     },
     placed::by_place,
     schema::{
@@ -32,7 +33,7 @@ use super::{
     },
 };
 use crate::{
-    chat::{Conversation, Participants},
+    chat::{Conversation, Message, Participants},
     config::{DjangoSession, Store as Settings, TableName},
     id::{ConversationId, MessageId, ReceiptId},
     metrics::Metrics,
@@ -213,6 +214,24 @@ impl Messages for MysqlStore {
         let layout = &self.layout;
         let sql = query::messages(layout, conversation_id, deleted, between, PAGE_MESSAGES);
         self.page(&sql, PAGE_MESSAGES, false).await
+    }
+
+    async fn beside(
+        &self,
+        conversation_id: ConversationId,
+        place: (Timestamp, MessageId),
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        let limit = limit.min(PAGE_MESSAGES);
+        let sql = query::beside(&self.layout, conversation_id, place, direction, limit);
+        self.page(&sql, limit, direction == Direction::Older).await
+    }
+
+    async fn message(&self, id: MessageId) -> Result<Option<Message>, StoreError> {
+        let sql = query::messages_by_id(&self.layout, [id.into()]);
+        let found = self.page(&sql, 1, false).await?.whole()?;
+        Ok(found.messages.into_iter().next())
     }
 
     async fn place(

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use super::{
     Lookup, Marks, SessionRow, StoreError, Subject, TokenRow, UserRow,
     commit::{Announce, Committer},
-    history::{ConversationPage, Deleted, Page, PageCursor},
+    history::{ConversationPage, Deleted, Direction, Page, PageCursor},
 };
 use crate::{
     chat::{Conversation, Message, NewMessage, Participants, Receipt},
@@ -116,6 +116,19 @@ pub trait Messages: OpenDatabase {
         until: Option<PageCursor>,
     ) -> Result<Page, StoreError>;
 
+    /// Returns the messages next to a time and an id, in one direction and not deleted: the nearest
+    /// `limit`, as many as fit a page, oldest first. Full if there may be more of them.
+    async fn beside(
+        &self,
+        conversation_id: ConversationId,
+        place: (Timestamp, MessageId),
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Page, StoreError>;
+
+    /// Returns the message of this id.
+    async fn message(&self, id: MessageId) -> Result<Option<Message>, StoreError>;
+
     /// Returns the place of the message that has `newer` newer ones, none of them deleted.
     async fn place(
         &self,
@@ -144,6 +157,9 @@ pub trait Messages: OpenDatabase {
 
     /// Gives the message its id and times, and stores it; `None` and nothing stored if its
     /// conversation is gone. Messages are stamped, stored and announced in one order.
+    ///
+    /// # Errors
+    /// [`StoreError::Taken`] if there is a message of the id that was chosen for it.
     async fn insert_message(
         &self,
         new: NewMessage,

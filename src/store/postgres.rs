@@ -28,7 +28,7 @@ use super::{
     Comparison, Conversations, Logins, Lookup, Marks, Members, Messages, OpenDatabase, Receipts,
     SessionRow, StoreError, Subject, TokenRow, UserRow,
     commit::{Announce, Committer, NewIds},
-    history::{ConversationPage, Deleted, Page, PageCursor},
+    history::{ConversationPage, Deleted, Direction, Page, PageCursor},
     schema::{
         self, Schema,
         layout::{Layout, Spelling},
@@ -186,6 +186,21 @@ impl Messages for PostgresStore {
         let (readers, layout) = (&self.readers, &self.layout);
         let between = (after.as_ref(), until.as_ref());
         query::messages(readers, layout, conversation_id, deleted, between).await
+    }
+
+    async fn beside(
+        &self,
+        conversation_id: ConversationId,
+        place: (Timestamp, MessageId),
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        let (readers, layout) = (&self.readers, &self.layout);
+        query::beside(readers, layout, conversation_id, place, direction, limit).await
+    }
+
+    async fn message(&self, id: MessageId) -> Result<Option<Message>, StoreError> {
+        query::message(&self.readers, &self.layout, id).await
     }
 
     async fn place(

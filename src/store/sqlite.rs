@@ -27,14 +27,14 @@ use super::{
     Comparison, Conversations, Logins, Lookup, Marks, Members, Messages, OpenDatabase, Receipts,
     SessionRow, StoreError, Subject, TokenRow, UserRow,
     commit::{Committer, NewIds},
-    history::{ConversationPage, Deleted, Page, PageCursor},
+    history::{ConversationPage, Deleted, Direction, Page, PageCursor},
     schema::{
         self, Schema,
         layout::{Layout, Spelling},
     },
 };
 use crate::{
-    chat::{Conversation, Participants},
+    chat::{Conversation, Message, Participants},
     config::{DjangoSession, Store as Settings, TableName},
     id::{ConversationId, MessageId, ReceiptId},
     metrics::Metrics,
@@ -178,6 +178,26 @@ impl Messages for SqliteStore {
         let layout = Arc::clone(&self.layout);
         self.readers
             .read(move |db| query::messages(db, &layout, conversation_id, deleted, (after, until)))
+            .await
+    }
+
+    async fn beside(
+        &self,
+        conversation_id: ConversationId,
+        place: (Timestamp, MessageId),
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        let layout = Arc::clone(&self.layout);
+        self.readers
+            .read(move |db| query::beside(db, &layout, conversation_id, place, direction, limit))
+            .await
+    }
+
+    async fn message(&self, id: MessageId) -> Result<Option<Message>, StoreError> {
+        let layout = Arc::clone(&self.layout);
+        self.readers
+            .read(move |db| query::message(db, &layout, id))
             .await
     }
 

@@ -23,7 +23,7 @@ use super::{
     ending::{Ending, GONE, shut_down},
     heartbeat::Heartbeat,
     history::{FirstFrames, HistoryRest},
-    protocol::{FrameRequest as _, Protocol},
+    protocol::{FrameRequest as _, Place as _, Protocol},
     reader::Reader,
     session::{Action, Reason, Session},
     transfer::{Transferred, transfer},
@@ -34,7 +34,7 @@ use crate::{
     app::App,
     auth::{Admission, sockets::Registration},
     clock::since_1970,
-    hub::{Membership, queue::Queue},
+    hub::queue::Queue,
     id::ConversationId,
     limits::{self, SocketSeat},
     metrics::{Asked, SecurityEvent},
@@ -70,8 +70,8 @@ pub struct Connection<P: Protocol> {
     name: SocketName,
     /// Limits of the client; it counts as an open socket until this is dropped.
     seat: SocketSeat,
-    /// Dropped with the connection, which takes the socket out of its conversation.
-    membership: Membership,
+    /// Dropped with the connection, which takes the socket out of its conversations.
+    place: Arc<P::Place>,
     queue: Arc<Queue>,
     session: Session<P>,
     heartbeat: Heartbeat,
@@ -104,7 +104,7 @@ impl<P: Protocol> Connection<P> {
         (app, protocol): (Arc<App>, Arc<P>),
         name: SocketName,
         (admission, registration): (Admission, Registration),
-        (membership, queue, seat): (Membership, Arc<Queue>, SocketSeat),
+        (place, queue, seat): (P::Place, Arc<Queue>, SocketSeat),
         stream: Stream,
         received: &[u8],
         history: FirstFrames,
@@ -133,7 +133,7 @@ impl<P: Protocol> Connection<P> {
             app,
             name,
             seat,
-            membership,
+            place: Arc::new(place),
             queue,
             session,
             heartbeat,
@@ -165,8 +165,8 @@ impl<P: Protocol> Connection<P> {
         self.log(Some(code));
     }
 
-    /// Returns the conversation, which the registration has.
-    fn conversation_id(&self) -> ConversationId {
+    /// Returns the conversation of a socket that is in one for life.
+    fn conversation_id(&self) -> Option<ConversationId> {
         self.registration.socket().conversation_id
     }
 
@@ -176,11 +176,11 @@ impl<P: Protocol> Connection<P> {
             return;
         }
         let _within = self.name.id.socket().entered();
-        let conversation_id = self.conversation_id();
+        let conversation_id = self.conversation_id().map(display);
         let client = self.name.client.map(display);
         let user = self.registration.socket().user.as_deref();
         let what = if code.is_none() { "opened" } else { "closed" };
-        tracing::debug!(target: ACCESS, %conversation_id, code, client, user, "socket {what}");
+        tracing::debug!(target: ACCESS, conversation_id, code, client, user, "socket {what}");
     }
 
     /// Tells the security log of something.
@@ -190,7 +190,9 @@ impl<P: Protocol> Connection<P> {
             reason,
             client: self.name.client,
             user: self.registration.socket().user.as_deref(),
-            place: AuditPlace::Conversation(self.conversation_id()),
+            place: self
+                .conversation_id()
+                .map_or(AuditPlace::Nothing, AuditPlace::Conversation),
         });
     }
 
@@ -206,7 +208,8 @@ impl<P: Protocol> Connection<P> {
     async fn serve(&mut self) -> u16 {
         let mut drain = self.app.drain.subscribe();
         let rollout = self.app.rollout.as_ref();
-        let mut moved = rollout.map(|rollout| rollout.moved(self.conversation_id(), Side::Here));
+        let rollout = rollout.zip(self.conversation_id());
+        let mut moved = rollout.map(|(rollout, id)| rollout.moved(id, Side::Here));
         let mut timer = pin!(sleep_until(self.due().into()));
         loop {
             if let Some(code) = self.read_messages() {
@@ -237,7 +240,7 @@ impl<P: Protocol> Connection<P> {
                     reading.then_some(&mut self.reader),
                     writing.then_some(&mut self.writer),
                 ), if reading || writing => self.transferred(done),
-                fragment = self.history.next(&self.membership),
+                fragment = self.history.next(&*self.place),
                     if is_open && wants_page =>
                 {
                     self.take_fragment(fragment)
@@ -258,6 +261,7 @@ impl<P: Protocol> Connection<P> {
                 () = drain.reached(), if is_open => {
                     self.close(Reason::Restart)
                 }
+                () = self.place.attend(), if is_open => Action::Wait,
                 () = to_end(&mut moved), if is_open => {
                     self.app.metrics.gateway_moved();
                     self.close(Reason::Restart)
@@ -329,8 +333,8 @@ impl<P: Protocol> Connection<P> {
             && !matches!(error, StoreError::Refused(_))
         {
             let _within = self.name.id.socket().entered();
-            let conversation_id = self.conversation_id();
-            tracing::error!(%conversation_id, %error, "a frame failed");
+            let conversation_id = self.conversation_id().map(display);
+            tracing::error!(conversation_id, %error, "a frame failed");
         }
         self.session.done(outcome)
     }
@@ -394,25 +398,19 @@ impl<P: Protocol> Connection<P> {
             Action::Write(frame) => self.write(frame),
             Action::Perform(request) => {
                 self.app.metrics.socket_asked(request.asked());
-                if let Some(answer) = self.refusal(request.action()) {
+                if let Some(answer) = self.refusal(request.action(), Some(&request)) {
                     self.work.refuse(answer);
                     return None;
                 }
-                if self.membership.may_precede()
-                    && request.text_bytes().is_some()
-                    && let Some(user) = request.speaker()
-                {
-                    self.membership.speaks(&user);
-                }
                 let caller = self.session.caller().clone();
-                let conversation_id = self.conversation_id();
+                let place = (Arc::clone(&self.place), self.conversation_id());
                 self.work
-                    .begin(&self.app, &self.name, caller, conversation_id, request);
+                    .begin(&self.app, &self.name, caller, place, request);
             }
             // As the handshake that it saves.
             Action::Renew(token) => {
                 self.app.metrics.socket_asked(Asked::Renew);
-                if let Some(answer) = self.refusal(limits::LimitedAction::Request) {
+                if let Some(answer) = self.refusal(limits::LimitedAction::Request, None) {
                     self.work.refuse(answer);
                     return None;
                 }
@@ -437,10 +435,14 @@ impl<P: Protocol> Connection<P> {
     }
 
     /// Returns the answer to a request past a limit, or `None`.
-    fn refusal(&self, action: limits::LimitedAction) -> Option<Bytes> {
+    fn refusal(
+        &self,
+        action: limits::LimitedAction,
+        request: Option<&P::Request>,
+    ) -> Option<Bytes> {
         let throttled = self.seat.meter().allow(action).err()?;
         self.note(SecurityEvent::Limit, throttled.limit());
-        Some(self.session.protocol().throttled(&throttled))
+        Some(self.session.protocol().throttled(request, &throttled))
     }
 
     fn end(&mut self, code: u16, frame: Bytes, answered: bool) {

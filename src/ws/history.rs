@@ -10,10 +10,9 @@ use std::pin::Pin;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 
-use super::protocol::LongHistory;
+use super::protocol::{LongHistory, Place};
 use crate::{
     chat::Message,
-    hub::Membership,
     limits::Meter,
     store::{StoreError, history::Pages},
 };
@@ -59,8 +58,8 @@ impl HistoryRest {
     ///
     /// # Errors
     /// When the store cannot be read: the message stays without an end.
-    pub async fn next(&mut self, membership: &Membership) -> Option<Result<Bytes, StoreError>> {
-        self.0.as_mut()?.next(membership).await
+    pub async fn next(&mut self, place: &impl Place) -> Option<Result<Bytes, StoreError>> {
+        self.0.as_mut()?.next(place).await
     }
 }
 
@@ -75,14 +74,14 @@ struct Telling {
 }
 
 impl Telling {
-    async fn next(&mut self, membership: &Membership) -> Option<Result<Bytes, StoreError>> {
+    async fn next(&mut self, place: &impl Place) -> Option<Result<Bytes, StoreError>> {
         self.text.as_ref()?;
         self.is_reading = true;
         let page = self.pages.next().await;
         self.is_reading = false;
         match page {
             Some(Ok(messages)) => {
-                membership.is_shown(&messages);
+                place.is_shown(&messages);
                 self.meter.charge_rows(messages.len());
                 let text = self.text.as_mut()?;
                 Some(Ok(text.fragment(&messages)))

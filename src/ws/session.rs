@@ -173,12 +173,10 @@ impl<P: Protocol> Session<P> {
             Ok(Reading::Token(token)) if self.renews => Action::Renew(token),
             Ok(Reading::Token(_) | Reading::Nothing) => Action::Ignore,
             Ok(Reading::Request(request)) => {
-                let may = self.caller == Caller::Anybody
-                    || request.speaker().is_some_and(|id| self.caller.is(&id));
-                if may {
+                if request.is_of(&self.caller) {
                     Action::Perform(request)
                 } else {
-                    Action::Deny(self.protocol.not_you())
+                    Action::Deny(self.protocol.not_you(&request))
                 }
             }
         }

@@ -17,9 +17,9 @@ use super::{
     connection::{Connection, SocketName},
     ending::shut_down,
     handshake,
-    history::{FirstFrames, HistoryRest},
+    history::FirstFrames,
     origin,
-    protocol::Protocol,
+    protocol::{Guest, Protocol},
     refusal::{Refusal, refusal, refuse},
     session::Reason,
     writer::close_frame,
@@ -33,14 +33,10 @@ use crate::{
     },
     config::SocketRefusal,
     http::{Body, Response},
-    hub::{
-        Membership,
-        queue::{Queue, QueueLimits},
-    },
+    hub::queue::{Queue, QueueLimits},
     limits::{Meter, SocketSeat},
     net::Stream,
     python::urls::decode_path,
-    service::{ChatError, SocketHistory},
     telemetry::{
         request::{ACCESS, Trail},
         trace::{self, Trace},
@@ -48,12 +44,12 @@ use crate::{
 };
 
 /// A socket that may be opened, with all it needs: nothing can fail after the answer.
-struct Opening {
+struct Opening<P: Protocol> {
     admission: Admission,
     registration: Registration,
     /// The subprotocol that is agreed on.
     agreed: Option<String>,
-    membership: Membership,
+    place: P::Place,
     queue: Arc<Queue>,
     history: FirstFrames,
     seat: SocketSeat,
@@ -79,7 +75,8 @@ pub async fn answer<P: Protocol>(
             if app.config.auth.socket_refusal == SocketRefusal::Close
                 && !matches!(denied, Denied::Limited(_) | Denied::Unavailable(_)) =>
         {
-            accept_to_close(&app, &mut request)
+            let agreed = protocol.agreed(&app.auth, &Credentials::of(&request));
+            agree(&mut request, agreed, close_unknown)
         }
         refusal => refuse(&app, refusal),
     };
@@ -100,7 +97,7 @@ async fn open<P: Protocol>(
     protocol: &P,
     request: &Request<Incoming>,
     user: &mut Option<Arc<str>>,
-) -> Result<Opening, Refusal> {
+) -> Result<Opening<P>, Refusal> {
     handshake::check(request.method(), request.headers()).map_err(Refusal::Handshake)?;
     if app.drain.has_begun() {
         return Err(Refusal::Draining);
@@ -108,10 +105,13 @@ async fn open<P: Protocol>(
     let seat = Meter::of(request).open_socket();
     let mut seat = seat.map_err(Refusal::Throttled)?;
     let path = decode_path(request.uri().path());
-    let conversation_id = protocol.conversation(&path).ok_or(Refusal::NoRoute)?;
+    let target = protocol.target(&path).ok_or(Refusal::NoRoute)?;
+    let conversation_id = protocol.conversation(target);
     trace::note(|span| {
         span.route(&protocol.template());
-        span.set("conversation_id", conversation_id.to_string());
+        if let Some(id) = conversation_id {
+            span.set("conversation_id", id.to_string());
+        }
     });
     if !origin::is_allowed(app, request) {
         return Err(Refusal::Origin);
@@ -125,10 +125,6 @@ async fn open<P: Protocol>(
     }
     // First registered, then looked at: what ends its rights in between is not missed.
     let registration = app.auth.register(conversation_id, &admission);
-    let admitted = app.chat.admit_socket(&admission.caller, conversation_id);
-    admitted.await?;
-    let meter = seat.meter().clone();
-    meter.allow_rows().map_err(Refusal::Throttled)?;
     let limits = &app.config.ws;
     let queue = Arc::new(Queue::of(
         protocol.slot(),
@@ -137,29 +133,18 @@ async fn open<P: Protocol>(
             bytes: limits.queue_bytes,
         },
     ));
-    // First a member, then the history: an event in between is in both, and shown once.
-    let group = app.chat.group(conversation_id);
-    let membership = app
-        .hub
-        .join(conversation_id, group, Arc::clone(&queue))
-        .await
-        .map_err(|error| Refusal::Unavailable(error.into()))?;
-    let history = app.chat.history(conversation_id, protocol.slot()).await;
-    let history = match history.map_err(ChatError::from)? {
-        SocketHistory::Short(page) => {
-            membership.is_shown(&page.messages);
-            meter.charge_rows(page.messages.len());
-            FirstFrames::Frame(page.frame(|messages| protocol.history(messages)))
-        }
-        SocketHistory::Long(pages) => {
-            FirstFrames::Telling(HistoryRest::new(pages, protocol.long_history(), meter))
-        }
+    let guest = Guest {
+        admission: &admission,
+        registration: &registration,
+        queue: &queue,
+        meter: seat.meter(),
     };
+    let (place, history) = protocol.enter(app, target, &guest).await?;
     Ok(Opening {
         admission,
         registration,
-        agreed: app.auth.protocol(&asked),
-        membership,
+        agreed: protocol.agreed(&app.auth, &asked),
+        place,
         queue,
         history,
         seat,
@@ -170,7 +155,7 @@ fn accept<P: Protocol>(
     served: (Arc<App>, Arc<P>),
     request: &mut Request<Incoming>,
     agreed: Option<String>,
-    opening: Opening,
+    opening: Opening<P>,
     trail: &Trail,
 ) -> Response {
     let name = SocketName {
@@ -181,13 +166,6 @@ fn accept<P: Protocol>(
     agree(request, agreed, |upgraded| {
         serve(served, upgraded, opening, name)
     })
-}
-
-/// Opens a socket only to close it with a code that says why: a script in a browser cannot see the
-/// status of a handshake.
-fn accept_to_close(app: &App, request: &mut Request<Incoming>) -> Response {
-    let agreed = app.auth.protocol(&Credentials::of(request));
-    agree(request, agreed, close_unknown)
 }
 
 /// Agrees to the upgrade; `then` goes on with the connection once the answer is written.
@@ -218,6 +196,8 @@ where
     }
 }
 
+/// Closes a socket that was opened only for this: a script in a browser cannot see the status of a
+/// handshake.
 async fn close_unknown(upgraded: OnUpgrade) {
     let Ok(upgraded) = upgraded.await else { return };
     let mut stream = TokioIo::new(upgraded);
@@ -232,7 +212,7 @@ async fn close_unknown(upgraded: OnUpgrade) {
 fn serve<P: Protocol>(
     served: (Arc<App>, Arc<P>),
     upgraded: OnUpgrade,
-    opening: Opening,
+    opening: Opening<P>,
     name: SocketName,
 ) -> impl Future<Output = ()> + Send {
     let beginning = Box::pin(begin(served, upgraded, opening, name));
@@ -250,7 +230,7 @@ fn serve<P: Protocol>(
 async fn begin<P: Protocol>(
     served: (Arc<App>, Arc<P>),
     upgraded: OnUpgrade,
-    opening: Opening,
+    opening: Opening<P>,
     name: SocketName,
 ) -> Option<Connection<P>> {
     // The client may be gone before it has read our answer.
@@ -260,12 +240,12 @@ async fn begin<P: Protocol>(
         admission,
         registration,
         agreed: _,
-        membership,
+        place,
         queue,
         history,
         seat,
     } = opening;
-    let place = (membership, queue, seat);
+    let place = (place, queue, seat);
     let stream = parts.io.into_inner();
     let received = &parts.read_buf;
     let rights = (admission, registration);

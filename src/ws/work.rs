@@ -134,7 +134,7 @@ impl<P: Protocol> Work<P> {
         app: &Arc<App>,
         socket: &SocketName,
         caller: Caller,
-        conversation_id: ConversationId,
+        (place, conversation_id): (Arc<P::Place>, Option<ConversationId>),
         request: P::Request,
     ) {
         let app = Arc::clone(app);
@@ -145,13 +145,15 @@ impl<P: Protocol> Work<P> {
             .as_ref()
             .and_then(|tracer| tracer.frame(socket.origin.as_deref(), request.asked().text()));
         let work = async move {
-            let done = P::perform(&app.chat, &caller, conversation_id, request).await;
+            let done = P::perform(&app, &place, &caller, request).await;
             WorkOutcome::Performed(done)
         };
         let work: Pin<Box<Performing>> = match span {
             None => Box::pin(work.instrument(line)),
             Some(span) => {
-                span.set("conversation_id", conversation_id.to_string());
+                if let Some(id) = conversation_id {
+                    span.set("conversation_id", id.to_string());
+                }
                 Box::pin(traced(span, work).instrument(line))
             }
         };

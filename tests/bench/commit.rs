@@ -143,6 +143,7 @@ async fn senders(store: &Arc<dyn Store>, conversation_id: ConversationId) {
 async fn sender(store: &Arc<dyn Store>, conversation_id: ConversationId, count: usize) {
     for _ in 0..count {
         let new = NewMessage {
+            id: None,
             conversation_id,
             sender_id: "alice".into(),
             content: "Nothing much, and you? 안녕하세요".into(),

@@ -23,6 +23,7 @@ mod host;
 mod layers;
 mod limits;
 mod mysql;
+mod native;
 mod postgres;
 mod redis;
 mod rest;

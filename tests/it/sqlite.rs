@@ -5,6 +5,9 @@ use std::sync::Arc;
 use chatferry::server::Site;
 use serde_json::{Value, json};
 
+use crate::native::races::{
+    a_message_sent_to_two_servers_at_once_is_stored_once, the_pages_of_a_history_follow_each_other,
+};
 use crate::support::{
     Directory, Process, Server, Socket, database::Place, request, rows, server::config,
     together::write_together, until,
@@ -106,6 +109,15 @@ async fn migrate_makes_djangos_tables_and_django_then_finds_nothing_to_do() {
 async fn django_and_chatferry_write_together_and_both_see_every_row() {
     let directory = Directory::new();
     write_together(&Place::on(&directory)).await;
+}
+
+#[tokio::test]
+async fn a_message_under_an_id_of_its_clients_is_stored_once() {
+    let directory = Arc::new(Directory::new());
+    let one = Server::on(Arc::clone(&directory), &[]).await;
+    let servers = [one, Server::on(directory, &[]).await];
+    a_message_sent_to_two_servers_at_once_is_stored_once(&servers).await;
+    the_pages_of_a_history_follow_each_other(&servers[0]).await;
 }
 
 #[tokio::test]

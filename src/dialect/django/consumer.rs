@@ -1,5 +1,7 @@
 //! The original's consumer (`chat/consumers.py`) to the engine of sockets.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::{
@@ -10,16 +12,22 @@ use super::{
     language, routes, token,
 };
 use crate::{
+    app::App,
     auth::identity::Denied,
     chat::{Message, NewMessage, policy::Caller},
     config::{Config, Prefix},
-    hub::frames::DialectSlot,
+    hub::{Membership, frames::DialectSlot},
     id::ConversationId,
     limits::Throttled,
     python::datetime::Zone,
-    service::{Chat, ChatError},
+    service::ChatError,
     store::Subject,
-    ws::protocol::{self, Protocol, Reading},
+    ws::{
+        entry::enter_conversation,
+        history::FirstFrames,
+        protocol::{self, Guest, Histories, Protocol, Reading},
+        refusal::Refusal,
+    },
 };
 
 /// The frames of the original's sockets with these settings.
@@ -42,14 +50,20 @@ impl Consumer {
 
 impl Protocol for Consumer {
     type Request = ChatRequest;
+    type Target = ConversationId;
+    type Place = Membership;
 
     // The first of all.
     fn slot(&self) -> DialectSlot {
         DialectSlot::default()
     }
 
-    fn conversation(&self, path: &str) -> Option<ConversationId> {
+    fn target(&self, path: &str) -> Option<ConversationId> {
         routes::socket(path, &self.prefix)
+    }
+
+    fn conversation(&self, target: ConversationId) -> Option<ConversationId> {
+        Some(target)
     }
 
     fn template(&self) -> String {
@@ -60,12 +74,22 @@ impl Protocol for Consumer {
         frames::read(text).map_err(|why| error_frame(&why.to_string()))
     }
 
+    async fn enter(
+        &self,
+        app: &Arc<App>,
+        target: ConversationId,
+        guest: &Guest<'_>,
+    ) -> Result<(Membership, FirstFrames), Refusal> {
+        enter_conversation(app, self, target, guest).await
+    }
+
     async fn perform(
-        chat: &Chat,
+        app: &App,
+        place: &Membership,
         caller: &Caller,
-        conversation_id: ConversationId,
         request: ChatRequest,
     ) -> Result<(), ChatError> {
+        let (chat, conversation_id) = (&app.chat, place.conversation_id());
         match request {
             ChatRequest::Say {
                 sender_id,
@@ -73,7 +97,11 @@ impl Protocol for Consumer {
                 message_type,
                 shown_type,
             } => {
+                if place.may_precede() {
+                    place.speaks(&sender_id);
+                }
                 let new = NewMessage {
+                    id: None,
                     conversation_id,
                     sender_id,
                     content,
@@ -107,11 +135,11 @@ impl Protocol for Consumer {
         error_frame(&Rejection::Binary.to_string())
     }
 
-    fn not_you(&self) -> Bytes {
+    fn not_you(&self, _: &ChatRequest) -> Bytes {
         error_frame(&Rejection::NotYou.to_string())
     }
 
-    fn throttled(&self, throttled: &Throttled) -> Bytes {
+    fn throttled(&self, _: Option<&ChatRequest>, throttled: &Throttled) -> Bytes {
         error_frame(&Detail::Throttled(throttled.seconds()).text(self.language))
     }
 
@@ -122,7 +150,9 @@ impl Protocol for Consumer {
     fn failed(&self, error: &ChatError) -> Option<Bytes> {
         failure_frame(error)
     }
+}
 
+impl Histories for Consumer {
     fn history(&self, messages: &[Message]) -> Bytes {
         history_frame(messages, &self.zone)
     }

@@ -4,13 +4,11 @@
 //! Where the original's consumer would crash and close with 1011, the sender gets an error frame
 //! and the socket goes on; the texts of those are ours.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use fastwebsockets::OpCode;
 
 use crate::{
-    chat::{Event, Message},
+    chat::{Event, Message, policy::Caller},
     dialect::django::{serializers, token},
     id::MessageId,
     layer::events::EventTable,
@@ -53,18 +51,19 @@ pub enum ChatRequest {
 
 impl protocol::FrameRequest for ChatRequest {
     // No user's id is anything but a text or a number.
-    fn speaker(&self) -> Option<Cow<'_, str>> {
+    fn is_of(&self, caller: &Caller) -> bool {
         match self {
-            ChatRequest::Say { sender_id, .. } => Some(sender_id.into()),
-            ChatRequest::MarkRead { user_id, .. } => Some(user_id.into()),
+            _ if *caller == Caller::Anybody => true,
+            ChatRequest::Say { sender_id, .. } => caller.is(sender_id),
+            ChatRequest::MarkRead { user_id, .. } => caller.is(user_id),
             ChatRequest::Typing(Event::Typing { user_id, .. }) => match user_id {
                 Value::Str(_) | Value::Int(_) => match str_of(user_id) {
-                    Text::Utf8(id) => Some(id.into_owned().into()),
-                    Text::Surrogates(_) => None,
+                    Text::Utf8(id) => caller.is(&id),
+                    Text::Surrogates(_) => false,
                 },
-                _ => None,
+                _ => false,
             },
-            ChatRequest::Typing(_) => None,
+            ChatRequest::Typing(_) => false,
         }
     }
 
@@ -330,7 +329,7 @@ pub fn failure_frame(error: &ChatError) -> Option<Bytes> {
     match error {
         // The original looks the conversation up and does nothing if it has been deleted.
         ChatError::NoConversation | ChatError::NoMessage | ChatError::Hidden(_) => None,
-        ChatError::TooLong { .. } | ChatError::NotYou | ChatError::Alike => {
+        ChatError::TooLong { .. } | ChatError::NotYou | ChatError::IdTaken | ChatError::Alike => {
             Some(error_frame(&error.to_string()))
         }
         ChatError::Store(StoreError::Refused(_)) => Some(error_frame(REFUSED)),

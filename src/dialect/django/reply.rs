@@ -151,7 +151,7 @@ impl Reply {
             ChatError::Alike => {
                 Reply::detail(&Detail::Alike(error.to_string()), language).withheld("alike")
             }
-            ChatError::TooLong { .. } => {
+            ChatError::TooLong { .. } | ChatError::IdTaken => {
                 Reply::detail(&Detail::ParseError(error.to_string()), language)
             }
             // The database's own words about its columns are not for clients.

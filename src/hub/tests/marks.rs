@@ -81,7 +81,7 @@ async fn a_mark_from_before_the_layer_took_us_as_a_member_does_not_follow_a_newe
     let world = World::new().await;
     let here = world.conversation().await;
     let message = world.store(here, "hello").await;
-    let room = Arc::new(Room::new(here.to_string(), Arc::default()));
+    let room = Arc::new(Room::new(here, here.to_string(), Arc::default()));
     world.hub.rooms().insert(here, Arc::clone(&room));
     let (hub, queue) = (Arc::clone(&world.hub), queue());
     // The layer takes its time.

@@ -233,7 +233,7 @@ thread_local! {
 
 #[tokio::test]
 async fn what_is_stored_between_two_pages_with_an_earlier_time_comes_before_what_is_newer() {
-    let world = World::with(Box::new(|event| {
+    let world = World::with(Box::new(|_, event| {
         if let Some((path, sql)) = MEANWHILE.take() {
             let db = rusqlite::Connection::open(path).unwrap();
             assert_eq!(db.execute(&sql, []).unwrap(), 1);

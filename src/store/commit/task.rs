@@ -1,6 +1,6 @@
 //! The one task that writes: batches, second tries, and what is said to whom.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio::{sync::mpsc, time::Instant};
 
@@ -179,17 +179,27 @@ impl<B: Backend> BatchWriter<B> {
         }
         let mut since = Instant::now();
         let rows = items.len();
-        let batch: Vec<_> = items
-            .map(|item| {
-                since = since.min(item.since);
-                if let Some(span) = &item.span {
-                    span.event("batch begins", "rows", rows);
-                }
-                (self.written(item.draft), item.done)
-            })
-            .collect();
+        let (mut chosen, mut again) = (HashSet::new(), Vec::new());
+        let mut batch = Vec::with_capacity(rows);
+        for item in items {
+            since = since.min(item.since);
+            if let Some(span) = &item.span {
+                span.event("batch begins", "rows", rows);
+            }
+            let id = item.draft.chosen_id();
+            let written = (self.written(item.draft), item.done);
+            if id.is_none_or(|id| chosen.insert(id)) {
+                batch.push(written);
+            } else {
+                again.push(written);
+            }
+        }
         if !batch.is_empty() {
             self.write(batch, since).await;
+        }
+        // A client said the same again before it had an answer. It finds what is there by now.
+        for written in again {
+            self.write(vec![written], since).await;
         }
     }
 

@@ -88,6 +88,7 @@ impl Backend for Fake {
 
 async fn say(committer: &Committer, content: &str) -> Result<Option<Arc<Message>>, StoreError> {
     let new = NewMessage {
+        id: None,
         conversation_id: Uuid::nil().into(),
         sender_id: "alice".into(),
         content: content.into(),
@@ -262,6 +263,7 @@ async fn messages_are_announced_in_the_order_of_their_times() {
     for number in 0..50 {
         let (committer, announced) = (Arc::clone(&committer), Arc::clone(&announced));
         let new = NewMessage {
+            id: None,
             conversation_id: Uuid::nil().into(),
             sender_id: "alice".into(),
             content: number.to_string(),

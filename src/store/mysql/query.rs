@@ -14,7 +14,7 @@ use crate::{
     python::datetime::{Timestamp, to_sqlite},
     store::{
         Comparison, Lookup,
-        history::{Deleted, PAGE_CONVERSATIONS, PageCursor},
+        history::{Deleted, Direction, PAGE_CONVERSATIONS, PageCursor},
         schema::layout::{
             CONVERSATION_LIST as CONVERSATION, Layout, MESSAGE_LIST as MESSAGE,
             RECEIPT_LIST as RECEIPT,
@@ -169,6 +169,15 @@ pub fn messages_of(layout: &Layout, of: &[ConversationId], limit: usize) -> Stri
     )
 }
 
+/// Returns the messages of these ids.
+pub fn messages_by_id(layout: &Layout, of: impl IntoIterator<Item = Key>) -> String {
+    format!(
+        "SELECT {MESSAGE} FROM {} AS m WHERE id IN ({})",
+        layout.messages,
+        ids(of)
+    )
+}
+
 /// Returns the newest `limit` messages, newest first.
 pub fn newest_messages(
     layout: &Layout,
@@ -222,6 +231,32 @@ pub fn messages(
         deleted.condition(),
         bound(after, ">", ">"),
         bound(until, "<", "<=")
+    )
+}
+
+/// Returns the nearest `limit` messages next to a time and an id, the nearest first.
+pub fn beside(
+    layout: &Layout,
+    of: ConversationId,
+    (at, id): (Timestamp, MessageId),
+    direction: Direction,
+    limit: usize,
+) -> String {
+    let (compares, order) = direction.sql();
+    let id = Some(id.into());
+    let bound = beyond(
+        "created_at",
+        &PageCursor::Keyed { at, id },
+        compares,
+        compares,
+    );
+    // As in `messages`.
+    let of = self::id(of);
+    format!(
+        "SELECT {MESSAGE} FROM {} AS m WHERE conversation_id >= {of} AND conversation_id <= {of} \
+         AND NOT is_deleted {bound}ORDER BY conversation_id {order}, created_at {order}, \
+         id {order} LIMIT {limit}",
+        layout.messages
     )
 }
 

@@ -10,14 +10,14 @@ use super::{
     time::Time,
 };
 use crate::{
-    chat::{Conversation, receipt::READ},
+    chat::{Conversation, Message, receipt::READ},
     id::{ConversationId, Key, MessageId, ReceiptId},
     python::datetime::Timestamp,
     store::{
         Comparison, Lookup, Marks, StoreError,
         history::{
-            ConversationPage, Deleted, PAGE_BYTES, PAGE_CONVERSATIONS, PAGE_MESSAGES, Page,
-            PageCursor, TOGETHER_MESSAGES,
+            ConversationPage, Deleted, Direction, PAGE_BYTES, PAGE_CONVERSATIONS, PAGE_MESSAGES,
+            Page, PageCursor, TOGETHER_MESSAGES,
         },
         placed::by_place,
         schema::{
@@ -268,6 +268,44 @@ pub async fn messages(
     ];
     let (rows, is_cut) = pool.some_rows(&sql, params, PAGE_BYTES).await?;
     Ok(page(&rows, is_cut || rows.len() == PAGE_MESSAGES))
+}
+
+/// Returns the page of messages next to a time and an id.
+pub async fn beside(
+    pool: &PostgresPool,
+    layout: &Layout,
+    conversation_id: ConversationId,
+    (at, id): (Timestamp, MessageId),
+    direction: Direction,
+    limit: usize,
+) -> Result<Page, StoreError> {
+    let (compares, order) = direction.sql();
+    let sql = format!(
+        "SELECT {MESSAGE} FROM {} AS m WHERE conversation_id = $1 AND NOT is_deleted \
+         AND created_at {compares}= $2 AND (created_at {compares} $2 OR id {compares} $3) \
+         ORDER BY created_at {order}, id {order} LIMIT $4",
+        layout.messages
+    );
+    let limit = limit.min(PAGE_MESSAGES);
+    let params: Params<'_> = &[&conversation_id, &Time(at), &id, &signed(limit)];
+    let (mut rows, is_cut) = pool.some_rows(&sql, params, PAGE_BYTES).await?;
+    if direction == Direction::Older {
+        rows.reverse();
+    }
+    Ok(page(&rows, is_cut || rows.len() == limit))
+}
+
+pub async fn message(
+    pool: &PostgresPool,
+    layout: &Layout,
+    id: MessageId,
+) -> Result<Option<Message>, StoreError> {
+    let sql = format!(
+        "SELECT {MESSAGE} FROM {} AS m WHERE id = $1",
+        layout.messages
+    );
+    let (rows, _) = pool.some_rows(&sql, &[&id], PAGE_BYTES).await?;
+    Ok(page(&rows, false).whole()?.messages.into_iter().next())
 }
 
 /// Returns the time and the id of a place among rows of a table, or those before everything.

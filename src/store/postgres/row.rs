@@ -30,7 +30,8 @@ pub fn conversation_row(row: &Row) -> Result<Conversation, StoreError> {
     })
 }
 
-fn message_row(row: &Row) -> Result<Message, Error> {
+/// Returns a message from the columns of [`MESSAGE`](crate::store::schema::layout::MESSAGE).
+pub fn message_row(row: &Row) -> Result<Message, Error> {
     Ok(Message {
         id: row.try_get(0)?,
         conversation_id: row.try_get(1)?,

@@ -2,16 +2,16 @@
 
 use rusqlite::{Connection, OptionalExtension, ToSql, params, params_from_iter};
 
-use super::row::{conversation_row, gather, place_at, receipt_row, time_at};
+use super::row::{conversation_row, gather, message_row, place_at, receipt_row, time_at};
 use crate::{
-    chat::{Conversation, receipt::READ},
+    chat::{Conversation, Message, receipt::READ},
     id::{ConversationId, MessageId, ReceiptId},
     python::datetime::{Timestamp, to_sqlite},
     store::{
         Comparison, Lookup, Marks,
         history::{
-            ConversationPage, Deleted, PAGE_BYTES, PAGE_CONVERSATIONS, PAGE_MESSAGES, Page,
-            PageCursor, TOGETHER_MESSAGES,
+            ConversationPage, Deleted, Direction, PAGE_BYTES, PAGE_CONVERSATIONS, PAGE_MESSAGES,
+            Page, PageCursor, TOGETHER_MESSAGES,
         },
         schema::layout::{CONVERSATION_LIST as CONVERSATION, Layout, MESSAGE_LIST as MESSAGE},
     },
@@ -96,6 +96,20 @@ pub fn conversation(
     );
     db.prepare_cached(&sql)?
         .query_row([id], conversation_row)
+        .optional()
+}
+
+pub fn message(
+    db: &Connection,
+    layout: &Layout,
+    id: MessageId,
+) -> rusqlite::Result<Option<Message>> {
+    let sql = format!(
+        "SELECT {MESSAGE} FROM {} AS m WHERE id = ?1",
+        layout.messages
+    );
+    db.prepare_cached(&sql)?
+        .query_row([id], message_row)
         .optional()
 }
 
@@ -193,6 +207,32 @@ pub fn newest(
     })?;
     page.messages.reverse();
     page.last = newest;
+    Ok(page)
+}
+
+/// Returns the page of messages next to a time and an id. Among those of one time, ids decide.
+pub fn beside(
+    db: &Connection,
+    layout: &Layout,
+    conversation_id: ConversationId,
+    (at, id): (Timestamp, MessageId),
+    direction: Direction,
+    limit: usize,
+) -> rusqlite::Result<Page> {
+    let (compares, order) = direction.sql();
+    let sql = format!(
+        "SELECT {MESSAGE} FROM {} AS m WHERE conversation_id = ?1 AND NOT is_deleted \
+         AND created_at {compares}= ?2 AND (created_at {compares} ?2 OR id {compares} ?3) \
+         ORDER BY created_at {order}, id {order} LIMIT ?4",
+        layout.messages
+    );
+    let limit = limit.min(PAGE_MESSAGES);
+    let mut rows = db.prepare_cached(&sql)?;
+    let found = rows.query(params![conversation_id, to_sqlite(at), id, signed(limit)])?;
+    let mut page = gather(found, limit, |_| Ok(()))?;
+    if direction == Direction::Older {
+        page.messages.reverse();
+    }
     Ok(page)
 }
 

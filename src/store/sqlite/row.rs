@@ -43,7 +43,8 @@ pub fn conversation_row(row: &Row<'_>) -> rusqlite::Result<Conversation> {
     })
 }
 
-fn message_row(row: &Row<'_>) -> rusqlite::Result<Message> {
+/// Returns a message from the columns of [`MESSAGE_LIST`](crate::store::schema::layout::MESSAGE_LIST).
+pub fn message_row(row: &Row<'_>) -> rusqlite::Result<Message> {
     Ok(Message {
         id: row.get(0)?,
         conversation_id: row.get(1)?,

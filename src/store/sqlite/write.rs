@@ -3,12 +3,14 @@
 use std::{path::PathBuf, sync::Arc};
 
 use rusqlite::{
-    Connection, OptionalExtension, ToSql, Transaction, TransactionBehavior, params_from_iter,
+    Connection, OptionalExtension, ToSql, Transaction, TransactionBehavior,
+    ffi::{SQLITE_CONSTRAINT_PRIMARYKEY, SQLITE_CONSTRAINT_UNIQUE},
+    params_from_iter,
 };
 
 use super::{
     pool::{blocking, connect},
-    query::conversation_of_pair,
+    query::{conversation_of_pair, message},
     row::receipt_row,
 };
 use crate::{
@@ -220,7 +222,13 @@ impl SqliteStatements {
             &row.is_deleted,
         ];
         let values = params_from_iter(self.message.values(&values));
-        let inserted = db.prepare_cached(&self.message.sql)?.execute(values)?;
+        let inserted = match db.prepare_cached(&self.message.sql)?.execute(values) {
+            Err(error) if is_duplicate(&error) => {
+                let found = message(db, &self.layout, row.id)?;
+                return found.map(CommitOutcome::Taken).ok_or(error);
+            }
+            inserted => inserted?,
+        };
         if inserted == 0 {
             return Ok(CommitOutcome::Missing);
         }
@@ -254,6 +262,14 @@ impl SqliteStatements {
             Some(found) => CommitOutcome::Receipt(found),
         })
     }
+}
+
+fn is_duplicate(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error().map(|error| error.extended_code);
+    matches!(
+        code,
+        Some(SQLITE_CONSTRAINT_PRIMARYKEY | SQLITE_CONSTRAINT_UNIQUE)
+    )
 }
 
 /// Returns the end of the statement that marks a message as read.

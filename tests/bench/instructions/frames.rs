@@ -72,7 +72,7 @@ pub fn fan_out() -> Go {
             Arc::clone(&layer) as _,
             Arc::new(Nowhere::new(Arc::clone(&metrics))),
             Arc::clone(&metrics),
-            vec![Box::new(move |event| event_frame(&events, event))],
+            vec![Box::new(move |_, event| event_frame(&events, event))],
             false,
             Vital::default(),
         ));

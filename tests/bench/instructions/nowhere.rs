@@ -13,7 +13,7 @@ use chatferry::{
         Conversations, Logins, Lookup, Marks, Members, Messages, OpenDatabase, Receipts,
         SessionRow, StoreError, Subject, TokenRow, UserRow,
         commit::{Attempt, Backend, CommitOutcome, Committer, NewIds, Write},
-        history::{ConversationPage, Deleted, Page, PageCursor},
+        history::{ConversationPage, Deleted, Direction, Page, PageCursor},
     },
 };
 
@@ -110,6 +110,20 @@ impl Messages for Nowhere {
         _: Option<PageCursor>,
         _: Option<PageCursor>,
     ) -> Result<Page, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn beside(
+        &self,
+        _: ConversationId,
+        _: (Timestamp, MessageId),
+        _: Direction,
+        _: usize,
+    ) -> Result<Page, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn message(&self, _: MessageId) -> Result<Option<Message>, StoreError> {
         Err(StoreError::Closed)
     }
 

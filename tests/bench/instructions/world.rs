@@ -81,6 +81,7 @@ pub fn body() -> String {
 /// A message that is about to be stored.
 pub fn new_message(conversation_id: ConversationId) -> NewMessage {
     NewMessage {
+        id: None,
         conversation_id,
         sender_id: "alice".into(),
         content: CONTENT.into(),

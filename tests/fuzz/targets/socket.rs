@@ -6,7 +6,10 @@ use bytes::BytesMut;
 use chatferry::{
     chat::policy::Caller,
     config::Config,
-    dialect::django::{consumer::Consumer, frames as protocol},
+    dialect::{
+        chatferry::frames as native,
+        django::{consumer::Consumer, frames as protocol},
+    },
     ws::{
         reader::{Incoming, Reader, Violation},
         session::{Action, Session},
@@ -66,12 +69,15 @@ fn read(input: &[u8], piece: usize) -> (Vec<Incoming>, Option<Violation>) {
     (messages, None)
 }
 
-/// The text of one frame: a request, nothing, or an answer that can be sent.
+/// The text of one frame, in either protocol: a request, nothing, or an answer that can be sent.
 pub fn socket_text(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else {
         return;
     };
     if let Err(rejection) = protocol::read(text) {
         assert!(protocol::error_frame(&rejection.to_string()).len() > 2);
+    }
+    if let Err(answer) = native::read(text) {
+        assert!(answer.ends_with(b"}"));
     }
 }

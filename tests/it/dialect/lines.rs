@@ -1,7 +1,7 @@
 //! A chat of other paths and other frames, and what it takes to add one: lines of text,
 //! `alice: hello` in both directions.
 
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -12,15 +12,21 @@ use chatferry::{
     config::{Config, Prefix},
     dialect::{Dialect, OwnChat, django},
     http::{Response, extract, ops::Probe, reply::ours, serve::Answered},
-    hub::frames::{DialectSlot, Encode},
+    hub::{
+        Membership,
+        frames::{DialectSlot, Encode},
+    },
     id::ConversationId,
     limits::{LimitedAction, Throttled},
     metrics::Asked,
-    service::{Chat, ChatError},
+    service::ChatError,
     store::schema::{Column, ColumnKind, MemberSource, Schema, Table, TableOrigin},
     telemetry::request::Trail,
     ws::{
-        protocol::{FrameRequest, LongHistory, Protocol, Reading},
+        entry::enter_conversation,
+        history::FirstFrames,
+        protocol::{FrameRequest, Guest, Histories, LongHistory, Protocol, Reading},
+        refusal::Refusal,
         upgrade,
         writer::{fragment, text_frame},
     },
@@ -121,7 +127,7 @@ impl Dialect for Lines {
     }
 
     fn encode(&self) -> Encode {
-        Box::new(|event| match event {
+        Box::new(|_, event| match event {
             Event::MessageSent(SentMessage::Stored { message, .. }) => line(message),
             _ => said("* something else happened"),
         })
@@ -139,7 +145,7 @@ impl Dialect for Lines {
     }
 
     async fn answer(&self, app: &App, _: &[Probe], request: &extract::Request) -> Answered {
-        let id = self.protocol.conversation(&request.path);
+        let id = self.protocol.target(&request.path);
         let found = match id {
             Some(id) => app.chat.conversation(id).await.ok(),
             None => None,
@@ -168,13 +174,19 @@ impl Dialect for Lines {
 
 impl Protocol for LineProtocol {
     type Request = Line;
+    type Target = ConversationId;
+    type Place = Membership;
 
     fn slot(&self) -> DialectSlot {
         self.slot
     }
 
-    fn conversation(&self, path: &str) -> Option<ConversationId> {
+    fn target(&self, path: &str) -> Option<ConversationId> {
         path.strip_prefix(PREFIX)?.parse().ok()
+    }
+
+    fn conversation(&self, target: ConversationId) -> Option<ConversationId> {
+        Some(target)
     }
 
     fn template(&self) -> String {
@@ -191,31 +203,41 @@ impl Protocol for LineProtocol {
         }))
     }
 
+    async fn enter(
+        &self,
+        app: &Arc<App>,
+        target: ConversationId,
+        guest: &Guest<'_>,
+    ) -> Result<(Membership, FirstFrames), Refusal> {
+        enter_conversation(app, self, target, guest).await
+    }
+
     async fn perform(
-        chat: &Chat,
+        app: &App,
+        place: &Membership,
         _: &Caller,
-        conversation_id: ConversationId,
         line: Line,
     ) -> Result<(), ChatError> {
         let new = NewMessage {
-            conversation_id,
+            id: None,
+            conversation_id: place.conversation_id(),
             sender_id: line.sender,
             content: line.content,
             message_type: "text".to_owned(),
             is_deleted: false,
         };
-        chat.say(new, "text".into()).await
+        app.chat.say(new, "text".into()).await
     }
 
     fn binary(&self) -> Bytes {
         said("? text only")
     }
 
-    fn not_you(&self) -> Bytes {
+    fn not_you(&self, _: &Line) -> Bytes {
         said("? that is somebody else")
     }
 
-    fn throttled(&self, _: &Throttled) -> Bytes {
+    fn throttled(&self, _: Option<&Line>, _: &Throttled) -> Bytes {
         said("? later")
     }
 
@@ -226,7 +248,9 @@ impl Protocol for LineProtocol {
     fn failed(&self, error: &ChatError) -> Option<Bytes> {
         Some(said(&format!("? {error}")))
     }
+}
 
+impl Histories for LineProtocol {
     fn history(&self, messages: &[Message]) -> Bytes {
         let lines = messages.iter().map(text_of);
         said(&lines.collect::<Vec<_>>().join("\n"))
@@ -259,8 +283,8 @@ impl LongHistory for LongLines {
 }
 
 impl FrameRequest for Line {
-    fn speaker(&self) -> Option<Cow<'_, str>> {
-        Some(Cow::Borrowed(&self.sender))
+    fn is_of(&self, caller: &Caller) -> bool {
+        caller.is(&self.sender)
     }
 
     fn text_bytes(&self) -> Option<usize> {

@@ -1,6 +1,9 @@
 //! Many at once, on two servers: everything happens exactly once and nothing is an error.
 
 use super::{database::Database, instance::Flavour};
+use crate::native::races::{
+    a_message_sent_to_two_servers_at_once_is_stored_once, the_pages_of_a_history_follow_each_other,
+};
 use crate::support::{
     races::{mark_at_once, open_pairs},
     together::write_together,
@@ -41,4 +44,13 @@ pub async fn django_and_chatferry_write_together_and_both_see_every_row(on: Flav
     if let Some(database) = Database::empty(on).await {
         write_together(&database).await;
     }
+}
+
+pub async fn a_message_under_an_id_of_its_clients_is_stored_once(on: Flavour) {
+    let Some(database) = Database::new(on).await else {
+        return;
+    };
+    let servers = [database.server().await, database.server().await];
+    a_message_sent_to_two_servers_at_once_is_stored_once(&servers).await;
+    the_pages_of_a_history_follow_each_other(&servers[0]).await;
 }

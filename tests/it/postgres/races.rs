@@ -2,6 +2,9 @@
 //! twice.
 
 use super::database::Database;
+use crate::native::races::{
+    a_message_sent_to_two_servers_at_once_is_stored_once, the_pages_of_a_history_follow_each_other,
+};
 use crate::support::{
     races::{mark_at_once, open_pairs, say_at_once},
     together::write_together,
@@ -72,4 +75,14 @@ async fn django_and_chatferry_write_together_and_both_see_every_row() {
     if let Some(database) = Database::empty().await {
         write_together(&database).await;
     }
+}
+
+#[tokio::test]
+async fn a_message_under_an_id_of_its_clients_is_stored_once() {
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    let servers = [database.server().await, database.server().await];
+    a_message_sent_to_two_servers_at_once_is_stored_once(&servers).await;
+    the_pages_of_a_history_follow_each_other(&servers[0]).await;
 }

@@ -61,6 +61,7 @@ pub async fn the_newest_messages_of_several_are_read_together(server: &Server) {
         let id: ConversationId = id.parse().unwrap();
         for content in contents.into_iter().chain(["gone"]) {
             let new = NewMessage {
+                id: None,
                 conversation_id: id,
                 sender_id: "bob".to_owned(),
                 content: content.to_owned(),

@@ -36,6 +36,7 @@ pub async fn send(call: Call<'_>, conversation_id: ConversationId) -> Result<Rep
     sender.map_err(call.failed())?;
     call.allow(LimitedAction::Message)?;
     let new = NewMessage {
+        id: None,
         conversation_id,
         sender_id: valid.sender_id,
         content: valid.content,

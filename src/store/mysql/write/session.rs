@@ -13,7 +13,11 @@
 //! moment as a Django, the pair in the other order can still come to be, as between two Djangos.
 //! Nor do the nodes of a Galera cluster share it: let all processes write to one node.
 
-use std::{collections::HashSet, sync::Arc, time::Instant};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Instant,
+};
 
 use mysql_async::{Conn, Error, Row, prelude::Queryable};
 use tokio::time::timeout;
@@ -24,7 +28,8 @@ use super::{
 };
 use crate::{
     chat::{Conversation, Receipt},
-    id::Key,
+    id::{Key, MessageId},
+    python::datetime::Timestamp,
     store::{
         Comparison, StoreError,
         commit::{CommitOutcome, Write},
@@ -121,7 +126,8 @@ impl Session {
         {
             // One statement is a transaction of its own.
             self.stage = BatchStage::Committing;
-            self.insert(into, messages, &mut outcomes).await?;
+            let repeated = self.insert(into, messages, &mut outcomes).await?;
+            self.compare(batch, &repeated, &mut outcomes).await?;
             return Ok(outcomes);
         }
         if !conversations.is_empty() {
@@ -131,7 +137,8 @@ impl Session {
         for (place, row) in conversations {
             outcomes[place] = self.get_or_insert(row).await?;
         }
-        self.insert(into, messages, &mut outcomes).await?;
+        let repeated = self.insert(into, messages, &mut outcomes).await?;
+        self.compare(batch, &repeated, &mut outcomes).await?;
         self.upsert(receipts, &mut outcomes).await?;
         self.stage = BatchStage::Committing;
         self.conn.query_drop("COMMIT").await?;
@@ -210,13 +217,15 @@ impl Session {
         Ok(Some(CommitOutcome::Conversation(conversation, made)))
     }
 
-    /// Inserts the rows whose parents are there; those are `Stored`.
+    /// Inserts the rows whose parents are there; those are `Stored`. Returns the places of rows that
+    /// were there before.
     async fn insert<T: Child>(
         &mut self,
         into: &InsertTarget,
         mut rows: Vec<Pending<'_, T>>,
         outcomes: &mut [CommitOutcome],
-    ) -> Result<(), WriteFailure> {
+    ) -> Result<Vec<usize>, WriteFailure> {
+        let mut repeated = Vec::new();
         if !self.foreign_keys {
             self.drop_orphans(into, &mut rows).await?;
         }
@@ -231,18 +240,49 @@ impl Session {
                 Err(WriteFailure::Sql(error)) if !last && has_no_parent(&error) => {
                     self.drop_orphans(into, &mut rows).await?;
                 }
-                // Written by an earlier try whose commit was not confirmed.
+                // Written by an earlier try whose commit was not confirmed, or of an id that a client
+                // chose.
                 Err(WriteFailure::Sql(error)) if !last && code(&error) == Some(DUPLICATE) => {
                     let ids = rows.iter().map(|pending| pending.row.id());
                     let there = self.present(&into.own, ids).await?;
                     let stored = rows.extract_if(.., |pending| there.contains(&pending.row.id()));
-                    stored.for_each(|pending| outcomes[pending.place] = CommitOutcome::Stored);
+                    repeated.extend(stored.map(|pending| pending.place));
                 }
                 Err(failure) => return Err(failure),
             }
         }
-        for pending in rows {
-            outcomes[pending.place] = CommitOutcome::Stored;
+        let places = rows.iter().map(|pending| pending.place);
+        for place in places.chain(repeated.iter().copied()) {
+            outcomes[place] = CommitOutcome::Stored;
+        }
+        Ok(repeated)
+    }
+
+    /// Compares the messages at these places, which were there before, with the rows of their ids:
+    /// one of another time is another message.
+    async fn compare(
+        &mut self,
+        batch: &[Write],
+        places: &[usize],
+        outcomes: &mut [CommitOutcome],
+    ) -> Result<(), WriteFailure> {
+        let asked = places.iter().filter_map(|&place| match &batch[place] {
+            Write::Message(message) => Some((message.id, (place, message.created_at))),
+            _ => None,
+        });
+        let asked: HashMap<MessageId, (usize, Timestamp)> = asked.collect();
+        if asked.is_empty() {
+            return Ok(());
+        }
+        let ids = asked.keys().map(|id| id.0);
+        let sql = query::messages_by_id(&self.statements.layout, ids);
+        let rows: Vec<Row> = self.conn.query(sql).await?;
+        for found in row::page(rows, false).whole()?.messages {
+            if let Some(&(place, created_at)) = asked.get(&found.id)
+                && created_at != found.created_at
+            {
+                outcomes[place] = CommitOutcome::Taken(found);
+            }
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ use crate::{
             error::Fault,
             param::Param,
             query::{id_type, pair_sql},
-            row::{conversation_row, receipt_row, time_at},
+            row::{conversation_row, message_row, receipt_row, time_at},
             time::Time,
         },
         schema::layout::{CONVERSATION, Layout, MESSAGE, RECEIPT, Written},
@@ -61,9 +61,11 @@ impl MessageStatements {
         }
         let id = layout.quoted(layout.schema.messages.name_of("id"));
         let or_found = format!("ON CONFLICT ({id}) DO UPDATE SET {id} = excluded.{id} ");
+        let own = layout.table(&layout.schema.messages);
+        let found = layout.reading(&layout.schema.messages, &own, &MESSAGE);
         MessageStatements::Own {
-            insert: insert_messages(layout, ""),
-            again: insert_messages(layout, &or_found),
+            insert: format!("{}RETURNING {id}", insert_start(layout)),
+            again: insert_start(layout) + &or_found + "RETURNING " + &found,
         }
     }
 }
@@ -154,7 +156,7 @@ impl PostgresStatements {
 
     /// Inserts all messages in one statement. Those whose conversation is gone are left out. If
     /// they are repeated, one that is there already was written by an attempt whose outcome was
-    /// lost.
+    /// lost, or is another one if its time is not the same.
     pub async fn insert_messages(
         &self,
         db: &mut PostgresConnection,
@@ -199,12 +201,17 @@ impl PostgresStatements {
             }
             return Ok(());
         }
-        let places: HashMap<MessageId, usize> =
-            rows.iter().map(|(place, row)| (row.id, *place)).collect();
+        let placed = rows.iter().map(|placed| (placed.1.id, placed));
+        let placed: HashMap<MessageId, &Placed<'_, Message>> = placed.collect();
         for row in &stored {
-            if let Some(&place) = places.get(&row.try_get(0)?) {
-                outcomes[place] = CommitOutcome::Stored;
-            }
+            let Some((place, asked)) = placed.get(&row.try_get(0)?) else {
+                continue;
+            };
+            outcomes[*place] = if repeated && time_at(row, 5)? != asked.created_at {
+                CommitOutcome::Taken(message_row(row)?)
+            } else {
+                CommitOutcome::Stored
+            };
         }
         Ok(())
     }
@@ -310,11 +317,6 @@ fn insert_start(layout: &Layout) -> String {
         MESSAGE.join(", "),
         layout.conversations
     )
-}
-
-fn insert_messages(layout: &Layout, or_found: &str) -> String {
-    let id = layout.quoted(layout.schema.messages.name_of("id"));
-    format!("{}{or_found}RETURNING {id}", insert_start(layout))
 }
 
 /// Numbers are given in the order of the times.

@@ -1,0 +1,103 @@
+//! A chat of our own, over the conversations that Django sees: for clients that ask for the
+//! subprotocol `chatferry.v1`, which `PROTOCOL.md` beside this file specifies.
+//!
+//! | | |
+//! |---|---|
+//! | [`socket`] | what is done for each frame |
+//! | [`subscriptions`] | the conversations that a socket is in |
+//! | [`frames`] | what clients ask, and how they are answered |
+//! | [`events`] | frames of what is said in a conversation |
+//! | [`cursor`] | how a client says what it has seen |
+
+pub mod cursor;
+pub mod events;
+pub mod frames;
+pub mod socket;
+pub mod subscriptions;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use hyper::{
+    HeaderMap, Request, StatusCode,
+    body::Incoming,
+    header::{RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL},
+};
+
+use self::socket::Native;
+use super::Dialect;
+use crate::{
+    app::App,
+    config::{Config, Prefix},
+    http::{Response, extract, ops::Probe, reply::ours, serve::Answered},
+    hub::frames::{DialectSlot, Encode},
+    limits::Throttled,
+    telemetry::request::Trail,
+    ws::{self, protocol::Protocol as _},
+};
+
+/// The subprotocol that clients ask for.
+pub const SUBPROTOCOL: &str = "chatferry.v1";
+
+/// The chat of our own, mounted.
+pub struct Chatferry {
+    shared: Prefix,
+    protocol: Arc<Native>,
+}
+
+impl Chatferry {
+    #[must_use]
+    pub fn new(config: &Config, slot: DialectSlot) -> Self {
+        Chatferry {
+            shared: config.django.url_prefix.clone(),
+            protocol: Arc::new(Native::new(config, slot)),
+        }
+    }
+}
+
+#[async_trait]
+impl Dialect for Chatferry {
+    // It has no path that is not Django's as well: its sockets are known by their subprotocol.
+    fn serves(&self, _: &str) -> bool {
+        false
+    }
+
+    fn opens(&self, path: &str, headers: &HeaderMap) -> bool {
+        self.protocol.target(path).is_some() && is_asked_for(headers)
+    }
+
+    fn shared(&self) -> &Prefix {
+        &self.shared
+    }
+
+    fn encode(&self) -> Encode {
+        Box::new(events::frame)
+    }
+
+    async fn answer(&self, _: &App, _: &[Probe], _: &extract::Request) -> Answered {
+        let response = ours(StatusCode::NOT_FOUND, "text/plain", "Not found");
+        ("chatferry", response)
+    }
+
+    async fn open(&self, app: &Arc<App>, request: Request<Incoming>, trail: &Trail) -> Response {
+        let protocol = Arc::clone(&self.protocol);
+        ws::upgrade::answer(Arc::clone(app), protocol, request, trail).await
+    }
+
+    fn throttled(&self, throttled: Throttled) -> Response {
+        let status = StatusCode::TOO_MANY_REQUESTS;
+        let mut response = ours(status, "text/plain", "Too many requests");
+        let headers = response.headers_mut();
+        headers.insert(RETRY_AFTER, throttled.seconds().into());
+        response
+    }
+}
+
+/// Returns whether a handshake offers the subprotocol.
+fn is_asked_for(headers: &HeaderMap) -> bool {
+    let offers = headers.get_all(SEC_WEBSOCKET_PROTOCOL).into_iter();
+    offers
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|name| name.trim() == SUBPROTOCOL)
+}

@@ -1,0 +1,77 @@
+//! Pages of a conversation's messages, for clients that say where to go on.
+
+use super::{Chat, ChatError};
+use crate::{
+    chat::Message,
+    id::{ConversationId, MessageId},
+    python::datetime::Timestamp,
+    store::history::{Deleted, Direction, Page},
+};
+
+/// Messages that follow each other, oldest first.
+#[derive(Debug)]
+pub struct MessagePage {
+    pub messages: Vec<Message>,
+    /// There may be more in the direction in which it was read.
+    pub is_full: bool,
+}
+
+impl Chat {
+    /// Returns the newest messages of a conversation, `limit` at most and as many as fit a page.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or a message of them.
+    pub async fn newest(&self, id: ConversationId, limit: usize) -> Result<MessagePage, ChatError> {
+        let page = self.store.newest_messages(id, Deleted::Skipped, limit);
+        self.message_page(page.await?)
+    }
+
+    /// Returns the messages next to a time and an id, `limit` at most and as many as fit a page.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or a message of them.
+    pub async fn beside(
+        &self,
+        id: ConversationId,
+        place: (Timestamp, MessageId),
+        direction: Direction,
+        limit: usize,
+    ) -> Result<MessagePage, ChatError> {
+        let page = self.store.beside(id, place, direction, limit);
+        self.message_page(page.await?)
+    }
+
+    /// Returns when the message was made that has `newer` newer ones; `None` if there are fewer.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn time_before(
+        &self,
+        id: ConversationId,
+        newer: usize,
+    ) -> Result<Option<Timestamp>, ChatError> {
+        let place = self.store.place(id, newer).await?;
+        Ok(place.and_then(|place| place.time()))
+    }
+
+    /// # Errors
+    /// [`ChatError::NoMessage`] if there is none of this id in this conversation.
+    pub async fn message_in(
+        &self,
+        conversation_id: ConversationId,
+        id: MessageId,
+    ) -> Result<Message, ChatError> {
+        let found = self.store.message(id).await?;
+        let here = found.filter(|message| message.conversation_id == conversation_id);
+        here.ok_or(ChatError::NoMessage)
+    }
+
+    fn message_page(&self, page: Page) -> Result<MessagePage, ChatError> {
+        page.note_too_large(&*self.store);
+        let page = page.whole()?;
+        Ok(MessagePage {
+            messages: page.messages,
+            is_full: page.is_full,
+        })
+    }
+}

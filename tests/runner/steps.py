@@ -343,6 +343,7 @@ def ws_node(options):
     build(options)
     with serving() as address:
         run(node(), "ws_node.mjs", cwd=CLIENTS, BASE_URL=address)
+        run(node(), "client_node.mjs", cwd=CLIENTS, BASE_URL=address)
 
 
 def ws_python(options):
@@ -513,7 +514,7 @@ STEPS = [
     live("ws_protocol", "Autobahn's cases, by Python's websockets", ws_protocol),
     live("ws_python", "Python's websockets, 200 at once", ws_python),
     live("ws_slow", "a slow client among quick ones, with small queues", ws_slow),
-    live("ws_node", "Node's ws, and raw sockets", ws_node),
+    live("ws_node", "Node's ws, raw sockets, and our own client", ws_node),
     live("openapi", "the API document and the answers agree", openapi),
     live("messages", "Django and Chatferry write 10,000 messages on every kind of database", messages, set="full"),
     compute("fuzz", "every target of the fuzzer stands far more inputs", fuzz, needs=("test",), uses=DEBUG, set="full"),

@@ -328,7 +328,7 @@ impl<P: Protocol> Connection<P> {
         }
     }
 
-    fn performed(&mut self, outcome: Result<(), ChatError>) -> Action<P::Request> {
+    fn performed(&mut self, outcome: Result<Option<Bytes>, ChatError>) -> Action<P::Request> {
         if let Err(ChatError::Store(error)) = &outcome
             && !matches!(error, StoreError::Refused(_))
         {

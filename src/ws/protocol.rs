@@ -64,13 +64,13 @@ pub trait Protocol: Send + Sync + 'static {
     /// The frame that answers a text which asks for nothing that can be done.
     fn read(&self, text: &str) -> Result<Reading<Self::Request>, Bytes>;
 
-    /// Does what a frame asks for.
+    /// Does what a frame asks for. Returns its answer, if it has one.
     fn perform(
         app: &App,
         place: &Self::Place,
         caller: &Caller,
         request: Self::Request,
-    ) -> impl Future<Output = Result<(), ChatError>> + Send;
+    ) -> impl Future<Output = Result<Option<Bytes>, ChatError>> + Send;
 
     /// Answers a binary frame.
     fn binary(&self) -> Bytes;
@@ -140,6 +140,12 @@ pub trait FrameRequest: Clone + Debug + PartialEq + Send + 'static {
 
     /// Returns the size of a message's text, in bytes; `None` if it is something else.
     fn text_bytes(&self) -> Option<usize>;
+
+    /// Returns whether its answer may be large: it is not begun before what was answered until then
+    /// is written, so that a client which does not read is sent one such answer at most.
+    fn wants_page(&self) -> bool {
+        false
+    }
 
     /// Returns the label in the metrics.
     fn asked(&self) -> Asked;

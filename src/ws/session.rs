@@ -222,8 +222,9 @@ impl<P: Protocol> Session<P> {
     }
 
     /// Takes the outcome of a request.
-    pub fn done(&mut self, outcome: Result<(), ChatError>) -> Action<P::Request> {
+    pub fn done(&mut self, outcome: Result<Option<Bytes>, ChatError>) -> Action<P::Request> {
         match outcome {
+            Ok(Some(answer)) if !self.closing => Action::Write(answer),
             Err(error) if !self.closing => {
                 let answer = self.protocol.failed(&error);
                 answer.map_or(Action::Wait, Action::Write)

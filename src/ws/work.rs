@@ -20,7 +20,7 @@ use tracing::Instrument as _;
 
 use super::{
     connection::SocketName,
-    protocol::{FrameRequest as _, Protocol},
+    protocol::{FrameRequest, Protocol},
     session::Action,
 };
 use crate::{
@@ -44,7 +44,7 @@ type Performing = dyn Future<Output = WorkOutcome> + Send;
 
 /// Outcome.
 pub enum WorkOutcome {
-    Performed(Result<(), ChatError>),
+    Performed(Result<Option<Bytes>, ChatError>),
     /// When the fresh token runs out.
     Renewed(Result<Instant, Denied>),
     /// It was past a limit, and not begun. The frame says so.
@@ -94,23 +94,29 @@ impl<P: Protocol> Work<P> {
         !self.under_way.is_empty()
     }
 
-    /// Returns whether what the client said next may be taken now.
+    /// Returns whether what the client said next may be taken now, if all is written or something is
+    /// not.
     #[must_use]
-    pub fn hears(&self) -> bool {
-        match self.held {
-            Some(_) => !self.is_under_way(),
+    pub fn hears(&self, is_written: bool) -> bool {
+        match &self.held {
+            Some(held) => !self.is_under_way() && (is_written || !wants_page(held)),
             None => self.has_room(),
         }
     }
 
-    /// Gives back what may be done now. What must wait until nothing is under way is held.
-    pub fn admit(&mut self, action: Action<P::Request>) -> Option<Action<P::Request>> {
+    /// Gives back what may be done now. What must wait until nothing is under way, or until all is
+    /// written, is held.
+    pub fn admit(
+        &mut self,
+        action: Action<P::Request>,
+        is_written: bool,
+    ) -> Option<Action<P::Request>> {
         let may_join = match &action {
             Action::Wait | Action::Ignore => true,
             Action::Perform(request) => request.text_bytes().is_some(),
             _ => false,
         };
-        if self.is_under_way() && !may_join {
+        if (self.is_under_way() && !may_join) || (!is_written && wants_page(&action)) {
             self.held = Some(Box::new(action));
             return None;
         }
@@ -201,6 +207,10 @@ impl<P: Protocol> Work<P> {
         }
         Poll::Pending
     }
+}
+
+fn wants_page<R: FrameRequest>(action: &Action<R>) -> bool {
+    matches!(action, Action::Perform(request) if request.wants_page())
 }
 
 /// Does work that is recorded.

@@ -98,6 +98,13 @@ impl FrameRequest for NativeRequest {
         }
     }
 
+    fn wants_page(&self) -> bool {
+        matches!(
+            self.action,
+            NativeAction::Subscribe { .. } | NativeAction::History { .. }
+        )
+    }
+
     fn asked(&self) -> Asked {
         match self.action {
             NativeAction::Subscribe { .. } => Asked::Subscribe,

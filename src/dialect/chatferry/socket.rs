@@ -1,6 +1,4 @@
 //! What is done for each frame of a socket that speaks `chatferry.v1`.
-//!
-//! A request is answered by a frame in the socket's queue, among the events of its conversations.
 
 use std::sync::Arc;
 
@@ -12,7 +10,7 @@ use super::{
     cursor::Cursor,
     frames::{
         self, Code, HelloLimits, HistoryPlace, MessageView, NativeAction, NativeReading,
-        NativeRequest, READ_MAX, Reference, ServerFrame, Shown, time,
+        NativeRequest, READ_MAX, ServerFrame, Shown, time,
     },
     subscriptions::{NotEntered, Subscription, Subscriptions},
 };
@@ -26,13 +24,13 @@ use crate::{
     config::{Config, Prefix},
     hub::frames::DialectSlot,
     id::{ConversationId, MessageId},
-    limits::Throttled,
+    limits::{LimitedAction, Throttled},
     python::{datetime::Timestamp, uuid::from_path},
     service::{ChatError, MessagePage},
     store::history::{Direction, PAGE_MESSAGES},
     ws::{
         history::FirstFrames,
-        protocol::{Guest, Protocol, Reading},
+        protocol::{FrameRequest as _, Guest, Protocol, Reading},
         refusal::Refusal,
     },
 };
@@ -120,15 +118,21 @@ impl Protocol for Native {
         place: &Subscriptions,
         caller: &Caller,
         request: NativeRequest,
-    ) -> Result<(), ChatError> {
-        let asking = Asking { app, place, caller };
-        if let Err(error) = asking.answer(&request).await {
-            if let ChatError::Store(error) = &error {
-                tracing::warn!(%error, "a request failed");
-            }
-            place.send(ServerFrame::failure(&request, &error).frame());
+    ) -> Result<Option<Bytes>, ChatError> {
+        let asking = Asking {
+            app,
+            place,
+            caller,
+            request: &request,
+        };
+        let refused = match asking.answer().await {
+            Ok(answer) => return Ok(answer),
+            Err(refused) => refused,
+        };
+        if let Refused::Failed(ChatError::Store(error)) = &refused {
+            tracing::warn!(%error, "a request failed");
         }
-        Ok(())
+        Ok(Some(refused.frame(&request)))
     }
 
     fn binary(&self) -> Bytes {
@@ -154,127 +158,156 @@ impl Protocol for Native {
     }
 }
 
+/// Why a request was not done.
+enum Refused {
+    /// The client has to do something else first, which the text says.
+    Unready(Code, &'static str),
+    Throttled(Throttled),
+    Failed(ChatError),
+}
+
+impl<E: Into<ChatError>> From<E> for Refused {
+    fn from(error: E) -> Self {
+        Refused::Failed(error.into())
+    }
+}
+
+impl From<NotEntered> for Refused {
+    fn from(error: NotEntered) -> Self {
+        match error {
+            NotEntered::Full => Refused::Unready(Code::TooManySubscriptions, "unsubscribe first"),
+            NotEntered::Failed(error) => Refused::Failed(error),
+        }
+    }
+}
+
+impl Refused {
+    fn frame(&self, request: &NativeRequest) -> Bytes {
+        match self {
+            Refused::Unready(code, why) => {
+                ServerFrame::refusal(request, *code, (*why).to_owned()).frame()
+            }
+            Refused::Throttled(throttled) => {
+                ServerFrame::throttled(Some(request), throttled).frame()
+            }
+            Refused::Failed(error) => ServerFrame::failure(request, error).frame(),
+        }
+    }
+}
+
 /// A client that has asked for something.
 struct Asking<'a> {
     app: &'a App,
     place: &'a Subscriptions,
     caller: &'a Caller,
+    request: &'a NativeRequest,
 }
 
 impl Asking<'_> {
-    async fn answer(&self, request: &NativeRequest) -> Result<(), ChatError> {
-        let reference = request.reference.clone();
-        let Some(conversation_id) = request.conversation else {
-            self.say(&ServerFrame::Pong {
-                reference,
-                time: time(self.now()),
-            });
-            return Ok(());
+    async fn answer(&self) -> Result<Option<Bytes>, Refused> {
+        let reference = self.request.reference.clone();
+        let Some(id) = self.request.conversation else {
+            let time = time(self.now());
+            return Ok(Some(ServerFrame::Pong { reference, time }.frame()));
         };
-        match &request.action {
-            NativeAction::Subscribe { after, limit } => {
-                return self
-                    .subscribe(request, conversation_id, *after, *limit)
-                    .await;
-            }
-            NativeAction::Unsubscribe => {
-                self.place.leave(conversation_id);
-                self.say(&ServerFrame::Unsubscribed {
-                    reference,
-                    conversation: Shown(conversation_id),
-                    code: None,
-                });
-                return Ok(());
-            }
-            _ => {}
+        if self.request.wants_page() {
+            self.place.meter.allow_rows().map_err(Refused::Throttled)?;
         }
-        let Some(subscription) = self.place.get(conversation_id) else {
-            self.refuse(request, Code::NotSubscribed, "subscribe first");
-            return Ok(());
-        };
-        match &request.action {
-            NativeAction::Send { .. } => self.send(request, &subscription).await,
+        let answer = match &self.request.action {
+            NativeAction::Subscribe { after, limit } => self.subscribe(id, *after, *limit).await?,
+            NativeAction::Unsubscribe => {
+                self.place.leave(id);
+                ServerFrame::Unsubscribed {
+                    reference,
+                    conversation: Shown(id),
+                    code: None,
+                }
+                .frame()
+            }
+            NativeAction::Send {
+                id: own,
+                sender,
+                content,
+                kind,
+            } => {
+                let new = NewMessage {
+                    id: Some(*own),
+                    conversation_id: id,
+                    sender_id: self.speaker(sender.as_deref())?.to_owned(),
+                    content: content.clone(),
+                    message_type: kind.clone(),
+                    is_deleted: false,
+                };
+                self.send(&*self.subscribed(id)?, new).await?
+            }
             NativeAction::History { place, limit } => {
-                self.history(reference, &subscription, *place, *limit).await
+                self.history(&*self.subscribed(id)?, *place, *limit).await?
             }
             NativeAction::Read { user, messages } => {
-                self.read(request, conversation_id, user.as_deref(), messages)
-                    .await
+                self.subscribed(id)?;
+                self.read(id, self.speaker(user.as_deref())?, messages)
+                    .await?;
+                ServerFrame::Ok { reference }.frame()
             }
             NativeAction::Typing { user, is_typing } => {
-                let Some(user) = self.speaker(user.as_deref()) else {
-                    self.refuse(request, Code::NoSender, "user is needed");
-                    return Ok(());
-                };
+                self.subscribed(id)?;
                 let event = Event::Typing {
-                    user_id: user.into(),
+                    user_id: self.speaker(user.as_deref())?.into(),
                     is_typing: (*is_typing).into(),
                 };
-                self.app.chat.broadcast(conversation_id, event).await
+                self.app.chat.broadcast(id, event).await?;
+                return Ok(None);
             }
-            NativeAction::Subscribe { .. } | NativeAction::Unsubscribe | NativeAction::Ping => {
-                Ok(())
-            }
-        }
-    }
-
-    fn say(&self, frame: &ServerFrame<'_>) {
-        self.place.send(frame.frame());
-    }
-
-    fn refuse(&self, request: &NativeRequest, code: Code, why: &str) {
-        self.say(&ServerFrame::refusal(request, code, why.to_owned()));
+            NativeAction::Ping => return Ok(None),
+        };
+        Ok(Some(answer))
     }
 
     fn now(&self) -> Timestamp {
         Timestamp::by(self.app.store.committer().clock())
     }
 
+    fn subscribed(&self, id: ConversationId) -> Result<Arc<Subscription>, Refused> {
+        let found = self.place.get(id);
+        found.ok_or(Refused::Unready(Code::NotSubscribed, "subscribe first"))
+    }
+
     /// Returns whom a request speaks for: whom it names, or who has opened the socket.
-    fn speaker<'a>(&'a self, named: Option<&'a str>) -> Option<&'a str> {
-        named.or(self.place.user()).filter(|user| !user.is_empty())
+    fn speaker<'a>(&'a self, named: Option<&'a str>) -> Result<&'a str, Refused> {
+        let user = named.or(self.place.user()).filter(|user| !user.is_empty());
+        user.ok_or(Refused::Unready(
+            Code::NoSender,
+            "it must say of whom it is",
+        ))
     }
 
     async fn subscribe(
         &self,
-        request: &NativeRequest,
         id: ConversationId,
         after: Option<Cursor>,
         limit: usize,
-    ) -> Result<(), ChatError> {
-        if let Err(throttled) = self.place.meter.allow_rows() {
-            self.say(&ServerFrame::throttled(Some(request), &throttled));
-            return Ok(());
-        }
+    ) -> Result<Bytes, Refused> {
         // First a member, then the messages: one in between is in both, and its id is the same.
-        let subscription = match self.place.enter(self.app, self.caller, id).await {
-            Ok(subscription) => subscription,
-            Err(NotEntered::Full) => {
-                self.refuse(request, Code::TooManySubscriptions, "unsubscribe first");
-                return Ok(());
-            }
-            Err(NotEntered::Failed(error)) => return Err(error),
-        };
+        let subscription = self.place.enter(self.app, self.caller, id).await?;
         let now = self.now();
-        let (page, resumed) = self.first_page(id, after, limit, now).await?;
+        let (page, is_resumed) = self.first_page(id, after, limit, now).await?;
         self.shows(&subscription, &page);
-        let last = page.messages.last();
-        let next = last.filter(|_| resumed && page.is_full).map(Cursor::of);
-        let is_newest = !resumed;
-        let before = page.messages.first();
-        self.say(&ServerFrame::Subscribed {
-            reference: request.reference.clone(),
+        let (first, last) = (page.messages.first(), page.messages.last());
+        let more = |edge: Option<_>| edge.filter(|_| page.is_full).map(Cursor::of);
+        let next = if is_resumed { more(last) } else { None };
+        let frame = ServerFrame::Subscribed {
+            reference: self.request.reference.clone(),
             conversation: Shown(id),
-            reload: is_newest && after.is_some(),
+            reload: !is_resumed && after.is_some(),
             cursor: match last {
                 Some(last) if next.is_some() => Cursor::shown(last, now),
                 _ => Cursor::all(now),
             },
             next,
-            before: before.filter(|_| is_newest && page.is_full).map(Cursor::of),
+            before: if is_resumed { None } else { more(first) },
             messages: page.messages.iter().map(MessageView::of).collect(),
-        });
-        Ok(())
+        };
+        Ok(frame.frame())
     }
 
     /// Returns the messages that a client is told first, and whether they are those behind its
@@ -311,11 +344,10 @@ impl Asking<'_> {
 
     async fn history(
         &self,
-        reference: Option<Reference>,
         subscription: &Subscription,
         place: Option<HistoryPlace>,
         limit: usize,
-    ) -> Result<(), ChatError> {
+    ) -> Result<Bytes, ChatError> {
         let (chat, id) = (&self.app.chat, subscription.membership.conversation_id());
         let page = match place {
             None => chat.newest(id, limit).await?,
@@ -336,66 +368,41 @@ impl Asking<'_> {
             page.messages.first()
         };
         let edge = edge.filter(|_| page.is_full).map(Cursor::of);
-        self.say(&ServerFrame::Page {
-            reference,
+        let frame = ServerFrame::Page {
+            reference: self.request.reference.clone(),
             conversation: Shown(id),
             next: edge.filter(|_| is_newer),
             before: edge.filter(|_| !is_newer),
             messages: page.messages.iter().map(MessageView::of).collect(),
-        });
-        Ok(())
+        };
+        Ok(frame.frame())
     }
 
-    async fn send(
-        &self,
-        request: &NativeRequest,
-        subscription: &Subscription,
-    ) -> Result<(), ChatError> {
-        let NativeAction::Send {
-            id,
-            sender,
-            content,
-            kind,
-        } = &request.action
-        else {
-            return Ok(());
-        };
-        let Some(sender) = self.speaker(sender.as_deref()) else {
-            self.refuse(request, Code::NoSender, "sender is needed");
-            return Ok(());
-        };
+    async fn send(&self, subscription: &Subscription, new: NewMessage) -> Result<Bytes, ChatError> {
         let membership = &subscription.membership;
         if membership.may_precede() {
-            membership.speaks(sender);
+            membership.speaks(&new.sender_id);
         }
-        let new = NewMessage {
-            id: Some(*id),
-            conversation_id: membership.conversation_id(),
-            sender_id: sender.to_owned(),
-            content: content.clone(),
-            message_type: kind.clone(),
-            is_deleted: false,
-        };
         let stored = self.app.chat.post(new).await?;
-        self.say(&ServerFrame::Ack {
-            id: Shown(*id),
+        let frame = ServerFrame::Ack {
+            id: Shown(stored.id),
             conversation: Shown(stored.conversation_id),
             message: MessageView::of(&stored),
-        });
-        Ok(())
+        };
+        Ok(frame.frame())
     }
 
+    /// Marks messages as read. The first has been counted against the limits with its frame.
     async fn read(
         &self,
-        request: &NativeRequest,
         conversation_id: ConversationId,
-        user: Option<&str>,
+        user: &str,
         messages: &[MessageId],
-    ) -> Result<(), ChatError> {
-        let Some(user) = self.speaker(user) else {
-            self.refuse(request, Code::NoSender, "user is needed");
-            return Ok(());
-        };
+    ) -> Result<(), Refused> {
+        for _ in 1..messages.len() {
+            let allowed = self.place.meter.allow(LimitedAction::Message);
+            allowed.map_err(Refused::Throttled)?;
+        }
         let marks = messages.iter().map(async |id| {
             let chat = &self.app.chat;
             chat.message_in(conversation_id, *id).await?;
@@ -407,9 +414,6 @@ impl Asking<'_> {
             chat.broadcast(conversation_id, event).await
         });
         try_join_all(marks).await?;
-        self.say(&ServerFrame::Ok {
-            reference: request.reference.clone(),
-        });
         Ok(())
     }
 }

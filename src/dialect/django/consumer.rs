@@ -88,9 +88,9 @@ impl Protocol for Consumer {
         place: &Membership,
         caller: &Caller,
         request: ChatRequest,
-    ) -> Result<(), ChatError> {
+    ) -> Result<Option<Bytes>, ChatError> {
         let (chat, conversation_id) = (&app.chat, place.conversation_id());
-        match request {
+        let done = match request {
             ChatRequest::Say {
                 sender_id,
                 content,
@@ -128,7 +128,8 @@ impl Protocol for Consumer {
                 }
             }
             ChatRequest::Typing(event) => chat.broadcast(conversation_id, event).await,
-        }
+        };
+        done.map(|()| None)
     }
 
     fn binary(&self) -> Bytes {

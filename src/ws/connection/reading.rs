@@ -60,7 +60,7 @@ impl<P: Protocol> Connection<P> {
                 Some(held) => held,
                 None => self.next_action()?,
             };
-            if let Some(action) = self.work.admit(action)
+            if let Some(action) = self.work.admit(action, self.writer.is_empty())
                 && let Some(code) = self.act(action)
             {
                 return Some(code);
@@ -71,7 +71,9 @@ impl<P: Protocol> Connection<P> {
 
     /// Returns whether the next message may be taken.
     pub(super) fn hears(&self) -> bool {
-        self.work.hears() && !self.is_over() && self.budget.paused_until().is_none()
+        self.work.hears(self.writer.is_empty())
+            && !self.is_over()
+            && self.budget.paused_until().is_none()
     }
 
     fn next_action(&mut self) -> Option<Action<P::Request>> {

@@ -40,7 +40,7 @@ pub fn socket_bytes(input: &[u8]) {
             assert!(text.len() <= MAX_MESSAGE);
         }
         match session.incoming(incoming) {
-            Action::Perform(_) => drop(session.done(Ok(()))),
+            Action::Perform(_) => drop(session.done(Ok(None))),
             Action::CloseNow { .. } | Action::Drop | Action::End => return,
             _ => {}
         }

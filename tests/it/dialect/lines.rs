@@ -217,7 +217,7 @@ impl Protocol for LineProtocol {
         place: &Membership,
         _: &Caller,
         line: Line,
-    ) -> Result<(), ChatError> {
+    ) -> Result<Option<Bytes>, ChatError> {
         let new = NewMessage {
             id: None,
             conversation_id: place.conversation_id(),
@@ -226,7 +226,7 @@ impl Protocol for LineProtocol {
             message_type: "text".to_owned(),
             is_deleted: false,
         };
-        app.chat.say(new, "text".into()).await
+        app.chat.say(new, "text".into()).await.map(|()| None)
     }
 
     fn binary(&self) -> Bytes {

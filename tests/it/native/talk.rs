@@ -4,10 +4,13 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{Client, OFFER, contents, message};
-use crate::support::{
-    Server,
-    http::id_of,
-    socket::{BINARY, frame, handshake},
+use crate::{
+    socket::history::fill,
+    support::{
+        Server,
+        http::id_of,
+        socket::{BINARY, frame, handshake},
+    },
 };
 
 #[tokio::test]
@@ -262,4 +265,30 @@ async fn read_marks_and_typing_are_known_in_both_protocols() {
         .await;
     let typing = json!({"type": "typing", "conversation": id, "user": "bob", "is_typing": true});
     assert_eq!(alice.next().await, typing);
+}
+
+#[tokio::test]
+async fn who_asks_for_many_pages_at_once_gets_them_all_and_holds_one_at_a_time() {
+    const MANY: usize = 40;
+    let server = Server::with(&[("ws.queue_bytes", "65536")]).await;
+    let mut ids = Vec::new();
+    for number in 0..MANY {
+        let id = server.conversation_of("alice", &number.to_string()).await;
+        fill(&server.directory, &id, 100, &"x".repeat(2000));
+        ids.push(id);
+    }
+    let mut alice = Client::open(&server).await;
+    for id in &ids {
+        let ask = json!({"type": "subscribe", "conversation": id, "limit": 100});
+        alice.send(ask).await;
+    }
+    for id in &ids {
+        let page = alice.next().await;
+        assert_eq!(
+            (&page["type"], &page["conversation"]),
+            (&json!("subscribed"), &json!(id))
+        );
+        assert_eq!(contents(&page).len(), 100);
+    }
+    alice.hears_nothing().await;
 }

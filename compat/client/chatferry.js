@@ -16,9 +16,6 @@ const QUIET_MS = 25_000;
 // Close codes after which coming back is in vain: the rights have ended, the identity is not good.
 const FINAL = new Set([1008, 4401]);
 
-// Most messages that are under way on one socket.
-const WINDOW = 16;
-
 // A UUID of version 7 (RFC 9562): ids that begin with the time keep the server's tables quick.
 export function newId(now = Date.now()) {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
@@ -375,16 +372,16 @@ export class ChatClient extends Emitter {
     setTimeout(() => { if (this.#isOpen && this.#socket === socket) work(); }, ms);
   }
 
-  // Sends what waits, each conversation's messages in their order and a bounded number at once.
+  // Sends what waits: of each conversation one at a time, so that its messages are stored in their order whatever fails.
   #pump() {
     if (!this.#isOpen) return;
-    let underWay = [...this.#outbox.values()].filter((it) => it.isSent).length;
+    const begun = new Set();
     for (const message of this.#outbox.values()) {
-      if (underWay >= WINDOW) return;
-      const conversation = this.#conversations.get(message.frame.conversation);
-      if (message.isSent || message.waits || !conversation?.isLive) continue;
+      const id = message.frame.conversation;
+      if (begun.has(id) || !this.#conversations.get(id)?.isLive) continue;
+      begun.add(id);
+      if (message.isSent || message.waits) continue;
       message.isSent = true;
-      underWay += 1;
       this.#write(message.frame);
     }
   }

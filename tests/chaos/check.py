@@ -58,6 +58,7 @@ def judge(run):
         complete_history(run, rows, listing, listing.since, listing.messages, verdict)
     receipts(run, verdict)
     typing(run, verdict)
+    verdict.add("never acknowledged", "messages by chatferry.v1", run.unanswered)
     verdict.add("shut", "sockets that could not be opened again on a fleet that is well", run.shut)
     figures(run, verdict)
     return verdict
@@ -83,11 +84,11 @@ def stored_once(run, rows, verdict):
     )
     verdict.add("stored elsewhere", "rows in another conversation than they were sent to", wrong)
     lost = (
-        f"{key} ({number}), 201 to {client} at {at:.2f} s"
+        f"{key} ({number}), to {client} at {at:.2f} s"
         for number, key, client, at in run.acknowledged
         if number not in rows
     )
-    verdict.add("acknowledged and not stored", "answers of REST", lost)
+    verdict.add("acknowledged and not stored", "answers", lost)
 
 
 def genuine(run, rows, where, messages, verdict):
@@ -280,6 +281,7 @@ def figures(run, verdict):
         {
             "sent": len(run.sent),
             "stored": len(run.messages),
+            "acknowledged": len(run.acknowledged),
             "receipts": len(run.receipts),
             "connections": len(opened),
             "open at the end": sum(connection.lasted for connection in opened),

@@ -12,6 +12,7 @@
 | close | `n`, `code`, `reason`; a connection that never opened has no code |
 | end | `n`, `open`: what was so when the run ended. The last line |
 | posting, posted | `sender`, `number`, `server`, `conversation`; `number`, `status`, `id` (of a 201) |
+| acked, unanswered | `n`, `number`, `id`; `n`, `number`, when the run ended: of a client of chatferry.v1 (native.py) |
 | putting, put | `message`, `user`, `server`; `user`, `status` |
 | asking, listed | `server`, `conversation`; `conversation`, `since`: when it was asked, `messages` as in a history |
 
@@ -88,6 +89,8 @@ class Speaker:
 class Socket(Speaker):
     """A socket that comes back whenever it ends, mostly to the same process."""
 
+    subprotocols = None
+
     def __init__(self, name, conversation, home, ports, pause_s, log, rng):
         super().__init__(name, rng)
         self.conversation, self.home, self.ports, self.pause_s, self.log = conversation, home, ports, pause_s, log
@@ -114,7 +117,9 @@ class Socket(Speaker):
         url = f"ws://127.0.0.1:{self.ports[self.server]}/ws/chat/{self.conversation}/"
         options = {"max_size": None, "max_queue": None, "ping_interval": None, "compression": None}
         try:
+            options["subprotocols"] = self.subprotocols
             async with websockets.connect(url, open_timeout=OPEN_S, close_timeout=1, **options) as socket:
+                self.begin(socket)
                 async for text in socket:
                     self.take(n, json.loads(text))
                     if self.seen is not None and not opened:
@@ -127,9 +132,16 @@ class Socket(Speaker):
             self.log.note("close", n=n, code=None, reason=f"{type(error).__name__}: {error}")
         finally:
             self.seen = None
+            self.leave()
             if opened:
                 speaking.cancel()
         return opened
+
+    def begin(self, socket):
+        """A connection is open."""
+
+    def leave(self):
+        """A connection has ended, or was none."""
 
     def other(self):
         """Another process of the same kind: what Django and Chatferry promise differs."""
@@ -158,10 +170,17 @@ class Socket(Speaker):
             while True:
                 await asyncio.sleep(self.rng.expovariate(1 / self.pause_s))
                 if self.speaks:
-                    await socket.send(json.dumps(self.next_frame(n)))
+                    await self.say(socket, n)
         except (OSError, websockets.WebSocketException):
             # The reader notes the end.
             pass
+
+    async def say(self, socket, n):
+        await socket.send(json.dumps(self.next_frame(n)))
+
+    def is_waiting(self):
+        """Whether something that it has said is not answered."""
+        return False
 
     def next_frame(self, n):
         chance = self.rng.random()

@@ -124,8 +124,10 @@ class Record:
     typings: set[str] = field(default_factory=set)
     connections: list[Connection] = field(default_factory=list)
     listings: list[Listing] = field(default_factory=list)
-    #: Answers of 201: id, key, client and time.
+    #: Answers of 201, and of chatferry.v1: id, key, client and time.
     acknowledged: list[tuple[str, str, str, float]] = field(default_factory=list)
+    #: What clients of chatferry.v1 had no answer to when the run ended.
+    unanswered: list[str] = field(default_factory=list)
     #: Sockets that had no connection when the run ended.
     shut: list[str] = field(default_factory=list)
     errors: dict[str, int] = field(default_factory=lambda: defaultdict(int))
@@ -222,6 +224,13 @@ class Reader:
         self.record.sent[key] = Sent(
             key, event["t"], self.connection.server, self.conversation, by, False, event["number"]
         )
+
+    def on_acked(self, event):
+        key = f"{self.client}/{event['number']}"
+        self.record.acknowledged.append((bare(event["id"]), key, self.client, event["t"]))
+
+    def on_unanswered(self, event):
+        self.record.unanswered.append(f"{self.client}/{event['number']}")
 
     def on_marked(self, event):
         server, by = self.connection.server, (self.client, event["n"])

@@ -11,6 +11,7 @@ from pathlib import Path
 import clients
 import faults
 import httpx
+import native
 import sabotage
 import shell
 from fleet import Fleet
@@ -18,6 +19,8 @@ from fleet import Fleet
 CONVERSATIONS = 3
 #: On each process in each conversation.
 SOCKETS = 2
+#: And on each of ours, of our own protocol.
+NATIVES = 1
 #: The fleet is well again and clients still talk.
 TALK_AFTER_S = 3
 #: For all sockets to open at first, on a busy machine.
@@ -118,12 +121,15 @@ def make_clients(fleet, conversations, rate):
     def rng(name):
         return random.Random(f"{plan.seed} {name}")
 
+    ours = [(server, conversation) for server in plan.chatferries for conversation in conversations] * NATIVES
     # REST clients say a tenth.
-    pause_s, rest_pause_s = len(homes) / (0.9 * rate), len(plan.servers) / (0.1 * rate)
-    sockets = [
-        clients.Socket(f"s{place}", conversation, server, ports, pause_s, log(f"s{place}"), rng(f"s{place}"))
-        for place, (server, conversation) in enumerate(homes)
-    ]
+    pause_s, rest_pause_s = (len(homes) + len(ours)) / (0.9 * rate), len(plan.servers) / (0.1 * rate)
+
+    def sockets_of(kind, letter, places):
+        names = [(f"{letter}{place}", *where) for place, where in enumerate(places)]
+        return [kind(name, of, server, ports, pause_s, log(name), rng(name)) for name, server, of in names]
+
+    sockets = sockets_of(clients.Socket, "s", homes) + sockets_of(native.Native, "n", ours)
     rests = [
         clients.Rest(
             f"r{place}", conversations, server, ports[server], rest_pause_s, log(f"r{place}"), rng(f"r{place}")
@@ -149,6 +155,7 @@ async def settle(fleet, sockets, rests, bound_s):
             if sender not in unheard:
                 stored.setdefault(bare(conversation), set()).add(bare(message_id))
         to_come = [f"{socket.name} is not open" for socket in sockets if socket.seen is None]
+        to_come += [f"{socket.name} waits for an answer" for socket in sockets if socket.is_waiting()]
         to_come += [f"{rest.name} waits for {rest.server}" for rest in rests if rest.busy]
         for socket in ours:
             lacks = stored.get(bare(socket.conversation), set()) - set(map(bare, socket.seen or ()))

@@ -263,6 +263,16 @@ class Checker(unittest.TestCase):
         self.story.note("r0", "posted", number=1, status=201, id=identity("r0", 1))
         self.finds(acknowledged_and_not_stored=1)
 
+    def test_an_answer_to_a_socket_of_a_message_that_is_not_stored(self):
+        self.story.send(9)
+        self.story.note("s0", "acked", n=1, number=9, id=identity("s0", 9))
+        self.finds(acknowledged_and_not_stored=1)
+
+    def test_a_message_that_is_never_acknowledged(self):
+        self.story.say(9, "s0", "s1")
+        self.story.note("s0", "unanswered", n=1, number=9)
+        self.finds(never_acknowledged=1)
+
     def test_a_socket_that_stays_shut(self):
         self.story.note("s1", "close", n=1, code=1006, reason="")
         self.story.end = lambda: [

@@ -160,7 +160,7 @@ export class Conversation extends Emitter {
     switch (frame.type) {
       case 'message':
         this.#take(frame.message);
-        // While pages are read on there is a hole before what is told live.
+        // While pages are read on there is a hole before what comes live.
         if (this.isLive) this.#cursor = frame.cursor;
         break;
       case 'ack':

@@ -107,7 +107,7 @@ class Native(clients.Socket):
 
     def on_message(self, n, frame):
         self.learn(n, frame["message"])
-        # While pages are read there is a hole before what is told live.
+        # While pages are read there is a hole before what comes live.
         if self.seen is not None:
             self.cursor = frame["cursor"]
 

@@ -1,4 +1,4 @@
-//! The frames of `chatferry.v1`: JSON objects, told apart by their `type`. `PROTOCOL.md` is their
+//! The frames of `chatferry.v1`: JSON objects of several types. `PROTOCOL.md` is their
 //! specification.
 
 use std::fmt::Display;
@@ -448,7 +448,7 @@ pub enum ServerFrame<'a> {
         user: &'a str,
         is_typing: bool,
     },
-    /// Something was told that cannot be shown as one of these: the client reads the history behind
+    /// An event that cannot be shown as one of these: the client reads the history behind
     /// its cursor.
     Changed { conversation: Shown<ConversationId> },
 }

@@ -35,7 +35,7 @@ use crate::{
     },
 };
 
-/// Most messages that a client which comes back is told of; past them it is to begin anew.
+/// Most messages that a client which comes back is sent; past them it has to begin anew.
 pub const RESUME_MAX: usize = 5000;
 
 /// The sockets that speak `chatferry.v1`.
@@ -272,13 +272,11 @@ impl Asking<'_> {
         found.ok_or(Refused::Unready(Code::NotSubscribed, "subscribe first"))
     }
 
-    /// Returns whom a request speaks for: whom it names, or who has opened the socket.
+    /// Returns the user that a request speaks for: the one that it names, or the one that has opened
+    /// the socket.
     fn speaker<'a>(&'a self, named: Option<&'a str>) -> Result<&'a str, Refused> {
         let user = named.or(self.place.user()).filter(|user| !user.is_empty());
-        user.ok_or(Refused::Unready(
-            Code::NoSender,
-            "it must say of whom it is",
-        ))
+        user.ok_or(Refused::Unready(Code::NoSender, "it needs a user"))
     }
 
     async fn subscribe(
@@ -310,7 +308,7 @@ impl Asking<'_> {
         Ok(frame.frame())
     }
 
-    /// Returns the messages that a client is told first, and whether they are those behind its
+    /// Returns the messages that a client is sent first, and whether they are those behind its
     /// cursor.
     async fn first_page(
         &self,

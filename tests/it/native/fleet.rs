@@ -27,11 +27,11 @@ async fn what_other_processes_say_looks_as_what_is_said_here() {
     there.subscribe(&id, None).await;
     let own = Uuid::now_v7().to_string();
     here.send(message(&own, &id, "안녕 \"quoted\"")).await;
-    let (own, told) = (
+    let (own, shown) = (
         here.next_of("message").await,
         there.next_of("message").await,
     );
-    assert_eq!(own, told);
+    assert_eq!(own, shown);
     here.send(json!({"type": "typing", "conversation": id, "user": "alice"}))
         .await;
     let typing = json!({"type": "typing", "conversation": id, "user": "alice", "is_typing": true});

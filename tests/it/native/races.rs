@@ -50,23 +50,23 @@ pub async fn the_pages_of_a_history_follow_each_other(server: &Server) {
     client.subscribe(&id, None).await;
     let all: Vec<String> = (0..MANY).map(|number| number.to_string()).collect();
     let mut page = client.ask(history(&id, "before", &Value::Null)).await;
-    let mut told = texts(&page);
+    let mut shown = texts(&page);
     let mut first = page["before"].clone();
     while page["before"].is_string() {
         first = page["before"].clone();
         page = client.ask(history(&id, "before", &first)).await;
-        told.splice(0..0, texts(&page));
+        shown.splice(0..0, texts(&page));
     }
-    assert_eq!(told, all);
-    let mut told = texts(&client.ask(history(&id, "before", &first)).await);
+    assert_eq!(shown, all);
+    let mut shown = texts(&client.ask(history(&id, "before", &first)).await);
     let mut place = first;
     while place.is_string() {
         // The message at the place itself is between the two.
         let page = client.ask(history(&id, "after", &place)).await;
-        told.extend(texts(&page));
+        shown.extend(texts(&page));
         place = page["next"].clone();
     }
-    assert_eq!(told.len(), MANY - 1);
+    assert_eq!(shown.len(), MANY - 1);
 }
 
 fn history(id: &str, direction: &str, place: &Value) -> Value {

@@ -54,17 +54,17 @@ async fn who_comes_back_is_told_all_that_was_missed_page_by_page() {
     let mut alice = Client::open(&server).await;
     let mut page = alice.subscribe(&id, Some(&cursor)).await;
     assert_eq!(page["reload"], false);
-    let mut told = contents(&page)
+    let mut shown = contents(&page)
         .iter()
         .map(ToString::to_string)
         .collect::<Vec<_>>();
     while let Some(next) = page["next"].as_str() {
         let asked = json!({"type": "history", "conversation": id, "after": next, "limit": 400});
         page = alice.ask(asked).await;
-        told.extend(contents(&page).iter().map(ToString::to_string));
+        shown.extend(contents(&page).iter().map(ToString::to_string));
     }
     let all: Vec<String> = (0..many).map(|number| number.to_string()).collect();
-    assert_eq!(told, all);
+    assert_eq!(shown, all);
 }
 
 #[tokio::test]
@@ -109,7 +109,7 @@ async fn what_is_said_between_two_pages_is_told_live() {
     server.socket(&id).await.say("live").await;
     let live = alice.next().await;
     assert_eq!(live["message"]["content"], "live");
-    // Whoever has seen it is told it again, under the same id, and nothing else.
+    // It comes again under the same id, and nothing else does.
     for cursor in [&first["cursor"], &live["cursor"]] {
         let mut again = Client::open(&server).await;
         let page = again.subscribe(&id, Some(cursor)).await;

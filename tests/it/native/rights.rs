@@ -76,9 +76,9 @@ async fn rights_to_one_conversation_end_alone() {
     alice.subscribe(&kept, None).await;
     let sql = "UPDATE conversations SET participant1_id = 'eve' WHERE participant2_id = 'bob'";
     assert_eq!(server.directory.open().execute(sql, []).unwrap(), 1);
-    let told = alice.next().await;
+    let shown = alice.next().await;
     assert_eq!(
-        told,
+        shown,
         json!({
             "type": "unsubscribed", "ref": null, "conversation": ended, "code": "no_conversation",
         })

@@ -71,12 +71,12 @@ async fn a_message_is_acknowledged_once_it_is_stored_and_shown_in_both_protocols
     );
     assert_eq!(ack["message"]["content"], "안녕");
     assert_eq!(server.contents(&id).await, ["안녕"]);
-    let told = bob.next().await;
+    let shown = bob.next().await;
     assert_eq!(
-        (&told["type"], &told["conversation"]),
+        (&shown["type"], &shown["conversation"]),
         (&json!("message"), &json!(id))
     );
-    assert_eq!(told["message"], ack["message"]);
+    assert_eq!(shown["message"], ack["message"]);
     let shown = old.json().await;
     assert_eq!(id_of(&shown["message"]), own);
     assert_eq!(shown["message"]["sender_id"], "alice");

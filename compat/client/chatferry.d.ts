@@ -82,6 +82,8 @@ export class ChatClient {
   on<Name extends keyof ClientEvents>(name: Name, listener: (detail: ClientEvents[Name]) => void): () => void;
   join(id: string, cursor?: string): Conversation;
   leave(id: string): void;
+  /** Resolves with the numbers of unread messages by conversation, of up to 100. */
+  unread(ids: string[]): Promise<Map<string, number>>;
   renew(token: string): void;
   close(): void;
 }

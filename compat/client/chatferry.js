@@ -234,6 +234,14 @@ export class ChatClient extends Emitter {
     if (this.#conversations.delete(id)) this._tell({ type: 'unsubscribe', conversation: id });
   }
 
+  // Resolves with a Map of the numbers of unread messages, by conversation, among the newest 1,000 of each.
+  async unread(ids) {
+    const { sender } = this.#options;
+    const asked = { type: 'unread', conversations: ids, ...(sender && { user: sender }) };
+    const { counts } = await this._ask(asked);
+    return new Map(counts.map(({ conversation, unread }) => [conversation, unread]));
+  }
+
   // Shows a fresh token of the same user before the old one runs out.
   renew(token) { this._tell({ type: 'auth', token }); }
 

@@ -55,6 +55,7 @@ words! {
         Subscribe = "subscribe",
         Unsubscribe = "unsubscribe",
         History = "history",
+        Unread = "unread",
         Ping = "ping",
     }
 

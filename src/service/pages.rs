@@ -2,11 +2,14 @@
 
 use super::{Chat, ChatError};
 use crate::{
-    chat::Message,
+    chat::{Message, policy::Caller},
     id::{ConversationId, MessageId},
     python::datetime::Timestamp,
     store::history::{Deleted, Direction, Page},
 };
+
+/// Messages of a conversation among which those that are unread are counted.
+pub const UNREAD_AMONG: usize = 1000;
 
 /// Messages that follow each other, oldest first.
 #[derive(Debug)]
@@ -64,6 +67,33 @@ impl Chat {
         let found = self.store.message(id).await?;
         let here = found.filter(|message| message.conversation_id == conversation_id);
         here.ok_or(ChatError::NoMessage)
+    }
+
+    /// Returns how many messages of others a user has not marked as read, in each of the
+    /// conversations that the caller may know of. The newest [`UNREAD_AMONG`] are looked at.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn unread(
+        &self,
+        caller: &Caller,
+        conversations: &[ConversationId],
+        user_id: &str,
+    ) -> Result<Vec<(ConversationId, usize)>, ChatError> {
+        let known = match caller {
+            Caller::Anybody => conversations.to_vec(),
+            Caller::Only(_) => {
+                let active = self
+                    .store
+                    .active_participants(conversations)
+                    .await?
+                    .into_iter();
+                let own = active.filter(|(_, all)| caller.takes_part(all.as_slice()));
+                own.map(|(id, _)| id).collect()
+            }
+        };
+        let counts = self.store.unread(&known, user_id, UNREAD_AMONG).await?;
+        Ok(known.into_iter().zip(counts).collect())
     }
 
     fn message_page(&self, page: Page) -> Result<MessagePage, ChatError> {

@@ -277,6 +277,27 @@ impl Messages for MysqlStore {
 
 #[async_trait]
 impl Receipts for MysqlStore {
+    async fn unread(
+        &self,
+        conversations: &[ConversationId],
+        user_id: &str,
+        among: usize,
+    ) -> Result<Vec<usize>, StoreError> {
+        if conversations.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sql = query::unread(&self.layout, conversations, user_id, among, self.ids);
+        let mut unread = vec![0; conversations.len()];
+        for row in self.pool.rows(&sql).await? {
+            let mut columns = row::Columns::from(row);
+            let place: usize = columns.take()?;
+            if let Some(count) = unread.get_mut(place) {
+                *count = columns.take()?;
+            }
+        }
+        Ok(unread)
+    }
+
     async fn marked_between(
         &self,
         newest: &[(ConversationId, usize)],

@@ -191,6 +191,15 @@ pub trait Receipts: OpenDatabase {
         most: usize,
     ) -> Result<Marks, StoreError>;
 
+    /// Returns how many messages of each conversation a user has not marked as read, of those of
+    /// others among the newest `among` that are not deleted. In the order of the conversations.
+    async fn unread(
+        &self,
+        conversations: &[ConversationId],
+        user_id: &str,
+        among: usize,
+    ) -> Result<Vec<usize>, StoreError>;
+
     /// Raises the receipt of this user for this message to `read`, making it if there is none.
     /// `None` and nothing stored if there is no such message.
     ///

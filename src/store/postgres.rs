@@ -244,6 +244,17 @@ impl Messages for PostgresStore {
 
 #[async_trait]
 impl Receipts for PostgresStore {
+    async fn unread(
+        &self,
+        conversations: &[ConversationId],
+        user_id: &str,
+        among: usize,
+    ) -> Result<Vec<usize>, StoreError> {
+        storable([user_id])?;
+        let (readers, layout) = (&self.readers, &self.layout);
+        query::unread(readers, layout, conversations, user_id, among, self.ids).await
+    }
+
     async fn marked_between(
         &self,
         newest: &[(ConversationId, usize)],
@@ -347,7 +358,7 @@ impl OpenDatabase for PostgresStore {
 }
 
 /// Refuses what PostgreSQL cannot store, before it is put into a batch with others' rows.
-fn storable<const N: usize>(texts: [&String; N]) -> Result<(), StoreError> {
+fn storable<const N: usize>(texts: [&str; N]) -> Result<(), StoreError> {
     if texts.iter().any(|text| text.contains('\0')) {
         return Err(StoreError::Refused(
             "PostgreSQL text cannot hold the character U+0000".into(),

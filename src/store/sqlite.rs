@@ -245,6 +245,19 @@ impl Messages for SqliteStore {
 
 #[async_trait]
 impl Receipts for SqliteStore {
+    async fn unread(
+        &self,
+        conversations: &[ConversationId],
+        user_id: &str,
+        among: usize,
+    ) -> Result<Vec<usize>, StoreError> {
+        let (layout, ids) = (Arc::clone(&self.layout), self.ids);
+        let (conversations, user_id) = (conversations.to_vec(), user_id.to_owned());
+        self.readers
+            .read(move |db| query::unread(db, &layout, &conversations, &user_id, among, ids))
+            .await
+    }
+
     async fn marked_between(
         &self,
         newest: &[(ConversationId, usize)],

@@ -123,6 +123,9 @@ check('read marks and typing arrive', async () => {
   await there.read([message]);
   await until('both are told', () => heard.length === 2);
   assert.deepEqual(heard, ['bob', message]);
+  await here.send('and again');
+  assert.deepEqual([...await bob.unread([id])], [[id, 1]]);
+  assert.deepEqual([...await alice.unread([id])], [[id, 0]]);
   alice.close();
   bob.close();
 });

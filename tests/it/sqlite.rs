@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::native::races::{
     a_message_sent_to_two_servers_at_once_is_stored_once, the_pages_of_a_history_follow_each_other,
+    unread_messages_are_counted,
 };
 use crate::support::{
     Directory, Process, Server, Socket, database::Place, request, rows, server::config,
@@ -118,6 +119,7 @@ async fn a_message_under_an_id_of_its_clients_is_stored_once() {
     let servers = [one, Server::on(directory, &[]).await];
     a_message_sent_to_two_servers_at_once_is_stored_once(&servers).await;
     the_pages_of_a_history_follow_each_other(&servers[0]).await;
+    unread_messages_are_counted(&servers[0]).await;
 }
 
 #[tokio::test]

@@ -25,6 +25,9 @@ pub const READ_MAX: usize = 100;
 /// Messages of a page for which no number is given.
 const PAGE: usize = 50;
 
+/// Most conversations whose unread messages one frame asks for.
+pub const UNREAD_MAX: usize = 100;
+
 /// Most bytes of a `ref`.
 const REF_MAX: usize = 64;
 
@@ -71,6 +74,11 @@ pub enum NativeAction {
         user: Option<String>,
         is_typing: bool,
     },
+    /// The numbers of messages that a user has not read.
+    Unread {
+        user: Option<String>,
+        conversations: Vec<ConversationId>,
+    },
     Ping,
 }
 
@@ -86,7 +94,8 @@ impl FrameRequest for NativeRequest {
         match &self.action {
             NativeAction::Send { sender: user, .. }
             | NativeAction::Read { user, .. }
-            | NativeAction::Typing { user, .. } => user.as_ref().is_none_or(|user| caller.is(user)),
+            | NativeAction::Typing { user, .. }
+            | NativeAction::Unread { user, .. } => user.as_ref().is_none_or(|user| caller.is(user)),
             _ => true,
         }
     }
@@ -113,6 +122,7 @@ impl FrameRequest for NativeRequest {
             NativeAction::History { .. } => Asked::History,
             NativeAction::Read { .. } => Asked::MarkRead,
             NativeAction::Typing { .. } => Asked::Typing,
+            NativeAction::Unread { .. } => Asked::Unread,
             NativeAction::Ping => Asked::Ping,
         }
     }
@@ -159,6 +169,7 @@ struct ClientFrame {
     #[serde(rename = "kind")]
     message_kind: Option<String>,
     messages: Option<Vec<GivenId>>,
+    conversations: Option<Vec<GivenId>>,
     is_typing: Option<bool>,
     after: Option<Cursor>,
     before: Option<Cursor>,
@@ -243,10 +254,21 @@ fn request(frame: ClientFrame) -> Result<NativeReading, String> {
             user: frame.user,
             is_typing: frame.is_typing.unwrap_or(true),
         },
+        "unread" => {
+            let of = frame.conversations.ok_or_else(|| needs("conversations"))?;
+            if of.len() > UNREAD_MAX {
+                return Err(format!("unread takes up to {UNREAD_MAX} conversations"));
+            }
+            NativeAction::Unread {
+                user: frame.user,
+                conversations: of.into_iter().map(|it| it.0.into()).collect(),
+            }
+        }
         "ping" => NativeAction::Ping,
         kind => return Err(format!("there is no type {kind:?}")),
     };
-    if action != NativeAction::Ping && frame.conversation.is_none() {
+    let is_of_one = !matches!(action, NativeAction::Ping | NativeAction::Unread { .. });
+    if is_of_one && frame.conversation.is_none() {
         return Err(needs("conversation"));
     }
     Ok(NativeReading::Request(NativeRequest {
@@ -354,6 +376,13 @@ pub fn time(at: Timestamp) -> String {
     to_wire(at, &Zone::utc())
 }
 
+/// The number of messages that a user has not read in a conversation.
+#[derive(Serialize)]
+pub struct UnreadView {
+    pub conversation: Shown<ConversationId>,
+    pub unread: usize,
+}
+
 /// Bounds that a client should know.
 #[derive(Clone, Copy, Serialize)]
 pub struct HelloLimits {
@@ -426,6 +455,11 @@ pub enum ServerFrame<'a> {
         retry: bool,
         #[serde(skip_serializing_if = "Option::is_none")]
         retry_after_s: Option<u64>,
+    },
+    Unread {
+        #[serde(rename = "ref")]
+        reference: Option<Reference>,
+        counts: Vec<UnreadView>,
     },
     Pong {
         #[serde(rename = "ref")]

@@ -10,7 +10,7 @@ use super::{
     cursor::Cursor,
     frames::{
         self, Code, HelloLimits, HistoryPlace, MessageView, NativeAction, NativeReading,
-        NativeRequest, READ_MAX, ServerFrame, Shown, time,
+        NativeRequest, READ_MAX, ServerFrame, Shown, UnreadView, time,
     },
     subscriptions::{NotEntered, Subscription, Subscriptions},
 };
@@ -207,8 +207,7 @@ impl Asking<'_> {
     async fn answer(&self) -> Result<Option<Bytes>, Refused> {
         let reference = self.request.reference.clone();
         let Some(id) = self.request.conversation else {
-            let time = time(self.now());
-            return Ok(Some(ServerFrame::Pong { reference, time }.frame()));
+            return self.answer_at_large().await.map(Some);
         };
         if self.request.wants_page() {
             self.place.meter.allow_rows().map_err(Refused::Throttled)?;
@@ -258,9 +257,33 @@ impl Asking<'_> {
                 self.app.chat.broadcast(id, event).await?;
                 return Ok(None);
             }
-            NativeAction::Ping => return Ok(None),
+            NativeAction::Unread { .. } | NativeAction::Ping => self.answer_at_large().await?,
         };
         Ok(Some(answer))
+    }
+
+    /// Answers what is not about one conversation.
+    async fn answer_at_large(&self) -> Result<Bytes, Refused> {
+        let reference = self.request.reference.clone();
+        let NativeAction::Unread {
+            user,
+            conversations,
+        } = &self.request.action
+        else {
+            let time = time(self.now());
+            return Ok(ServerFrame::Pong { reference, time }.frame());
+        };
+        let user = self.speaker(user.as_deref())?;
+        self.place.meter.allow_rows().map_err(Refused::Throttled)?;
+        let counts = self.app.chat.unread(self.caller, conversations, user);
+        let counts = counts.await?;
+        self.place.meter.charge_rows(counts.len());
+        let counts = counts.into_iter().map(|(id, unread)| UnreadView {
+            conversation: Shown(id),
+            unread,
+        });
+        let counts = counts.collect();
+        Ok(ServerFrame::Unread { reference, counts }.frame())
     }
 
     fn now(&self) -> Timestamp {

@@ -326,6 +326,38 @@ pub fn marked_between(
     format!("SELECT * FROM ({lookups}) AS marks ORDER BY timestamp, id LIMIT {most}")
 }
 
+/// Counts the messages of each conversation that a user has not marked as read, of those of others
+/// among the newest. Each count stands behind the place of its conversation.
+pub fn unread(
+    layout: &Layout,
+    of: &[ConversationId],
+    user_id: &str,
+    among: usize,
+    ids: Comparison,
+) -> String {
+    let is_user = |column: &str| match ids {
+        Comparison::Collation => is(column, user_id),
+        Comparison::Bytes => format!(
+            "{} AND {}",
+            is(column, user_id),
+            is_exactly(column, user_id)
+        ),
+    };
+    let (is_own, is_mark) = (is_user("m.sender_id"), is_user("r.user_id"));
+    let each = of.iter().enumerate().map(|(place, of)| {
+        format!(
+            "SELECT {place} AS place, COUNT(*) AS unread FROM (SELECT id, sender_id FROM {} AS m \
+             WHERE conversation_id = {} AND NOT is_deleted ORDER BY created_at DESC, id DESC \
+             LIMIT {among}) AS m WHERE NOT ({is_own}) AND NOT EXISTS (SELECT 1 FROM {} AS r \
+             WHERE r.message_id = m.id AND {is_mark} AND r.status = '{READ}')",
+            layout.messages,
+            id(*of),
+            layout.receipts
+        )
+    });
+    each.collect::<Vec<_>>().join(" UNION ALL ")
+}
+
 /// Selects conversation and receipt of the read marks with ids between two, of messages of some
 /// conversations.
 pub fn marked_by_id(

@@ -389,6 +389,39 @@ pub async fn spoken_in(
         .collect::<Result<_, _>>()?)
 }
 
+/// Counts the messages of each conversation that a user has not marked as read, of those of others
+/// among the newest.
+pub async fn unread(
+    pool: &PostgresPool,
+    layout: &Layout,
+    conversations: &[ConversationId],
+    user_id: &str,
+    among: usize,
+    ids: Comparison,
+) -> Result<Vec<usize>, StoreError> {
+    let exactly = match ids {
+        Comparison::Collation => "",
+        Comparison::Bytes => EXACTLY,
+    };
+    let sql = format!(
+        "SELECT (SELECT count(*) FROM (SELECT id, sender_id FROM {} AS m \
+         WHERE conversation_id = wanted AND NOT is_deleted ORDER BY created_at DESC, id DESC \
+         LIMIT $2) AS m WHERE NOT (m.sender_id = $3{exactly}) AND NOT EXISTS (SELECT 1 FROM {} AS r \
+         WHERE r.message_id = m.id AND r.user_id = $3{exactly} AND r.status = '{READ}')) \
+         FROM unnest($1::{}[]) WITH ORDINALITY AS wanted (wanted, place) ORDER BY place",
+        layout.messages,
+        layout.receipts,
+        id_type(&layout.schema.conversations)
+    );
+    let params: Params<'_> = &[&conversations, &signed(among), &user_id];
+    let rows = pool.query(&sql, params).await?;
+    let counts = rows.iter().map(|row| {
+        let count: i64 = row.try_get(0)?;
+        Ok(usize::try_from(count).unwrap_or_default())
+    });
+    counts.collect()
+}
+
 /// Selects conversation, id and time of the messages that were made between two times in some
 /// conversations.
 pub async fn stored_between(

@@ -210,6 +210,38 @@ pub fn newest(
     Ok(page)
 }
 
+/// Counts the messages of each conversation that a user has not marked as read, of those of others
+/// among the newest.
+pub fn unread(
+    db: &Connection,
+    layout: &Layout,
+    conversations: &[ConversationId],
+    user_id: &str,
+    among: usize,
+    ids: Comparison,
+) -> rusqlite::Result<Vec<usize>> {
+    let exactly = match ids {
+        Comparison::Collation => "",
+        Comparison::Bytes => "COLLATE BINARY",
+    };
+    let sql = format!(
+        "SELECT count(*) FROM (SELECT id, sender_id FROM {} AS m WHERE conversation_id = ?1 \
+         AND NOT is_deleted ORDER BY created_at DESC, rowid DESC LIMIT ?2) AS m \
+         WHERE NOT (m.sender_id {exactly} = ?3) AND NOT EXISTS (SELECT 1 FROM {} AS r \
+         WHERE r.message_id = m.id AND r.user_id {exactly} = ?3 AND r.status = '{READ}')",
+        layout.messages, layout.receipts
+    );
+    let mut count = db.prepare_cached(&sql)?;
+    let counts = conversations.iter().map(|of| {
+        count.query_row(params![of, signed(among), user_id], |row| {
+            row.get::<_, u32>(0)
+        })
+    });
+    counts
+        .map(|count| count.map(|it| usize::try_from(it).unwrap_or(usize::MAX)))
+        .collect()
+}
+
 /// Returns the page of messages next to a time and an id. Among those of one time, ids decide.
 pub fn beside(
     db: &Connection,

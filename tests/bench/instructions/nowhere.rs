@@ -155,6 +155,15 @@ impl Messages for Nowhere {
 
 #[async_trait]
 impl Receipts for Nowhere {
+    async fn unread(
+        &self,
+        _: &[ConversationId],
+        _: &str,
+        _: usize,
+    ) -> Result<Vec<usize>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
     async fn marked_between(
         &self,
         _: &[(ConversationId, usize)],

@@ -3,6 +3,7 @@
 use super::{database::Database, instance::Flavour};
 use crate::native::races::{
     a_message_sent_to_two_servers_at_once_is_stored_once, the_pages_of_a_history_follow_each_other,
+    unread_messages_are_counted,
 };
 use crate::support::{
     races::{mark_at_once, open_pairs},
@@ -53,4 +54,5 @@ pub async fn a_message_under_an_id_of_its_clients_is_stored_once(on: Flavour) {
     let servers = [database.server().await, database.server().await];
     a_message_sent_to_two_servers_at_once_is_stored_once(&servers).await;
     the_pages_of_a_history_follow_each_other(&servers[0]).await;
+    unread_messages_are_counted(&servers[0]).await;
 }

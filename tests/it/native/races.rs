@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{Client, contents, message};
-use crate::support::Server;
+use crate::support::{Server, http::id_of};
 
 /// Messages that come to two servers at once, and again, are stored once each; all get the same
 /// answer.
@@ -75,4 +75,36 @@ fn history(id: &str, direction: &str, place: &Value) -> Value {
 
 fn texts(page: &Value) -> Vec<String> {
     contents(page).into_iter().map(ToOwned::to_owned).collect()
+}
+
+/// Messages of others count as unread until they are marked, whatever others have marked.
+pub async fn unread_messages_are_counted(server: &Server) {
+    let ids = [
+        server.conversation_of("ann", "ben").await,
+        server.conversation_of("ann", "cleo").await,
+        server.conversation_of("ann", "dan").await,
+    ];
+    let mut told = Vec::new();
+    for (sender, content) in [("ann", "a"), ("ben", "b"), ("ben", "c")] {
+        told.push(id_of(&server.stored(&ids[0], sender, content).await));
+    }
+    server.stored(&ids[1], "cleo", "hello").await;
+    let mut client = Client::open(server).await;
+    client.subscribe(&ids[0], None).await;
+    let ask = |user: &str| json!({"type": "unread", "conversations": ids, "user": user});
+    let counts = |answer: &Value| -> Vec<u64> {
+        let counts = answer["counts"].as_array().unwrap().iter();
+        counts.map(|it| it["unread"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(counts(&client.ask(ask("ann")).await), [2, 1, 0]);
+    assert_eq!(counts(&client.ask(ask("ben")).await), [1, 1, 0]);
+    let read = |user: &str, messages: &[String]| json!({"type": "read", "conversation": ids[0], "messages": messages, "user": user});
+    client.send(read("ann", &told[1..2])).await;
+    client.next_of("ok").await;
+    client.send(read("ben", &told[..1])).await;
+    client.next_of("ok").await;
+    client.send(ask("ann")).await;
+    assert_eq!(counts(&client.next_of("unread").await), [1, 1, 0]);
+    client.send(ask("ben")).await;
+    assert_eq!(counts(&client.next_of("unread").await), [0, 1, 0]);
 }

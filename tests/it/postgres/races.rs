@@ -4,6 +4,7 @@
 use super::database::Database;
 use crate::native::races::{
     a_message_sent_to_two_servers_at_once_is_stored_once, the_pages_of_a_history_follow_each_other,
+    unread_messages_are_counted,
 };
 use crate::support::{
     races::{mark_at_once, open_pairs, say_at_once},
@@ -85,4 +86,5 @@ async fn a_message_under_an_id_of_its_clients_is_stored_once() {
     let servers = [database.server().await, database.server().await];
     a_message_sent_to_two_servers_at_once_is_stored_once(&servers).await;
     the_pages_of_a_history_follow_each_other(&servers[0]).await;
+    unread_messages_are_counted(&servers[0]).await;
 }

@@ -32,7 +32,7 @@ use crate::{
     python::{datetime::Timestamp, uuid::hex32},
 };
 
-pub use commit::Announce;
+pub use commit::{Announce, AnnounceMark};
 pub use comparison::{Comparison, Lookup};
 pub use ports::{Conversations, Logins, Members, Messages, OpenDatabase, Receipts, Store};
 pub use schema::Schema;

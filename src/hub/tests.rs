@@ -124,7 +124,10 @@ impl World {
 
     /// Stores a mark, of which no event is sent.
     async fn mark(&self, message: MessageId, user: &str) {
-        let marked = self.store.mark_read(message, user.to_owned()).await;
+        let marked = self
+            .store
+            .mark_read(message, user.to_owned(), Box::new(|_| {}))
+            .await;
         marked.unwrap().unwrap();
     }
 

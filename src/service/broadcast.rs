@@ -1,5 +1,7 @@
 //! Events to every socket of a conversation, in every process.
 
+use std::sync::Arc;
+
 use tokio::sync::oneshot;
 
 use super::{Chat, ChatError};
@@ -26,6 +28,24 @@ impl Chat {
         self.metrics.layer_sent();
         let sent = self.layer.group_send(&self.group(conversation_id), event);
         self.passed_on(sent).await
+    }
+
+    /// Returns the callback that sends an event once what it tells of is committed, and the receiver
+    /// of the outcome. The event takes its place in the layer inside the call, which keeps the live
+    /// order that of the commits.
+    pub(super) fn broadcast_later(
+        &self,
+        conversation_id: ConversationId,
+    ) -> (impl FnOnce(Event) + Send + 'static, BroadcastOutcome) {
+        let (told, outcome) = oneshot::channel();
+        let group = self.group(conversation_id);
+        let (layer, metrics) = (Arc::clone(&self.layer), Arc::clone(&self.metrics));
+        let send = move |event| {
+            metrics.layer_sent();
+            // Dropping the outcome does not take the event back.
+            let _ = told.send(layer.group_send(&group, event));
+        };
+        (send, outcome)
     }
 
     pub(super) async fn delivered(&self, outcome: BroadcastOutcome) -> Result<(), ChatError> {

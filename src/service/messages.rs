@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
-
 use super::{Chat, ChatError, FirstPage, broadcast::BroadcastOutcome, within};
 use crate::{
     chat::{Event, MESSAGE_TYPE_MAX, Message, NewMessage, SentMessage, USER_ID_MAX},
@@ -114,24 +112,18 @@ impl Chat {
     }
 
     /// Returns the callback for the commit of the message, and the receiver of the outcome of the
-    /// broadcast. The event takes its place in the layer inside the call, which keeps the live
-    /// order that of the commits.
+    /// broadcast.
     fn announce(
         &self,
         conversation_id: ConversationId,
         shown_type: Value,
     ) -> (Announce, BroadcastOutcome) {
-        let (told, outcome) = oneshot::channel();
-        let group = self.group(conversation_id);
-        let (layer, metrics) = (Arc::clone(&self.layer), Arc::clone(&self.metrics));
+        let (send, outcome) = self.broadcast_later(conversation_id);
         let announce = Box::new(move |message: &Arc<Message>| {
-            metrics.layer_sent();
-            let event = Event::MessageSent(SentMessage::Stored {
+            send(Event::MessageSent(SentMessage::Stored {
                 message: Arc::clone(message),
                 shown_type,
-            });
-            // Dropping the outcome does not take the event back.
-            let _ = told.send(layer.group_send(&group, event));
+            }));
         });
         (announce, outcome)
     }

@@ -1,45 +1,75 @@
 //! Read marks.
 
+use std::sync::Arc;
+
 use super::{Chat, ChatError, within};
 use crate::{
-    chat::{Receipt, USER_ID_MAX, fits},
-    id::MessageId,
+    chat::{Event, Receipt, USER_ID_MAX, fits},
+    id::{ConversationId, MessageId},
+    store::AnnounceMark,
     telemetry::trace,
 };
 
 impl Chat {
-    /// Marks a message of any conversation as read by `user_id`.
+    /// Marks a message of any conversation as read by `user_id`, and sends `event` to this
+    /// conversation. As in the original, it is sent even if there is no such message.
     ///
     /// # Errors
-    /// [`ChatError::NoMessage`], or [`ChatError::TooLong`] for a user the table cannot hold.
-    /// [`ChatError::Alike`] if another spelling of the user has marked it.
+    /// [`ChatError::TooLong`] for a user the table cannot hold. [`ChatError::Alike`] if another
+    /// spelling of the user has marked it.
     pub async fn mark_read(
         &self,
+        conversation_id: ConversationId,
         message_id: MessageId,
         user_id: String,
-    ) -> Result<Receipt, ChatError> {
-        if !fits(&user_id, USER_ID_MAX) {
-            self.require_message(message_id).await?;
-            within("user_id", &user_id, USER_ID_MAX)?;
+        event: Event,
+    ) -> Result<(), ChatError> {
+        let (send, outcome) = self.broadcast_later(conversation_id);
+        let announce = Box::new(move |_: Option<&Receipt>| send(event));
+        match self.mark(message_id, user_id, announce).await {
+            Ok(_) | Err(ChatError::NoMessage) => self.delivered(outcome).await,
+            Err(error) => Err(error),
         }
-        trace::note(|span| span.set("message_id", message_id.to_string()));
-        let receipt = self.store.mark_read(message_id, user_id).await?;
-        let receipt = receipt.ok_or(ChatError::NoMessage)?;
-        tracing::debug!(%message_id, user_id = receipt.user_id, "message read");
-        Ok(receipt)
     }
 
-    /// As [`mark_read`](Self::mark_read), by REST: the original does not broadcast that.
+    /// Marks a message as read by REST: the original does not broadcast that.
     ///
     /// # Errors
-    /// As [`mark_read`](Self::mark_read).
+    /// [`ChatError::NoMessage`], or as [`mark_read`](Self::mark_read).
     pub async fn mark_read_unannounced(
         &self,
         message_id: MessageId,
         user_id: String,
     ) -> Result<Receipt, ChatError> {
-        let receipt = self.mark_read(message_id, user_id).await?;
-        self.unannounced.note(receipt.id);
+        let unannounced = Arc::clone(&self.unannounced);
+        let announce = Box::new(move |receipt: Option<&Receipt>| {
+            if let Some(receipt) = receipt {
+                unannounced.note(receipt.id);
+            }
+        });
+        self.mark(message_id, user_id, announce).await
+    }
+
+    async fn mark(
+        &self,
+        message_id: MessageId,
+        user_id: String,
+        announce: AnnounceMark,
+    ) -> Result<Receipt, ChatError> {
+        if !fits(&user_id, USER_ID_MAX) {
+            match self.require_message(message_id).await {
+                Err(ChatError::NoMessage) => {
+                    announce(None);
+                    return Err(ChatError::NoMessage);
+                }
+                found => found?,
+            }
+            within("user_id", &user_id, USER_ID_MAX)?;
+        }
+        trace::note(|span| span.set("message_id", message_id.to_string()));
+        let marked = self.store.mark_read(message_id, user_id, announce);
+        let receipt = marked.await?.ok_or(ChatError::NoMessage)?;
+        tracing::debug!(%message_id, user_id = receipt.user_id, "message read");
         Ok(receipt)
     }
 

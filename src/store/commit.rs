@@ -115,6 +115,9 @@ pub trait Backend: Send + 'static {
 /// It runs inside the committer: it must neither block nor panic.
 pub type Announce = Box<dyn FnOnce(&Arc<Message>) + Send>;
 
+/// As [`Announce`], with the receipt of a read mark; `None` if there is no such message.
+pub type AnnounceMark = Box<dyn FnOnce(Option<&Receipt>) + Send>;
+
 /// Something to be written, and whom to tell.
 struct PendingWrite {
     draft: Draft,
@@ -281,7 +284,7 @@ impl Committer {
     }
 
     /// Returns the user's receipt for the message, raised to `read`; `None` if there is no such
-    /// message.
+    /// message. Once handed over, the mark is stored and announced even if the caller goes away.
     ///
     /// # Errors
     /// When the database could not store it, or the committer has ended.
@@ -289,6 +292,7 @@ impl Committer {
         &self,
         message_id: MessageId,
         user_id: String,
+        announce: AnnounceMark,
     ) -> Result<Option<Receipt>, StoreError> {
         let now = self.now();
         let receipt = Receipt {
@@ -298,12 +302,22 @@ impl Committer {
             status: READ.to_owned(),
             timestamp: now,
         };
-        match self.commit(Write::Receipt(receipt)).await? {
-            CommitOutcome::Receipt(receipt) => Ok(Some(receipt)),
-            CommitOutcome::Missing => Ok(None),
-            CommitOutcome::Alike => Err(StoreError::Alike),
-            other => Err(unexpected(&other)),
-        }
+        let (told, outcome) = oneshot::channel();
+        let done: Done = Box::new(|_, outcome| {
+            let _ = told.send(outcome.and_then(|outcome| {
+                let receipt = match outcome {
+                    CommitOutcome::Receipt(receipt) => Some(receipt),
+                    CommitOutcome::Missing => None,
+                    CommitOutcome::Alike => return Err(StoreError::Alike),
+                    other => return Err(unexpected(&other)),
+                };
+                announce(receipt.as_ref());
+                Ok(receipt)
+            }));
+        });
+        let draft = Draft::Ready(Write::Receipt(receipt));
+        self.hand_over(draft, done).await?;
+        outcome.await.unwrap_or(Err(StoreError::Closed))
     }
 
     fn now(&self) -> Timestamp {

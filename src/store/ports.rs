@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::{
     Lookup, Marks, SessionRow, StoreError, Subject, TokenRow, UserRow,
-    commit::{Announce, Committer},
+    commit::{Announce, AnnounceMark, Committer},
     history::{ConversationPage, Deleted, Direction, Page, PageCursor},
 };
 use crate::{
@@ -201,7 +201,8 @@ pub trait Receipts: OpenDatabase {
     ) -> Result<Vec<usize>, StoreError>;
 
     /// Raises the receipt of this user for this message to `read`, making it if there is none.
-    /// `None` and nothing stored if there is no such message.
+    /// `None` and nothing stored if there is no such message. Marks are stored and announced in one
+    /// order.
     ///
     /// # Errors
     /// [`StoreError::Alike`] if there is a receipt of an id that only the database takes for this.
@@ -209,8 +210,10 @@ pub trait Receipts: OpenDatabase {
         &self,
         message_id: MessageId,
         user_id: String,
+        announce: AnnounceMark,
     ) -> Result<Option<Receipt>, StoreError> {
-        self.committer().mark_read(message_id, user_id).await
+        let committer = self.committer();
+        committer.mark_read(message_id, user_id, announce).await
     }
 }
 

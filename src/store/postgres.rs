@@ -27,7 +27,7 @@ use self::{connection::PostgresConnection, pool::PostgresPool, write::PostgresWr
 use super::{
     Comparison, Conversations, Logins, Lookup, Marks, Members, Messages, OpenDatabase, Receipts,
     SessionRow, StoreError, Subject, TokenRow, UserRow,
-    commit::{Announce, Committer, NewIds},
+    commit::{Announce, AnnounceMark, Committer, NewIds},
     history::{ConversationPage, Deleted, Direction, Page, PageCursor},
     schema::{
         self, Schema,
@@ -277,11 +277,12 @@ impl Receipts for PostgresStore {
         &self,
         message_id: MessageId,
         user_id: String,
+        announce: AnnounceMark,
     ) -> Result<Option<Receipt>, StoreError> {
         storable([&user_id])?;
-        self.committer
-            .mark_read(message_id, cut(&user_id).to_owned())
-            .await
+        let user_id = cut(&user_id).to_owned();
+        let marked = self.committer.mark_read(message_id, user_id, announce);
+        marked.await
     }
 }
 

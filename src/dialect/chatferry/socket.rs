@@ -427,12 +427,12 @@ impl Asking<'_> {
         let marks = messages.iter().map(async |id| {
             let chat = &self.app.chat;
             chat.message_in(conversation_id, *id).await?;
-            chat.mark_read(*id, user.to_owned()).await?;
             let event = Event::MessageRead {
                 message_id: id.to_string().into(),
                 user_id: user.into(),
             };
-            chat.broadcast(conversation_id, event).await
+            chat.mark_read(conversation_id, *id, user.to_owned(), event)
+                .await
         });
         try_join_all(marks).await?;
         Ok(())

@@ -115,13 +115,13 @@ impl Protocol for Consumer {
                 user_id,
                 event,
             } => {
-                let marked = match chat.admit(caller, Subject::Message(message_id)).await {
-                    Ok(()) => chat.mark_read(message_id, user_id).await.map(|_| ()),
-                    Err(error) => Err(error),
-                };
-                match marked {
+                match chat.admit(caller, Subject::Message(message_id)).await {
+                    Ok(()) => {
+                        chat.mark_read(conversation_id, message_id, user_id, event)
+                            .await
+                    }
                     // The original tells everybody even of a message that is not there.
-                    Ok(()) | Err(ChatError::NoMessage | ChatError::Hidden(_)) => {
+                    Err(ChatError::NoMessage | ChatError::Hidden(_)) => {
                         chat.broadcast(conversation_id, event).await
                     }
                     Err(error) => Err(error),

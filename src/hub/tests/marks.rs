@@ -30,7 +30,10 @@ async fn a_read_mark_that_was_missed_is_found_once_and_no_older_one() {
     let here = world.conversation().await;
     let message = world.store(here, "hello").await;
     let mark = async |user: &str| {
-        let marked = world.store.mark_read(message.id, user.to_owned()).await;
+        let marked = world
+            .store
+            .mark_read(message.id, user.to_owned(), Box::new(|_| {}))
+            .await;
         marked.unwrap().unwrap()
     };
     mark("early bird").await;
@@ -95,7 +98,10 @@ async fn a_mark_from_before_the_layer_took_us_as_a_member_does_not_follow_a_newe
     }
     let before = Timestamp::now();
     // Its event was sent before we were a member.
-    let early = world.store.mark_read(message.id, "early".into()).await;
+    let early = world
+        .store
+        .mark_read(message.id, "early".into(), Box::new(|_| {}))
+        .await;
     early.unwrap();
     drop(asked);
     let _socket = joining.await.unwrap().unwrap();

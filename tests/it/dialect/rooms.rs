@@ -96,9 +96,17 @@ async fn members_talk(server: &Server) {
 async fn reads_a_word(server: &Server, ids: RangeInclusive<i64>) {
     let app = server.site.apps().nth(1).unwrap();
     let word: MessageId = ids.start().to_string().parse().unwrap();
-    let marked = app.chat.mark_read(word, "7".to_owned()).await.unwrap();
+    let marked = app
+        .chat
+        .mark_read_unannounced(word, "7".to_owned())
+        .await
+        .unwrap();
     assert_eq!((marked.message_id, &*marked.user_id), (word, "7"));
-    let again = app.chat.mark_read(word, "7".to_owned()).await.unwrap();
+    let again = app
+        .chat
+        .mark_read_unannounced(word, "7".to_owned())
+        .await
+        .unwrap();
     assert_eq!(marked, again);
 }
 

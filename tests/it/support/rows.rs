@@ -134,7 +134,9 @@ pub async fn the_marks_of_the_newest_messages_are_found(server: &Server) {
     let [here_id, there_id] = [&here, &there].map(|id| id.parse().unwrap());
     let mark = async |conversation: &str, user: &str| {
         let message = id_of(&server.stored(conversation, "alice", "x").await);
-        let marked = store.mark_read(message.parse().unwrap(), user.into()).await;
+        let marked = store
+            .mark_read(message.parse().unwrap(), user.into(), Box::new(|_| {}))
+            .await;
         marked.unwrap().unwrap()
     };
     let oldest = mark(&here, "one").await;

@@ -374,9 +374,9 @@ impl Host {
         let _ = self.stopping.subscribe().wait_for(|it| *it).await;
     }
 
-    /// Waits until workers have finished with the sockets that have ended, then ends them and the
-    /// layer.
-    pub async fn close(&self) {
+    /// Waits until workers have finished with the sockets that have ended, then ends them. What they
+    /// have sent is in the layer's hands.
+    pub async fn dismiss(&self) {
         let farewell = async {
             let links = lock(&self.workers).clone();
             while links.iter().any(|link| link.sockets() > 0) {
@@ -393,6 +393,5 @@ impl Host {
             }
         };
         let _ = timeout(FAREWELL, ended).await;
-        self.layer.close().await;
     }
 }

@@ -102,7 +102,8 @@ pub trait ChannelLayer: Send + Sync {
     /// Fails unless the layer works now.
     async fn ping(&self) -> Result<(), LayerError>;
 
-    /// Waits until no event is owed to Redis. A layer of one process owes none.
+    /// Waits until every event that was handed over is sent, and none is owed to Redis. A layer of
+    /// one process owes none.
     async fn settled(&self) {}
 
     /// Ends every membership, leaves nothing behind, and ends [`receive`](Self::receive), within

@@ -6,10 +6,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    sync::{Notify, watch},
-    time::Instant,
-};
+use tokio::{sync::watch, time::Instant};
 
 use crate::random;
 
@@ -32,7 +29,7 @@ pub struct Drain {
     begun: watch::Sender<bool>,
     /// When that was.
     since: Arc<OnceLock<Instant>>,
-    hurried: Arc<Notify>,
+    hurried: watch::Sender<bool>,
     window: Duration,
 }
 
@@ -43,7 +40,7 @@ impl Drain {
         Drain {
             begun: watch::Sender::new(false),
             since: Arc::default(),
-            hurried: Arc::default(),
+            hurried: watch::Sender::new(false),
             window,
         }
     }
@@ -56,20 +53,27 @@ impl Drain {
 
     /// Ends the drain at once, wherever it is.
     pub fn hurry(&self) {
-        self.hurried.notify_one();
+        self.hurried.send_replace(true);
     }
 
     /// Waits for the end of the drain, and returns what ended it.
     pub async fn over(&self) -> Over {
+        let mut hurried = self.hurried.subscribe();
         tokio::select! {
+            biased;
+            // It cannot fail: `self` holds the sender.
+            _ = hurried.wait_for(|hurried| *hurried) => Over::Hurried,
             () = tokio::time::sleep(self.left()) => Over::Window,
-            () = self.hurried.notified() => Over::Hurried,
         }
     }
 
-    /// Returns the rest of the drain's window; all of it before the drain has begun.
+    /// Returns the rest of the drain's window: all of it before the drain has begun, and nothing
+    /// once it is hurried.
     #[must_use]
     pub fn left(&self) -> Duration {
+        if *self.hurried.borrow() {
+            return Duration::ZERO;
+        }
         let gone = self.since.get().map(Instant::elapsed);
         self.window.saturating_sub(gone.unwrap_or_default())
     }

@@ -2,9 +2,10 @@
 //!
 //! The order at the start: open the store, listen, serve; if the database is not up yet, listen
 //! first, so that load balancers get an answer, and wait for it. At the end: take no more
-//! connections, finish what was asked, close sockets spread over the drain, send what is owed to
-//! Redis, leave the layer's groups, commit what is pending, hand over the last spans.
+//! connections, finish what was asked, close sockets spread over the drain, commit what is pending,
+//! send what is owed to Redis, leave the layer's groups, hand over the last spans.
 
+mod leaving;
 mod reload;
 mod summary;
 mod systemd;
@@ -13,23 +14,18 @@ mod tests;
 
 use std::fmt::Display;
 use std::io::{self, Write};
-use std::ops::RangeInclusive;
-use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
-use futures_util::future::join_all;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::{advice, caution, rehearsal};
 use crate::app::App;
 use crate::config::{Backend, Bind, Config, Database, Effective, Format, Loaded, StartRefusal};
-use crate::server::{Ended, Listener, Server, Site, StartError, scrape, waiting};
-use crate::shutdown::Over;
+use crate::server::{Listener, Server, Site, StartError, scrape, waiting};
 use crate::store::StoreError;
 use crate::store::sqlite::sole::{self, Sole};
 use crate::telemetry::Logging;
@@ -41,13 +37,6 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// Between two looks at a database that is not up yet, and between two lines about it.
 const LOOK: Duration = Duration::from_millis(500);
 const LINE: Duration = Duration::from_secs(5);
-
-/// Longest time for the database to confirm the last writes.
-const LAST_WRITES: Duration = Duration::from_secs(10);
-
-/// Longest time for the collector to take the last spans, from when everything else is
-/// over: what is left of the drain's window, within these bounds.
-const LAST_SPANS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(5);
 
 /// Serves until SIGTERM or SIGINT, then drains. Fails when it cannot start, or when the drain's
 /// window was over while connections were open. `reread` gets the settings anew on SIGHUP; `log`
@@ -92,11 +81,11 @@ pub(super) async fn serve<E: Display + 'static>(
     systemd::ready();
     #[cfg(debug_assertions)]
     provoke(app);
+    let drain = tokio::spawn(drain_on_signal(Arc::clone(app), signals));
     let tasks = [
         tokio::spawn(show_metrics(Arc::clone(app), metrics)),
         tokio::spawn(keep_up(Arc::clone(app), log.clone())),
         tokio::spawn(rehearsal::log(Arc::clone(&site), loaded.clone())),
-        tokio::spawn(drain_on_signal(Arc::clone(app), signals)),
         tokio::spawn(reload::on_signal(
             Arc::clone(&site),
             log,
@@ -106,13 +95,11 @@ pub(super) async fn serve<E: Display + 'static>(
         )),
     ];
     let ended = server.run().await;
-    if ended == Ended::Drained {
-        settle(&site).await;
-    }
     for task in tasks {
         task.abort();
     }
-    let code = end(&site, ended).await;
+    let code = leaving::leave(&site, ended).await;
+    drain.abort();
     // The next process may have the database.
     drop(file);
     code
@@ -283,80 +270,6 @@ async fn keep_up(app: Arc<App>, log: Option<Logging>) {
         app.audit.upkeep();
         if let Some(log) = &log {
             log.upkeep();
-        }
-    }
-}
-
-/// Gives the layers what is left of the drain to send the events that they owe.
-async fn settle(site: &Site) {
-    let drain = &site.app.drain;
-    let settled = async {
-        for app in site.apps() {
-            app.layer.settled().await;
-        }
-        if let Some(host) = &site.host {
-            host.layer().settled().await;
-        }
-    };
-    let mut settled = pin!(settled);
-    if settled.as_mut().now_or_never().is_some() {
-        return;
-    }
-    tracing::info!(
-        left_s = drain.left().as_secs(),
-        "waiting for Redis to take the events that it is owed"
-    );
-    tokio::select! {
-        () = settled => {}
-        _ = drain.over() => tracing::warn!(
-            "the drain is over, and Redis has not taken all events: other processes find the \
-             messages in the store"
-        ),
-    }
-}
-
-/// Lets go of everything, and tells how it went.
-async fn end(site: &Site, ended: Ended) -> ExitCode {
-    if let Some(host) = &site.host {
-        host.close().await;
-    }
-    let app = &site.app;
-    for app in site.apps() {
-        app.layer.close().await;
-    }
-    app.audit.flush();
-    let written = timeout(
-        LAST_WRITES,
-        join_all(site.apps().map(|app| app.store.close())),
-    )
-    .await;
-    if let Some(tracer) = &app.tracer {
-        let left = app.drain.left();
-        tracer
-            .close(left.clamp(*LAST_SPANS.start(), *LAST_SPANS.end()))
-            .await;
-    }
-    if written.is_err() {
-        return super::failed(&format!(
-            "the database did not confirm the last writes within {} s: they may be stored or not, \
-             and nobody was told that they are",
-            LAST_WRITES.as_secs()
-        ));
-    }
-    match ended {
-        Ended::Drained => {
-            tracing::info!("drained");
-            ExitCode::SUCCESS
-        }
-        Ended::Failed(task) => super::failed(&format!(
-            "the task `{task}` has panicked; the process ends, and is to be started again"
-        )),
-        Ended::Abandoned(open, over) => {
-            let over = match over {
-                Over::Window => "server.drain_s was over",
-                Over::Hurried => "a second signal ended the drain",
-            };
-            super::failed(&format!("{open} connections were still open when {over}"))
         }
     }
 }

@@ -37,7 +37,7 @@ use super::{
 };
 use crate::{
     chat::{Receipt, id},
-    id::{ConversationId, MessageId},
+    id::{ConversationId, Key, MessageId},
     layer::control::Control,
     python::datetime::Timestamp,
     store::StoreError,
@@ -80,13 +80,20 @@ impl Hub {
     pub async fn tell_unannounced(self: Arc<Self>) {
         loop {
             let untold = self.unannounced.untold().await;
-            for some in untold.chunks(TOLD_TOGETHER) {
-                // The layer owes what it cannot take now.
-                let _ = self
-                    .layer
-                    .send_control(&Control::Unannounced(some.to_vec()))
-                    .await;
-            }
+            self.tell(&untold).await;
+        }
+    }
+
+    /// Tells other processes of the last ones, at the end of the process.
+    pub async fn tell_last(&self) {
+        self.tell(&self.unannounced.take_untold()).await;
+    }
+
+    async fn tell(&self, untold: &[Key]) {
+        for some in untold.chunks(TOLD_TOGETHER) {
+            let said = Control::Unannounced(some.to_vec());
+            // The layer owes what it cannot take now.
+            let _ = self.layer.send_control(&said).await;
         }
     }
 

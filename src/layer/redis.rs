@@ -10,6 +10,7 @@
 //! | [`address`], [`bounds`], `link`, `keeper` | connections, opened again whenever they fail |
 //! | `bounds` | how much a server may send |
 //! | [`script`] | what one send does in Redis |
+//! | `jobs` | what is to be sent |
 //! | `debts`, `ledger` | what could not be sent, until it is |
 //! | `inbox`, `members` | what comes in, what we are members of |
 //!
@@ -28,6 +29,7 @@ pub mod crypto;
 mod debts;
 pub mod event;
 mod inbox;
+mod jobs;
 mod keeper;
 mod ledger;
 mod link;

@@ -96,6 +96,11 @@ impl Unannounced {
     pub async fn untold(&self) -> Vec<Key> {
         self.news.notified().await;
         sleep(GATHER).await;
+        self.take_untold()
+    }
+
+    /// Takes those of which the others have not been notified.
+    pub fn take_untold(&self) -> Vec<Key> {
         std::mem::take(&mut self.noted().untold)
     }
 

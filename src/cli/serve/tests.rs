@@ -3,14 +3,14 @@
 use std::fs;
 use std::time::Duration;
 
-use super::{LAST_SPANS, LAST_WRITES};
+use super::leaving::{LAST_EVENTS, LAST_SPANS, LAST_WRITES};
 use crate::config::Config;
 use crate::layer::GOODBYE;
 
-/// The longest end there is: sockets take all of the drain's window, then the layer, the last
-/// writes and the last spans take all that they may.
+/// The longest end there is: sockets take all of the drain's window, then the last writes, the last
+/// events, the layer and the last spans take all that they may.
 fn longest_end_s(drain_s: u64) -> u64 {
-    let after = GOODBYE + LAST_WRITES + *LAST_SPANS.start();
+    let after = LAST_WRITES + LAST_EVENTS + GOODBYE + *LAST_SPANS.start();
     (Duration::from_secs(drain_s) + after).as_secs()
 }
 
@@ -65,7 +65,7 @@ fn whatever_ends_a_server_gives_it_the_time_that_it_may_take() {
 fn a_quicker_drain_has_no_longer_end() {
     let window_s = 25;
     for drain_s in 0..=window_s {
-        let before = Duration::from_secs(drain_s) + GOODBYE + LAST_WRITES;
+        let before = Duration::from_secs(drain_s) + LAST_WRITES + LAST_EVENTS + GOODBYE;
         let left = Duration::from_secs(window_s).saturating_sub(before);
         let end = before + left.clamp(*LAST_SPANS.start(), *LAST_SPANS.end());
         assert!(end.as_secs() <= longest_end_s(window_s));

@@ -31,7 +31,7 @@ use std::{
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use tokio::{
-    sync::{Notify, mpsc, oneshot},
+    sync::{Notify, oneshot},
     task::JoinHandle,
 };
 
@@ -41,6 +41,7 @@ use super::{
     codec::ChannelRoute,
     debts::OwedItem,
     inbox::Inbox,
+    jobs::{self, Jobs},
     keeper::start,
     link::HostLink,
     members::GroupMembers,
@@ -97,7 +98,7 @@ struct CoreHost {
     /// Notified when a membership was found missing.
     missing: Notify,
     /// To the task that sends to this host's groups.
-    jobs: mpsc::UnboundedSender<Job>,
+    jobs: Jobs<Job>,
 }
 
 impl CoreHost {
@@ -122,7 +123,7 @@ impl CoreLayer {
         let mut queues = Vec::new();
         let mut hosts = Vec::new();
         for (number, link) in links.into_iter().enumerate() {
-            let (jobs, queue) = mpsc::unbounded_channel();
+            let (jobs, queue) = jobs::queue();
             queues.push(queue);
             let (members, missing) = (Mutex::default(), Notify::new());
             hosts.push(Arc::new(CoreHost {
@@ -211,7 +212,7 @@ impl Core {
             notice,
         };
         let job = Job { item, done };
-        host.jobs.send(job).map_err(|_| LayerError::Closed)?;
+        host.jobs.add(job)?;
         Ok(Box::pin(async move {
             let outcome = outcome.await.unwrap_or(Err(LayerError::Closed));
             for taken in taken {
@@ -435,6 +436,7 @@ impl ChannelLayer for CoreLayer {
     }
 
     async fn settled(&self) {
+        join_all(self.core.hosts.iter().map(|host| host.jobs.tried())).await;
         self.core.inbox.settled().await;
     }
 

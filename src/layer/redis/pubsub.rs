@@ -17,17 +17,14 @@ use std::{
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use redis::aio::PubSubSink;
-use tokio::{
-    sync::{mpsc, oneshot},
-    task::JoinHandle,
-    time::timeout,
-};
+use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
 
 use self::{echo::Echoes, keeper::Keeper, sender::Job};
 use super::{
     codec::ChannelRoute,
     debts::OwedItem,
     inbox::{Inbox, Taken},
+    jobs::{self, Jobs},
     keeper::start,
     link::{HostLink, RESPONSE, means_gone},
     names::{check_group, group_channel, quoted},
@@ -66,7 +63,7 @@ struct PubSubHost {
     /// Held for moments only.
     state: Mutex<PubSubState>,
     /// To the task that publishes on this host.
-    jobs: mpsc::UnboundedSender<Job>,
+    jobs: Jobs<Job>,
 }
 
 #[derive(Default)]
@@ -129,7 +126,7 @@ impl PubSubLayer {
         let mut queues = Vec::new();
         let mut hosts = Vec::new();
         for (number, link) in links.into_iter().enumerate() {
-            let (jobs, queue) = mpsc::unbounded_channel();
+            let (jobs, queue) = jobs::queue();
             queues.push(queue);
             let state = Mutex::default();
             hosts.push(Arc::new(PubSubHost {
@@ -223,7 +220,7 @@ impl Inner {
             echo,
             done,
         };
-        host.jobs.send(job).map_err(|_| LayerError::Closed)?;
+        host.jobs.add(job)?;
         Ok(Box::pin(async move {
             outcome.await.unwrap_or(Err(LayerError::Closed))
         }))
@@ -375,6 +372,7 @@ impl ChannelLayer for PubSubLayer {
     }
 
     async fn settled(&self) {
+        join_all(self.inner.hosts.iter().map(|host| host.jobs.tried())).await;
         self.inner.inbox.settled().await;
     }
 

@@ -16,7 +16,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::{
     Core, CoreHost,
@@ -28,6 +28,7 @@ use crate::{
         redis::{
             codec::ChannelRoute,
             debts::{Debts, OwedItem, Placed},
+            jobs::JobQueue,
             names::group_key,
             script::{Added, Entry, Group, Once},
         },
@@ -63,11 +64,7 @@ pub(super) struct CoreSender {
 }
 
 /// Ends when the layer is closed.
-pub(super) async fn run(
-    core: Arc<Core>,
-    host: Arc<CoreHost>,
-    mut jobs: mpsc::UnboundedReceiver<Job>,
-) {
+pub(super) async fn run(core: Arc<Core>, host: Arc<CoreHost>, mut jobs: JobQueue<Job>) {
     let mut sender = CoreSender {
         debts: Debts::new(&core.inbox, Arc::clone(&core.metrics)),
         core,
@@ -79,7 +76,7 @@ pub(super) async fn run(
     let mut gathered = Vec::new();
     loop {
         tokio::select! {
-            taken = jobs.recv_many(&mut gathered, BATCH) => {
+            taken = jobs.take(&mut gathered, BATCH) => {
                 if taken == 0 {
                     return;
                 }

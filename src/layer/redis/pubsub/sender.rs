@@ -11,10 +11,7 @@
 use std::{sync::Arc, time::Duration};
 
 use redis::Value;
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::Instant,
-};
+use tokio::{sync::oneshot, time::Instant};
 
 use super::{Inner, PubSubHost, echo::Heard};
 use crate::{
@@ -24,6 +21,7 @@ use crate::{
             codec::ChannelRoute,
             debts::{Debts, Due, OwedItem, Placed, Unsettled, Wire},
             inbox::Taken,
+            jobs::JobQueue,
             link::accepted,
             names::group_channel,
             script::{self, Once},
@@ -60,11 +58,7 @@ struct PubSubSender {
 }
 
 /// Ends when the layer is closed.
-pub(super) async fn run(
-    inner: Arc<Inner>,
-    host: Arc<PubSubHost>,
-    mut jobs: mpsc::UnboundedReceiver<Job>,
-) {
+pub(super) async fn run(inner: Arc<Inner>, host: Arc<PubSubHost>, mut jobs: JobQueue<Job>) {
     let mut sender = PubSubSender {
         debts: Debts::new(&inner.inbox, Arc::clone(&host.link.metrics)),
         inner,
@@ -75,7 +69,7 @@ pub(super) async fn run(
     let mut gathered = Vec::new();
     loop {
         tokio::select! {
-            taken = jobs.recv_many(&mut gathered, BATCH) => {
+            taken = jobs.take(&mut gathered, BATCH) => {
                 if taken == 0 {
                     return;
                 }

@@ -1,0 +1,133 @@
+//! The end of a server, once no more connections are served.
+//!
+//! What was accepted is stored or refused first, as the commit announces it; then the layer sends
+//! its events, then the layer ends. Each has what is left of the drain, and at least a moment.
+
+use std::future::Future;
+use std::ops::RangeInclusive;
+use std::pin::pin;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use futures_util::future::{join, join_all};
+use tokio::time::sleep;
+
+use crate::cli::failed;
+use crate::server::{Ended, Site};
+use crate::shutdown::{Drain, Over};
+
+/// Least time for the database to confirm the last writes.
+pub const LAST_WRITES: Duration = Duration::from_secs(10);
+
+/// Least time for the layer to send the last events.
+pub const LAST_EVENTS: Duration = Duration::from_secs(2);
+
+/// Longest time for the collector to take the last spans, from when everything else is
+/// over: what is left of the drain's window, within these bounds.
+pub const LAST_SPANS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(5);
+
+/// Time after which the log says what is waited for.
+const SOON: Duration = Duration::from_millis(100);
+
+/// Lets go of everything, and returns the exit code, which has been explained.
+pub async fn leave(site: &Site, ended: Ended) -> ExitCode {
+    let app = &site.app;
+    if let Ended::Failed(_) = ended {
+        // Nothing is drained.
+        app.drain.hurry();
+    }
+    let written = commit(site).await;
+    send(site).await;
+    let layers = site.apps().map(|app| &app.layer);
+    let layers = layers.chain(site.host.as_ref().map(|host| host.layer()));
+    join_all(layers.map(|layer| layer.close())).await;
+    app.audit.flush();
+    if let Some(tracer) = &app.tracer {
+        let left = app.drain.left();
+        tracer
+            .close(left.clamp(*LAST_SPANS.start(), *LAST_SPANS.end()))
+            .await;
+    }
+    if !written {
+        return failed(
+            &"the database did not confirm the last writes in time: they may be stored or not, and \
+             nobody was told that they are",
+        );
+    }
+    match ended {
+        Ended::Drained => {
+            tracing::info!("drained");
+            ExitCode::SUCCESS
+        }
+        Ended::Failed(task) => failed(&format!(
+            "the task `{task}` has panicked; the process ends, and is to be started again"
+        )),
+        Ended::Abandoned(open, over) => {
+            let over = match over {
+                Over::Window => "server.drain_s was over",
+                Over::Hurried => "a second signal ended the drain",
+            };
+            failed(&format!("{open} connections were still open when {over}"))
+        }
+    }
+}
+
+/// Has every write that was accepted stored or refused, and ends the workers. Returns `false` if
+/// the database has not confirmed all of them in time.
+async fn commit(site: &Site) -> bool {
+    let stores = join_all(site.apps().map(|app| app.store.close()));
+    let written = within(&site.app.drain, LAST_WRITES, stores, || {
+        tracing::info!("waiting for the database to confirm the last writes");
+    });
+    match &site.host {
+        Some(host) => tokio::join!(written, host.dismiss()).0,
+        None => written.await,
+    }
+}
+
+/// Gives the layers time to send what they have, and what they owe.
+async fn send(site: &Site) {
+    let drain = &site.app.drain;
+    let sent = async {
+        let chats = join_all(site.apps().map(|app| async {
+            app.hub.tell_last().await;
+            app.layer.settled().await;
+        }));
+        match &site.host {
+            Some(host) => {
+                tokio::join!(chats, host.layer().settled());
+            }
+            None => {
+                chats.await;
+            }
+        }
+    };
+    let sent = within(drain, LAST_EVENTS, sent, || {
+        tracing::info!(
+            left_s = drain.left().as_secs(),
+            "waiting for Redis to take the events that it is owed"
+        );
+    });
+    if !sent.await {
+        tracing::warn!(
+            "the drain is over, and Redis has not taken all events: other processes find the \
+             messages in the store"
+        );
+    }
+}
+
+/// Waits for `work` until the drain is over, and at least for a time. Returns whether it is done.
+async fn within(drain: &Drain, least: Duration, work: impl Future, waits: impl FnOnce()) -> bool {
+    let mut work = pin!(work);
+    let bound = join(sleep(least), drain.over());
+    tokio::select! {
+        biased;
+        _ = &mut work => return true,
+        () = sleep(SOON) => waits(),
+    }
+    tokio::select! {
+        biased;
+        _ = work => true,
+        _ = bound => false,
+    }
+}

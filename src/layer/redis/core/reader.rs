@@ -4,8 +4,8 @@
 //!
 //! **A host that was emptied** has lost what was in the queue. With one host the groups are gone as
 //! well, and nothing newer comes until our memberships are restored. With several hosts groups may be
-//! on another one, whose events go on coming. So each time something was taken, the host is asked
-//! whether it still knows us, at the price of a round trip.
+//! on another one, whose events go on coming. So each question asks in the same write whether the
+//! host still knows us, right after what it takes.
 
 use std::{
     collections::HashSet,
@@ -14,7 +14,7 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream::FuturesOrdered};
-use redis::{Cmd, Value, cmd};
+use redis::{Cmd, Pipeline, Value, cmd};
 
 use super::{Core, CoreHost, local_of, queue_key};
 use crate::{
@@ -57,26 +57,30 @@ impl Core {
         // refused, and do not tell us.
         let full = self.settings.capacities.of(&self.queue);
         let batch = full.clamp(1, BATCH);
-        let wait = cmd("BZPOPMIN").arg(&key).arg(BLOCK).take();
-        let drain = cmd("ZPOPMIN").arg(&key).arg(batch).take();
+        let wait = self.question(cmd("BZPOPMIN").arg(&key).arg(BLOCK).take());
+        let drain = self.question(cmd("ZPOPMIN").arg(&key).arg(batch).take());
         let ask = |waits| {
-            ask(
-                connection.clone(),
-                if waits { &wait } else { &drain },
-                waits,
-            )
+            let question = if waits { &wait } else { &drain };
+            let is_member = question.len() > 1 && host.members().is_told(CONTROL);
+            ask(connection.clone(), question, (waits, is_member))
         };
         let mut asked = FuturesOrdered::from_iter([ask(true)]);
         let mut looked = Instant::now();
         // Entries taken since the queue was last seen empty.
         let mut run = 0;
         loop {
-            let (waits, entries) = match asked.next().await {
-                Some(Ok((waits, answer))) if waits => (waits, first(answer)),
-                Some(Ok((waits, answer))) => (waits, pairs(answer)),
-                Some(Err(error)) => return error,
-                None => return LayerError::Closed,
+            let Some(answer) = asked.next().await else {
+                return LayerError::Closed;
             };
+            let Answer {
+                asked: (waits, is_member),
+                taken,
+                known,
+            } = match answer {
+                Ok(answer) => answer,
+                Err(error) => return error,
+            };
+            let entries = if waits { first(taken) } else { pairs(taken) };
             let taken = entries.len();
             if waits {
                 asked.extend((taken > 0).then(|| ask(false)));
@@ -91,7 +95,12 @@ impl Core {
             looked = Instant::now();
             run += taken;
             // Some of these may be newer than what was refused or lost.
-            let is_behind = (!waits && run >= full) || (taken > 0 && !self.is_known(host).await);
+            let is_forgotten = taken > 0 && is_member && known == Some(Value::Nil);
+            if is_forgotten {
+                // The keeper restores the memberships.
+                host.missing.notify_one();
+            }
+            let is_behind = is_forgotten || (!waits && run >= full);
             let overrun = is_behind.then(|| self.inbox.overrun(since));
             self.take_all(host, entries).await;
             drop(overrun);
@@ -103,21 +112,17 @@ impl Core {
         }
     }
 
-    /// Returns whether the host still knows this process; with a single host it is not asked. If it
-    /// does not, memberships are restored. Without an answer the connections fail, which is a gap of
-    /// its own.
-    async fn is_known(&self, host: &CoreHost) -> bool {
-        if self.hosts.len() == 1 || !host.members().is_told(CONTROL) {
-            return true;
+    /// Returns what is asked with a command that takes entries: with several hosts also whether this
+    /// one knows us.
+    fn question(&self, take: Cmd) -> Pipeline {
+        let mut question = redis::pipe();
+        question.add_command(take);
+        if self.hosts.len() > 1 {
+            let own = format!("{}{CONTROL}", self.queue);
+            let control = group_key(&self.settings.prefix, CONTROL);
+            question.cmd("ZSCORE").arg(control).arg(own);
         }
-        let mut look = cmd("ZSCORE");
-        look.arg(group_key(&self.settings.prefix, CONTROL));
-        look.arg(format!("{}{CONTROL}", self.queue));
-        let is_known = !matches!(host.link.read::<Option<f64>>(look).await, Ok(None));
-        if !is_known {
-            host.missing.notify_one();
-        }
-        is_known
+        question
     }
 
     async fn take_all(&self, host: &CoreHost, entries: Vec<(f64, Vec<u8>)>) {
@@ -185,18 +190,39 @@ impl Core {
     }
 }
 
-/// With the answer comes what was asked.
+/// Answer to a question.
+struct Answer<T> {
+    /// What was asked.
+    asked: T,
+    taken: Value,
+    /// Our place in the group of Chatferry's processes, if that was asked.
+    known: Option<Value>,
+}
+
 async fn ask<T>(
     mut connection: RedisConnection,
-    command: &Cmd,
+    question: &Pipeline,
     asked: T,
-) -> Result<(T, Value), LayerError> {
-    let answer = connection.send_packed_command(command).await;
-    match answer.and_then(Value::extract_error) {
-        Ok(answer) => Ok((asked, answer)),
-        Err(error) if means_gone(&error) => Err(LayerError::Unavailable(error.to_string())),
-        Err(error) => Err(LayerError::Refused(error.to_string())),
-    }
+) -> Result<Answer<T>, LayerError> {
+    let answers = connection.send_packed_commands(question, 0, question.len());
+    let taken = answers.await.and_then(|answers| {
+        let mut answers = answers.into_iter();
+        let taken = answers.next().unwrap_or(Value::Nil).extract_error()?;
+        let known = answers.next();
+        Ok(Answer {
+            asked,
+            taken,
+            known,
+        })
+    });
+    taken.map_err(|error| {
+        let why = error.to_string();
+        if means_gone(&error) {
+            LayerError::Unavailable(why)
+        } else {
+            LayerError::Refused(why)
+        }
+    })
 }
 
 /// Reads the answer of `BZPOPMIN`: key, bytes, score; nothing if the queue stayed empty.

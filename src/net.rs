@@ -4,6 +4,7 @@
 
 pub mod client;
 mod first;
+mod forward;
 mod outlet;
 mod peer;
 pub mod proxy;

@@ -1,15 +1,13 @@
 //! The two halves of a socket. The one that writes may be lent to somebody else.
 
-use std::{
-    fmt, io,
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::{fmt, io};
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::AsyncWrite,
     net::{TcpStream, UnixStream, tcp, unix},
 };
+
+use super::forward::{reads_from, writes_to};
 
 /// The writing half of a socket while it is lent. The connection cannot write without it, so that
 /// frames of the two never mix.
@@ -85,62 +83,29 @@ impl Halves {
         self.write.take().map(Outlet)
     }
 
+    /// Returns whether the writing half is given away.
+    pub fn is_lent(&self) -> bool {
+        self.write.is_none()
+    }
+
     /// Takes the writing half back.
     pub fn take_back(&mut self, outlet: Outlet) {
         self.write = Some(outlet.0);
     }
 
-    fn write_half(&mut self) -> io::Result<Pin<&mut (dyn AsyncWrite + Send + Unpin)>> {
+    fn write_half(&mut self) -> io::Result<&mut (dyn AsyncWrite + Send + Unpin)> {
         match &mut self.write {
-            Some(WriteHalf::Tcp(half)) => Ok(Pin::new(half)),
-            Some(WriteHalf::Unix(half)) => Ok(Pin::new(half)),
+            Some(WriteHalf::Tcp(half)) => Ok(half),
+            Some(WriteHalf::Unix(half)) => Ok(half),
             None => Err(io::Error::other("the writing half is lent")),
         }
     }
 }
 
-impl AsyncRead for Halves {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().read {
-            ReadHalf::Tcp(half) => Pin::new(half).poll_read(cx, buffer),
-            ReadHalf::Unix(half) => Pin::new(half).poll_read(cx, buffer),
-        }
-    }
-}
-
-impl AsyncWrite for Halves {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.get_mut().write_half()?.poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.get_mut().write_half()?.poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().write_half()?.poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().write_half()?.poll_shutdown(cx)
-    }
-}
+reads_from!(Halves:
+    Halves { read: ReadHalf::Tcp(half), .. } => half,
+    Halves { read: ReadHalf::Unix(half), .. } => half);
+writes_to!(Halves: halves => halves.write_half()?);
 
 #[cfg(test)]
 mod tests {

@@ -24,6 +24,7 @@ use tokio_rustls::TlsStream;
 use super::{
     Ends,
     first::First,
+    forward::{reads_from, writes_to},
     outlet::{Halves, Outlet},
 };
 use crate::metrics::HeldGauge;
@@ -153,62 +154,18 @@ impl Stream {
         }
     }
 
+    /// Returns whether the writing half is given away.
+    #[must_use]
+    pub fn is_lent(&self) -> bool {
+        matches!(&self.io, Io::Plain(socket) if socket.halves.is_lent())
+    }
+
     /// Takes back what [`lend`](Self::lend) gave.
     pub fn take_back(&mut self, outlet: Outlet) {
         if let Io::Plain(socket) = &mut self.io {
             socket.halves.take_back(outlet);
         }
     }
-}
-
-/// Reads from what a stream holds.
-macro_rules! reads_from {
-    ($stream:ident: $($held:pat => $inner:expr),+) => {
-        impl AsyncRead for $stream {
-            fn poll_read(
-                self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                buffer: &mut ReadBuf<'_>,
-            ) -> Poll<io::Result<()>> {
-                match self.get_mut() { $($held => Pin::new($inner).poll_read(cx, buffer)),+ }
-            }
-        }
-    };
-}
-
-/// Writes to what a stream holds.
-macro_rules! writes_to {
-    ($stream:ident: $($held:pat => $inner:expr),+) => {
-        impl AsyncWrite for $stream {
-            fn poll_write(
-                self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                bytes: &[u8],
-            ) -> Poll<io::Result<usize>> {
-                match self.get_mut() { $($held => Pin::new($inner).poll_write(cx, bytes)),+ }
-            }
-
-            fn poll_write_vectored(
-                self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                slices: &[io::IoSlice<'_>],
-            ) -> Poll<io::Result<usize>> {
-                match self.get_mut() { $($held => Pin::new($inner).poll_write_vectored(cx, slices)),+ }
-            }
-
-            fn is_write_vectored(&self) -> bool {
-                true
-            }
-
-            fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                match self.get_mut() { $($held => Pin::new($inner).poll_flush(cx)),+ }
-            }
-
-            fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                match self.get_mut() { $($held => Pin::new($inner).poll_shutdown(cx)),+ }
-            }
-        }
-    };
 }
 
 reads_from!(Io: Io::Plain(socket) => socket, Io::Tls(tls) => tls);

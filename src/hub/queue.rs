@@ -9,10 +9,11 @@
 //!
 //! A socket that has nothing to write lends its writing half to its queue: a frame that comes alone
 //! is then written by who brings it, and the socket's task need not be woken. A socket that does
-//! not take all of it gets the rest as any other frame that waits.
+//! not take all of it gets the rest back with the half. The loan ends when frames are taken.
 
 use std::{
     collections::{HashSet, VecDeque},
+    mem,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -48,12 +49,36 @@ struct QueueState {
     /// For each frame its message; `None` once the history has been sent.
     tells: Option<VecDeque<Option<MessageId>>>,
     overflowed: bool,
-    /// Lent by the socket's task, which writes nothing meanwhile.
-    outlet: Option<Outlet>,
-    /// The outlet may be used: nothing that was taken out is still to be written.
-    is_lent: bool,
-    /// Rest of a frame that was written in part: nothing may be written before it.
-    rest: Bytes,
+    half: Half,
+}
+
+/// The writing half of the socket.
+#[derive(Debug, Default)]
+enum Half {
+    /// It is with the socket's task.
+    #[default]
+    Away,
+    /// It is lent, and frames may be written.
+    Lent(Outlet),
+    /// A frame was written in part: nothing may be written before its rest.
+    Begun(Box<(Outlet, Bytes)>),
+}
+
+/// The writing half at the end of a loan.
+#[derive(Debug, Default)]
+pub struct Returned {
+    /// `None` if it was not lent.
+    pub outlet: Option<Outlet>,
+    /// Rest of a frame that was written in part.
+    pub rest: Bytes,
+}
+
+/// Everything that waited for a socket.
+#[derive(Debug)]
+pub struct Taken {
+    /// What must be written before the frames.
+    pub returned: Returned,
+    pub frames: VecDeque<Bytes>,
 }
 
 /// Outcome of a frame for one socket.
@@ -72,10 +97,24 @@ impl QueueState {
     fn overflow(&mut self) {
         *self = QueueState {
             overflowed: true,
-            outlet: self.outlet.take(),
-            rest: std::mem::take(&mut self.rest),
+            half: mem::take(&mut self.half),
             ..QueueState::default()
         };
+    }
+
+    /// Ends the loan.
+    fn take_back(&mut self) -> Returned {
+        match mem::take(&mut self.half) {
+            Half::Away => Returned::default(),
+            Half::Lent(outlet) => Returned {
+                outlet: Some(outlet),
+                rest: Bytes::new(),
+            },
+            Half::Begun(begun) => Returned {
+                outlet: Some(begun.0),
+                rest: begun.1,
+            },
+        }
     }
 }
 
@@ -119,24 +158,24 @@ impl Queue {
     /// As those of [`Queue::push`].
     pub fn write(&self, frame: &Bytes, message: Option<MessageId>) -> Result<Pushed, Overflow> {
         let mut state = self.state();
-        let may_write = state.is_lent && state.frames.is_empty() && state.rest.is_empty();
-        let Some(outlet) = state.outlet.as_ref().filter(|_| may_write) else {
-            drop(state);
-            return self.push(frame.clone(), message);
+        let written = match &state.half {
+            // A socket that is gone is found by its own task.
+            Half::Lent(outlet) if state.frames.is_empty() => outlet.try_write(frame).unwrap_or(0),
+            _ => 0,
         };
-        // A socket that is gone is found by its own task.
-        let written = outlet.try_write(frame).unwrap_or_default();
-        if written == frame.len() {
-            return Ok(Pushed::Written);
-        }
         if written == 0 {
             drop(state);
             return self.push(frame.clone(), message);
         }
-        state.rest = frame.clone();
-        state.rest.advance(written);
-        drop(state);
-        self.filled.notify_one();
+        if written < frame.len() {
+            let mut rest = frame.clone();
+            rest.advance(written);
+            if let Some(outlet) = state.take_back().outlet {
+                state.half = Half::Begun(Box::new((outlet, rest)));
+            }
+            drop(state);
+            self.filled.notify_one();
+        }
         Ok(Pushed::Written)
     }
 
@@ -146,16 +185,13 @@ impl Queue {
         if state.overflowed || !state.frames.is_empty() || state.tells.is_some() {
             return Some(outlet);
         }
-        state.outlet = Some(outlet);
-        state.is_lent = true;
+        state.half = Half::Lent(outlet);
         None
     }
 
-    /// Takes back what was lent, and the rest of a frame that was written in part.
-    pub fn take_back(&self) -> (Option<Outlet>, Bytes) {
-        let mut state = self.state();
-        state.is_lent = false;
-        (state.outlet.take(), std::mem::take(&mut state.rest))
+    /// Ends the loan while nothing is taken.
+    pub fn take_back(&self) -> Returned {
+        self.state().take_back()
     }
 
     /// Adds a frame, which may tell of a message.
@@ -199,21 +235,24 @@ impl Queue {
         self.filled.notified().await;
     }
 
-    /// Takes everything that waits. What comes next has to wait until it is written.
+    /// Takes everything that waits, and ends the loan: what comes next has to wait until this is
+    /// written.
     ///
     /// # Errors
     /// [`Overflow`] when the queue has overflowed; what was in it is gone.
-    pub fn take(&self) -> Result<VecDeque<Bytes>, Overflow> {
+    pub fn take(&self) -> Result<Taken, Overflow> {
         let mut state = self.state();
         if state.overflowed {
             return Err(Overflow);
         }
         state.bytes = 0;
-        state.is_lent = false;
         if let Some(tells) = &mut state.tells {
             tells.clear();
         }
-        Ok(std::mem::take(&mut state.frames))
+        Ok(Taken {
+            returned: state.take_back(),
+            frames: mem::take(&mut state.frames),
+        })
     }
 
     /// Takes out what tells of messages that the history shows: `shown` is asked for them if
@@ -225,8 +264,8 @@ impl Queue {
             return;
         };
         let shown = shown();
-        let waited = std::mem::take(tells).into_iter();
-        for (frame, tells_of) in std::mem::take(frames).into_iter().zip(waited) {
+        let waited = mem::take(tells).into_iter();
+        for (frame, tells_of) in mem::take(frames).into_iter().zip(waited) {
             if tells_of.is_none_or(|id| !shown.contains(&id)) {
                 frames.push_back(frame);
                 tells.push_back(tells_of);
@@ -267,16 +306,17 @@ mod tests {
         })
     }
 
+    fn taken(queue: &Queue) -> VecDeque<Bytes> {
+        queue.take().unwrap().frames
+    }
+
     #[test]
     fn frames_come_out_in_the_order_they_went_in() {
         let queue = queue();
         queue.push(Bytes::from_static(b"a"), None).unwrap();
         queue.push(Bytes::from_static(b"b"), None).unwrap();
-        assert_eq!(
-            queue.take().unwrap(),
-            [Bytes::from_static(b"a"), Bytes::from_static(b"b")]
-        );
-        assert!(queue.take().unwrap().is_empty());
+        assert_eq!(taken(&queue), ["a", "b"]);
+        assert!(taken(&queue).is_empty());
     }
 
     #[test]
@@ -291,7 +331,7 @@ mod tests {
             Ok(Pushed::Dropped),
             "told only once"
         );
-        assert_eq!(queue.take(), Err(Overflow));
+        assert!(queue.take().is_err());
     }
 
     #[test]
@@ -305,7 +345,7 @@ mod tests {
     fn a_frame_larger_than_the_bound_fits_an_empty_queue() {
         let queue = queue();
         queue.push(Bytes::from_static(&[0; 100]), None).unwrap();
-        assert_eq!(queue.take().unwrap().len(), 1);
+        assert_eq!(taken(&queue).len(), 1);
     }
 
     #[tokio::test]
@@ -337,11 +377,11 @@ mod tests {
             .unwrap();
         queue.withdraw(|| HashSet::from([shown]));
         queue.push(Bytes::from_static(b"1"), Some(shown)).unwrap();
-        assert_eq!(queue.take().unwrap(), ["two", "three", "1"]);
+        assert_eq!(taken(&queue), ["two", "three", "1"]);
         queue.history_is_told();
         queue.push(Bytes::from_static(b"one"), Some(shown)).unwrap();
         queue.withdraw(|| HashSet::from([shown]));
-        assert_eq!(queue.take().unwrap(), ["one"]);
+        assert_eq!(taken(&queue), ["one"]);
     }
 
     /// A queue whose socket has its history and has lent its writing half, and the other end.
@@ -365,11 +405,12 @@ mod tests {
         let frame = Bytes::from_static(b"a");
         assert_eq!(queue.write(&frame, None), Ok(Pushed::Written));
         assert_eq!(theirs.read_u8().await.unwrap(), b'a');
-        assert!(queue.take().unwrap().is_empty());
+        let Taken { frames, returned } = queue.take().unwrap();
+        let Returned { outlet, rest } = returned;
+        assert!(outlet.is_some() && rest.is_empty() && frames.is_empty());
         let later = queue.write(&frame, None);
         assert_eq!(later, Ok(Pushed::Waits(1)), "what was taken comes first");
-        let (outlet, rest) = queue.take_back();
-        assert!(outlet.is_some() && rest.is_empty());
+        assert!(queue.take_back().outlet.is_none());
         assert!(queue.lend(outlet.unwrap()).is_some(), "something waits");
     }
 
@@ -394,8 +435,8 @@ mod tests {
             assert_eq!(queue.write(&small, None), Ok(Pushed::Waits(waiting)));
         }
         assert_eq!(queue.write(&small, None), Err(Overflow));
-        assert_eq!(queue.take(), Err(Overflow));
-        let (outlet, rest) = queue.take_back();
+        assert!(queue.take().is_err());
+        let Returned { outlet, rest } = queue.take_back();
         assert!(outlet.is_some() && !rest.is_empty() && rest.len() < large.len());
     }
 }

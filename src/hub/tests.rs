@@ -188,7 +188,7 @@ fn typing(user: &str) -> Event {
 
 /// Which of the contents stand in the frames that wait, in their order.
 fn told(queue: &Queue, contents: &[&'static str]) -> Vec<&'static str> {
-    let frames = queue.take().unwrap();
+    let frames = queue.take().unwrap().frames;
     let texts = frames
         .iter()
         .map(|frame| String::from_utf8_lossy(frame).into_owned());
@@ -229,7 +229,7 @@ async fn every_socket_of_a_conversation_gets_the_same_bytes_and_nobody_else_any(
     queues[1].filled().await;
     assert_eq!(told(&queues[0], &["hello"]), ["hello"]);
     assert_eq!(told(&queues[1], &["hello"]), ["hello"]);
-    assert!(queues[2].take().unwrap().is_empty());
+    assert!(queues[2].take().unwrap().frames.is_empty());
     task.abort();
 }
 
@@ -251,7 +251,7 @@ async fn a_full_queue_costs_only_its_own_socket() {
     let room = world.hub.room(here).unwrap();
     for _ in 0..6 {
         world.hub.deliver(&room, &typing("x"), None);
-        assert_eq!(quick.take().unwrap().len(), 1);
+        assert_eq!(quick.take().unwrap().frames.len(), 1);
     }
     assert!(slow.take().is_err());
 }

@@ -34,7 +34,7 @@ use crate::{
     app::App,
     auth::{Admission, sockets::Registration},
     clock::since_1970,
-    hub::queue::Queue,
+    hub::queue::{Queue, Returned, Taken},
     id::ConversationId,
     limits::{self, SocketSeat},
     metrics::{Asked, SecurityEvent},
@@ -231,7 +231,11 @@ impl<P: Protocol> Connection<P> {
             let is_open = self.session.is_open();
             let writing = !self.writer.is_empty();
             let wants_page = self.history.wants_page(self.writer.len());
-            let is_lent = is_open && !writing && self.history.is_told() && self.lend();
+            if writing {
+                self.take_back();
+            } else if is_open && self.history.is_told() {
+                self.lend();
+            }
             let action = tokio::select! {
                 () = std::future::ready(()), if self.has_more => Action::Wait,
                 outcome = self.work.done(), if self.work.is_under_way() => self.worked(outcome),
@@ -267,32 +271,33 @@ impl<P: Protocol> Connection<P> {
                     self.close(Reason::Restart)
                 }
             };
-            if is_lent {
-                self.take_back();
-            }
             if let Some(code) = self.act(action) {
                 return code;
             }
         }
     }
 
-    /// Lends the writing half to the queue while this socket has nothing to write. Returns whether
-    /// it is lent.
-    fn lend(&mut self) -> bool {
-        let Some(outlet) = self.stream.lend() else {
-            return false;
-        };
-        match self.queue.lend(outlet) {
-            None => true,
-            Some(outlet) => {
-                self.stream.take_back(outlet);
-                false
-            }
+    /// Lends the writing half to the queue, unless it is lent or cannot be. The loan lasts until
+    /// there is something to write.
+    fn lend(&mut self) {
+        if let Some(outlet) = self.stream.lend()
+            && let Some(outlet) = self.queue.lend(outlet)
+        {
+            self.stream.take_back(outlet);
         }
     }
 
+    /// Ends the loan, if the writing half is lent.
     fn take_back(&mut self) {
-        let (outlet, rest) = self.queue.take_back();
+        if self.stream.is_lent() {
+            let returned = self.queue.take_back();
+            self.has_back(returned);
+        }
+    }
+
+    /// Puts back what the end of a loan returns.
+    fn has_back(&mut self, returned: Returned) {
+        let Returned { outlet, rest } = returned;
         if let Some(outlet) = outlet {
             self.stream.take_back(outlet);
         }
@@ -354,7 +359,8 @@ impl<P: Protocol> Connection<P> {
 
     fn take_events(&mut self) -> Action<P::Request> {
         match self.queue.take() {
-            Ok(frames) => {
+            Ok(Taken { returned, frames }) => {
+                self.has_back(returned);
                 self.writer.append(frames);
                 Action::Wait
             }

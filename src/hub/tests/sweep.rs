@@ -97,7 +97,7 @@ async fn what_a_history_is_about_to_tell_is_not_found() {
     world.store(here, "in the history").await;
     world.hub.sweep_once(0, later(20)).await;
     assert_eq!(world.metric("chatferry_messages_swept_total"), "0");
-    assert!(queue.take().unwrap().is_empty());
+    assert!(queue.take().unwrap().frames.is_empty());
 }
 
 #[tokio::test]

@@ -97,7 +97,7 @@ pub fn fan_out() -> Go {
                 layer.group_send(GROUP, told(number)).await.unwrap();
                 for (_, queue, writer) in &mut sockets {
                     queue.filled().await;
-                    writer.append(queue.take().unwrap());
+                    writer.append(queue.take().unwrap().frames);
                     transfer(&mut stream, None, Some(writer)).await;
                     metrics.frames_out(&mut writer.news);
                     assert!(writer.is_empty());

@@ -14,7 +14,6 @@ use std::sync::Arc;
 use crate::{
     chat::{Participants, fits},
     config::{Config, GroupPattern},
-    hub::frames::DialectSlot,
     id::ConversationId,
     layer::{ChannelLayer, LayerError, unannounced::Unannounced},
     metrics::Metrics,
@@ -30,8 +29,7 @@ pub struct Chat {
     store: Arc<dyn Store>,
     /// Participants of active conversations.
     active: Arc<SharedReads<ConversationId, Option<Arc<Participants>>>>,
-    /// By dialect too: what is shared holds a frame.
-    histories: Arc<SharedReads<(ConversationId, DialectSlot), Result<SocketHistory, StoreError>>>,
+    histories: Arc<SharedReads<ConversationId, Result<SocketHistory, StoreError>>>,
     layer: Arc<dyn ChannelLayer>,
     unannounced: Arc<Unannounced>,
     metrics: Arc<Metrics>,

@@ -4,13 +4,14 @@ use std::sync::OnceLock;
 
 use bytes::Bytes;
 
-use crate::chat::Message;
+use crate::{chat::Message, hub::frames::DialectSlot};
 
 /// The messages of a history that fits a page, and the frame of them once it has been made.
 #[derive(Debug)]
 pub struct FirstPage {
     pub messages: Vec<Message>,
-    frame: OnceLock<Bytes>,
+    /// That of the dialect that was first to need it.
+    frame: OnceLock<(DialectSlot, Bytes)>,
 }
 
 impl FirstPage {
@@ -22,8 +23,13 @@ impl FirstPage {
         }
     }
 
-    /// Returns the frame of the messages, made by the first who needs it.
-    pub fn frame(&self, make: impl FnOnce(&[Message]) -> Bytes) -> Bytes {
-        self.frame.get_or_init(|| make(&self.messages)).clone()
+    /// Returns the frame of the messages for a dialect. Sockets of the first dialect that needs one
+    /// share it.
+    pub fn frame(&self, dialect: DialectSlot, make: impl Fn(&[Message]) -> Bytes) -> Bytes {
+        let frame = || (dialect, make(&self.messages));
+        match self.frame.get_or_init(frame) {
+            (of, frame) if *of == dialect => frame.clone(),
+            _ => make(&self.messages),
+        }
     }
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::{Chat, ChatError, FirstPage, broadcast::BroadcastOutcome, within};
 use crate::{
     chat::{Event, MESSAGE_TYPE_MAX, Message, NewMessage, SentMessage, USER_ID_MAX},
-    hub::frames::DialectSlot,
     id::ConversationId,
     store::{
         Announce, StoreError,
@@ -40,17 +39,15 @@ impl Chat {
     pub async fn history(
         &self,
         conversation_id: ConversationId,
-        dialect: DialectSlot,
     ) -> Result<SocketHistory, StoreError> {
-        let read = async |keys: &[(ConversationId, DialectSlot)]| {
-            let ids: Vec<ConversationId> = keys.iter().map(|(id, _)| *id).collect();
-            let found = History::read_each(&self.store, &ids, self.history_limit).await?;
+        let read = async |ids: &[ConversationId]| {
+            let found = History::read_each(&self.store, ids, self.history_limit).await?;
             let histories = found
                 .into_iter()
                 .map(|found| found.map(SocketHistory::from));
             Ok(histories.collect())
         };
-        let history = self.histories.share((conversation_id, dialect), read);
+        let history = self.histories.share(conversation_id, read);
         history.await?
     }
 

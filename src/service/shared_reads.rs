@@ -62,6 +62,8 @@ struct Lead<K: Copy + Eq + Hash, T> {
     key: K,
     /// Keys that are being read, and the callers that this serves besides the reader.
     group: Vec<(K, Vec<Seat<K, T>>)>,
+    /// How many keys were asked for and how many answered.
+    fitted: Option<(usize, usize)>,
     is_over: bool,
 }
 
@@ -139,6 +141,7 @@ impl<K: Copy + Eq + Hash, T> SharedReads<K, T> {
             reads: Arc::clone(self),
             key,
             group: Vec::new(),
+            fitted: None,
             is_over: false,
         }
     }
@@ -204,7 +207,7 @@ impl<K: Copy + Eq + Hash, T> Lead<K, T> {
             Ok(found) => found.into_iter().map(Ok).collect(),
             Err(error) => vec![Err(error); asked],
         };
-        self.reads.state().learn(asked, found.len());
+        self.fitted = Some((asked, found.len()));
         let mut own = None;
         let answered = asked.min(found.len());
         for ((_, seats), outcome) in self.group.drain(..answered).zip(found) {
@@ -235,6 +238,9 @@ impl<K: Copy + Eq + Hash, T> Drop for Lead<K, T> {
         }
         let mut state = self.reads.state();
         state.leads -= 1;
+        if let Some((asked, answered)) = self.fitted {
+            state.learn(asked, answered);
+        }
         for (key, seats) in mem::take(&mut self.group) {
             if !seats.is_empty() {
                 state.wait(key, seats);

@@ -36,12 +36,12 @@ pub async fn enter_conversation<P: Histories>(
         .join(conversation_id, group, Arc::clone(guest.queue))
         .await
         .map_err(|error| Refusal::Unavailable(error.into()))?;
-    let history = app.chat.history(conversation_id, protocol.slot()).await;
+    let history = app.chat.history(conversation_id).await;
     let first = match history.map_err(ChatError::from)? {
         SocketHistory::Short(page) => {
             membership.is_shown(&page.messages);
             guest.meter.charge_rows(page.messages.len());
-            FirstFrames::Frame(page.frame(|messages| protocol.history(messages)))
+            FirstFrames::Frame(page.frame(protocol.slot(), |messages| protocol.history(messages)))
         }
         SocketHistory::Long(pages) => {
             let meter = guest.meter.clone();

@@ -428,4 +428,4 @@ pub fn map(members: Vec<(&'static str, Item)>) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -17,6 +17,7 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.sessions.backends.db import SessionStore
 from django.core.management import call_command
 from django.utils.functional import LazyObject, SimpleLazyObject
+from test_wire import vectors
 
 SHARED = {"of": "the module"}
 
@@ -100,6 +101,13 @@ VALUES = (
     ZoneInfo("Asia/Seoul"),
     datetime.timezone.utc,
 )
+
+
+class ScopeTest(unittest.TestCase):
+    def test_a_state_knows_every_key_of_the_scope_that_chatferry_sends(self):
+        [data] = [data for kind, data in vectors("chatferry") if kind == "OPEN"]
+        [(_, _, body)] = wire.messages(bytearray(data))
+        self.assertEqual(tuple(wire.unpack(body)), states.SCOPE)
 
 
 class StatesTest(unittest.TestCase):

@@ -126,7 +126,8 @@ pub async fn readyz(app: &App, probes: &[Probe], has_place: bool) -> Response {
     status(code, &fields)
 }
 
-/// What keeps a chat from serving, or nothing.
+/// State of a chat by its parts. An error is the reason, in words, why the part keeps it from
+/// serving.
 pub struct ChatHealth {
     pub store: Result<(), String>,
     pub layer: Result<(), String>,

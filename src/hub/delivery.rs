@@ -1,4 +1,4 @@
-//! What becomes of one event at the sockets of a conversation.
+//! The delivery of one event to the sockets of a conversation.
 
 use super::{
     frames::EventFrames,

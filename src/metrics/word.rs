@@ -37,7 +37,7 @@ macro_rules! words {
 }
 
 words! {
-    /// What a WebSocket frame is. The frames of a message in fragments are what the message is.
+    /// Type of a WebSocket frame. The frames of a message in fragments have the type of the message.
     pub enum FrameType {
         Text = "text",
         Binary = "binary",
@@ -46,7 +46,7 @@ words! {
         Pong = "pong",
     }
 
-    /// What a frame of a client asks for.
+    /// Request in a frame of a client.
     pub enum Asked {
         Say = "chat_message",
         MarkRead = "mark_as_read",
@@ -59,12 +59,12 @@ words! {
         Ping = "ping",
     }
 
-    /// What sockets are told of.
+    /// Type of an event that sockets are sent.
     pub enum EventType {
         ChatMessage = "chat_message",
         MessageRead = "message_read",
         TypingStatus = "typing_status",
-        /// What `layer.passthrough` lists.
+        /// Of the types in `layer.passthrough`.
         Other = "other",
     }
 
@@ -102,7 +102,7 @@ words! {
         Settings = "settings",
     }
 
-    /// What a worker of a hosted application is called for.
+    /// Kind of a call to a worker of a hosted application.
     pub enum Call {
         Connect = "connect",
         Frame = "frame",
@@ -112,7 +112,7 @@ words! {
         Wake = "wake",
     }
 
-    /// What a hosted socket costs its worker.
+    /// Memory that a hosted socket takes in its worker.
     pub enum Level {
         Awake = "awake",
         Parked = "parked",
@@ -127,13 +127,13 @@ words! {
         Unfit = "unfit",
     }
 
-    /// What became of an attempt to replace the workers of a hosted application.
+    /// Outcome of an attempt to replace the workers of a hosted application.
     pub enum ReloadOutcome {
         Done = "done",
         Failed = "failed",
     }
 
-    /// What became of an attempt to connect.
+    /// Outcome of an attempt to connect.
     pub enum Outcome {
         Opened = "opened",
         Failed = "failed",

@@ -58,7 +58,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Hosted<S> {
                 ask.send(&self.place.link, self.place.number);
             }
             Ready::Rendered => {}
-            // The mailbox tells of the worker's end.
+            // The mailbox reports the worker's end.
             Ready::Lost => self.hold_if_awaking(),
         }
     }

@@ -160,7 +160,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Hosted<S> {
         state.is_some()
     }
 
-    /// No call is begun until the mailbox tells of the worker's end.
+    /// No call is begun until the mailbox reports the worker's end.
     pub(super) fn hold_if_awaking(&mut self) {
         if self.rest.state.is_some() {
             self.calls.hold();

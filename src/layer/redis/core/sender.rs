@@ -180,7 +180,7 @@ impl CoreSender {
                     let group = item.group.clone();
                     owed.entry(group).or_default().push((place, item));
                 } else if again.contains(&item.group) {
-                    // What goes stale was part of the first attempt only.
+                    // Events that go stale are sent in the first attempt only.
                     if item.keeps || !is_repeated {
                         next.push((place, item));
                     }

@@ -32,7 +32,12 @@ use super::{
     mailbox::{Mailbox, WorkerReply},
     wire::{self, Class, Down, Hello, VERSION, What, WireError, WorkerMessage},
 };
-use crate::{layer::redis::codec::item::Item, value::Value, ws::writer::frame};
+use crate::{
+    layer::redis::codec::item::Item,
+    metrics::{Level, Word as _},
+    value::Value,
+    ws::writer::frame,
+};
 
 /// Requests to the channel layer that one worker may have under way. Past them it is not read.
 const REQUESTS: usize = 1024;
@@ -228,7 +233,7 @@ impl WorkerLink {
         let reply = match what {
             What::Hello(_) => return Err(LinkError::Greeting),
             What::Pong => return Ok(()),
-            What::Class(class) => return self.learn(subject, class),
+            What::Class(class) => return self.learn(host, subject, class),
             What::Serves(class) => match lock(&self.classes).known.get(&class) {
                 Some(class) => WorkerReply::Class(Arc::clone(class)),
                 None => return Ok(()),
@@ -272,17 +277,23 @@ impl WorkerLink {
         Ok(())
     }
 
-    fn learn(&self, number: u64, class: Class) -> Result<(), LinkError> {
+    fn learn(&self, host: &Host, number: u64, class: Class) -> Result<(), LinkError> {
         let mut classes = lock(&self.classes);
         classes.bytes += class.size();
         if classes.known.len() >= CLASSES || classes.bytes > CLASS_BYTES {
             return Err(LinkError::Classes);
         }
-        let level = if class.parked { "parked" } else { "awake" };
+        let level = if !class.parked {
+            Level::Awake
+        } else if host.settings.hibernate {
+            Level::Hibernated
+        } else {
+            Level::Parked
+        };
         tracing::info!(
             worker = self.number,
             class = class.name,
-            level,
+            level = level.text(),
             why = class.why,
             "hosting"
         );

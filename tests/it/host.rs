@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use crate::support::{
-    Directory, Server, Socket,
+    Directory, Process, Server, Socket,
     socket::{BINARY, CLOSE, PING, PONG, frame, handshake},
     soon, until,
 };
@@ -442,4 +442,29 @@ async fn a_drain_closes_hosted_sockets_and_lets_their_applications_finish() {
     assert_eq!(worker.next(CLOSED).await, (number, vec![0xcd, 0x03, 0xf4]));
     worker.say(ENDED, number, &[0xc2]).await;
     server.ended().await;
+}
+
+#[tokio::test]
+async fn the_log_says_at_which_level_a_class_is_served() {
+    for (hibernate, parked) in [("false", "parked"), ("true", "hibernated")] {
+        let directory = Directory::new();
+        let path = directory.path().join("workers.sock");
+        let settings = [
+            format!("host.socket={}", path.display()),
+            "host.workers=0".to_owned(),
+            format!("host.hibernate={hibernate}"),
+        ];
+        let settings = settings.each_ref().map(String::as_str);
+        let mut process = Process::start(&directory, &settings).await;
+        let mut worker = Worker::join(&path).await;
+        for (number, level, is_parked) in [(1, parked, b"\xc3"), (2, "awake", b"\xc2")] {
+            let class = [
+                b"\x85\xa4name\xa5app.C\xa6parked",
+                &is_parked[..],
+                b"\xa3why\xa0\xa6source\xa15\xa4once\x90",
+            ];
+            worker.say(CLASS, number, &class.concat()).await;
+            process.logs(&format!("level=\"{level}\"")).await;
+        }
+    }
 }

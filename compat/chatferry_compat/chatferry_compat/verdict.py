@@ -23,10 +23,18 @@ HOLDS = {"Thread", "Popen", "fork", "run_forever", "SSHClient", "ThreadPoolExecu
 
 @dataclass(frozen=True)
 class Consumer:
+    """`level` is how a worker serves it: awake, parked, or hibernated if `host.hibernate` is set and parked if not."""
+
     consumer: str
     route: str
     fits: bool
     why: str
+    level: str
+    why_not_less: str
+
+    def as_text(self):
+        level = f"{self.level}: {self.why_not_less}" if self.why_not_less else self.level
+        return f"{self.consumer} at {self.route}: {'fits' if self.fits else 'does not fit'} ({self.why}); {level}"
 
 
 @dataclass(frozen=True)
@@ -37,8 +45,7 @@ class Verdict:
 
     def as_text(self):
         lines = [f"Verdict: {self.verdict}. {MEANINGS[self.verdict]}. {self.why}".rstrip()]
-        for it in self.consumers:
-            lines.append(f"  {it.consumer} at {it.route}: {'fits' if it.fits else 'does not fit'} ({it.why})")
+        lines += [f"  {it.as_text()}" for it in self.consumers]
         return "\n".join(lines)
 
     def as_dict(self):
@@ -103,7 +110,18 @@ def _consumers(sockets):
 def _judged(socket):
     cls = socket.consumer
     name = f"{cls.__module__}.{cls.__qualname__}"
-    return Consumer(name, socket.route, *_fitness(cls))
+    return Consumer(name, socket.route, *_fitness(cls), *_level(cls))
+
+
+def _level(cls):
+    """Returns the level at which a worker serves a consumer class, and why not at a lower one."""
+    from chatferry_worker import classes, states
+
+    why = classes.look_at(cls).why
+    if why:
+        return "awake", why
+    why = states.why_not(cls)
+    return ("parked", why) if why else ("hibernated", "")
 
 
 def _fitness(cls):

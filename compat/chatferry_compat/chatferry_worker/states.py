@@ -60,13 +60,19 @@ class StateError(Exception):
     """A state that cannot be written, or does not fit."""
 
 
+def why_not(cls):
+    """Why no state of this class can be written; empty if one may."""
+    return "it has __slots__" if any(vars(base).get("__slots__") for base in cls.__mro__) else ""
+
+
 def write(socket):
     """The state of a socket whose consumer is parked and is not called now."""
     consumer = socket.consumer
     if socket.channels:
         raise StateError("it has channels of its own")
-    if any(vars(base).get("__slots__") for base in type(consumer).__mro__):
-        raise StateError("it has __slots__")
+    why = why_not(type(consumer))
+    if why:
+        raise StateError(why)
     kind = socket.worker.classes.of(type(consumer))
     writer = Writer(type(consumer))
     attributes = vars(consumer)

@@ -89,6 +89,8 @@ class Verdicts(ProjectCase):
                     "route": r"ws/chat/(?P<room_name>\w+)/$",
                     "fits": True,
                     "why": "asynchronous, without tasks or threads",
+                    "level": "hibernated",
+                    "why_not_less": "",
                 }
             ],
         )
@@ -135,6 +137,22 @@ class Verdicts(ProjectCase):
             verdict, _ = self.verdict_of(Project(self, files={**TUTORIAL, "chat/consumers.py": changed}))
             self.assertEqual(verdict["verdict"], "neither")
             self.assertIn(why, verdict["consumers"][0]["why"])
+
+    def test_the_level_of_each_consumer_comes_with_its_reason(self):
+        source = TUTORIAL["chat/consumers.py"]
+        for old, new, level, why in (
+            ("        await self.accept()\n", "        asyncio.create_task(self.accept())\n", "awake", "starts tasks"),
+            ("    async def connect", '    __slots__ = ("room",)\n\n    async def connect', "parked", "it has __slots__"),
+            ("", "", "hibernated", ""),
+        ):
+            project = Project(self, files={**TUTORIAL, "chat/consumers.py": source.replace(old, new, 1)})
+            verdict, _ = self.verdict_of(project)
+            [consumer] = verdict["consumers"]
+            self.assertEqual(consumer["level"], level)
+            self.assertIn(why, consumer["why_not_less"])
+            line = project.manage("chatferry_check").stdout.splitlines()[-1]
+            self.assertIn(f"; {level}", line)
+            self.assertTrue(line.endswith(why), line)
 
     def test_a_project_without_any_consumer_is_neither(self):
         routing = {"chat/routing.py": "websocket_urlpatterns = []\n"}

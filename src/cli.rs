@@ -24,6 +24,7 @@ use clap::{Args, Parser, Subcommand};
 use uuid::Uuid;
 
 use crate::dialect::django::docs;
+use crate::host::order;
 use crate::layer::{ChannelLayer, control::Disconnect, open_for_command};
 use crate::telemetry;
 use crate::{
@@ -66,6 +67,7 @@ enum Command {
     /// Serve until SIGTERM or SIGINT
     Serve(Choices),
     /// Serve, and host an application of Django Channels: every socket is its own, the chat's too
+    #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
     Host {
         /// The ASGI application, as mysite.asgi:application
         #[arg(required_unless_present = "command")]
@@ -75,6 +77,8 @@ enum Command {
         command: Option<String>,
         #[command(flatten)]
         choices: Choices,
+        #[command(subcommand)]
+        order: Option<HostOrder>,
     },
     /// Make or complete the tables; what Django made stays as it is
     Migrate {
@@ -121,6 +125,13 @@ enum Command {
     Layer(layer::LayerCommand),
 }
 
+#[derive(Debug, Subcommand)]
+enum HostOrder {
+    /// Have the process of these settings do as on SIGHUP, and wait until it has: read its settings
+    /// again, replace its workers
+    Reload(Choices),
+}
+
 impl Choices {
     /// Adds what `chatferry host` stands for. What is set by a flag of its own is left as it is.
     fn host(&mut self, application: Option<String>, command: Option<String>) {
@@ -154,6 +165,10 @@ impl Cli {
             | layer::LayerCommand::Tail { choices: after, .. },
         )
         | Command::Disconnect { choices: after, .. }
+        | Command::Host {
+            order: Some(HostOrder::Reload(after)),
+            ..
+        }
         | Command::Host { choices: after, .. }
         | Command::Migrate { choices: after, .. }
         | Command::Config { choices: after, .. }) = &mut command;
@@ -162,6 +177,7 @@ impl Cli {
         if let Command::Host {
             application,
             command,
+            order: None,
             ..
         } = &mut command
         {
@@ -225,6 +241,7 @@ pub async fn run(
 
 async fn execute(command: Command, loaded: Loaded, sources: Sources) -> ExitCode {
     match command {
+        Command::Host { order: Some(_), .. } => reload(&warned(loaded)).await,
         // The state of a serving process is large, and exists once.
         Command::Serve(_) | Command::Host { .. } => Box::pin(start(loaded, sources)).await,
         Command::Migrate { dry_run, .. } => migrate::migrate(&warned(loaded), dry_run).await,
@@ -247,6 +264,17 @@ async fn execute(command: Command, loaded: Loaded, sources: Sources) -> ExitCode
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => failed(&error),
         },
+    }
+}
+
+/// Has the process of these settings reload.
+async fn reload(config: &Config) -> ExitCode {
+    let Some(path) = &config.host.socket else {
+        return failed(&"host.socket is not set: the process is found by it. SIGHUP does the same");
+    };
+    match order::reload(path).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
     }
 }
 

@@ -4,7 +4,8 @@
 //! - [`wire`] is what is said to a worker and what it may say,
 //! - [`link`] is the connection to one, [`pool`] starts them and lets them join,
 //! - [`upgrade`] answers the handshake of a hosted path, with what [`scope`] tells of it,
-//! - [`reload`] replaces all workers, [`state`] is what is left of a consumer meanwhile,
+//! - [`reload`] replaces all workers, [`state`] is what is left of a consumer meanwhile, [`order`]
+//!   is how a command asks for it,
 //! - [`socket`] is an open socket, [`place`] what it holds, [`mailbox`] what waits for it,
 //!   [`calls`] what waits for the worker,
 //! - [`groups`] is who is in which group, [`event`] what is sent to them,
@@ -19,9 +20,10 @@ mod event;
 mod groups;
 mod link;
 mod mailbox;
+pub mod order;
 mod place;
 mod pool;
-mod reload;
+pub mod reload;
 mod request;
 mod scope;
 mod socket;
@@ -52,6 +54,7 @@ use self::{
     groups::{Channel, Groups, Local},
     link::{LinkError, WorkerLink},
     mailbox::Mailbox,
+    order::Orders,
     state::States,
 };
 use crate::{
@@ -109,6 +112,7 @@ pub struct Host {
     generation: Mutex<pool::Generation>,
     /// Held while all workers are replaced.
     reloading: tokio::sync::Mutex<()>,
+    orders: Orders,
     /// Number of the first worker that gets no sockets yet, if others can have them.
     newcomers: AtomicU64,
     states: Arc<States>,
@@ -153,6 +157,7 @@ impl Host {
             path: place.path().to_owned(),
             generation: Mutex::default(),
             reloading: tokio::sync::Mutex::default(),
+            orders: Orders::default(),
             newcomers: AtomicU64::new(u64::MAX),
             states: Arc::new(States::new(metrics)),
             stopping: watch::Sender::new(false),
@@ -183,6 +188,12 @@ impl Host {
 
     pub fn layer(&self) -> &Arc<dyn ChannelLayer> {
         &self.layer
+    }
+
+    /// Returns the orders of operators.
+    #[must_use]
+    pub fn orders(&self) -> &Orders {
+        &self.orders
     }
 
     fn groups(&self) -> &Groups {

@@ -30,6 +30,7 @@ use tokio::{
 use super::{
     Host,
     mailbox::{Mailbox, WorkerReply},
+    order,
     wire::{self, Class, Down, Hello, VERSION, What, WireError, WorkerMessage},
 };
 use crate::{
@@ -366,6 +367,9 @@ pub async fn serve(host: Arc<Host>, number: u64, stream: UnixStream) {
         Ok(Err(error)) => return host.refused(&error),
         Err(_) => return host.refused(&LinkError::Greeting),
     };
+    if let Some(order) = &hello.order {
+        return order::serve(&host, order, &mut write).await;
+    }
     let pid = hello.pid;
     let link = Arc::new(WorkerLink::new(number, hello, host.max_calls()));
     link.send(Down::Welcome, 0, &welcome(&host, number));

@@ -21,7 +21,7 @@ const CLOSING: Duration = Duration::from_secs(10);
 
 /// Reasons why workers are not replaced.
 #[derive(Debug, thiserror::Error)]
-enum ReloadError {
+pub enum ReloadError {
     #[error("a new worker has ended")]
     Ended,
     #[error("new workers have not joined within {} s", JOINING.as_secs())]
@@ -31,20 +31,24 @@ enum ReloadError {
 impl Host {
     /// Replaces all workers: those that were started here by new ones, and otherwise by as many as
     /// join from now on. Returns when the old ones have ended.
-    pub async fn reload(self: &Arc<Self>) {
+    ///
+    /// # Errors
+    /// When new workers do not join: then nothing has changed.
+    pub async fn reload(self: &Arc<Self>) -> Result<(), ReloadError> {
         let _one = self.reloading.lock().await;
         let began = Instant::now();
-        let outcome = match self.replace().await {
-            Ok(()) => ReloadOutcome::Done,
+        let replaced = self.replace().await;
+        self.metrics.host_reload(match &replaced {
+            Ok(()) => {
+                tracing::info!(after = ?began.elapsed(), "all workers are replaced");
+                ReloadOutcome::Done
+            }
             Err(error) => {
                 tracing::error!(%error, "the workers stay as they are");
                 ReloadOutcome::Failed
             }
-        };
-        self.metrics.host_reload(outcome);
-        if outcome == ReloadOutcome::Done {
-            tracing::info!(after = ?began.elapsed(), "all workers are replaced");
-        }
+        });
+        replaced
     }
 
     async fn replace(self: &Arc<Self>) -> Result<(), ReloadError> {

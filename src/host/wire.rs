@@ -20,7 +20,7 @@ use crate::{
 pub const VERSION: u64 = 2;
 
 /// Bytes of kind and subject.
-const HEAD: usize = 1 + 8;
+pub const HEAD: usize = 1 + 8;
 
 /// Most bytes of a frame for a client.
 pub const MAX_FRAME: usize = 16 << 20;
@@ -168,6 +168,8 @@ pub struct Hello {
     pub application: String,
     /// The backend of the project's channel layer, by its dotted name; empty if it has none.
     pub layer: String,
+    /// Order of an operator's command, which is no worker.
+    pub order: Option<String>,
 }
 
 /// A class of consumers.
@@ -335,6 +337,7 @@ fn hello(item: Item) -> Option<Hello> {
         pid: u32::try_from(number(&members.take("pid")?)?).ok()?,
         application: members.text("application")?,
         layer: members.text("layer")?,
+        order: members.text("order"),
     })
 }
 
@@ -408,9 +411,14 @@ pub fn handler_of(event: &[u8]) -> Option<String> {
 
 /// Appends a message whose body is there.
 pub fn put(out: &mut BytesMut, kind: Down, subject: u64, body: &[u8]) {
+    put_kind(out, kind as u8, subject, body);
+}
+
+/// Adds a message of either end, by the number of its kind.
+pub fn put_kind(out: &mut BytesMut, kind: u8, subject: u64, body: &[u8]) {
     let length = u32::try_from(HEAD + body.len()).unwrap_or(u32::MAX);
     out.extend_from_slice(&length.to_be_bytes());
-    out.extend_from_slice(&[kind as u8]);
+    out.extend_from_slice(&[kind]);
     out.extend_from_slice(&subject.to_be_bytes());
     out.extend_from_slice(body);
 }

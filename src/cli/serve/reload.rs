@@ -1,4 +1,4 @@
-//! SIGHUP: the settings are read again. What a running server can take over it takes over; the
+//! SIGHUP and `chatferry host reload`: the settings are read again. What a running server can take over it takes over; the
 //! rest is named and waits for a restart.
 
 use std::fmt::Display;
@@ -6,10 +6,12 @@ use std::io;
 use std::sync::Arc;
 
 use tokio::signal::unix::Signal;
+use tokio::sync::oneshot;
 
 use super::systemd;
 use crate::app::App;
 use crate::config::{Config, Effective, Loaded};
+use crate::host::order::OrderOutcome;
 use crate::metrics::SecurityEvent;
 use crate::server::Site;
 use crate::telemetry::Logging;
@@ -26,7 +28,8 @@ const LIVE: &[&str] = &[
 /// The settings that it takes over too if it has a certificate already, and the new files are good.
 const CERTIFICATE: &[&str] = &["server.tls.cert", "server.tls.key"];
 
-/// Reads the settings each time the signal comes; those that cannot be read change nothing. The
+/// Reads the settings each time the signal or an order comes; those that cannot be read change
+/// nothing. The
 /// workers of a hosted application are then replaced.
 /// `in_force` is what the server was started with.
 pub(super) async fn on_signal<E: Display>(
@@ -37,34 +40,61 @@ pub(super) async fn on_signal<E: Display>(
     reread: impl Fn() -> Result<Loaded, E>,
 ) {
     let Ok(mut hangup) = hangup else { return };
-    while hangup.recv().await.is_some() {
+    loop {
+        let caller = tokio::select! {
+            Some(()) = hangup.recv() => None,
+            caller = ordered(&site) => Some(caller),
+        };
         systemd::reloading();
-        let is_taken = match reread() {
-            Ok(loaded) if is_refused(&loaded) => false,
+        let outcome = match settings(&site.app, reread()) {
             Ok(loaded) => {
                 take_over(&site, log.as_ref(), &mut in_force, loaded);
-                true
+                workers(&site).await
             }
-            Err(error) => {
-                note(&site.app, &format!("refused: {error}"));
-                tracing::error!(%error, "the settings stay as they are");
-                false
-            }
+            Err(why) => Err(format!("the settings stay as they are: {why}")),
         };
-        if is_taken && let Some(host) = &site.host {
-            host.reload().await;
-        }
         systemd::ready();
+        if let Some(caller) = caller {
+            // It may have gone.
+            let _ = caller.send(outcome);
+        }
     }
 }
 
-/// Returns whether `serve` would not start with these settings; logs why.
-fn is_refused(loaded: &Loaded) -> bool {
+/// Waits for an operator's command.
+async fn ordered(site: &Site) -> oneshot::Sender<OrderOutcome> {
+    match &site.host {
+        Some(host) => host.orders().next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Returns the settings if `serve` would start with them; logs why if not, and returns it.
+fn settings<E: Display>(app: &App, reread: Result<Loaded, E>) -> Result<Loaded, String> {
+    let loaded = reread.map_err(|error| {
+        note(app, &format!("refused: {error}"));
+        tracing::error!(%error, "the settings stay as they are");
+        error.to_string()
+    })?;
     let refusals = loaded.refusals();
     for error in &refusals {
         tracing::error!(%error, "the settings stay as they are");
     }
-    !refusals.is_empty()
+    match refusals.first() {
+        Some(error) => Err(error.to_string()),
+        None => Ok(loaded),
+    }
+}
+
+/// Replaces the workers of a hosted application.
+async fn workers(site: &Site) -> OrderOutcome {
+    match &site.host {
+        Some(host) => host.reload().await.map_err(|error| {
+            let stay = "the workers stay as they are";
+            format!("{stay}: {error}")
+        }),
+        None => Ok(()),
+    }
 }
 
 fn take_over(site: &Site, log: Option<&Logging>, in_force: &mut Loaded, loaded: Loaded) {

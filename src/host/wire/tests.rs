@@ -57,6 +57,7 @@ fn every_message_of_a_worker_is_read() {
             pid: 7,
             application: "a.asgi:app".to_owned(),
             layer: String::new(),
+            order: None,
         }),
         What::Class(Class {
             name: "app.Chat".to_owned(),

@@ -6,11 +6,12 @@ use std::{
     task::Poll,
 };
 
+use chatferry::host::reload::ReloadError;
 use tokio::task::JoinHandle;
 
 use super::{CLOSED, DONE, ENDED, TEXT_IN, TEXT_OUT, Worker, open, server};
 use crate::support::{
-    Server, Socket,
+    Directory, Process, Server, Socket, process,
     socket::{CLOSE, frame},
     soon,
 };
@@ -30,7 +31,7 @@ struct Move {
     new: Worker,
     socket: Socket,
     number: u64,
-    reload: JoinHandle<()>,
+    reload: JoinHandle<Result<(), ReloadError>>,
 }
 
 impl Move {
@@ -65,7 +66,8 @@ impl Move {
     /// The old worker is let go.
     async fn end(self) {
         self.old.ends_refused().await;
-        soon("the end of the reload", self.reload).await.unwrap();
+        let reloaded = soon("the end of the reload", self.reload).await;
+        reloaded.unwrap().unwrap();
         let done = "chatferry_host_reloads_total{outcome=\"done\"}";
         assert_eq!(self.server.metric(done).await, 1.0);
         let bytes = self.server.metric("chatferry_host_state_bytes").await;
@@ -164,4 +166,37 @@ async fn a_worker_that_gives_a_state_unasked_loses_that_socket_only() {
     assert_eq!(other.text().await, "well");
     let bytes = server.metric("chatferry_host_state_bytes").await;
     assert_eq!(bytes, 0.0);
+}
+
+#[tokio::test]
+async fn a_command_has_the_workers_replaced_or_says_why_they_are_not() {
+    let directory = Directory::new();
+    let path = directory.path().join("workers.sock");
+    let socket = format!("host.socket={}", path.display());
+    let mut process = Process::start(&directory, &[&socket, "host.workers=0"]).await;
+    let _old = Worker::join(&path).await;
+    let file = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+    file("good.toml", "");
+    let command = ["host", "reload", "--config", "good.toml", "--set", &*socket];
+    let (done, _new) = tokio::join!(process::run(&directory, &command), async {
+        process.logs("replacing all workers").await;
+        Worker::join(&path).await
+    });
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    process.logs("all workers are replaced").await;
+
+    file("chatferry.toml", "[host]\nsockets = 1\n[");
+    let refused = process::run(&directory, &command).await;
+    assert_eq!(refused.code, 1);
+    let why = "the settings stay as they are: ";
+    assert!(refused.stderr.contains(why), "{}", refused.stderr);
+
+    drop(process);
+    let alone = process::run(&directory, &command).await;
+    assert_eq!(alone.code, 1);
+    assert!(
+        alone.stderr.contains("no process answers"),
+        "{}",
+        alone.stderr
+    );
 }

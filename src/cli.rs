@@ -60,13 +60,17 @@ struct Choices {
     /// One setting, as server.bind=127.0.0.1:9000; before the environment and the file
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value)]
     set: Vec<(String, String)>,
+    /// Set for `chatferry host`.
+    #[arg(skip)]
+    is_host: bool,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve until SIGTERM or SIGINT
     Serve(Choices),
-    /// Serve, and host an application of Django Channels: every socket is its own, the chat's too
+    /// Serve, and host an application of Django Channels: every socket and path is its own, the
+    /// chat's too
     #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
     Host {
         /// The ASGI application, as mysite.asgi:application
@@ -135,6 +139,7 @@ enum HostOrder {
 impl Choices {
     /// Adds what `chatferry host` stands for. What is set by a flag of its own is left as it is.
     fn host(&mut self, application: Option<String>, command: Option<String>) {
+        self.is_host = true;
         let given = [
             ("host.application", application),
             ("host.command", command),
@@ -305,8 +310,17 @@ struct Sources {
 
 impl Sources {
     fn load(&self) -> Result<Loaded, Unusable> {
-        let Choices { config, set } = &self.choices;
-        load(config.as_deref(), self.env.iter().cloned(), set)
+        let Choices {
+            config,
+            set,
+            is_host,
+        } = &self.choices;
+        let loaded = load(config.as_deref(), self.env.iter().cloned(), set)?;
+        Ok(if *is_host {
+            loaded.hosting_http()
+        } else {
+            loaded
+        })
     }
 }
 

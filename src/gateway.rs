@@ -33,8 +33,9 @@ use std::{sync::Arc, time::Duration};
 
 pub use self::{
     decision::Decision,
+    forward::to_origin_form,
     guard::{Refused, pass_on},
-    headers::HeaderTrust,
+    headers::{HeaderTrust, strip_hop_by_hop},
     shadow::Question,
     target::RequestTarget,
     tls::TrustError,

@@ -1,9 +1,10 @@
-//! Sockets of any application of Django Channels: held here, while the project's own consumers run
+//! Sockets and requests of any application of Django Channels: held here, while the project's own consumers run
 //! in workers that hold none. `host/README.md` is the manual, and describes the wire.
 //!
 //! - [`wire`] is what is said to a worker and what it may say,
 //! - [`link`] is the connection to one, [`pool`] starts them and lets them join,
 //! - [`upgrade`] answers the handshake of a hosted path, with what [`scope`] tells of it,
+//! - [`http`] answers requests of HTTP, which [`exchange`] knows at a worker,
 //! - [`reload`] replaces all workers, [`state`] is what is left of a consumer meanwhile, [`order`]
 //!   is how a command asks for it,
 //! - [`socket`] is an open socket, [`place`] what it holds, [`mailbox`] what waits for it,
@@ -17,7 +18,9 @@
 
 mod calls;
 mod event;
+mod exchange;
 mod groups;
+pub mod http;
 mod link;
 mod mailbox;
 pub mod order;
@@ -43,7 +46,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use hyper::Uri;
+use hyper::{Method, Uri};
 use tokio::{
     sync::{Notify, watch},
     time::{sleep, timeout},
@@ -62,6 +65,7 @@ use crate::{
     config::{self, Config, Prefix},
     dialect::django::routes,
     gateway::{HeaderTrust, RequestTarget},
+    http::ops::Endpoint,
     layer::{self, ChannelLayer, LayerError, Received},
     metrics::Metrics,
     python::urls::decode_path,
@@ -186,6 +190,27 @@ impl Host {
         })
     }
 
+    /// Returns `true` if a request at this target is answered by the application. What probes ask
+    /// is not, and one that may be for the chat only if a route names it.
+    #[must_use]
+    pub fn answers(&self, method: &Method, uri: &Uri, config: &Config) -> bool {
+        let routes = &self.settings.http_routes;
+        if routes.is_empty() || *method == Method::CONNECT {
+            return false;
+        }
+        let target = RequestTarget::of(uri);
+        if target.is_plain() && Endpoint::of(&decode_path(uri.path()), config).is_some() {
+            return false;
+        }
+        let chat = [&config.django.url_prefix, &config.django.ws_prefix];
+        let chat = chat.map(Prefix::as_str);
+        let is_chat = chat.iter().any(|prefix| target.may_be_below(prefix));
+        routes.iter().map(Prefix::as_str).any(|route| {
+            let names_chat = || chat.iter().any(|prefix| route.starts_with(prefix));
+            target.is_below(route) && (!is_chat || target.is_plain() && names_chat())
+        })
+    }
+
     pub fn layer(&self) -> &Arc<dyn ChannelLayer> {
         &self.layer
     }
@@ -257,11 +282,20 @@ impl Host {
 
     /// Returns the worker with the fewest sockets.
     fn worker(&self) -> Option<Arc<WorkerLink>> {
+        self.least(WorkerLink::sockets)
+    }
+
+    /// Returns the worker with the fewest requests.
+    fn worker_for_request(&self) -> Option<Arc<WorkerLink>> {
+        self.least(|link| link.exchanges.len())
+    }
+
+    fn least(&self, load: impl Fn(&WorkerLink) -> usize) -> Option<Arc<WorkerLink>> {
         let newcomers = self.newcomers.load(Ordering::Acquire);
         let workers = lock(&self.workers);
         let open = workers.iter().filter(|link| link.is_open());
-        let fewest = open.min_by_key(|link| (link.number >= newcomers, link.sockets()));
-        fewest.cloned()
+        let least = open.min_by_key(|link| (link.number >= newcomers, load(link)));
+        least.cloned()
     }
 
     /// A worker has joined.
@@ -390,12 +424,12 @@ impl Host {
     pub async fn dismiss(&self) {
         let farewell = async {
             let links = lock(&self.workers).clone();
-            while links.iter().any(|link| link.sockets() > 0) {
+            while links.iter().any(|link| link.is_busy()) {
                 sleep(LOOK).await;
             }
         };
         if timeout(FAREWELL, farewell).await.is_err() {
-            tracing::warn!("workers had not finished with all sockets");
+            tracing::warn!("workers had not finished with all sockets and requests");
         }
         self.stopping.send_replace(true);
         let ended = async {

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | [`cli`] | the commands; `serve` starts everything |
 //! | [`server`] | accepts, limits and ends connections; which room answers a request |
-//! | [`host`] | sockets of any Channels application, whose consumers run in workers |
+//! | [`host`] | sockets and requests of any Channels application, whose code runs in workers |
 //! | [`gateway`] | what is not served here is passed to Django; rollout and shadow |
 //! | [`dialect`] | the kinds of chat, one room each: URLs, frames, events, texts |
 //! | [`ws`] | the engine of WebSockets: handshake, reader, writer, sessions |

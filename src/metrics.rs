@@ -28,7 +28,7 @@ pub use family::HeldGauge;
 pub use frames::Frames;
 pub use word::{
     Asked, Call, ClockStep, EventType, FrameType, HostFailure, Level, Outcome, ReloadOutcome,
-    SecurityEvent, Sender, Word,
+    RequestOutcome, SecurityEvent, Sender, Word,
 };
 
 /// What a metric is, for dashboards and tests.
@@ -407,6 +407,13 @@ metrics! {
     /// Hosted sockets that came to a bad end: an `exception` of the application, a call that was
     /// `late`, a worker that was `lost`, or a state that was `unfit` to be moved to another worker.
     host_failures: Each<Counter, HostFailure> = "chatferry_host_failures_total" by "kind";
+    /// Requests of HTTP that hosted applications are answering now.
+    host_requests_open: Gauge = "chatferry_host_requests_open";
+    /// Seconds from a request of HTTP to a hosted application to the end of its answer, by outcome:
+    /// `answered` whole, the application has `failed`, was `late`, its worker was `lost`, the
+    /// request was `refused` as it was malformed or stalled, or its client has `left`.
+    host_requests: Each<Histogram, RequestOutcome> = "chatferry_host_request_seconds" by "outcome"
+        in SECONDS;
     /// Events that a socket sent without a call, as another one's call had made the bytes for all.
     host_rendered: Counter = "chatferry_host_events_encoded_once_total";
     /// Events for hosted sockets that were dropped, as too many waited.

@@ -12,6 +12,6 @@ mod stream;
 
 pub use self::{
     outlet::Outlet,
-    peer::{Ends, FORWARDED_FOR, Peer},
+    peer::{Ends, FORWARDED_FOR, FORWARDED_PROTO, Peer},
     stream::{ConnectionPlace, Io, Socket, Stream},
 };

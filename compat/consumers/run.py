@@ -26,6 +26,7 @@ import channels_redis.core  # noqa: E402
 import redis.asyncio  # noqa: E402
 from player import PATIENCE_S, Player  # noqa: E402
 from servers import clean_environment, free_port, tied  # noqa: E402
+import web_shapes  # noqa: E402, F401
 from shapes import SHAPES  # noqa: E402
 
 #: By shape and server: what is right instead.

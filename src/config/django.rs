@@ -52,6 +52,12 @@ impl Prefix {
     /// The default of `django.ws_prefix`.
     pub const CHAT: &str = "/ws/chat/";
 
+    /// Returns the prefix of every path.
+    #[must_use]
+    pub fn root() -> Self {
+        Prefix("/".to_owned())
+    }
+
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

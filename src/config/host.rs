@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{declare::settings, django::Prefix};
+use super::{Loaded, declare::settings, django::Prefix, replace_default};
 
 settings! {
     /// An application of Django Channels whose sockets are held here, while its own consumers run
@@ -26,8 +26,19 @@ settings! {
         /// is or begins with that prefix; `auth`, `ws.allowed_origins` and the policy of the chat
         /// mean nothing for what is hosted, as the application has its own.
         routes: Vec<Prefix> = ["/ws/"],
+        /// Prefixes of paths whose requests of HTTP the application answers; `chatferry host`
+        /// without `gateway.upstream` means all of them. `/healthz`, `/readyz` and `/metrics` stay
+        /// here. A path that may be read as one below `django.url_prefix` or `django.ws_prefix` is
+        /// the application's only if an entry here is or begins with that prefix; `auth`, `cors`
+        /// and the policy of the chat mean nothing for what the application answers. What no entry
+        /// names goes to `gateway.upstream`, or is not found.
+        http_routes: Vec<Prefix> = [],
+        /// Requests of HTTP that one worker is asked at once, until the application has returned.
+        /// More wait for `host.call_timeout_s` and then get a 503. Django takes a thread for each.
+        max_requests: usize = 256 in 1..=100_000,
         /// Seconds a worker may take for one call: a connect, a frame, an event or a disconnect.
-        /// Past them the socket is closed with 1011.
+        /// Past them the socket is closed with 1011. As many for the head of an answer from the
+        /// last byte of its request that was passed on; past them the client gets a 503.
         call_timeout_s: u64 = 60 in 1..=3600,
         /// Calls that one worker is asked at once. Sockets whose calls wait are not read.
         max_calls: usize = 128 in 1..=10_000,
@@ -68,6 +79,24 @@ impl Host {
     }
 }
 
+impl Loaded {
+    /// Lets the application answer every request, unless `host.http_routes` is set or there is a
+    /// `gateway.upstream` for them.
+    #[must_use]
+    pub fn hosting_http(mut self) -> Self {
+        let config = &mut self.config;
+        // The second names the chat's own prefix, which no shorter one does.
+        let routes = format!("/,{}", config.django.url_prefix);
+        let (key, why) = ("host.http_routes", "for chatferry host");
+        if config.gateway.upstream.is_none()
+            && replace_default(&mut self.effective, key, &routes, why)
+        {
+            config.host.http_routes = vec![Prefix::root(), config.django.url_prefix.clone()];
+        }
+        self
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use crate::config::Config;
@@ -96,5 +125,24 @@ mod tests {
         );
         assert_eq!(start(&[command, ("host.workers", "0")]), None);
         assert_eq!(start(&[("host.socket", "/run/x")]), None);
+    }
+
+    #[test]
+    fn an_application_answers_all_requests_unless_something_else_is_said() {
+        let routes = |pairs: &[(&str, &str)]| {
+            let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+            let flags: Vec<_> = pairs.iter().map(own).collect();
+            let loaded = Config::load(None, std::iter::empty(), &flags).unwrap();
+            let routes = loaded.hosting_http().config.host.http_routes;
+            routes.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(routes(&[]), ["/", "/api/chat/"]);
+        let moved = ("django.url_prefix", "/talk/");
+        assert_eq!(routes(&[moved]), ["/", "/talk/"]);
+        let upstream = ("gateway.upstream", "http://127.0.0.1:8001");
+        assert!(routes(&[upstream]).is_empty());
+        let own = ("host.http_routes", "/shop/");
+        assert_eq!(routes(&[own]), ["/shop/"]);
+        assert_eq!(routes(&[own, upstream]), ["/shop/"]);
     }
 }

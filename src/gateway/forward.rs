@@ -204,7 +204,7 @@ fn outgoing(gateway: &Gateway, request: Request<Outgoing>) -> Request<Outgoing> 
 
 /// Takes scheme and authority out of a target that has them; the authority is what `Host` says then
 /// (RFC 9112, 3.2.2).
-fn to_origin_form(head: &mut request::Parts) {
+pub fn to_origin_form(head: &mut request::Parts) {
     let Some(authority) = head.uri.authority() else {
         return;
     };

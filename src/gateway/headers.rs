@@ -16,10 +16,9 @@ use hyper::{
 
 use crate::{
     config::{self, Config},
-    net::{FORWARDED_FOR, Peer},
+    net::{FORWARDED_FOR, FORWARDED_PROTO as PROTO, Peer},
 };
 
-const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// Headers about one connection (RFC 9110, 7.6.1), whether `Connection` lists them or not.

@@ -5,9 +5,10 @@
 //! the channel layer at once by [`REQUESTS`], what it does not read by [`UNREAD`]; one that says
 //! nothing for too long, or something that is not understood, is ended.
 
+mod error;
+
 use std::{
     collections::HashMap,
-    io,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -27,11 +28,13 @@ use tokio::{
     time::{Instant, interval, timeout},
 };
 
+pub use self::error::LinkError;
 use super::{
     Host,
+    exchange::{Exchanges, Overrun},
     mailbox::{Mailbox, WorkerReply},
     order,
-    wire::{self, Class, Down, Hello, VERSION, What, WireError, WorkerMessage},
+    wire::{self, Class, Down, Hello, VERSION, What, WorkerMessage},
 };
 use crate::{
     layer::redis::codec::item::Item,
@@ -62,45 +65,6 @@ const PING: Duration = Duration::from_secs(5);
 /// Room for one read, in bytes.
 const READ: usize = 64 << 10;
 
-/// Reasons for the end of a worker's connection.
-#[derive(Debug, thiserror::Error)]
-pub enum LinkError {
-    #[error("it has closed the connection")]
-    Closed,
-    #[error("{0}")]
-    Io(#[from] io::Error),
-    #[error("{0}")]
-    Wire(#[from] WireError),
-    #[error("it speaks version {0} of the protocol, and this is version {VERSION}")]
-    Version(u64),
-    #[error("its first message is not a greeting, or did not come")]
-    Greeting,
-    #[error("it has too many classes")]
-    Classes,
-    #[error("it does not read what it is sent")]
-    Unread,
-    #[error("it says nothing")]
-    Silent,
-    #[error("another one has taken its place")]
-    Replaced,
-}
-
-impl LinkError {
-    /// Returns the value of the `why` label in the metrics.
-    #[must_use]
-    pub fn label(&self) -> &'static str {
-        match self {
-            LinkError::Closed | LinkError::Io(_) => "ended",
-            LinkError::Wire(_)
-            | LinkError::Version(_)
-            | LinkError::Greeting
-            | LinkError::Classes => "violation",
-            LinkError::Unread | LinkError::Silent => "stuck",
-            LinkError::Replaced => "replaced",
-        }
-    }
-}
-
 /// The classes of one worker, by their numbers.
 #[derive(Default)]
 struct Classes {
@@ -118,6 +82,9 @@ pub struct WorkerLink {
     /// One for each call that may be under way.
     credits: Arc<Semaphore>,
     requests: Arc<Semaphore>,
+    pub exchanges: Exchanges,
+    /// Notified when what was to be written is on its way.
+    drained: Notify,
     sockets: Mutex<HashMap<u64, Arc<Mailbox>>>,
     classes: Mutex<Classes>,
     /// Its sockets move to other workers.
@@ -130,7 +97,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl WorkerLink {
-    fn new(number: u64, hello: Hello, max_calls: usize) -> Self {
+    fn new(number: u64, hello: Hello, max_calls: usize, max_requests: usize) -> Self {
         WorkerLink {
             number,
             hello,
@@ -138,6 +105,8 @@ impl WorkerLink {
             filled: Notify::new(),
             credits: Arc::new(Semaphore::new(max_calls)),
             requests: Arc::new(Semaphore::new(REQUESTS)),
+            exchanges: Exchanges::new(max_requests),
+            drained: Notify::new(),
             sockets: Mutex::default(),
             classes: Mutex::default(),
             retiring: AtomicBool::new(false),
@@ -175,6 +144,18 @@ impl WorkerLink {
         self.filled.notify_one();
     }
 
+    /// Sends a message once the worker has read most of what it was sent before.
+    pub async fn send_when_read(&self, kind: Down, subject: u64, body: &[u8]) {
+        loop {
+            let drained = self.drained.notified();
+            if lock(&self.out).len() < UNREAD_EVENTS || self.credits.is_closed() {
+                break;
+            }
+            drained.await;
+        }
+        self.send(kind, subject, body);
+    }
+
     /// Sends an event to a channel of the worker's own, unless too much is unread.
     pub fn send_event(&self, channel: u64, body: &[u8]) -> bool {
         let mut out = lock(&self.out);
@@ -204,6 +185,12 @@ impl WorkerLink {
         lock(&self.sockets).len()
     }
 
+    /// Returns `true` while the worker has something to do that it has begun.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.sockets() > 0 || self.exchanges.len() > 0
+    }
+
     /// Lets go of a socket that the worker must not hold any longer.
     pub fn forget(&self, socket: u64) {
         if lock(&self.sockets).remove(&socket).is_some() {
@@ -215,6 +202,8 @@ impl WorkerLink {
     fn end(&self) {
         self.credits.close();
         self.requests.close();
+        self.exchanges.end();
+        self.drained.notify_waiters();
         for (_, mailbox) in lock(&self.sockets).drain() {
             mailbox.reply(WorkerReply::Lost);
         }
@@ -249,8 +238,10 @@ impl WorkerLink {
             What::Close { code, reason } => WorkerReply::Close { code, reason },
             What::Done => WorkerReply::Done,
             What::Ended { failed } => {
-                if let Some(mailbox) = lock(&self.sockets).remove(&subject) {
-                    mailbox.reply(WorkerReply::Ended { failed });
+                let mailbox = lock(&self.sockets).remove(&subject);
+                match mailbox {
+                    Some(mailbox) => mailbox.reply(WorkerReply::Ended { failed }),
+                    None => self.exchanges.ended(subject),
                 }
                 return Ok(());
             }
@@ -261,6 +252,10 @@ impl WorkerLink {
                 return Ok(());
             }
             What::Refused(why) => WorkerReply::Refused(why),
+            What::Response(_) | What::Body(_) | What::BodyEnd(_) | What::Taken(_) => {
+                let heard = self.exchanges.hear(subject, what);
+                return heard.map_err(|Overrun| LinkError::Overrun);
+            }
             What::GroupAdd { .. }
             | What::GroupDiscard { .. }
             | What::GroupSend { .. }
@@ -341,6 +336,8 @@ impl WorkerLink {
                 self.filled.notified().await;
             } else if let Err(error) = half.write_all(&bytes).await {
                 return error.into();
+            } else {
+                self.drained.notify_waiters();
             }
         }
     }
@@ -371,7 +368,12 @@ pub async fn serve(host: Arc<Host>, number: u64, stream: UnixStream) {
         return order::serve(&host, order, &mut write).await;
     }
     let pid = hello.pid;
-    let link = Arc::new(WorkerLink::new(number, hello, host.max_calls()));
+    let link = Arc::new(WorkerLink::new(
+        number,
+        hello,
+        host.max_calls(),
+        host.settings.max_requests,
+    ));
     link.send(Down::Welcome, 0, &welcome(&host, number));
     host.joined(&link);
     let joined = Instant::now();

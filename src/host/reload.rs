@@ -113,19 +113,20 @@ impl Host {
             .map_err(|_| ReloadError::Late)
     }
 
-    /// Waits until the sockets of these workers have moved or ended, then ends the workers.
+    /// Waits until the sockets of these workers have moved or ended, and their requests are
+    /// answered, then ends the workers.
     async fn retire(&self, old: &[Arc<WorkerLink>]) {
         for link in old {
             link.retire();
         }
         let moved = async {
-            while old.iter().any(|link| link.sockets() > 0) {
+            while old.iter().any(|link| link.is_busy()) {
                 sleep(LOOK).await;
             }
         };
         let patience = self.call_timeout() + SPREAD + CLOSING;
         if timeout(patience, moved).await.is_err() {
-            tracing::warn!("the old workers had not let go of all sockets");
+            tracing::warn!("the old workers had not let go of all sockets and requests");
         }
         for link in old {
             link.dismiss();

@@ -1,8 +1,8 @@
-//! The scope of a handshake: the one that Daphne makes, key by key.
+//! The scopes of a handshake and of a request: those that Daphne makes, key by key.
 
 use hyper::{
-    Request,
-    header::{HeaderMap, HeaderValue, SEC_WEBSOCKET_PROTOCOL},
+    Request, Version,
+    header::{HeaderMap, HeaderValue, SEC_WEBSOCKET_PROTOCOL, TRANSFER_ENCODING},
 };
 
 use super::wire;
@@ -10,35 +10,90 @@ use crate::{
     config,
     gateway::HeaderTrust,
     layer::redis::codec::item::Item,
-    net::{Ends, Peer},
+    net::{Ends, FORWARDED_PROTO, Peer},
     python::urls::decode_path,
     value::Value,
 };
 
-/// Returns the scope in msgpack. `asgi` is added by the worker, as it is the same for all.
+/// Returns the scope of a handshake in msgpack. `asgi` is added by the worker, as it is the same for
+/// all.
 #[must_use]
 pub fn of<B>(request: &Request<B>, trust: &HeaderTrust, server: &config::Server) -> Vec<u8> {
-    let (uri, headers) = (request.uri(), request.headers());
+    let headers = request.headers();
+    let peer: Peer = request.extensions().get().copied().unwrap_or_default();
+    let sent = united(headers, |name| trust.passes(name, peer));
+    let offered = offered(headers).into_iter().map(text).collect();
+    let mut scope = common("websocket", request, sent, server);
+    scope.push(("subprotocols", Item::list(offered)));
+    wire::map(scope)
+}
+
+/// Returns the scope of a request in msgpack, but for `asgi`.
+#[must_use]
+pub fn of_http<B>(request: &Request<B>, trust: &HeaderTrust, server: &config::Server) -> Vec<u8> {
+    let headers = request.headers();
+    let peer: Peer = request.extensions().get().copied().unwrap_or_default();
+    let is_chunked = headers.contains_key(TRANSFER_ENCODING);
+    // A chunked body has no other length (RFC 9112, 6.3).
+    let passes = |name: &str| trust.passes(name, peer) && !(is_chunked && name == "content-length");
+    let sent = headers.keys().filter(|name| passes(name.as_str()));
+    let sent = sent.flat_map(|name| {
+        let values = headers.get_all(name).iter();
+        values.map(|value| (name.as_str().to_owned(), value.as_bytes().to_vec()))
+    });
+    let version = match request.version() {
+        Version::HTTP_10 => "1.0",
+        _ => "1.1",
+    };
+    let mut scope = common("http", request, sent.collect(), server);
+    scope.extend([
+        ("http_version", text(version.to_owned())),
+        ("method", text(request.method().to_string())),
+        ("scheme", text(scheme(peer, headers, server).to_owned())),
+    ]);
+    wire::map(scope)
+}
+
+/// Returns the keys that both kinds have.
+fn common<B>(
+    kind: &str,
+    request: &Request<B>,
+    headers: Vec<(String, Vec<u8>)>,
+    server: &config::Server,
+) -> Vec<(&'static str, Item)> {
+    let uri = request.uri();
     let peer: Peer = request.extensions().get().copied().unwrap_or_default();
     let ends: Ends = request.extensions().get().copied().unwrap_or_default();
-    let bytes = |text: &str| Item::Bytes(text.as_bytes().to_vec());
-    let text = |text: String| Item::Plain(text.into());
-    let headers_sent = united(headers, |name| trust.passes(name, peer));
-    let headers_sent = headers_sent
+    let client = client(peer, ends, request.headers(), server);
+    let headers = headers
         .into_iter()
         .map(|(name, value)| Item::list(vec![bytes(&name), Item::Bytes(value)]));
-    let offered = offered(headers).into_iter().map(text).collect();
-    wire::map(vec![
-        ("type", text("websocket".to_owned())),
+    vec![
+        ("type", text(kind.to_owned())),
         ("path", text(decode_path(uri.path()))),
         ("raw_path", bytes(uri.path())),
         ("root_path", text(String::new())),
-        ("headers", Item::List(headers_sent.collect())),
+        ("headers", Item::List(headers.collect())),
         ("query_string", bytes(uri.query().unwrap_or_default())),
-        ("client", client(peer, ends, headers, server)),
+        ("client", client),
         ("server", ends.server.map_or(NONE, address)),
-        ("subprotocols", Item::list(offered)),
-    ])
+    ]
+}
+
+fn bytes(text: &str) -> Item {
+    Item::Bytes(text.as_bytes().to_vec())
+}
+
+fn text(text: String) -> Item {
+    Item::Plain(text.into())
+}
+
+/// Returns the scheme that the client speaks: a trusted proxy's word, or that of the connection.
+fn scheme(peer: Peer, headers: &HeaderMap, server: &config::Server) -> &'static str {
+    let said = headers.get(FORWARDED_PROTO).map(HeaderValue::as_bytes);
+    let said = said.filter(|_| server.trusts(peer.address));
+    let is_secure = said.map_or(peer.secure, |said| said.eq_ignore_ascii_case(b"https"));
+    if is_secure { "https" } else { "http" }
 }
 
 const NONE: Item = Item::Plain(Value::Null);
@@ -98,7 +153,18 @@ mod tests {
     use super::*;
     use crate::{config::Config, layer::redis::codec::msgpack};
 
-    fn body(lines: &[(&'static str, &'static str)], uri: &str) -> Vec<u8> {
+    type Make = fn(&Request<()>, &HeaderTrust, &config::Server) -> Vec<u8>;
+
+    fn scope(lines: &[(&'static str, &'static str)], uri: &str) -> Vec<(String, Item)> {
+        scope_by(of, lines, uri, "")
+    }
+
+    fn body_by(
+        make: Make,
+        lines: &[(&'static str, &'static str)],
+        uri: &str,
+        proxies: &str,
+    ) -> Vec<u8> {
         let mut request = Request::builder().uri(uri).body(()).unwrap();
         for (name, value) in lines {
             let value = HeaderValue::from_static(value);
@@ -112,18 +178,25 @@ mod tests {
             address: Some("192.0.2.1".parse().unwrap()),
             secure: false,
         });
-        let config = Config::of(&[]);
-        of(&request, &HeaderTrust::of(&config), &config.server)
+        let config = Config::of(&[("server.trusted_proxies", proxies)]);
+        make(&request, &HeaderTrust::of(&config), &config.server)
     }
 
-    fn scope(lines: &[(&'static str, &'static str)], uri: &str) -> Vec<(String, Item)> {
-        let members = msgpack::read(&body(lines, uri))
-            .unwrap()
-            .into_members()
-            .unwrap();
+    fn scope_by(
+        make: Make,
+        lines: &[(&'static str, &'static str)],
+        uri: &str,
+        proxies: &str,
+    ) -> Vec<(String, Item)> {
+        let body = body_by(make, lines, uri, proxies);
+        let members = msgpack::read(&body).unwrap().into_members().unwrap();
         let key =
             |(key, item): (crate::value::Text, Item)| (key.as_str().unwrap().to_owned(), item);
         members.into_iter().map(key).collect()
+    }
+
+    fn bytes(text: &str) -> Item {
+        Item::Bytes(text.as_bytes().to_vec())
     }
 
     fn get(scope: &[(String, Item)], key: &str) -> Item {
@@ -135,13 +208,9 @@ mod tests {
             .clone()
     }
 
-    fn bytes(text: &str) -> Item {
-        Item::Bytes(text.as_bytes().to_vec())
-    }
-
     #[test]
     fn a_scope_has_the_keys_of_daphne_and_no_other() {
-        let body = body(&[], "/ws/%ED%99%8D/?a=%20");
+        let body = body_by(of, &[], "/ws/%ED%99%8D/?a=%20", "");
         assert_eq!(body, wire::tests::body("OPEN"));
     }
 
@@ -166,5 +235,60 @@ mod tests {
         let scope = scope(&lines, "/ws/");
         let want = Value::List(vec!["a".into(), "b c".into(), "d".into()]);
         assert_eq!(get(&scope, "subprotocols"), Item::Plain(want));
+    }
+
+    #[test]
+    fn a_scope_of_http_has_the_keys_of_daphne_and_each_value_of_a_header() {
+        let lines = [
+            ("x-b", "1"),
+            ("x-a", "2"),
+            ("x-b", "3"),
+            ("transfer-encoding", "chunked"),
+            ("content-length", "7"),
+            ("x-forwarded-proto", "https"),
+        ];
+        let scope = scope_by(of_http, &lines, "/a%20b/?c=%20", "");
+        let mut keys: Vec<&str> = scope.iter().map(|(key, _)| &**key).collect();
+        keys.sort_unstable();
+        assert_eq!(
+            keys,
+            [
+                "client",
+                "headers",
+                "http_version",
+                "method",
+                "path",
+                "query_string",
+                "raw_path",
+                "root_path",
+                "scheme",
+                "server",
+                "type"
+            ]
+        );
+        let pair = |name, value| Item::List(vec![bytes(name), bytes(value)]);
+        let want = Item::List(vec![
+            pair("x-b", "1"),
+            pair("x-b", "3"),
+            pair("x-a", "2"),
+            pair("transfer-encoding", "chunked"),
+        ]);
+        assert_eq!(get(&scope, "headers"), want);
+        assert_eq!(get(&scope, "path"), Item::Plain("/a b/".into()));
+        assert_eq!(get(&scope, "http_version"), Item::Plain("1.1".into()));
+        assert_eq!(get(&scope, "scheme"), Item::Plain("http".into()));
+    }
+
+    #[test]
+    fn only_a_trusted_proxy_says_which_scheme_a_client_speaks() {
+        let lines = [("x-forwarded-proto", "https")];
+        for (proxies, scheme) in [("", "http"), ("192.0.2.1", "https"), ("192.0.2.2", "http")] {
+            let scope = scope_by(of_http, &lines, "/", proxies);
+            assert_eq!(
+                get(&scope, "scheme"),
+                Item::Plain(scheme.into()),
+                "{proxies}"
+            );
+        }
     }
 }

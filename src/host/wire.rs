@@ -1,23 +1,23 @@
 //! The wire between Chatferry and a worker: `u32 length · u8 kind · u64 subject · body`,
 //! big-endian.
 //!
-//! `length` counts what follows it. The subject is a socket, a channel, a class or a request, by
-//! the kind. Texts are as they are; every other body is msgpack. See `README.md` for the table and
+//! `length` counts what follows it. The subject is a socket, a channel, a class, a request to
+//! the layer or one of HTTP, by the kind. Texts are as they are; every other body is msgpack. See `README.md` for the table and
 //! for vectors. A worker runs other people's code, so each kind has a bound, nothing is reserved
 //! for what has not come, and whatever is not understood ends the connection.
 
+mod bodies;
+
 use bytes::{Buf, Bytes, BytesMut};
 
-use crate::{
-    layer::redis::codec::{
-        item::{Item, ItemKey},
-        msgpack,
-    },
-    value::{Text, Value},
+use self::bodies::{WireMembers, item, read};
+use crate::layer::redis::codec::{
+    item::{Item, ItemKey},
+    msgpack,
 };
 
 /// Version of the protocol, the same at both ends.
-pub const VERSION: u64 = 2;
+pub const VERSION: u64 = 3;
 
 /// Bytes of kind and subject.
 pub const HEAD: usize = 1 + 8;
@@ -31,7 +31,10 @@ pub const MAX_EVENT: usize = 4 << 20;
 /// Most bytes of anything else.
 const MAX_OTHER: usize = 64 << 10;
 
-/// Most headers of an answer to a handshake.
+/// Most bytes of a part of the body of a request or an answer.
+pub const MAX_PART: usize = 32 << 10;
+
+/// Most headers of an answer.
 const MAX_HEADERS: usize = 100;
 
 /// Declares the kinds of one direction.
@@ -65,6 +68,11 @@ kinds! {
         Ping = 0x0a,
         Wake = 0x0b,
         Sleep = 0x0c,
+        Request = 0x0d,
+        Body = 0x0e,
+        BodyEnd = 0x0f,
+        Gone = 0x10,
+        Taken = 0x11,
     }
 }
 
@@ -87,6 +95,10 @@ kinds! {
         Pong = 0x4e,
         State = 0x4f,
         Refused = 0x50,
+        Response = 0x51,
+        Body = 0x52,
+        BodyEnd = 0x53,
+        Taken = 0x54,
     }
 }
 
@@ -158,7 +170,17 @@ pub enum What {
     State(Box<[u8]>),
     /// The state could not be written, or woken, for this reason.
     Refused(String),
+    /// The head of the answer to a request.
+    Response(ResponseHead),
+    /// A part of its body, and its last one.
+    Body(Bytes),
+    BodyEnd(Bytes),
+    /// The application has taken this much of the body of a request.
+    Taken(u64),
 }
+
+/// A header as an application gives it: name and value.
+pub type HeaderLine = (Vec<u8>, Vec<u8>);
 
 /// The first message.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -200,7 +222,14 @@ impl Class {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Accept {
     pub subprotocol: Option<String>,
-    pub headers: Vec<(Vec<u8>, Vec<u8>)>,
+    pub headers: Vec<HeaderLine>,
+}
+
+/// The head of an answer.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ResponseHead {
+    pub status: u16,
+    pub headers: Vec<HeaderLine>,
 }
 
 /// Takes the next message out of what has come; `None` until it is whole.
@@ -234,6 +263,7 @@ pub fn take(buffer: &mut BytesMut) -> Result<Option<WorkerMessage>, WireError> {
 fn most(kind: Up) -> usize {
     match kind {
         Up::Text | Up::Binary => MAX_FRAME,
+        Up::Body | Up::BodyEnd => MAX_PART,
         // A name, and the heads of the parts.
         Up::GroupSend | Up::Send => MAX_EVENT + 1024,
         Up::Done | Up::Pong => 0,
@@ -246,159 +276,9 @@ fn most(kind: Up) -> usize {
         | Up::GroupAdd
         | Up::GroupDiscard
         | Up::State
-        | Up::Refused => MAX_OTHER,
-    }
-}
-
-fn read(kind: Up, body: Bytes) -> Option<What> {
-    match kind {
-        Up::Text => str::from_utf8(&body).is_ok().then_some(What::Text(body)),
-        Up::Binary => Some(What::Binary(body)),
-        Up::Done => Some(What::Done),
-        Up::Pong => Some(What::Pong),
-        Up::State => Some(What::State(body.as_ref().into())),
-        Up::Refused => text(item(&body)?).map(What::Refused),
-        Up::Hello => hello(item(&body)?).map(What::Hello),
-        Up::Class => class(item(&body)?).map(What::Class),
-        Up::Serves => number(&item(&body)?).map(What::Serves),
-        Up::Accept => accept(item(&body)?).map(What::Accept),
-        Up::Close => close(item(&body)?),
-        Up::Ended => match item(&body)? {
-            Item::Plain(Value::Bool(failed)) => Some(What::Ended { failed }),
-            _ => None,
-        },
-        Up::GroupAdd => {
-            let (group, channel) = names(item(&body)?)?;
-            Some(What::GroupAdd { group, channel })
-        }
-        Up::GroupDiscard => {
-            let (group, channel) = names(item(&body)?)?;
-            Some(What::GroupDiscard { group, channel })
-        }
-        Up::GroupSend => {
-            let (group, event) = event(item(&body)?)?;
-            Some(What::GroupSend { group, event })
-        }
-        Up::Send => {
-            let (channel, event) = event(item(&body)?)?;
-            Some(What::Send { channel, event })
-        }
-    }
-}
-
-fn item(body: &[u8]) -> Option<Item> {
-    msgpack::read(body).ok()
-}
-
-/// The members of a map of texts and plain values.
-struct WireMembers(Vec<(Text, Item)>);
-
-impl WireMembers {
-    fn of(item: Item) -> Option<Self> {
-        item.into_members().map(WireMembers)
-    }
-
-    fn take(&mut self, key: &str) -> Option<Item> {
-        let place = self.0.iter().position(|(name, _)| name == key)?;
-        Some(self.0.swap_remove(place).1)
-    }
-
-    fn text(&mut self, key: &str) -> Option<String> {
-        self.take(key).and_then(text)
-    }
-}
-
-fn text(item: Item) -> Option<String> {
-    match item {
-        Item::Plain(Value::Str(Text::Utf8(text))) => Some(text.into_owned()),
-        _ => None,
-    }
-}
-
-fn number(item: &Item) -> Option<u64> {
-    match item {
-        Item::Plain(Value::Int(number)) => u64::try_from(*number).ok(),
-        _ => None,
-    }
-}
-
-fn list(item: Item) -> Option<Vec<Item>> {
-    match item {
-        Item::Plain(Value::List(items)) => Some(items.into_iter().map(Item::Plain).collect()),
-        Item::List(items) => Some(items),
-        _ => None,
-    }
-}
-
-fn hello(item: Item) -> Option<Hello> {
-    let mut members = WireMembers::of(item)?;
-    Some(Hello {
-        version: number(&members.take("version")?)?,
-        pid: u32::try_from(number(&members.take("pid")?)?).ok()?,
-        application: members.text("application")?,
-        layer: members.text("layer")?,
-        order: members.text("order"),
-    })
-}
-
-fn class(item: Item) -> Option<Class> {
-    let mut members = WireMembers::of(item)?;
-    let Item::Plain(Value::Bool(parked)) = members.take("parked")? else {
-        return None;
-    };
-    let once = list(members.take("once")?)?;
-    Some(Class {
-        name: members.text("name")?,
-        parked,
-        why: members.text("why")?,
-        source: members.text("source")?,
-        once: once.into_iter().map(text).collect::<Option<_>>()?,
-    })
-}
-
-fn accept(item: Item) -> Option<Accept> {
-    let mut members = WireMembers::of(item)?;
-    let subprotocol = match members.take("subprotocol")? {
-        Item::Plain(Value::Null) => None,
-        other => Some(text(other)?),
-    };
-    let headers = list(members.take("headers")?)?;
-    if headers.len() > MAX_HEADERS {
-        return None;
-    }
-    let headers = headers.into_iter().map(|header| {
-        let pair: [Item; 2] = list(header)?.try_into().ok()?;
-        match pair {
-            [Item::Bytes(name), Item::Bytes(value)] => Some((name, value)),
-            _ => None,
-        }
-    });
-    Some(Accept {
-        subprotocol,
-        headers: headers.collect::<Option<_>>()?,
-    })
-}
-
-fn close(item: Item) -> Option<What> {
-    let mut members = WireMembers::of(item)?;
-    let code = u16::try_from(number(&members.take("code")?)?).ok()?;
-    let reason = members.text("reason")?;
-    // The values that a close frame may hold.
-    let valid = (code == 1000 || (3000..5000).contains(&code)) && reason.len() <= 123;
-    valid.then_some(What::Close { code, reason })
-}
-
-fn names(item: Item) -> Option<(String, String)> {
-    let pair: [Item; 2] = list(item)?.try_into().ok()?;
-    let [group, channel] = pair;
-    Some((text(group)?, text(channel)?))
-}
-
-fn event(item: Item) -> Option<(String, Bytes)> {
-    let pair: [Item; 2] = list(item)?.try_into().ok()?;
-    match pair {
-        [name, Item::Bytes(event)] if event.len() <= MAX_EVENT => Some((text(name)?, event.into())),
-        _ => None,
+        | Up::Refused
+        | Up::Response
+        | Up::Taken => MAX_OTHER,
     }
 }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::{
     Asked, Call, ClockStep, EventType, Frames, HeldGauge, HostFailure, Level, Metrics, Outcome,
-    ReloadOutcome, SecurityEvent, Sender, label, process::Process, since_1970, small,
+    ReloadOutcome, RequestOutcome, SecurityEvent, Sender, label, process::Process, since_1970,
+    small,
 };
 
 impl Metrics {
@@ -411,6 +412,16 @@ impl Metrics {
     /// Notes that a worker took this long for a call.
     pub fn host_ran(&self, call: Call, took: Duration) {
         self.host_ran.of(call).record(took.as_secs_f64());
+    }
+
+    /// Notes that a hosted application is answering a request for as long as the result lives.
+    pub fn host_request_open(&self) -> HeldGauge {
+        HeldGauge::new(&self.host_requests_open)
+    }
+
+    /// Notes that a request to a hosted application is over.
+    pub fn host_request(&self, outcome: RequestOutcome, took: Duration) {
+        self.host_requests.of(outcome).record(took.as_secs_f64());
     }
 
     /// Notes that a hosted socket came to a bad end.

@@ -127,6 +127,16 @@ words! {
         Unfit = "unfit",
     }
 
+    /// Outcome of a request for a hosted application.
+    pub enum RequestOutcome {
+        Answered = "answered",
+        Failed = "failed",
+        Late = "late",
+        Lost = "lost",
+        Refused = "refused",
+        Left = "left",
+    }
+
     /// Outcome of an attempt to replace the workers of a hosted application.
     pub enum ReloadOutcome {
         Done = "done",

@@ -154,11 +154,14 @@ impl Site {
             self.cors(&request).mark(response.headers_mut());
             return response;
         }
-        if let Some(host) = &self.host
-            && handshake::wants_upgrade(request.headers())
-            && host.serves(request.uri())
-        {
-            return host::upgrade::answer(Arc::clone(app), host, request, trail).await;
+        if let Some(host) = &self.host {
+            if handshake::wants_upgrade(request.headers()) {
+                if host.serves(request.uri()) {
+                    return host::upgrade::answer(Arc::clone(app), host, request, trail).await;
+                }
+            } else if host.answers(request.method(), request.uri(), &app.config) {
+                return Box::pin(host::http::answer(app, host, request, trail)).await;
+            }
         }
         if let Some(gateway) = &self.gateway {
             match self.pass_on(gateway, request, trail).await {

@@ -4,6 +4,7 @@
 mod floods;
 mod hostile;
 mod moving;
+mod web;
 
 use std::{
     path::{Path, PathBuf},
@@ -41,8 +42,8 @@ const GROUP_ADD: u8 = 0x4a;
 const GROUP_SEND: u8 = 0x4c;
 const SEND: u8 = 0x4d;
 
-/// A greeting of version 2, an accept without anything, a close with 4001 and `bye`.
-const HELLO: &[u8] = b"\x84\xa7version\x02\xa3pid\x07\xabapplication\xa1a\xa5layer\xa0";
+/// A greeting of version 3, an accept without anything, a close with 4001 and `bye`.
+const HELLO: &[u8] = b"\x84\xa7version\x03\xa3pid\x07\xabapplication\xa1a\xa5layer\xa0";
 const ACCEPT: &[u8] = b"\x82\xabsubprotocol\xc0\xa7headers\x90";
 pub const CLOSE_4001: &[u8] = b"\x82\xa4code\xcd\x0f\xa1\xa6reason\xa3bye";
 
@@ -95,7 +96,7 @@ impl Worker {
         worker
     }
 
-    async fn any(&mut self) -> (u8, u64, Vec<u8>) {
+    pub async fn any(&mut self) -> (u8, u64, Vec<u8>) {
         let read = async {
             let length = self.stream.read_u32().await.unwrap();
             let kind = self.stream.read_u8().await.unwrap();
@@ -119,8 +120,11 @@ impl Worker {
     }
 
     pub async fn say(&mut self, kind: u8, subject: u64, body: &[u8]) {
-        let bytes = message(kind, subject, body);
-        self.stream.write_all(&bytes).await.unwrap();
+        self.push(&message(kind, subject, body)).await;
+    }
+
+    pub async fn push(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.unwrap();
     }
 
     pub async fn accept(&mut self) -> u64 {
@@ -131,7 +135,7 @@ impl Worker {
     }
 
     /// Chatferry has ended the connection.
-    async fn ends_refused(mut self) {
+    pub async fn ends_refused(mut self) {
         let mut rest = Vec::new();
         soon("the end", self.stream.read_to_end(&mut rest))
             .await

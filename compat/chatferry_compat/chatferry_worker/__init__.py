@@ -1,4 +1,4 @@
-"""Runs the consumers of a Django Channels project for sockets that Chatferry holds.
+"""Runs a Django Channels project for sockets and requests that Chatferry holds.
 
     python -m chatferry_worker mysite.asgi:application
     python manage.py chatferry_worker
@@ -10,6 +10,8 @@ middleware, its URLRouter, its consumers. How it works is in src/host/README.md 
     link      the connection to Chatferry
     layer     the channel layer that consumers get
     sockets   one socket: the application's receive and send, and its calls
+    requests  one request of HTTP
+    lifespan  the application's startup and shutdown
     parking   AsyncConsumer.__call__ without a task that waits
     states    a parked consumer as plain data, to be moved to another worker
     classes   which classes may be parked, and which handlers depend on their event alone

@@ -17,9 +17,27 @@ try:
 except ImportError:  # A project without channels_redis need not have it.
     from .packing import pack, unpack
 
-VERSION = 2
+VERSION = 3
 
-WELCOME, OPEN, TEXT_IN, BINARY_IN, EVENT, CLOSED, CHANNEL, ANSWER, FORGET, PING, WAKE, SLEEP = range(0x01, 0x0D)
+(
+    WELCOME,
+    OPEN,
+    TEXT_IN,
+    BINARY_IN,
+    EVENT,
+    CLOSED,
+    CHANNEL,
+    ANSWER,
+    FORGET,
+    PING,
+    WAKE,
+    SLEEP,
+    REQUEST,
+    BODY_IN,
+    BODY_END_IN,
+    GONE,
+    TAKEN_IN,
+) = range(0x01, 0x12)
 (
     HELLO,
     CLASS,
@@ -37,7 +55,11 @@ WELCOME, OPEN, TEXT_IN, BINARY_IN, EVENT, CLOSED, CHANNEL, ANSWER, FORGET, PING,
     PONG,
     STATE,
     REFUSED,
-) = range(0x41, 0x51)
+    RESPONSE,
+    BODY,
+    BODY_END,
+    TAKEN,
+) = range(0x41, 0x55)
 
 HEAD = struct.Struct(">IBQ")
 #: Bytes of a head that its length counts.
@@ -47,6 +69,13 @@ COUNTED = HEAD.size - 4
 MAX_FRAME = 16 << 20
 MAX_EVENT = 4 << 20
 MAX_STATE = 64 << 10
+#: Most bytes of a part of the body of an answer; of one that is on its way; and what a part counts as, at least.
+MAX_PART = 32 << 10
+WINDOW = 64 << 10
+LEAST_PART = 512
+#: Most headers of an answer, and bytes of its head.
+MAX_HEADERS = 100
+MAX_HEAD = 64 << 10
 #: Chatferry sends nothing longer: a frame of a client, or an event.
 MAX_LENGTH = 64 << 20
 
@@ -67,7 +96,7 @@ def messages(buffer):
     try:
         while len(buffer) - place >= HEAD.size:
             length, kind, subject = HEAD.unpack_from(buffer, place)
-            if not COUNTED <= length <= MAX_LENGTH or not WELCOME <= kind <= SLEEP:
+            if not COUNTED <= length <= MAX_LENGTH or not WELCOME <= kind <= TAKEN_IN:
                 raise WireError(f"a message of the kind {kind:#04x} with {length} bytes")
             end = place + 4 + length
             if len(buffer) < end:

@@ -1,6 +1,7 @@
 """Joins Chatferry and serves until it is gone."""
 
 import asyncio
+import contextlib
 import importlib
 import logging
 import os
@@ -11,7 +12,9 @@ from channels import layers
 from . import parking, states, wire
 from .classes import Classes
 from .layer import WireChannelLayer
+from .lifespan import Lifespan, StartupFailed
 from .link import Link
+from .requests import Request
 from .sockets import Socket
 
 logger = logging.getLogger("chatferry.worker")
@@ -39,6 +42,8 @@ class Worker:
         self.classes = Classes()
         self.numbers = {}
         self.sockets = {}
+        self.requests = {}
+        self.lifespan = Lifespan(application)
         #: Classes whose states could not be written, and why.
         self.unwritten = set()
         self.over = None
@@ -55,15 +60,21 @@ class Worker:
             wire.PING: lambda subject, body: self.link.send(wire.PONG, subject),
             wire.WAKE: self._wake,
             wire.SLEEP: self._sleep,
+            wire.REQUEST: self._request,
+            wire.BODY_IN: lambda number, body: self._body(number, body, True),
+            wire.BODY_END_IN: lambda number, body: self._body(number, body, False),
+            wire.GONE: self._gone,
+            wire.TAKEN_IN: self._taken,
         }
 
     async def run(self, path):
         self.loop = asyncio.get_running_loop()
         self.over = self.loop.create_future()
-        self.link = Link(self.loop, self._heard, self._lost)
-        await self.loop.create_unix_connection(lambda: self.link, path)
         for number in (signal.SIGTERM, signal.SIGINT):
             self.loop.add_signal_handler(number, self._lost, None)
+        await self._start()
+        self.link = Link(self.loop, self._heard, self._lost)
+        await self.loop.create_unix_connection(lambda: self.link, path)
         hello = {
             "version": wire.VERSION,
             "pid": os.getpid(),
@@ -75,10 +86,25 @@ class Worker:
         self.layer.lost()
         for socket in list(self.sockets.values()):
             socket.forget()
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for request in list(self.requests.values()):
+            request.gone()
+        tasks = asyncio.all_tasks() - {asyncio.current_task(), self.lifespan.task}
         if tasks:
             await asyncio.wait(tasks, timeout=FAREWELL_S)
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self.lifespan.stop(), FAREWELL_S)
         self.link.close()
+
+    async def _start(self):
+        """Starts the application, unless the worker is to end before it has."""
+        starting = self.loop.create_task(self.lifespan.start())
+        await asyncio.wait({starting, self.over}, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            raise SystemExit("chatferry_worker: ended before the application had started")
+        try:
+            starting.result()
+        except StartupFailed as error:
+            raise SystemExit(f"chatferry_worker: the application's startup has failed: {error}") from None
 
     def serves(self, socket, kind):
         """Tells Chatferry how a socket is served."""
@@ -98,6 +124,10 @@ class Worker:
     def ended(self, socket):
         self.sockets.pop(socket.number, None)
         self.layer.forget(socket.channels)
+
+    def answered(self, request):
+        self.requests.pop(request.number, None)
+        self.layer.forget(request.channels)
 
     # What Chatferry says.
 
@@ -121,10 +151,36 @@ class Worker:
         self._begin(number, wire.unpack(body))
 
     def _begin(self, number, scope, state=None):
-        scope["headers"] = [tuple(header) for header in scope["headers"]]
         socket = self.sockets[number] = Socket(self, number, scope)
+        socket.open(self.application, self._whole(scope), state)
+
+    def _whole(self, scope):
+        """The scope as the application gets it."""
+        scope["headers"] = [tuple(header) for header in scope["headers"]]
         scope["asgi"] = {"version": "3.0"}
-        socket.open(self.application, scope, state)
+        if self.lifespan.state:
+            scope["state"] = self.lifespan.state.copy()
+        return scope
+
+    def _request(self, number, body):
+        scope = wire.unpack(body)
+        request = self.requests[number] = Request(self, number, scope)
+        request.open(self.application, self._whole(scope))
+
+    def _body(self, number, body, more):
+        request = self.requests.get(number)
+        if request is not None:
+            request.body(body, more)
+
+    def _gone(self, number, _):
+        request = self.requests.get(number)
+        if request is not None:
+            request.gone()
+
+    def _taken(self, number, body):
+        request = self.requests.get(number)
+        if request is not None:
+            request.taken(wire.unpack(body))
 
     def _wake(self, number, body):
         try:

@@ -14,12 +14,10 @@ from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
 from django.urls import path, re_path  # noqa: E402
 
-from . import consumers, rooms, states  # noqa: E402
+from . import consumers, rooms, states, web  # noqa: E402
 
 if os.environ.get("CONSUMERS_AWAKE"):
     AsyncConsumer.chatferry_level = "awake"
-
-urlpatterns = []
 
 
 class Shouting:
@@ -128,7 +126,7 @@ routes = [
 
 application = ProtocolTypeRouter(
     {
-        "http": django_application,
+        "http": web.with_raw(django_application),
         "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(routes))),
     }
 )

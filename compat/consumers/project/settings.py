@@ -14,7 +14,8 @@ INSTALLED_APPS = [
     "chatferry_compat",
 ]
 ASGI_APPLICATION = "project.asgi.application"
-ROOT_URLCONF = "project.asgi"
+ROOT_URLCONF = "project.web"
+MIDDLEWARE = ["django.middleware.common.CommonMiddleware"]
 SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": os.environ.get("CONSUMERS_DATABASE", ":memory:")}}
 CHANNEL_LAYERS = {

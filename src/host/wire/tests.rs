@@ -1,4 +1,5 @@
 use super::*;
+use crate::value::Value;
 
 /// Returns the messages of one side: kind and bytes.
 fn vectors(side: &str) -> Vec<(String, Vec<u8>)> {
@@ -53,7 +54,7 @@ fn every_message_of_a_worker_is_read() {
     let room = || ("room".to_owned(), "specific.x!s5".to_owned());
     let want = [
         What::Hello(Hello {
-            version: 2,
+            version: 3,
             pid: 7,
             application: "a.asgi:app".to_owned(),
             layer: String::new(),
@@ -98,6 +99,13 @@ fn every_message_of_a_worker_is_read() {
         What::Pong,
         What::State(b"\x81\xa7version\x01"[..].into()),
         What::Refused("it is awake".to_owned()),
+        What::Response(ResponseHead {
+            status: 200,
+            headers: vec![(b"x-a".to_vec(), b"1".to_vec())],
+        }),
+        What::Body("<p>".into()),
+        What::BodyEnd("</p>".into()),
+        What::Taken(512),
     ];
     for ((kind, bytes), want) in vectors.iter().zip(want) {
         let messages = take_all(bytes).unwrap();
@@ -120,7 +128,7 @@ fn what_is_sent_to_a_worker_has_the_bytes_of_the_vectors() {
     let int = |number: u64| Item::Plain(Value::Int(number.into()));
     let text = |text: &str| Item::Plain(text.into());
     let welcome = map(vec![
-        ("version", int(2)),
+        ("version", int(3)),
         ("worker", int(3)),
         ("prefix", text("specific.x!")),
         ("capacity", int(100)),
@@ -134,7 +142,12 @@ fn what_is_sent_to_a_worker_has_the_bytes_of_the_vectors() {
     // A test of the scope makes it.
     let open = body("OPEN");
     let event = b"\x82\xa4type\xacchat.message\xa7message\xa6\xec\x95\x88\xeb\x85\x95";
-    let sent: [(Down, u64, &[u8]); 14] = [
+    let request = map(vec![
+        ("type", text("http")),
+        ("method", text("GET")),
+        ("path", text("/")),
+    ]);
+    let sent: [(Down, u64, &[u8]); 19] = [
         (Down::Welcome, 0, &welcome),
         (Down::Open, 5, &open),
         (Down::Text, 5, "안녕".as_bytes()),
@@ -149,6 +162,11 @@ fn what_is_sent_to_a_worker_has_the_bytes_of_the_vectors() {
         (Down::Ping, 0, b""),
         (Down::Wake, 5, b"\x81\xa7version\x01"),
         (Down::Sleep, 5, b""),
+        (Down::Request, 8, &request),
+        (Down::Body, 8, b"a=1"),
+        (Down::BodyEnd, 8, b""),
+        (Down::Gone, 8, b""),
+        (Down::Taken, 8, &[0xcd, 0x80, 0x00]),
     ];
     let vectors = vectors("chatferry");
     assert_eq!(vectors.len(), sent.len());
@@ -174,6 +192,7 @@ fn what_is_too_long_is_refused_by_its_head() {
         (Up::GroupSend, MAX_EVENT + 1024),
         (Up::Done, 0),
         (Up::State, MAX_OTHER),
+        (Up::BodyEnd, MAX_PART),
     ] {
         let length = u32::try_from(HEAD + most).unwrap();
         assert_eq!(take_all(&head(kind as u8, length)), Ok(vec![]), "{kind:?}");
@@ -232,6 +251,13 @@ fn a_body_that_is_not_as_it_must_be_is_refused() {
     };
     assert!(take_all(&raw(Up::Accept as u8, &headers(MAX_HEADERS))).is_ok());
     refused(Up::Accept, &headers(MAX_HEADERS + 1));
+    let response = |status: u64| {
+        let status = Item::Plain(Value::Int(status.into()));
+        map(vec![("status", status), ("headers", Item::list(vec![]))])
+    };
+    assert!(take_all(&raw(Up::Response as u8, &response(200))).is_ok());
+    refused(Up::Response, &response(65_536));
+    refused(Up::Taken, &[0xff]);
 }
 
 /// Bytes that differ from run to run of the loop and not from run to run of the test.

@@ -65,7 +65,10 @@ async fn a_user_speaks_for_nobody_else_and_enters_own_conversations_only() {
     assert_eq!(elsewhere["code"], "not_subscribed");
     let ask = json!({"type": "unread", "conversations": [own, other]});
     let unread = alice.ask(ask).await;
-    assert_eq!(unread["counts"], json!([{"conversation": own, "unread": 0}]));
+    assert_eq!(
+        unread["counts"],
+        json!([{"conversation": own, "unread": 0}])
+    );
     let as_bob = json!({"type": "unread", "conversations": [own], "user": "bob"});
     assert_eq!(alice.ask(as_bob).await["code"], "not_you");
 }

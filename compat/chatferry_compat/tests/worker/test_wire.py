@@ -26,13 +26,15 @@ class WireTest(unittest.TestCase):
                 buffer.append(byte)
                 found += wire.messages(buffer)
         kinds = [kind for kind, _, _ in found]
-        self.assertEqual(set(kinds), set(range(wire.WELCOME, wire.SLEEP + 1)))
+        self.assertEqual(set(kinds), set(range(wire.WELCOME, wire.TAKEN_IN + 1)))
         self.assertEqual(bytes(buffer), b"")
         bodies = {(kind, subject): body for kind, subject, body in found}
         self.assertEqual(wire.unpack(bodies[wire.CLOSED, 5]), 1001)
         self.assertIsNone(wire.unpack(bodies[wire.CLOSED, 6]))
         self.assertEqual(wire.unpack(bodies[wire.EVENT, 5]), {"type": "chat.message", "message": "안녕"})
         self.assertEqual(wire.unpack(bodies[wire.ANSWER, 12])["kind"], "full")
+        self.assertEqual(wire.unpack(bodies[wire.REQUEST, 8]), {"type": "http", "method": "GET", "path": "/"})
+        self.assertEqual(wire.unpack(bodies[wire.TAKEN_IN, 8]), 32768)
 
     def test_what_is_sent_has_the_bytes_of_the_vectors(self):
         event = wire.pack({"type": "chat.message", "message": "안녕"})
@@ -47,6 +49,10 @@ class WireTest(unittest.TestCase):
             "SEND": (12, wire.pack(["specific.x!s5", event])),
             "STATE": (5, wire.pack({"version": 1})),
             "REFUSED": (5, wire.pack("it is awake")),
+            "RESPONSE": (8, wire.pack({"status": 200, "headers": [[b"x-a", b"1"]]})),
+            "BODY": (8, b"<p>"),
+            "BODY_END": (8, b"</p>"),
+            "TAKEN": (8, wire.pack(512)),
         }
         known = dict(vectors("worker"))
         for name, (subject, body) in sent.items():

@@ -162,12 +162,17 @@ def venv(name, *requirements):
 
     def make(base, home):
         wanted = [part for file in requirements for part in ("-r", file)]
-        pip = environment("pip", [], make_pip).with_name("pip")
+        program = pip()
         with spending("installing"):
             run(base, "-m", "venv", "--without-pip", home)
-            run(pip, "--python", home / "bin" / "python", "install", "--quiet", "--disable-pip-version-check", *wanted)
+            run(program, "--python", home / "bin" / "python", "install", "--quiet", "--disable-pip-version-check", *wanted)
 
     return environment(name, [file.read_bytes() for file in sorted(requirements)], make)
+
+
+def pip():
+    """A pip that installs into other environments."""
+    return environment("pip", [], make_pip).with_name("pip")
 
 
 def make_pip(base, home):

@@ -18,7 +18,7 @@ import libtest
 import neighbours
 import provision
 import services
-from provision import CLIENTS, REQUIREMENTS, bench, cargo, cargo_tool, chromium, command, node, python, venv
+from provision import CLIENTS, REQUIREMENTS, bench, cargo, cargo_tool, chromium, command, node, pip, python, venv
 from server import release_binary, running, serving
 from shell import KEPT, ROOT, Failed, Skipped, run, run_reading, scratch, spending, succeeds
 
@@ -277,6 +277,12 @@ def consumers(options):
     run(python(), "compat/consumers/deploys.py", "--binary", release_binary(), *reloads)
 
 
+def wheel(options):
+    build(options)
+    discover = ("discover", "--start-directory", "compat/wheel")
+    run(python(), "-m", "unittest", *discover, CHATFERRY_BINARY=str(release_binary()), PIP=str(pip()))
+
+
 def compat_databases(options):
     build(options)
     with contextlib.ExitStack() as servers:
@@ -507,6 +513,7 @@ STEPS = [
     live("prometheus", "a Prometheus asks all that dashboards and alerts ask", prometheus),
     live("compat", "side by side with a live Django", compat),
     live("consumers", "consumers of every shape on Daphne and hosted", consumers, is_scaled=True),
+    live("wheel", "the wheel in an empty environment, and a newcomer's first chat by one command", wheel),
     live("page", "people in Chromium use the chat page", page),
     live("django_app", "settings read from Django, and what would differ", django_app),
     live("soak", "memory, files and tasks stay what they are, into target/tests/soak.svg", soak, is_scaled=True),

@@ -25,6 +25,7 @@ pub mod native;
 mod network;
 pub mod redis_url;
 pub mod rest;
+mod route;
 mod secret;
 pub mod server;
 mod sources;
@@ -59,6 +60,7 @@ pub use metrics::Metrics;
 pub use native::Native;
 pub use network::Network;
 pub use rest::Rest;
+pub use route::{HostRoute, RouteWay};
 pub use secret::Secret;
 pub use server::{Bind, Server, Shown};
 pub use store::{Database, IdVersion, Store, StoreUrl, TableName, Tables};
@@ -204,11 +206,17 @@ impl Config {
         let tls = "server.tls: a certificate needs its key, and a key its certificate: set both";
         let event = "layer.max_event_bytes: an event takes ws.max_message_bytes and 128 KiB more at \
                      least";
+        let upstream = "host.routes, host.http_routes: what the application does not serve needs a \
+                        gateway.upstream";
+        let native = "host.routes, host.http_routes: only what is below django.ws_prefix or, of HTTP, \
+                      django.url_prefix can be `native`";
         let is_shared = self.layer.backend != Backend::Memory;
         [
             (!self.store.tables.are_distinct(), tables),
             (self.server.tls.is_half(), tls),
             (is_shared && !self.layer.carries(&self.ws), event),
+            (self.lacks_upstream(), upstream),
+            (self.lacks_chat(), native),
         ]
         .into_iter()
         .filter_map(|(is_wrong, why)| is_wrong.then_some(ConfigError::Conflict(why)))

@@ -3,6 +3,7 @@
 //!
 //! - [`wire`] is what is said to a worker and what it may say,
 //! - [`link`] is the connection to one, [`pool`] starts them and lets them join,
+//! - [`routes`] is which paths are the application's,
 //! - [`upgrade`] answers the handshake of a hosted path, with what [`scope`] tells of it,
 //! - [`http`] answers requests of HTTP, which [`exchange`] knows at a worker,
 //! - [`reload`] replaces all workers, [`state`] is what is left of a consumer meanwhile, [`order`]
@@ -28,6 +29,7 @@ mod place;
 mod pool;
 pub mod reload;
 mod request;
+mod routes;
 mod scope;
 mod socket;
 mod state;
@@ -46,7 +48,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use hyper::{Method, Uri};
 use tokio::{
     sync::{Notify, watch},
     time::{sleep, timeout},
@@ -56,19 +57,17 @@ use self::{
     event::Shared,
     groups::{Channel, Groups, Local},
     link::{LinkError, WorkerLink},
-    mailbox::Mailbox,
+    mailbox::{Mailbox, WorkerReply},
     order::Orders,
+    routes::Routes,
     state::States,
 };
 use crate::{
     chat::Event,
-    config::{self, Config, Prefix},
-    dialect::django::routes,
-    gateway::{HeaderTrust, RequestTarget},
-    http::ops::Endpoint,
+    config::{self, Config},
+    gateway::HeaderTrust,
     layer::{self, ChannelLayer, LayerError, Received},
     metrics::Metrics,
-    python::urls::decode_path,
     random::NoRandomness,
     vital::Vital,
 };
@@ -97,8 +96,7 @@ pub enum HostError {
 /// Everything that is hosted.
 pub struct Host {
     settings: config::Host,
-    /// The chat's own prefix, which is hosted only if a route says so.
-    chat: Prefix,
+    routes: Routes,
     trust: HeaderTrust,
     expiry: (u64, u64),
     layer: Arc<dyn ChannelLayer>,
@@ -148,7 +146,7 @@ impl Host {
         vital.include(&layer.vital());
         let host = Arc::new(Host {
             settings: settings.clone(),
-            chat: config.django.ws_prefix.clone(),
+            routes: Routes::of(config),
             trust: HeaderTrust::of(config),
             expiry: (config.layer.expiry, config.layer.group_expiry),
             prefix: layer.channel(""),
@@ -173,42 +171,18 @@ impl Host {
         Ok(Some(host))
     }
 
-    /// Returns `true` if a socket at this target is hosted. A target that servers read in different
-    /// ways is not: one of them might take it for the chat's.
-    #[must_use]
-    pub fn serves(&self, uri: &Uri) -> bool {
-        let target = RequestTarget::of(uri);
-        if !target.is_plain() {
-            return false;
-        }
-        let chat = self.chat.as_str();
-        let is_chat = target.may_be_below(chat)
-            || routes::socket(&decode_path(uri.path()), &self.chat).is_some();
-        let mut routes = self.settings.routes.iter();
-        routes.any(|route| {
-            target.is_below(route.as_str()) && (!is_chat || route.as_str().starts_with(chat))
-        })
+    /// Returns who serves which path.
+    pub fn routes(&self) -> &Routes {
+        &self.routes
     }
 
-    /// Returns `true` if a request at this target is answered by the application. What probes ask
-    /// is not, and one that may be for the chat only if a route names it.
-    #[must_use]
-    pub fn answers(&self, method: &Method, uri: &Uri, config: &Config) -> bool {
-        let routes = &self.settings.http_routes;
-        if routes.is_empty() || *method == Method::CONNECT {
-            return false;
+    /// Takes over the settings that may change while the server runs.
+    pub fn take_over(&self, config: &Config) {
+        if self.routes.reload(config) {
+            for mailbox in lock(&self.sockets).values() {
+                mailbox.reply(WorkerReply::Rerouted);
+            }
         }
-        let target = RequestTarget::of(uri);
-        if target.is_plain() && Endpoint::of(&decode_path(uri.path()), config).is_some() {
-            return false;
-        }
-        let chat = [&config.django.url_prefix, &config.django.ws_prefix];
-        let chat = chat.map(Prefix::as_str);
-        let is_chat = chat.iter().any(|prefix| target.may_be_below(prefix));
-        routes.iter().map(Prefix::as_str).any(|route| {
-            let names_chat = || chat.iter().any(|prefix| route.starts_with(prefix));
-            target.is_below(route) && (!is_chat || target.is_plain() && names_chat())
-        })
     }
 
     pub fn layer(&self) -> &Arc<dyn ChannelLayer> {

@@ -108,11 +108,17 @@ pub fn side_of(conversation: ConversationId, percent: u8) -> Side {
         Key::Uuid(id) => id.as_u128() & 0xffff,
         Key::Number(number) => u128::from(crc32fast::hash(&number.to_be_bytes()) & 0xffff),
     };
-    if number * 100 < u128::from(percent) << 16 {
+    if is_within(number, percent) {
         Side::Here
     } else {
         Side::Django
     }
+}
+
+/// Returns whether a number of 16 bits is among the first `percent` of all.
+#[must_use]
+pub fn is_within(number: u128, percent: u8) -> bool {
+    number * 100 < u128::from(percent) << 16
 }
 
 #[cfg(test)]

@@ -2,7 +2,13 @@
 
 use std::path::PathBuf;
 
-use super::{Loaded, declare::settings, django::Prefix, replace_default};
+use super::{
+    Config, Loaded,
+    declare::settings,
+    django::Prefix,
+    replace_default,
+    route::{HostRoute, RouteWay},
+};
 
 settings! {
     /// An application of Django Channels whose sockets are held here, while its own consumers run
@@ -21,18 +27,25 @@ settings! {
         /// Without one it is in a directory of the process' own below the system's for temporary
         /// files, and only workers that are started from here find it.
         socket: Option<PathBuf> = "",
-        /// Prefixes of paths whose sockets are hosted. A path that leads to the chat of this
-        /// server, or may be read as one below `django.ws_prefix`, is hosted only if an entry here
-        /// is or begins with that prefix; `auth`, `ws.allowed_origins` and the policy of the chat
-        /// mean nothing for what is hosted, as the application has its own.
-        routes: Vec<Prefix> = ["/ws/"],
-        /// Prefixes of paths whose requests of HTTP the application answers; `chatferry host`
-        /// without `gateway.upstream` means all of them. `/healthz`, `/readyz` and `/metrics` stay
-        /// here. A path that may be read as one below `django.url_prefix` or `django.ws_prefix` is
-        /// the application's only if an entry here is or begins with that prefix; `auth`, `cors`
-        /// and the policy of the chat mean nothing for what the application answers. What no entry
-        /// names goes to `gateway.upstream`, or is not found.
-        http_routes: Vec<Prefix> = [],
+        /// Prefixes of paths whose sockets are hosted. `/ws/room/=5%` is a share of them: by what
+        /// follows the prefix, which is a room in most projects, and where nothing does by the
+        /// client's address; the others go where they would go without the entry. `=tunnel` is
+        /// `gateway.upstream`, `=native` the chat of this server, `=host` or nothing the
+        /// application. The longest entry decides. A path that leads to the chat of this server, or
+        /// may be read as one below `django.ws_prefix`, is hosted only if an entry here is or
+        /// begins with that prefix; `auth`, `ws.allowed_origins` and the policy of the chat mean
+        /// nothing for what is hosted, as the application has its own. SIGHUP rereads it; open
+        /// sockets whose way is another then are closed with 1012 over 3 s, or stay with
+        /// `gateway.on_change = leave`.
+        routes: Vec<HostRoute> = ["/ws/"],
+        /// Prefixes of paths whose requests of HTTP the application answers, as in `host.routes`;
+        /// `chatferry host` without `gateway.upstream` means all of them. `/healthz`, `/readyz` and
+        /// `/metrics` stay here. A path that may be read as one below `django.url_prefix` or
+        /// `django.ws_prefix` is the application's only if an entry here is or begins with that
+        /// prefix; `auth`, `cors` and the policy of the chat mean nothing for what the application
+        /// answers. What no entry names goes to `gateway.upstream`, or is not found. SIGHUP rereads
+        /// it.
+        http_routes: Vec<HostRoute> = [],
         /// Requests of HTTP that one worker is asked at once, until the application has returned.
         /// More wait for `host.call_timeout_s` and then get a 503. Django takes a thread for each.
         max_requests: usize = 256 in 1..=100_000,
@@ -79,19 +92,57 @@ impl Host {
     }
 }
 
+impl Config {
+    /// Returns whether a route of the application leaves something to Django, and there is none.
+    pub(super) fn lacks_upstream(&self) -> bool {
+        self.gateway.upstream.is_none()
+            && self.split_routes().any(|(route, is_chat)| {
+                route.way == RouteWay::Tunnel || !is_chat && route.way != RouteWay::Native
+            })
+    }
+
+    /// Returns whether a route that cannot be the chat's is to be served by it.
+    pub(super) fn lacks_chat(&self) -> bool {
+        self.split_routes()
+            .any(|(route, is_chat)| route.way == RouteWay::Native && !is_chat)
+    }
+
+    /// Returns the routes that the application does not serve alone, and whether each is the chat's.
+    fn split_routes(&self) -> impl Iterator<Item = (&HostRoute, bool)> {
+        let (rest, socket) = (&self.django.url_prefix, &self.django.ws_prefix);
+        let sockets = self
+            .host
+            .routes
+            .iter()
+            .map(move |it| (it, [socket, socket]));
+        let http = self
+            .host
+            .http_routes
+            .iter()
+            .map(move |it| (it, [rest, socket]));
+        let split = sockets.chain(http).filter(|(route, _)| route.leaves_any());
+        split.map(|(route, chat)| {
+            let is_within = |it: &&Prefix| route.prefix.as_str().starts_with(it.as_str());
+            (route, chat.iter().any(is_within))
+        })
+    }
+}
+
 impl Loaded {
     /// Lets the application answer every request, unless `host.http_routes` is set or there is a
     /// `gateway.upstream` for them.
     #[must_use]
     pub fn hosting_http(mut self) -> Self {
         let config = &mut self.config;
-        // The second names the chat's own prefix, which no shorter one does.
-        let routes = format!("/,{}", config.django.url_prefix);
+        let (rest, socket) = (&config.django.url_prefix, &config.django.ws_prefix);
+        // The last two name the chat's own prefixes, which no shorter one does.
+        let routes = format!("[\"/\", \"{rest}\", \"{socket}\"]");
         let (key, why) = ("host.http_routes", "for chatferry host");
         if config.gateway.upstream.is_none()
             && replace_default(&mut self.effective, key, &routes, why)
         {
-            config.host.http_routes = vec![Prefix::root(), config.django.url_prefix.clone()];
+            let prefixes = [Prefix::root(), rest.clone(), socket.clone()];
+            config.host.http_routes = prefixes.map(HostRoute::whole).into();
         }
         self
     }
@@ -136,13 +187,35 @@ mod tests {
             let routes = loaded.hosting_http().config.host.http_routes;
             routes.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
-        assert_eq!(routes(&[]), ["/", "/api/chat/"]);
+        assert_eq!(routes(&[]), ["/", "/api/chat/", "/ws/chat/"]);
         let moved = ("django.url_prefix", "/talk/");
-        assert_eq!(routes(&[moved]), ["/", "/talk/"]);
+        assert_eq!(routes(&[moved]), ["/", "/talk/", "/ws/chat/"]);
         let upstream = ("gateway.upstream", "http://127.0.0.1:8001");
         assert!(routes(&[upstream]).is_empty());
         let own = ("host.http_routes", "/shop/");
         assert_eq!(routes(&[own]), ["/shop/"]);
         assert_eq!(routes(&[own, upstream]), ["/shop/"]);
+    }
+
+    #[test]
+    fn a_route_leaves_nothing_to_nobody() {
+        let upstream = ("gateway.upstream", "http://127.0.0.1:8001");
+        let load = |pairs: &[(&str, &str)]| {
+            let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+            let flags: Vec<_> = pairs.iter().map(own).collect();
+            Config::load(None, std::iter::empty(), &flags).map(|_| ())
+        };
+        for key in ["host.routes", "host.http_routes"] {
+            for split in ["/a/=5%", "/a/=tunnel", "/ws/chat/=tunnel"] {
+                assert!(load(&[(key, split)]).is_err(), "{split}");
+                assert!(load(&[(key, split), upstream]).is_ok(), "{split}");
+            }
+            for chat in ["/ws/chat/=5%", "/ws/chat/=native"] {
+                assert!(load(&[(key, chat)]).is_ok(), "{chat}");
+            }
+            assert!(load(&[(key, "/a/=native"), upstream]).is_err());
+        }
+        assert!(load(&[("host.http_routes", "/api/chat/=native")]).is_ok());
+        assert!(load(&[("host.routes", "/api/chat/=native")]).is_err());
     }
 }

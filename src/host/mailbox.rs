@@ -44,6 +44,8 @@ pub enum WorkerReply {
     Refused(String),
     /// The worker is gone.
     Lost,
+    /// Other paths than before are the application's.
+    Rerouted,
 }
 
 impl WorkerReply {
@@ -58,7 +60,8 @@ impl WorkerReply {
             WorkerReply::Class(_)
             | WorkerReply::Accept(_)
             | WorkerReply::Frame(_)
-            | WorkerReply::Close { .. } => false,
+            | WorkerReply::Close { .. }
+            | WorkerReply::Rerouted => false,
         }
     }
 }
@@ -140,7 +143,7 @@ impl Mailbox {
                     state.overflow();
                 }
             }
-            WorkerReply::Lost => state.replies.push_back(reply),
+            WorkerReply::Lost | WorkerReply::Rerouted => state.replies.push_back(reply),
             _ if controls < CONTROLS => state.replies.push_back(reply),
             _ => state.overflow(),
         }

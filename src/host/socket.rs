@@ -30,7 +30,7 @@ use crate::{
     metrics::{Call, HeldGauge, HostFailure, SecurityEvent},
     random,
     telemetry::{
-        request::{ACCESS, RequestId},
+        request::{ACCESS, RequestId, shown_path},
         security::{self, SecurityFinding},
     },
     ws::{
@@ -67,7 +67,7 @@ pub struct HostedName {
     pub id: RequestId,
     /// The address of the client.
     pub client: Option<IpAddr>,
-    /// Without a query, and without what looks like a token.
+    /// As it was asked for, without a query, or its beginning; logs show [`shown_path`].
     pub path: Box<str>,
 }
 
@@ -93,7 +93,7 @@ pub struct Hosted<S> {
     /// Nothing more will come from the peer.
     lost: bool,
     ending: Option<Ending>,
-    /// The worker is gone: when the socket is closed.
+    /// When the socket is closed, as its worker is gone or its path another's.
     leaving: Option<Instant>,
     /// The call under way.
     began: Option<(Call, Instant)>,
@@ -175,6 +175,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Hosted<S> {
         let HostedName { id, client, path } = &self.name;
         let _within = id.socket().entered();
         let (client, socket) = (client.map(display), self.place.number);
+        let path = &*shown_path(path);
         let what = if code.is_none() { "opened" } else { "closed" };
         tracing::debug!(target: ACCESS, socket, code, client, path, "hosted socket {what}");
     }
@@ -186,7 +187,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Hosted<S> {
             reason,
             client: self.name.client,
             user: None,
-            place: security::AuditPlace::Path(&self.name.path),
+            place: security::AuditPlace::Path(&shown_path(&self.name.path)),
         });
     }
 
@@ -276,6 +277,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Hosted<S> {
             WorkerReply::State(state) => return self.slept(state),
             WorkerReply::Refused(why) => return self.refused(&why),
             WorkerReply::Lost if self.lost_awaking() => return,
+            WorkerReply::Rerouted => return self.rerouted(),
             _ => {}
         }
         if let Some(duty) = self.calls.duty() {
@@ -307,7 +309,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Hosted<S> {
             | WorkerReply::Frame(_)
             | WorkerReply::Done
             | WorkerReply::State(_)
-            | WorkerReply::Refused(_) => {}
+            | WorkerReply::Refused(_)
+            | WorkerReply::Rerouted => {}
+        }
+    }
+
+    /// Other paths than before are the application's: closes the socket in its turn if its path is
+    /// not among them.
+    fn rerouted(&mut self) {
+        let routes = self.place.host.routes();
+        let uri = self.name.path.parse();
+        if uri.is_ok_and(|uri| !routes.serves(&uri, self.name.client)) {
+            self.leaving
+                .get_or_insert_with(|| Instant::now() + a_while());
         }
     }
 

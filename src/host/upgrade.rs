@@ -46,6 +46,9 @@ const OURS: [&str; 6] = [
     "upgrade",
 ];
 
+/// Characters of the path that an open socket keeps.
+const PATH_KEPT: usize = 1024;
+
 /// Reasons why a hosted socket is not opened.
 #[derive(Debug)]
 enum HostedRefusal {
@@ -214,6 +217,8 @@ async fn answered(place: &mut WorkerPlace) -> Result<AnsweredHandshake, HostedRe
                 place.ended();
                 return Err(HostedRefusal::Unavailable);
             }
+            // The next one goes where it belongs.
+            Some(WorkerReply::Rerouted) => {}
         }
     }
 }
@@ -227,7 +232,7 @@ fn accept(
     let name = HostedName {
         id: request.extensions().get().copied().unwrap_or_default(),
         client: trail.client,
-        path: trail.path().into(),
+        path: request.uri().path().chars().take(PATH_KEPT).collect(),
     };
     let subprotocol = opening.accept.subprotocol.clone();
     let headers = opening.accept.headers.clone();

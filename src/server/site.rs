@@ -156,11 +156,17 @@ impl Site {
         }
         if let Some(host) = &self.host {
             if handshake::wants_upgrade(request.headers()) {
-                if host.serves(request.uri()) {
+                if host.routes().serves(request.uri(), trail.client) {
                     return host::upgrade::answer(Arc::clone(app), host, request, trail).await;
                 }
-            } else if host.answers(request.method(), request.uri(), &app.config) {
-                return Box::pin(host::http::answer(app, host, request, trail)).await;
+            } else {
+                let (method, uri) = (request.method(), request.uri());
+                if host
+                    .routes()
+                    .answers(method, uri, trail.client, &app.config)
+                {
+                    return Box::pin(host::http::answer(app, host, request, trail)).await;
+                }
             }
         }
         if let Some(gateway) = &self.gateway {

@@ -85,28 +85,33 @@ impl Trail {
         Trail { client, uri }
     }
 
-    /// Returns the path without what may be secret in it: it ends where a query begins, however
-    /// that is written, and a segment that looks like a token is not shown.
+    /// Returns the path as it is shown.
     #[must_use]
     pub fn path(&self) -> Cow<'_, str> {
-        let path = self.uri.path();
-        let end = path.char_indices().find(|(at, c)| {
-            matches!(c, ';' | '&' | '=')
-                || path[*at..]
-                    .get(..3)
-                    .is_some_and(|it| it.eq_ignore_ascii_case("%3f"))
-        });
-        let most = path.char_indices().nth(PATH_MAX);
-        let ends = [end, most].into_iter().flatten().map(|(at, _)| at);
-        let path = &path[..ends.min().unwrap_or(path.len())];
-        // A JSON Web Token begins with `{"` in Base64.
-        if !path.contains("eyJ") {
-            return path.into();
-        }
-        let shown = path.split('/');
-        let shown = shown.map(|it| if it.contains("eyJ") { "***" } else { it });
-        shown.collect::<Vec<_>>().join("/").into()
+        shown_path(self.uri.path())
     }
+}
+
+/// Returns a path without what may be secret in it: it ends where a query begins, however that is
+/// written, and a segment that looks like a token is not shown.
+#[must_use]
+pub fn shown_path(path: &str) -> Cow<'_, str> {
+    let end = path.char_indices().find(|(at, c)| {
+        matches!(c, ';' | '&' | '=')
+            || path[*at..]
+                .get(..3)
+                .is_some_and(|it| it.eq_ignore_ascii_case("%3f"))
+    });
+    let most = path.char_indices().nth(PATH_MAX);
+    let ends = [end, most].into_iter().flatten().map(|(at, _)| at);
+    let path = &path[..ends.min().unwrap_or(path.len())];
+    // A JSON Web Token begins with `{"` in Base64.
+    if !path.contains("eyJ") {
+        return path.into();
+    }
+    let shown = path.split('/');
+    let shown = shown.map(|it| if it.contains("eyJ") { "***" } else { it });
+    shown.collect::<Vec<_>>().join("/").into()
 }
 
 fn is_plain(id: &str) -> bool {

@@ -4,6 +4,7 @@
 mod floods;
 mod hostile;
 mod moving;
+mod routes;
 mod web;
 
 use std::{

@@ -22,6 +22,8 @@ const LIVE: &[&str] = &[
     "gateway.rollout_percent",
     "gateway.on_change",
     "gateway.shadow_percent",
+    "host.routes",
+    "host.http_routes",
     "log.level",
 ];
 
@@ -105,6 +107,9 @@ fn take_over(site: &Site, log: Option<&Logging>, in_force: &mut Loaded, loaded: 
     if let Some(gateway) = &site.gateway {
         gateway.reload(&loaded.config.gateway);
     }
+    if let Some(host) = &site.host {
+        host.take_over(&loaded.config);
+    }
     if let Some(log) = log {
         log.set_level(&loaded.config.log.level);
     }
@@ -143,6 +148,8 @@ fn take_over(site: &Site, log: Option<&Logging>, in_force: &mut Loaded, loaded: 
     app.metrics.settings_read();
     in_force.config.log = loaded.config.log;
     in_force.config.gateway = loaded.config.gateway;
+    in_force.config.host.routes = loaded.config.host.routes;
+    in_force.config.host.http_routes = loaded.config.host.http_routes;
     if has_certificate {
         in_force.config.server.tls = loaded.config.server.tls;
     }

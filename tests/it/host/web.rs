@@ -5,7 +5,7 @@ use super::{ENDED, Worker, message, server};
 use crate::support::{Connection, Server, until};
 
 // Messages of Chatferry.
-const REQUEST: u8 = 0x0d;
+pub const REQUEST: u8 = 0x0d;
 const BODY_IN: u8 = 0x0e;
 const BODY_END_IN: u8 = 0x0f;
 const GONE: u8 = 0x10;
@@ -47,7 +47,7 @@ async fn asked(worker: &mut Worker) -> (u64, Vec<u8>) {
     (number, scope)
 }
 
-async fn answer(worker: &mut Worker, number: u64, body: &[u8]) {
+pub async fn answer(worker: &mut Worker, number: u64, body: &[u8]) {
     worker.say(RESPONSE, number, OK).await;
     worker.say(BODY_END, number, body).await;
     worker.say(ENDED, number, &[0xc2]).await;

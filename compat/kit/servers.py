@@ -158,3 +158,19 @@ def start_binary(binary, directory, database, language="en-us"):
     )
     command = [str(binary.resolve()), "serve"]
     return launch("chatferry", command, environment, directory, port, database, directory / "chatferry.log")
+
+
+def start_hosted(binary, directory, database, language="en-us", python=sys.executable):
+    """The reference again, in a worker of Chatferry."""
+    port = free_port()
+    environment = clean_environment(
+        CHATFERRY__SERVER__BIND=f"127.0.0.1:{port}",
+        CHATFERRY__SERVER__HEADER_TIMEOUT_S="120",
+        # Of the chat of its own, which nothing leads to.
+        CHATFERRY__STORE__URL=url_of(directory / "own.sqlite3"),
+        PYTHONPATH=str(REFERENCE.parent / "chatferry_compat"),
+        DATABASE_URL=url_of(database),
+        DJANGO_LANGUAGE=language,
+    )
+    command = [str(binary.resolve()), "host", "--command", f"{python} -m chatferry_worker service.asgi:application"]
+    return launch("the hosted reference", command, environment, REFERENCE, port, database, directory / "hosted.log")

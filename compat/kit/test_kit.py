@@ -49,6 +49,8 @@ class Judge(unittest.TestCase):
     def test_two_originals_may_not_differ_at_all(self):
         declared = step(differs="not-an-object", b={"status": 400})
         self.assertEqual(judge(declared, CRASH, REFUSAL, expect_equal=True).outcome, DIFFERS)
+        self.assertEqual(judge(declared, CRASH, REFUSAL, True, {"not-an-object"}).outcome, DOCUMENTED)
+        self.assertEqual(judge(step(), CRASH, REFUSAL, True, {"not-an-object"}).outcome, DIFFERS)
 
     def test_an_error_frame_is_one_frame_with_one_key(self):
         declared = step(differs="ws-binary", b={"error_frame": True, "after": "open"})

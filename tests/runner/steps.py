@@ -266,6 +266,7 @@ def move(options):
 def compat(options):
     build(options)
     run(python(), "compat/kit/side_by_side.py", "--binary", release_binary())
+    run(python(), "compat/kit/side_by_side.py", "--binary", release_binary(), "--hosted")
 
 
 def consumers(options):
@@ -511,7 +512,7 @@ STEPS = [
     live("chaos", "nothing stored is missed, by anybody, in order, under faults by seed", chaos, is_scaled=True),
     live("chaos_checker", "the checker of the chaos run finds servers that lie", chaos_checker),
     live("prometheus", "a Prometheus asks all that dashboards and alerts ask", prometheus),
-    live("compat", "side by side with a live Django", compat),
+    live("compat", "side by side with a live Django, and with itself when it is hosted", compat),
     live("consumers", "consumers of every shape on Daphne and hosted", consumers, is_scaled=True),
     live("wheel", "the wheel in an empty environment, and a newcomer's first chat by one command", wheel),
     live("page", "people in Chromium use the chat page", page),

@@ -146,12 +146,9 @@ enum Draft {
 }
 
 impl Draft {
-    /// Returns the id that a client chose.
-    fn chosen_id(&self) -> Option<MessageId> {
-        match self {
-            Draft::Message(new) => new.id,
-            Draft::Ready(_) => None,
-        }
+    /// Returns whether a client chose the id.
+    fn has_chosen_id(&self) -> bool {
+        matches!(self, Draft::Message(new) if new.id.is_some())
     }
 }
 

@@ -179,25 +179,25 @@ impl<B: Backend> BatchWriter<B> {
         }
         let mut since = Instant::now();
         let rows = items.len();
-        let (mut chosen, mut again) = (HashSet::new(), Vec::new());
-        let mut batch = Vec::with_capacity(rows);
-        for item in items {
-            since = since.min(item.since);
-            if let Some(span) = &item.span {
-                span.event("batch begins", "rows", rows);
-            }
-            let id = item.draft.chosen_id();
-            let written = (self.written(item.draft), item.done);
-            if id.is_none_or(|id| chosen.insert(id)) {
-                batch.push(written);
-            } else {
-                again.push(written);
-            }
-        }
+        let mut has_chosen = false;
+        let mut batch: Vec<_> = items
+            .map(|item| {
+                since = since.min(item.since);
+                if let Some(span) = &item.span {
+                    span.event("batch begins", "rows", rows);
+                }
+                has_chosen |= item.draft.has_chosen_id();
+                (self.written(item.draft), item.done)
+            })
+            .collect();
+        let again = if has_chosen {
+            take_repeated(&mut batch)
+        } else {
+            Vec::new()
+        };
         if !batch.is_empty() {
             self.write(batch, since).await;
         }
-        // A client said the same again before it had an answer. It finds what is there by now.
         for written in again {
             self.write(vec![written], since).await;
         }
@@ -274,6 +274,17 @@ impl<B: Backend> BatchWriter<B> {
         }
         self.unsettled.is_empty()
     }
+}
+
+/// Takes out the messages whose ids come before them in the batch: a client has sent the same again
+/// before it had an answer. Written later, they find what is there by then.
+fn take_repeated(batch: &mut Vec<(Write, Done)>) -> Vec<(Write, Done)> {
+    let mut ids = HashSet::new();
+    let is_repeated = |(write, _): &mut (Write, Done)| match write {
+        Write::Message(message) => !ids.insert(message.id),
+        _ => false,
+    };
+    batch.extract_if(.., is_repeated).collect()
 }
 
 /// Writes `batch` as one; if a row is bad, row by row. One result for each write, in order.

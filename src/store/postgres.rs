@@ -389,7 +389,7 @@ mod tests {
 
     #[test]
     fn a_nul_is_refused_and_its_text_is_not_repeated() {
-        let error = storable([&"secret\0".to_owned()]).unwrap_err();
+        let error = storable(["secret\0"]).unwrap_err();
         assert!(matches!(error, StoreError::Refused(_)));
         assert!(!error.to_string().contains("secret"));
     }

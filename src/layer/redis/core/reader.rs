@@ -61,8 +61,7 @@ impl Core {
         let drain = self.question(cmd("ZPOPMIN").arg(&key).arg(batch).take());
         let ask = |waits| {
             let question = if waits { &wait } else { &drain };
-            let is_member = question.len() > 1 && host.members().is_told(CONTROL);
-            ask(connection.clone(), question, (waits, is_member))
+            ask(connection.clone(), question, waits)
         };
         let mut asked = FuturesOrdered::from_iter([ask(true)]);
         let mut looked = Instant::now();
@@ -73,7 +72,7 @@ impl Core {
                 return LayerError::Closed;
             };
             let Answer {
-                asked: (waits, is_member),
+                waits,
                 taken,
                 known,
             } = match answer {
@@ -94,8 +93,10 @@ impl Core {
             }
             looked = Instant::now();
             run += taken;
-            // Some of these may be newer than what was refused or lost.
-            let is_forgotten = taken > 0 && is_member && known == Some(Value::Nil);
+            // Some of these may be newer than what was refused or lost. We may have become a member
+            // since the question was asked, and then nothing is lost: that costs a look at the store.
+            let is_unknown = taken > 0 && known == Some(Value::Nil);
+            let is_forgotten = is_unknown && host.members().is_told(CONTROL);
             if is_forgotten {
                 // The keeper restores the memberships.
                 host.missing.notify_one();
@@ -191,26 +192,26 @@ impl Core {
 }
 
 /// Answer to a question.
-struct Answer<T> {
-    /// What was asked.
-    asked: T,
+struct Answer {
+    /// It was asked to wait for an entry.
+    waits: bool,
     taken: Value,
     /// Our place in the group of Chatferry's processes, if that was asked.
     known: Option<Value>,
 }
 
-async fn ask<T>(
+async fn ask(
     mut connection: RedisConnection,
     question: &Pipeline,
-    asked: T,
-) -> Result<Answer<T>, LayerError> {
+    waits: bool,
+) -> Result<Answer, LayerError> {
     let answers = connection.send_packed_commands(question, 0, question.len());
     let taken = answers.await.and_then(|answers| {
         let mut answers = answers.into_iter();
         let taken = answers.next().unwrap_or(Value::Nil).extract_error()?;
         let known = answers.next();
         Ok(Answer {
-            asked,
+            waits,
             taken,
             known,
         })

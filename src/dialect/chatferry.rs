@@ -5,13 +5,14 @@
 //! |---|---|
 //! | [`socket`] | what is done for each frame |
 //! | [`subscriptions`] | the conversations that a socket is in |
-//! | [`frames`] | what clients ask, and how they are answered |
+//! | [`requests`], [`frames`] | what clients ask, and how they are answered |
 //! | [`events`] | frames of what is said in a conversation |
 //! | [`cursor`] | how a client says what it has seen |
 
 pub mod cursor;
 pub mod events;
 pub mod frames;
+pub mod requests;
 pub mod socket;
 pub mod subscriptions;
 

@@ -1,4 +1,4 @@
-//! What is said in a conversation, as frames of `chatferry.v1`. Other processes, Django among them,
+//! Frames of `chatferry.v1` for the events of a conversation. Other processes, Django among them,
 //! describe a message as Django's own clients see it.
 
 use bytes::Bytes;

@@ -1,4 +1,4 @@
-//! What is done for each frame of a socket that speaks `chatferry.v1`.
+//! Sockets that speak `chatferry.v1`: performs and answers their requests.
 
 use std::sync::Arc;
 
@@ -8,10 +8,8 @@ use futures_util::future::try_join_all;
 use super::{
     SUBPROTOCOL,
     cursor::Cursor,
-    frames::{
-        self, Code, HelloLimits, HistoryPlace, MessageView, NativeAction, NativeReading,
-        NativeRequest, READ_MAX, ServerFrame, Shown, UnreadView, time,
-    },
+    frames::{Code, HelloLimits, MessageView, ServerFrame, Shown, UnreadView, time},
+    requests::{self, HistoryPlace, NativeAction, NativeReading, NativeRequest, READ_MAX},
     subscriptions::{NotEntered, Subscription, Subscriptions},
 };
 use crate::{
@@ -107,7 +105,7 @@ impl Protocol for Native {
     }
 
     fn read(&self, text: &str) -> Result<Reading<NativeRequest>, Bytes> {
-        Ok(match frames::read(text)? {
+        Ok(match requests::read(text)? {
             NativeReading::Token(token) => Reading::Token(token.into()),
             NativeReading::Request(request) => Reading::Request(request),
         })

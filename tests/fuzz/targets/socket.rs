@@ -7,7 +7,7 @@ use chatferry::{
     chat::policy::Caller,
     config::Config,
     dialect::{
-        chatferry::frames as native,
+        chatferry::requests as native,
         django::{consumer::Consumer, frames as protocol},
     },
     ws::{

@@ -76,7 +76,7 @@ pub enum CommitOutcome {
     /// The receipt as it now stands in the table.
     Receipt(Receipt),
     /// A message of this id was there before; nothing was written.
-    Taken(Message),
+    Taken(Box<Message>),
     /// The row of another user id is in the way, which the database takes for this one; nothing was
     /// written.
     Alike,
@@ -247,7 +247,7 @@ impl Committer {
                     announce(&message);
                     Ok(Some(message))
                 }
-                (_, Ok(CommitOutcome::Taken(found))) => Err(StoreError::Taken(Arc::new(found))),
+                (_, Ok(CommitOutcome::Taken(found))) => Err(StoreError::Taken(Arc::from(found))),
                 (_, outcome) => outcome.map(|_| None),
             });
         });

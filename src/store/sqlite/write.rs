@@ -225,7 +225,8 @@ impl SqliteStatements {
         let inserted = match db.prepare_cached(&self.message.sql)?.execute(values) {
             Err(error) if is_duplicate(&error) => {
                 let found = message(db, &self.layout, row.id)?;
-                return found.map(CommitOutcome::Taken).ok_or(error);
+                let found = found.ok_or(error)?;
+                return Ok(CommitOutcome::Taken(Box::new(found)));
             }
             inserted => inserted?,
         };

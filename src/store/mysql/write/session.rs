@@ -281,7 +281,7 @@ impl Session {
             if let Some(&(place, created_at)) = asked.get(&found.id)
                 && created_at != found.created_at
             {
-                outcomes[place] = CommitOutcome::Taken(found);
+                outcomes[place] = CommitOutcome::Taken(Box::new(found));
             }
         }
         Ok(())

@@ -208,7 +208,7 @@ impl PostgresStatements {
                 continue;
             };
             outcomes[*place] = if repeated && time_at(row, 5)? != asked.created_at {
-                CommitOutcome::Taken(message_row(row)?)
+                CommitOutcome::Taken(Box::new(message_row(row)?))
             } else {
                 CommitOutcome::Stored
             };

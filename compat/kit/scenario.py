@@ -19,6 +19,7 @@
             text: "[]"
             differs: crash-not-an-object   # a row of STATUS.md ...
             b: {status: 400}               # ... and what server B must answer instead
+            hosted: host-http-absolute     # a row by which the original itself differs where it is hosted
             where: {postgres: {...}}       # keys that replace the step's where both work on this kind of database
 
 A scenario may have `each` too: every row is one scenario with the row's values as variables.
@@ -34,7 +35,7 @@ from pathlib import Path
 import yaml
 
 KINDS = ("request", "bytes", "open", "send", "listen", "ping", "close", "sql", "wait")
-COMMON = {"step", "expect", "keep", "check", "differs", "a", "b", "each", "about", "where"}
+COMMON = {"step", "expect", "keep", "check", "differs", "a", "b", "hosted", "each", "about", "where"}
 DATABASES = ("sqlite", "mysql", "postgres")
 HERE = Path(__file__).resolve().parent
 STATUS = HERE.parent / "STATUS.md"
@@ -55,6 +56,12 @@ class Step:
     differs: str | None = None
     a: dict = field(default_factory=dict)
     b: dict = field(default_factory=dict)
+    hosted: str | None = None
+
+    @property
+    def rows(self):
+        """The rows of STATUS.md that it names."""
+        return {row for row in (self.differs, self.hosted) if row}
 
 
 @dataclass(frozen=True)
@@ -87,8 +94,8 @@ def load(paths, database="sqlite"):
             if (scenario.name, step.name) in seen:
                 raise ScenarioError(f"{where}: the name is used twice")
             seen.add((scenario.name, step.name))
-            if step.differs and known is not None and step.differs not in known:
-                raise ScenarioError(f"{where}: STATUS.md has no row `{step.differs}`")
+            for row in step.rows - (step.rows if known is None else known):
+                raise ScenarioError(f"{where}: STATUS.md has no row `{row}`")
     return scenarios
 
 
@@ -132,7 +139,7 @@ def spread_step(raw, database):
             name=str(name),
             kind=kinds[0],
             args={key: value for key, value in merged.items() if key not in COMMON},
-            **{key: merged[key] for key in ("expect", "keep", "check", "differs", "a", "b") if key in merged},
+            **{key: merged[key] for key in ("expect", "keep", "check", "differs", "a", "b", "hosted") if key in merged},
         )
 
 

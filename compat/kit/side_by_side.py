@@ -38,6 +38,7 @@ HOSTED_ROWS = frozenset(
         "bare-characters",
         "early-frame",
         "engine-refusals",
+        "host-http-absolute",
         "html-page",
         "message-limit",
         "needless-continue",

@@ -52,6 +52,11 @@ class Judge(unittest.TestCase):
         self.assertEqual(judge(declared, CRASH, REFUSAL, True, {"not-an-object"}).outcome, DOCUMENTED)
         self.assertEqual(judge(step(), CRASH, REFUSAL, True, {"not-an-object"}).outcome, DIFFERS)
 
+    def test_the_original_may_differ_from_itself_only_where_it_is_hosted(self):
+        declared = step(hosted="host-http-absolute")
+        self.assertEqual(judge(declared, CRASH, REFUSAL).outcome, DIFFERS)
+        self.assertEqual(judge(declared, CRASH, REFUSAL, True, {"host-http-absolute"}).outcome, DOCUMENTED)
+
     def test_an_error_frame_is_one_frame_with_one_key(self):
         declared = step(differs="ws-binary", b={"error_frame": True, "after": "open"})
         self.assertEqual(judge(declared, DIED, ANSWERED).outcome, DOCUMENTED)

@@ -9,6 +9,7 @@
 import { check, assert, runChecks, finish } from './lib/checks.mjs';
 import { launch, Window } from './lib/browser.mjs';
 import talk from './page/talk.mjs';
+import native from './page/native.mjs';
 import outage from './page/outage.mjs';
 import access from './page/access.mjs';
 import looks from './page/looks.mjs';
@@ -19,7 +20,7 @@ import identity from './page/identity.mjs';
 const AT_ONCE = 6;
 
 const browser = await launch();
-for (const chapter of [talk, outage, access, looks, docs, identity]) {
+for (const chapter of [talk, native, outage, access, looks, docs, identity]) {
   if (!process.env.ONLY || process.env.ONLY.split(',').includes(chapter.name)) await chapter(browser);
 }
 await runChecks(AT_ONCE);

@@ -39,11 +39,13 @@ export default async function looks(browser) {
     ['welcome', {}], ['welcome-phone', PHONE], ['desktop', { me, peer: plain, ...DESKTOP }], ['dark', { me, peer: plain, colorScheme: 'dark' }],
     ['phone', { me, peer: plain, ...PHONE }], ['phone-dark', { me, peer: plain, ...PHONE, colorScheme: 'dark' }], ['phone-list', { me, ...PHONE }],
     ['phone-long-name', { me, peer: long, ...PHONE }], ['narrowest', { me, peer: plain, ...NARROWEST }],
+    ['korean', { me, peer: plain, locale: 'ko-KR' }], ['right-to-left', { me, peer: plain, dir: 'rtl' }],
     ['wide', { me, peer: plain, viewport: { width: 2200, height: 1000 } }],
   ];
   for (const [name, options] of views) {
     check(`${name}: drawn, nothing sticks out, every text has contrast`, async () => {
       const window = await Window.open(browser, options);
+      if (options.dir) await window.page.evaluate((dir) => { document.documentElement.dir = dir; }, options.dir);
       if (options.peer) await window.page.locator('.message').first().waitFor();
       if (options.me) await window.page.locator('#list a').nth(3).waitFor({ state: 'attached' });
       const looks = await picture(window, name);

@@ -11,7 +11,7 @@ use crate::{
     metrics::{Metrics, SecurityEvent},
     python::datetime::Zone,
     rollout::Rollout,
-    service::Chat,
+    service::{Chat, forget_old_changes},
     shutdown::Drain,
     store::Store,
     telemetry::{
@@ -153,6 +153,10 @@ impl App {
         let orders = (Arc::clone(&self.auth), Arc::clone(&self.audit));
         let obey = move |order: &Disconnect| disconnect(&orders.0, &orders.1, order);
         self.hub.start(sweep(&self.config), Box::new(obey)).await?;
+        if self.store.keeps_changes() {
+            let forget = forget_old_changes(Arc::clone(&self.store));
+            self.vital.spawn("old changes", forget);
+        }
         let recheck = Duration::from_secs(self.config.auth.recheck_s);
         if !recheck.is_zero() && self.config.auth.identity != Identity::None {
             let recheck = Arc::clone(&self.auth).recheck(recheck);

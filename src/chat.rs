@@ -3,6 +3,7 @@
 //! Values and pure rules. Nothing here knows a socket, an SQL dialect or a spelling of JSON; what
 //! is done with them is in [`crate::service`].
 
+pub mod change;
 pub mod conversation;
 pub mod event;
 pub mod id;
@@ -10,6 +11,7 @@ pub mod message;
 pub mod policy;
 pub mod receipt;
 
+pub use change::{Change, NewChange};
 pub use conversation::{Conversation, Participants};
 pub use event::{Event, SentMessage};
 pub use message::{Message, NewMessage};

@@ -7,8 +7,10 @@
 //! Nothing stored is shown twice or left out: a socket does not get live a message that stands in
 //! its history (nor in a page of it that is read later), after a gap in the layer `repair` reads
 //! again what was said and (`marks`) read meanwhile, and `sweep` finds what no event came for.
+//! What senders change afterwards is in `changes`.
 //! `shown` is the memory of what the sockets have been shown.
 
+mod changes;
 mod delivery;
 mod follow;
 pub mod frames;
@@ -34,6 +36,7 @@ use std::{
 use tokio::sync::Notify;
 
 use self::{
+    changes::Changes,
     delivery::Delivery,
     frames::{Encode, EventFrames},
     room::Room,
@@ -46,7 +49,7 @@ use crate::{
     id::ConversationId,
     layer::{
         CONTROL, ChannelLayer, LayerError, Received,
-        control::{Control, Disconnect, is_control},
+        control::{Control, Delivered, Disconnect, is_control},
         unannounced::Unannounced,
     },
     metrics::{EventType, Metrics},
@@ -75,6 +78,7 @@ pub struct Hub {
     rooms: Mutex<HashMap<ConversationId, Arc<Room>>>,
     /// Notified when conversations have missed something.
     missed: Notify,
+    changes: Changes,
     /// True if conversations are compared with the store.
     sweeps: bool,
     unannounced: Arc<Unannounced>,
@@ -155,6 +159,7 @@ impl Hub {
             away: AtomicI64::new(NEVER),
             rooms: Mutex::default(),
             missed: Notify::new(),
+            changes: Changes::default(),
             sweeps,
             unannounced: Arc::new(Unannounced::new(sweeps)),
             vital,
@@ -182,6 +187,9 @@ impl Hub {
         self.vital
             .spawn("delivery", async move { hub.run(disconnect).await });
         self.vital.spawn("repairs", Arc::clone(self).repair());
+        if self.store.keeps_changes() {
+            self.vital.spawn("changes", Arc::clone(self).show_changes());
+        }
         if self.sweeps {
             self.vital.spawn("sweep", Arc::clone(self).sweep(every));
             self.vital
@@ -294,6 +302,12 @@ impl Hub {
             Some(Control::Disconnect(order)) => disconnect(&order),
             Some(Control::ReadAgain(notice)) => self.read_again(&notice),
             Some(Control::Unannounced(ids)) => self.unannounced.hear(ids),
+            Some(Control::Changed(changed)) => {
+                if let Some(room) = self.room(changed.conversation) {
+                    self.look_for_changes(&room, changed.at);
+                }
+            }
+            Some(Control::Delivered(delivered)) => self.delivered(delivered),
             Some(Control::Follows(follows)) => {
                 if let Some(room) = self.room(follows.conversation) {
                     self.follow(&room, follows);
@@ -301,6 +315,20 @@ impl Hub {
             }
             None => {}
         }
+    }
+
+    /// Shows that a client has got messages. No other event stands for it, and none is made up for:
+    /// the receipts are in the store.
+    fn delivered(&self, delivered: Delivered) {
+        let room = self.room(delivered.conversation);
+        let Some(room) = room.filter(|room| room.others_speak()) else {
+            return;
+        };
+        let event = Event::Delivered {
+            user_id: delivered.user,
+            messages: delivered.messages,
+        };
+        self.deliver(&room, &event, None);
     }
 
     fn frames(&self, room: &Room, event: &Event) -> EventFrames {
@@ -369,7 +397,10 @@ fn event_type(event: &Event) -> EventType {
         Event::MessageSent(_) => EventType::ChatMessage,
         Event::MessageRead { .. } => EventType::MessageRead,
         Event::Typing { .. } => EventType::TypingStatus,
-        Event::Foreign(_) | Event::Packed(_) => EventType::Other,
+        Event::MessageChanged { .. }
+        | Event::Delivered { .. }
+        | Event::Foreign(_)
+        | Event::Packed(_) => EventType::Other,
     }
 }
 

@@ -152,6 +152,8 @@ ids! {
     MessageId,
     /// The id of a receipt.
     ReceiptId,
+    /// The id of a change of a message.
+    ChangeId,
 }
 
 #[cfg(test)]

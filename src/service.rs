@@ -1,6 +1,7 @@
 //! Every use case of the chat. What is broadcast or acknowledged has been committed before.
 
 mod broadcast;
+mod changes;
 mod conversations;
 mod first_page;
 mod messages;
@@ -22,7 +23,12 @@ use crate::{
 };
 
 use self::shared_reads::SharedReads;
-pub use self::{first_page::FirstPage, messages::SocketHistory, pages::MessagePage};
+pub use self::{
+    changes::{CHANGES_KEPT, ChangedMessages, forget_old_changes},
+    first_page::FirstPage,
+    messages::SocketHistory,
+    pages::MessagePage,
+};
 
 /// The use cases, over one store and one layer.
 pub struct Chat {
@@ -53,6 +59,12 @@ pub enum ChatError {
     /// The caller may not speak for this user.
     #[error("you can send, mark and type as yourself only")]
     NotYou,
+    /// Only its sender may change a message.
+    #[error("the message is somebody else's")]
+    NotYours,
+    /// The tables have no room for it: `chatferry migrate` makes what is missing.
+    #[error("this server cannot change messages")]
+    Off,
     /// The id that a client chose for a message is that of another one.
     #[error("the id is that of another message")]
     IdTaken,

@@ -7,6 +7,7 @@
 //! and [`look`] asks what they do look like; [`comparison`] says when two user ids are one.
 
 pub mod auto_now;
+mod change;
 pub mod commit;
 pub mod comparison;
 pub mod history;
@@ -32,9 +33,9 @@ use crate::{
     python::{datetime::Timestamp, uuid::hex32},
 };
 
-pub use commit::{Announce, AnnounceMark};
+pub use commit::{Announce, AnnounceChange, AnnounceMark};
 pub use comparison::{Comparison, Lookup};
-pub use ports::{Conversations, Logins, Members, Messages, OpenDatabase, Receipts, Store};
+pub use ports::{Changes, Conversations, Logins, Members, Messages, OpenDatabase, Receipts, Store};
 pub use schema::Schema;
 
 /// Read marks of some conversations.

@@ -38,6 +38,8 @@ pub struct OpenSockets {
 pub struct OpenSocket {
     /// The conversation that it is in for life, if it is in one; its rights end with those to it.
     pub conversation_id: Option<ConversationId>,
+    /// It is the part of a socket that is in this conversation beside others.
+    is_part: bool,
     pub caller: Caller,
     /// The user that opened it; `None` if users are not identified.
     pub user: Option<Arc<str>>,
@@ -66,6 +68,7 @@ impl OpenSockets {
     ) -> Registration {
         self.add(OpenSocket {
             conversation_id,
+            is_part: false,
             caller: of.caller.clone(),
             user: of.user.clone(),
             session: of.session.clone(),
@@ -84,6 +87,7 @@ impl OpenSockets {
     ) -> Registration {
         self.add(OpenSocket {
             conversation_id: Some(conversation_id),
+            is_part: true,
             caller: of.caller.clone(),
             user: of.user.clone(),
             session: None,
@@ -111,11 +115,13 @@ impl OpenSockets {
         known.cloned().collect()
     }
 
-    /// Ends the rights of those that an order is for; returns their number.
+    /// Ends the rights of those that an order is for; returns their number. An order that names no
+    /// conversation is for whole sockets, whose parts end with them.
     pub fn disconnect(&self, order: &Disconnect) -> usize {
         let open = self.open();
         let meant = open
             .values()
+            .filter(|socket| !socket.is_part || order.conversation.is_some())
             .filter(|socket| order.is_for(socket.user.as_deref(), socket.conversation_id));
         meant.map(|socket| socket.end(Ended::Refused)).count()
     }
@@ -228,6 +234,23 @@ mod tests {
             assert_eq!(sockets.disconnect(&order), expected, "{order:?}");
         }
         assert_eq!(sockets.known().len(), 3);
+    }
+
+    #[test]
+    fn a_socket_of_several_conversations_is_counted_once() {
+        let sockets = Arc::new(OpenSockets::default());
+        let admission = Admission {
+            user: Some("alice".into()),
+            ..Admission::default()
+        };
+        let whole = sockets.register(None, &admission);
+        let in_conversation =
+            |id| sockets.register_part(Uuid::from_u128(id).into(), whole.socket());
+        let parts = [in_conversation(1), in_conversation(2)];
+        assert_eq!(sockets.disconnect(&disconnect(None, Some(1))), 1);
+        assert!(parts[0].socket().has_ended() && !whole.socket().has_ended());
+        assert_eq!(sockets.disconnect(&disconnect(Some("alice"), None)), 1);
+        assert!(whole.socket().has_ended() && !parts[1].socket().has_ended());
     }
 
     #[tokio::test]

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Message;
-use crate::{id::MessageId, value::Value};
+use crate::{
+    id::{ChangeId, MessageId},
+    value::Value,
+};
 
 /// An event of a conversation. How it is written in a group message and in a frame is for a
 /// dialect.
@@ -21,6 +24,16 @@ pub enum Event {
     Typing {
         user_id: Value,
         is_typing: Value,
+    },
+    /// A message as its sender has changed it, or deleted it. Only Chatferry's processes know of it.
+    MessageChanged {
+        change: ChangeId,
+        message: Arc<Message>,
+    },
+    /// Messages that a client of this user has got. Only Chatferry's processes know of it.
+    Delivered {
+        user_id: String,
+        messages: Vec<MessageId>,
     },
     /// An event that no dialect has a name for: the whole of it, its `type` included. Only what
     /// `layer.passthrough` lists comes this far.

@@ -1,4 +1,4 @@
-//! Receipts: who has read a message.
+//! Receipts: who has got a message, and who has read it.
 
 use crate::{
     id::{MessageId, ReceiptId},
@@ -21,3 +21,9 @@ pub struct Receipt {
 
 /// The status that marking a message as read leaves behind.
 pub const READ: &str = "read";
+
+/// The status of a message that a client has and its user has not read.
+pub const DELIVERED: &str = "delivered";
+
+/// The status that Django gives to new receipts.
+pub const SENT: &str = "sent";

@@ -3,12 +3,14 @@
 //!
 //! | | |
 //! |---|---|
-//! | [`socket`] | what is done for each frame |
+//! | [`socket`] | the sockets, for the engine of WebSockets |
+//! | [`asking`] | requests, performed and answered |
 //! | [`subscriptions`] | the conversations that a socket is in |
 //! | [`requests`], [`frames`] | what clients ask, and how they are answered |
 //! | [`events`] | frames of what is said in a conversation |
 //! | [`cursor`] | how a client says what it has seen |
 
+pub mod asking;
 pub mod cursor;
 pub mod events;
 pub mod frames;

@@ -81,7 +81,7 @@ impl Exchange {
 
     /// Reports something to the task that answers.
     pub fn reply(&self, reply: ExchangeReply) {
-        // That nobody waits for it any more is no fault.
+        // The caller may have gone, which is no fault.
         let _ = self.replies.send(reply);
     }
 
@@ -104,7 +104,7 @@ impl Exchange {
         true
     }
 
-    /// Waits until nobody waits for the answer any more.
+    /// Returns once the caller has gone.
     pub async fn over(&self) {
         self.replies.closed().await;
     }

@@ -1,6 +1,6 @@
-//! Answers a request of HTTP by the application in a worker, as Daphne does: both bodies are passed
-//! on as they come, the application may answer before it has read the request, and it hears of it
-//! when the client leaves.
+//! Requests of HTTP that the application in a worker answers, as under Daphne. Both bodies are passed
+//! on as they come; the application may answer before it has read the request; when the client leaves it
+//! gets `http.disconnect`.
 
 mod body;
 

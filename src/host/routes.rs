@@ -1,4 +1,4 @@
-//! Who serves a path: the application, or whoever would without it. A share is the same for
+//! Who serves a path: the application, or the server that would without it. A share is the same for
 //! everybody in a room, from process to process and from one start to the next.
 
 use std::net::IpAddr;

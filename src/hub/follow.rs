@@ -21,11 +21,11 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep};
 
-use super::{Hub, room::Room, shown::after};
+use super::{Hub, room::Room};
 use crate::{
     id::{ConversationId, MessageId},
     layer::control::{Control, Follows},
-    python::datetime::Timestamp,
+    python::datetime::{Timestamp, after},
 };
 
 /// Age at which a message whose event has not come is overdue. By then other processes have sent notice of

@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use crate::{chat::Event, id::ConversationId};
 
-/// Makes the frame of an event of a conversation.
+/// Makes the frame of an event of a conversation; an empty one if the dialect has no form for it.
 pub type Encode = Box<dyn Fn(ConversationId, &Event) -> Bytes + Send + Sync>;
 
 /// Place of a dialect among those that are mounted, the first one by default.
@@ -52,14 +52,15 @@ impl EventFrames {
         }
     }
 
-    /// Returns the frame for sockets of a dialect; `None` if that was not spoken in the conversation
-    /// when the event came: such a socket finds what the event tells in what it reads first.
+    /// Returns the frame for sockets of a dialect; `None` if it has no form for the event, or was not
+    /// spoken in the conversation when the event came: such a socket reads the rest first.
     #[must_use]
     pub fn of(&self, dialect: DialectSlot) -> Option<&Bytes> {
-        match dialect.0.checked_sub(1) {
+        let frame = match dialect.0.checked_sub(1) {
             None => Some(&self.first),
             Some(place) => self.others.get(place),
-        }
+        };
+        frame.filter(|frame| !frame.is_empty())
     }
 
     /// Returns the frame of the first dialect, which is there whatever else is.

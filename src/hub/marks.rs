@@ -25,13 +25,13 @@ use std::{
 use super::{
     Hub,
     room::Room,
-    shown::{ShownKey, after, mark_key},
+    shown::{ShownKey, mark_key},
 };
 use crate::{
     chat::{Event, Receipt, id},
     id::{ConversationId, MessageId, ReceiptId},
     metrics::EventType,
-    python::datetime::Timestamp,
+    python::datetime::{Timestamp, after},
     store::{Marks, StoreError},
 };
 

@@ -5,8 +5,13 @@ use std::{
     sync::Arc,
 };
 
-use super::shown::{MEMORY, ShownKey, before, key_of};
-use crate::{chat::Message, hub::queue::Queue, id::MessageId, python::datetime::Timestamp};
+use super::shown::{MEMORY, ShownKey, key_of};
+use crate::{
+    chat::Message,
+    hub::queue::Queue,
+    id::MessageId,
+    python::datetime::{Timestamp, before},
+};
 
 /// Number of the newest messages of a history that are known to have been shown: many more
 /// than a layer and its inbox keep on their way.

@@ -76,7 +76,7 @@ pub struct Returned {
 /// Everything that waited for a socket.
 #[derive(Debug)]
 pub struct Taken {
-    /// What must be written before the frames.
+    /// The outlet, if it was lent, and the rest of a frame, which comes before the frames.
     pub returned: Returned,
     pub frames: VecDeque<Bytes>,
 }

@@ -44,7 +44,6 @@ use super::{
     delivery::Delivery,
     marks::{MOST, Missed, Since},
     room::{Next, Room},
-    shown::before,
     sweep::{self, AGE, REACH},
 };
 use crate::{
@@ -52,7 +51,7 @@ use crate::{
     id::{ConversationId, MessageId},
     layer::control::Notice,
     metrics::EventType,
-    python::datetime::Timestamp,
+    python::datetime::{Timestamp, before},
     store::{StoreError, commit::SETTLE_MAX, history::Pages},
 };
 
@@ -86,6 +85,7 @@ impl Hub {
     pub(super) fn gap(&self, since: Timestamp) {
         for (_, room) in self.all_rooms() {
             room.miss(since, || self.metrics.repair_open());
+            self.look_for_changes(&room, since);
         }
         self.missed.notify_one();
     }
@@ -109,6 +109,7 @@ impl Hub {
                     notice.since
                 };
                 room.miss(since, || self.metrics.repair_open());
+                self.look_for_changes(&room, since);
             }
         }
         self.missed.notify_one();

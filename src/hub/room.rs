@@ -15,7 +15,7 @@ use super::{
     frames::EventFrames,
     hold::Hold,
     member::{Member, RoomMembers},
-    shown::{By, Counts, Shown, ShownKey, before, mark_key},
+    shown::{By, Counts, Shown, ShownKey, mark_key},
     sweep::REACH,
     told::Told,
 };
@@ -25,7 +25,7 @@ use crate::{
     hub::queue::Queue,
     id::{ConversationId, MessageId},
     metrics,
-    python::datetime::Timestamp,
+    python::datetime::{Timestamp, before},
 };
 
 /// Time for which a conversation counts as active after an event.
@@ -308,6 +308,13 @@ impl Room {
         if let Some(hold) = &mut self.state().hold {
             hold.read_since(since);
         }
+    }
+
+    /// Returns whether something of this key has been shown, or waits.
+    pub fn has_met(&self, key: ShownKey) -> bool {
+        let state = self.state();
+        let waits = state.hold.as_ref().is_some_and(|hold| hold.has(key));
+        waits || state.shown.by(key).is_some()
     }
 
     /// Returns whether this message has been shown, or its event waits.

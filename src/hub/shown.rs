@@ -18,7 +18,10 @@ use tokio::time::Instant;
 
 use crate::{
     id::MessageId,
-    {clock::Clock, python::datetime::Timestamp},
+    {
+        clock::Clock,
+        python::datetime::{Timestamp, after, before},
+    },
 };
 
 /// Time for which it is remembered what an event has shown: longer than the layer can keep an event
@@ -243,18 +246,4 @@ fn oldest(
     }
     order.pop_front();
     Some((age, key))
-}
-
-/// So long after a time.
-#[must_use]
-pub fn after(time: Timestamp, age: Duration) -> Timestamp {
-    let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
-    Timestamp::from_micros(time.micros().saturating_add(age))
-}
-
-/// So long before a time.
-#[must_use]
-pub fn before(time: Timestamp, age: Duration) -> Timestamp {
-    let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
-    Timestamp::from_micros(time.micros().saturating_sub(age))
 }

@@ -33,13 +33,13 @@ use super::{
     marks::{Missed, Since},
     repair::TOGETHER,
     room::Room,
-    shown::{ShownKey, after, before, mark_key},
+    shown::{ShownKey, mark_key},
 };
 use crate::{
     chat::{Receipt, id},
     id::{ConversationId, Key, MessageId},
     layer::control::Control,
-    python::datetime::Timestamp,
+    python::datetime::{Timestamp, after, before},
     store::StoreError,
 };
 
@@ -137,6 +137,7 @@ impl Hub {
             self.metrics.sweep_cut_short();
         }
         for (id, room, _) in some {
+            self.look_for_changes(room, since);
             let messages = stored.messages.remove(id).unwrap_or_default();
             let mut marks = stored.marks.remove(id).unwrap_or_default();
             let unheard = self.unheard(room, &messages, &mut marks, now);

@@ -35,7 +35,11 @@ impl Told {
                 message_id,
                 user_id,
             } => Some(read_mark(message_id, user_id).unwrap_or_else(|| key_of(frames.first()))),
-            Event::Typing { .. } | Event::Foreign(_) | Event::Packed(_) => None,
+            Event::MessageChanged { change, .. } => Some(change.bits()),
+            Event::Typing { .. }
+            | Event::Delivered { .. }
+            | Event::Foreign(_)
+            | Event::Packed(_) => None,
         };
         Told {
             key,

@@ -55,6 +55,22 @@ pub struct Follows {
     pub until: Timestamp,
 }
 
+/// A message of a conversation has been changed. What it is now is in the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changed {
+    pub conversation: ConversationId,
+    /// Of the change.
+    pub at: Timestamp,
+}
+
+/// A client of this user has got messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivered {
+    pub conversation: ConversationId,
+    pub user: String,
+    pub messages: Vec<MessageId>,
+}
+
 /// An order or notice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Control {
@@ -64,6 +80,8 @@ pub enum Control {
     /// These messages were stored without an event, on purpose: no socket misses them.
     Unannounced(Vec<Key>),
     Follows(Follows),
+    Changed(Changed),
+    Delivered(Delivered),
 }
 
 impl Control {
@@ -97,6 +115,23 @@ impl Control {
                 ];
                 ("follows", members)
             }
+            Control::Changed(Changed { conversation, at }) => {
+                let at = Value::Int(at.micros().into());
+                let conversation = conversation.to_string().into();
+                ("changed", vec![("conversation", conversation), ("at", at)])
+            }
+            Control::Delivered(Delivered {
+                conversation,
+                user,
+                messages,
+            }) => {
+                let members = vec![
+                    ("conversation", conversation.to_string().into()),
+                    ("user", user.as_str().into()),
+                    ("ids", list(messages)),
+                ];
+                ("delivered", members)
+            }
         };
         let head = [("type", KIND.into()), ("order", order.into())];
         let members = head.into_iter().chain(members);
@@ -120,6 +155,15 @@ impl Control {
                 messages: ids(body)?,
                 since: time(body.get("since")?)?,
                 until: time(body.get("until")?)?,
+            })),
+            "changed" => Some(Control::Changed(Changed {
+                conversation: body.get("conversation")?.as_str()?.parse().ok()?,
+                at: time(body.get("at")?)?,
+            })),
+            "delivered" => Some(Control::Delivered(Delivered {
+                conversation: body.get("conversation")?.as_str()?.parse().ok()?,
+                user: body.get("user")?.as_str()?.to_owned(),
+                messages: ids(body)?,
             })),
             _ => None,
         }
@@ -198,6 +242,15 @@ mod tests {
                 messages: vec![Uuid::new_v4().into(), Key::Number(7).into()],
                 since,
                 until: Timestamp::from_micros(since.micros() + 1),
+            }),
+            Control::Changed(Changed {
+                conversation: Uuid::new_v4().into(),
+                at: since,
+            }),
+            Control::Delivered(Delivered {
+                conversation: Uuid::new_v4().into(),
+                user: "alice".to_owned(),
+                messages: vec![Uuid::new_v4().into()],
             }),
             Control::Disconnect(Disconnect {
                 user: Some("alice".to_owned()),

@@ -15,7 +15,7 @@ use std::{
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{ChannelLayer, Departure, LayerError, Received, Sent, control::Control};
+use super::{CONTROL, ChannelLayer, Departure, LayerError, Received, Sent, control::Control};
 use crate::{chat::Event, python::datetime::Timestamp, vital::Vital};
 
 /// The prefix that Channels gives the name of a channel only one process reads.
@@ -170,13 +170,13 @@ impl ChannelLayer for MemoryLayer {
         Ok(())
     }
 
-    /// There is no other process.
     async fn join_control(&self) -> Result<(), LayerError> {
-        Ok(())
+        self.group_add(CONTROL, &self.channel(CONTROL)).await
     }
 
-    fn send_control(&self, _: &Control) -> Sent {
-        Box::pin(std::future::ready(Ok(())))
+    /// There is no other process: it comes back to this one, as with Redis.
+    fn send_control(&self, control: &Control) -> Sent {
+        self.group_send(CONTROL, control.event())
     }
 
     fn send_ahead(&self, _: &str, _: Timestamp, _: &Control) -> Sent {

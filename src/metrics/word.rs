@@ -50,6 +50,9 @@ words! {
     pub enum Asked {
         Say = "chat_message",
         MarkRead = "mark_as_read",
+        MarkDelivered = "delivered",
+        Receipts = "receipts",
+        Change = "change",
         Typing = "typing",
         Renew = "auth",
         Subscribe = "subscribe",

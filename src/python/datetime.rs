@@ -6,6 +6,8 @@
 
 mod read;
 
+use std::time::Duration;
+
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 
 use read::DateReader;
@@ -41,6 +43,20 @@ impl Timestamp {
     pub fn micros(self) -> i64 {
         self.0
     }
+}
+
+/// So long after a time.
+#[must_use]
+pub fn after(time: Timestamp, age: Duration) -> Timestamp {
+    let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
+    Timestamp::from_micros(time.micros().saturating_add(age))
+}
+
+/// So long before a time.
+#[must_use]
+pub fn before(time: Timestamp, age: Duration) -> Timestamp {
+    let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
+    Timestamp::from_micros(time.micros().saturating_sub(age))
 }
 
 /// A time zone with its history: Django's `TIME_ZONE`.

@@ -125,8 +125,11 @@ fn bound(address: SocketAddr, reuse_port: bool) -> io::Result<TcpSocket> {
     } else {
         TcpSocket::new_v6()?
     };
-    // Remains of the last process' connections must not keep us out.
-    socket.set_reuseaddr(true)?;
+    // Remains of the last process' connections must not keep us out. Of a free port there are none, and
+    // it must not be one that another socket is about to listen on.
+    if address.port() != 0 {
+        socket.set_reuseaddr(true)?;
+    }
     if reuse_port {
         socket.set_reuseport(true)?;
     }

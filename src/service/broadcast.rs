@@ -30,8 +30,8 @@ impl Chat {
         self.passed_on(sent).await
     }
 
-    /// Returns the callback that sends an event once what it tells of is committed, and the receiver
-    /// of the outcome. The event takes its place in the layer inside the call, which keeps the live
+    /// Returns the callback that sends the event of a row once that is committed, and the receiver of
+    /// the outcome. The event takes its place in the layer inside the call, which keeps the live
     /// order that of the commits.
     pub(super) fn broadcast_later(
         &self,
@@ -59,7 +59,7 @@ impl Chat {
     /// Waits until an event is sent. That other processes do not have it yet is no failure of the
     /// request: what had to be stored is, the sockets here have the event, and the layer owes it to
     /// the others.
-    async fn passed_on(&self, sent: Sent) -> Result<(), ChatError> {
+    pub(super) async fn passed_on(&self, sent: Sent) -> Result<(), ChatError> {
         let span = trace::step("layer send", Kind::Producer);
         let outcome = sent.await;
         if let (Some(span), Err(error)) = (span, &outcome) {

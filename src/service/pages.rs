@@ -1,5 +1,7 @@
 //! Pages of a conversation's messages, for clients that say where to go on.
 
+use std::collections::HashMap;
+
 use super::{Chat, ChatError};
 use crate::{
     chat::{Message, policy::Caller},
@@ -57,16 +59,19 @@ impl Chat {
         Ok(place.and_then(|place| place.time()))
     }
 
+    /// Returns the senders of some messages, in the order of their ids.
+    ///
     /// # Errors
-    /// [`ChatError::NoMessage`] if there is none of this id in this conversation.
-    pub async fn message_in(
+    /// [`ChatError::NoMessage`] if one of them is not in this conversation, or is deleted.
+    pub async fn senders(
         &self,
         conversation_id: ConversationId,
-        id: MessageId,
-    ) -> Result<Message, ChatError> {
-        let found = self.store.message(id).await?;
-        let here = found.filter(|message| message.conversation_id == conversation_id);
-        here.ok_or(ChatError::NoMessage)
+        ids: &[MessageId],
+    ) -> Result<Vec<String>, ChatError> {
+        let found = self.store.senders(conversation_id, ids).await?;
+        let found: HashMap<_, _> = found.into_iter().collect();
+        let senders = ids.iter().map(|id| found.get(id).cloned());
+        senders.collect::<Option<_>>().ok_or(ChatError::NoMessage)
     }
 
     /// Returns how many messages of others a user has not marked as read, in each of the

@@ -1,14 +1,20 @@
-//! Read marks.
+//! Receipts: messages that users have read, or got.
 
 use std::sync::Arc;
 
+use futures_util::future::try_join_all;
+
 use super::{Chat, ChatError, within};
 use crate::{
-    chat::{Event, Receipt, USER_ID_MAX, fits},
+    chat::{Event, Receipt, USER_ID_MAX, fits, receipt::DELIVERED},
     id::{ConversationId, MessageId},
-    store::AnnounceMark,
+    layer::control::{Control, Delivered},
+    store::{AnnounceMark, StoreError},
     telemetry::trace,
 };
+
+/// Most receipts that are read together.
+const RECEIPTS_MAX: usize = 2000;
 
 impl Chat {
     /// Marks a message of any conversation as read by `user_id`, and sends `event` to this
@@ -30,6 +36,45 @@ impl Chat {
             Ok(_) | Err(ChatError::NoMessage) => self.delivered(outcome).await,
             Err(error) => Err(error),
         }
+    }
+
+    /// Notes that a client of `user` has got some messages of a conversation, and tells its other
+    /// sockets. Those that are read stay so.
+    ///
+    /// # Errors
+    /// [`ChatError::TooLong`] for a user the table cannot hold. [`ChatError::Alike`] if another
+    /// spelling of the user has a receipt.
+    pub async fn mark_delivered(
+        &self,
+        conversation_id: ConversationId,
+        messages: &[MessageId],
+        user: &str,
+    ) -> Result<(), ChatError> {
+        within("user_id", user, USER_ID_MAX)?;
+        let marks = messages.iter().map(|id| {
+            let announce = Box::new(|_: Option<&Receipt>| {});
+            self.store.mark_delivered(*id, user.to_owned(), announce)
+        });
+        let marked = try_join_all(marks).await?.into_iter().flatten();
+        let delivered = marked.filter(|receipt| receipt.status == DELIVERED);
+        let delivered: Vec<MessageId> = delivered.map(|receipt| receipt.message_id).collect();
+        if delivered.is_empty() {
+            return Ok(());
+        }
+        let control = Control::Delivered(Delivered {
+            conversation: conversation_id,
+            user: user.to_owned(),
+            messages: delivered,
+        });
+        self.passed_on(self.layer.send_control(&control)).await
+    }
+
+    /// Returns the receipts of some messages, [`RECEIPTS_MAX`] at most.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn receipts_of(&self, messages: &[MessageId]) -> Result<Vec<Receipt>, StoreError> {
+        self.store.receipts_of(messages, RECEIPTS_MAX).await
     }
 
     /// Marks a message as read by REST: the original does not broadcast that.

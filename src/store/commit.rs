@@ -35,9 +35,9 @@ use self::{health::Health, task::Stamps};
 pub use self::{new_ids::NewIds, task::SETTLE_MAX};
 use super::StoreError;
 use crate::{
-    chat::{Conversation, Message, NewMessage, Participants, Receipt, receipt::READ},
+    chat::{Change, Conversation, Message, NewChange, NewMessage, Participants, Receipt},
     clock::Clock,
-    id::MessageId,
+    id::{ConversationId, MessageId},
     metrics::Metrics,
     python::datetime::Timestamp,
     store::auto_now::auto_now,
@@ -61,8 +61,13 @@ pub enum Write {
     /// Made unless the two participants have a conversation already, in either order.
     Conversation(Conversation),
     Message(Message),
-    /// The receipt as it would be inserted. An older one of the same user keeps its id and time.
+    /// The receipt as it would be inserted. An older one of the same user keeps its id and time, and
+    /// a status that says more.
     Receipt(Receipt),
+    /// Made unless it has been made before, or the message is gone or deleted.
+    Change(NewChange),
+    /// Deletes some of the changes that are older, to save room.
+    ForgetChanges(Timestamp),
 }
 
 /// Outcome of a [`Write`].
@@ -75,12 +80,15 @@ pub enum CommitOutcome {
     Conversation(Conversation, bool),
     /// The receipt as it now stands in the table.
     Receipt(Receipt),
+    /// The message as the change has left it.
+    Changed(Box<Message>),
     /// A message of this id was there before; nothing was written.
     Taken(Box<Message>),
     /// The row of another user id is in the way, which the database takes for this one; nothing was
     /// written.
     Alike,
-    /// The conversation or message that the row belongs to does not exist; nothing was written.
+    /// The conversation or message that the row belongs to does not exist, or takes no change;
+    /// nothing was written.
     Missing,
 }
 
@@ -118,6 +126,9 @@ pub type Announce = Box<dyn FnOnce(&Arc<Message>) + Send>;
 /// As [`Announce`], with the receipt of a read mark; `None` if there is no such message.
 pub type AnnounceMark = Box<dyn FnOnce(Option<&Receipt>) + Send>;
 
+/// As [`Announce`], with a message as a change has left it.
+pub type AnnounceChange = Box<dyn FnOnce(&Message) + Send>;
+
 /// Something to be written, and whom to tell.
 struct PendingWrite {
     draft: Draft,
@@ -134,6 +145,7 @@ impl PendingWrite {
     fn bytes(&self) -> usize {
         match &self.draft {
             Draft::Message(new) => new.content.len(),
+            Draft::Ready(Write::Change(new)) => new.content.as_ref().map_or(0, String::len),
             Draft::Ready(_) => 0,
         }
     }
@@ -280,15 +292,16 @@ impl Committer {
         }
     }
 
-    /// Returns the user's receipt for the message, raised to `read`; `None` if there is no such
+    /// Returns the user's receipt for the message, raised to this status; `None` if there is no such
     /// message. Once handed over, the mark is stored and announced even if the caller goes away.
     ///
     /// # Errors
     /// When the database could not store it, or the committer has ended.
-    pub async fn mark_read(
+    pub async fn mark(
         &self,
         message_id: MessageId,
         user_id: String,
+        status: &str,
         announce: AnnounceMark,
     ) -> Result<Option<Receipt>, StoreError> {
         let now = self.now();
@@ -296,7 +309,7 @@ impl Committer {
             id: self.ids.receipt(now),
             message_id,
             user_id,
-            status: READ.to_owned(),
+            status: status.to_owned(),
             timestamp: now,
         };
         let (told, outcome) = oneshot::channel();
@@ -314,6 +327,45 @@ impl Committer {
         });
         let draft = Draft::Ready(Write::Receipt(receipt));
         self.hand_over(draft, done).await?;
+        outcome.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Gives a message new content, or deletes it, and returns it as it is then; `None` if it is not
+    /// there or deleted. Once handed over, the change is stored and announced even if the caller goes
+    /// away.
+    ///
+    /// # Errors
+    /// When the database could not store it, or the committer has ended.
+    pub async fn change(
+        &self,
+        (conversation_id, message_id): (ConversationId, MessageId),
+        content: Option<String>,
+        announce: AnnounceChange,
+    ) -> Result<Option<Message>, StoreError> {
+        let at = self.now();
+        let change = Change {
+            id: self.ids.change(at),
+            conversation_id,
+            message_id,
+        };
+        let (told, outcome) = oneshot::channel();
+        let done: Done = Box::new(move |_, outcome| {
+            let _ = told.send(outcome.and_then(|outcome| match outcome {
+                CommitOutcome::Changed(message) => {
+                    announce(&message);
+                    Ok(Some(*message))
+                }
+                CommitOutcome::Missing => Ok(None),
+                other => Err(unexpected(&other)),
+            }));
+        });
+        let new = NewChange {
+            change,
+            content,
+            at,
+        };
+        self.hand_over(Draft::Ready(Write::Change(new)), done)
+            .await?;
         outcome.await.unwrap_or(Err(StoreError::Closed))
     }
 

@@ -3,6 +3,7 @@
 //! Django may work on the same tables at the same time. Ids are `char(32)` or MariaDB's native
 //! `uuid`, times are `datetime(6)` in UTC, and which texts are equal is the collation's affair.
 
+mod changes;
 pub mod look;
 pub mod migrate;
 mod options;
@@ -19,8 +20,8 @@ use uuid::Uuid;
 
 use self::{options::Options, pool::MysqlPool, write::MysqlWriter};
 use super::{
-    Comparison, Conversations, Logins, Lookup, Marks, Members, Messages, OpenDatabase, Receipts,
-    SessionRow, StoreError, Subject, TokenRow, UserRow,
+    Changes, Comparison, Conversations, Logins, Lookup, Marks, Members, Messages, OpenDatabase,
+    Receipts, SessionRow, StoreError, Subject, TokenRow, UserRow,
     commit::{Committer, NewIds},
     history::{
         ConversationPage, Deleted, Direction, PAGE_BYTES, PAGE_MESSAGES, Page, PageCursor,
@@ -33,7 +34,7 @@ use super::{
     },
 };
 use crate::{
-    chat::{Conversation, Message, Participants},
+    chat::{Change, Conversation, Message, Participants, Receipt},
     config::{DjangoSession, Store as Settings, TableName},
     id::{ConversationId, MessageId, ReceiptId},
     metrics::Metrics,
@@ -50,6 +51,8 @@ const SPELLING: Spelling = Spelling {
 
 /// A chat in one MySQL or MariaDB database.
 pub struct MysqlStore {
+    /// True if there is a table for changes of messages.
+    keeps_changes: bool,
     layout: Arc<Layout>,
     ids: Comparison,
     pool: Arc<MysqlPool>,
@@ -72,6 +75,10 @@ impl MysqlStore {
         let mut conn = pool::connect(&options).await?;
         schema::require(&migrate::findings(&mut conn, schema).await?)?;
         let foreign_keys = migrate::has_foreign_keys(&mut conn, schema).await?;
+        let keeps_changes = match &schema.changes {
+            Some(changes) => migrate::has_table(&mut conn, changes.name).await?,
+            None => false,
+        };
         let layout = Arc::new(Layout::new(schema, SPELLING));
         conn.disconnect().await?;
         let size = settings.pool_size.saturating_sub(1).max(1);
@@ -85,6 +92,7 @@ impl MysqlStore {
             Arc::clone(&pool),
         );
         Ok(MysqlStore {
+            keeps_changes,
             layout,
             ids,
             pool,
@@ -228,6 +236,31 @@ impl Messages for MysqlStore {
         self.page(&sql, limit, direction == Direction::Older).await
     }
 
+    async fn messages_by_id(&self, ids: &[MessageId]) -> Result<Page, StoreError> {
+        if ids.is_empty() {
+            return Ok(Page::default());
+        }
+        let sql = changes::messages_by_id(&self.layout, ids, PAGE_MESSAGES);
+        self.page(&sql, PAGE_MESSAGES, false).await
+    }
+
+    async fn senders(
+        &self,
+        conversation_id: ConversationId,
+        ids: &[MessageId],
+    ) -> Result<Vec<(MessageId, String)>, StoreError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sql = changes::senders(&self.layout, conversation_id, ids);
+        let rows = self.pool.rows(&sql).await?.into_iter();
+        let found = rows.map(|row| {
+            let mut columns = row::Columns::from(row);
+            Ok((columns.id()?, columns.take()?))
+        });
+        found.collect()
+    }
+
     async fn message(&self, id: MessageId) -> Result<Option<Message>, StoreError> {
         let sql = query::messages_by_id(&self.layout, [id.into()]);
         let found = self.page(&sql, 1, false).await?.whole()?;
@@ -276,7 +309,42 @@ impl Messages for MysqlStore {
 }
 
 #[async_trait]
+impl Changes for MysqlStore {
+    fn keeps_changes(&self) -> bool {
+        self.keeps_changes
+    }
+
+    async fn changed_between(
+        &self,
+        conversations: &[ConversationId],
+        between: (Timestamp, Timestamp),
+        most: usize,
+    ) -> Result<Vec<Change>, StoreError> {
+        if conversations.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sql = changes::changed_between(conversations, between, most);
+        let rows = self.pool.rows(&sql).await?.into_iter();
+        rows.map(row::change_row).collect()
+    }
+}
+
+#[async_trait]
 impl Receipts for MysqlStore {
+    async fn receipts_of(
+        &self,
+        messages: &[MessageId],
+        most: usize,
+    ) -> Result<Vec<Receipt>, StoreError> {
+        if messages.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sql = query::receipts_of(&self.layout, messages, most);
+        let rows = self.pool.rows(&sql).await?.into_iter();
+        let receipts = rows.map(|row| row::receipt_of(row::Columns::from(row)));
+        receipts.collect()
+    }
+
     async fn unread(
         &self,
         conversations: &[ConversationId],

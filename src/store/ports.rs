@@ -7,20 +7,23 @@ use async_trait::async_trait;
 
 use super::{
     Lookup, Marks, SessionRow, StoreError, Subject, TokenRow, UserRow,
-    commit::{Announce, AnnounceMark, Committer},
+    commit::{Announce, AnnounceChange, AnnounceMark, Committer, Write},
     history::{ConversationPage, Deleted, Direction, Page, PageCursor},
 };
 use crate::{
-    chat::{Conversation, Message, NewMessage, Participants, Receipt},
+    chat::{
+        Change, Conversation, Message, NewMessage, Participants, Receipt,
+        receipt::{DELIVERED, READ},
+    },
     config::{DjangoSession, TableName},
     id::{ConversationId, MessageId, ReceiptId},
     python::datetime::Timestamp,
 };
 
 /// The tables of one chat.
-pub trait Store: Conversations + Messages + Receipts + Members + Logins {}
+pub trait Store: Conversations + Messages + Changes + Receipts + Members + Logins {}
 
-impl<T: Conversations + Messages + Receipts + Members + Logins> Store for T {}
+impl<T: Conversations + Messages + Changes + Receipts + Members + Logins> Store for T {}
 
 /// A database that is open.
 #[async_trait]
@@ -126,6 +129,18 @@ pub trait Messages: OpenDatabase {
         limit: usize,
     ) -> Result<Page, StoreError>;
 
+    /// Returns messages by their ids, deleted ones too: as many as fit a page, and full if there may be
+    /// more. In no order.
+    async fn messages_by_id(&self, ids: &[MessageId]) -> Result<Page, StoreError>;
+
+    /// Returns those of some messages that are in a conversation and not deleted, with their senders.
+    /// In no order.
+    async fn senders(
+        &self,
+        conversation_id: ConversationId,
+        ids: &[MessageId],
+    ) -> Result<Vec<(MessageId, String)>, StoreError>;
+
     /// Returns the message of this id.
     async fn message(&self, id: MessageId) -> Result<Option<Message>, StoreError>;
 
@@ -169,7 +184,41 @@ pub trait Messages: OpenDatabase {
     }
 }
 
-/// Receipts: who has read what.
+/// Changes of messages, which are kept in a table of our own.
+#[async_trait]
+pub trait Changes: OpenDatabase {
+    /// Returns whether there is that table. Without it no message can be changed, and nothing else here
+    /// may be called.
+    fn keeps_changes(&self) -> bool;
+
+    /// Returns the changes that were made in some conversations between two times (the second
+    /// excluded), the oldest first and no more than `most`.
+    async fn changed_between(
+        &self,
+        conversations: &[ConversationId],
+        between: (Timestamp, Timestamp),
+        most: usize,
+    ) -> Result<Vec<Change>, StoreError>;
+
+    /// Gives a message new content, or deletes it, and returns it as it is then; `None` if it is not
+    /// there or deleted.
+    async fn change_message(
+        &self,
+        message: (ConversationId, MessageId),
+        content: Option<String>,
+        announce: AnnounceChange,
+    ) -> Result<Option<Message>, StoreError> {
+        self.committer().change(message, content, announce).await
+    }
+
+    /// Deletes some of the changes that were made before this time.
+    async fn forget_changes(&self, before: Timestamp) -> Result<(), StoreError> {
+        let forget = Write::ForgetChanges(before);
+        self.committer().commit(forget).await.map(|_| ())
+    }
+}
+
+/// Receipts: who has got and read what.
 #[async_trait]
 pub trait Receipts: OpenDatabase {
     /// Returns the receipts with the status `read` that were made between two times (the second
@@ -190,6 +239,13 @@ pub trait Receipts: OpenDatabase {
         between: (ReceiptId, ReceiptId),
         most: usize,
     ) -> Result<Marks, StoreError>;
+
+    /// Returns the receipts of some messages, `most` at most. In no order.
+    async fn receipts_of(
+        &self,
+        messages: &[MessageId],
+        most: usize,
+    ) -> Result<Vec<Receipt>, StoreError>;
 
     /// Returns how many messages of each conversation a user has not marked as read, of those of
     /// others among the newest `among` that are not deleted. In the order of the conversations.
@@ -213,7 +269,20 @@ pub trait Receipts: OpenDatabase {
         announce: AnnounceMark,
     ) -> Result<Option<Receipt>, StoreError> {
         let committer = self.committer();
-        committer.mark_read(message_id, user_id, announce).await
+        committer.mark(message_id, user_id, READ, announce).await
+    }
+
+    /// As [`mark_read`](Self::mark_read), for a message that a client of the user has got: a receipt
+    /// that says so, or that it is read, stays as it is.
+    async fn mark_delivered(
+        &self,
+        message_id: MessageId,
+        user_id: String,
+        announce: AnnounceMark,
+    ) -> Result<Option<Receipt>, StoreError> {
+        let committer = self.committer();
+        let marked = committer.mark(message_id, user_id, DELIVERED, announce);
+        marked.await
     }
 }
 

@@ -7,6 +7,7 @@
 //! that holds one is refused before it meets anybody else's row.
 
 mod address;
+mod changes;
 mod connection;
 mod error;
 mod id;
@@ -25,9 +26,9 @@ use std::sync::Arc;
 pub use self::address::Address;
 use self::{connection::PostgresConnection, pool::PostgresPool, write::PostgresWriter};
 use super::{
-    Comparison, Conversations, Logins, Lookup, Marks, Members, Messages, OpenDatabase, Receipts,
-    SessionRow, StoreError, Subject, TokenRow, UserRow,
-    commit::{Announce, AnnounceMark, Committer, NewIds},
+    Changes, Comparison, Conversations, Logins, Lookup, Marks, Members, Messages, OpenDatabase,
+    Receipts, SessionRow, StoreError, Subject, TokenRow, UserRow,
+    commit::{Announce, AnnounceChange, AnnounceMark, Committer, NewIds},
     history::{ConversationPage, Deleted, Direction, Page, PageCursor},
     schema::{
         self, Schema,
@@ -35,7 +36,10 @@ use super::{
     },
 };
 use crate::{
-    chat::{Conversation, Message, NewMessage, Participants, Receipt, USER_ID_MAX},
+    chat::{
+        Change, Conversation, Message, NewMessage, Participants, Receipt, USER_ID_MAX,
+        receipt::{DELIVERED, READ},
+    },
     config::{DjangoSession, Store as Settings, TableName},
     id::{ConversationId, MessageId, ReceiptId},
     metrics::Metrics,
@@ -53,6 +57,8 @@ const SPELLING: Spelling = Spelling {
 
 /// A chat in one PostgreSQL database.
 pub struct PostgresStore {
+    /// True if there is a table for changes of messages.
+    keeps_changes: bool,
     layout: Arc<Layout>,
     ids: Comparison,
     readers: Arc<PostgresPool>,
@@ -73,6 +79,10 @@ impl PostgresStore {
         let address = address_of(settings)?;
         let mut db = PostgresConnection::open(&address).await?;
         schema::require(&migrate::findings(&mut db, schema).await?)?;
+        let keeps_changes = match &schema.changes {
+            Some(changes) => migrate::has_table(&mut db, changes.name).await?,
+            None => false,
+        };
         drop(db);
         let layout = Arc::new(Layout::new(schema, SPELLING));
         let size = settings.pool_size.saturating_sub(1).max(1);
@@ -80,11 +90,27 @@ impl PostgresStore {
         let readers = Arc::new(readers);
         let writer = PostgresWriter::new(address, Arc::clone(&layout), ids, Arc::clone(&readers));
         Ok(PostgresStore {
+            keeps_changes,
             layout,
             ids,
             readers,
             committer: Committer::start(writer, NewIds::of(schema, settings.ids), metrics),
         })
+    }
+}
+
+impl PostgresStore {
+    async fn mark(
+        &self,
+        message_id: MessageId,
+        user_id: &str,
+        status: &str,
+        announce: AnnounceMark,
+    ) -> Result<Option<Receipt>, StoreError> {
+        storable([user_id])?;
+        let user_id = cut(user_id).to_owned();
+        let marked = self.committer.mark(message_id, user_id, status, announce);
+        marked.await
     }
 }
 
@@ -199,6 +225,18 @@ impl Messages for PostgresStore {
         query::beside(readers, layout, conversation_id, place, direction, limit).await
     }
 
+    async fn messages_by_id(&self, ids: &[MessageId]) -> Result<Page, StoreError> {
+        changes::messages_by_id(&self.readers, &self.layout, ids).await
+    }
+
+    async fn senders(
+        &self,
+        conversation_id: ConversationId,
+        ids: &[MessageId],
+    ) -> Result<Vec<(MessageId, String)>, StoreError> {
+        changes::senders(&self.readers, &self.layout, conversation_id, ids).await
+    }
+
     async fn message(&self, id: MessageId) -> Result<Option<Message>, StoreError> {
         query::message(&self.readers, &self.layout, id).await
     }
@@ -243,7 +281,41 @@ impl Messages for PostgresStore {
 }
 
 #[async_trait]
+impl Changes for PostgresStore {
+    fn keeps_changes(&self) -> bool {
+        self.keeps_changes
+    }
+
+    async fn changed_between(
+        &self,
+        conversations: &[ConversationId],
+        between: (Timestamp, Timestamp),
+        most: usize,
+    ) -> Result<Vec<Change>, StoreError> {
+        changes::changed_between(&self.readers, conversations, between, most).await
+    }
+
+    async fn change_message(
+        &self,
+        message: (ConversationId, MessageId),
+        content: Option<String>,
+        announce: AnnounceChange,
+    ) -> Result<Option<Message>, StoreError> {
+        storable([content.as_deref().unwrap_or_default()])?;
+        self.committer.change(message, content, announce).await
+    }
+}
+
+#[async_trait]
 impl Receipts for PostgresStore {
+    async fn receipts_of(
+        &self,
+        messages: &[MessageId],
+        most: usize,
+    ) -> Result<Vec<Receipt>, StoreError> {
+        query::receipts_of(&self.readers, &self.layout, messages, most).await
+    }
+
     async fn unread(
         &self,
         conversations: &[ConversationId],
@@ -279,10 +351,16 @@ impl Receipts for PostgresStore {
         user_id: String,
         announce: AnnounceMark,
     ) -> Result<Option<Receipt>, StoreError> {
-        storable([&user_id])?;
-        let user_id = cut(&user_id).to_owned();
-        let marked = self.committer.mark_read(message_id, user_id, announce);
-        marked.await
+        self.mark(message_id, &user_id, READ, announce).await
+    }
+
+    async fn mark_delivered(
+        &self,
+        message_id: MessageId,
+        user_id: String,
+        announce: AnnounceMark,
+    ) -> Result<Option<Receipt>, StoreError> {
+        self.mark(message_id, &user_id, DELIVERED, announce).await
     }
 }
 

@@ -152,6 +152,17 @@ pub struct Schema {
     /// Roles: `id`, `message_id`, `user_id`, `status`, `timestamp`.
     pub receipts: Table,
     pub origin: TableOrigin,
+    /// Keeps the changes of messages. The chat works without it; messages then cannot be changed.
+    pub changes: Option<OwnTable>,
+}
+
+/// A table of our own beside those of the chat, and the statements that make it: one on each line.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnTable {
+    pub name: &'static str,
+    pub mysql: &'static str,
+    pub postgres: &'static str,
+    pub sqlite: &'static str,
 }
 
 /// Maker of the tables.
@@ -178,6 +189,17 @@ pub struct Script {
     pub notes: &'static str,
     /// Records that the tables have been made.
     pub note: &'static str,
+}
+
+impl OwnTable {
+    /// Returns the statements of a script.
+    #[must_use]
+    pub fn statements(&self, script: impl FnOnce(&Self) -> &'static str) -> Vec<String> {
+        let lines = script(self).lines();
+        lines
+            .map(|line| line.trim_end_matches(';').to_owned())
+            .collect()
+    }
 }
 
 impl Schema {

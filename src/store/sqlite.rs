@@ -4,6 +4,7 @@
 //! Django may work on the same file at the same time. The file is put into WAL mode, so readers
 //! never wait; writers take turns, ours through the one committer.
 
+mod changes;
 mod id;
 pub mod look;
 pub mod migrate;
@@ -24,8 +25,8 @@ use uuid::Uuid;
 
 use self::{pool::Readers, write::SqliteWriter};
 use super::{
-    Comparison, Conversations, Logins, Lookup, Marks, Members, Messages, OpenDatabase, Receipts,
-    SessionRow, StoreError, Subject, TokenRow, UserRow,
+    Changes, Comparison, Conversations, Logins, Lookup, Marks, Members, Messages, OpenDatabase,
+    Receipts, SessionRow, StoreError, Subject, TokenRow, UserRow,
     commit::{Committer, NewIds},
     history::{ConversationPage, Deleted, Direction, Page, PageCursor},
     schema::{
@@ -34,7 +35,7 @@ use super::{
     },
 };
 use crate::{
-    chat::{Conversation, Message, Participants},
+    chat::{Change, Conversation, Message, Participants, Receipt},
     config::{DjangoSession, Store as Settings, TableName},
     id::{ConversationId, MessageId, ReceiptId},
     metrics::Metrics,
@@ -51,6 +52,8 @@ const SPELLING: Spelling = Spelling {
 
 /// A chat in one SQLite file.
 pub struct SqliteStore {
+    /// True if there is a table for changes of messages.
+    keeps_changes: bool,
     layout: Arc<Layout>,
     ids: Comparison,
     readers: Readers,
@@ -76,7 +79,17 @@ impl SqliteStore {
         let layout = Arc::new(Layout::new(schema, SPELLING));
         let readers = Readers::new(path.clone(), settings.pool_size, Arc::clone(&metrics));
         let writer = SqliteWriter::new(path, Arc::clone(&layout), ids, Arc::clone(&metrics));
+        let changes = schema.changes.map(|own| own.name);
+        let keeps_changes = match changes {
+            Some(table) => {
+                readers
+                    .read(move |db| migrate::has_table(db, table))
+                    .await?
+            }
+            None => false,
+        };
         Ok(SqliteStore {
+            keeps_changes,
             committer: Committer::start(writer, NewIds::of(schema, settings.ids), metrics),
             layout,
             ids,
@@ -194,6 +207,24 @@ impl Messages for SqliteStore {
             .await
     }
 
+    async fn messages_by_id(&self, ids: &[MessageId]) -> Result<Page, StoreError> {
+        let (layout, ids) = (Arc::clone(&self.layout), ids.to_vec());
+        self.readers
+            .read(move |db| changes::messages_by_id(db, &layout, &ids))
+            .await
+    }
+
+    async fn senders(
+        &self,
+        conversation_id: ConversationId,
+        ids: &[MessageId],
+    ) -> Result<Vec<(MessageId, String)>, StoreError> {
+        let (layout, ids) = (Arc::clone(&self.layout), ids.to_vec());
+        self.readers
+            .read(move |db| changes::senders(db, &layout, conversation_id, &ids))
+            .await
+    }
+
     async fn message(&self, id: MessageId) -> Result<Option<Message>, StoreError> {
         let layout = Arc::clone(&self.layout);
         self.readers
@@ -244,7 +275,37 @@ impl Messages for SqliteStore {
 }
 
 #[async_trait]
+impl Changes for SqliteStore {
+    fn keeps_changes(&self) -> bool {
+        self.keeps_changes
+    }
+
+    async fn changed_between(
+        &self,
+        conversations: &[ConversationId],
+        between: (Timestamp, Timestamp),
+        most: usize,
+    ) -> Result<Vec<Change>, StoreError> {
+        let conversations = conversations.to_vec();
+        self.readers
+            .read(move |db| changes::changed_between(db, &conversations, between, most))
+            .await
+    }
+}
+
+#[async_trait]
 impl Receipts for SqliteStore {
+    async fn receipts_of(
+        &self,
+        messages: &[MessageId],
+        most: usize,
+    ) -> Result<Vec<Receipt>, StoreError> {
+        let (layout, messages) = (Arc::clone(&self.layout), messages.to_vec());
+        self.readers
+            .read(move |db| query::receipts_of(db, &layout, &messages, most))
+            .await
+    }
+
     async fn unread(
         &self,
         conversations: &[ConversationId],

@@ -10,10 +10,28 @@ use super::{
 };
 use crate::{
     app::App,
-    hub::Membership,
+    chat::policy::Caller,
+    hub::{Membership, queue::Queue},
     id::ConversationId,
     service::{ChatError, SocketHistory},
 };
+
+/// Makes the queue of a socket a member of a conversation's room, if the policy admits the caller.
+/// From then on it misses nothing.
+///
+/// # Errors
+/// When the policy does not admit the caller, or the store or the layer cannot be asked.
+pub async fn join(
+    app: &App,
+    caller: &Caller,
+    conversation_id: ConversationId,
+    queue: &Arc<Queue>,
+) -> Result<Membership, ChatError> {
+    app.chat.admit_socket(caller, conversation_id).await?;
+    let group = app.chat.group(conversation_id);
+    let joined = app.hub.join(conversation_id, group, Arc::clone(queue));
+    Ok(joined.await?)
+}
 
 /// Lets a socket into a conversation.
 ///
@@ -26,16 +44,10 @@ pub async fn enter_conversation<P: Histories>(
     conversation_id: ConversationId,
     guest: &Guest<'_>,
 ) -> Result<(Membership, FirstFrames), Refusal> {
-    let caller = &guest.admission.caller;
-    app.chat.admit_socket(caller, conversation_id).await?;
     guest.meter.allow_rows().map_err(Refusal::Throttled)?;
     // First a member, then the history: an event in between is in both, and shown once.
-    let group = app.chat.group(conversation_id);
-    let membership = app
-        .hub
-        .join(conversation_id, group, Arc::clone(guest.queue))
-        .await
-        .map_err(|error| Refusal::Unavailable(error.into()))?;
+    let caller = &guest.admission.caller;
+    let membership = join(app, caller, conversation_id, guest.queue).await?;
     let history = app.chat.history(conversation_id).await;
     let first = match history.map_err(ChatError::from)? {
         SocketHistory::Short(page) => {

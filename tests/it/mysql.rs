@@ -75,7 +75,8 @@ on_both! {
         a_pair_opened_from_both_sides_on_two_servers_at_once_is_one_conversation,
         read_marks_at_once_on_two_servers_make_one_receipt_each_and_no_error,
         django_and_chatferry_write_together_and_both_see_every_row,
-        a_message_under_an_id_of_its_clients_is_stored_once;
+        a_message_under_an_id_of_its_clients_is_stored_once,
+        changes_and_receipts_of_messages_are_kept;
     faults:
         killed_connections_are_replaced_before_anybody_notices,
         without_the_server_everybody_hears_so_and_with_it_all_goes_on,

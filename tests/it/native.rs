@@ -1,6 +1,7 @@
 //! The protocol of our own: what `src/dialect/chatferry/PROTOCOL.md` promises, beside clients that
 //! speak Django's.
 
+pub mod changes;
 mod fleet;
 pub mod races;
 mod resume;
@@ -74,8 +75,8 @@ impl Client {
         loop {
             let answer = self.next().await;
             // It is a member before its page is read.
-            if answer["type"] != "message" {
-                assert_eq!(answer["type"], "subscribed", "{answer}");
+            assert_ne!(answer["type"], "error", "{answer}");
+            if answer["type"] == "subscribed" {
                 return answer;
             }
         }

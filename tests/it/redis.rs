@@ -9,7 +9,7 @@
 
 mod audience;
 mod beside;
-mod cable;
+pub mod cable;
 mod clocks;
 mod core;
 mod fleet;

@@ -5,9 +5,12 @@ use std::sync::Arc;
 use chatferry::server::Site;
 use serde_json::{Value, json};
 
-use crate::native::races::{
-    a_message_sent_to_two_servers_at_once_is_stored_once, the_pages_of_a_history_follow_each_other,
-    unread_messages_are_counted,
+use crate::native::{
+    changes::{a_receipt_only_ever_says_more, changes_at_once_leave_one_version},
+    races::{
+        a_message_sent_to_two_servers_at_once_is_stored_once,
+        the_pages_of_a_history_follow_each_other, unread_messages_are_counted,
+    },
 };
 use crate::support::{
     Directory, Process, Server, Socket, database::Place, request, rows, server::config,
@@ -102,6 +105,8 @@ async fn migrate_makes_djangos_tables_and_django_then_finds_nothing_to_do() {
     their_place.manage(&["migrate"]).await;
     assert_eq!(ours.value::<String>(SCHEMA), theirs.value::<String>(SCHEMA));
     assert!(their_place.findings().await.is_empty());
+    let made = their_place.migrate().await.unwrap();
+    assert!(made.iter().all(|sql| sql.contains("chatferry_changes")));
     assert!(their_place.migrate().await.unwrap().is_empty());
     their_place.manage(&check).await;
 }
@@ -120,6 +125,15 @@ async fn a_message_under_an_id_of_its_clients_is_stored_once() {
     a_message_sent_to_two_servers_at_once_is_stored_once(&servers).await;
     the_pages_of_a_history_follow_each_other(&servers[0]).await;
     unread_messages_are_counted(&servers[0]).await;
+}
+
+#[tokio::test]
+async fn changes_and_receipts_of_messages_are_kept() {
+    let directory = Arc::new(Directory::new());
+    let one = Server::on(Arc::clone(&directory), &[]).await;
+    let servers = [one, Server::on(directory, &[]).await];
+    changes_at_once_leave_one_version(&servers).await;
+    a_receipt_only_ever_says_more(&servers[0]).await;
 }
 
 #[tokio::test]

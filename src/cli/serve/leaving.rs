@@ -1,7 +1,8 @@
 //! The end of a server, once no more connections are served.
 //!
-//! What was accepted is stored or refused first, as the commit announces it; then the layer sends
-//! its events, then the layer ends. Each has what is left of the drain, and at least a moment.
+//! First every accepted write is committed or refused, which announces its event; then the layer
+//! sends these events; then the layer ends. Each step has the rest of the drain, and a least time of
+//! its own.
 
 use std::future::Future;
 use std::ops::RangeInclusive;

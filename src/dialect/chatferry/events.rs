@@ -62,6 +62,12 @@ pub fn frame(conversation_id: ConversationId, event: &Event) -> Bytes {
             }
             None => ServerFrame::Changed { conversation },
         },
+        Event::MessageChanged { message, .. } => ServerFrame::changed(message, None),
+        Event::Delivered { user_id, messages } => ServerFrame::Delivered {
+            conversation,
+            messages: messages.iter().copied().map(Shown).collect(),
+            user: user_id,
+        },
         Event::Foreign(_) | Event::Packed(_) => ServerFrame::Changed { conversation },
     };
     frame.frame()

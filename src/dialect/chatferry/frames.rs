@@ -8,10 +8,10 @@ use serde::{Serialize, Serializer};
 
 use super::{
     cursor::Cursor,
-    requests::{NativeAction, NativeRequest, Reference},
+    requests::{NativeAction, NativeRequest, Reference, TalkAction},
 };
 use crate::{
-    chat::Message,
+    chat::{Message, Receipt},
     id::{ConversationId, MessageId},
     limits::Throttled,
     python::datetime::{Timestamp, Zone, to_wire},
@@ -26,6 +26,8 @@ use crate::{
 pub enum Code {
     BadFrame,
     NotYou,
+    NotYours,
+    Off,
     NoSender,
     NotSubscribed,
     TooManySubscriptions,
@@ -57,6 +59,8 @@ impl From<&ChatError> for Code {
             ChatError::NoConversation | ChatError::Hidden(_) => Code::NoConversation,
             ChatError::NoMessage => Code::NoMessage,
             ChatError::NotYou => Code::NotYou,
+            ChatError::NotYours => Code::NotYours,
+            ChatError::Off => Code::Off,
             ChatError::IdTaken => Code::IdTaken,
             ChatError::TooLong { .. } => Code::TooLong,
             ChatError::Alike => Code::AmbiguousUser,
@@ -118,6 +122,27 @@ pub fn time(at: Timestamp) -> String {
     to_wire(at, &Zone::utc())
 }
 
+/// A receipt as clients see it.
+#[derive(Serialize)]
+pub struct ReceiptView<'a> {
+    pub message: Shown<MessageId>,
+    pub user: &'a str,
+    pub status: &'a str,
+    pub at: String,
+}
+
+impl<'a> ReceiptView<'a> {
+    #[must_use]
+    pub fn of(receipt: &'a Receipt) -> Self {
+        ReceiptView {
+            message: Shown(receipt.message_id),
+            user: &receipt.user_id,
+            status: &receipt.status,
+            at: time(receipt.timestamp),
+        }
+    }
+}
+
 /// The number of messages that a user has not read in a conversation.
 #[derive(Serialize)]
 pub struct UnreadView {
@@ -134,6 +159,16 @@ pub struct HelloLimits {
     pub subscriptions: usize,
 }
 
+/// Abilities that not every server has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Feature {
+    /// Messages can be changed and deleted.
+    Edit,
+    /// There are receipts of what clients have got.
+    Receipts,
+}
+
 /// A frame to a client.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -142,6 +177,7 @@ pub enum ServerFrame<'a> {
         user: Option<&'a str>,
         time: String,
         limits: HelloLimits,
+        features: &'a [Feature],
     },
     /// Messages that the client may not have. `cursor` is for coming back, `next` for going on with
     /// newer ones if there are more, `before` for older ones.
@@ -152,6 +188,10 @@ pub enum ServerFrame<'a> {
         /// The cursor was too old: what the client has is to be dropped.
         reload: bool,
         messages: Vec<MessageView<'a>>,
+        /// Older messages that have been changed since the cursor, as they are now.
+        updated: Vec<MessageView<'a>>,
+        /// Older messages that have been deleted since.
+        deleted: Vec<Shown<MessageId>>,
         cursor: Cursor,
         next: Option<Cursor>,
         before: Option<Cursor>,
@@ -198,6 +238,28 @@ pub enum ServerFrame<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         retry_after_s: Option<u64>,
     },
+    Receipts {
+        #[serde(rename = "ref")]
+        reference: Option<Reference>,
+        conversation: Shown<ConversationId>,
+        receipts: Vec<ReceiptView<'a>>,
+    },
+    /// A message as its sender has changed it.
+    Updated {
+        /// `None` if it is not an answer.
+        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        reference: Option<Reference>,
+        conversation: Shown<ConversationId>,
+        message: MessageView<'a>,
+    },
+    /// A message that its sender has deleted.
+    Deleted {
+        /// `None` if it is not an answer.
+        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        reference: Option<Reference>,
+        conversation: Shown<ConversationId>,
+        message: Shown<MessageId>,
+    },
     Unread {
         #[serde(rename = "ref")]
         reference: Option<Reference>,
@@ -219,6 +281,12 @@ pub enum ServerFrame<'a> {
         message: &'a str,
         user: &'a str,
     },
+    /// A client of this user has got messages.
+    Delivered {
+        conversation: Shown<ConversationId>,
+        messages: Vec<Shown<MessageId>>,
+        user: &'a str,
+    },
     Typing {
         conversation: Shown<ConversationId>,
         user: &'a str,
@@ -229,7 +297,7 @@ pub enum ServerFrame<'a> {
     Changed { conversation: Shown<ConversationId> },
 }
 
-impl ServerFrame<'_> {
+impl<'a> ServerFrame<'a> {
     #[must_use]
     pub fn error(reference: Option<Reference>, code: Code, detail: String) -> Self {
         ServerFrame::Error {
@@ -252,11 +320,31 @@ impl ServerFrame<'_> {
         }
     }
 
+    /// Shows a message that has been changed or deleted, as an answer or an event.
+    #[must_use]
+    pub fn changed(message: &'a Message, reference: Option<Reference>) -> Self {
+        let conversation = Shown(message.conversation_id);
+        if message.is_deleted {
+            return ServerFrame::Deleted {
+                reference,
+                conversation,
+                message: Shown(message.id),
+            };
+        }
+        ServerFrame::Updated {
+            reference,
+            conversation,
+            message: MessageView::of(message),
+        }
+    }
+
     /// Answers a request that was not done.
     #[must_use]
     pub fn refusal(request: &NativeRequest, code: Code, detail: String) -> Self {
         match &request.action {
-            NativeAction::Send { id, .. } => ServerFrame::nack(*id, code, detail),
+            NativeAction::In(_, TalkAction::Send { id, .. }) => {
+                ServerFrame::nack(*id, code, detail)
+            }
             _ => ServerFrame::error(request.reference.clone(), code, detail),
         }
     }

@@ -42,13 +42,24 @@ pub enum Reference {
 #[derive(Clone, Debug, PartialEq)]
 pub struct NativeRequest {
     pub reference: Option<Reference>,
-    pub conversation: Option<ConversationId>,
     pub action: NativeAction,
 }
 
 /// Action that a client asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum NativeAction {
+    In(ConversationId, TalkAction),
+    /// The numbers of messages that a user has not read.
+    Unread {
+        user: Option<String>,
+        conversations: Vec<ConversationId>,
+    },
+    Ping,
+}
+
+/// Action in one conversation.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TalkAction {
     Subscribe {
         after: Option<Cursor>,
         limit: usize,
@@ -60,25 +71,36 @@ pub enum NativeAction {
         content: String,
         kind: String,
     },
+    /// Gives a message new content, or deletes it.
+    Change {
+        message: MessageId,
+        user: Option<String>,
+        content: Option<String>,
+    },
     /// Messages before or behind a place; the newest without one.
     History {
         place: Option<HistoryPlace>,
         limit: usize,
     },
-    Read {
+    Mark {
         user: Option<String>,
+        messages: Vec<MessageId>,
+        mark: Mark,
+    },
+    Receipts {
         messages: Vec<MessageId>,
     },
     Typing {
         user: Option<String>,
         is_typing: bool,
     },
-    /// The numbers of messages that a user has not read.
-    Unread {
-        user: Option<String>,
-        conversations: Vec<ConversationId>,
-    },
-    Ping,
+}
+
+/// Statement of a client about messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    Read,
+    Delivered,
 }
 
 /// Start of a page of history.
@@ -88,48 +110,84 @@ pub enum HistoryPlace {
     After(Cursor),
 }
 
-impl FrameRequest for NativeRequest {
-    fn is_of(&self, caller: &Caller) -> bool {
+impl NativeRequest {
+    /// Returns the action, if it is about one conversation.
+    fn talk(&self) -> Option<&TalkAction> {
         match &self.action {
-            NativeAction::Send { sender: user, .. }
-            | NativeAction::Read { user, .. }
-            | NativeAction::Typing { user, .. }
-            | NativeAction::Unread { user, .. } => user.as_ref().is_none_or(|user| caller.is(user)),
-            _ => true,
+            NativeAction::In(_, action) => Some(action),
+            _ => None,
         }
     }
 
-    fn text_bytes(&self) -> Option<usize> {
+    /// Returns the user that it names.
+    fn user(&self) -> Option<&str> {
         match &self.action {
-            NativeAction::Send { content, .. } => Some(content.len()),
+            NativeAction::Unread { user, .. }
+            | NativeAction::In(
+                _,
+                TalkAction::Send { sender: user, .. }
+                | TalkAction::Change { user, .. }
+                | TalkAction::Mark { user, .. }
+                | TalkAction::Typing { user, .. },
+            ) => user.as_deref(),
+            _ => None,
+        }
+    }
+}
+
+impl FrameRequest for NativeRequest {
+    fn is_of(&self, caller: &Caller) -> bool {
+        self.user().is_none_or(|user| caller.is(user))
+    }
+
+    fn text_bytes(&self) -> Option<usize> {
+        match self.talk()? {
+            TalkAction::Send { content, .. }
+            | TalkAction::Change {
+                content: Some(content),
+                ..
+            } => Some(content.len()),
             _ => None,
         }
     }
 
     fn wants_page(&self) -> bool {
-        matches!(
-            self.action,
-            NativeAction::Subscribe { .. } | NativeAction::History { .. }
-        )
+        let page = |action: &TalkAction| {
+            matches!(
+                action,
+                TalkAction::Subscribe { .. } | TalkAction::History { .. }
+            )
+        };
+        self.talk().is_some_and(page)
     }
 
     fn asked(&self) -> Asked {
-        match self.action {
-            NativeAction::Subscribe { .. } => Asked::Subscribe,
-            NativeAction::Unsubscribe => Asked::Unsubscribe,
-            NativeAction::Send { .. } => Asked::Say,
-            NativeAction::History { .. } => Asked::History,
-            NativeAction::Read { .. } => Asked::MarkRead,
-            NativeAction::Typing { .. } => Asked::Typing,
-            NativeAction::Unread { .. } => Asked::Unread,
-            NativeAction::Ping => Asked::Ping,
+        let action = match &self.action {
+            NativeAction::In(_, action) => action,
+            NativeAction::Unread { .. } => return Asked::Unread,
+            NativeAction::Ping => return Asked::Ping,
+        };
+        match action {
+            TalkAction::Subscribe { .. } => Asked::Subscribe,
+            TalkAction::Unsubscribe => Asked::Unsubscribe,
+            TalkAction::Send { .. } => Asked::Say,
+            TalkAction::Change { .. } => Asked::Change,
+            TalkAction::History { .. } => Asked::History,
+            TalkAction::Mark {
+                mark: Mark::Read, ..
+            } => Asked::MarkRead,
+            TalkAction::Mark { .. } => Asked::MarkDelivered,
+            TalkAction::Receipts { .. } => Asked::Receipts,
+            TalkAction::Typing { .. } => Asked::Typing,
         }
     }
 
     fn action(&self) -> LimitedAction {
-        match self.action {
-            NativeAction::Send { .. } | NativeAction::Read { .. } => LimitedAction::Message,
-            NativeAction::Typing { .. } => LimitedAction::Typing,
+        match self.talk() {
+            Some(TalkAction::Send { .. } | TalkAction::Change { .. } | TalkAction::Mark { .. }) => {
+                LimitedAction::Message
+            }
+            Some(TalkAction::Typing { .. }) => LimitedAction::Typing,
             _ => LimitedAction::Request,
         }
     }
@@ -167,6 +225,7 @@ struct ClientFrame {
     content: Option<String>,
     #[serde(rename = "kind")]
     message_kind: Option<String>,
+    message: Option<GivenId>,
     messages: Option<Vec<GivenId>>,
     conversations: Option<Vec<GivenId>>,
     is_typing: Option<bool>,
@@ -209,50 +268,11 @@ pub fn read(text: &str) -> Result<NativeReading, Bytes> {
 
 fn request(frame: ClientFrame) -> Result<NativeReading, String> {
     let needs = |name: &str| format!("{} needs {name}", frame.kind);
-    let limit = frame.limit.unwrap_or(PAGE).clamp(1, PAGE_MESSAGES);
     let action = match frame.kind.as_str() {
         "auth" => {
-            return frame
-                .token
-                .map(NativeReading::Token)
-                .ok_or_else(|| needs("token"));
+            let token = frame.token.map(NativeReading::Token);
+            return token.ok_or_else(|| needs("token"));
         }
-        "subscribe" => NativeAction::Subscribe {
-            after: frame.after,
-            limit,
-        },
-        "unsubscribe" => NativeAction::Unsubscribe,
-        "send" => NativeAction::Send {
-            id: frame.id.ok_or_else(|| needs("id"))?.0.into(),
-            sender: frame.sender,
-            content: frame
-                .content
-                .filter(|it| !it.is_empty())
-                .ok_or_else(|| needs("content"))?,
-            kind: frame.message_kind.unwrap_or_else(|| "text".to_owned()),
-        },
-        "history" => NativeAction::History {
-            place: match (frame.before, frame.after) {
-                (Some(_), Some(_)) => return Err("history takes before or after".to_owned()),
-                (Some(before), None) => Some(HistoryPlace::Before(before)),
-                (None, after) => after.map(HistoryPlace::After),
-            },
-            limit,
-        },
-        "read" => {
-            let messages = frame.messages.ok_or_else(|| needs("messages"))?;
-            if messages.is_empty() || messages.len() > READ_MAX {
-                return Err(format!("read takes 1 to {READ_MAX} messages"));
-            }
-            NativeAction::Read {
-                user: frame.user,
-                messages: messages.into_iter().map(|it| it.0.into()).collect(),
-            }
-        }
-        "typing" => NativeAction::Typing {
-            user: frame.user,
-            is_typing: frame.is_typing.unwrap_or(true),
-        },
         "unread" => {
             let of = frame.conversations.ok_or_else(|| needs("conversations"))?;
             if of.len() > UNREAD_MAX {
@@ -264,15 +284,87 @@ fn request(frame: ClientFrame) -> Result<NativeReading, String> {
             }
         }
         "ping" => NativeAction::Ping,
-        kind => return Err(format!("there is no type {kind:?}")),
+        _ => {
+            let (conversation, missing) = (frame.conversation, needs("conversation"));
+            let reference = frame.reference.clone();
+            let action = talk(frame)?;
+            let GivenId(of) = conversation.ok_or(missing)?;
+            let action = NativeAction::In(of.into(), action);
+            return Ok(NativeReading::Request(NativeRequest { reference, action }));
+        }
     };
-    let is_of_one = !matches!(action, NativeAction::Ping | NativeAction::Unread { .. });
-    if is_of_one && frame.conversation.is_none() {
-        return Err(needs("conversation"));
-    }
     Ok(NativeReading::Request(NativeRequest {
         reference: frame.reference,
-        conversation: frame.conversation.map(|it| it.0.into()),
         action,
     }))
+}
+
+/// Reads what is about one conversation.
+fn talk(frame: ClientFrame) -> Result<TalkAction, String> {
+    let needs = |name: &str| format!("{} needs {name}", frame.kind);
+    let limit = frame.limit.unwrap_or(PAGE).clamp(1, PAGE_MESSAGES);
+    let content = || {
+        let content = frame.content.as_deref().filter(|it| !it.is_empty());
+        content.map(str::to_owned).ok_or_else(|| needs("content"))
+    };
+    let message = || {
+        let id = frame.message.ok_or_else(|| needs("message"))?;
+        Ok::<MessageId, String>(id.0.into())
+    };
+    let messages = || {
+        let ids = frame.messages.as_deref().ok_or_else(|| needs("messages"))?;
+        if ids.is_empty() || ids.len() > READ_MAX {
+            return Err(format!("{} takes 1 to {READ_MAX} messages", frame.kind));
+        }
+        Ok(ids.iter().map(|it| it.0.into()).collect())
+    };
+    Ok(match frame.kind.as_str() {
+        "subscribe" => TalkAction::Subscribe {
+            after: frame.after,
+            limit,
+        },
+        "unsubscribe" => TalkAction::Unsubscribe,
+        "send" => TalkAction::Send {
+            id: frame.id.ok_or_else(|| needs("id"))?.0.into(),
+            content: content()?,
+            sender: frame.sender,
+            kind: frame.message_kind.unwrap_or_else(|| "text".to_owned()),
+        },
+        "edit" => TalkAction::Change {
+            message: message()?,
+            content: Some(content()?),
+            user: frame.user,
+        },
+        "delete" => TalkAction::Change {
+            message: message()?,
+            content: None,
+            user: frame.user,
+        },
+        "history" => TalkAction::History {
+            place: match (frame.before, frame.after) {
+                (Some(_), Some(_)) => return Err("history takes before or after".to_owned()),
+                (Some(before), None) => Some(HistoryPlace::Before(before)),
+                (None, after) => after.map(HistoryPlace::After),
+            },
+            limit,
+        },
+        "read" => TalkAction::Mark {
+            messages: messages()?,
+            mark: Mark::Read,
+            user: frame.user,
+        },
+        "delivered" => TalkAction::Mark {
+            messages: messages()?,
+            mark: Mark::Delivered,
+            user: frame.user,
+        },
+        "receipts" => TalkAction::Receipts {
+            messages: messages()?,
+        },
+        "typing" => TalkAction::Typing {
+            user: frame.user,
+            is_typing: frame.is_typing.unwrap_or(true),
+        },
+        kind => return Err(format!("there is no type {kind:?}")),
+    })
 }

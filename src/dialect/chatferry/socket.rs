@@ -1,16 +1,13 @@
-//! Sockets that speak `chatferry.v1`: performs and answers their requests.
+//! Sockets that speak `chatferry.v1`, as the engine of WebSockets sees them.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use futures_util::future::try_join_all;
-
 use super::{
     SUBPROTOCOL,
-    cursor::Cursor,
-    frames::{Code, HelloLimits, MessageView, ServerFrame, Shown, UnreadView, time},
-    requests::{self, HistoryPlace, NativeAction, NativeReading, NativeRequest, READ_MAX},
-    subscriptions::{NotEntered, Subscription, Subscriptions},
+    asking::{Asking, Refused},
+    frames::{Code, Feature, HelloLimits, ServerFrame, time},
+    requests::{self, NativeReading, NativeRequest, READ_MAX},
+    subscriptions::Subscriptions,
 };
 use crate::{
     app::App,
@@ -18,23 +15,21 @@ use crate::{
         Auth,
         identity::{Credentials, Denied},
     },
-    chat::{Event, NewMessage, policy::Caller},
+    chat::policy::Caller,
     config::{Config, Prefix},
     hub::frames::DialectSlot,
-    id::{ConversationId, MessageId},
-    limits::{LimitedAction, Throttled},
+    id::ConversationId,
+    limits::Throttled,
     python::{datetime::Timestamp, uuid::from_path},
-    service::{ChatError, MessagePage},
-    store::history::{Direction, PAGE_MESSAGES},
+    service::ChatError,
+    store::history::PAGE_MESSAGES,
     ws::{
         history::FirstFrames,
-        protocol::{FrameRequest as _, Guest, Protocol, Reading},
+        protocol::{Guest, Protocol, Reading},
         refusal::Refusal,
     },
 };
-
-/// Most messages that a client which comes back is sent; past them it has to begin anew.
-pub const RESUME_MAX: usize = 5000;
+use bytes::Bytes;
 
 /// The sockets that speak `chatferry.v1`.
 pub struct Native {
@@ -99,6 +94,11 @@ impl Protocol for Native {
             user: place.user(),
             time: time(Timestamp::now()),
             limits: self.limits,
+            features: if app.chat.keeps_changes() {
+                &[Feature::Receipts, Feature::Edit]
+            } else {
+                &[Feature::Receipts]
+            },
         };
         let first = FirstFrames::Frame(hello.frame());
         Ok((place, first))
@@ -121,9 +121,9 @@ impl Protocol for Native {
             app,
             place,
             caller,
-            request: &request,
+            reference: &request.reference,
         };
-        let refused = match asking.answer().await {
+        let refused = match asking.answer(&request.action).await {
             Ok(answer) => return Ok(answer),
             Err(refused) => refused,
         };
@@ -153,286 +153,5 @@ impl Protocol for Native {
     // Failures are answered where they come.
     fn failed(&self, _: &ChatError) -> Option<Bytes> {
         None
-    }
-}
-
-/// Why a request was not done.
-enum Refused {
-    /// The client has to do something else first, which the text says.
-    Unready(Code, &'static str),
-    Throttled(Throttled),
-    Failed(ChatError),
-}
-
-impl<E: Into<ChatError>> From<E> for Refused {
-    fn from(error: E) -> Self {
-        Refused::Failed(error.into())
-    }
-}
-
-impl From<NotEntered> for Refused {
-    fn from(error: NotEntered) -> Self {
-        match error {
-            NotEntered::Full => Refused::Unready(Code::TooManySubscriptions, "unsubscribe first"),
-            NotEntered::Failed(error) => Refused::Failed(error),
-        }
-    }
-}
-
-impl Refused {
-    fn frame(&self, request: &NativeRequest) -> Bytes {
-        match self {
-            Refused::Unready(code, why) => {
-                ServerFrame::refusal(request, *code, (*why).to_owned()).frame()
-            }
-            Refused::Throttled(throttled) => {
-                ServerFrame::throttled(Some(request), throttled).frame()
-            }
-            Refused::Failed(error) => ServerFrame::failure(request, error).frame(),
-        }
-    }
-}
-
-/// A client that has asked for something.
-struct Asking<'a> {
-    app: &'a App,
-    place: &'a Subscriptions,
-    caller: &'a Caller,
-    request: &'a NativeRequest,
-}
-
-impl Asking<'_> {
-    async fn answer(&self) -> Result<Option<Bytes>, Refused> {
-        let reference = self.request.reference.clone();
-        let Some(id) = self.request.conversation else {
-            return self.answer_at_large().await.map(Some);
-        };
-        if self.request.wants_page() {
-            self.place.meter.allow_rows().map_err(Refused::Throttled)?;
-        }
-        let answer = match &self.request.action {
-            NativeAction::Subscribe { after, limit } => self.subscribe(id, *after, *limit).await?,
-            NativeAction::Unsubscribe => {
-                self.place.leave(id);
-                ServerFrame::Unsubscribed {
-                    reference,
-                    conversation: Shown(id),
-                    code: None,
-                }
-                .frame()
-            }
-            NativeAction::Send {
-                id: own,
-                sender,
-                content,
-                kind,
-            } => {
-                let new = NewMessage {
-                    id: Some(*own),
-                    conversation_id: id,
-                    sender_id: self.speaker(sender.as_deref())?.to_owned(),
-                    content: content.clone(),
-                    message_type: kind.clone(),
-                    is_deleted: false,
-                };
-                self.send(&*self.subscribed(id)?, new).await?
-            }
-            NativeAction::History { place, limit } => {
-                self.history(&*self.subscribed(id)?, *place, *limit).await?
-            }
-            NativeAction::Read { user, messages } => {
-                self.subscribed(id)?;
-                self.read(id, self.speaker(user.as_deref())?, messages)
-                    .await?;
-                ServerFrame::Ok { reference }.frame()
-            }
-            NativeAction::Typing { user, is_typing } => {
-                self.subscribed(id)?;
-                let event = Event::Typing {
-                    user_id: self.speaker(user.as_deref())?.into(),
-                    is_typing: (*is_typing).into(),
-                };
-                self.app.chat.broadcast(id, event).await?;
-                return Ok(None);
-            }
-            NativeAction::Unread { .. } | NativeAction::Ping => self.answer_at_large().await?,
-        };
-        Ok(Some(answer))
-    }
-
-    /// Answers what is not about one conversation.
-    async fn answer_at_large(&self) -> Result<Bytes, Refused> {
-        let reference = self.request.reference.clone();
-        let NativeAction::Unread {
-            user,
-            conversations,
-        } = &self.request.action
-        else {
-            let time = time(self.now());
-            return Ok(ServerFrame::Pong { reference, time }.frame());
-        };
-        let user = self.speaker(user.as_deref())?;
-        self.place.meter.allow_rows().map_err(Refused::Throttled)?;
-        let counts = self.app.chat.unread(self.caller, conversations, user);
-        let counts = counts.await?;
-        self.place.meter.charge_rows(counts.len());
-        let counts = counts.into_iter().map(|(id, unread)| UnreadView {
-            conversation: Shown(id),
-            unread,
-        });
-        let counts = counts.collect();
-        Ok(ServerFrame::Unread { reference, counts }.frame())
-    }
-
-    fn now(&self) -> Timestamp {
-        Timestamp::by(self.app.store.committer().clock())
-    }
-
-    fn subscribed(&self, id: ConversationId) -> Result<Arc<Subscription>, Refused> {
-        let found = self.place.get(id);
-        found.ok_or(Refused::Unready(Code::NotSubscribed, "subscribe first"))
-    }
-
-    /// Returns the user that a request speaks for: the one that it names, or the one that has opened
-    /// the socket.
-    fn speaker<'a>(&'a self, named: Option<&'a str>) -> Result<&'a str, Refused> {
-        let user = named.or(self.place.user()).filter(|user| !user.is_empty());
-        user.ok_or(Refused::Unready(Code::NoSender, "it needs a user"))
-    }
-
-    async fn subscribe(
-        &self,
-        id: ConversationId,
-        after: Option<Cursor>,
-        limit: usize,
-    ) -> Result<Bytes, Refused> {
-        // First a member, then the messages: one in between is in both, and its id is the same.
-        let subscription = self.place.enter(self.app, self.caller, id).await?;
-        let now = self.now();
-        let (page, is_resumed) = self.first_page(id, after, limit, now).await?;
-        self.shows(&subscription, &page);
-        let (first, last) = (page.messages.first(), page.messages.last());
-        let more = |edge: Option<_>| edge.filter(|_| page.is_full).map(Cursor::of);
-        let next = if is_resumed { more(last) } else { None };
-        let frame = ServerFrame::Subscribed {
-            reference: self.request.reference.clone(),
-            conversation: Shown(id),
-            reload: !is_resumed && after.is_some(),
-            cursor: match last {
-                Some(last) if next.is_some() => Cursor::shown(last, now),
-                _ => Cursor::all(now),
-            },
-            next,
-            before: if is_resumed { None } else { more(first) },
-            messages: page.messages.iter().map(MessageView::of).collect(),
-        };
-        Ok(frame.frame())
-    }
-
-    /// Returns the messages that a client is sent first, and whether they are those behind its
-    /// cursor.
-    async fn first_page(
-        &self,
-        id: ConversationId,
-        after: Option<Cursor>,
-        limit: usize,
-        now: Timestamp,
-    ) -> Result<(MessagePage, bool), ChatError> {
-        let chat = &self.app.chat;
-        let Some(after) = after else {
-            return Ok((chat.newest(id, limit).await?, false));
-        };
-        let start = after.start(now);
-        let page = chat
-            .beside(id, start, Direction::Newer, PAGE_MESSAGES)
-            .await?;
-        if page.is_full
-            && let Some(oldest) = chat.time_before(id, RESUME_MAX).await?
-            && oldest > start.0
-        {
-            return Ok((chat.newest(id, limit).await?, false));
-        }
-        Ok((page, true))
-    }
-
-    /// Notes what a page shows.
-    fn shows(&self, subscription: &Subscription, page: &MessagePage) {
-        subscription.membership.is_shown(&page.messages);
-        self.place.meter.charge_rows(page.messages.len());
-    }
-
-    async fn history(
-        &self,
-        subscription: &Subscription,
-        place: Option<HistoryPlace>,
-        limit: usize,
-    ) -> Result<Bytes, ChatError> {
-        let (chat, id) = (&self.app.chat, subscription.membership.conversation_id());
-        let page = match place {
-            None => chat.newest(id, limit).await?,
-            Some(HistoryPlace::Before(cursor)) => {
-                chat.beside(id, cursor.place(), Direction::Older, limit)
-                    .await?
-            }
-            Some(HistoryPlace::After(cursor)) => {
-                let start = cursor.start(self.now());
-                chat.beside(id, start, Direction::Newer, limit).await?
-            }
-        };
-        self.shows(subscription, &page);
-        let is_newer = matches!(place, Some(HistoryPlace::After(_)));
-        let edge = if is_newer {
-            page.messages.last()
-        } else {
-            page.messages.first()
-        };
-        let edge = edge.filter(|_| page.is_full).map(Cursor::of);
-        let frame = ServerFrame::Page {
-            reference: self.request.reference.clone(),
-            conversation: Shown(id),
-            next: edge.filter(|_| is_newer),
-            before: edge.filter(|_| !is_newer),
-            messages: page.messages.iter().map(MessageView::of).collect(),
-        };
-        Ok(frame.frame())
-    }
-
-    async fn send(&self, subscription: &Subscription, new: NewMessage) -> Result<Bytes, ChatError> {
-        let membership = &subscription.membership;
-        if membership.may_precede() {
-            membership.speaks(&new.sender_id);
-        }
-        let stored = self.app.chat.post(new).await?;
-        let frame = ServerFrame::Ack {
-            id: Shown(stored.id),
-            conversation: Shown(stored.conversation_id),
-            message: MessageView::of(&stored),
-        };
-        Ok(frame.frame())
-    }
-
-    /// Marks messages as read. The first has been counted against the limits with its frame.
-    async fn read(
-        &self,
-        conversation_id: ConversationId,
-        user: &str,
-        messages: &[MessageId],
-    ) -> Result<(), Refused> {
-        for _ in 1..messages.len() {
-            let allowed = self.place.meter.allow(LimitedAction::Message);
-            allowed.map_err(Refused::Throttled)?;
-        }
-        let marks = messages.iter().map(async |id| {
-            let chat = &self.app.chat;
-            chat.message_in(conversation_id, *id).await?;
-            let event = Event::MessageRead {
-                message_id: id.to_string().into(),
-                user_id: user.into(),
-            };
-            chat.mark_read(conversation_id, *id, user.to_owned(), event)
-                .await
-        });
-        try_join_all(marks).await?;
-        Ok(())
     }
 }

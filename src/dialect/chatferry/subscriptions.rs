@@ -19,7 +19,10 @@ use crate::{
     limits::Meter,
     metrics::Metrics,
     service::ChatError,
-    ws::protocol::{Guest, Place},
+    ws::{
+        entry,
+        protocol::{Guest, Place},
+    },
 };
 
 /// A socket's place in a conversation. Dropped, it leaves.
@@ -102,10 +105,7 @@ impl Subscriptions {
         }
         // First registered, then looked at: what ends its rights in between is not missed.
         let registration = app.auth.register_part(id, &self.socket);
-        app.chat.admit_socket(caller, id).await?;
-        let (group, queue) = (app.chat.group(id), Arc::clone(&self.queue));
-        let membership = app.hub.join(id, group, queue).await;
-        let membership = membership.map_err(ChatError::from)?;
+        let membership = entry::join(app, caller, id, &self.queue).await?;
         let subscription = Arc::new(Subscription {
             membership,
             registration,
@@ -143,7 +143,7 @@ impl Subscriptions {
 }
 
 impl Place for Subscriptions {
-    // What a page shows is noted where it is read.
+    // A page is noted where it is read.
     fn is_shown(&self, _: &[Message]) {}
 
     async fn attend(&self) {

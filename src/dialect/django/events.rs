@@ -42,7 +42,10 @@ impl EventTable for Events {
                     ("is_typing", ValueRef::Value(is_typing)),
                 ],
             ),
-            Event::Foreign(_) | Event::Packed(_) => {}
+            Event::MessageChanged { .. }
+            | Event::Delivered { .. }
+            | Event::Foreign(_)
+            | Event::Packed(_) => {}
         }
     }
 

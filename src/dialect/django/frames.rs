@@ -329,9 +329,12 @@ pub fn failure_frame(error: &ChatError) -> Option<Bytes> {
     match error {
         // The original looks the conversation up and does nothing if it has been deleted.
         ChatError::NoConversation | ChatError::NoMessage | ChatError::Hidden(_) => None,
-        ChatError::TooLong { .. } | ChatError::NotYou | ChatError::IdTaken | ChatError::Alike => {
-            Some(error_frame(&error.to_string()))
-        }
+        ChatError::TooLong { .. }
+        | ChatError::NotYou
+        | ChatError::NotYours
+        | ChatError::Off
+        | ChatError::IdTaken
+        | ChatError::Alike => Some(error_frame(&error.to_string())),
         ChatError::Store(StoreError::Refused(_)) => Some(error_frame(REFUSED)),
         // Said again, it might be stored twice.
         ChatError::Store(StoreError::Unknown(_)) => Some(error_frame(

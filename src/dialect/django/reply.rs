@@ -145,13 +145,13 @@ impl Reply {
                 };
                 Reply::detail(&Detail::NoMatch(model), language).withheld("see")
             }
-            ChatError::NotYou => {
+            ChatError::NotYou | ChatError::NotYours => {
                 Reply::detail(&Detail::PermissionDenied, language).withheld("speak")
             }
             ChatError::Alike => {
                 Reply::detail(&Detail::Alike(error.to_string()), language).withheld("alike")
             }
-            ChatError::TooLong { .. } | ChatError::IdTaken => {
+            ChatError::TooLong { .. } | ChatError::IdTaken | ChatError::Off => {
                 Reply::detail(&Detail::ParseError(error.to_string()), language)
             }
             // The database's own words about its columns are not for clients.

@@ -4,7 +4,7 @@
 use crate::{
     config::Tables,
     store::schema::{
-        Column, ColumnKind, MemberSource, Schema, Script, Scripts, Table, TableOrigin,
+        Column, ColumnKind, MemberSource, OwnTable, Schema, Script, Scripts, Table, TableOrigin,
     },
 };
 
@@ -36,7 +36,7 @@ const RECEIPTS: &[Column] = &[
     Column::new("message_id", ColumnKind::Uuid),
 ];
 
-/// Returns the three tables under these names.
+/// Returns the three tables under these names, and our own.
 #[must_use]
 pub fn schema(names: &Tables) -> Schema {
     let origin = if *names == Tables::default() {
@@ -52,8 +52,17 @@ pub fn schema(names: &Tables) -> Schema {
         messages: Table::new(&names.messages, MESSAGES),
         receipts: Table::new(&names.delivery_receipts, RECEIPTS),
         origin,
+        changes: Some(CHANGES),
     }
 }
+
+/// Django has no table for changes, and never changes a message.
+const CHANGES: OwnTable = OwnTable {
+    name: "chatferry_changes",
+    mysql: include_str!("../../../migrations/mysql/0100_changes.sql"),
+    postgres: include_str!("../../../migrations/postgres/0100_changes.sql"),
+    sqlite: include_str!("../../../migrations/sqlite/0100_changes.sql"),
+};
 
 /// The statements of `manage.py sqlmigrate`, Django's own table of what it has done, as its
 /// `MigrationRecorder` makes it, and Django's note that the tables are there.

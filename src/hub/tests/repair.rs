@@ -4,8 +4,8 @@ use std::cell::Cell;
 
 use super::*;
 use crate::{
-    hub::{shown::before, sweep::AGE},
-    python::datetime::to_sqlite,
+    hub::sweep::AGE,
+    python::datetime::{before, to_sqlite},
     store::history::PAGE_BYTES,
 };
 

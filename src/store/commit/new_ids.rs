@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     chat::id::Ids,
     config::IdVersion,
-    id::{ConversationId, Key, MessageId, ReceiptId},
+    id::{ChangeId, ConversationId, Key, MessageId, ReceiptId},
     python::datetime::Timestamp,
     store::schema::Schema,
 };
@@ -59,6 +59,12 @@ impl NewIds {
     #[must_use]
     pub fn receipt(&self, at: Timestamp) -> ReceiptId {
         self.next(self.receipts, at).into()
+    }
+
+    /// Returns the id of a row of our own table.
+    #[must_use]
+    pub fn change(&self, at: Timestamp) -> ChangeId {
+        self.next(false, at).into()
     }
 
     fn next(&self, is_made_elsewhere: bool, at: Timestamp) -> Key {

@@ -26,14 +26,15 @@ pub async fn run(settings: &config::Store, schema: &Schema) -> Result<Vec<String
         let why = "another process has been migrating for a minute";
         return Err(StoreError::Unavailable(why.into()));
     }
-    let statements = pending(&mut conn, schema).await?;
-    if let [.., notes, note] = statements.as_slice() {
+    let pending = pending(&mut conn, schema).await?;
+    if let [notes, note] = pending.notes.as_slice() {
         // A server that would not take the note shall not be left with tables that lack it.
         conn.query_drop(notes).await?;
         conn.query_drop("START TRANSACTION").await?;
         conn.query_drop(note).await?;
         conn.query_drop("ROLLBACK").await?;
     }
+    let statements = pending.all();
     for statement in &statements {
         conn.query_drop(statement).await?;
     }
@@ -42,13 +43,27 @@ pub async fn run(settings: &config::Store, schema: &Schema) -> Result<Vec<String
     Ok(statements)
 }
 
+/// Statements that are to be run, in this order.
+#[derive(Default)]
+struct Pending {
+    tables: Vec<String>,
+    /// Make the table of Django's notes, and the note; none if Django's tables are there.
+    notes: Vec<String>,
+}
+
+impl Pending {
+    fn all(self) -> Vec<String> {
+        [self.tables, self.notes].concat()
+    }
+}
+
 /// Returns the statements that [`run`] would run now.
 ///
 /// # Errors
 /// When the database cannot be read, or tables with names of their own are missing.
 pub async fn plan(settings: &config::Store, schema: &Schema) -> Result<Vec<String>, StoreError> {
     let mut conn = open(settings).await?;
-    pending(&mut conn, schema).await
+    Ok(pending(&mut conn, schema).await?.all())
 }
 
 /// Opens a connection to the database of `store.url`.
@@ -119,7 +134,7 @@ fn refers(table: &Table, role: &'static str, parent: &Table) -> String {
     )
 }
 
-async fn pending(conn: &mut Conn, schema: &Schema) -> Result<Vec<String>, StoreError> {
+async fn pending(conn: &mut Conn, schema: &Schema) -> Result<Pending, StoreError> {
     let mut missing = Vec::new();
     for table in schema.tables() {
         let table = table.name.as_str();
@@ -127,17 +142,33 @@ async fn pending(conn: &mut Conn, schema: &Schema) -> Result<Vec<String>, StoreE
             missing.push(table);
         }
     }
-    if missing.is_empty() {
-        return Ok(Vec::new());
+    let mut pending = Pending::default();
+    if !missing.is_empty() {
+        let (making, script) = schema.making(|scripts| scripts.mysql, &missing)?;
+        let making = making.into_iter().map(|line| line.trim_end_matches(';'));
+        pending.tables = making.map(str::to_owned).collect();
+        pending.notes = [script.notes, script.note].map(str::to_owned).to_vec();
     }
-    let (making, script) = schema.making(|scripts| scripts.mysql, &missing)?;
-    let uuid = uuid_type(conn, schema).await?;
-    let mut statements: Vec<String> = making
-        .into_iter()
-        .map(|line| line.trim_end_matches(';').replace("char(32)", uuid))
-        .collect();
-    statements.extend([script.notes.to_owned(), script.note.to_owned()]);
-    Ok(statements)
+    if let Some(changes) = &schema.changes
+        && !has_table(conn, changes.name).await?
+    {
+        pending.tables.extend(changes.statements(|own| own.mysql));
+    }
+    if !pending.tables.is_empty() {
+        let uuid = uuid_type(conn, schema).await?;
+        for statement in &mut pending.tables {
+            *statement = statement.replace("char(32)", uuid);
+        }
+    }
+    Ok(pending)
+}
+
+/// Returns whether there is a table of this name.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn has_table(conn: &mut Conn, table: &str) -> Result<bool, StoreError> {
+    Ok(!columns_of(conn, table).await?.is_empty())
 }
 
 /// Returns the type of ids in tables still to be made: that of the tables that are there, else what

@@ -387,6 +387,15 @@ pub fn message_exists(layout: &Layout, of: MessageId) -> String {
     )
 }
 
+/// Returns the receipts of some messages.
+pub fn receipts_of(layout: &Layout, of: &[MessageId], most: usize) -> String {
+    format!(
+        "SELECT {RECEIPT} FROM {} AS r WHERE message_id IN ({}) LIMIT {most}",
+        layout.receipts,
+        ids(of.iter().copied())
+    )
+}
+
 /// Returns the receipts of some users for some messages, each with its place in `of`. One lookup
 /// for each, so that the collation of the column tells which users are the same.
 pub fn receipts<'a>(layout: &Layout, of: impl IntoIterator<Item = (usize, &'a Receipt)>) -> String {

@@ -4,7 +4,7 @@ use mysql_async::{Row, Value};
 use uuid::Uuid;
 
 use crate::{
-    chat::{Conversation, Message, Participants, Receipt},
+    chat::{Change, Conversation, Message, Participants, Receipt},
     id::{ConversationId, Key, MessageId},
     python::datetime::{Timestamp, from_sqlite},
     store::{
@@ -149,6 +149,19 @@ pub fn place_row(row: Row) -> Result<PageCursor, StoreError> {
     })
 }
 
+/// Returns a change of a message.
+///
+/// # Errors
+/// When the row is not what [`changed_between`](super::changes::changed_between) asks for.
+pub fn change_row(row: Row) -> Result<Change, StoreError> {
+    let mut columns = Columns::from(row);
+    Ok(Change {
+        id: columns.id()?,
+        conversation_id: columns.id()?,
+        message_id: columns.id()?,
+    })
+}
+
 /// Returns the place and the receipt.
 ///
 /// # Errors
@@ -169,7 +182,11 @@ pub fn mark_row(row: Row) -> Result<(ConversationId, Receipt), StoreError> {
     Ok((conversation_id, receipt_of(columns)?))
 }
 
-fn receipt_of(mut columns: Columns) -> Result<Receipt, StoreError> {
+/// Returns a receipt from the columns of [`RECEIPT`](crate::store::schema::layout::RECEIPT).
+///
+/// # Errors
+/// When the columns are others.
+pub fn receipt_of(mut columns: Columns) -> Result<Receipt, StoreError> {
     Ok(Receipt {
         id: columns.id()?,
         message_id: columns.id()?,

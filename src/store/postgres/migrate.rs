@@ -90,12 +90,26 @@ async fn pending(db: &mut PostgresConnection, schema: &Schema) -> Result<Vec<Str
             missing.push(table);
         }
     }
-    if missing.is_empty() {
-        return Ok(Vec::new());
+    let mut statements = Vec::new();
+    if !missing.is_empty() {
+        let (making, script) = schema.making(|scripts| scripts.postgres, &missing)?;
+        let all = making.into_iter().chain([script.notes, script.note]);
+        statements.extend(all.map(str::to_owned));
     }
-    let (making, script) = schema.making(|scripts| scripts.postgres, &missing)?;
-    let all = making.into_iter().chain([script.notes, script.note]);
-    Ok(all.map(str::to_owned).collect())
+    if let Some(changes) = &schema.changes
+        && !has_table(db, changes.name).await?
+    {
+        statements.extend(changes.statements(|own| own.postgres));
+    }
+    Ok(statements)
+}
+
+/// Returns whether there is a table of this name.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn has_table(db: &mut PostgresConnection, table: &str) -> Result<bool, Fault> {
+    Ok(!live_columns(db, table).await?.is_empty())
 }
 
 /// Returns the columns of the table of this name that our statements would use; none if there is

@@ -6,11 +6,11 @@ use uuid::Uuid;
 use super::{
     param::Params,
     pool::PostgresPool,
-    row::{conversation_row, mark_row, page, time_at},
+    row::{conversation_row, mark_row, page, receipt_row, time_at},
     time::Time,
 };
 use crate::{
-    chat::{Conversation, Message, receipt::READ},
+    chat::{Conversation, Message, Receipt, receipt::READ},
     id::{ConversationId, Key, MessageId, ReceiptId},
     python::datetime::Timestamp,
     store::{
@@ -24,7 +24,7 @@ use crate::{
             Table,
             layout::{
                 CONVERSATION_LIST as CONVERSATION, Layout, MESSAGE as MESSAGE_ROLES,
-                MESSAGE_LIST as MESSAGE,
+                MESSAGE_LIST as MESSAGE, RECEIPT_LIST as RECEIPT,
             },
         },
     },
@@ -343,7 +343,7 @@ pub fn id_type(of: &Table) -> &'static str {
     if of.makes_ids() { "bigint" } else { "uuid" }
 }
 
-fn signed(number: usize) -> i64 {
+pub fn signed(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
@@ -497,6 +497,21 @@ pub async fn marked_by_id(
         marks.add(mark_row(row));
     }
     Ok(marks)
+}
+
+/// Returns the receipts of some messages.
+pub async fn receipts_of(
+    pool: &PostgresPool,
+    layout: &Layout,
+    messages: &[MessageId],
+    most: usize,
+) -> Result<Vec<Receipt>, StoreError> {
+    let sql = format!(
+        "SELECT {RECEIPT} FROM {} AS r WHERE message_id = ANY($1) LIMIT $2",
+        layout.receipts
+    );
+    let rows = pool.query(&sql, &[&messages, &signed(most)]).await?;
+    Ok(rows.iter().map(receipt_row).collect::<Result<_, _>>()?)
 }
 
 pub async fn message_exists(

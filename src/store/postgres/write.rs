@@ -16,6 +16,7 @@ pub use self::statement::PostgresStatements;
 use self::statement::pair_of;
 use super::{
     address::Address,
+    changes,
     connection::{ANSWER, PostgresConnection},
     error::{Fault, describe, is_answer, leaves_usable, loses_statements, no_answer},
     pool::PostgresPool,
@@ -131,6 +132,8 @@ struct Sorted<'a> {
     conversations: Vec<Placed<'a, Conversation>>,
     messages: Vec<Placed<'a, Message>>,
     receipts: Vec<Placed<'a, Receipt>>,
+    /// Done one after the other: they are rare.
+    others: Vec<Placed<'a, Write>>,
 }
 
 impl<'a> Sorted<'a> {
@@ -141,6 +144,7 @@ impl<'a> Sorted<'a> {
                 Write::Conversation(row) => sorted.conversations.push((place, row)),
                 Write::Message(row) => sorted.messages.push((place, row)),
                 Write::Receipt(row) => sorted.receipts.push((place, row)),
+                Write::Change(_) | Write::ForgetChanges(_) => sorted.others.push((place, write)),
             }
         }
         sorted
@@ -148,7 +152,9 @@ impl<'a> Sorted<'a> {
 
     /// Returns whether one statement writes all, and is a transaction by itself.
     fn is_one_statement(&self) -> bool {
-        self.conversations.is_empty() && (self.messages.is_empty() || self.receipts.is_empty())
+        self.conversations.is_empty()
+            && self.others.is_empty()
+            && (self.messages.is_empty() || self.receipts.is_empty())
     }
 }
 
@@ -177,6 +183,13 @@ async fn write_all(
     statements
         .upsert_receipts(db, &rows.receipts, &mut outcomes)
         .await?;
+    for (place, write) in rows.others {
+        outcomes[place] = match write {
+            Write::Change(new) => changes::change(db, statements.layout(), new).await?,
+            Write::ForgetChanges(before) => changes::forget(db, *before).await?,
+            _ => continue,
+        };
+    }
     if several {
         db.commit().await?;
     }

@@ -309,6 +309,7 @@ mod tests {
             messages: table("words", WORDS),
             receipts: table("seen", SEEN),
             origin: TableOrigin::Elsewhere("others make them"),
+            changes: None,
         };
         Layout::new(&schema, SPELLING)
     }

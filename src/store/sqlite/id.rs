@@ -7,7 +7,7 @@ use rusqlite::{
 use uuid::Uuid;
 
 use crate::{
-    id::{ConversationId, Key, MessageId, ReceiptId},
+    id::{ChangeId, ConversationId, Key, MessageId, ReceiptId},
     python::uuid::hex32,
 };
 
@@ -42,4 +42,4 @@ macro_rules! columns {
     )+};
 }
 
-columns!(ConversationId, MessageId, ReceiptId);
+columns!(ChangeId, ConversationId, MessageId, ReceiptId);

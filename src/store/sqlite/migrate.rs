@@ -138,12 +138,26 @@ fn pending(db: &Connection, schema: &Schema) -> Result<Vec<String>, StoreError> 
             missing.push(table);
         }
     }
-    if missing.is_empty() {
-        return Ok(Vec::new());
+    let mut statements = Vec::new();
+    if !missing.is_empty() {
+        let (making, script) = schema.making(|scripts| scripts.sqlite, &missing)?;
+        let all = making.into_iter().chain([script.notes, script.note]);
+        statements.extend(all.map(str::to_owned));
     }
-    let (making, script) = schema.making(|scripts| scripts.sqlite, &missing)?;
-    let all = making.into_iter().chain([script.notes, script.note]);
-    Ok(all.map(str::to_owned).collect())
+    if let Some(changes) = &schema.changes
+        && !has_table(db, changes.name)?
+    {
+        statements.extend(changes.statements(|own| own.sqlite));
+    }
+    Ok(statements)
+}
+
+/// Returns whether there is a table of this name.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn has_table(db: &Connection, table: &str) -> rusqlite::Result<bool> {
+    Ok(!columns_of(db, table)?.is_empty())
 }
 
 fn columns_of(db: &Connection, table: &str) -> rusqlite::Result<Vec<LiveColumn>> {

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, ToSql, params, params_from_iter};
 
 use super::row::{conversation_row, gather, message_row, place_at, receipt_row, time_at};
 use crate::{
-    chat::{Conversation, Message, receipt::READ},
+    chat::{Conversation, Message, Receipt, receipt::READ},
     id::{ConversationId, MessageId, ReceiptId},
     python::datetime::{Timestamp, to_sqlite},
     store::{
@@ -13,7 +13,10 @@ use crate::{
             ConversationPage, Deleted, Direction, PAGE_BYTES, PAGE_CONVERSATIONS, PAGE_MESSAGES,
             Page, PageCursor, TOGETHER_MESSAGES,
         },
-        schema::layout::{CONVERSATION_LIST as CONVERSATION, Layout, MESSAGE_LIST as MESSAGE},
+        schema::layout::{
+            CONVERSATION_LIST as CONVERSATION, Layout, MESSAGE_LIST as MESSAGE,
+            RECEIPT_LIST as RECEIPT,
+        },
     },
 };
 
@@ -342,7 +345,7 @@ fn numbered(place: PageCursor) -> (String, i64) {
     }
 }
 
-fn signed(number: usize) -> i64 {
+pub fn signed(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
@@ -470,6 +473,23 @@ pub fn marked_by_id(
         marks.add(conversation_id.and_then(|id| Ok((id, receipt_row(row)?))));
     }
     Ok(marks)
+}
+
+/// Returns the receipts of some messages.
+pub fn receipts_of(
+    db: &Connection,
+    layout: &Layout,
+    messages: &[MessageId],
+    most: usize,
+) -> rusqlite::Result<Vec<Receipt>> {
+    let places = vec!["?"; messages.len()].join(", ");
+    let sql = format!(
+        "SELECT {RECEIPT} FROM {} AS r WHERE message_id IN ({places}) LIMIT {most}",
+        layout.receipts
+    );
+    db.prepare(&sql)?
+        .query_map(params_from_iter(messages), receipt_row)?
+        .collect()
 }
 
 pub fn message_exists(db: &Connection, layout: &Layout, id: MessageId) -> rusqlite::Result<bool> {

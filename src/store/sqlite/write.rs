@@ -9,12 +9,16 @@ use rusqlite::{
 };
 
 use super::{
+    changes,
     pool::{blocking, connect},
     query::{conversation_of_pair, message},
     row::receipt_row,
 };
 use crate::{
-    chat::{Conversation, Message, Receipt},
+    chat::{
+        Conversation, Message, Receipt,
+        receipt::{DELIVERED, SENT},
+    },
     id::Key,
     metrics::{self, Metrics},
     python::datetime::to_sqlite,
@@ -88,6 +92,8 @@ fn write_all(
             Write::Conversation(row) => statements.insert_conversation(&transaction, row),
             Write::Message(row) => Ok(statements.insert_message(&transaction, row)?),
             Write::Receipt(row) => Ok(statements.upsert_receipt(&transaction, row)?),
+            Write::Change(new) => Ok(changes::change(&transaction, &statements.layout, new)?),
+            Write::ForgetChanges(before) => Ok(changes::forget(&transaction, *before)?),
         })
         .collect::<Result<Vec<_>, StoreError>>()?;
     transaction.commit()?;
@@ -273,7 +279,12 @@ fn is_duplicate(error: &rusqlite::Error) -> bool {
     )
 }
 
-/// Returns the end of the statement that marks a message as read.
+/// Returns the condition that the new status says more than the one that is there.
+fn raises(status: &str) -> String {
+    format!("(excluded.{status} <> '{DELIVERED}' OR {status} = '{SENT}')")
+}
+
+/// Returns the end of the statement that marks a message as read or delivered.
 fn on_conflict(layout: &Layout, ids: Comparison) -> String {
     let receipts = &layout.schema.receipts;
     let name = |role| layout.quoted(receipts.name_of(role));
@@ -281,9 +292,16 @@ fn on_conflict(layout: &Layout, ids: Comparison) -> String {
     let update = match (receipts.column("status"), ids) {
         // A row that is there is marked. Without an update it would not be returned.
         (None, _) => format!("{message} = excluded.{message}"),
-        (Some((status, _)), Comparison::Collation) => format!("{status} = excluded.{status}"),
+        (Some((status, _)), Comparison::Collation) => {
+            format!(
+                "{status} = iif({}, excluded.{status}, {status})",
+                raises(status)
+            )
+        }
         (Some((status, _)), Comparison::Bytes) => format!(
-            "{status} = iif({user} COLLATE BINARY = excluded.{user}, excluded.{status}, {status})"
+            "{status} = iif({user} COLLATE BINARY = excluded.{user} AND {}, \
+             excluded.{status}, {status})",
+            raises(status)
         ),
     };
     let own = layout.table(receipts);

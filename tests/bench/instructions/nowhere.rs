@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chatferry::{
-    chat::{Conversation, Message, Participants},
+    chat::{Change, Conversation, Message, Participants, Receipt},
     config::{DjangoSession, IdVersion, TableName},
     id::{ConversationId, MessageId, ReceiptId},
     metrics::Metrics,
     python::datetime::Timestamp,
     store::{
-        Conversations, Logins, Lookup, Marks, Members, Messages, OpenDatabase, Receipts,
+        Changes, Conversations, Logins, Lookup, Marks, Members, Messages, OpenDatabase, Receipts,
         SessionRow, StoreError, Subject, TokenRow, UserRow,
         commit::{Attempt, Backend, CommitOutcome, Committer, NewIds, Write},
         history::{ConversationPage, Deleted, Direction, Page, PageCursor},
@@ -123,6 +123,18 @@ impl Messages for Nowhere {
         Err(StoreError::Closed)
     }
 
+    async fn messages_by_id(&self, _: &[MessageId]) -> Result<Page, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn senders(
+        &self,
+        _: ConversationId,
+        _: &[MessageId],
+    ) -> Result<Vec<(MessageId, String)>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
     async fn message(&self, _: MessageId) -> Result<Option<Message>, StoreError> {
         Err(StoreError::Closed)
     }
@@ -154,7 +166,27 @@ impl Messages for Nowhere {
 }
 
 #[async_trait]
+impl Changes for Nowhere {
+    fn keeps_changes(&self) -> bool {
+        false
+    }
+
+    async fn changed_between(
+        &self,
+        _: &[ConversationId],
+        _: (Timestamp, Timestamp),
+        _: usize,
+    ) -> Result<Vec<Change>, StoreError> {
+        Err(StoreError::Closed)
+    }
+}
+
+#[async_trait]
 impl Receipts for Nowhere {
+    async fn receipts_of(&self, _: &[MessageId], _: usize) -> Result<Vec<Receipt>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
     async fn unread(
         &self,
         _: &[ConversationId],

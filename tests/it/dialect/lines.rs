@@ -113,6 +113,7 @@ fn rooms() -> Schema {
         messages: table("words", WORDS),
         receipts: table("seen", SEEN),
         origin: TableOrigin::Elsewhere("the test makes it"),
+        changes: None,
     }
 }
 

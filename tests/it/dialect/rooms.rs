@@ -55,7 +55,8 @@ async fn on_postgres(settings: &[(&str, &str)]) -> Option<(Server, Database)> {
     for statement in tables(id, "timestamptz").split(';') {
         database.run(statement).await;
     }
-    let config = database.config(settings);
+    let bind = [("server.bind", "127.0.0.1:0")];
+    let config = database.config(&[settings, &bind].concat());
     Some((mount(Arc::new(Directory::new()), config).await, database))
 }
 

@@ -1,9 +1,12 @@
 //! Many at once, on two servers: everything happens exactly once and nothing is an error.
 
 use super::{database::Database, instance::Flavour};
-use crate::native::races::{
-    a_message_sent_to_two_servers_at_once_is_stored_once, the_pages_of_a_history_follow_each_other,
-    unread_messages_are_counted,
+use crate::native::{
+    changes::{a_receipt_only_ever_says_more, changes_at_once_leave_one_version},
+    races::{
+        a_message_sent_to_two_servers_at_once_is_stored_once,
+        the_pages_of_a_history_follow_each_other, unread_messages_are_counted,
+    },
 };
 use crate::support::{
     races::{mark_at_once, open_pairs},
@@ -55,4 +58,13 @@ pub async fn a_message_under_an_id_of_its_clients_is_stored_once(on: Flavour) {
     a_message_sent_to_two_servers_at_once_is_stored_once(&servers).await;
     the_pages_of_a_history_follow_each_other(&servers[0]).await;
     unread_messages_are_counted(&servers[0]).await;
+}
+
+pub async fn changes_and_receipts_of_messages_are_kept(on: Flavour) {
+    let Some(database) = Database::new(on).await else {
+        return;
+    };
+    let servers = [database.server().await, database.server().await];
+    changes_at_once_leave_one_version(&servers).await;
+    a_receipt_only_ever_says_more(&servers[0]).await;
 }

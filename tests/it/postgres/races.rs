@@ -2,9 +2,12 @@
 //! twice.
 
 use super::database::Database;
-use crate::native::races::{
-    a_message_sent_to_two_servers_at_once_is_stored_once, the_pages_of_a_history_follow_each_other,
-    unread_messages_are_counted,
+use crate::native::{
+    changes::{a_receipt_only_ever_says_more, changes_at_once_leave_one_version},
+    races::{
+        a_message_sent_to_two_servers_at_once_is_stored_once,
+        the_pages_of_a_history_follow_each_other, unread_messages_are_counted,
+    },
 };
 use crate::support::{
     races::{mark_at_once, open_pairs, say_at_once},
@@ -87,4 +90,14 @@ async fn a_message_under_an_id_of_its_clients_is_stored_once() {
     a_message_sent_to_two_servers_at_once_is_stored_once(&servers).await;
     the_pages_of_a_history_follow_each_other(&servers[0]).await;
     unread_messages_are_counted(&servers[0]).await;
+}
+
+#[tokio::test]
+async fn changes_and_receipts_of_messages_are_kept() {
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    let servers = [database.server().await, database.server().await];
+    changes_at_once_leave_one_version(&servers).await;
+    a_receipt_only_ever_says_more(&servers[0]).await;
 }

@@ -13,6 +13,8 @@
 //! moment as a Django, the pair in the other order can still come to be, as between two Djangos.
 //! Nor do the nodes of a Galera cluster share it: let all processes write to one node.
 
+mod change;
+
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
@@ -109,6 +111,7 @@ impl Session {
         let statements = Arc::clone(&self.statements);
         let into = &statements.messages;
         let (mut conversations, mut messages, mut receipts) = (Vec::new(), Vec::new(), Vec::new());
+        let mut others = Vec::new();
         for (place, write) in batch.iter().enumerate() {
             match write {
                 Write::Conversation(row) => conversations.push((place, row)),
@@ -116,11 +119,13 @@ impl Session {
                 Write::Receipt(row) => {
                     receipts.push(self.pending(&statements.receipts, place, row)?);
                 }
+                Write::Change(_) | Write::ForgetChanges(_) => others.push((place, write)),
             }
         }
         let mut outcomes = vec![CommitOutcome::Missing; batch.len()];
         if conversations.is_empty()
             && receipts.is_empty()
+            && others.is_empty()
             && self.foreign_keys
             && into.statements(&messages, self.limit()).len() == 1
         {
@@ -140,6 +145,13 @@ impl Session {
         let repeated = self.insert(into, messages, &mut outcomes).await?;
         self.compare(batch, &repeated, &mut outcomes).await?;
         self.upsert(receipts, &mut outcomes).await?;
+        for (place, write) in others {
+            outcomes[place] = match write {
+                Write::Change(new) => self.change(new).await?,
+                Write::ForgetChanges(before) => self.forget(*before).await?,
+                _ => continue,
+            };
+        }
         self.stage = BatchStage::Committing;
         self.conn.query_drop("COMMIT").await?;
         self.stage = BatchStage::Writing;

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use crate::{
-    chat::{Conversation, Message, Receipt},
+    chat::{
+        Conversation, Message, Receipt,
+        receipt::{DELIVERED, SENT},
+    },
     id::Key,
     store::{
         Comparison,
@@ -121,11 +124,17 @@ impl InsertTarget {
         // MySQL has another spelling by now, which MariaDB does not know.
         let update = match (receipts.column("status"), ids) {
             (None, _) => format!("{message} = VALUES({message})"),
-            (Some((status, _)), Comparison::Collation) => format!("{status} = VALUES({status})"),
+            (Some((status, _)), Comparison::Collation) => {
+                format!(
+                    "{status} = IF({}, VALUES({status}), {status})",
+                    raises(status)
+                )
+            }
             // The receipt of another user is left alone.
             (Some((status, _)), Comparison::Bytes) => format!(
-                "{status} = IF(CAST({user} AS BINARY) = CAST(VALUES({user}) AS BINARY), \
-                 VALUES({status}), {status})"
+                "{status} = IF(CAST({user} AS BINARY) = CAST(VALUES({user}) AS BINARY) AND {}, \
+                 VALUES({status}), {status})",
+                raises(status)
             ),
         };
         target.tail = format!(" ON DUPLICATE KEY UPDATE {update}");
@@ -166,6 +175,11 @@ impl InsertTarget {
         }
         statements
     }
+}
+
+/// Returns the condition that the new status says more than the one that is there.
+fn raises(status: &str) -> String {
+    format!("(VALUES({status}) <> '{DELIVERED}' OR {status} = '{SENT}')")
 }
 
 /// The statements that write, made once.
@@ -233,6 +247,6 @@ mod tests {
         assert!(target.statements::<()>(&[], 10).is_empty());
         let all = target.statements(&rows, 1000).concat();
         assert!(all.starts_with("INSERT INTO `delivery_receipts` (`id`, "));
-        assert!(all.ends_with("x ON DUPLICATE KEY UPDATE status = VALUES(status)"));
+        assert!(all.contains("x ON DUPLICATE KEY UPDATE status = IF((VALUES(status) <> "));
     }
 }

@@ -4,7 +4,10 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::Placed;
 use crate::{
-    chat::{Conversation, Message, Receipt},
+    chat::{
+        Conversation, Message, Receipt,
+        receipt::{DELIVERED, READ, SENT},
+    },
     id::MessageId,
     python::datetime::Timestamp,
     store::{
@@ -91,6 +94,10 @@ impl PostgresStatements {
             ids,
             layout,
         }
+    }
+
+    pub fn layout(&self) -> &Layout {
+        &self.layout
     }
 
     /// Returns whether rows of a batch may be there without a unique key that says so.
@@ -228,12 +235,15 @@ impl PostgresStatements {
         if rows.is_empty() {
             return Ok(());
         }
-        // One statement may touch a row once: the first to mark it speaks for the rest.
+        // One statement may touch a row once: the first to mark it speaks for the rest, or the first
+        // to mark it as read.
         let mut first: HashMap<(MessageId, &str), Placed<'_, Receipt>> = HashMap::new();
         for &(place, row) in rows {
-            first
-                .entry((row.message_id, row.user_id.as_str()))
-                .or_insert((place, row));
+            let key = (row.message_id, row.user_id.as_str());
+            let marked = first.entry(key).or_insert((place, row));
+            if row.status == READ && marked.1.status != READ {
+                *marked = (place, row);
+            }
         }
         let mut distinct: Vec<Placed<'_, Receipt>> = first.values().copied().collect();
         // Rows are locked in one order by every process.
@@ -340,6 +350,11 @@ fn find_numbered(layout: &Layout) -> String {
     )
 }
 
+/// Returns the condition that the new status says more than the one that is there.
+fn raises(status: &str) -> String {
+    format!("(excluded.{status} <> '{DELIVERED}' OR d.{status} = '{SENT}')")
+}
+
 fn upsert_receipts(layout: &Layout, ids: Comparison) -> String {
     let (receipts, messages) = (&layout.schema.receipts, &layout.schema.messages);
     let written = layout.written(receipts, &RECEIPT);
@@ -348,10 +363,14 @@ fn upsert_receipts(layout: &Layout, ids: Comparison) -> String {
     let update = match (receipts.column("status"), ids) {
         // A row that is there is marked. Without an update it would not be returned.
         (None, _) => format!("{message} = excluded.{message}"),
-        (Some((status, _)), Comparison::Collation) => format!("{status} = excluded.{status}"),
+        (Some((status, _)), Comparison::Collation) => format!(
+            "{status} = CASE WHEN {} THEN excluded.{status} ELSE d.{status} END",
+            raises(status)
+        ),
         (Some((status, _)), Comparison::Bytes) => format!(
-            "{status} = CASE WHEN d.{user} = excluded.{user} COLLATE \"C\" THEN excluded.{status} \
-             ELSE d.{status} END"
+            "{status} = CASE WHEN d.{user} = excluded.{user} COLLATE \"C\" AND {} \
+             THEN excluded.{status} ELSE d.{status} END",
+            raises(status)
         ),
     };
     format!(

@@ -1,0 +1,1 @@
+CREATE TABLE `chatferry_changes` (`id` char(32) NOT NULL PRIMARY KEY, `conversation_id` char(32) NOT NULL, `message_id` char(32) NOT NULL, `changed_at` datetime(6) NOT NULL, INDEX `chatferry_changes_conversation` (`conversation_id`, `changed_at`), INDEX `chatferry_changes_changed_at` (`changed_at`));

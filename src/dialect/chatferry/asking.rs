@@ -1,0 +1,184 @@
+//! Requests of clients that speak `chatferry.v1`, performed and answered.
+//!
+//! | | |
+//! |---|---|
+//! | [`pages`] | subscribing, coming back, history |
+//! | [`talk`] | sending, changing, typing |
+//! | [`marks`] | what is read and delivered |
+
+mod marks;
+pub mod pages;
+mod talk;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{
+    frames::{Code, ServerFrame, Shown, UnreadView, time},
+    requests::{NativeAction, NativeRequest, Reference, TalkAction},
+    subscriptions::{NotEntered, Subscription, Subscriptions},
+};
+use crate::{
+    app::App, chat::policy::Caller, id::ConversationId, limits::Throttled,
+    python::datetime::Timestamp, service::ChatError,
+};
+
+/// Why a request was not done.
+pub enum Refused {
+    /// The client has to do something else first, which the text says.
+    Unready(Code, &'static str),
+    Throttled(Throttled),
+    Failed(ChatError),
+}
+
+impl<E: Into<ChatError>> From<E> for Refused {
+    fn from(error: E) -> Self {
+        Refused::Failed(error.into())
+    }
+}
+
+impl From<NotEntered> for Refused {
+    fn from(error: NotEntered) -> Self {
+        match error {
+            NotEntered::Full => Refused::Unready(Code::TooManySubscriptions, "unsubscribe first"),
+            NotEntered::Failed(error) => Refused::Failed(error),
+        }
+    }
+}
+
+impl Refused {
+    /// Returns the frame that answers a request so.
+    #[must_use]
+    pub fn frame(&self, request: &NativeRequest) -> Bytes {
+        match self {
+            Refused::Unready(code, why) => {
+                ServerFrame::refusal(request, *code, (*why).to_owned()).frame()
+            }
+            Refused::Throttled(throttled) => {
+                ServerFrame::throttled(Some(request), throttled).frame()
+            }
+            Refused::Failed(error) => ServerFrame::failure(request, error).frame(),
+        }
+    }
+}
+
+/// A client that has asked for something.
+#[derive(Clone, Copy)]
+pub struct Asking<'a> {
+    pub app: &'a App,
+    pub place: &'a Subscriptions,
+    pub caller: &'a Caller,
+    pub reference: &'a Option<Reference>,
+}
+
+impl Asking<'_> {
+    /// Does as the client asks; returns its answer, if it has one.
+    ///
+    /// # Errors
+    /// Why it was not done.
+    pub async fn answer(&self, action: &NativeAction) -> Result<Option<Bytes>, Refused> {
+        match action {
+            NativeAction::In(id, action) => self.answer_in(*id, action).await,
+            NativeAction::Unread {
+                user,
+                conversations,
+            } => {
+                let user = self.speaker(user.as_deref())?;
+                self.unread(user, conversations).await.map(Some)
+            }
+            NativeAction::Ping => {
+                let pong = ServerFrame::Pong {
+                    reference: self.reference.clone(),
+                    time: time(self.now()),
+                };
+                Ok(Some(pong.frame()))
+            }
+        }
+    }
+
+    async fn answer_in(
+        &self,
+        id: ConversationId,
+        action: &TalkAction,
+    ) -> Result<Option<Bytes>, Refused> {
+        let answer = match action {
+            TalkAction::Subscribe { after, limit } => self.subscribe(id, *after, *limit).await?,
+            TalkAction::Unsubscribe => self.unsubscribe(id),
+            TalkAction::History { place, limit } => {
+                self.history(&*self.subscribed(id)?, *place, *limit).await?
+            }
+            TalkAction::Send {
+                id: own,
+                sender,
+                content,
+                kind,
+            } => {
+                let sender = self.speaker(sender.as_deref())?;
+                let of = self.subscribed(id)?;
+                self.send(&of, *own, (sender, content, kind)).await?
+            }
+            TalkAction::Change {
+                message,
+                user,
+                content,
+            } => {
+                self.subscribed(id)?;
+                let user = self.speaker(user.as_deref())?;
+                self.change((id, *message), user, content.clone()).await?
+            }
+            TalkAction::Mark {
+                user,
+                messages,
+                mark,
+            } => {
+                self.subscribed(id)?;
+                let user = self.speaker(user.as_deref())?;
+                self.mark(id, (user, *mark), messages).await?
+            }
+            TalkAction::Receipts { messages } => {
+                self.subscribed(id)?;
+                self.receipts(id, messages).await?
+            }
+            TalkAction::Typing { user, is_typing } => {
+                self.subscribed(id)?;
+                let user = self.speaker(user.as_deref())?;
+                self.types(id, user, *is_typing).await?;
+                return Ok(None);
+            }
+        };
+        Ok(Some(answer))
+    }
+
+    async fn unread(&self, user: &str, conversations: &[ConversationId]) -> Result<Bytes, Refused> {
+        self.place.meter.allow_rows().map_err(Refused::Throttled)?;
+        let counts = self.app.chat.unread(self.caller, conversations, user);
+        let counts = counts.await?;
+        self.place.meter.charge_rows(counts.len());
+        let counts = counts.into_iter().map(|(id, unread)| UnreadView {
+            conversation: Shown(id),
+            unread,
+        });
+        let frame = ServerFrame::Unread {
+            reference: self.reference.clone(),
+            counts: counts.collect(),
+        };
+        Ok(frame.frame())
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::by(self.app.store.committer().clock())
+    }
+
+    fn subscribed(&self, id: ConversationId) -> Result<Arc<Subscription>, Refused> {
+        let found = self.place.get(id);
+        found.ok_or(Refused::Unready(Code::NotSubscribed, "subscribe first"))
+    }
+
+    /// Returns the user that a request speaks for: the one that it names, or the one that has opened
+    /// the socket.
+    fn speaker<'a>(&'a self, named: Option<&'a str>) -> Result<&'a str, Refused> {
+        let user = named.or(self.place.user()).filter(|user| !user.is_empty());
+        user.ok_or(Refused::Unready(Code::NoSender, "it needs a user"))
+    }
+}

@@ -1,0 +1,67 @@
+//! Messages that a user has read, or that a client of the user has got.
+
+use bytes::Bytes;
+use futures_util::future::try_join_all;
+
+use super::{Asking, Refused};
+use crate::{
+    chat::Event,
+    dialect::chatferry::{
+        frames::{ReceiptView, ServerFrame, Shown},
+        requests::Mark,
+    },
+    id::{ConversationId, MessageId},
+    limits::LimitedAction,
+    service::ChatError,
+};
+
+impl Asking<'_> {
+    /// Marks messages as read or delivered. The first has been counted against the limits with its
+    /// frame.
+    pub(super) async fn mark(
+        &self,
+        conversation_id: ConversationId,
+        (user, mark): (&str, Mark),
+        messages: &[MessageId],
+    ) -> Result<Bytes, Refused> {
+        for _ in 1..messages.len() {
+            let allowed = self.place.meter.allow(LimitedAction::Message);
+            allowed.map_err(Refused::Throttled)?;
+        }
+        let chat = &self.app.chat;
+        chat.senders(conversation_id, messages).await?;
+        match mark {
+            Mark::Delivered => chat.mark_delivered(conversation_id, messages, user).await?,
+            Mark::Read => {
+                let marks = messages.iter().map(|id| {
+                    let event = Event::MessageRead {
+                        message_id: id.to_string().into(),
+                        user_id: user.into(),
+                    };
+                    chat.mark_read(conversation_id, *id, user.to_owned(), event)
+                });
+                try_join_all(marks).await?;
+            }
+        }
+        let reference = self.reference.clone();
+        Ok(ServerFrame::Ok { reference }.frame())
+    }
+
+    pub(super) async fn receipts(
+        &self,
+        conversation_id: ConversationId,
+        messages: &[MessageId],
+    ) -> Result<Bytes, Refused> {
+        self.place.meter.allow_rows().map_err(Refused::Throttled)?;
+        let chat = &self.app.chat;
+        chat.senders(conversation_id, messages).await?;
+        let receipts = chat.receipts_of(messages).await.map_err(ChatError::from)?;
+        self.place.meter.charge_rows(receipts.len());
+        let frame = ServerFrame::Receipts {
+            reference: self.reference.clone(),
+            conversation: Shown(conversation_id),
+            receipts: receipts.iter().map(ReceiptView::of).collect(),
+        };
+        Ok(frame.frame())
+    }
+}

@@ -178,7 +178,8 @@ export class Conversation extends Emitter {
       this.messages = [];
       this.#byId.clear();
     }
-    for (const message of [...first.messages, ...first.updated ?? []]) this.#take(message, true);
+    for (const message of first.messages) this.#take(message, true);
+    for (const message of first.updated ?? []) this.#update(message);
     for (const id of first.deleted ?? []) this.#drop(id);
     if (first.reload) this._emit('reload');
     await this.#readOn(first.next);
@@ -297,6 +298,7 @@ export class ChatClient extends Emitter {
   #socket = null;
   #state = 'connecting';
   #features = null;
+  #hasList = true;
   #limits = {};
   #attempts = 0;
   #retry;
@@ -333,7 +335,8 @@ export class ChatClient extends Emitter {
 
   // Returns whether the server can do something: `edit` (and delete), `presence`, `receipts`, or `conversations` (and open).
   can(feature) {
-    return feature === 'conversations' ? this.#features !== null : Boolean(this.#features?.includes(feature));
+    if (feature === 'conversations') return this.#features !== null && this.#hasList;
+    return Boolean(this.#features?.includes(feature));
   }
 
   // Enters a conversation until `leave`: after `cursor` if that is given, else with its newest `limit` messages.
@@ -352,10 +355,20 @@ export class ChatClient extends Emitter {
   }
 
   // Resolves with a page of the user's conversations, the newest activity first, and `next`, the cursor of the page after it.
-  conversations({ after, limit } = {}) { return this._ask({ type: 'conversations', after, limit }); }
+  conversations({ after, limit } = {}) { return this.#askList({ type: 'conversations', after, limit }); }
 
   // Resolves with the conversation with another user, which is made if there is none.
-  async open(user) { return (await this._ask({ type: 'open', with: user })).conversation; }
+  async open(user) { return (await this.#askList({ type: 'open', with: user })).conversation; }
+
+  // An older server does not know these requests, which is no feature that its hello lists.
+  async #askList(frame) {
+    try {
+      return await this._ask(frame);
+    } catch (error) {
+      if (error.code === 'bad_frame') this.#hasList = false;
+      throw error;
+    }
+  }
 
   // Resolves with a Map of the numbers of unread messages, by conversation, among the newest 1,000 of each.
   async unread(ids) {
@@ -527,6 +540,7 @@ export class ChatClient extends Emitter {
         this.user = frame.user;
         this.#features = frame.features ?? null;
         this.#limits = frame.limits;
+        this.#hasList = true;
         if (this.#conversations.size === 0) this.#attempts = 0;
         this.#become('open');
         this._emit('open', frame);

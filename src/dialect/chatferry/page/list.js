@@ -43,22 +43,27 @@ const listNodes = new Map();
 let listTimer, listProblem = '', listLoaded = false, listAsked = 0, listWanted = LIST_PAGE, listHasMore = false;
 
 async function readEntries() {
-  if (chat?.can('conversations')) {
-    const all = [];
-    let after;
-    do {
-      const page = await chat.conversations({ after, limit: LIST_PAGE });
-      all.push(...page.conversations.map((wire) => toEntry(wire, me)));
-      after = page.next ?? undefined;
-    } while (after && all.length < listWanted);
-    listHasMore = after !== undefined;
-    return all;
+  try {
+    if (chat?.can('conversations')) return await readPages();
+  } catch (error) {
+    if (chat?.can('conversations')) throw error;                 // else an older server has said that it does not know the request
   }
   const all = (await rest.conversations(me)).map((wire) => toOldEntry(wire, me));
   if (chat) {
     const counts = await chat.unread(all.map((entry) => entry.id));
     for (const entry of all) entry.unread = counts.get(entry.id) ?? 0;
   }
+  return all;
+}
+async function readPages() {
+  const all = [];
+  let after;
+  do {
+    const page = await chat.conversations({ after, limit: LIST_PAGE });
+    all.push(...page.conversations.map((wire) => toEntry(wire, me)));
+    after = page.next ?? undefined;
+  } while (after && all.length < listWanted);
+  listHasMore = after !== undefined;
   return all;
 }
 async function refreshList() {

@@ -30,7 +30,11 @@ async function openPeer(peer, focus) {
 /* Makes the conversation if there is none. Without a connection it waits for one. */
 async function openEntry(peer) {
   if (chat && !chat.isOpen) await new Promise((resolve) => { const off = chat.on('open', () => { off(); resolve(); }); });
-  if (chat?.can('conversations')) return toEntry(await chat.open(peer), me);
+  try {
+    if (chat?.can('conversations')) return toEntry(await chat.open(peer), me);
+  } catch (error) {
+    if (chat?.can('conversations')) throw error;
+  }
   return toOldEntry(await rest.create(me, peer), me);
 }
 function enterRoom(entry, focus) {

@@ -1,8 +1,8 @@
 // A client of the protocol chatferry.v1 (src/dialect/chatferry/PROTOCOL.md), for browsers and Node. No dependencies.
 //
 // What it takes care of: a message is sent again under its id until it is acknowledged or refused for good; after a lost
-// connection every conversation is read on from where it was; what comes twice is kept once; messages stand in the order that
-// all clients have.
+// connection every conversation is read on from where it was; what comes twice is kept once; of two versions of a message the
+// later one is kept, and a deleted one does not come back; messages stand in the order that all clients have.
 
 export const SUBPROTOCOL = 'chatferry.v1';
 
@@ -12,6 +12,14 @@ const LONGEST_DELAY_MS = 30_000;
 
 // A connection on which nothing comes for so long is asked for a sign of life, and given up after as long again.
 const QUIET_MS = 25_000;
+
+// A connection that leaves a request unanswered for so long is given up; after `wake`, which asks for a sign of life, sooner.
+const ANSWER_MS = 10_000;
+const WAKE_MS = 4_000;
+
+// Delivered messages of this time are reported together. The protocol takes so many ids in one request.
+const GATHER_MS = 200;
+const IDS = 100;
 
 // Close codes after which coming back is in vain: the rights have ended, the identity is not good.
 const FINAL = new Set([1008, 4401]);
@@ -45,6 +53,13 @@ const isBefore = (one, other) => {
   return a < b || (a === b && one.id < other.id);
 };
 
+// Returns true if `other` is a later version of a message than `known`.
+const isChanged = (known, other) => {
+  const [a, b] = [sortable(known.updated_at), sortable(other.updated_at)];
+  return a < b || (a === b && known.content !== other.content);
+};
+const inParts = (ids) => Array.from({ length: Math.ceil(ids.length / IDS) }, (_, part) => ids.slice(part * IDS, (part + 1) * IDS));
+
 class Emitter {
   #listeners = new Map();
 
@@ -67,38 +82,70 @@ class Emitter {
   }
 }
 
-// One conversation. Events: `message` (new, or changed), `reload` (begin anew with `messages`), `read`, `typing`, `live` (all that
-// was missed is there), `ended` (a ChatError).
+// One conversation. Events: `message` (new, or changed), `deleted` (the message), `reload` (begin anew with `messages`), `read`,
+// `delivered`, `typing`, `presence`, `live` (all that was missed is there), `ended` (a ChatError).
 export class Conversation extends Emitter {
   // In their order.
   messages = [];
+  // Users that are in the conversation now, on any connection; empty if the server does not tell.
+  online = new Set();
   isLive = false;
   // Cursor of older messages; null if there are none, undefined before the first answer.
   before;
   #client;
+  #limit;
   #byId = new Map();
+  #deleted = new Set();
   #cursor;
+  // Ids that are to be reported as delivered, and those that were.
+  #arrived = new Set();
+  #reported = new Set();
+  #timer;
 
-  constructor(client, id, cursor) {
+  constructor(client, id, cursor, limit) {
     super();
     this.#client = client;
     this.id = id;
     this.#cursor = cursor;
+    this.#limit = limit;
   }
 
   // A text to come back with later, in another page or process.
   get cursor() { return this.#cursor; }
+
+  // Returns the message of an id, or undefined.
+  message(id) { return this.#byId.get(id); }
 
   // Sends a text. Resolves with the stored message; rejects with a ChatError if it is refused for good, or with the client closed.
   send(content, { id = newId(), kind } = {}) {
     return this.#client._send({ type: 'send', id, conversation: this.id, content, kind });
   }
 
+  // Takes back what `send` was given under an id. Returns true if it was never put on a connection: then nobody gets it, and
+  // `send` rejects with the code `withdrawn`.
+  withdraw(id) { return this.#client._withdraw(id); }
+
+  // Changes the text of an own message. Resolves with the message.
+  async edit(id, content) {
+    const { message } = await this.#client._ask({ type: 'edit', conversation: this.id, message: id, content });
+    return message;
+  }
+
+  // Deletes an own message for everybody.
+  async delete(id) {
+    await this.#client._ask({ type: 'delete', conversation: this.id, message: id });
+  }
+
   // Marks messages as read.
   async read(ids) {
-    for (let from = 0; from < ids.length; from += 100) {
-      await this.#client._ask({ type: 'read', conversation: this.id, messages: ids.slice(from, from + 100) });
-    }
+    for (const messages of inParts(ids)) await this.#client._ask({ type: 'read', conversation: this.id, messages });
+  }
+
+  // Resolves with the receipts of messages: who got each and who read it, and when.
+  async receipts(ids) {
+    const answers = [];
+    for (const messages of inParts(ids)) answers.push(await this.#client._ask({ type: 'receipts', conversation: this.id, messages }));
+    return answers.flatMap((answer) => answer.receipts);
   }
 
   // Tells the others that the user types, or does so no more. Not sent without a connection.
@@ -115,19 +162,29 @@ export class Conversation extends Emitter {
     return page.messages.length;
   }
 
+  // Reads what was stored since the cursor: there is no event of what Django stores by REST.
+  async refresh() {
+    if (this.isLive && this.#cursor) await this.#readOn(this.#cursor);
+  }
+
   // Enters the conversation on a new connection, and reads what was missed.
   async _enter() {
     this.isLive = false;
-    const first = await this.#client._ask({ type: 'subscribe', conversation: this.id, after: this.#cursor });
+    this.online.clear();
+    const limit = this.#cursor === undefined ? this.#limit : undefined;
+    const first = await this.#client._ask({ type: 'subscribe', conversation: this.id, after: this.#cursor, limit });
     if (this.before === undefined || first.reload) this.before = first.before;
     if (first.reload) {
       this.messages = [];
       this.#byId.clear();
     }
-    first.messages.forEach((message) => this.#take(message));
-    this.#cursor = first.cursor;
+    for (const message of first.messages) this.#take(message, true);
+    for (const message of first.updated ?? []) this.#update(message);
+    for (const id of first.deleted ?? []) this.#drop(id);
     if (first.reload) this._emit('reload');
     await this.#readOn(first.next);
+    // Only now: a connection that is lost before has left a hole.
+    this.#cursor = first.cursor;
     this.isLive = true;
     this._emit('live');
   }
@@ -136,15 +193,16 @@ export class Conversation extends Emitter {
   async #readOn(next) {
     while (next) {
       const page = await this.#client._ask({ type: 'history', conversation: this.id, after: next, limit: 500 });
-      page.messages.forEach((message) => this.#take(message));
+      page.messages.forEach((message) => this.#take(message, true));
       next = page.next;
     }
   }
 
-  // Keeps a message once, in its place.
-  #take(message) {
+  // Keeps a message once, in its place and in its latest version. `isNews`: it was perhaps not delivered before.
+  #take(message, isNews = false) {
     const known = this.#byId.get(message.id);
-    if (known && known.updated_at === message.updated_at && known.content === message.content) return;
+    if (this.#deleted.has(message.id)) return;
+    if (known && !isChanged(known, message)) return;
     if (known) {
       Object.assign(known, message);
     } else {
@@ -152,26 +210,70 @@ export class Conversation extends Emitter {
       while (place > 0 && isBefore(message, this.messages[place - 1])) place -= 1;
       this.messages.splice(place, 0, message);
       this.#byId.set(message.id, message);
+      if (isNews && message.sender !== this.#client.me) this.#report(message.id);
     }
     this._emit('message', this.#byId.get(message.id));
+  }
+
+  // A version of a message. One that is older than all that is kept comes with the history.
+  #update(message) {
+    const isOlder = this.before && this.messages.length > 0 && isBefore(message, this.messages[0]);
+    if (this.#byId.has(message.id) || !isOlder) this.#take(message);
+  }
+
+  #drop(id) {
+    this.#deleted.add(id);
+    const message = this.#byId.get(id);
+    if (!message) return;
+    this.#byId.delete(id);
+    this.messages.splice(this.messages.indexOf(message), 1);
+    this._emit('deleted', message);
+  }
+
+  // Reports a message as delivered, a little later and together with others.
+  #report(id) {
+    if (!this.#client._reports || this.#reported.has(id)) return;
+    this.#reported.add(id);
+    this.#arrived.add(id);
+    this.#timer ??= setTimeout(async () => {
+      this.#timer = undefined;
+      const ids = [...this.#arrived];
+      this.#arrived.clear();
+      for (const messages of inParts(ids)) {
+        // What fails is reported when it comes again; being read says that it was delivered, too.
+        await this.#client._ask({ type: 'delivered', conversation: this.id, messages })
+          .catch(() => messages.forEach((each) => this.#reported.delete(each)));
+      }
+    }, GATHER_MS);
   }
 
   _hear(frame) {
     switch (frame.type) {
       case 'message':
-        this.#take(frame.message);
+        this.#take(frame.message, true);
         // While pages are read on there is a hole before what comes live.
         if (this.isLive) this.#cursor = frame.cursor;
         break;
       case 'ack':
         this.#take(frame.message);
         break;
+      case 'updated':
+        this.#update(frame.message);
+        break;
+      case 'deleted':
+        this.#drop(frame.message);
+        break;
+      case 'presence':
+        for (const { user, online } of frame.users) this.online[online ? 'add' : 'delete'](user);
+        this._emit('presence', frame);
+        break;
       case 'read':
+      case 'delivered':
       case 'typing':
         this._emit(frame.type, frame);
         break;
       case 'changed':
-        if (this.isLive && this.#cursor) this.#readOn(this.#cursor).catch(() => {});
+        this.refresh().catch(() => {});
         break;
       case 'unsubscribed':
         if (frame.code) this._end(new ChatError(frame));
@@ -181,23 +283,28 @@ export class Conversation extends Emitter {
 
   _end(error) {
     this.isLive = false;
-    this.#client._forget(this.id);
+    this.#client._forget(this.id, error);
     this._emit('ended', error);
   }
 }
 
-// A connection that is made again whenever it is lost. Events: `open`, `lost` (with the close code), `closed` (for good).
+// A connection that is made again whenever it is lost. Events: `state` (see the getter), `open` (with the server's `hello`), `lost`
+// (with the close code), `closed` (for good).
 export class ChatClient extends Emitter {
+  // Who the server says this is, where it identifies users.
   user = null;
   #url;
   #options;
   #socket = null;
-  #isOpen = false;
-  #isClosed = false;
+  #state = 'connecting';
+  #features = null;
+  #hasList = true;
+  #limits = {};
   #attempts = 0;
-  #timer;
+  #retry;
   #heard = 0;
   #watch;
+  #patience;
   #next = 1;
   #conversations = new Map();
   // Requests of this connection that wait for their answer, by their `ref`.
@@ -206,7 +313,8 @@ export class ChatClient extends Emitter {
   #outbox = new Map();
 
   // `url`: ws://host/ws/chat/. Options: `sender` where users are not identified; `query`, a function that gives a text for each
-  // attempt, as `token=…`; `WebSocket`, a constructor where there is no global one.
+  // attempt, as `token=…`; `protocols`, one that gives more subprotocols, as a word and a token; `delivered: false` reports
+  // nothing as delivered; `WebSocket`, a constructor where there is no global one.
   constructor(url, options = {}) {
     super();
     this.#url = url;
@@ -214,18 +322,30 @@ export class ChatClient extends Emitter {
     this.#connect();
   }
 
-  get isOpen() { return this.#isOpen; }
+  // `connecting`, `open`, `waiting` (a retry is due) or `closed` (for good).
+  get state() { return this.#state; }
+
+  get isOpen() { return this.#state === 'open'; }
+
+  // The user who speaks here, or undefined before the first answer of a server that identifies users.
+  get me() { return this.user ?? this.#options.sender; }
 
   // Number of messages that are not acknowledged yet.
   get unsent() { return this.#outbox.size; }
 
-  // Enters a conversation, after `cursor` if that is given, until `leave`.
-  join(id, cursor) {
+  // Returns whether the server can do something: `edit` (and delete), `presence`, `receipts`, or `conversations` (and open).
+  can(feature) {
+    if (feature === 'conversations') return this.#features !== null && this.#hasList;
+    return Boolean(this.#features?.includes(feature));
+  }
+
+  // Enters a conversation until `leave`: after `cursor` if that is given, else with its newest `limit` messages.
+  join(id, cursor, limit) {
     let conversation = this.#conversations.get(id);
     if (!conversation) {
-      conversation = new Conversation(this, id, cursor);
+      conversation = new Conversation(this, id, cursor, limit);
       this.#conversations.set(id, conversation);
-      if (this.#isOpen) this.#enter(conversation);
+      if (this.isOpen) this.#enter(conversation);
     }
     return conversation;
   }
@@ -234,16 +354,42 @@ export class ChatClient extends Emitter {
     if (this.#conversations.delete(id)) this._tell({ type: 'unsubscribe', conversation: id });
   }
 
+  // Resolves with a page of the user's conversations, the newest activity first, and `next`, the cursor of the page after it.
+  conversations({ after, limit } = {}) { return this.#askList({ type: 'conversations', after, limit }); }
+
+  // Resolves with the conversation with another user, which is made if there is none.
+  async open(user) { return (await this.#askList({ type: 'open', with: user })).conversation; }
+
+  // An older server does not know these requests, which is no feature that its hello lists.
+  async #askList(frame) {
+    try {
+      return await this._ask(frame);
+    } catch (error) {
+      if (error.code === 'bad_frame') this.#hasList = false;
+      throw error;
+    }
+  }
+
   // Resolves with a Map of the numbers of unread messages, by conversation, among the newest 1,000 of each.
   async unread(ids) {
-    const { sender } = this.#options;
-    const asked = { type: 'unread', conversations: ids, ...(sender && { user: sender }) };
-    const { counts } = await this._ask(asked);
-    return new Map(counts.map(({ conversation, unread }) => [conversation, unread]));
+    const answers = [];
+    for (const conversations of inParts(ids)) answers.push(await this._ask({ type: 'unread', conversations }));
+    return new Map(answers.flatMap(({ counts }) => counts.map(({ conversation, unread }) => [conversation, unread])));
   }
 
   // Shows a fresh token of the same user before the old one runs out.
   renew(token) { this._tell({ type: 'auth', token }); }
+
+  // For when the network may have changed, or the machine slept: connects now if a retry is due, else asks for a sign of life.
+  wake() {
+    if (this.#state === 'waiting') {
+      clearTimeout(this.#retry);
+      this.#connect();
+    } else if (this.isOpen) {
+      this.#write({ type: 'ping' });
+      this.#expect(WAKE_MS);
+    }
+  }
 
   // Ends for good. What is not acknowledged is rejected.
   close() {
@@ -251,99 +397,152 @@ export class ChatClient extends Emitter {
     this.#socket?.close(1000);
   }
 
-  _forget(id) { this.#conversations.delete(id); }
+  get _reports() { return this.#options.delivered !== false && this.can('receipts'); }
+
+  _forget(id, error) {
+    this.#conversations.delete(id);
+    for (const { frame } of [...this.#outbox.values()]) {
+      if (frame.conversation === id) this.#settle(frame.id, ({ reject }) => reject(error));
+    }
+  }
 
   _send(frame) {
     return new Promise((resolve, reject) => {
-      if (this.#isClosed) return reject(new ChatError({ code: 'closed', detail: 'the client is closed', retry: false }));
-      this.#outbox.set(frame.id, { frame, resolve, reject, isSent: false });
+      if (this.#state === 'closed') return reject(new ChatError({ code: 'closed', detail: 'the client is closed', retry: false }));
+      this.#outbox.set(frame.id, { frame, resolve, reject, isSent: false, wasSent: false });
       this.#pump();
     });
   }
 
+  _withdraw(id) {
+    const message = this.#outbox.get(id);
+    if (!message || message.wasSent) return false;
+    this.#settle(id, ({ reject }) => reject(new ChatError({ code: 'withdrawn', detail: 'it was taken back', retry: false })));
+    return true;
+  }
+
   _ask(frame) {
     return new Promise((resolve, reject) => {
-      if (!this.#isOpen) return reject(new ChatError({ code: 'unavailable', detail: 'there is no connection', retry: true }));
+      if (!this.isOpen) return reject(new ChatError({ code: 'unavailable', detail: 'there is no connection', retry: true }));
       const ref = this.#next;
       this.#next += 1;
       this.#asked.set(ref, { resolve, reject });
       this.#write({ ...frame, ref });
+      this.#expect(ANSWER_MS);
     });
   }
 
   _tell(frame) {
-    if (this.#isOpen) this.#write(frame);
+    if (this.isOpen) this.#write(frame);
   }
 
-  #write(frame) {
+  #write(frame) { this.#socket.send(this.#encode(frame)); }
+
+  // Where users are not identified each frame names the one it speaks for.
+  #encode(frame) {
     const { sender } = this.#options;
-    const named = { send: 'sender', read: 'user', typing: 'user' }[frame.type];
-    this.#socket.send(JSON.stringify(sender && named ? { [named]: sender, ...frame } : frame));
+    const isAnonymous = ['unsubscribe', 'history', 'receipts', 'auth', 'ping'].includes(frame.type);
+    if (sender === undefined || isAnonymous) return JSON.stringify(frame);
+    return JSON.stringify({ [frame.type === 'send' ? 'sender' : 'user']: sender, ...frame });
+  }
+
+  #become(state) {
+    this.#state = state;
+    this._emit('state', state);
   }
 
   #connect() {
-    const { query, WebSocket = globalThis.WebSocket } = this.#options;
+    const { query, protocols, WebSocket = globalThis.WebSocket } = this.#options;
     const extra = query?.();
     const url = extra ? `${this.#url}?${extra}` : this.#url;
-    const socket = new WebSocket(url, SUBPROTOCOL);
+    const socket = new WebSocket(url, [SUBPROTOCOL, ...protocols?.() ?? []]);
     this.#socket = socket;
     socket.onmessage = ({ data }) => { if (this.#socket === socket) this.#hear(JSON.parse(data)); };
     socket.onerror = () => {};
     socket.onclose = ({ code }) => { if (this.#socket === socket) this.#lose(code); };
-    this.#heard = Date.now();
+    this.#heard = performance.now();
     clearInterval(this.#watch);
-    this.#watch = setInterval(() => this.#look(socket), QUIET_MS);
+    this.#watch = setInterval(() => this.#look(), QUIET_MS);
+    this.#become('connecting');
+    this.#expect(ANSWER_MS);
   }
 
   // Asks a quiet connection for a sign of life; one that gives none is lost, whatever the system thinks.
-  #look(socket) {
-    const quiet = Date.now() - this.#heard;
-    if (quiet > 2 * QUIET_MS) {
-      socket.close();
-      if (this.#socket === socket) this.#lose(1006);
-    } else if (quiet > QUIET_MS / 2) {
-      this._tell({ type: 'ping' });
-    }
+  #look() {
+    const quiet = performance.now() - this.#heard;
+    if (quiet > 2 * QUIET_MS) this.#drop();
+    else if (quiet > QUIET_MS / 2) this._tell({ type: 'ping' });
+  }
+
+  // Gives the connection up if nothing comes within this time, unless a long frame is still going out.
+  #expect(ms, left = Infinity) {
+    if (this.#patience !== undefined && ms === ANSWER_MS) return;
+    const socket = this.#socket;
+    this.#bePatient();
+    this.#patience = setTimeout(() => {
+      this.#bePatient();
+      const { bufferedAmount } = socket;
+      if (bufferedAmount > 0 && bufferedAmount < left) this.#expect(ms, bufferedAmount);
+      else this.#drop();
+    }, ms);
+  }
+
+  #bePatient() {
+    clearTimeout(this.#patience);
+    this.#patience = undefined;
+  }
+
+  #drop() {
+    const socket = this.#socket;
+    this.#lose(1006);
+    socket.close();
   }
 
   #lose(code) {
     clearInterval(this.#watch);
+    this.#bePatient();
     this.#socket = null;
-    this.#isOpen = false;
     const lost = new ChatError({ code: 'unavailable', detail: 'the connection was lost', retry: true });
     for (const { reject } of this.#asked.values()) reject(lost);
     this.#asked.clear();
     for (const conversation of this.#conversations.values()) conversation.isLive = false;
     for (const message of this.#outbox.values()) message.isSent = false;
-    if (this.#isClosed) return;
+    if (this.#state === 'closed') return;
     if (FINAL.has(code)) {
       this.#finish(new ChatError({ code: 'denied', detail: `the server closed with ${code}`, retry: false }));
       return;
     }
-    this._emit('lost', code);
     const longest = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** this.#attempts);
     this.#attempts += 1;
-    this.#timer = setTimeout(() => this.#connect(), Math.random() * longest);
+    this.#retry = setTimeout(() => this.#connect(), Math.random() * longest);
+    this.#become('waiting');
+    this._emit('lost', code);
   }
 
   #finish(error) {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
-    this.#isOpen = false;
-    clearTimeout(this.#timer);
+    if (this.#state === 'closed') return;
+    clearTimeout(this.#retry);
+    this.#bePatient();
     clearInterval(this.#watch);
+    this.#state = 'closed';
     for (const { reject } of [...this.#outbox.values(), ...this.#asked.values()]) reject(error);
     this.#outbox.clear();
     this.#asked.clear();
+    this._emit('state', 'closed');
     this._emit('closed', error);
   }
 
   #hear(frame) {
-    this.#heard = Date.now();
+    this.#heard = performance.now();
+    this.#bePatient();
     switch (frame.type) {
       case 'hello':
         this.user = frame.user;
-        this.#isOpen = true;
+        this.#features = frame.features ?? null;
+        this.#limits = frame.limits;
+        this.#hasList = true;
+        if (this.#conversations.size === 0) this.#attempts = 0;
+        this.#become('open');
         this._emit('open', frame);
         for (const conversation of this.#conversations.values()) this.#enter(conversation);
         return;
@@ -369,29 +568,43 @@ export class ChatClient extends Emitter {
       this.#attempts = 0;
       this.#pump();
     } catch (error) {
+      if (this.#conversations.get(conversation.id) !== conversation) return;
       if (!error.retry) conversation._end(error);
-      else if (this.#isOpen) this.#later(() => this.#enter(conversation));
+      else if (this.isOpen) this.#later(() => this.#enter(conversation));
     }
   }
 
   // Does something a little later, if this connection is still there.
   #later(work, ms = FIRST_DELAY_MS * (1 + Math.random())) {
     const socket = this.#socket;
-    setTimeout(() => { if (this.#isOpen && this.#socket === socket) work(); }, ms);
+    setTimeout(() => { if (this.isOpen && this.#socket === socket) work(); }, ms);
   }
 
   // Sends what waits: of each conversation one at a time, so that its messages are stored in their order whatever fails.
   #pump() {
-    if (!this.#isOpen) return;
+    if (!this.isOpen) return;
     const begun = new Set();
-    for (const message of this.#outbox.values()) {
+    for (const message of [...this.#outbox.values()]) {
       const id = message.frame.conversation;
       if (begun.has(id) || !this.#conversations.get(id)?.isLive) continue;
-      begun.add(id);
-      if (message.isSent || message.waits) continue;
-      message.isSent = true;
-      this.#write(message.frame);
+      if (message.isSent || message.waits || this.#post(message)) begun.add(id);
     }
+  }
+
+  // Sends a message, unless the server would close the connection over its length.
+  #post(message) {
+    const text = this.#encode(message.frame);
+    const length = new TextEncoder().encode(text).length;
+    if (length > (this.#limits.message_bytes || Infinity)) {
+      const detail = `it has ${length} bytes, of which the server takes ${this.#limits.message_bytes}`;
+      this.#outbox.delete(message.frame.id);
+      message.reject(new ChatError({ code: 'too_long', detail, retry: false }));
+      return false;
+    }
+    message.isSent = message.wasSent = true;
+    this.#socket.send(text);
+    this.#expect(ANSWER_MS);
+    return true;
   }
 
   #settle(id, tell) {

@@ -1,13 +1,15 @@
 // People in headless Chromium use the chat page of a running server.
 //
 // BASE_URL     the server (default http://127.0.0.1:8000)
+// NATIVE       `false` if the server has native.enabled = false
 // SIGNED_URL   one that wants tokens, signed with TOKEN_SECRET
 // CHROMIUM     the browser's binary (default /usr/bin/chromium-headless-shell, which opens a window in a third of the time)
 // SCREENSHOTS  a directory for the pictures (none are kept without it)
-// ONLY         run only chapters whose name contains this
+// ONLY         run only these chapters, as in `talk,outage`
 import { check, assert, runChecks, finish } from './lib/checks.mjs';
 import { launch, Window } from './lib/browser.mjs';
 import talk from './page/talk.mjs';
+import native from './page/native.mjs';
 import outage from './page/outage.mjs';
 import access from './page/access.mjs';
 import looks from './page/looks.mjs';
@@ -18,8 +20,8 @@ import identity from './page/identity.mjs';
 const AT_ONCE = 6;
 
 const browser = await launch();
-for (const chapter of [talk, outage, access, looks, docs, identity]) {
-  if (chapter.name.includes(process.env.ONLY ?? '')) await chapter(browser);
+for (const chapter of [talk, native, outage, access, looks, docs, identity]) {
+  if (!process.env.ONLY || process.env.ONLY.split(',').includes(chapter.name)) await chapter(browser);
 }
 await runChecks(AT_ONCE);
 

@@ -342,8 +342,12 @@ def page(options):
     secret = secrets.token_hex(32)
     signed = {"AUTH__IDENTITY": "jwt", "AUTH__JWT__SECRET": secret, "AUTH__JWT__ALGORITHMS": "HS256", "AUTH__POLICY": "participants"}
     with serving() as address, serving(**signed) as signed_address:
-        settings |= {"SIGNED_URL": signed_address, "TOKEN_SECRET": secret}
-        run(node(), "page.mjs", cwd=CLIENTS, BASE_URL=address, **settings)
+        identified = {"SIGNED_URL": signed_address, "TOKEN_SECRET": secret}
+        run(node(), "page.mjs", cwd=CLIENTS, BASE_URL=address, **settings, **identified)
+    # The same page without our own protocol.
+    settings.pop("SCREENSHOTS")
+    with serving(NATIVE__ENABLED="false") as address:
+        run(node(), "page.mjs", cwd=CLIENTS, BASE_URL=address, NATIVE="false", ONLY="talk,outage", **settings)
 
 
 def ws_node(options):

@@ -1,4 +1,4 @@
-//! Pages of ours: one file each, built into the program, that talk to this server alone.
+//! Pages of ours: each in one answer, built into the program, that talk to this server alone.
 
 use hyper::{
     StatusCode,
@@ -20,7 +20,28 @@ use crate::{
     random,
 };
 
-const PAGE: &str = include_str!("page/chat.html");
+/// Puts files together.
+macro_rules! joined {
+    ($($file:literal)*) => { concat!($(include_str!($file)),*) };
+}
+
+const MARKUP: &str = include_str!("../chatferry/page/page.html");
+const STYLE: &str = joined!("../chatferry/page/look.css" "../chatferry/page/chat.css");
+/// One module: each file sees the names of all.
+const SCRIPT: &str = joined!(
+    "../../../compat/client/chatferry.js"
+    "../chatferry/page/words.js"
+    "../chatferry/page/tools.js"
+    "../chatferry/page/server.js"
+    "../chatferry/page/room.js"
+    "../chatferry/page/old_room.js"
+    "../chatferry/page/native_room.js"
+    "../chatferry/page/list.js"
+    "../chatferry/page/log.js"
+    "../chatferry/page/actions.js"
+    "../chatferry/page/composer.js"
+    "../chatferry/page/start.js"
+);
 
 /// Returns the chat page with the paths of this server in it.
 #[must_use]
@@ -33,7 +54,10 @@ pub fn chat_page(app: &App) -> Response {
         Identity::None | Identity::DjangoSession => (None, ""),
     };
     // The prefixes are plain ASCII without quotes and angle brackets: the settings see to it.
-    let text = PAGE
+    let text = MARKUP
+        .replace("{{style}}", STYLE)
+        .replace("{{script}}", SCRIPT)
+        .replace("{{native}}", &app.config.native.enabled.to_string())
         .replace("{{url_prefix}}", app.config.django.url_prefix.as_str())
         .replace("{{ws_prefix}}", app.config.django.ws_prefix.as_str())
         .replace("{{identity}}", &auth.identity.to_string())

@@ -42,7 +42,7 @@ export class Window {
 
   get text() { return this.page.locator('#text'); }
   get state() { return this.page.locator('#state'); }
-  message(content) { return this.page.getByRole('log').getByRole('listitem').filter({ hasText: content }); }
+  message(content) { return this.page.getByRole('log').getByRole('listitem').and(this.page.locator('.message')).filter({ hasText: content }); }
   conversation(peer) { return this.page.getByRole('navigation').getByRole('link').filter({ hasText: peer }); }
   connected() { return this.page.locator('#state[data-state="open"]').waitFor(); }
   disconnected() { return this.page.locator('#state:not([data-state="open"])').waitFor(); }

@@ -3,6 +3,8 @@ import assert from 'node:assert/strict';
 
 export { assert };
 export const BASE_URL = (process.env.BASE_URL ?? 'http://127.0.0.1:8000').replace(/\/$/, '');
+// The server does not serve chatferry.v1: the page speaks Django's protocol to it.
+export const IS_OLD = process.env.NATIVE === 'false';
 // Nothing is expected to take as long as these: they end a check that failed, on a machine that is busy.
 const LONGEST_MS = 900_000;
 export const PATIENCE_MS = 180_000;

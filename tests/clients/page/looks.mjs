@@ -1,9 +1,10 @@
 // How the page looks: pictures, and what can be measured about them.
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
-import { check, assert, until, person } from '../lib/checks.mjs';
+import { check, assert, until, person, BASE_URL } from '../lib/checks.mjs';
 import { createConversation, sendMessage } from '../lib/rest.mjs';
 import { Window, DESKTOP, PHONE } from '../lib/browser.mjs';
+import { Relay } from '../lib/relay.mjs';
 import { judge } from '../lib/picture.mjs';
 
 const FOLDER = process.env.SCREENSHOTS;
@@ -38,11 +39,13 @@ export default async function looks(browser) {
     ['welcome', {}], ['welcome-phone', PHONE], ['desktop', { me, peer: plain, ...DESKTOP }], ['dark', { me, peer: plain, colorScheme: 'dark' }],
     ['phone', { me, peer: plain, ...PHONE }], ['phone-dark', { me, peer: plain, ...PHONE, colorScheme: 'dark' }], ['phone-list', { me, ...PHONE }],
     ['phone-long-name', { me, peer: long, ...PHONE }], ['narrowest', { me, peer: plain, ...NARROWEST }],
+    ['korean', { me, peer: plain, locale: 'ko-KR' }], ['right-to-left', { me, peer: plain, dir: 'rtl' }],
     ['wide', { me, peer: plain, viewport: { width: 2200, height: 1000 } }],
   ];
   for (const [name, options] of views) {
     check(`${name}: drawn, nothing sticks out, every text has contrast`, async () => {
       const window = await Window.open(browser, options);
+      if (options.dir) await window.page.evaluate((dir) => { document.documentElement.dir = dir; }, options.dir);
       if (options.peer) await window.page.locator('.message').first().waitFor();
       if (options.me) await window.page.locator('#list a').nth(3).waitFor({ state: 'attached' });
       const looks = await picture(window, name);
@@ -67,7 +70,8 @@ export default async function looks(browser) {
 
   check('typing, read marks, an outage and an error in one picture each', async () => {
     const one = person('alice'), two = person('bob');
-    const alice = await Window.open(browser, { me: one, peer: two }), bob = await Window.open(browser, { me: two, peer: one });
+    const relay = await Relay.to(BASE_URL);
+    const alice = await Window.open(browser, { me: one, peer: two, base: relay.url }), bob = await Window.open(browser, { me: two, peer: one });
     await picture(alice, 'empty');
     await alice.say('The 18:40 ferry?');
     await bob.message('18:40').waitFor();
@@ -78,13 +82,16 @@ export default async function looks(browser) {
     await picture(alice, 'talk');
     assert.deepEqual(await alice.page.evaluate(measureLayout), []);
     alice.expectTrouble = true;
-    await alice.page.evaluate(() => { room.connect = () => {}; room.lost(); showNotice('Something the server said.'); });
+    relay.cut();
+    await alice.disconnected();
+    await alice.page.evaluate(() => chatferry.showNotice('Something the server said.'));
     await alice.say('Written while offline');
     await alice.page.getByText('The connection is lost').waitFor();
     await picture(alice, 'outage');
     assert.deepEqual(await alice.page.evaluate(measureLayout), []);
     assert.deepEqual(await alice.page.evaluate(measureContrast), []);
     await Promise.all([alice.close(), bob.close()]);
+    relay.close();
   });
 
   check('the message box grows with its text, and stops before it takes the window', async () => {

@@ -1,8 +1,11 @@
 // Two people in two windows: names, conversations, messages, typing, read marks, the list.
 import WebSocket from 'ws';
-import { check, assert, until, pause, person, BASE_URL } from '../lib/checks.mjs';
+import { check, assert, until, pause, person, BASE_URL, IS_OLD } from '../lib/checks.mjs';
 import { createConversation, listMessages, sendMessage } from '../lib/rest.mjs';
 import { Window } from '../lib/browser.mjs';
+
+// Over Django's protocol only the browser knows what it has shown; over ours the server counts.
+const FRESH = IS_OLD ? /^New$/ : /^1 unread$/;
 
 export default function talk(browser) {
   check('a newcomer gives a name and is told that there is nothing yet', async () => {
@@ -41,7 +44,7 @@ export default function talk(browser) {
     await Promise.all([alice.close(), bob.close()]);
   });
 
-  check('what Django gave the browser against forgery goes with what changes something, and with nothing else', async () => {
+  if (IS_OLD) check('what Django gave the browser against forgery goes with what changes something, and with nothing else', async () => {
     const [one, two] = [person('alice'), person('bob')], token = 'aZ9b'.repeat(8);
     const alice = await Window.open(browser);
     await alice.context.addCookies([{ name: 'csrftoken', value: token, url: BASE_URL }]);
@@ -112,10 +115,10 @@ export default function talk(browser) {
     await sendMessage(id, two, 'Come and look');
     const alice = await Window.open(browser, { me: one });
     await alice.conversation(two).getByText('Come and look').waitFor();
-    await alice.conversation(two).getByText('New', { exact: true }).waitFor();
+    await alice.conversation(two).getByText(FRESH).waitFor();
     await alice.conversation(two).click();
     await alice.connected();
-    await alice.conversation(two).getByText('New', { exact: true }).waitFor({ state: 'hidden' });
+    await alice.conversation(two).getByText(FRESH).waitFor({ state: 'hidden' });
     await alice.say('I am looking');
     await alice.conversation(two).getByText('You: I am looking').waitFor();
     await alice.close();
@@ -236,7 +239,7 @@ export default function talk(browser) {
     const took = await alice.page.evaluate(() => {
       const node = document.createElement('p'), began = performance.now();
       for (const text of [`https://a/${')'.repeat(1_000_000)}`, `https://a/${'('.repeat(1_000_000)}`, 'a.'.repeat(500_000), `${'a'.repeat(1_000_000)}@`, 'www.'.repeat(250_000), `a@${'a.'.repeat(500_000)}`]) {
-        fillText(node, text);
+        chatferry.fillText(node, text);
         if (node.textContent !== text) throw new Error(`${text.slice(0, 20)}… has changed`);
       }
       return performance.now() - began;
@@ -267,9 +270,9 @@ export default function talk(browser) {
     await alice.close();
   });
 
-  check('an error frame of the server is shown and can be dismissed', async () => {
+  if (IS_OLD) check('an error frame of the server is shown and can be dismissed', async () => {
     const { alice } = await pair();
-    await alice.page.evaluate(() => room.send({ type: 'chat_message', sender_id: '' })); // the page itself never sends this
+    await alice.page.evaluate(() => chatferry.room.send({ type: 'chat_message', sender_id: '' })); // the page itself never sends this
     await alice.page.getByRole('alert').filter({ hasText: 'sender_id와 content가 필요합니다.' }).waitFor();
     await alice.page.getByRole('button', { name: 'Dismiss' }).click();
     await alice.page.locator('#notice').waitFor({ state: 'hidden' });
@@ -280,7 +283,7 @@ export default function talk(browser) {
 
   check('a message too long for the server stays, says so, and does not hold up the next', async () => {
     const { alice, id } = await pair();
-    await alice.page.evaluate(() => room.post('x'.repeat(1_500_000))); // so much in the text box takes Chromium half a minute
+    await alice.page.evaluate(() => chatferry.room.post('x'.repeat(1_500_000))); // so much in the text box takes Chromium half a minute
     await alice.page.locator('.failed').getByText('It is too long for this server.').waitFor();
     await alice.connected();
     await alice.say('shorter');
@@ -311,10 +314,8 @@ export default function talk(browser) {
     const first = alice.message('number 250.');
     await alice.page.locator('#log').evaluate((log) => { log.scrollTop = 0; });
     const before = (await first.boundingBox()).y;
-    await alice.page.getByRole('button', { name: 'Show earlier messages' }).click();
     await until('400 messages', async () => (await alice.shown()).length === 400);
     assert.ok(Math.abs((await first.boundingBox()).y - before) < 80, 'the message under the eye stays there');
-    await alice.page.locator('#log').evaluate((log) => { log.scrollTop = 0; });
     await alice.page.getByRole('button', { name: 'Show earlier messages' }).click();
     await until('all 450', async () => (await alice.shown()).length === 450);
     assert.equal(await alice.page.getByRole('button', { name: 'Show earlier messages' }).count(), 0);

@@ -229,6 +229,14 @@ impl Config {
         self.metrics.bind.is_none() && self.shows(self.metrics.public)
     }
 
+    /// Returns true if `/status` is on `server.bind`: where metrics are, and no application beside the
+    /// chat has paths of its own.
+    #[must_use]
+    pub fn shows_status(&self) -> bool {
+        let has_others = self.gateway.upstream.is_some() || !self.host.http_routes.is_empty();
+        self.shows_metrics() && !has_others
+    }
+
     /// Returns true if `/docs` and `/openapi.json` are there.
     #[must_use]
     pub fn shows_docs(&self) -> bool {

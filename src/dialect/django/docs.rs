@@ -3,10 +3,9 @@
 
 use hyper::StatusCode;
 
-use super::page::page;
 use crate::{
     config::{Config, Identity},
-    http::{Response, reply::ours},
+    http::{Response, page::page, reply::ours},
     python::json,
 };
 
@@ -172,6 +171,7 @@ mod tests {
             "readyz",
             "send_message",
             "socket",
+            "status",
             "user_conversations",
         ];
         assert_eq!(found, BTreeSet::from(expected));

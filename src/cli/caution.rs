@@ -133,7 +133,10 @@ mod tests {
         let identity = ("auth.identity", "jwt");
         assert_eq!(of(&[]), "");
         let text = of(&[identity]);
-        assert!(text.contains("/metrics, /status, /docs, /openapi.json"), "{text}");
+        assert!(
+            text.contains("/metrics, /status, /docs, /openapi.json"),
+            "{text}"
+        );
         assert!(text.contains("metrics.public = yes, and server.docs = yes"));
         let text = of(&[identity, ("metrics.bind", "127.0.0.1:9000")]);
         assert!(

@@ -186,6 +186,17 @@ async def session_and_state(player):
 
 
 @shape
+async def variables_of_the_context(player):
+    paths = ("/ws/in-context/", "/ws/sync-in-context/")
+    return [await player.talk(path, "a", "b", "c") for path in paths for _ in range(2)]
+
+
+@shape
+async def a_layer_that_was_asked_for_early(player):
+    return await player.talk("/ws/early/", "a", "b")
+
+
+@shape
 async def middleware(player):
     return [
         await player.talk("/ws/shouting/", "aä"),

@@ -71,6 +71,7 @@ def install(_):
         neighbours.collector,
         schemathesis,
         provision.kubernetes,
+        provision.hosted_packages,
         provision.mysql,
         provision.newer_debian,
         provision.newer_wheels,
@@ -274,6 +275,7 @@ def consumers(options):
     command("redis-server")
     small = scaled(options, ("--small",), ())
     run(python(), "compat/consumers/run.py", "--binary", release_binary(), *small)
+    run(provision.hosted_packages(), "compat/consumers/packages/run.py", "--binary", release_binary())
     reloads = scaled(options, ("--reloads", "3"), ("--reloads", "10"))
     run(python(), "compat/consumers/deploys.py", "--binary", release_binary(), *reloads)
 

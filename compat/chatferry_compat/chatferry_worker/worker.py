@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import importlib
 import logging
 import os
@@ -26,6 +27,9 @@ ALIAS = "default"
 #: Seconds for what is under way when Chatferry is gone.
 FAREWELL_S = 2
 
+#: Seconds between two garbage collections that are asked for.
+COLLECTING_S = 10
+
 #: Most lines of the log about classes that cannot hibernate.
 MAX_TOLD = 1000
 
@@ -46,6 +50,8 @@ class Worker:
         self.lifespan = Lifespan(application)
         #: Classes whose states could not be written, and why.
         self.unwritten = set()
+        #: When garbage was last collected, by the loop's clock.
+        self.collected = -COLLECTING_S
         self.over = None
         self.hears = {
             wire.WELCOME: self._welcome,
@@ -199,6 +205,13 @@ class Worker:
         """Tells Chatferry why a state could not be written or read."""
         self.link.send(wire.REFUSED, number, wire.pack(why[:1000]))
 
+    def collect_garbage(self):
+        """Collects garbage, unless that was done a short while ago."""
+        now = self.loop.time()
+        if now - self.collected >= COLLECTING_S:
+            self.collected = now
+            gc.collect()
+
     def unwritten_class(self, name, why):
         """Tells the log, once for each class and reason."""
         if len(self.unwritten) < MAX_TOLD and (name, why) not in self.unwritten:
@@ -236,11 +249,20 @@ def _backend():
     return str(layers.channel_layers.configs.get(ALIAS, {}).get("BACKEND", ""))
 
 
+def _take_over(made):
+    """Makes Chatferry's layer of one that is there already: `manage.py` imports the apps first, and some keep it."""
+    if made is not None:
+        made.__class__ = WireChannelLayer
+        vars(made).clear()
+        made.__init__()
+    return made
+
+
 def prepare():
     """Puts Chatferry's layer in the place of the project's, before any of its code asks for it."""
     make = layers.ChannelLayerManager.make_backend
     manager = layers.channel_layers
-    layer = WireChannelLayer()
+    layer = _take_over(manager.backends.get(ALIAS)) or WireChannelLayer()
     own = []
 
     def project_layer():

@@ -12,6 +12,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "channels",
     "chatferry_compat",
+    "project.early.Early",
 ]
 ASGI_APPLICATION = "project.asgi.application"
 ROOT_URLCONF = "project.web"

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use crate::{
     chat::{Participants, fits},
     config::{Config, GroupPattern},
+    hub::changes::Changes,
     id::ConversationId,
     layer::{ChannelLayer, LayerError, unannounced::Unannounced},
     metrics::Metrics,
@@ -38,6 +39,7 @@ pub struct Chat {
     histories: Arc<SharedReads<ConversationId, Result<SocketHistory, StoreError>>>,
     layer: Arc<dyn ChannelLayer>,
     unannounced: Arc<Unannounced>,
+    changes: Arc<Changes>,
     metrics: Arc<Metrics>,
     /// Zone of the times in what clients see.
     zone: Zone,
@@ -95,7 +97,7 @@ impl Chat {
         config: &Config,
         store: Arc<dyn Store>,
         layer: Arc<dyn ChannelLayer>,
-        unannounced: Arc<Unannounced>,
+        (unannounced, changes): (Arc<Unannounced>, Arc<Changes>),
         metrics: Arc<Metrics>,
         group_pattern: GroupPattern,
     ) -> Self {
@@ -105,6 +107,7 @@ impl Chat {
             histories: Arc::default(),
             layer,
             unannounced,
+            changes,
             metrics,
             zone: config.django.time_zone.zone().clone(),
             group_pattern,

@@ -62,8 +62,9 @@ impl Chat {
             self.metrics.policy_denied("change");
             return Err(ChatError::NotYours);
         }
-        let layer = Arc::clone(&self.layer);
+        let (layer, changes) = (Arc::clone(&self.layer), Arc::clone(&self.changes));
         let announce = Box::new(move |message: &Message| {
+            changes.note(message.conversation_id, message.updated_at);
             let changed = Changed {
                 conversation: message.conversation_id,
                 at: message.updated_at,

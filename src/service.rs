@@ -4,8 +4,10 @@ mod broadcast;
 mod conversations;
 mod first_page;
 mod messages;
+mod overview;
 mod pages;
 mod receipts;
+mod resume;
 mod rights;
 mod shared_reads;
 
@@ -22,7 +24,12 @@ use crate::{
 };
 
 use self::shared_reads::SharedReads;
-pub use self::{first_page::FirstPage, messages::SocketHistory, pages::MessagePage};
+pub use self::{
+    first_page::FirstPage,
+    messages::SocketHistory,
+    overview::{ConversationEntry, SearchPage},
+    pages::MessagePage,
+};
 
 /// The use cases, over one store and one layer.
 pub struct Chat {

@@ -96,7 +96,7 @@ impl Chat {
         Ok(known.into_iter().zip(counts).collect())
     }
 
-    fn message_page(&self, page: Page) -> Result<MessagePage, ChatError> {
+    pub(super) fn message_page(&self, page: Page) -> Result<MessagePage, ChatError> {
         page.note_too_large(&*self.store);
         let page = page.whole()?;
         Ok(MessagePage {

@@ -6,6 +6,7 @@
 pub mod look;
 pub mod migrate;
 mod options;
+mod overview;
 mod people;
 mod pool;
 mod query;

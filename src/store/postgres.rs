@@ -12,6 +12,7 @@ mod error;
 mod id;
 pub mod look;
 pub mod migrate;
+mod overview;
 mod param;
 mod people;
 mod pool;

@@ -7,6 +7,7 @@
 mod id;
 pub mod look;
 pub mod migrate;
+mod overview;
 mod people;
 mod pool;
 mod query;

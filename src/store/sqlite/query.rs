@@ -330,7 +330,7 @@ pub fn messages(
 }
 
 /// Returns a place after every row: no time that Django writes comes after a colon.
-fn end() -> (String, i64) {
+pub fn end() -> (String, i64) {
     (":".to_owned(), i64::MAX)
 }
 
@@ -342,7 +342,7 @@ fn numbered(place: PageCursor) -> (String, i64) {
     }
 }
 
-fn signed(number: usize) -> i64 {
+pub fn signed(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 

@@ -210,6 +210,8 @@ impl Config {
                         gateway.upstream";
         let native = "host.routes, host.http_routes: only what is below django.ws_prefix or, of HTTP, \
                       django.url_prefix can be `native`";
+        let api = "native.api_prefix: the paths of django.url_prefix, of django.ws_prefix and of \
+                   operators must not be below it";
         let is_shared = self.layer.backend != Backend::Memory;
         [
             (!self.store.tables.are_distinct(), tables),
@@ -217,6 +219,7 @@ impl Config {
             (is_shared && !self.layer.carries(&self.ws), event),
             (self.lacks_upstream(), upstream),
             (self.lacks_chat(), native),
+            (self.has_taken_prefix(), api),
         ]
         .into_iter()
         .filter_map(|(is_wrong, why)| is_wrong.then_some(ConfigError::Conflict(why)))

@@ -5,8 +5,10 @@ mod changes;
 mod conversations;
 mod first_page;
 mod messages;
+mod overview;
 mod pages;
 mod receipts;
+mod resume;
 mod rights;
 mod shared_reads;
 
@@ -28,7 +30,9 @@ pub use self::{
     changes::{CHANGES_KEPT, ChangedMessages, forget_old_changes},
     first_page::FirstPage,
     messages::SocketHistory,
+    overview::{ConversationEntry, SearchPage},
     pages::MessagePage,
+    resume::{RESUME_MAX, Resumed},
 };
 
 /// The use cases, over one store and one layer.

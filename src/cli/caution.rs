@@ -73,7 +73,7 @@ fn hidden(config: &Config) -> Option<String> {
         settings.push("metrics.bind, or metrics.public = yes");
     }
     if config.server.docs == Shown::Auto {
-        names.extend(["/docs", "/openapi.json"]);
+        names.extend(["/docs", "/openapi.json", "/asyncapi.json"]);
         settings.push("server.docs = yes");
     }
     (!names.is_empty()).then(|| {
@@ -134,7 +134,7 @@ mod tests {
         assert_eq!(of(&[]), "");
         let text = of(&[identity]);
         assert!(
-            text.contains("/metrics, /status, /docs, /openapi.json"),
+            text.contains("/metrics, /status, /docs, /openapi.json, /asyncapi.json"),
             "{text}"
         );
         assert!(text.contains("metrics.public = yes, and server.docs = yes"));

@@ -18,7 +18,7 @@ PATIENCE_S = 120
 
 
 def document():
-    with urllib.request.urlopen(f"{BASE_URL}/api/v1/asyncapi.json") as answer:
+    with urllib.request.urlopen(f"{BASE_URL}/asyncapi.json") as answer:
         return json.load(answer)
 
 

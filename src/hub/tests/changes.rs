@@ -21,7 +21,9 @@ async fn after_a_gap_it_is_looked_for_all_that_no_sweep_has_compared() {
     let _socket = join(&world, here).await;
     let swept = world.hub.room(here).unwrap().swept();
     // The gap is later than what may have been missed before it.
-    world.hub.gap(after(Timestamp::now(), Duration::from_secs(60)));
+    world
+        .hub
+        .gap(after(Timestamp::now(), Duration::from_secs(60)));
     let looked_at = world.hub.changes.take();
     assert!(matches!(looked_at[..], [(id, since)] if id == here && since < swept));
     let since = after(Timestamp::now(), Duration::from_secs(60));

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     auth::{
-        token::{BY_SECRET, token_of},
+        token::{BY_SECRET, Key, now, token_of},
         wire::Caller,
     },
     socket::history::fill,
@@ -223,6 +223,26 @@ async fn a_reader_ends_with_its_rights() {
     );
     assert!(reader.next().await.is_none());
     assert_eq!(reader.ended, Some(true));
+}
+
+#[tokio::test]
+async fn a_reader_ends_with_its_token() {
+    let exact = ("auth.jwt.leeway_s", "0");
+    let server = Server::with(&[&BY_SECRET[..], &[exact]].concat()).await;
+    let id = Caller::known(&server, "alice")
+        .conversation_of("alice", "bob")
+        .await;
+    let claims = json!({"sub": "alice", "exp": now() + 5});
+    let path = format!("{id}/events?token={}", Key::secret().token(&claims));
+    let mut reader = Reader::open(&server, &path, &[]).await;
+    assert_eq!(reader.event().await.kind, "subscribed");
+    assert!(reader.next().await.is_none());
+    assert_eq!(reader.ended, Some(true));
+    let again = ask(&server, "GET", &format!("conversations/{path}"), None).await;
+    assert_eq!(
+        (again.status, &again.json()["code"]),
+        (401, &json!("denied"))
+    );
 }
 
 #[tokio::test]

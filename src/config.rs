@@ -210,6 +210,9 @@ impl Config {
                         gateway.upstream";
         let native = "host.routes, host.http_routes: only what is below django.ws_prefix or, of HTTP, \
                       django.url_prefix can be `native`";
+        let secret =
+            "host.listen: workers join by TCP only with a host.secret, of 32 bytes at least";
+        let address = "host.listen: an address of TCP, as 127.0.0.1:9100; host.socket is a file";
         let is_shared = self.layer.backend != Backend::Memory;
         [
             (!self.store.tables.are_distinct(), tables),
@@ -217,6 +220,8 @@ impl Config {
             (is_shared && !self.layer.carries(&self.ws), event),
             (self.lacks_upstream(), upstream),
             (self.lacks_chat(), native),
+            (self.host.lacks_secret(), secret),
+            (self.host.listens_at_a_file(), address),
         ]
         .into_iter()
         .filter_map(|(is_wrong, why)| is_wrong.then_some(ConfigError::Conflict(why)))

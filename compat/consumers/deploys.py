@@ -11,9 +11,15 @@ import asyncio
 import json
 import os
 import random
+import shutil
 import signal
+import sys
+import tempfile
+from pathlib import Path
 
-from deployed import OPTIONS, Deployed, main
+from deployed import OPTIONS, Copy, Deployed, main
+from run import until_ready
+from servers import free_port
 
 
 class DeploysTest(Deployed):
@@ -79,6 +85,25 @@ class DeploysTest(Deployed):
         self.assertEqual(self.metric("chatferry_host_state_bytes"), 0)
         for listener in listeners:
             listener.cancel()
+
+    async def test_a_worker_joins_by_tcp_with_the_secret_and_nobody_without(self):
+        self.directory = Path(tempfile.mkdtemp(prefix="chatferry-deploys-"))
+        self.addCleanup(shutil.rmtree, self.directory)
+        self.site = Copy("deploys", self.directory)
+        self.addCleanup(self.site.stop)
+        self.site.start_redis()
+        place, secret = f"127.0.0.1:{free_port()}", "0123456789abcdef0123456789abcdef"
+        worker = (sys.executable, "-m", "chatferry_worker", "project.asgi:application", "--connect", place)
+        settings = (f"server.bind={self.site.address}", f"host.listen={place}", f"host.secret={secret}", "host.workers=0")
+        sets = [part for flag in settings for part in ("--set", flag)]
+        self.site.start(OPTIONS.binary, "host", "project.asgi:application", *sets)
+        await self.until("it listens", lambda: "workers may join" in self.site.log())
+        self.site.start(*worker, CHATFERRY_HOST_SECRET=secret[::-1])
+        await self.until("one is turned away", lambda: "before this worker had joined" in self.site.log())
+        self.assertIn("it does not prove that it knows host.secret", self.site.log())
+        self.site.start(*worker, CHATFERRY_HOST_SECRET=secret)
+        await until_ready(self.site)
+        self.assertNotIn(secret, self.site.log())
 
     async def test_threads_sessions_and_users_move_too(self):
         await self.start()

@@ -212,6 +212,9 @@ impl Config {
                       django.url_prefix can be `native`";
         let api = "native.api_prefix: the paths of django.url_prefix, of django.ws_prefix and of \
                    operators must not be below it";
+        let secret =
+            "host.listen: workers join by TCP only with a host.secret, of 32 bytes at least";
+        let address = "host.listen: an address of TCP, as 127.0.0.1:9100; host.socket is a file";
         let is_shared = self.layer.backend != Backend::Memory;
         [
             (!self.store.tables.are_distinct(), tables),
@@ -220,6 +223,8 @@ impl Config {
             (self.lacks_upstream(), upstream),
             (self.lacks_chat(), native),
             (self.has_taken_prefix(), api),
+            (self.host.lacks_secret(), secret),
+            (self.host.listens_at_a_file(), address),
         ]
         .into_iter()
         .filter_map(|(is_wrong, why)| is_wrong.then_some(ConfigError::Conflict(why)))

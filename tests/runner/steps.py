@@ -278,6 +278,8 @@ def consumers(options):
     run(provision.hosted_packages(), "compat/consumers/packages/run.py", "--binary", release_binary())
     reloads = scaled(options, ("--reloads", "3"), ("--reloads", "10"))
     run(python(), "compat/consumers/deploys.py", "--binary", release_binary(), *reloads)
+    crowd = ("--sockets", "2000", "--reloads", "10", "--kills", "5", "--every", "40")
+    run(python(), "compat/consumers/crowd.py", "--binary", release_binary(), *scaled(options, (), crowd))
 
 
 def wheel(options):

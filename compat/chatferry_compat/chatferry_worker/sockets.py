@@ -11,7 +11,7 @@ import logging
 
 from channels.exceptions import StopConsumer
 
-from . import states, wire
+from . import holding, states, wire
 from .layer import current_socket
 
 logger = logging.getLogger("chatferry.worker")
@@ -262,7 +262,7 @@ class Socket:
         try:
             if self.consumer is None or self.calling or self.calls:
                 raise states.StateError("it is awake")
-            if tries < len(LETTING_GO_S) and states.is_held(self):
+            if tries < len(LETTING_GO_S) and holding.is_held(self):
                 # A thread that has just returned, or an exception that waits for the garbage collection.
                 self.worker.collect_garbage()
                 self.worker.loop.call_later(LETTING_GO_S[tries], self.sleep, tries + 1)

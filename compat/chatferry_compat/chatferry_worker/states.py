@@ -9,7 +9,6 @@ import decimal
 import importlib
 import sys
 import uuid
-import weakref
 
 from channels.db import database_sync_to_async
 from django.apps import apps
@@ -19,7 +18,7 @@ from django.db.models import Model
 from django.utils import timezone, translation
 from django.utils.functional import LazyObject, empty
 
-from . import wire
+from . import holding, wire
 
 try:
     from zoneinfo import ZoneInfo
@@ -71,31 +70,9 @@ def why_not(cls):
     return "it has __slots__" if any(vars(base).get("__slots__") for base in cls.__mro__) else ""
 
 
-def references(socket):
-    """How many references there are to the consumer of a socket."""
-    return sys.getrefcount(socket.consumer) + weakref.getweakrefcount(socket.consumer)
-
-
-class Holder:
-    """Stands for a socket that alone holds its consumer."""
-
-    def __init__(self):
-        self.consumer = set()
-
-
-#: References to a consumer that nothing but its socket holds.
-ONE = references(Holder())
-
-
-def is_held(socket):
-    """Whether anything but its socket holds the consumer: a task, a timer, a list of who is online, a signal. That would
-    go on with an instance whose socket has another one."""
-    return references(socket) > ONE
-
-
 def write(socket):
     """The state of a socket whose consumer is parked and is not called now."""
-    if is_held(socket):
+    if holding.is_held(socket):
         raise StateError("something else holds it, as a task, a dictionary of a module or a signal")
     consumer = socket.consumer
     if socket.channels:

@@ -59,7 +59,7 @@ def play(make, shapes):
     site = make()
     try:
         seen = asyncio.run(run.play(site, shapes))
-        left = 0 if site.name == "daphne" else run.metric(site, "chatferry_host_ws_open")
+        left = 0 if site.name == "daphne" else run.left_open(site)
         return seen, [f"{site.name}: {left} sockets are still open"] if left else []
     finally:
         site.stop()

@@ -119,6 +119,8 @@ routes = [
     path("ws/ask/", rooms.Ask.as_asgi()),
     path("ws/thread/<str:room_name>/", rooms.FromThread.as_asgi()),
     path("ws/other-layer/", rooms.OtherLayer.as_asgi()),
+    path("ws/their-layer/", rooms.TheirLayer.as_asgi()),
+    path("ws/same-group/", rooms.SameGroup.as_asgi()),
     path("ws/burst/<str:room_name>/", rooms.Burst.as_asgi()),
     path("ws/keeper/<str:room_name>/", states.Keeper.as_asgi()),
     path("ws/shouted-keeper/<str:room_name>/", Shouting(states.Keeper.as_asgi())),

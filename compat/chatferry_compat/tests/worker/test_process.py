@@ -154,7 +154,7 @@ class WorkerTest(unittest.IsolatedAsyncioTestCase):
         await self.start()
         served = {}
         for number, path in enumerate(
-            ("echo", "sync-echo", "room/a", "task", "own-call", "counting", "listening", "other-layer", "shouting"), 1
+            ("echo", "sync-echo", "room/a", "task", "own-call", "counting", "listening", "other-layer", "shouting", "their-layer"), 1
         ):
             kind = await self.ferry.open(number, f"/ws/{path}/")
             served[path] = kind and (kind["parked"], kind["why"], kind["once"])
@@ -167,7 +167,8 @@ class WorkerTest(unittest.IsolatedAsyncioTestCase):
         self.assertEqual(
             served["counting"], (False, "project.asgi.__call__ goes on after the consumer has returned", [])
         )
-        self.assertEqual(served["other-layer"], (False, "its channel layer is not Chatferry's", []))
+        self.assertEqual(served["their-layer"], (False, "its channel layer is not Chatferry's", []))
+        self.assertEqual(served["other-layer"], (True, "", ["say"]))
         # The class has been told of: nothing of it is pure that could be changed on its way.
         self.assertIsNone(served["shouting"])
 

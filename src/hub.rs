@@ -17,6 +17,7 @@ pub mod frames;
 mod hold;
 mod marks;
 mod member;
+pub mod presence;
 pub mod queue;
 mod repair;
 mod room;
@@ -39,6 +40,7 @@ use self::{
     changes::Changes,
     delivery::Delivery,
     frames::{Encode, EventFrames},
+    presence::Presence,
     room::Room,
     told::Told,
 };
@@ -79,6 +81,7 @@ pub struct Hub {
     /// Notified when conversations have missed something.
     missed: Notify,
     changes: Changes,
+    presence: Arc<Presence>,
     /// True if conversations are compared with the store.
     sweeps: bool,
     unannounced: Arc<Unannounced>,
@@ -160,6 +163,7 @@ impl Hub {
             rooms: Mutex::default(),
             missed: Notify::new(),
             changes: Changes::default(),
+            presence: Arc::default(),
             sweeps,
             unannounced: Arc::new(Unannounced::new(sweeps)),
             vital,
@@ -187,6 +191,8 @@ impl Hub {
         self.vital
             .spawn("delivery", async move { hub.run(disconnect).await });
         self.vital.spawn("repairs", Arc::clone(self).repair());
+        let presence = Arc::clone(self).show_presence();
+        self.vital.spawn("presence", presence);
         if self.store.keeps_changes() {
             self.vital.spawn("changes", Arc::clone(self).show_changes());
         }
@@ -308,6 +314,7 @@ impl Hub {
                 }
             }
             Some(Control::Delivered(delivered)) => self.delivered(delivered),
+            Some(Control::Online(online)) => self.presence.hear(online),
             Some(Control::Follows(follows)) => {
                 if let Some(room) = self.room(follows.conversation) {
                     self.follow(&room, follows);
@@ -399,6 +406,7 @@ fn event_type(event: &Event) -> EventType {
         Event::Typing { .. } => EventType::TypingStatus,
         Event::MessageChanged { .. }
         | Event::Delivered { .. }
+        | Event::Presence(_)
         | Event::Foreign(_)
         | Event::Packed(_) => EventType::Other,
     }

@@ -35,6 +35,8 @@ pub enum Event {
         user_id: String,
         messages: Vec<MessageId>,
     },
+    /// Users who have come online, and others who have left.
+    Presence(Vec<(Arc<str>, bool)>),
     /// An event that no dialect has a name for: the whole of it, its `type` included. Only what
     /// `layer.passthrough` lists comes this far.
     Foreign(Value),

@@ -38,6 +38,7 @@ impl Told {
             Event::MessageChanged { change, .. } => Some(change.bits()),
             Event::Typing { .. }
             | Event::Delivered { .. }
+            | Event::Presence(_)
             | Event::Foreign(_)
             | Event::Packed(_) => None,
         };

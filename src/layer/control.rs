@@ -71,6 +71,18 @@ pub struct Delivered {
     pub messages: Vec<MessageId>,
 }
 
+/// Users who have a socket at a process, and some who have none there any more. Another process forgets
+/// those of which it has not heard for a while.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Online {
+    /// An id of the process.
+    pub process: String,
+    pub users: Vec<String>,
+    pub gone: Vec<String>,
+    /// The process has just begun to ask: the others are to name their users soon.
+    pub asks: bool,
+}
+
 /// An order or notice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Control {
@@ -82,9 +94,16 @@ pub enum Control {
     Follows(Follows),
     Changed(Changed),
     Delivered(Delivered),
+    Online(Online),
 }
 
 impl Control {
+    /// Returns whether it is worthless some seconds later: it is then not sent again.
+    #[must_use]
+    pub fn goes_stale(&self) -> bool {
+        matches!(self, Control::Online(_))
+    }
+
     /// Returns the event that says so.
     #[must_use]
     pub fn event(&self) -> Event {
@@ -119,6 +138,23 @@ impl Control {
                 let at = Value::Int(at.micros().into());
                 let conversation = conversation.to_string().into();
                 ("changed", vec![("conversation", conversation), ("at", at)])
+            }
+            Control::Online(Online {
+                process,
+                users,
+                gone,
+                asks,
+            }) => {
+                let texts = |users: &[String]| {
+                    Value::List(users.iter().map(|user| user.as_str().into()).collect())
+                };
+                let members = vec![
+                    ("process", process.as_str().into()),
+                    ("users", texts(users)),
+                    ("gone", texts(gone)),
+                    ("asks", (*asks).into()),
+                ];
+                ("online", members)
             }
             Control::Delivered(Delivered {
                 conversation,
@@ -160,6 +196,12 @@ impl Control {
                 conversation: body.get("conversation")?.as_str()?.parse().ok()?,
                 at: time(body.get("at")?)?,
             })),
+            "online" => Some(Control::Online(Online {
+                process: body.get("process")?.as_str()?.to_owned(),
+                users: texts(body.get("users")?)?,
+                gone: texts(body.get("gone")?)?,
+                asks: matches!(body.get("asks"), Some(Value::Bool(true))),
+            })),
             "delivered" => Some(Control::Delivered(Delivered {
                 conversation: body.get("conversation")?.as_str()?.parse().ok()?,
                 user: body.get("user")?.as_str()?.to_owned(),
@@ -181,6 +223,14 @@ fn ids<T: From<Key>>(body: &Value) -> Option<Vec<T>> {
     };
     let id = |id: &Value| Key::parse(id.as_str()?).map(T::from);
     Some(ids.iter().filter_map(id).collect())
+}
+
+fn texts(value: &Value) -> Option<Vec<String>> {
+    let Value::List(texts) = value else {
+        return None;
+    };
+    let texts = texts.iter().filter_map(|text| text.as_str());
+    Some(texts.map(str::to_owned).collect())
 }
 
 fn time(value: &Value) -> Option<Timestamp> {
@@ -246,6 +296,12 @@ mod tests {
             Control::Changed(Changed {
                 conversation: Uuid::new_v4().into(),
                 at: since,
+            }),
+            Control::Online(Online {
+                process: "p".to_owned(),
+                users: vec!["alice".to_owned()],
+                gone: vec!["bob".to_owned()],
+                asks: true,
             }),
             Control::Delivered(Delivered {
                 conversation: Uuid::new_v4().into(),

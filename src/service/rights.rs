@@ -52,12 +52,16 @@ impl Chat {
         Err(ChatError::NotYou)
     }
 
-    /// Checks whether a caller may open a socket: the conversation is active, and the caller may
-    /// know of it. Sockets that open together share a read, which begins after they have asked.
+    /// Returns the participants if a caller may open a socket: the conversation is active, and the
+    /// caller may know of it. Sockets that open together share a read, which begins after they have asked.
     ///
     /// # Errors
     /// [`ChatError::NoConversation`] if it is not there or not active, [`ChatError::Hidden`].
-    pub async fn admit_socket(&self, caller: &Caller, id: ConversationId) -> Result<(), ChatError> {
+    pub async fn admit_socket(
+        &self,
+        caller: &Caller,
+        id: ConversationId,
+    ) -> Result<Arc<Participants>, ChatError> {
         let read = async |ids: &[ConversationId]| {
             let active = self.store.active_participants(ids).await?.into_iter();
             let mut active: HashMap<_, _> = active.map(|(id, it)| (id, Arc::new(it))).collect();
@@ -65,7 +69,8 @@ impl Chat {
         };
         let participants = self.active.share(id, read).await?;
         let participants = participants.ok_or(ChatError::NoConversation)?;
-        self.admit_among(caller, &participants, Subject::Conversation(id))
+        self.admit_among(caller, &participants, Subject::Conversation(id))?;
+        Ok(participants)
     }
 
     /// Returns whether a caller may list the conversations of `user`. To others they do not exist.

@@ -52,6 +52,7 @@ def judge(run):
             doubled(connection, verdict)
             in_order(run, rows, connection, verdict)
             missed(run, of[connection.conversation], connection, verdict)
+            versions(rows, connection, verdict)
             complete_history(run, rows, connection, connection.asked_at, connection.history, verdict)
     for listing in run.listings:
         genuine(run, rows, listing, listing.messages, verdict)
@@ -97,12 +98,19 @@ def genuine(run, rows, where, messages, verdict):
         ("shown and not stored", lambda row, _: row is None),
         (
             "shown otherwise than stored",
-            lambda row, m: row and (row["content"], row["sender_id"]) != (m.content, m.sender),
+            lambda row, m: row and (record.unchanged(row["content"]), row["sender_id"]) != (record.unchanged(m.content), m.sender),
         ),
         ("shown elsewhere", lambda row, _: row and row["conversation_id"] != where.conversation),
     ):
         found = (f"{m.key} ({m.id}) at {m.at:.2f} s" for m in messages if differs(rows.get(m.id), m))
         verdict.add(kind, where, found)
+
+
+def versions(rows, connection, verdict):
+    """A client that was open at the end knows every message as it is stored by then, whatever was changed."""
+    shown = ((rows[number], content) for number, content in connection.versions.items() if number in rows)
+    found = (f"{describe(row)}: {content!r}, and not {row['content']!r}" for row, content in shown if row["content"] != content)
+    verdict.add("not as it was changed", connection, found)
 
 
 def doubled(connection, verdict):

@@ -12,6 +12,7 @@
 | close | `n`, `code`, `reason`; a connection that never opened has no code |
 | end | `n`, `open`: what was so when the run ended. The last line |
 | posting, posted | `sender`, `number`, `server`, `conversation`; `number`, `status`, `id` (of a 201) |
+| versions | `n`, `messages`: id and content of each that is known when the run ends: of a client of chatferry.v1 |
 | acked, unanswered | `n`, `number`, `id`; `n`, `number`, when the run ended: of a client of chatferry.v1 (native.py) |
 | putting, put | `message`, `user`, `server`; `user`, `status` |
 | asking, listed | `server`, `conversation`; `conversation`, `since`: when it was asked, `messages` as in a history |

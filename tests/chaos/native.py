@@ -10,22 +10,34 @@ import json
 import uuid
 
 import clients
+import record
 import websockets
 
 #: Messages of a page.
 PAGE = 200
 #: Before what was not taken is sent again.
 AGAIN_S = 0.5
+#: Share of what a client does that changes one of its own messages, if the server can.
+EDITS = 0.10
 
 
 def said(message):
     return message["id"], message["sender"], message["content"]
 
 
+def time_of(text):
+    """A time that can be compared; it may have no fraction."""
+    seconds, _, fraction = text.rstrip("Z").partition(".")
+    return seconds, fraction.ljust(6, "0")
+
+
 def place(message):
-    """The order that all clients have. A time may have no fraction."""
-    seconds, _, fraction = message["created_at"].rstrip("Z").partition(".")
-    return seconds, fraction.ljust(6, "0"), message["id"]
+    """The order that all clients have."""
+    return *time_of(message["created_at"]), message["id"]
+
+
+def version(message):
+    return time_of(message["updated_at"])
 
 
 class Native(clients.Socket):
@@ -35,8 +47,10 @@ class Native(clients.Socket):
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
-        #: Every message by id, and where to go on.
+        #: Every message by id as it was last, and where to go on.
         self.known, self.cursor = {}, None
+        #: Number of its changes; None if the server cannot change messages.
+        self.edits = None
         #: What is not acknowledged, by id in their order: the frame, and its number.
         self.outbox = {}
         #: The one of these that waits for its answer: one at a time, so that they are stored in their order.
@@ -73,12 +87,16 @@ class Native(clients.Socket):
         self.log.note("error", n=n, text=str(frame))
 
     def on_hello(self, n, frame):
+        if "edit" in frame["features"]:
+            self.edits = self.edits or 0
         self.ask(type="subscribe", limit=PAGE, **({"after": self.cursor} if self.cursor else {}))
 
     def on_subscribed(self, n, frame):
         if frame["reload"]:
             self.on_strange(n, {"reload": frame["cursor"]})
         self.read_on(n, frame)
+        for message in frame["updated"]:
+            self.learn(n, message)
         self.cursor = frame["cursor"]
 
     def on_page(self, n, frame):
@@ -97,8 +115,10 @@ class Native(clients.Socket):
             self.pump(n)
 
     def learn(self, n, message):
-        is_new = message["id"] not in self.known
-        self.known[message["id"]] = message
+        before = self.known.get(message["id"])
+        is_new = before is None
+        if is_new or version(before) < version(message):
+            self.known[message["id"]] = message
         if is_new and self.seen is not None:
             message_id, sender, content = said(message)
             self.log.note("frame", n=n, id=message_id, sender=sender, content=content)
@@ -110,6 +130,10 @@ class Native(clients.Socket):
         # While pages are read there is a hole before what comes live.
         if self.seen is not None:
             self.cursor = frame["cursor"]
+
+    def on_updated(self, n, frame):
+        """The answer to a change of its own, or anybody's change."""
+        self.learn(n, frame["message"])
 
     def on_changed(self, n, frame):
         self.ask(type="history", after=self.cursor, limit=PAGE)
@@ -152,9 +176,21 @@ class Native(clients.Socket):
     def finish(self):
         for _, number in self.outbox.values():
             self.log.note("unanswered", n=self.connection, number=number)
+        if self.seen is not None:
+            versions = [(message["id"], message["content"]) for message in self.known.values()]
+            self.log.note("versions", n=self.connection, messages=versions)
         super().finish()
 
+    def own(self):
+        return [message for message in self.known.values() if message["sender"] == self.name]
+
     async def say(self, socket, n):
+        if self.edits is not None and self.rng.random() < EDITS and (own := self.own()):
+            self.edits += 1
+            message = self.rng.choice(own)
+            content = record.unchanged(message["content"]) + f"{record.CHANGE}{self.edits}"
+            self.ask(type="edit", user=self.name, message=message["id"], content=content)
+            return
         frame = self.next_frame(n)
         match frame["type"]:
             case "mark_as_read":

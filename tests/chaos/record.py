@@ -90,6 +90,8 @@ class Connection:
     reason: str = ""
     #: It was open when the run ended.
     lasted: bool = False
+    #: The content of each message that it knew then, by id, of a client of chatferry.v1.
+    versions: dict[str, str] = field(default_factory=dict)
 
     @property
     def django(self):
@@ -153,6 +155,15 @@ class Record:
 def key_of(content):
     """`SENDER/NUMBER`, which every message begins with."""
     return content.split(None, 1)[0] if content.strip() else ""
+
+
+#: Stands before the number of a change, at the end of a content.
+CHANGE = " ✎"
+
+
+def unchanged(content):
+    """The content with which a message was sent."""
+    return content.partition(CHANGE)[0]
 
 
 def read(directory):
@@ -228,6 +239,9 @@ class Reader:
     def on_acked(self, event):
         key = f"{self.client}/{event['number']}"
         self.record.acknowledged.append((bare(event["id"]), key, self.client, event["t"]))
+
+    def on_versions(self, event):
+        self.connection.versions = {bare(number): content for number, content in event["messages"]}
 
     def on_unanswered(self, event):
         self.record.unanswered.append(f"{self.client}/{event['number']}")

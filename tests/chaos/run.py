@@ -12,6 +12,7 @@ import clients
 import faults
 import httpx
 import native
+import record
 import sabotage
 import shell
 from fleet import Fleet
@@ -149,9 +150,12 @@ async def settle(fleet, sockets, rests, bound_s):
     still_since, before, to_come = None, None, []
     while fleet.now() - quiet_from < bound_s:
         await asyncio.sleep(0.5)
-        rows = await asyncio.to_thread(fleet.database.rows, "SELECT id, conversation_id, sender_id FROM messages")
-        stored = {}
-        for message_id, conversation, sender in rows:
+        columns = "id, conversation_id, sender_id, content"
+        rows = await asyncio.to_thread(fleet.database.rows, f"SELECT {columns} FROM messages")
+        stored, changed = {}, {}
+        for message_id, conversation, sender, content in rows:
+            if record.CHANGE in content:
+                changed[bare(message_id)] = content
             if sender not in unheard:
                 stored.setdefault(bare(conversation), set()).add(bare(message_id))
         to_come = [f"{socket.name} is not open" for socket in sockets if socket.seen is None]
@@ -160,6 +164,8 @@ async def settle(fleet, sockets, rests, bound_s):
         for socket in ours:
             lacks = stored.get(bare(socket.conversation), set()) - set(map(bare, socket.seen or ()))
             to_come += [f"{socket.name} lacks {len(lacks)}"] if lacks else []
+            if isinstance(socket, native.Native):
+                to_come += outdated(socket, changed)
         to_come += [f"{len(rows) - before} more rows"] if before is not None and len(rows) != before else []
         if to_come or before is None:
             still_since, before = None, len(rows)
@@ -168,6 +174,13 @@ async def settle(fleet, sockets, rests, bound_s):
         elif fleet.now() - still_since >= STILL_S:
             return f"settled after {still_since - quiet_from:.1f} s"
     return f"not settled ({', '.join(to_come) or 'quiet for less than ' + str(STILL_S) + ' s'})"
+
+
+def outdated(socket, changed):
+    """What a client of chatferry.v1 knows otherwise than it is stored. `changed` are contents by id."""
+    known = {bare(message["id"]): message["content"] for message in socket.known.values()}
+    count = sum(known[number] != content for number, content in changed.items() if number in known)
+    return [f"{socket.name} has {count} that were changed"] if count else []
 
 
 def bare(text):

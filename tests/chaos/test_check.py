@@ -257,6 +257,14 @@ class Checker(unittest.TestCase):
         self.story.rows[0]["content"] = "s0/1 other"
         self.finds(shown_otherwise_than_stored=2)
 
+    def test_a_message_not_known_as_it_was_changed(self):
+        self.story.say(1, "s0", "s1")
+        before = self.story.rows[-1]["content"]
+        changed = self.story.rows[-1]["content"] = f"{before}{record.CHANGE}1"
+        for client, content in (("s0", changed), ("s1", before)):
+            self.story.note(client, "versions", n=1, messages=[(identity("s0", 1), content)])
+        self.finds(not_as_it_was_changed=1)
+
     def test_an_acknowledged_message_that_is_not_stored(self):
         self.story.logs["r0"] = [{"e": "client", "client": "r0", "kind": "rest"}]
         self.story.note("r0", "posting", sender="r0", number=1, server="chatferry-0", conversation=CONVERSATION)

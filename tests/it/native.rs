@@ -3,6 +3,7 @@
 
 pub mod changes;
 mod fleet;
+mod presence;
 pub mod races;
 mod resume;
 mod rights;

@@ -103,7 +103,13 @@ impl Asking<'_> {
         action: &TalkAction,
     ) -> Result<Option<Bytes>, Refused> {
         let answer = match action {
-            TalkAction::Subscribe { after, limit } => self.subscribe(id, *after, *limit).await?,
+            TalkAction::Subscribe { user, after, limit } => {
+                let answer = self.subscribe(id, *after, *limit).await?;
+                if let Some(user) = user {
+                    self.place.arrive(self.app, user);
+                }
+                answer
+            }
             TalkAction::Unsubscribe => self.unsubscribe(id),
             TalkAction::History { place, limit } => {
                 self.history(&*self.subscribed(id)?, *place, *limit).await?

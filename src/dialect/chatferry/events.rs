@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::{
     cursor::Cursor,
-    frames::{MessageView, ServerFrame, Shown},
+    frames::{MessageView, PresenceView, ServerFrame, Shown},
 };
 use crate::{
     chat::{Event, Message, SentMessage},
@@ -67,6 +67,16 @@ pub fn frame(conversation_id: ConversationId, event: &Event) -> Bytes {
             conversation,
             messages: messages.iter().copied().map(Shown).collect(),
             user: user_id,
+        },
+        Event::Presence(users) => ServerFrame::Presence {
+            conversation,
+            users: users
+                .iter()
+                .map(|(user, online)| PresenceView {
+                    user,
+                    online: *online,
+                })
+                .collect(),
         },
         Event::Foreign(_) | Event::Packed(_) => ServerFrame::Changed { conversation },
     };

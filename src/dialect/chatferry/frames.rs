@@ -159,6 +159,13 @@ pub struct HelloLimits {
     pub subscriptions: usize,
 }
 
+/// Whether a user has a socket.
+#[derive(Serialize)]
+pub struct PresenceView<'a> {
+    pub user: &'a str,
+    pub online: bool,
+}
+
 /// Abilities that not every server has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -167,6 +174,8 @@ pub enum Feature {
     Edit,
     /// There are receipts of what clients have got.
     Receipts,
+    /// Clients are told who is online.
+    Presence,
 }
 
 /// A frame to a client.
@@ -286,6 +295,11 @@ pub enum ServerFrame<'a> {
         conversation: Shown<ConversationId>,
         messages: Vec<Shown<MessageId>>,
         user: &'a str,
+    },
+    /// Users of the conversation who have come, or left.
+    Presence {
+        conversation: Shown<ConversationId>,
+        users: Vec<PresenceView<'a>>,
     },
     Typing {
         conversation: Shown<ConversationId>,

@@ -60,7 +60,9 @@ pub enum NativeAction {
 /// Action in one conversation.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TalkAction {
+    /// Enters the conversation, and says who is there unless that is known.
     Subscribe {
+        user: Option<String>,
         after: Option<Cursor>,
         limit: usize,
     },
@@ -125,7 +127,8 @@ impl NativeRequest {
             NativeAction::Unread { user, .. }
             | NativeAction::In(
                 _,
-                TalkAction::Send { sender: user, .. }
+                TalkAction::Subscribe { user, .. }
+                | TalkAction::Send { sender: user, .. }
                 | TalkAction::Change { user, .. }
                 | TalkAction::Mark { user, .. }
                 | TalkAction::Typing { user, .. },
@@ -320,6 +323,7 @@ fn talk(frame: ClientFrame) -> Result<TalkAction, String> {
     };
     Ok(match frame.kind.as_str() {
         "subscribe" => TalkAction::Subscribe {
+            user: frame.user,
             after: frame.after,
             limit,
         },

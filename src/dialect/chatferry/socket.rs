@@ -95,9 +95,9 @@ impl Protocol for Native {
             time: time(Timestamp::now()),
             limits: self.limits,
             features: if app.chat.keeps_changes() {
-                &[Feature::Receipts, Feature::Edit]
+                &[Feature::Receipts, Feature::Presence, Feature::Edit]
             } else {
-                &[Feature::Receipts]
+                &[Feature::Receipts, Feature::Presence]
             },
         };
         let first = FirstFrames::Frame(hello.frame());

@@ -9,12 +9,16 @@ use std::{
 
 use bytes::Bytes;
 
-use super::frames::{Code, ServerFrame, Shown};
+use super::frames::{Code, PresenceView, ServerFrame, Shown};
 use crate::{
     app::App,
     auth::sockets::{OpenSocket, Registration},
     chat::{Message, policy::Caller},
-    hub::{Membership, queue::Queue},
+    hub::{
+        Membership,
+        presence::{Arrival, Watch},
+        queue::Queue,
+    },
     id::ConversationId,
     limits::Meter,
     metrics::Metrics,
@@ -29,6 +33,7 @@ use crate::{
 pub struct Subscription {
     pub membership: Membership,
     registration: Registration,
+    _watch: Watch,
 }
 
 /// The conversations that a socket is in.
@@ -42,6 +47,8 @@ pub struct Subscriptions {
     most: usize,
     /// Held for moments only, never across an await.
     open: Mutex<HashMap<ConversationId, Arc<Subscription>>>,
+    /// Of the user, once that is known. Held for moments only.
+    arrival: Mutex<Option<Arrival>>,
 }
 
 /// Why a conversation was not entered.
@@ -61,6 +68,7 @@ impl Subscriptions {
     /// Makes the place of a client that is in no conversation yet, and may be in `most`.
     #[must_use]
     pub fn new(app: &App, guest: &Guest<'_>, most: usize) -> Self {
+        let user = guest.registration.socket().user.clone();
         Subscriptions {
             socket: Arc::clone(guest.registration.socket()),
             queue: Arc::clone(guest.queue),
@@ -68,6 +76,7 @@ impl Subscriptions {
             metrics: Arc::clone(&app.metrics),
             most,
             open: Mutex::default(),
+            arrival: Mutex::new(user.as_deref().map(|user| app.hub.arrive(user))),
         }
     }
 
@@ -105,13 +114,38 @@ impl Subscriptions {
         }
         // First registered, then looked at: what ends its rights in between is not missed.
         let registration = app.auth.register_part(id, &self.socket);
-        let membership = entry::join(app, caller, id, &self.queue).await?;
+        let joined = entry::join(app, caller, id, &self.queue).await?;
+        let (membership, participants) = joined;
+        let (watch, online) = app.hub.watch(id, participants.as_slice());
         let subscription = Arc::new(Subscription {
             membership,
             registration,
+            _watch: watch,
         });
         self.open().insert(id, Arc::clone(&subscription));
+        self.show_online(id, &online);
         Ok(subscription)
+    }
+
+    /// Tells the client who is online in a conversation.
+    fn show_online(&self, id: ConversationId, online: &[Arc<str>]) {
+        if online.is_empty() {
+            return;
+        }
+        let users = online
+            .iter()
+            .map(|user| PresenceView { user, online: true });
+        let frame = ServerFrame::Presence {
+            conversation: Shown(id),
+            users: users.collect(),
+        };
+        self.send(frame.frame());
+    }
+
+    /// Notes that this user has a socket; the first that is named stays.
+    pub fn arrive(&self, app: &App, user: &str) {
+        let arrival = &mut *self.arrival.lock().unwrap_or_else(PoisonError::into_inner);
+        arrival.get_or_insert_with(|| app.hub.arrive(user));
     }
 
     /// Leaves a conversation. Returns whether the socket was in it.

@@ -44,6 +44,7 @@ impl EventTable for Events {
             ),
             Event::MessageChanged { .. }
             | Event::Delivered { .. }
+            | Event::Presence(_)
             | Event::Foreign(_)
             | Event::Packed(_) => {}
         }

@@ -89,7 +89,7 @@ impl SocketComparison {
             .chat
             .admit_socket(&Caller::Anybody, self.conversation);
         match admitted.await {
-            Ok(()) => Ok(101),
+            Ok(_) => Ok(101),
             Err(ChatError::NoConversation) => Ok(403),
             Err(error) => Err(error),
         }

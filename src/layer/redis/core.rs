@@ -179,7 +179,8 @@ impl Core {
         check_group(group)?;
         let host = self.host_of(group)?;
         let locals = host.members().locals(group);
-        self.begin_at(host, group, locals, event, None)
+        let keeps = !event.goes_stale();
+        self.begin_at(host, group, locals, event, (keeps, None))
     }
 
     fn begin_at(
@@ -188,13 +189,12 @@ impl Core {
         group: &str,
         locals: Vec<String>,
         event: Event,
-        notice: Option<Notice>,
+        (keeps, notice): (bool, Option<Notice>),
     ) -> Result<Sent, LayerError> {
         if self.inbox.is_closed() {
             return Err(LayerError::Closed);
         }
         let fields = self.inbox.codec.fields(&event)?;
-        let keeps = !event.goes_stale();
         let event = Arc::new(event);
         let sent = Some(Departure::now());
         let taken: Vec<_> = locals
@@ -357,7 +357,10 @@ impl ChannelLayer for CoreLayer {
         let mut up = core.hosts.iter().filter(|host| host.link.is_up());
         let host = up.next().or(core.hosts.first());
         let begun = match host {
-            Some(host) => core.begin_at(host, CONTROL, Vec::new(), control.event(), None),
+            Some(host) => {
+                let owed = (!control.goes_stale(), None);
+                core.begin_at(host, CONTROL, Vec::new(), control.event(), owed)
+            }
             None => Err(LayerError::Closed),
         };
         begun.unwrap_or_else(|error| Box::pin(std::future::ready(Err(error))))
@@ -369,7 +372,7 @@ impl ChannelLayer for CoreLayer {
         let begun = core.host_of(&group).and_then(|host| {
             let group = Some(group.clone());
             let notice = Some(Notice { group, since });
-            core.begin_at(host, CONTROL, Vec::new(), event, notice)
+            core.begin_at(host, CONTROL, Vec::new(), event, (true, notice))
         });
         begun.unwrap_or_else(|error| Box::pin(std::future::ready(Err(error))))
     }

@@ -182,7 +182,9 @@ impl Inner {
     /// Hands an event to the task that publishes it. Nothing is waited for.
     fn begin(&self, channel: String, event: Event, to_group: bool) -> Result<Sent, LayerError> {
         let host = self.host_of(&channel)?;
-        self.begin_at(host, channel, event, to_group, None)
+        // A direct message is repeated by its sender alone.
+        let keeps = to_group && !event.goes_stale();
+        self.begin_at(host, channel, event, to_group, (keeps, None))
     }
 
     fn begin_at(
@@ -191,7 +193,7 @@ impl Inner {
         channel: String,
         event: Event,
         to_group: bool,
-        notice: Option<Notice>,
+        (keeps, notice): (bool, Option<Notice>),
     ) -> Result<Sent, LayerError> {
         if self.inbox.is_closed() {
             return Err(LayerError::Closed);
@@ -201,8 +203,6 @@ impl Inner {
             .inbox
             .codec
             .seal(&fields, ChannelRoute::Plain, self.inbox.now_s())?;
-        // A direct message is repeated by its sender alone.
-        let keeps = to_group && !event.goes_stale();
         let event = Arc::new(event);
         let echo = to_group.then(|| host.state().echoes.expect(&channel, &bytes, &event));
         let (done, outcome) = oneshot::channel();
@@ -300,7 +300,10 @@ impl ChannelLayer for PubSubLayer {
         let host = up.next().or(inner.hosts.first());
         let name = group_channel(&inner.prefix, CONTROL);
         let begun = match host {
-            Some(host) => inner.begin_at(host, name, control.event(), true, None),
+            Some(host) => {
+                let owed = (!control.goes_stale(), None);
+                inner.begin_at(host, name, control.event(), true, owed)
+            }
             None => Err(LayerError::Closed),
         };
         begun.unwrap_or_else(|error| Box::pin(std::future::ready(Err(error))))
@@ -314,7 +317,7 @@ impl ChannelLayer for PubSubLayer {
         let begun = inner.host_of(&name).and_then(|host| {
             let group = Some(name.clone());
             let notice = Some(Notice { group, since });
-            inner.begin_at(host, control_name, event, true, notice)
+            inner.begin_at(host, control_name, event, true, (true, notice))
         });
         begun.unwrap_or_else(|error| Box::pin(std::future::ready(Err(error))))
     }

@@ -34,7 +34,10 @@ async fn a_change_is_shown_to_who_knows_of_changes_and_stands_in_every_history()
     let own = id_of(&server.stored(&id, "alice", "frist").await);
     let mut old = server.socket(&id).await;
     let (mut alice, mut bob) = (Client::open(&server).await, Client::open(&server).await);
-    assert_eq!(alice.hello["features"], json!(["receipts", "edit"]));
+    assert_eq!(
+        alice.hello["features"],
+        json!(["receipts", "presence", "edit"])
+    );
     alice.subscribe(&id, None).await;
     bob.subscribe(&id, None).await;
     alice.send(edit(&id, &own, "first")).await;
@@ -204,7 +207,7 @@ async fn without_a_table_for_changes_messages_stay_as_they_are() {
         .unwrap();
     let server = Server::on(directory, &[]).await;
     let mut alice = Client::open(&server).await;
-    assert_eq!(alice.hello["features"], json!(["receipts"]));
+    assert_eq!(alice.hello["features"], json!(["receipts", "presence"]));
     alice.subscribe(&id, None).await;
     assert_eq!(alice.ask(edit(&id, &own, "a")).await["code"], "off");
     assert_eq!(server.contents(&id).await, ["stays"]);

@@ -9,6 +9,7 @@
 //! | [`requests`], [`frames`] | what clients ask, and how they are answered |
 //! | [`events`] | frames of what is said in a conversation |
 //! | [`cursor`] | how a client says what it has seen |
+//! | `page/` | the chat page: markup, styles and scripts, which `django::page` joins and serves |
 
 pub mod asking;
 pub mod cursor;

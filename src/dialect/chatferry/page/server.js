@@ -73,8 +73,8 @@ const isNative = said('chat-native') === 'true';
 /* The server may have gone back to a version without it under a page that stays open: true if its page no longer says so. */
 async function isNativeNoMore() {
   try {
-    const page = new DOMParser().parseFromString(await (await fetch(location.pathname, { cache: 'no-store' })).text(), 'text/html');
-    return page.querySelector('meta[name="chat-url-prefix"]') !== null && page.querySelector('meta[name="chat-native"][content="true"]') === null;
+    const page = await (await fetch(location.pathname, { cache: 'no-store' })).text();
+    return page.includes('<meta name="chat-url-prefix"') && !page.includes('<meta name="chat-native" content="true">');
   } catch { return false; }
 }
 /* A name must fit into a path segment: the server decodes %2F before it looks at the path, and "." and ".." never leave a browser. */

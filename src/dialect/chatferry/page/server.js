@@ -74,7 +74,8 @@ const isNative = said('chat-native') === 'true';
 async function isNativeNoMore() {
   try {
     const page = await (await fetch(location.pathname, { cache: 'no-store' })).text();
-    return page.includes('<meta name="chat-url-prefix"') && !page.includes('<meta name="chat-native" content="true">');
+    // At the beginning of a line: these words are in the script of the page, too.
+    return /^<meta name="chat-url-prefix"/m.test(page) && !/^<meta name="chat-native" content="true">/m.test(page);
   } catch { return false; }
 }
 /* A name must fit into a path segment: the server decodes %2F before it looks at the path, and "." and ".." never leave a browser. */

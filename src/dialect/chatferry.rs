@@ -10,6 +10,7 @@
 //! | [`events`] | frames of what is said in a conversation |
 //! | [`cursor`] | how a client says what it has seen |
 //! | [`api`] | the REST API beside the sockets |
+//! | `page/` | the chat page: markup, styles and scripts, which `django::page` joins and serves |
 
 pub mod api;
 mod asking;

@@ -257,22 +257,23 @@ check('the list of conversations has the last message and what is not read, and 
 });
 
 check('who is in a conversation is known, until the last connection ends', async () => {
-  const id = await newConversation();
-  const [alice, bob, again] = [client('alice'), client('bob'), client('bob')];
+  const [one, two] = [person('alice'), person('bob')];
+  const id = await createConversation(one, two);
+  const [alice, bob, again] = [client(one), client(two), client(two)];
   const here = alice.join(id);
   await until('it is live', () => here.isLive);
   assert.ok(alice.can('presence'));
   const [there, too] = [bob.join(id), again.join(id)];
-  await until('both know', () => here.online.has('bob') && there.online.has('alice') && too.isLive);
+  await until('both know', () => here.online.has(two) && there.online.has(one) && too.isLive);
   bob.close();
   const seen = [];
   here.on('presence', ({ users }) => seen.push(...users));
   await too.send('still here');
   await until('it has come', () => contents(here.messages).includes('still here'));
-  assert.ok(here.online.has('bob'));
+  assert.ok(here.online.has(two));
   again.close();
-  await until('nobody is there', () => !here.online.has('bob'));
-  assert.deepEqual(seen.filter(({ user }) => user === 'bob').at(-1), { user: 'bob', online: false });
+  await until('nobody is there', () => !here.online.has(two));
+  assert.deepEqual(seen.filter(({ user }) => user === two).at(-1), { user: two, online: false });
   alice.close();
 });
 

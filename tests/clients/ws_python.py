@@ -325,7 +325,7 @@ async def slow_consumer(rest):
         assert len((await receive(again, "conversation_history"))["messages"]) == said
 
 
-async def main():
+async def run_checks():
     passed = failed = 0
     async with httpx.AsyncClient(base_url=f"{BASE_URL}/api/chat/", timeout=PATIENCE_S) as rest:
         for sentence, function in CHECKS:
@@ -341,4 +341,4 @@ async def main():
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    sys.exit(asyncio.run(run_checks()))

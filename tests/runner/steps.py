@@ -365,6 +365,7 @@ def ws_python(options):
     build(options)
     with serving() as address:
         run(python(), "ws_python.py", cwd=CLIENTS, BASE_URL=address)
+        run(python(), "client_python.py", cwd=CLIENTS, BASE_URL=address)
 
 
 def ws_protocol(options):
@@ -528,7 +529,7 @@ STEPS = [
     live("soak", "memory, files and tasks stay what they are, into target/tests/soak.svg", soak, is_scaled=True),
     live("rolling", "rolling restarts under chatting sockets", rolling, is_scaled=True),
     live("ws_protocol", "Autobahn's cases, by Python's websockets", ws_protocol),
-    live("ws_python", "Python's websockets, 200 at once", ws_python),
+    live("ws_python", "Python's websockets, 200 at once, and our own client", ws_python),
     live("ws_slow", "a slow client among quick ones, with small queues", ws_slow),
     live("ws_node", "Node's ws, raw sockets, and our own client", ws_node),
     live("openapi", "the API document and the answers agree", openapi),

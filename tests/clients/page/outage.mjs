@@ -1,5 +1,5 @@
 // The network goes away in different ways: the page says so, loses nothing, and shows nothing twice.
-import { check, assert, until, pause, person, BASE_URL } from '../lib/checks.mjs';
+import { check, assert, until, pause, person, BASE_URL, IS_OLD } from '../lib/checks.mjs';
 import { createConversation, listMessages } from '../lib/rest.mjs';
 import { Relay } from '../lib/relay.mjs';
 import { Window } from '../lib/browser.mjs';
@@ -129,6 +129,24 @@ export default function outage(browser) {
     await alice.say('this instead');
     await same(id, [alice], ['this instead']);
     await tearDown();
+  });
+
+  if (IS_OLD) check('a page whose server has gone back to a version without our protocol comes back on the old one', async () => {
+    const [one, two] = [person('alice'), person('bob')], window = await Window.open(browser, { me: two });
+    await createConversation(one, two);
+    window.expectTrouble = true;
+    // As a newer version had answered.
+    await window.page.route('**/api/chat/?*', async (route) => {
+      const response = await route.fetch(), page = await response.text();
+      await route.fulfill({ response, body: page.replace('name="chat-native" content="false"', 'name="chat-native" content="true"') });
+    }, { times: 1 });
+    await window.page.goto(`${BASE_URL}/api/chat/?${new URLSearchParams({ me: one, with: two })}`);
+    assert.equal(await window.page.evaluate(() => chatferry.isNative), true);
+    await window.connected();
+    assert.equal(await window.page.evaluate(() => chatferry.isNative), false);
+    await window.say('still here');
+    await window.page.locator('.message:not(.pending)', { hasText: 'still here' }).waitFor();
+    await window.close();
   });
 
   check('the browser going offline shows the state as well', async () => {

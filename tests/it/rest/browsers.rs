@@ -138,7 +138,10 @@ async fn our_pages_say_what_they_need_and_nothing_else_is_run() {
         .unwrap()
         .strip_prefix("nonce-")
         .unwrap();
-    assert!(page.text().contains(&format!("<script nonce=\"{nonce}\">")));
+    assert!(
+        page.text()
+            .contains(&format!("<script nonce=\"{nonce}\" type=\"module\">"))
+    );
     assert_eq!(page.header("x-frame-options"), Some("DENY"));
     let again = server.get("/api/chat/").await;
     assert!(!again.text().contains(nonce), "a new number each time");

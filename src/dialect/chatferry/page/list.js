@@ -73,15 +73,17 @@ async function refreshList() {
   try {
     const answer = await readEntries();
     if (asked !== listAsked) return;                             // a later answer is newer, whichever comes first
+    const known = new Set(entries.map((entry) => entry.id)), isFirst = !listLoaded;
     entries = answer; listLoaded = true; listProblem = '';
     keepRooms();
+    for (const entry of isFirst ? [] : entries) if (entry.unread && !known.has(entry.id)) notify(entry, entry.last);
   } catch (error) {
     if (asked !== listAsked) return;
     listProblem = t('list.problem', { why: reason(error) });
   }
   // Over Django's protocol the answer holds every message of every conversation: the slower it is, the less often it is asked for.
   clearTimeout(listTimer);
-  listTimer = setTimeout(() => { if (!document.hidden) refreshList(); }, Math.max(LIST_REFRESH_MS, 20 * (performance.now() - began)));
+  listTimer = setTimeout(() => { if (!document.hidden || chat?.can('conversations')) refreshList(); }, Math.max(LIST_REFRESH_MS, 20 * (performance.now() - began)));
   drawSoon();
 }
 const refreshSoon = later(refreshList, 50);      // focus and visibility tend to come together

@@ -73,8 +73,9 @@ const isNative = said('chat-native') === 'true';
 /* The server may have gone back to a version without it under a page that stays open: true if its page no longer says so. */
 async function isNativeNoMore() {
   try {
-    const page = new DOMParser().parseFromString(await (await fetch(location.pathname, { cache: 'no-store' })).text(), 'text/html');
-    return page.querySelector('meta[name="chat-url-prefix"]') !== null && page.querySelector('meta[name="chat-native"][content="true"]') === null;
+    const page = await (await fetch(location.pathname, { cache: 'no-store' })).text();
+    // At the beginning of a line: these words are in the script of the page, too.
+    return /^<meta name="chat-url-prefix"/m.test(page) && !/^<meta name="chat-native" content="true">/m.test(page);
   } catch { return false; }
 }
 /* A name must fit into a path segment: the server decodes %2F before it looks at the path, and "." and ".." never leave a browser. */

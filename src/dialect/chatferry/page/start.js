@@ -35,7 +35,9 @@ async function openEntry(peer) {
   } catch (error) {
     if (chat?.can('conversations')) throw error;
   }
-  return toOldEntry(await rest.create(me, peer), me);
+  const entry = toOldEntry(await rest.create(me, peer), me);
+  if (chat) entry.unread = (await chat.unread([entry.id])).get(entry.id) ?? 0;
+  return entry;
 }
 function enterRoom(entry, focus) {
   room = roomFor(entry);

@@ -8,7 +8,7 @@ const WORDS = {
     'note': 'Just a name: this page does not check who you are. It is kept in this browser.',
     'note.token': 'The server checks the token. This tab forgets it when it is closed.',
     'note.session': 'The server knows you by your session: give the name that it has for you.',
-    'note.again': 'The server knows you by your session. Then come back and continue.',
+    'note.again': 'The server knows you by your session: sign in there, then come back and continue.',
     'your.token': 'Your token', 'your.name': 'Your name', 'chat.with': 'Chat with', 'optional': '(optional)',
     'cancel': 'Cancel', 'continue': 'Continue', 'skip': 'Skip to the message box', 'conversations': 'Conversations',
     'you.are': 'You are', 'change': 'Change', 'change.label': 'Change who you are', 'notify': 'Notify me',

@@ -70,6 +70,49 @@ const ACTIONS: &[(&str, &str, &str, [u16; 3])] = &[
         r#"{"messages": ["MSG"]}"#,
         [401, 404, 403],
     ),
+    // The message is bob's.
+    (
+        "PATCH",
+        "conversations/ID/messages/MSG",
+        r#"{"content": "x"}"#,
+        [401, 404, 403],
+    ),
+    (
+        "PATCH",
+        "conversations/ID/messages/MSG?user=bob",
+        r#"{"content": "x"}"#,
+        [401, 404, 403],
+    ),
+    (
+        "DELETE",
+        "conversations/ID/messages/MSG",
+        "",
+        [401, 404, 403],
+    ),
+    (
+        "DELETE",
+        "conversations/ID/messages/MSG?user=bob",
+        "",
+        [401, 404, 403],
+    ),
+    (
+        "POST",
+        "conversations/ID/delivered",
+        r#"{"messages": ["MSG"]}"#,
+        [401, 404, 204],
+    ),
+    (
+        "POST",
+        "conversations/ID/delivered?user=bob",
+        r#"{"messages": ["MSG"]}"#,
+        [401, 404, 403],
+    ),
+    (
+        "GET",
+        "conversations/ID/receipts?messages=MSG",
+        "",
+        [401, 404, 200],
+    ),
     (
         "GET",
         "conversations/ID/events?after=x",

@@ -34,6 +34,8 @@ pub struct Inbox {
     pub clock: Arc<Clock>,
     /// Number of sending tasks that owe something.
     pub owing: watch::Sender<usize>,
+    /// True once the process waits for what it owes to be taken, before its end.
+    leaving: watch::Sender<bool>,
     passthrough: Passthrough,
     /// Hosts that are away. Held for moments only.
     away: Mutex<BTreeMap<usize, Away>>,
@@ -87,6 +89,7 @@ impl Inbox {
             codec,
             clock,
             owing: watch::Sender::new(0),
+            leaving: watch::Sender::new(false),
             passthrough,
             away: Mutex::default(),
             metrics,
@@ -260,10 +263,17 @@ impl Inbox {
         waiting.is_ok_and(|waiting| !waiting.is_empty())
     }
 
-    /// Waits until no sending task owes anything.
+    /// Waits until no sending task owes anything. Hosts that are away are tried more often from now on.
     pub async fn settled(&self) {
+        self.leaving.send_replace(true);
         // It cannot fail: `self` holds the sender.
         let _ = self.owing.subscribe().wait_for(|tasks| *tasks == 0).await;
+    }
+
+    /// Returns once the process waits for what it owes to be taken.
+    pub async fn hurries(&self) {
+        // It cannot fail: `self` holds the sender.
+        let _ = self.leaving.subscribe().wait_for(|leaving| *leaving).await;
     }
 
     pub fn close(&self) {

@@ -19,6 +19,10 @@ use tokio::{
 use super::{backoff::Backoff, inbox::Inbox, link::HostLink};
 use crate::{layer::LayerError, metrics::Outcome, python::datetime::Timestamp, vital::Vital};
 
+/// Longest pause before the next attempt once the process is about to end: what it owes must be taken
+/// by then.
+const HURRIED: Duration = Duration::from_millis(100);
+
 /// Longest wait of the process' start for a host.
 const START: Duration = Duration::from_secs(3);
 
@@ -115,6 +119,10 @@ async fn keep(kept: impl KeptHost, tried: oneshot::Sender<()>) {
         let _ = tried.take().map(|tried| tried.send(()));
         kept.lost();
         inbox.lost(kept.number(), well);
-        sleep(backoff.next()).await;
+        let pause = backoff.next();
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = inbox.hurries() => sleep(pause.min(HURRIED)).await,
+        }
     }
 }

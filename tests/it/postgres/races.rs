@@ -3,6 +3,7 @@
 
 use super::database::Database;
 use crate::native::races::{
+    a_key_sent_to_two_servers_at_once_is_stored_once,
     a_message_sent_to_two_servers_at_once_is_stored_once, the_pages_of_a_history_follow_each_other,
     unread_messages_are_counted,
 };
@@ -87,4 +88,5 @@ async fn a_message_under_an_id_of_its_clients_is_stored_once() {
     a_message_sent_to_two_servers_at_once_is_stored_once(&servers).await;
     the_pages_of_a_history_follow_each_other(&servers[0]).await;
     unread_messages_are_counted(&servers[0]).await;
+    a_key_sent_to_two_servers_at_once_is_stored_once(&servers).await;
 }

@@ -54,7 +54,12 @@ pub async fn answer(
         let problem = Problem::new(ProblemCode::NotFound, "there is no such path");
         return ("own_unknown", problem.response());
     };
-    trace::note(|span| span.route(&format!("{prefix}{}", row.path)));
+    trace::note(|span| {
+        span.route(&format!("{prefix}{}", row.path));
+        if let Some(id) = captured.conversation {
+            span.set("conversation_id", id.to_string());
+        }
+    });
     if request.method == "OPTIONS" {
         return (row.label, options(row));
     }

@@ -4,6 +4,7 @@ use super::{database::Database, instance::Flavour};
 use crate::native::{
     changes::{a_receipt_only_ever_says_more, changes_at_once_leave_one_version},
     races::{
+        a_key_sent_to_two_servers_at_once_is_stored_once,
         a_message_sent_to_two_servers_at_once_is_stored_once,
         the_pages_of_a_history_follow_each_other, unread_messages_are_counted,
     },
@@ -58,6 +59,7 @@ pub async fn a_message_under_an_id_of_its_clients_is_stored_once(on: Flavour) {
     a_message_sent_to_two_servers_at_once_is_stored_once(&servers).await;
     the_pages_of_a_history_follow_each_other(&servers[0]).await;
     unread_messages_are_counted(&servers[0]).await;
+    a_key_sent_to_two_servers_at_once_is_stored_once(&servers).await;
 }
 
 pub async fn changes_and_receipts_of_messages_are_kept(on: Flavour) {

@@ -15,8 +15,9 @@ use crate::{
         token::{BY_SECRET, Key, now, token_of},
         wire::Caller,
     },
+    redis::instance::Redis,
     socket::history::fill,
-    support::{Connection, Server, http::id_of, request, soon, until},
+    support::{Connection, Server, http::id_of, process::run, request, soon, until},
 };
 
 /// An event as it came.
@@ -223,6 +224,49 @@ async fn a_reader_ends_with_its_rights() {
     );
     assert!(reader.next().await.is_none());
     assert_eq!(reader.ended, Some(true));
+}
+
+#[tokio::test]
+async fn an_order_to_disconnect_ends_a_reader() {
+    let Some(redis) = Redis::start().await else {
+        return;
+    };
+    let url = redis.url();
+    let layer = [("layer.backend", "redis"), ("layer.hosts", url.as_str())];
+    let server = Server::with(&[&BY_SECRET[..], &layer].concat()).await;
+    let id = Caller::known(&server, "alice")
+        .conversation_of("alice", "bob")
+        .await;
+    let open = async |user: &str| {
+        let path = format!("{id}/events?token={}", token_of(user));
+        let mut reader = Reader::open(&server, &path, &[]).await;
+        assert_eq!(reader.event().await.kind, "subscribed");
+        reader
+    };
+    let (mut alice, mut bob) = (open("alice").await, open("bob").await);
+    let settings = layer.map(|(key, value)| format!("{key}={value}"));
+    let [backend, hosts] = settings.each_ref().map(String::as_str);
+    let order = [
+        "disconnect",
+        "--user",
+        "alice",
+        "--set",
+        backend,
+        "--set",
+        hosts,
+    ];
+    let done = run(&server.directory, &order).await;
+    assert_eq!((done.code, done.stderr.as_str()), (0, ""));
+    assert_eq!(alice.event().await.kind, "unsubscribed");
+    assert!(alice.next().await.is_none());
+    let path = format!("conversations/{id}/messages?token={}", token_of("bob"));
+    assert_eq!(
+        post(&server, &path, json!({"content": "still here"}))
+            .await
+            .status,
+        201
+    );
+    assert_eq!(bob.event().await.data["message"]["content"], "still here");
 }
 
 #[tokio::test]

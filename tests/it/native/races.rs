@@ -6,8 +6,8 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Client, contents, message};
-use crate::support::{Server, http::id_of};
+use super::{Client, api::ask_with, contents, message};
+use crate::support::{Answer, Server, http::id_of};
 
 /// Messages that come to two servers at once, and again, are stored once each; all get the same
 /// answer.
@@ -107,4 +107,30 @@ pub async fn unread_messages_are_counted(server: &Server) {
     assert_eq!(counts(&client.next_of("unread").await), [1, 1, 0]);
     client.send(ask("ben")).await;
     assert_eq!(counts(&client.next_of("unread").await), [0, 1, 0]);
+}
+
+/// Messages that come under the same keys to two servers at once, and again, are stored once each;
+/// one answer of each says that it is new.
+pub async fn a_key_sent_to_two_servers_at_once_is_stored_once(servers: &[Server; 2]) {
+    const MANY: usize = 10;
+    let id = servers[0].conversation_of("key", "bob").await;
+    let path = format!("conversations/{id}/messages?user=key");
+    let twice = servers.iter().chain(servers);
+    let all = twice.flat_map(|server| (0..MANY).map(move |number| (server, number)));
+    let answers = join_all(all.map(async |(server, number)| {
+        let (key, body) = (
+            format!("order {number}"),
+            json!({"content": number.to_string()}),
+        );
+        let header = [("Idempotency-Key", key.as_str())];
+        ask_with(server, "POST", &path, &header, Some(&body)).await
+    }));
+    let answers = answers.await;
+    for number in 0..MANY {
+        let same: Vec<&Answer> = answers.iter().skip(number).step_by(MANY).collect();
+        let new = same.iter().filter(|answer| answer.status == 201).count();
+        assert_eq!((same.len(), new), (4, 1), "{same:?}");
+        assert!(same.iter().all(|answer| answer.json() == same[0].json()));
+    }
+    assert_eq!(servers[1].contents(&id).await.len(), MANY);
 }

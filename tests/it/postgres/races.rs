@@ -5,6 +5,7 @@ use super::database::Database;
 use crate::native::{
     changes::{a_receipt_only_ever_says_more, changes_at_once_leave_one_version},
     races::{
+        a_key_sent_to_two_servers_at_once_is_stored_once,
         a_message_sent_to_two_servers_at_once_is_stored_once,
         the_pages_of_a_history_follow_each_other, unread_messages_are_counted,
     },
@@ -90,6 +91,7 @@ async fn a_message_under_an_id_of_its_clients_is_stored_once() {
     a_message_sent_to_two_servers_at_once_is_stored_once(&servers).await;
     the_pages_of_a_history_follow_each_other(&servers[0]).await;
     unread_messages_are_counted(&servers[0]).await;
+    a_key_sent_to_two_servers_at_once_is_stored_once(&servers).await;
 }
 
 #[tokio::test]

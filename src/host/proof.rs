@@ -76,8 +76,8 @@ mod tests {
     /// Returns a proof of the vectors.
     fn known(end: &str) -> Vec<u8> {
         let start = format!("proof {end} ");
-        let lines = include_str!("wire/vectors.txt").lines();
-        let line = lines.filter_map(|line| line.strip_prefix(&start)).next();
+        let mut lines = include_str!("wire/vectors.txt").lines();
+        let line = lines.find_map(|line| line.strip_prefix(&start));
         let hex = line.unwrap().split(' ').next().unwrap();
         let pairs = hex.as_bytes().chunks(2);
         pairs

@@ -3,8 +3,8 @@
     python -m chatferry_worker mysite.asgi:application
     python manage.py chatferry_worker
 
-Chatferry starts it, or it joins at CHATFERRY_HOST_SOCKET or, by TCP, where --connect says. It runs the project's own ASGI application, unchanged: its
-middleware, its URLRouter, its consumers. How it works is in src/host/README.md of Chatferry.
+Chatferry starts it, or it joins at CHATFERRY_HOST_SOCKET or, by TCP, where --connect says. It runs the project's own ASGI
+application, unchanged: its middleware, its URLRouter, its consumers. How it works is in src/host/README.md of Chatferry.
 
     wire      the messages, and msgpack
     place     where Chatferry is

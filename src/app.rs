@@ -205,7 +205,7 @@ impl ChatHandles {
             config,
             Arc::clone(&store),
             Arc::clone(&layer),
-            Arc::clone(hub.unannounced()),
+            (Arc::clone(hub.unannounced()), Arc::clone(hub.changes())),
             Arc::clone(metrics),
             peers.groups,
         );

@@ -210,6 +210,11 @@ impl Config {
                         gateway.upstream";
         let native = "host.routes, host.http_routes: only what is below django.ws_prefix or, of HTTP, \
                       django.url_prefix can be `native`";
+        let api = "native.api_prefix: the paths of django.url_prefix, of django.ws_prefix and of \
+                   operators must not be below it";
+        let secret =
+            "host.listen: workers join by TCP only with a host.secret, of 32 bytes at least";
+        let address = "host.listen: an address of TCP, as 127.0.0.1:9100; host.socket is a file";
         let is_shared = self.layer.backend != Backend::Memory;
         [
             (!self.store.tables.are_distinct(), tables),
@@ -217,6 +222,9 @@ impl Config {
             (is_shared && !self.layer.carries(&self.ws), event),
             (self.lacks_upstream(), upstream),
             (self.lacks_chat(), native),
+            (self.has_taken_prefix(), api),
+            (self.host.lacks_secret(), secret),
+            (self.host.listens_at_a_file(), address),
         ]
         .into_iter()
         .filter_map(|(is_wrong, why)| is_wrong.then_some(ConfigError::Conflict(why)))
@@ -227,6 +235,14 @@ impl Config {
     #[must_use]
     pub fn shows_metrics(&self) -> bool {
         self.metrics.bind.is_none() && self.shows(self.metrics.public)
+    }
+
+    /// Returns true if `/status` is on `server.bind`: where metrics are, and no application beside the
+    /// chat has paths of its own.
+    #[must_use]
+    pub fn shows_status(&self) -> bool {
+        let has_others = self.gateway.upstream.is_some() || !self.host.http_routes.is_empty();
+        self.shows_metrics() && !has_others
     }
 
     /// Returns true if `/docs` and `/openapi.json` are there.

@@ -46,7 +46,12 @@ pub trait Dialect: Send + Sync {
     }
 
     /// Answers a request. `probes` are for `/readyz`.
-    async fn answer(&self, app: &App, probes: &[Probe], request: &extract::Request) -> Answered;
+    async fn answer(
+        &self,
+        app: &Arc<App>,
+        probes: &[Probe],
+        request: &extract::Request,
+    ) -> Answered;
 
     /// Answers a handshake, and serves the socket in a task of its own.
     async fn open(&self, app: &Arc<App>, request: Request<Incoming>, trail: &Trail) -> Response;

@@ -2,7 +2,8 @@
 //! in workers that hold none. `host/README.md` is the manual, and describes the wire.
 //!
 //! - [`wire`] is what is said to a worker and what it may say,
-//! - [`link`] is the connection to one, [`pool`] starts them and lets them join,
+//! - [`link`] is the connection to one, [`pool`] starts them and lets them join, by TCP [`remote`]
+//!   with a [`proof`],
 //! - [`routes`] is which paths are the application's,
 //! - [`upgrade`] answers the handshake of a hosted path, with what [`scope`] tells of it,
 //! - [`http`] answers requests of HTTP, which [`exchange`] knows at a worker,
@@ -27,7 +28,9 @@ mod mailbox;
 pub mod order;
 mod place;
 mod pool;
+mod proof;
 pub mod reload;
+mod remote;
 mod request;
 mod routes;
 mod scope;
@@ -39,6 +42,7 @@ pub mod wire;
 use std::{
     collections::HashMap,
     io,
+    net::SocketAddr,
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -59,6 +63,7 @@ use self::{
     link::{LinkError, WorkerLink},
     mailbox::{Mailbox, WorkerReply},
     order::Orders,
+    remote::RemotePlace,
     routes::Routes,
     state::States,
 };
@@ -91,6 +96,11 @@ pub enum HostError {
     Randomness(#[from] NoRandomness),
     #[error("host.socket: cannot listen at {path}: {error}")]
     Socket { path: String, error: io::Error },
+    #[error("host.listen: cannot listen at {address}: {error}")]
+    Listen {
+        address: SocketAddr,
+        error: io::Error,
+    },
 }
 
 /// Everything that is hosted.
@@ -142,6 +152,7 @@ impl Host {
         }
         let layer = layer::open_packed(config, Arc::default(), Arc::clone(metrics)).await?;
         let place = pool::WorkerPlace::bind(settings.socket.as_deref())?;
+        let remote = RemotePlace::bind(settings).await?;
         let vital = Vital::default();
         vital.include(&layer.vital());
         let host = Arc::new(Host {
@@ -167,7 +178,7 @@ impl Host {
             metrics: Arc::clone(metrics),
         });
         vital.spawn("host", Arc::clone(&host).receive());
-        vital.spawn("workers", pool::run(Arc::clone(&host), place));
+        vital.spawn("workers", pool::run(Arc::clone(&host), place, remote));
         Ok(Some(host))
     }
 

@@ -5,13 +5,15 @@
 //! - [`reply`] has the answers that no dialect has an opinion about,
 //! - [`document`] is an answer that is read while it is sent,
 //! - [`cors`] tells browsers which other sites may read an answer,
-//! - [`ops`] answers load balancers and Prometheus.
+//! - [`ops`] answers load balancers, Prometheus and operators,
+//! - [`page`] is a page of ours.
 
 mod body;
 pub mod cors;
 pub mod document;
 pub mod extract;
 pub mod ops;
+pub mod page;
 pub mod reply;
 pub mod serve;
 

@@ -10,7 +10,7 @@
 //! What senders change afterwards is in `changes`.
 //! `shown` is the memory of what the sockets have been shown.
 
-mod changes;
+pub mod changes;
 mod delivery;
 mod follow;
 pub mod frames;
@@ -80,7 +80,7 @@ pub struct Hub {
     rooms: Mutex<HashMap<ConversationId, Arc<Room>>>,
     /// Notified when conversations have missed something.
     missed: Notify,
-    changes: Changes,
+    changes: Arc<Changes>,
     presence: Arc<Presence>,
     /// True if conversations are compared with the store.
     sweeps: bool,
@@ -162,7 +162,7 @@ impl Hub {
             away: AtomicI64::new(NEVER),
             rooms: Mutex::default(),
             missed: Notify::new(),
-            changes: Changes::default(),
+            changes: Arc::default(),
             presence: Arc::default(),
             sweeps,
             unannounced: Arc::new(Unannounced::new(sweeps)),
@@ -174,6 +174,12 @@ impl Hub {
     #[must_use]
     pub fn unannounced(&self) -> &Arc<Unannounced> {
         &self.unannounced
+    }
+
+    /// Returns where changes of messages are noted that are made here.
+    #[must_use]
+    pub fn changes(&self) -> &Arc<Changes> {
+        &self.changes
     }
 
     /// Joins the group of Chatferry's processes, and starts what this process cannot do without.

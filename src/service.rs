@@ -5,8 +5,10 @@ mod changes;
 mod conversations;
 mod first_page;
 mod messages;
+mod overview;
 mod pages;
 mod receipts;
+mod resume;
 mod rights;
 mod shared_reads;
 
@@ -15,6 +17,7 @@ use std::sync::Arc;
 use crate::{
     chat::{Participants, fits},
     config::{Config, GroupPattern},
+    hub::changes::Changes,
     id::ConversationId,
     layer::{ChannelLayer, LayerError, unannounced::Unannounced},
     metrics::Metrics,
@@ -27,7 +30,9 @@ pub use self::{
     changes::{CHANGES_KEPT, ChangedMessages, forget_old_changes},
     first_page::FirstPage,
     messages::SocketHistory,
+    overview::{ConversationEntry, SearchPage},
     pages::MessagePage,
+    resume::{RESUME_MAX, Resumed},
 };
 
 /// The use cases, over one store and one layer.
@@ -38,6 +43,7 @@ pub struct Chat {
     histories: Arc<SharedReads<ConversationId, Result<SocketHistory, StoreError>>>,
     layer: Arc<dyn ChannelLayer>,
     unannounced: Arc<Unannounced>,
+    changes: Arc<Changes>,
     metrics: Arc<Metrics>,
     /// Zone of the times in what clients see.
     zone: Zone,
@@ -95,7 +101,7 @@ impl Chat {
         config: &Config,
         store: Arc<dyn Store>,
         layer: Arc<dyn ChannelLayer>,
-        unannounced: Arc<Unannounced>,
+        (unannounced, changes): (Arc<Unannounced>, Arc<Changes>),
         metrics: Arc<Metrics>,
         group_pattern: GroupPattern,
     ) -> Self {
@@ -105,6 +111,7 @@ impl Chat {
             histories: Arc::default(),
             layer,
             unannounced,
+            changes,
             metrics,
             zone: config.django.time_zone.zone().clone(),
             group_pattern,

@@ -3,7 +3,7 @@
 //! [`Store`] is all that the rest of the program knows of a database, split by subject in
 //! [`ports`]. One file for each kind of database implements it ([`mysql`], [`postgres`],
 //! [`sqlite`]); [`commit`] gathers the writes of many callers into one transaction; [`history`]
-//! reads the messages of a conversation page by page; [`schema`] describes the tables of a dialect,
+//! reads the messages of a conversation page by page, [`overview`] those of several; [`schema`] describes the tables of a dialect,
 //! and [`look`] asks what they do look like; [`comparison`] says when two user ids are one.
 
 pub mod auto_now;
@@ -13,6 +13,7 @@ pub mod comparison;
 pub mod history;
 pub mod look;
 pub mod mysql;
+pub mod overview;
 mod placed;
 mod ports;
 pub mod postgres;
@@ -35,6 +36,7 @@ use crate::{
 
 pub use commit::{Announce, AnnounceChange, AnnounceMark};
 pub use comparison::{Comparison, Lookup};
+pub use overview::Overview;
 pub use ports::{Changes, Conversations, Logins, Members, Messages, OpenDatabase, Receipts, Store};
 pub use schema::Schema;
 

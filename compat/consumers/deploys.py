@@ -15,93 +15,14 @@ import shutil
 import signal
 import sys
 import tempfile
-import time
-import unittest
 from pathlib import Path
 
-from player import PATIENCE_S, Player, Socket
-from run import HOME, Site, metric, until_ready
-
-import channels_redis.core
-
-OPTIONS = argparse.Namespace(binary=None, reloads=5, sockets=12)
+from deployed import OPTIONS, Copy, Deployed, main
+from run import until_ready
+from servers import free_port
 
 
-class Copy(Site):
-    """A site with a project of its own, which may be edited."""
-
-    def __init__(self, name, directory):
-        super().__init__(name, directory)
-        shutil.copytree(HOME / "project", self.directory / "project", ignore=shutil.ignore_patterns("__pycache__"))
-
-    def environment(self, **more):
-        path = os.pathsep.join((str(self.directory), str(HOME.parent / "chatferry_compat")))
-        return {**super().environment(**more), "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
-
-    def edit(self, name, old, new):
-        path = self.directory / "project" / name
-        text = path.read_text(encoding="utf-8")
-        assert text.count(old) >= 1, old
-        path.write_text(text.replace(old, new), encoding="utf-8")
-
-    def workers(self):
-        """The ids of the processes that are workers."""
-        parent = self.processes[-1].pid
-        found = Path(f"/proc/{parent}/task").glob("*/children")
-        return [int(pid) for children in found for pid in children.read_text().split()]
-
-
-class DeploysTest(unittest.IsolatedAsyncioTestCase):
-    async def start(self, *settings, workers=2):
-        self.directory = Path(tempfile.mkdtemp(prefix="chatferry-deploys-"))
-        self.addCleanup(shutil.rmtree, self.directory)
-        self.site = Copy("deploys", self.directory)
-        self.addCleanup(self.site.stop)
-        self.site.start_redis()
-        flags = [
-            f"server.bind={self.site.address}",
-            "server.drain_s=1",
-            "layer.backend=redis",
-            f"layer.hosts={self.site.redis_url}",
-            f"host.workers={workers}",
-            *settings,
-        ]
-        sets = [part for flag in flags for part in ("--set", flag)]
-        self.site.start(OPTIONS.binary, "host", "project.asgi:application", *sets)
-        await until_ready(self.site)
-        self.layer = channels_redis.core.RedisChannelLayer(hosts=[self.site.redis_url])
-        self.player = Player(self.site.address, None, self.layer)
-        await self.player.open_sockets.__aenter__()
-        self.addAsyncCleanup(self.layer.close_pools)
-        self.addAsyncCleanup(self.player.open_sockets.aclose)
-
-    async def open(self, path):
-        socket = await self.player.open(path)
-        self.assertIsInstance(socket, Socket, socket)
-        return socket
-
-    async def ask(self, socket, content):
-        await socket.send(json.dumps(content))
-        [answer] = await socket.read()
-        self.assertFalse(answer.startswith(("closed", "dropped")), f"{answer}\n{self.site.log()[-3000:]}")
-        return json.loads(answer)
-
-    async def until(self, what, reached):
-        deadline = time.monotonic() + PATIENCE_S
-        while not await asyncio.to_thread(reached):
-            self.assertLess(time.monotonic(), deadline, f"{what}\n{self.site.log()[-3000:]}")
-            await asyncio.sleep(0.05)
-
-    def metric(self, name):
-        return metric(self.site, name)
-
-    async def reload(self, outcome="done"):
-        name = f'chatferry_host_reloads_total{{outcome="{outcome}"}}'
-        before = self.metric(name)
-        # The shell of `tied` is not between: the process is Chatferry itself.
-        self.site.processes[-1].send_signal(signal.SIGHUP)
-        await self.until(f"a reload that is {outcome}", lambda: self.metric(name) > before)
-
+class DeploysTest(Deployed):
     async def test_a_room_talks_on_while_its_workers_are_replaced(self):
         # What waits on a slow machine must not be dropped, as Channels does past its capacity.
         await self.start("host.capacity=100000")
@@ -164,6 +85,25 @@ class DeploysTest(unittest.IsolatedAsyncioTestCase):
         self.assertEqual(self.metric("chatferry_host_state_bytes"), 0)
         for listener in listeners:
             listener.cancel()
+
+    async def test_a_worker_joins_by_tcp_with_the_secret_and_nobody_without(self):
+        self.directory = Path(tempfile.mkdtemp(prefix="chatferry-deploys-"))
+        self.addCleanup(shutil.rmtree, self.directory)
+        self.site = Copy("deploys", self.directory)
+        self.addCleanup(self.site.stop)
+        self.site.start_redis()
+        place, secret = f"127.0.0.1:{free_port()}", "0123456789abcdef0123456789abcdef"
+        worker = (sys.executable, "-m", "chatferry_worker", "project.asgi:application", "--connect", place)
+        settings = (f"server.bind={self.site.address}", f"host.listen={place}", f"host.secret={secret}", "host.workers=0")
+        sets = [part for flag in settings for part in ("--set", flag)]
+        self.site.start(OPTIONS.binary, "host", "project.asgi:application", *sets)
+        await self.until("it listens", lambda: "workers may join" in self.site.log())
+        self.site.start(*worker, CHATFERRY_HOST_SECRET=secret[::-1])
+        await self.until("one is turned away", lambda: "before this worker had joined" in self.site.log())
+        self.assertIn("it does not prove that it knows host.secret", self.site.log())
+        self.site.start(*worker, CHATFERRY_HOST_SECRET=secret)
+        await until_ready(self.site)
+        self.assertNotIn(secret, self.site.log())
 
     async def test_threads_sessions_and_users_move_too(self):
         await self.start()
@@ -243,15 +183,8 @@ class DeploysTest(unittest.IsolatedAsyncioTestCase):
         self.assertEqual(json.loads(noted), ["0 0 4001"])
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--binary", type=Path, required=True)
-    parser.add_argument("--reloads", type=int, default=OPTIONS.reloads)
-    parser.add_argument("--sockets", type=int, default=OPTIONS.sockets)
-    _, rest = parser.parse_known_args(namespace=OPTIONS)
-    OPTIONS.binary = OPTIONS.binary.resolve()
-    unittest.main(argv=[sys.argv[0], *rest])
-
-
 if __name__ == "__main__":
-    main()
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("--reloads", type=int, default=5)
+    arguments.add_argument("--sockets", type=int, default=12)
+    main(arguments)

@@ -186,6 +186,17 @@ async def session_and_state(player):
 
 
 @shape
+async def variables_of_the_context(player):
+    paths = ("/ws/in-context/", "/ws/sync-in-context/")
+    return [await player.talk(path, "a", "b", "c") for path in paths for _ in range(2)]
+
+
+@shape
+async def a_layer_that_was_asked_for_early(player):
+    return await player.talk("/ws/early/", "a", "b")
+
+
+@shape
 async def middleware(player):
     return [
         await player.talk("/ws/shouting/", "aä"),
@@ -324,10 +335,12 @@ async def from_a_thread(player):
 
 
 @shape
-async def another_layer(player):
-    one, two = await player.open("/ws/other-layer/"), await player.open("/ws/other-layer/")
-    await one.send("1")
-    return [await one.read(), await two.read()]
+async def other_layers(player):
+    # One group by its name, and three layers.
+    layers = [[await player.open(f"/ws/{layer}/") for _ in range(2)] for layer in ("other-layer", "their-layer", "same-group")]
+    for number, (one, _) in enumerate(layers):
+        await one.send(str(number), f'"more {number}"')
+    return [await socket.read(2) for layer in layers for socket in layer]
 
 
 @shape

@@ -69,11 +69,11 @@ fn hidden(config: &Config) -> Option<String> {
     let mut names = Vec::new();
     let mut settings = Vec::new();
     if config.metrics.bind.is_none() && config.metrics.public == Shown::Auto {
-        names.push("/metrics");
+        names.extend(["/metrics", "/status"]);
         settings.push("metrics.bind, or metrics.public = yes");
     }
     if config.server.docs == Shown::Auto {
-        names.extend(["/docs", "/openapi.json"]);
+        names.extend(["/docs", "/openapi.json", "/asyncapi.json"]);
         settings.push("server.docs = yes");
     }
     (!names.is_empty()).then(|| {
@@ -133,7 +133,10 @@ mod tests {
         let identity = ("auth.identity", "jwt");
         assert_eq!(of(&[]), "");
         let text = of(&[identity]);
-        assert!(text.contains("/metrics, /docs, /openapi.json"), "{text}");
+        assert!(
+            text.contains("/metrics, /status, /docs, /openapi.json, /asyncapi.json"),
+            "{text}"
+        );
         assert!(text.contains("metrics.public = yes, and server.docs = yes"));
         let text = of(&[identity, ("metrics.bind", "127.0.0.1:9000")]);
         assert!(

@@ -3,16 +3,21 @@
 use std::path::PathBuf;
 
 use super::{
-    Config, Loaded,
+    Bind, Config, Loaded,
     declare::settings,
     django::Prefix,
     replace_default,
     route::{HostRoute, RouteWay},
+    secret::Secret,
 };
+
+/// Least bytes of `host.secret`: as many as what is made of it has.
+const SECRET: usize = 32;
 
 settings! {
     /// An application of Django Channels whose sockets are held here, while its own consumers run
-    /// in workers. Off without `host.command`, `host.application` and `host.socket`.
+    /// in workers. Off without `host.command`, `host.application`, `host.socket` and
+    /// `host.listen`.
     pub struct Host in "host" {
         /// The ASGI application, as `mysite.asgi:application`: the workers are then
         /// `python3 -m chatferry_worker APPLICATION`.
@@ -27,6 +32,12 @@ settings! {
         /// Without one it is in a directory of the process' own below the system's for temporary
         /// files, and only workers that are started from here find it.
         socket: Option<PathBuf> = "",
+        /// Address of TCP that workers join at besides, as `127.0.0.1:9100`: those in other
+        /// containers, or on other machines. They prove that they know `host.secret`, which never
+        /// crosses the connection. What crosses it is not encrypted.
+        listen: Option<Bind> = "",
+        /// The secret of workers that join at `host.listen`, of 32 bytes at least.
+        secret: Option<Secret> = "",
         /// Prefixes of paths whose sockets are hosted. `/ws/room/=5%` is a share of them: by what
         /// follows the prefix, which is a room in most projects, and where nothing does by the
         /// client's address; the others go where they would go without the entry. `=tunnel` is
@@ -76,7 +87,21 @@ impl Host {
     /// Returns `true` if anything is hosted.
     #[must_use]
     pub fn is_on(&self) -> bool {
-        self.application.is_some() || self.command.is_some() || self.socket.is_some()
+        self.application.is_some()
+            || self.command.is_some()
+            || self.socket.is_some()
+            || self.listen.is_some()
+    }
+
+    /// Returns whether workers could join by TCP without a secret that nobody guesses.
+    pub(super) fn lacks_secret(&self) -> bool {
+        let length = self.secret.as_ref().map_or(0, |it| it.expose().len());
+        self.listen.is_some() && length < SECRET
+    }
+
+    /// Returns whether the address for TCP is none.
+    pub(super) fn listens_at_a_file(&self) -> bool {
+        matches!(self.listen, Some(Bind::Unix(_)))
     }
 
     /// Returns the command that starts a worker, for the shell; `None` if workers are started by
@@ -150,7 +175,13 @@ impl Loaded {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::Config;
+    use crate::config::{Config, ConfigErrors, Loaded};
+
+    fn load(pairs: &[(&str, &str)]) -> Result<Loaded, ConfigErrors> {
+        let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        let flags: Vec<_> = pairs.iter().map(own).collect();
+        Config::load(None, std::iter::empty(), &flags)
+    }
 
     #[test]
     fn nothing_is_hosted_unless_something_is_named() {
@@ -158,6 +189,32 @@ mod tests {
         assert!(!Config::of(&[("host.workers", "4")]).host.is_on());
         for key in ["host.application", "host.command", "host.socket"] {
             assert!(Config::of(&[(key, "x")]).host.is_on(), "{key}");
+        }
+        let secret = ("host.secret", "0123456789abcdef0123456789abcdef");
+        assert!(
+            Config::of(&[("host.listen", "127.0.0.1:0"), secret])
+                .host
+                .is_on()
+        );
+    }
+
+    #[test]
+    fn workers_do_not_join_by_tcp_without_a_secret_that_nobody_guesses() {
+        let long = ("host.secret", "0123456789abcdef0123456789abcdef");
+        let short = ("host.secret", "0123456789abcdef");
+        let listen = ("host.listen", "127.0.0.1:0");
+        assert!(load(&[listen, long]).is_ok());
+        for wrong in [
+            &[listen][..],
+            &[listen, short],
+            &[("host.listen", "unix:/x"), long],
+        ] {
+            let Err(errors) = load(wrong) else {
+                panic!("{wrong:?} is taken");
+            };
+            let errors = errors.to_string();
+            assert!(errors.contains("host.listen"), "{errors}");
+            assert!(!errors.contains("0123"), "{errors}");
         }
     }
 
@@ -181,10 +238,7 @@ mod tests {
     #[test]
     fn an_application_answers_all_requests_unless_something_else_is_said() {
         let routes = |pairs: &[(&str, &str)]| {
-            let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
-            let flags: Vec<_> = pairs.iter().map(own).collect();
-            let loaded = Config::load(None, std::iter::empty(), &flags).unwrap();
-            let routes = loaded.hosting_http().config.host.http_routes;
+            let routes = load(pairs).unwrap().hosting_http().config.host.http_routes;
             routes.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         assert_eq!(routes(&[]), ["/", "/api/chat/", "/ws/chat/"]);
@@ -200,11 +254,6 @@ mod tests {
     #[test]
     fn a_route_leaves_nothing_to_nobody() {
         let upstream = ("gateway.upstream", "http://127.0.0.1:8001");
-        let load = |pairs: &[(&str, &str)]| {
-            let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
-            let flags: Vec<_> = pairs.iter().map(own).collect();
-            Config::load(None, std::iter::empty(), &flags).map(|_| ())
-        };
         for key in ["host.routes", "host.http_routes"] {
             for split in ["/a/=5%", "/a/=tunnel", "/ws/chat/=tunnel"] {
                 assert!(load(&[(key, split)]).is_err(), "{split}");

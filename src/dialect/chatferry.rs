@@ -9,9 +9,11 @@
 //! | [`requests`], [`frames`] | what clients ask, and how they are answered |
 //! | [`events`] | frames of what is said in a conversation |
 //! | [`cursor`] | how a client says what it has seen |
+//! | [`api`] | the REST API beside the sockets |
 //! | `page/` | the chat page: markup, styles and scripts, which `django::page` joins and serves |
 
-pub mod asking;
+pub mod api;
+mod asking;
 pub mod cursor;
 pub mod events;
 pub mod frames;
@@ -22,18 +24,14 @@ pub mod subscriptions;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use hyper::{
-    HeaderMap, Request, StatusCode,
-    body::Incoming,
-    header::{RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL},
-};
+use hyper::{HeaderMap, Request, body::Incoming, header::SEC_WEBSOCKET_PROTOCOL};
 
-use self::socket::Native;
+use self::{api::problem::Problem, socket::Native};
 use super::Dialect;
 use crate::{
     app::App,
     config::{Config, Prefix},
-    http::{Response, extract, ops::Probe, reply::ours, serve::Answered},
+    http::{Response, extract, ops::Probe, serve::Answered},
     hub::frames::{DialectSlot, Encode},
     limits::Throttled,
     telemetry::request::Trail,
@@ -45,15 +43,21 @@ pub const SUBPROTOCOL: &str = "chatferry.v1";
 
 /// The chat of our own, mounted.
 pub struct Chatferry {
+    /// Prefix of the REST API, if it is served.
+    api: Option<Prefix>,
     shared: Prefix,
+    slot: DialectSlot,
     protocol: Arc<Native>,
 }
 
 impl Chatferry {
     #[must_use]
     pub fn new(config: &Config, slot: DialectSlot) -> Self {
+        let api = config.api_prefix();
         Chatferry {
-            shared: config.django.url_prefix.clone(),
+            shared: api.clone().unwrap_or(config.django.url_prefix.clone()),
+            api,
+            slot,
             protocol: Arc::new(Native::new(config, slot)),
         }
     }
@@ -61,9 +65,10 @@ impl Chatferry {
 
 #[async_trait]
 impl Dialect for Chatferry {
-    // It has no path that is not Django's as well: its sockets are known by their subprotocol.
-    fn serves(&self, _: &str) -> bool {
-        false
+    // Its sockets have no path that is not Django's as well: they are known by their subprotocol.
+    fn serves(&self, path: &str) -> bool {
+        let api = self.api.as_ref();
+        api.is_some_and(|prefix| path.starts_with(prefix.as_str()))
     }
 
     fn opens(&self, path: &str, headers: &HeaderMap) -> bool {
@@ -78,9 +83,8 @@ impl Dialect for Chatferry {
         Box::new(events::frame)
     }
 
-    async fn answer(&self, _: &App, _: &[Probe], _: &extract::Request) -> Answered {
-        let response = ours(StatusCode::NOT_FOUND, "text/plain", "Not found");
-        ("chatferry", response)
+    async fn answer(&self, app: &Arc<App>, _: &[Probe], request: &extract::Request) -> Answered {
+        api::answer(app, self.slot, &self.shared, request).await
     }
 
     async fn open(&self, app: &Arc<App>, request: Request<Incoming>, trail: &Trail) -> Response {
@@ -89,11 +93,7 @@ impl Dialect for Chatferry {
     }
 
     fn throttled(&self, throttled: Throttled) -> Response {
-        let status = StatusCode::TOO_MANY_REQUESTS;
-        let mut response = ours(status, "text/plain", "Too many requests");
-        let headers = response.headers_mut();
-        headers.insert(RETRY_AFTER, throttled.seconds().into());
-        response
+        Problem::from(throttled).response()
     }
 }
 

@@ -103,7 +103,12 @@ impl Dialect for Django {
         Box::new(move |_, event| event_frame(&events, event))
     }
 
-    async fn answer(&self, app: &App, probes: &[Probe], request: &extract::Request) -> Answered {
+    async fn answer(
+        &self,
+        app: &Arc<App>,
+        probes: &[Probe],
+        request: &extract::Request,
+    ) -> Answered {
         middleware::answer(app, probes, request).await
     }
 

@@ -56,7 +56,13 @@ impl Gateway {
         if target.is_plain() && Endpoint::of(&path, config).is_some() {
             return Decision::Here;
         }
-        if !ours(config).any(|prefix| target.may_be_below(prefix.as_str())) {
+        let api = config.api_prefix();
+        let is_own = |prefix: &Prefix| target.may_be_below(prefix.as_str());
+        // Django has nothing there, whichever side has the conversation.
+        if api.as_ref().is_some_and(is_own) {
+            return Decision::Here;
+        }
+        if !ours(config).any(is_own) {
             return self.elsewhere(&target, Condition::None);
         }
         if !target.is_plain() {

@@ -109,6 +109,23 @@ fn what_is_not_the_chat_is_django_s_and_what_operators_ask_is_ours() {
 }
 
 #[test]
+fn our_own_api_is_never_passed_on_and_is_there_only_if_it_is_set() {
+    let own = ("native.api_prefix", "/api/v1/");
+    for path in [
+        "/api/v1/me",
+        "/api/v1/nothing/",
+        "//api/v1/me",
+        "/api%2Fv1/me",
+        "/x/../api/v1/me",
+    ] {
+        for settings in [&[own][..], &[own, ("gateway.rollout_percent", "0")]] {
+            assert_eq!(decide(settings, path, false), Decision::Here, "{path}");
+        }
+    }
+    assert_eq!(side(100, "/api/v1/me", false), Side::Django);
+}
+
+#[test]
 fn without_an_upstream_there_is_no_gateway() {
     let config = Config::of(&[]);
     let rollout = Rollout::of(&config);

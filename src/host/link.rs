@@ -6,6 +6,7 @@
 //! nothing for too long, or something that is not understood, is ended.
 
 mod error;
+mod greeting;
 
 use std::{
     collections::HashMap,
@@ -19,27 +20,23 @@ use std::{
 use bytes::BytesMut;
 use fastwebsockets::OpCode;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{
-        UnixStream,
-        unix::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
     time::{Instant, interval, timeout},
 };
 
 pub use self::error::LinkError;
+use self::greeting::Greeted;
 use super::{
     Host,
     exchange::{Exchanges, Overrun},
     mailbox::{Mailbox, WorkerReply},
     order,
-    wire::{self, Class, Down, Hello, VERSION, What, WorkerMessage},
+    proof::Challenge,
+    wire::{self, Class, Down, Hello, What, WorkerMessage},
 };
 use crate::{
-    layer::redis::codec::item::Item,
     metrics::{Level, Word as _},
-    value::Value,
     ws::writer::frame,
 };
 
@@ -55,9 +52,6 @@ const UNREAD: usize = 64 << 20;
 
 /// Unread bytes past which events for channels of its own are dropped.
 const UNREAD_EVENTS: usize = 8 << 20;
-
-/// Time for a worker's first message.
-const GREETING: Duration = Duration::from_secs(10);
 
 /// Between two pings.
 const PING: Duration = Duration::from_secs(5);
@@ -300,7 +294,7 @@ impl WorkerLink {
     async fn read(
         self: &Arc<Self>,
         host: &Arc<Host>,
-        mut half: OwnedReadHalf,
+        mut half: impl AsyncRead + Unpin,
         mut buffer: BytesMut,
     ) -> LinkError {
         let patience = host.call_timeout() + PING * 2;
@@ -329,7 +323,7 @@ impl WorkerLink {
         }
     }
 
-    async fn write(&self, half: &mut OwnedWriteHalf) -> LinkError {
+    async fn write(&self, half: &mut (impl AsyncWrite + Unpin)) -> LinkError {
         loop {
             let bytes = lock(&self.out).split();
             if bytes.is_empty() {
@@ -355,26 +349,37 @@ impl WorkerLink {
     }
 }
 
-/// Serves the connection of a worker to its end.
-pub async fn serve(host: Arc<Host>, number: u64, stream: UnixStream) {
-    let (mut half, mut write) = stream.into_split();
-    let mut buffer = BytesMut::new();
-    let hello = match timeout(GREETING, greeting(&mut half, &mut buffer)).await {
-        Ok(Ok(hello)) => hello,
-        Ok(Err(error)) => return host.refused(&error),
-        Err(_) => return host.refused(&LinkError::Greeting),
+/// Serves the connection of a worker to its end. With a `challenge` it must prove itself first.
+pub async fn serve<R, W>(
+    host: Arc<Host>,
+    number: u64,
+    (mut half, mut write): (R, W),
+    challenge: Option<Challenge>,
+) where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let greeted = greeting::greet(&mut half, &mut write, challenge.as_ref()).await;
+    let Greeted {
+        hello,
+        buffer,
+        proof,
+    } = match greeted {
+        Ok(greeted) => greeted,
+        Err(error) => return host.refused(&error),
     };
     if let Some(order) = &hello.order {
         return order::serve(&host, order, &mut write).await;
     }
-    let pid = hello.pid;
+    // One that has joined by TCP may be a process of another machine.
+    let pid = challenge.is_none().then_some(hello.pid);
     let link = Arc::new(WorkerLink::new(
         number,
         hello,
         host.max_calls(),
         host.settings.max_requests,
     ));
-    link.send(Down::Welcome, 0, &welcome(&host, number));
+    link.send(Down::Welcome, 0, &greeting::welcome(&host, number, proof));
     host.joined(&link);
     let joined = Instant::now();
     let error = tokio::select! {
@@ -388,41 +393,8 @@ pub async fn serve(host: Arc<Host>, number: u64, stream: UnixStream) {
     host.left(&link, &error, joined.elapsed()).await;
     // One that does not see the end of the connection is killed.
     drop(write);
-    host.kill(pid, matches!(error, LinkError::Unread | LinkError::Silent));
-}
-
-/// Reads the first message.
-async fn greeting(half: &mut OwnedReadHalf, buffer: &mut BytesMut) -> Result<Hello, LinkError> {
-    loop {
-        match wire::take(buffer)? {
-            Some(WorkerMessage {
-                what: What::Hello(hello),
-                ..
-            }) if hello.version == VERSION => return Ok(hello),
-            Some(WorkerMessage {
-                what: What::Hello(hello),
-                ..
-            }) => return Err(LinkError::Version(hello.version)),
-            Some(_) => return Err(LinkError::Greeting),
-            None => {}
-        }
-        buffer.reserve(4096);
-        if half.read_buf(buffer).await? == 0 {
-            return Err(LinkError::Closed);
-        }
+    let is_stuck = matches!(error, LinkError::Unread | LinkError::Silent);
+    if let Some(pid) = pid {
+        host.kill(pid, is_stuck);
     }
-}
-
-/// Makes the body of the first message to a worker.
-fn welcome(host: &Host, number: u64) -> Vec<u8> {
-    let int = |number: u64| Item::Plain(Value::Int(number.into()));
-    let text = |text: String| Item::Plain(text.into());
-    wire::map(vec![
-        ("version", int(VERSION)),
-        ("worker", int(number)),
-        ("prefix", text(host.prefix().to_owned())),
-        ("capacity", int(host.capacity() as u64)),
-        ("expiry", int(host.expiry())),
-        ("group_expiry", int(host.group_expiry())),
-    ])
 }

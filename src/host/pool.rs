@@ -13,18 +13,21 @@ use std::{
 use tokio::{
     net::UnixListener,
     process::{Child, Command},
-    sync::{Notify, watch},
+    sync::{Notify, Semaphore, watch},
     time::{Instant, sleep, timeout},
 };
 
-use super::{Host, HostError, link, lock};
+use super::{
+    Host, HostError, link, lock,
+    remote::{self, RemotePlace},
+};
 use crate::random;
 
 /// Variable that names our socket to a worker.
 const SOCKET: &str = "CHATFERRY_HOST_SOCKET";
 
 /// The wait before a worker is started anew: at first, and at most.
-const BACKOFF: Duration = Duration::from_millis(100);
+pub(super) const BACKOFF: Duration = Duration::from_millis(100);
 const BACKOFF_MOST: Duration = Duration::from_secs(30);
 
 /// A worker that has lived for as long was well.
@@ -183,21 +186,20 @@ pub fn start(host: &Arc<Host>, command: &str, generation: &Generation) {
 }
 
 /// Runs the workers until the host stops.
-pub async fn run(host: Arc<Host>, place: WorkerPlace) {
+pub async fn run(host: Arc<Host>, place: WorkerPlace, remote: Option<RemotePlace>) {
     if let Some(command) = host.settings.start() {
         let generation = lock(&host.generation).clone();
         start(&host, &command, &generation);
     }
     tokio::select! {
         () = accept(&host, &place) => {}
+        () = remote::accept(&host, remote) => {}
         () = host.stopped() => {}
     }
 }
 
 async fn accept(host: &Arc<Host>, place: &WorkerPlace) {
-    let room = Arc::new(tokio::sync::Semaphore::new(
-        GREETING + host.settings.workers,
-    ));
+    let room = Arc::new(Semaphore::new(GREETING + host.settings.workers));
     loop {
         let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
             return;
@@ -211,7 +213,7 @@ async fn accept(host: &Arc<Host>, place: &WorkerPlace) {
                 }
                 let (host, number) = (Arc::clone(host), host.number());
                 tokio::spawn(async move {
-                    link::serve(host, number, stream).await;
+                    link::serve(host, number, stream.into_split(), None).await;
                     drop(permit);
                 });
             }

@@ -20,6 +20,8 @@ pub struct Routes {
     live: watch::Sender<LiveRoutes>,
     rest: Prefix,
     socket: Prefix,
+    /// Of our own REST API, if it is served.
+    api: Option<Prefix>,
 }
 
 #[derive(Clone, PartialEq)]
@@ -45,6 +47,7 @@ impl Routes {
             live: watch::Sender::new(LiveRoutes::of(&config.host, config.gateway.on_change)),
             rest: config.django.url_prefix.clone(),
             socket: config.django.ws_prefix.clone(),
+            api: config.api_prefix(),
         }
     }
 
@@ -92,7 +95,10 @@ impl Routes {
         if target.is_plain() && Endpoint::of(&path, config).is_some() {
             return false;
         }
-        let chat = [&self.rest, &self.socket];
+        let chat: Vec<&Prefix> = [&self.rest, &self.socket]
+            .into_iter()
+            .chain(&self.api)
+            .collect();
         let of_chat = chat.iter().filter(|it| target.may_be_below(it.as_str()));
         let is_chat = of_chat.clone().next().is_some();
         if !target.is_plain() && (is_chat || is_whole(&live.http, "/")) {
@@ -230,6 +236,20 @@ mod tests {
         assert!(!serves("/,/ws/chat/=native", id, ""));
         assert!(!serves("/,/ws/chat/=0%", id, ""));
         assert!(!serves("/,/ws/chat/", "/ws//chat/x/", ""));
+    }
+
+    #[test]
+    fn our_own_api_is_the_applications_only_by_its_name() {
+        let own = ("native.api_prefix", "/api/v1/");
+        for (http, is_hosted) in [("/", false), ("/,/api/", false), ("/,/api/v1/", true)] {
+            let config = Config::of(&[("host.http_routes", http), UPSTREAM, own]);
+            let uri = "/api/v1/me".parse().unwrap();
+            let routes = Routes::of(&config);
+            let found = routes.answers(&Method::GET, &uri, None, &config);
+            assert_eq!(found, is_hosted, "{http}");
+        }
+        let (routes, config) = routes("", "/");
+        assert!(routes.answers(&Method::GET, &"/api/v1/me".parse().unwrap(), None, &config));
     }
 
     #[test]

@@ -73,6 +73,7 @@ kinds! {
         BodyEnd = 0x0f,
         Gone = 0x10,
         Taken = 0x11,
+        Challenge = 0x12,
     }
 }
 
@@ -192,6 +193,15 @@ pub struct Hello {
     pub layer: String,
     /// Order of an operator's command, which is no worker.
     pub order: Option<String>,
+    /// Over TCP: random bytes of the worker's own, and its proof that it knows the secret.
+    pub proof: Option<HelloProof>,
+}
+
+/// What a worker says to a challenge.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HelloProof {
+    pub nonce: Vec<u8>,
+    pub proof: Vec<u8>,
 }
 
 /// A class of consumers.

@@ -1,5 +1,5 @@
-//! The endpoints of load balancers and Prometheus. `/healthz` is about the process alone; `/readyz`
-//! about everything it needs.
+//! The endpoints of load balancers, Prometheus and operators. `/healthz` is about the process alone;
+//! `/readyz` about everything it needs; `/status` shows the metrics to people.
 
 use std::{fmt::Display, time::Duration};
 
@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::{
     Response,
+    page::page,
     reply::{self, ours},
 };
 use crate::{app::App, config::Config, python::json, value::Value};
@@ -19,6 +20,7 @@ pub enum Endpoint {
     Healthz,
     Readyz,
     Metrics,
+    Status,
 }
 
 impl Endpoint {
@@ -29,6 +31,7 @@ impl Endpoint {
             "/healthz" => Some(Endpoint::Healthz),
             "/readyz" => Some(Endpoint::Readyz),
             "/metrics" if config.shows_metrics() => Some(Endpoint::Metrics),
+            "/status" if config.shows_status() => Some(Endpoint::Status),
             _ => None,
         }
     }
@@ -40,6 +43,7 @@ impl Endpoint {
             Endpoint::Healthz => "/healthz",
             Endpoint::Readyz => "/readyz",
             Endpoint::Metrics => "/metrics",
+            Endpoint::Status => "/status",
         }
     }
 
@@ -62,12 +66,15 @@ impl Endpoint {
             Endpoint::Healthz => healthz(),
             Endpoint::Readyz => readyz(app, probes, has_place).await,
             Endpoint::Metrics => metrics(app),
+            Endpoint::Status => status_page(),
         }
     }
 }
 
 /// Longest time for a dependency to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+const STATUS: &str = include_str!("status.html");
 
 const JSON: &str = "application/json";
 
@@ -178,6 +185,12 @@ pub fn metrics(app: &App) -> Response {
     )
 }
 
+/// Returns the page that shows the metrics to people.
+#[must_use]
+pub fn status_page() -> Response {
+    page(STATUS)
+}
+
 fn status(code: StatusCode, fields: &[(&str, &str)]) -> Response {
     let fields = fields
         .iter()
@@ -201,6 +214,23 @@ mod tests {
         assert_eq!(found, Some(Endpoint::Metrics));
         config.metrics.bind = Some(Bind::any(9000));
         assert_eq!(Endpoint::of("/metrics", &config), None);
+    }
+
+    #[test]
+    fn the_status_is_where_metrics_are_and_takes_no_path_from_django() {
+        let is_shown = |flags: &[(&str, &str)]| {
+            let config = Config::of(flags);
+            Endpoint::of("/status", &config).is_some()
+        };
+        assert!(is_shown(&[]));
+        for setting in [
+            ("auth.identity", "jwt"),
+            ("metrics.public", "no"),
+            ("gateway.upstream", "http://127.0.0.1:1"),
+            ("host.http_routes", "/"),
+        ] {
+            assert!(!is_shown(&[setting]), "{setting:?}");
+        }
     }
 
     #[test]

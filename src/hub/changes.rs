@@ -3,9 +3,10 @@
 //!
 //! The notice of a change ([`Changed`](crate::layer::control::Changed)) names its conversation and
 //! its time. Each process with such sockets there looks up what has been changed since then, reads
-//! the messages as they are now, and shows them. The same look is done after a gap in the layer, when
-//! another process could not send, and with each sweep: a notice that is lost costs time only. One look is
-//! under way at a time, for all conversations together.
+//! the messages as they are now, and shows them. A change that is made here is looked up without its
+//! notice. The same look is done after a gap in the layer, when another process could not send, and with
+//! each sweep, from the time that the messages are compared from: a notice that is lost costs time only.
+//! One look is under way at a time, for all conversations together.
 //!
 //! A change is shown once while it is remembered, and perhaps again later: clients show the latest
 //! version of a message, in whatever order versions come.
@@ -37,7 +38,7 @@ const MOST: usize = 1000;
 
 /// Conversations that are to be looked at.
 #[derive(Default)]
-pub(super) struct Changes {
+pub struct Changes {
     /// Each with the time since when. Held for moments only.
     since: Mutex<HashMap<ConversationId, Timestamp>>,
     /// Notified when there is one.
@@ -49,13 +50,20 @@ impl Changes {
         self.since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Something has been changed in a conversation at that time.
+    pub fn note(&self, id: ConversationId, at: Timestamp) {
+        self.add(id, before(at, MARGIN));
+    }
+
     fn add(&self, id: ConversationId, since: Timestamp) {
         let mut all = self.since();
         let known = all.entry(id).or_insert(since);
         *known = since.min(*known);
+        drop(all);
+        self.news.notify_one();
     }
 
-    fn take(&self) -> Vec<(ConversationId, Timestamp)> {
+    pub(super) fn take(&self) -> Vec<(ConversationId, Timestamp)> {
         self.since().drain().collect()
     }
 }
@@ -64,8 +72,7 @@ impl Hub {
     /// Something may have been changed in a conversation since then.
     pub(super) fn look_for_changes(&self, room: &Room, since: Timestamp) {
         if room.others_speak() && self.store.keeps_changes() {
-            self.changes.add(room.id, before(since, MARGIN));
-            self.changes.news.notify_one();
+            self.changes.note(room.id, since);
         }
     }
 
@@ -82,7 +89,6 @@ impl Hub {
                     for (id, since) in some {
                         self.changes.add(*id, *since);
                     }
-                    self.changes.news.notify_one();
                     sleep(PAUSE).await;
                 }
             }
@@ -96,7 +102,12 @@ impl Hub {
         let Some(since) = some.iter().map(|(_, since)| *since).min() else {
             return Ok(());
         };
-        let ids: Vec<ConversationId> = some.iter().map(|(id, _)| *id).collect();
+        let speaks = |id: &ConversationId| self.room(*id).is_some_and(|room| room.others_speak());
+        let ids = some.iter().map(|(id, _)| *id).filter(speaks);
+        let ids: Vec<ConversationId> = ids.collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
         let between = (since, self.far());
         let mut changes = self.store.changed_between(&ids, between, MOST).await?;
         if changes.len() == MOST {

@@ -153,9 +153,9 @@ impl Hub {
     fn look_at_presence(&self, now: Instant) {
         let mut state = self.presence.state();
         let gone = state.expire(now);
-        let told = state.to_be_told(now);
+        let told = state.take_told(now);
         let asks = std::mem::take(&mut state.asks);
-        let news = state.to_be_shown();
+        let news = state.take_news();
         drop(state);
         if asks {
             self.tell_presence(&[], &[], true);
@@ -174,7 +174,7 @@ impl Hub {
     }
 
     fn tell_presence(&self, users: &[Arc<str>], gone: &[Arc<str>], asks: bool) {
-        let texts = |users: &[Arc<str>]| users.iter().map(|user| user.to_string()).collect();
+        let texts = |users: &[Arc<str>]| users.iter().map(ToString::to_string).collect();
         let online = Online {
             process: self.presence.process.clone(),
             users: texts(users),

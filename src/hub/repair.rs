@@ -85,7 +85,7 @@ impl Hub {
     pub(super) fn gap(&self, since: Timestamp) {
         for (_, room) in self.all_rooms() {
             room.miss(since, || self.metrics.repair_open());
-            self.look_for_changes(&room, since);
+            self.look_for_changes(&room, self.reads_from(&room, since));
         }
         self.missed.notify_one();
     }
@@ -109,7 +109,7 @@ impl Hub {
                     notice.since
                 };
                 room.miss(since, || self.metrics.repair_open());
-                self.look_for_changes(&room, since);
+                self.look_for_changes(&room, self.reads_from(&room, since));
             }
         }
         self.missed.notify_one();

@@ -1,3 +1,4 @@
+mod changes;
 mod follow;
 mod marks;
 mod repair;

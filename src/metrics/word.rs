@@ -59,6 +59,8 @@ words! {
         Unsubscribe = "unsubscribe",
         History = "history",
         Unread = "unread",
+        Conversations = "conversations",
+        Open = "open",
         Ping = "ping",
     }
 

@@ -1,5 +1,5 @@
 //! `/metrics` on an address of its own, `metrics.bind`: for those who watch, and out of the reach
-//! of clients. Nothing else is there. It serves to the end of the process, so that a drain can be
+//! of clients. Beside it is `/status`, and nothing else. It serves to the end of the process, so that a drain can be
 //! watched too.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
@@ -55,12 +55,14 @@ pub async fn serve(app: Arc<App>, listener: Listener) -> Infallible {
 }
 
 fn answer(app: &App, request: &Request<Incoming>) -> Response {
-    if request.uri().path() != "/metrics" {
-        let text = "There is nothing here but /metrics.\n";
+    let path = request.uri().path();
+    if !matches!(path, "/metrics" | "/status") {
+        let text = "There is nothing here but /metrics and /status.\n";
         return reply::ours(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", text);
     }
     match *request.method() {
-        Method::GET | Method::HEAD => ops::metrics(app),
+        Method::GET | Method::HEAD if path == "/metrics" => ops::metrics(app),
+        Method::GET | Method::HEAD => ops::status_page(),
         _ => reply::read_only(),
     }
 }

@@ -62,14 +62,15 @@ impl Chat {
             self.metrics.policy_denied("change");
             return Err(ChatError::NotYours);
         }
-        let layer = Arc::clone(&self.layer);
+        let (layer, noted) = (Arc::clone(&self.layer), Arc::clone(&self.changes));
         let announce = Box::new(move |message: &Message| {
-            let changed = Changed {
+            noted.note(message.conversation_id, message.updated_at);
+            let notice = Changed {
                 conversation: message.conversation_id,
                 at: message.updated_at,
             };
             // The layer owes what it cannot take now, and a sweep finds the rest.
-            drop(layer.send_control(&Control::Changed(changed)));
+            drop(layer.send_control(&Control::Changed(notice)));
         });
         let place = (conversation_id, message_id);
         let changed = self.store.change_message(place, content, announce).await?;

@@ -87,12 +87,21 @@ impl Chat {
     /// [`ChatError::IdTaken`] if the id is that of somebody else's message or of one elsewhere.
     /// Others are as those of [`say`](Self::say).
     pub async fn post(&self, new: NewMessage) -> Result<Arc<Message>, ChatError> {
+        let (message, _) = self.post_once(new).await?;
+        Ok(message)
+    }
+
+    /// As [`post`](Self::post); returns whether the message is new, too.
+    ///
+    /// # Errors
+    /// As those of [`post`](Self::post).
+    pub async fn post_once(&self, new: NewMessage) -> Result<(Arc<Message>, bool), ChatError> {
         let (conversation_id, sender_id) = (new.conversation_id, new.sender_id.clone());
         let (announce, sent) = self.announce(conversation_id, new.message_type.as_str().into());
         match self.store(new, announce).await {
             Err(ChatError::Store(StoreError::Taken(found))) => {
                 if (found.conversation_id, &found.sender_id) == (conversation_id, &sender_id) {
-                    Ok(found)
+                    Ok((found, false))
                 } else {
                     Err(ChatError::IdTaken)
                 }
@@ -103,7 +112,7 @@ impl Chat {
                     // It is stored, which is what its client asks; the others find it by a sweep.
                     tracing::warn!(%error, "a message is stored and cannot be sent");
                 }
-                Ok(message)
+                Ok((message, true))
             }
         }
     }

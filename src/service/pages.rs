@@ -59,6 +59,18 @@ impl Chat {
         Ok(place.and_then(|place| place.time()))
     }
 
+    /// # Errors
+    /// [`ChatError::NoMessage`] if there is none of this id in this conversation, or it is deleted.
+    pub async fn message_in(
+        &self,
+        conversation_id: ConversationId,
+        id: MessageId,
+    ) -> Result<Message, ChatError> {
+        let found = self.store.message(id).await?;
+        let here = found.filter(|it| it.conversation_id == conversation_id && !it.is_deleted);
+        here.ok_or(ChatError::NoMessage)
+    }
+
     /// Returns the senders of some messages, in the order of their ids.
     ///
     /// # Errors
@@ -101,7 +113,7 @@ impl Chat {
         Ok(known.into_iter().zip(counts).collect())
     }
 
-    fn message_page(&self, page: Page) -> Result<MessagePage, ChatError> {
+    pub(super) fn message_page(&self, page: Page) -> Result<MessagePage, ChatError> {
         page.note_too_large(&*self.store);
         let page = page.whole()?;
         Ok(MessagePage {

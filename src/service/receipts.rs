@@ -38,6 +38,26 @@ impl Chat {
         }
     }
 
+    /// Marks messages of a conversation as read, and tells it of each.
+    ///
+    /// # Errors
+    /// As [`mark_read`](Self::mark_read); others may be marked all the same.
+    pub async fn mark_all_read(
+        &self,
+        conversation_id: ConversationId,
+        messages: &[MessageId],
+        user: &str,
+    ) -> Result<(), ChatError> {
+        let marks = messages.iter().map(|id| {
+            let event = Event::MessageRead {
+                message_id: id.to_string().into(),
+                user_id: user.into(),
+            };
+            self.mark_read(conversation_id, *id, user.to_owned(), event)
+        });
+        try_join_all(marks).await.map(|_| ())
+    }
+
     /// Notes that a client of `user` has got some messages of a conversation, and tells its other
     /// sockets. Those that are read stay so.
     ///

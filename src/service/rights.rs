@@ -40,6 +40,15 @@ impl Chat {
         Err(ChatError::Hidden(of))
     }
 
+    /// Returns the members of a conversation, to callers who were admitted to it.
+    ///
+    /// # Errors
+    /// [`ChatError::NoConversation`]
+    pub async fn members(&self, of: Subject) -> Result<Participants, ChatError> {
+        let found = self.store.participants(of).await?;
+        found.ok_or(ChatError::NoConversation)
+    }
+
     /// Checks whether a caller may speak for `user`.
     ///
     /// # Errors

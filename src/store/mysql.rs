@@ -7,6 +7,7 @@ mod changes;
 pub mod look;
 pub mod migrate;
 mod options;
+mod overview;
 mod people;
 mod pool;
 mod query;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{
-    Lookup, Marks, SessionRow, StoreError, Subject, TokenRow, UserRow,
+    Lookup, Marks, Overview, SessionRow, StoreError, Subject, TokenRow, UserRow,
     commit::{Announce, AnnounceChange, AnnounceMark, Committer, Write},
     history::{ConversationPage, Deleted, Direction, Page, PageCursor},
 };
@@ -21,9 +21,12 @@ use crate::{
 };
 
 /// The tables of one chat.
-pub trait Store: Conversations + Messages + Changes + Receipts + Members + Logins {}
+pub trait Store:
+    Conversations + Messages + Changes + Overview + Receipts + Members + Logins
+{
+}
 
-impl<T: Conversations + Messages + Changes + Receipts + Members + Logins> Store for T {}
+impl<T: Conversations + Messages + Changes + Overview + Receipts + Members + Logins> Store for T {}
 
 /// A database that is open.
 #[async_trait]

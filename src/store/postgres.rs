@@ -13,6 +13,7 @@ mod error;
 mod id;
 pub mod look;
 pub mod migrate;
+mod overview;
 mod param;
 mod people;
 mod pool;

@@ -8,6 +8,7 @@ mod changes;
 mod id;
 pub mod look;
 pub mod migrate;
+mod overview;
 mod people;
 mod pool;
 mod query;

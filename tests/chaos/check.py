@@ -109,7 +109,7 @@ def genuine(run, rows, where, messages, verdict):
 def versions(rows, connection, verdict):
     """A client that was open at the end knows every message as it is stored by then, whatever was changed."""
     shown = ((rows[number], content) for number, content in connection.versions.items() if number in rows)
-    found = (f"{describe(row)}: {content!r}, and not {row['content']!r}" for row, content in shown if row["content"] != content)
+    found = (f"{describe(row)}: …{content[-12:]!r}, and not …{row['content'][-12:]!r}" for row, content in shown if row["content"] != content)
     verdict.add("not as it was changed", connection, found)
 
 

@@ -49,6 +49,8 @@ class Native(clients.Socket):
         super().__init__(*arguments)
         #: Every message by id as it was last, and where to go on.
         self.known, self.cursor = {}, None
+        #: Versions of messages that are still to come, by id.
+        self.ahead = {}
         #: Number of its changes; None if the server cannot change messages.
         self.edits = None
         #: What is not acknowledged, by id in their order: the frame, and its number.
@@ -96,7 +98,7 @@ class Native(clients.Socket):
             self.on_strange(n, {"reload": frame["cursor"]})
         self.read_on(n, frame)
         for message in frame["updated"]:
-            self.learn(n, message)
+            self.on_updated(n, {"message": message})
         self.cursor = frame["cursor"]
 
     def on_page(self, n, frame):
@@ -117,8 +119,8 @@ class Native(clients.Socket):
     def learn(self, n, message):
         before = self.known.get(message["id"])
         is_new = before is None
-        if is_new or version(before) < version(message):
-            self.known[message["id"]] = message
+        versions = (before, self.ahead.pop(message["id"], None), message)
+        message = self.known[message["id"]] = max(filter(None, versions), key=version)
         if is_new and self.seen is not None:
             message_id, sender, content = said(message)
             self.log.note("frame", n=n, id=message_id, sender=sender, content=content)
@@ -132,8 +134,13 @@ class Native(clients.Socket):
             self.cursor = frame["cursor"]
 
     def on_updated(self, n, frame):
-        """The answer to a change of its own, or anybody's change."""
-        self.learn(n, frame["message"])
+        """The answer to a change of its own, or anybody's change. It may come before the message."""
+        message = frame["message"]
+        if message["id"] in self.known:
+            self.learn(n, message)
+        else:
+            versions = (self.ahead.get(message["id"]), message)
+            self.ahead[message["id"]] = max(filter(None, versions), key=version)
 
     def on_changed(self, n, frame):
         self.ask(type="history", after=self.cursor, limit=PAGE)

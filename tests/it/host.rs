@@ -4,6 +4,7 @@
 mod floods;
 mod hostile;
 mod moving;
+mod remote;
 mod routes;
 mod web;
 
@@ -13,7 +14,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::UnixStream,
 };
 
@@ -82,8 +83,8 @@ fn pair(one: &str, two: &str) -> Vec<u8> {
 }
 
 /// A worker that has joined.
-pub struct Worker {
-    stream: UnixStream,
+pub struct Worker<S = UnixStream> {
+    stream: S,
 }
 
 impl Worker {
@@ -96,7 +97,9 @@ impl Worker {
         assert!(body.windows(9).any(|it| it == b"specific!"), "{body:?}");
         worker
     }
+}
 
+impl<S: AsyncRead + AsyncWrite + Unpin> Worker<S> {
     pub async fn any(&mut self) -> (u8, u64, Vec<u8>) {
         let read = async {
             let length = self.stream.read_u32().await.unwrap();

@@ -60,6 +60,7 @@ on_both! {
         no_page_of_a_history_walks_through_those_before_it,
         long_messages_make_short_pages,
         the_newest_messages_of_several_are_read_together,
+        what_is_read_across_conversations_is_the_same_everywhere,
         the_marks_of_the_newest_messages_are_found,
         nothing_is_read_without_an_index_of_djangos;
     spellings:

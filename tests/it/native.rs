@@ -1,8 +1,13 @@
-//! The protocol of our own: what `src/dialect/chatferry/PROTOCOL.md` promises, beside clients that
+//! The protocol of our own and its REST API: what `src/dialect/chatferry/PROTOCOL.md` promises, beside clients that
 //! speak Django's.
 
+pub mod api;
+mod api_feed;
+pub mod api_overview;
+pub mod api_rights;
 pub mod changes;
 mod fleet;
+mod list;
 mod presence;
 pub mod races;
 mod resume;

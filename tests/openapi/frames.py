@@ -18,7 +18,7 @@ PATIENCE_S = 120
 
 
 def document():
-    with urllib.request.urlopen(f"{BASE_URL}/api/v1/asyncapi.json") as answer:
+    with urllib.request.urlopen(f"{BASE_URL}/asyncapi.json") as answer:
         return json.load(answer)
 
 
@@ -92,6 +92,9 @@ async def talk(frames):
         await one.next("delivered")
         await two.ask("ok", type="read", ref=3, messages=sent[:1], user=ben, **of)
         await one.next("read")
+        listed = await two.ask("conversations", type="conversations", ref=9, user=ben, limit=1)
+        assert listed["conversations"][0]["unread"] == 1, listed
+        await two.ask("conversation", type="open", ref=10, user=ben, **{"with": ann})
         await one.ask("receipts", type="receipts", ref=4, messages=sent, **of)
         await two.ask("unread", type="unread", conversations=[of["conversation"]], user=ben)
         await one.ask("updated", type="edit", ref=5, message=sent[0], content="edited", user=ann, **of)

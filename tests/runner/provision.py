@@ -53,6 +53,7 @@ MYSQL = ROOT / "tests" / "services" / "mysql"
 UNPACK = ROOT / "tests" / "services" / "unpack"
 NEWER_DEBIAN = ROOT / "tests" / "services" / "newer"
 NEWER_WHEELS = ROOT / "tests" / "services" / "requirements.txt"
+PACKAGES_OF_PYPI = ROOT / "compat" / "consumers" / "packages" / "requirements.txt"
 KUBERNETES = ROOT / "compat" / "deploy" / "kubernetes" / "requirements.txt"
 CLIENTS = ROOT / "tests" / "clients"
 # Of the reference, the kit and the clients.
@@ -154,6 +155,11 @@ def kubernetes():
 def python():
     """A Python with the packages of the reference, the kit and the clients."""
     return venv("venv", *REQUIREMENTS)
+
+
+def hosted_packages():
+    """A Python with the packages from PyPI that are hosted, which want other versions than the reference."""
+    return venv("packages", PACKAGES_OF_PYPI)
 
 
 @functools.cache

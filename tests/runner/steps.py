@@ -71,6 +71,7 @@ def install(_):
         neighbours.collector,
         schemathesis,
         provision.kubernetes,
+        provision.hosted_packages,
         provision.mysql,
         provision.newer_debian,
         provision.newer_wheels,
@@ -274,8 +275,11 @@ def consumers(options):
     command("redis-server")
     small = scaled(options, ("--small",), ())
     run(python(), "compat/consumers/run.py", "--binary", release_binary(), *small)
+    run(provision.hosted_packages(), "compat/consumers/packages/run.py", "--binary", release_binary())
     reloads = scaled(options, ("--reloads", "3"), ("--reloads", "10"))
     run(python(), "compat/consumers/deploys.py", "--binary", release_binary(), *reloads)
+    crowd = ("--sockets", "2000", "--reloads", "10", "--kills", "5", "--every", "40")
+    run(python(), "compat/consumers/crowd.py", "--binary", release_binary(), *scaled(options, (), crowd))
 
 
 def wheel(options):
@@ -311,10 +315,15 @@ def openapi(options):
         # Here it leaves its notes, and waits for no slow answer for ever.
         checks = ("--config-file", home / "schemathesis.toml", "run", f"{address}/openapi.json", "--request-timeout", "20")
         run(schemathesis(), *checks, cwd=scratch(), timeout_s=600)
+        run(openapi_venv(), home / "frames.py", BASE_URL=address)
+
+
+def openapi_venv():
+    return venv("openapi", ROOT / "tests" / "openapi" / "requirements.txt")
 
 
 def schemathesis():
-    return venv("openapi", ROOT / "tests" / "openapi" / "requirements.txt").with_name("schemathesis")
+    return openapi_venv().with_name("schemathesis")
 
 
 def prometheus(options):
@@ -528,7 +537,7 @@ STEPS = [
     live("ws_python", "Python's websockets, 200 at once, and our own client", ws_python),
     live("ws_slow", "a slow client among quick ones, with small queues", ws_slow),
     live("ws_node", "Node's ws, raw sockets, and our own client", ws_node),
-    live("openapi", "the API document and the answers agree", openapi),
+    live("openapi", "the API documents, the answers and the frames agree", openapi),
     live("messages", "Django and Chatferry write 10,000 messages on every kind of database", messages, set="full"),
     compute("fuzz", "every target of the fuzzer stands far more inputs", fuzz, needs=("test",), uses=DEBUG, set="full"),
     live("footprint", "size, start and memory are within their limits", footprint, is_scaled=True),

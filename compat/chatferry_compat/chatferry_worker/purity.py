@@ -60,9 +60,13 @@ def once(cls, own, trees):
 
 
 def _is_channels(cls, name):
+    """Whether a method is Channels' own, and not what a package has put in its place."""
     for base in cls.__mro__:
         if name in vars(base):
-            return base.__module__.startswith("channels.")
+            method = vars(base)[name]
+            # A class method has the one, a sync consumer's dispatch the other.
+            method = getattr(method, "__func__", getattr(method, "func", method))
+            return getattr(method, "__globals__", {}).get("__name__", "").startswith("channels.")
     return False
 
 
@@ -90,6 +94,8 @@ def _handler(cls, base, name, tree, assigned):
     if len(nodes) != 1:
         return None
     node = nodes[0]
+    if not _is_written(function, base, node):
+        return None
     is_async = issubclass(cls, websocket.AsyncWebsocketConsumer)
     if not isinstance(node, ast.AsyncFunctionDef if is_async else ast.FunctionDef) or node.decorator_list:
         return None
@@ -102,6 +108,15 @@ def _handler(cls, base, name, tree, assigned):
     except Impure:
         return None
     return reader.constants if reader.sends else None
+
+
+def _is_written(function, base, node):
+    """Whether a function is what the source of its class says: decorators of classes and packages that watch a program
+    put others in their place."""
+    _, first = inspect.getsourcelines(base)
+    code = function.__code__
+    written = (node.name, first + node.lineno - 1, base.__module__)
+    return (code.co_name, code.co_firstlineno, function.__globals__.get("__name__")) == written
 
 
 class Impure(Exception):

@@ -11,7 +11,7 @@ import logging
 
 from channels.exceptions import StopConsumer
 
-from . import states, wire
+from . import holding, states, wire
 from .layer import current_socket
 
 logger = logging.getLogger("chatferry.worker")
@@ -21,6 +21,9 @@ AHEAD = 16
 
 #: Seconds that an application may take to end once its socket has: Daphne's `application_close_timeout`.
 CLOSING_S = 10
+
+#: Seconds after which it is looked anew whether something still holds a consumer that is to be written down.
+LETTING_GO_S = (0.01, 0.1)
 
 CONNECTING, OPEN, CLOSING, CLOSED = range(4)
 
@@ -39,6 +42,7 @@ class Socket:
         "calling",
         "task",
         "context",
+        "changed",
         "consumer",
         "channels",
         "messages",
@@ -62,6 +66,8 @@ class Socket:
         self.calling = False
         self.task = None
         self.context = None
+        #: The context after the last call, if it has set variables in it: Channels makes all calls in one.
+        self.changed = None
         self.consumer = None
         #: Channels that end with this socket.
         self.channels = []
@@ -249,13 +255,18 @@ class Socket:
 
     # States.
 
-    def sleep(self):
+    def sleep(self, tries=0):
         """Writes the state down and lets go of the socket, or refuses."""
         if self.ended:
             return
         try:
             if self.consumer is None or self.calling or self.calls:
                 raise states.StateError("it is awake")
+            if tries < len(LETTING_GO_S) and holding.is_held(self):
+                # A thread that has just returned, or an exception that waits for the garbage collection.
+                self.worker.collect_garbage()
+                self.worker.loop.call_later(LETTING_GO_S[tries], self.sleep, tries + 1)
+                return
             body = states.write(self)
         except states.StateError as error:
             if self.consumer is not None:
@@ -272,6 +283,7 @@ class Socket:
             raise states.StateError("no consumer is reached any more")
         self.calling = True
         await states.restore(self.waking, self.consumer, self.worker.classes.of(type(self.consumer)))
+        self._keep_context()
         self.waking = None
         self.calls.extend(self.messages)
         self.messages = None
@@ -296,6 +308,7 @@ class Socket:
             self.timer.cancel()
         self.state = CLOSED
         self.consumer = None
+        self.context = self.changed = None
         self.calls.clear()
         self.worker.ended(self)
 
@@ -305,7 +318,8 @@ class Socket:
         if self.calls and not self.calling and not self.ended:
             self.calling = True
             message = self.calls.popleft()
-            self.task = self.context.run(self.worker.loop.create_task, self._call(message))
+            context = self.changed or self.context
+            self.task = context.run(self.worker.loop.create_task, self._call(message))
 
     async def _call(self, message):
         try:
@@ -319,7 +333,14 @@ class Socket:
         else:
             self._returned(message)
 
+    def _keep_context(self):
+        """Lets the next call see what this one has set."""
+        context = contextvars.copy_context()
+        if context != self.context:
+            self.changed = context
+
     def _returned(self, message):
+        self._keep_context()
         self.calling = False
         self.task = None
         if message["type"] == "websocket.disconnect":

@@ -15,9 +15,10 @@ from django.apps import apps
 from django.conf import settings
 from django.contrib.sessions.backends.base import SessionBase
 from django.db.models import Model
+from django.utils import timezone, translation
 from django.utils.functional import LazyObject, empty
 
-from . import wire
+from . import holding, wire
 
 try:
     from zoneinfo import ZoneInfo
@@ -52,6 +53,10 @@ IDENTITY = {"user", "session"}
 #: Attributes that Channels sets.
 CHANNELS = {"scope", "channel_layer", "channel_name", "channel_receive", "base_send"}
 
+#: Context variables that are passed by: those of asgiref, in which Django has the language and the time zone, and what
+#: arithmetic leaves behind.
+CONTEXT = {"asgiref.local", "decimal_context"}
+
 #: Levels of nesting.
 MAX_DEPTH = 20
 
@@ -67,6 +72,8 @@ def why_not(cls):
 
 def write(socket):
     """The state of a socket whose consumer is parked and is not called now."""
+    if holding.is_held(socket):
+        raise StateError("something else holds it, as a task, a dictionary of a module or a signal")
     consumer = socket.consumer
     if socket.channels:
         raise StateError("it has channels of its own")
@@ -85,6 +92,8 @@ def write(socket):
         "attributes": {name: writer.attribute(name, value) for name, value in _own(attributes)},
         "absent": [name for name in kind.sets if name not in attributes],
     }
+    if socket.changed is not None:
+        state.update(_context(socket, writer))
     try:
         body = wire.pack(state)
     except (UnicodeError, ValueError, TypeError, OverflowError) as error:
@@ -92,6 +101,21 @@ def write(socket):
     if len(body) > wire.MAX_STATE:
         raise StateError(f"its state has {len(body)} bytes: at most {wire.MAX_STATE}")
     return body
+
+
+def _context(socket, writer):
+    """What calls have set in their context: the language and the time zone. Other variables cannot be written."""
+    for variable, value in socket.changed.items():
+        if variable.name in CONTEXT or socket.context.get(variable) is value:
+            continue
+        raise StateError(f"the context variable {variable.name!r} is set")
+    made = {}
+    for name, current in (("language", translation.get_language), ("zone", timezone.get_current_timezone)):
+        value = socket.changed.run(current)
+        if value != socket.context.run(current):
+            writer.where = f"the current {name}"
+            made[name] = writer.write(value)
+    return made
 
 
 def load(body):
@@ -121,6 +145,10 @@ async def restore(state, consumer, kind):
         new = [name for name in kind.sets if name not in known and not hasattr(type(consumer), name)]
         if new:
             raise StateError(f"the class now sets {', '.join(new)}, which the state does not have")
+    if "language" in state:
+        translation.activate(reader.read(state["language"]))
+    if "zone" in state:
+        timezone.activate(reader.read(state["zone"]))
     vars(consumer).update(attributes)
     for key, value in kept.items():
         _put(consumer.scope, key, value)

@@ -37,7 +37,8 @@ VERSION = 3
     BODY_END_IN,
     GONE,
     TAKEN_IN,
-) = range(0x01, 0x12)
+    CHALLENGE,
+) = range(0x01, 0x13)
 (
     HELLO,
     CLASS,
@@ -96,7 +97,7 @@ def messages(buffer):
     try:
         while len(buffer) - place >= HEAD.size:
             length, kind, subject = HEAD.unpack_from(buffer, place)
-            if not COUNTED <= length <= MAX_LENGTH or not WELCOME <= kind <= TAKEN_IN:
+            if not COUNTED <= length <= MAX_LENGTH or not WELCOME <= kind <= CHALLENGE:
                 raise WireError(f"a message of the kind {kind:#04x} with {length} bytes")
             end = place + 4 + length
             if len(buffer) < end:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import importlib
 import logging
 import os
@@ -11,20 +12,23 @@ from channels import layers
 
 from . import parking, states, wire
 from .classes import Classes
-from .layer import WireChannelLayer
+from .layer import AliasLayer, WireChannelLayer
 from .lifespan import Lifespan, StartupFailed
 from .link import Link
+from .proof import Proof, ProofError
 from .requests import Request
 from .sockets import Socket
 
 logger = logging.getLogger("chatferry.worker")
 
-SOCKET = "CHATFERRY_HOST_SOCKET"
 #: The channel layer that Chatferry is. Others are what the project says.
 ALIAS = "default"
 
 #: Seconds for what is under way when Chatferry is gone.
 FAREWELL_S = 2
+
+#: Seconds between two garbage collections that are asked for.
+COLLECTING_S = 10
 
 #: Most lines of the log about classes that cannot hibernate.
 MAX_TOLD = 1000
@@ -39,6 +43,9 @@ class Worker:
         self.name = name
         self.loop = None
         self.link = None
+        #: What is to be proved over TCP, and the proof of this connection.
+        self.secret = None
+        self.proof = None
         self.classes = Classes()
         self.numbers = {}
         self.sockets = {}
@@ -46,6 +53,8 @@ class Worker:
         self.lifespan = Lifespan(application)
         #: Classes whose states could not be written, and why.
         self.unwritten = set()
+        #: When garbage was last collected, by the loop's clock.
+        self.collected = -COLLECTING_S
         self.over = None
         self.hears = {
             wire.WELCOME: self._welcome,
@@ -65,23 +74,20 @@ class Worker:
             wire.BODY_END_IN: lambda number, body: self._body(number, body, False),
             wire.GONE: self._gone,
             wire.TAKEN_IN: self._taken,
+            wire.CHALLENGE: self._challenge,
         }
 
-    async def run(self, path):
+    async def run(self, place):
         self.loop = asyncio.get_running_loop()
         self.over = self.loop.create_future()
         for number in (signal.SIGTERM, signal.SIGINT):
             self.loop.add_signal_handler(number, self._lost, None)
         await self._start()
-        self.link = Link(self.loop, self._heard, self._lost)
-        await self.loop.create_unix_connection(lambda: self.link, path)
-        hello = {
-            "version": wire.VERSION,
-            "pid": os.getpid(),
-            "application": self.name,
-            "layer": _backend(),
-        }
-        self.link.send(wire.HELLO, 0, wire.pack(hello))
+        self.link = Link(self.loop, self._heard, self._gone_away)
+        await place.connect(self.loop, lambda: self.link)
+        self.secret = place.secret
+        if self.secret is None:
+            self._greet({})
         await self.over
         self.layer.lost()
         for socket in list(self.sockets.values()):
@@ -132,11 +138,19 @@ class Worker:
     # What Chatferry says.
 
     def _heard(self, kind, subject, body):
+        if self.secret is not None and not self.layer.link and kind not in (wire.CHALLENGE, wire.WELCOME):
+            # Over TCP nothing is done for somebody who has not proved that it knows the secret.
+            raise wire.WireError("a message before the proof")
         try:
             self.hears[kind](subject, body)
         except ValueError as error:
             self.link.transport.abort()
             self._lost(error)
+
+    def _gone_away(self, error):
+        if not self.layer.link:
+            logger.error("Chatferry has closed the connection before this worker had joined: its log says why")
+        self._lost(error)
 
     def _lost(self, error):
         if error is not None:
@@ -144,8 +158,29 @@ class Worker:
         if not self.over.done():
             self.over.set_result(None)
 
+    def _greet(self, more):
+        hello = {
+            "version": wire.VERSION,
+            "pid": os.getpid(),
+            "application": self.name,
+            "layer": _backend(),
+            **more,
+        }
+        self.link.send(wire.HELLO, 0, wire.pack(hello))
+
+    def _challenge(self, _, body):
+        if self.secret is None or self.proof is not None:
+            raise ProofError("a challenge that is not expected")
+        self.proof = Proof(self.secret, wire.unpack(body).get("nonce"))
+        self._greet(self.proof.hello())
+
     def _welcome(self, _, body):
-        self.layer.join(self.link, wire.unpack(body))
+        welcome = wire.unpack(body)
+        if self.secret is not None:
+            if self.proof is None:
+                raise ProofError("Chatferry has not asked for a proof")
+            self.proof.check(welcome.get("proof"))
+        self.layer.join(self.link, welcome)
 
     def _open(self, number, body):
         self._begin(number, wire.unpack(body))
@@ -199,6 +234,13 @@ class Worker:
         """Tells Chatferry why a state could not be written or read."""
         self.link.send(wire.REFUSED, number, wire.pack(why[:1000]))
 
+    def collect_garbage(self):
+        """Collects garbage, unless that was done a short while ago."""
+        now = self.loop.time()
+        if now - self.collected >= COLLECTING_S:
+            self.collected = now
+            gc.collect()
+
     def unwritten_class(self, name, why):
         """Tells the log, once for each class and reason."""
         if len(self.unwritten) < MAX_TOLD and (name, why) not in self.unwritten:
@@ -236,11 +278,28 @@ def _backend():
     return str(layers.channel_layers.configs.get(ALIAS, {}).get("BACKEND", ""))
 
 
+def _is_in_memory(manager, name):
+    return manager.configs.get(name, {}).get("BACKEND") == "channels.layers.InMemoryChannelLayer"
+
+
+def _take_over(made, kind, *arguments):
+    """Makes Chatferry's layer of one that is there already: `manage.py` imports the apps first, and some keep it."""
+    if made is None:
+        return kind(*arguments)
+    made.__class__ = kind
+    vars(made).clear()
+    made.__init__(*arguments)
+    return made
+
+
 def prepare():
     """Puts Chatferry's layer in the place of the project's, before any of its code asks for it."""
     make = layers.ChannelLayerManager.make_backend
     manager = layers.channel_layers
-    layer = WireChannelLayer()
+    layer = _take_over(manager.backends.get(ALIAS), WireChannelLayer)
+    for name, made in manager.backends.items():
+        if name != ALIAS and _is_in_memory(manager, name):
+            _take_over(made, AliasLayer, layer, name)
     own = []
 
     def project_layer():
@@ -251,7 +310,11 @@ def prepare():
     layer.project_layer = project_layer
 
     def make_backend(self, name):
-        return layer if self is manager and name == ALIAS else make(self, name)
+        if self is not manager:
+            return make(self, name)
+        if name == ALIAS:
+            return layer
+        return AliasLayer(layer, name) if _is_in_memory(self, name) else make(self, name)
 
     layers.ChannelLayerManager.make_backend = make_backend
     parking.install()
@@ -269,10 +332,8 @@ def load(name):
     return found
 
 
-def main(name, path=None):
-    path = path or os.environ.get(SOCKET)
-    if not path:
-        raise SystemExit(f"chatferry_worker: where is Chatferry? Set {SOCKET}, or let Chatferry start the worker")
+def main(name, place):
+    """Runs a worker that joins at a place."""
     layer = prepare()
     worker = Worker(load(name), layer, name)
-    asyncio.run(worker.run(path))
+    asyncio.run(worker.run(place))

@@ -14,7 +14,7 @@ from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
 from django.urls import path, re_path  # noqa: E402
 
-from . import consumers, rooms, states, web  # noqa: E402
+from . import consumers, early, rooms, states, web  # noqa: E402
 
 if os.environ.get("CONSUMERS_AWAKE"):
     AsyncConsumer.chatferry_level = "awake"
@@ -99,6 +99,9 @@ routes = [
     path("ws/database/", consumers.Database.as_asgi()),
     path("ws/sync-database/", consumers.SyncDatabase.as_asgi()),
     path("ws/session/", consumers.Session.as_asgi()),
+    path("ws/in-context/", consumers.InContext.as_asgi()),
+    path("ws/sync-in-context/", consumers.SyncInContext.as_asgi()),
+    path("ws/translated/", consumers.Translated.as_asgi()),
     path("ws/shouting/", Shouting(consumers.Echo.as_asgi())),
     path("ws/counting/", Counting(consumers.Echo.as_asgi())),
     path("ws/listening/", Listening(consumers.Echo.as_asgi())),
@@ -116,12 +119,18 @@ routes = [
     path("ws/ask/", rooms.Ask.as_asgi()),
     path("ws/thread/<str:room_name>/", rooms.FromThread.as_asgi()),
     path("ws/other-layer/", rooms.OtherLayer.as_asgi()),
+    path("ws/their-layer/", rooms.TheirLayer.as_asgi()),
+    path("ws/same-group/", rooms.SameGroup.as_asgi()),
     path("ws/burst/<str:room_name>/", rooms.Burst.as_asgi()),
     path("ws/keeper/<str:room_name>/", states.Keeper.as_asgi()),
     path("ws/shouted-keeper/<str:room_name>/", Shouting(states.Keeper.as_asgi())),
     path("ws/sync-keeper/", states.SyncKeeper.as_asgi()),
     path("ws/locked/", states.Locked.as_asgi()),
     path("ws/grown/", states.Grown.as_asgi()),
+    path("ws/early/", early.EarlyLayer.as_asgi()),
+    path("ws/registered/<str:name>/", states.Registered.as_asgi()),
+    path("ws/signalled/", states.Signalled.as_asgi()),
+    path("ws/helped/", states.Helped.as_asgi()),
 ]
 
 application = ProtocolTypeRouter(

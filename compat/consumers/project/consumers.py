@@ -1,7 +1,9 @@
 """Consumers without groups, each a shape."""
 
 import asyncio
+import contextvars
 import json
+import zoneinfo
 
 from channels.consumer import AsyncConsumer, SyncConsumer
 from channels.db import database_sync_to_async
@@ -13,6 +15,8 @@ from channels.generic.websocket import (
     WebsocketConsumer,
 )
 from django.contrib.auth.models import AnonymousUser
+from django.utils import timezone, translation
+from django.utils.translation import gettext
 
 #: What consumers have noted when there was no socket to send to: read by Notes.
 notes = []
@@ -309,3 +313,44 @@ async def function(scope, receive, send):
             note("function", f"disconnect {message['code']}")
             return
         await send({"type": "websocket.send", "text": f"function {message['text']}"})
+
+
+#: Set by each consumer for itself.
+said = contextvars.ContextVar("said", default=())
+
+
+class InContext(AsyncWebsocketConsumer):
+    """Sets what belongs to its context, as middleware for logs and languages does."""
+
+    async def connect(self):
+        translation.activate("de")
+        timezone.activate(zoneinfo.ZoneInfo("Asia/Seoul"))
+        await self.accept()
+
+    async def receive(self, text_data=None, bytes_data=None):
+        said.set((*said.get(), text_data))
+        zone = timezone.get_current_timezone_name()
+        await self.send(f"{gettext('Monday')} {zone} {len(said.get())} {'/'.join(said.get())}")
+
+
+class SyncInContext(WebsocketConsumer):
+    def connect(self):
+        translation.activate("de")
+        self.accept()
+
+    def receive(self, text_data=None, bytes_data=None):
+        said.set((*said.get(), text_data))
+        self.send(f"{gettext('Monday')} {'/'.join(said.get())}")
+
+
+class Translated(AsyncWebsocketConsumer):
+    """The language and the time zone alone, which travel to other workers."""
+
+    async def connect(self):
+        await self.accept()
+
+    async def receive(self, text_data=None, bytes_data=None):
+        if text_data:
+            translation.activate(text_data)
+            timezone.activate(zoneinfo.ZoneInfo("Asia/Seoul"))
+        await self.send(f"{gettext('Monday')} {timezone.get_current_timezone_name()}")

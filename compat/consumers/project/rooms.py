@@ -211,6 +211,18 @@ class OtherLayer(AsyncJsonWebsocketConsumer):
         await self.send_json(event["content"])
 
 
+class TheirLayer(OtherLayer):
+    """A layer in Redis that is not the one of Chatferry."""
+
+    channel_layer_alias = "theirs"
+
+
+class SameGroup(OtherLayer):
+    """The same name of a group as OtherLayer, in another layer."""
+
+    channel_layer_alias = "default"
+
+
 class Burst(AsyncJsonWebsocketConsumer):
     """Sends many events at once."""
 

@@ -12,6 +12,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "channels",
     "chatferry_compat",
+    "project.early.Early",
 ]
 ASGI_APPLICATION = "project.asgi.application"
 ROOT_URLCONF = "project.web"
@@ -24,4 +25,8 @@ CHANNEL_LAYERS = {
         "CONFIG": {"hosts": [os.environ.get("CONSUMERS_REDIS", "redis://localhost:6379")]},
     },
     "other": {"BACKEND": "channels.layers.InMemoryChannelLayer"},
+    "theirs": {
+        "BACKEND": "channels_redis.core.RedisChannelLayer",
+        "CONFIG": {"hosts": [os.environ.get("CONSUMERS_REDIS", "redis://localhost:6379")], "prefix": "theirs"},
+    },
 }

@@ -8,11 +8,14 @@ import uuid
 
 from asgiref.sync import async_to_sync
 from channels.generic.websocket import AsyncJsonWebsocketConsumer, JsonWebsocketConsumer
+from django.dispatch import Signal
 
 from .consumers import note
 
 #: The worker, of which there are several one after the other.
 PROCESS = os.getpid()
+
+signal = Signal()
 
 
 class Keeper(AsyncJsonWebsocketConsumer):
@@ -93,3 +96,59 @@ class Grown(AsyncJsonWebsocketConsumer):
     async def receive_json(self, content, **kwargs):
         self.seen += 1
         await self.send_json([content, self.seen, PROCESS])
+
+
+class Registered(AsyncJsonWebsocketConsumer):
+    """Is found by others in a dictionary of its module."""
+
+    everybody = {}
+
+    async def connect(self):
+        self.name = self.scope["url_route"]["kwargs"]["name"]
+        self.everybody[self.name] = self
+        await self.accept()
+
+    async def receive_json(self, content, **kwargs):
+        await self.everybody[content].send_json({"from": self.name})
+
+    async def disconnect(self, code):
+        del self.everybody[self.name]
+
+
+class Signalled(AsyncJsonWebsocketConsumer):
+    """Hears a signal of Django, which refers to it weakly."""
+
+    async def connect(self):
+        self.count = 0
+        signal.connect(self.signalled)
+        await self.accept()
+
+    def signalled(self, **kwargs):
+        self.count += 1
+
+    async def receive_json(self, content, **kwargs):
+        signal.send(sender=None)
+        await self.send_json(self.count)
+
+
+class Helped(AsyncJsonWebsocketConsumer):
+    """A helper that is not of the class starts a task for it."""
+
+    async def connect(self):
+        await self.accept()
+
+    async def receive_json(self, content, **kwargs):
+        say_later(self, content)
+
+
+tasks = set()
+
+
+def say_later(consumer, content):
+    async def say():
+        await asyncio.sleep(content)
+        await consumer.send_json("later")
+
+    task = asyncio.create_task(say())
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)

@@ -2,12 +2,14 @@
 //!
 //! | | |
 //! |---|---|
+//! | [`list`] | the conversations of a user |
 //! | [`pages`] | subscribing, coming back, history |
 //! | [`talk`] | sending, changing, typing |
 //! | [`marks`] | what is read and delivered |
 
+mod list;
 mod marks;
-pub mod pages;
+mod pages;
 mod talk;
 
 use std::sync::Arc;
@@ -15,7 +17,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{
-    frames::{Code, ServerFrame, Shown, UnreadView, time},
+    frames::{Code, ServerFrame, time},
     requests::{NativeAction, NativeRequest, Reference, TalkAction},
     subscriptions::{NotEntered, Subscription, Subscriptions},
 };
@@ -80,6 +82,14 @@ impl Asking<'_> {
     pub async fn answer(&self, action: &NativeAction) -> Result<Option<Bytes>, Refused> {
         match action {
             NativeAction::In(id, action) => self.answer_in(*id, action).await,
+            NativeAction::Conversations { user, after, limit } => {
+                let user = self.speaker(user.as_deref())?;
+                self.list(user, *after, *limit).await.map(Some)
+            }
+            NativeAction::Open { user, with } => {
+                let user = self.speaker(user.as_deref())?;
+                self.open(user, with).await.map(Some)
+            }
             NativeAction::Unread {
                 user,
                 conversations,
@@ -154,22 +164,6 @@ impl Asking<'_> {
             }
         };
         Ok(Some(answer))
-    }
-
-    async fn unread(&self, user: &str, conversations: &[ConversationId]) -> Result<Bytes, Refused> {
-        self.place.meter.allow_rows().map_err(Refused::Throttled)?;
-        let counts = self.app.chat.unread(self.caller, conversations, user);
-        let counts = counts.await?;
-        self.place.meter.charge_rows(counts.len());
-        let counts = counts.into_iter().map(|(id, unread)| UnreadView {
-            conversation: Shown(id),
-            unread,
-        });
-        let frame = ServerFrame::Unread {
-            reference: self.reference.clone(),
-            counts: counts.collect(),
-        };
-        Ok(frame.frame())
     }
 
     fn now(&self) -> Timestamp {

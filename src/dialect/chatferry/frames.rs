@@ -12,10 +12,10 @@ use super::{
 };
 use crate::{
     chat::{Message, Receipt},
-    id::{ConversationId, MessageId},
+    id::{ConversationId, Key, MessageId},
     limits::Throttled,
     python::datetime::{Timestamp, Zone, to_wire},
-    service::ChatError,
+    service::{ChatError, ConversationEntry},
     store::StoreError,
     ws::writer::text_frame,
 };
@@ -143,6 +143,36 @@ impl<'a> ReceiptView<'a> {
     }
 }
 
+/// A conversation.
+#[derive(Serialize)]
+pub struct ConversationView<'a> {
+    pub id: Shown<ConversationId>,
+    pub members: &'a [String],
+    pub created_at: String,
+    pub last: Option<MessageView<'a>>,
+    pub unread: usize,
+}
+
+impl<'a> ConversationView<'a> {
+    #[must_use]
+    pub fn of(entry: &'a ConversationEntry) -> Self {
+        let conversation = &entry.conversation;
+        ConversationView {
+            id: Shown(conversation.id),
+            members: conversation.participants.as_slice(),
+            created_at: time(conversation.created_at),
+            last: entry.last.as_ref().map(MessageView::of),
+            unread: entry.unread,
+        }
+    }
+}
+
+/// Returns the cursor of a place among conversations.
+#[must_use]
+pub fn place_of((at, id): (Timestamp, ConversationId)) -> Cursor {
+    Cursor::Exact(at, MessageId(Key::from(id)))
+}
+
 /// The number of messages that a user has not read in a conversation.
 #[derive(Serialize)]
 pub struct UnreadView {
@@ -268,6 +298,17 @@ pub enum ServerFrame<'a> {
         reference: Option<Reference>,
         conversation: Shown<ConversationId>,
         message: Shown<MessageId>,
+    },
+    Conversations {
+        #[serde(rename = "ref")]
+        reference: Option<Reference>,
+        conversations: Vec<ConversationView<'a>>,
+        next: Option<Cursor>,
+    },
+    Conversation {
+        #[serde(rename = "ref")]
+        reference: Option<Reference>,
+        conversation: ConversationView<'a>,
     },
     Unread {
         #[serde(rename = "ref")]

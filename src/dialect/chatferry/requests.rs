@@ -27,6 +27,9 @@ const PAGE: usize = 50;
 /// Most conversations whose unread messages one frame asks for.
 pub const UNREAD_MAX: usize = 100;
 
+/// Most conversations of a page.
+pub const CONVERSATIONS_MAX: usize = 100;
+
 /// Most bytes of a `ref`.
 const REF_MAX: usize = 64;
 
@@ -49,6 +52,17 @@ pub struct NativeRequest {
 #[derive(Clone, Debug, PartialEq)]
 pub enum NativeAction {
     In(ConversationId, TalkAction),
+    /// A page of the conversations of a user, the latest message first.
+    Conversations {
+        user: Option<String>,
+        after: Option<Cursor>,
+        limit: usize,
+    },
+    /// The conversation of a user and somebody else.
+    Open {
+        user: Option<String>,
+        with: String,
+    },
     /// The numbers of messages that a user has not read.
     Unread {
         user: Option<String>,
@@ -124,7 +138,9 @@ impl NativeRequest {
     /// Returns the user that it names.
     fn user(&self) -> Option<&str> {
         match &self.action {
-            NativeAction::Unread { user, .. }
+            NativeAction::Conversations { user, .. }
+            | NativeAction::Open { user, .. }
+            | NativeAction::Unread { user, .. }
             | NativeAction::In(
                 _,
                 TalkAction::Subscribe { user, .. }
@@ -161,12 +177,15 @@ impl FrameRequest for NativeRequest {
                 TalkAction::Subscribe { .. } | TalkAction::History { .. }
             )
         };
-        self.talk().is_some_and(page)
+        let is_list = matches!(self.action, NativeAction::Conversations { .. });
+        is_list || self.talk().is_some_and(page)
     }
 
     fn asked(&self) -> Asked {
         let action = match &self.action {
             NativeAction::In(_, action) => action,
+            NativeAction::Conversations { .. } => return Asked::Conversations,
+            NativeAction::Open { .. } => return Asked::Open,
             NativeAction::Unread { .. } => return Asked::Unread,
             NativeAction::Ping => return Asked::Ping,
         };
@@ -186,6 +205,9 @@ impl FrameRequest for NativeRequest {
     }
 
     fn action(&self) -> LimitedAction {
+        if matches!(self.action, NativeAction::Open { .. }) {
+            return LimitedAction::Conversation;
+        }
         match self.talk() {
             Some(TalkAction::Send { .. } | TalkAction::Change { .. } | TalkAction::Mark { .. }) => {
                 LimitedAction::Message
@@ -236,6 +258,7 @@ struct ClientFrame {
     before: Option<Cursor>,
     limit: Option<usize>,
     token: Option<String>,
+    with: Option<String>,
 }
 
 /// Content of a text.
@@ -275,6 +298,18 @@ fn request(frame: ClientFrame) -> Result<NativeReading, String> {
         "auth" => {
             let token = frame.token.map(NativeReading::Token);
             return token.ok_or_else(|| needs("token"));
+        }
+        "conversations" => NativeAction::Conversations {
+            user: frame.user,
+            after: frame.after,
+            limit: frame.limit.unwrap_or(PAGE).clamp(1, CONVERSATIONS_MAX),
+        },
+        "open" => {
+            let with = frame.with.filter(|user| !user.is_empty());
+            NativeAction::Open {
+                user: frame.user,
+                with: with.ok_or_else(|| needs("with"))?,
+            }
         }
         "unread" => {
             let of = frame.conversations.ok_or_else(|| needs("conversations"))?;

@@ -3,15 +3,16 @@
 
 use hyper::StatusCode;
 
-use super::page::page;
 use crate::{
     config::{Config, Identity},
-    http::{Response, reply::ours},
+    dialect::chatferry::api::openapi as own_api,
+    http::{Response, page::page, reply::ours},
     python::json,
 };
 
 const DOCUMENT: &str = include_str!("docs/openapi.json");
 const WEBSOCKET: &str = include_str!("docs/websocket.md");
+const FRAMES: &str = include_str!("../chatferry/asyncapi.json");
 const PAGE: &str = include_str!("docs/docs.html");
 
 /// Returns the document with the paths of these settings in it.
@@ -24,8 +25,9 @@ pub fn document(config: &Config) -> String {
     let security = format!("[{}]", security.collect::<Vec<_>>().join(", "));
     let schemes = schemes.iter().map(|(name, it)| format!("\"{name}\": {it}"));
     let schemes = format!("{{{}}}", schemes.collect::<Vec<_>>().join(", "));
+    let document = own_api::add(DOCUMENT.to_owned(), config);
     // The prefixes are plain ASCII without quotes: the settings see to it.
-    DOCUMENT
+    document
         .replace("\"{{websocket}}\"", &quoted(WEBSOCKET.trim()))
         .replace("\"{{security}}\"", &security)
         .replace("\"{{security_schemes}}\"", &schemes)
@@ -89,6 +91,15 @@ pub fn openapi(config: &Config) -> Response {
     ours(StatusCode::OK, "application/json", document(config))
 }
 
+/// `/asyncapi.json`: the frames of the protocol `chatferry.v1`, with a schema for each.
+#[must_use]
+pub fn asyncapi(config: &Config) -> Response {
+    let text = FRAMES
+        .replace("{{version}}", env!("CARGO_PKG_VERSION"))
+        .replace("{{ws_prefix}}", config.django.ws_prefix.as_str());
+    ours(StatusCode::OK, "application/json", text)
+}
+
 /// `/docs`.
 #[must_use]
 pub fn docs() -> Response {
@@ -130,7 +141,9 @@ mod tests {
     fn every_route_is_in_the_document_with_its_methods_and_nothing_else_is() {
         let config = Config::of(&[]);
         let mut found = BTreeSet::new();
-        for (template, methods) in documented(&config) {
+        let all = documented(&config).into_iter();
+        // Those of our own are held to their rows elsewhere.
+        for (template, methods) in all.filter(|(path, _)| !path.starts_with("/api/v1/")) {
             let path = template
                 .replace("{user_id}", "alice")
                 .replace("{conversation_id}", "95031212-7823-4748-bb78-b212d36b6db3")
@@ -160,6 +173,7 @@ mod tests {
             found.insert(label);
         }
         let expected = [
+            "asyncapi",
             "conversation",
             "conversation_messages",
             "conversations",
@@ -172,6 +186,7 @@ mod tests {
             "readyz",
             "send_message",
             "socket",
+            "status",
             "user_conversations",
         ];
         assert_eq!(found, BTreeSet::from(expected));
@@ -188,6 +203,7 @@ mod tests {
                 let is_chat = path.starts_with("/api/chat/c")
                     || path.starts_with("/api/chat/m")
                     || path.starts_with("/api/chat/u")
+                    || path.starts_with("/api/v1/")
                     || path.starts_with("/ws/");
                 for status in ["401", "403"] {
                     assert_eq!(is_listed(status), is_chat, "{status}: {method} {path}");
@@ -226,7 +242,8 @@ mod tests {
         assert_eq!(schemes(&session)["cookie"]["name"], "sessionid");
         for (path, item) in jwt["paths"].as_object().unwrap() {
             let is_chat = path.starts_with("/api/chat/") && path != "/api/chat/";
-            let is_chat = is_chat || path.starts_with("/ws/");
+            let is_own = path.starts_with("/api/v1/");
+            let is_chat = is_chat || is_own || path.starts_with("/ws/");
             for (method, operation) in item.as_object().unwrap() {
                 let is_open = operation["security"] == json!([]);
                 assert!(

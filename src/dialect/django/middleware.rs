@@ -73,6 +73,7 @@ pub async fn answer(app: &App, probes: &[Probe], request: &Request) -> Answered 
         Some(Route::Page) => return (label, page::chat_page(app)),
         Some(Route::Docs) => return (label, docs::docs()),
         Some(Route::OpenApi) => return (label, docs::openapi(&app.config)),
+        Some(Route::AsyncApi) => return (label, docs::asyncapi(&app.config)),
         Some(Route::Api(resource)) => view(app, request, resource).await,
         Some(Route::Index) | None => unknown(app, request),
     };

@@ -2,9 +2,7 @@
 
 use hyper::{
     StatusCode,
-    header::{
-        CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, LOCATION, X_FRAME_OPTIONS,
-    },
+    header::{HeaderName, HeaderValue, LOCATION},
 };
 
 use super::pages::escape;
@@ -12,12 +10,7 @@ use crate::{
     app::App,
     auth::words::Words,
     config::{Config, Identity},
-    http::{
-        Response,
-        extract::Request,
-        reply::{bare, ours},
-    },
-    random,
+    http::{Response, extract::Request, page::page, reply::ours},
 };
 
 /// Puts files together.
@@ -90,29 +83,6 @@ pub fn index(config: &Config) -> Response {
     // A prefix is plain ASCII.
     if let Ok(location) = HeaderValue::from_str(config.django.url_prefix.as_str()) {
         response.headers_mut().insert(LOCATION, location);
-    }
-    response
-}
-
-/// Makes a page. Its policy lets the browser run the page's own script and style, known by a
-/// number that is new each time, and connect to this host only; without randomness for it there is
-/// no page.
-pub(super) fn page(text: &str) -> Response {
-    let Ok(nonce) = random::name() else {
-        return bare(StatusCode::SERVICE_UNAVAILABLE);
-    };
-    let page = text.replace("{{nonce}}", &nonce);
-    let policy = format!(
-        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; \
-         connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; \
-         frame-ancestors 'none'"
-    );
-    let mut response = ours(StatusCode::OK, "text/html; charset=utf-8", page);
-    let headers = response.headers_mut();
-    headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    if let Ok(policy) = HeaderValue::from_str(&policy) {
-        headers.insert(CONTENT_SECURITY_POLICY, policy);
     }
     response
 }

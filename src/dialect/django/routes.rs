@@ -210,6 +210,8 @@ pub enum Route {
     /// The API document for people.
     Docs,
     OpenApi,
+    /// Of the protocol of our own.
+    AsyncApi,
 }
 
 impl Route {
@@ -219,6 +221,9 @@ impl Route {
         match path {
             "/docs" if config.shows_docs() => return Some(Route::Docs),
             "/openapi.json" if config.shows_docs() => return Some(Route::OpenApi),
+            "/asyncapi.json" if config.shows_docs() && config.native.enabled => {
+                return Some(Route::AsyncApi);
+            }
             "/" if has_index(config) => return Some(Route::Index),
             _ => {}
         }
@@ -249,6 +254,7 @@ impl Route {
             Route::Page => prefix.to_string(),
             Route::Docs => "/docs".to_owned(),
             Route::OpenApi => "/openapi.json".to_owned(),
+            Route::AsyncApi => "/asyncapi.json".to_owned(),
         }
     }
 
@@ -261,6 +267,7 @@ impl Route {
             Route::Page => "page",
             Route::Docs => "docs",
             Route::OpenApi => "openapi",
+            Route::AsyncApi => "asyncapi",
         }
     }
 }
@@ -361,13 +368,15 @@ mod tests {
     fn with_an_identity_documents_are_there_only_if_that_is_set() {
         let shown = |flags: &[(&str, &str)]| {
             let config = Config::of(flags);
-            ["/docs", "/openapi.json"].map(|path| Route::of(path, &config).is_some())
+            let paths = ["/docs", "/openapi.json", "/asyncapi.json"];
+            paths.map(|path| Route::of(path, &config).is_some())
         };
         let identity = ("auth.identity", "jwt");
-        assert_eq!(shown(&[]), [true; 2]);
-        assert_eq!(shown(&[identity]), [false; 2]);
-        assert_eq!(shown(&[identity, ("server.docs", "yes")]), [true; 2]);
-        assert_eq!(shown(&[("server.docs", "no")]), [false; 2]);
+        assert_eq!(shown(&[]), [true; 3]);
+        assert_eq!(shown(&[identity]), [false; 3]);
+        assert_eq!(shown(&[identity, ("server.docs", "yes")]), [true; 3]);
+        assert_eq!(shown(&[("server.docs", "no")]), [false; 3]);
+        assert_eq!(shown(&[("native.enabled", "false")]), [true, true, false]);
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub enum LinkError {
     Version(u64),
     #[error("its first message is not a greeting, or did not come")]
     Greeting,
+    #[error("it does not prove that it knows host.secret")]
+    Proof,
     #[error("it has too many classes")]
     Classes,
     #[error("it sends more of an answer than its client has taken")]
@@ -38,6 +40,7 @@ impl LinkError {
             LinkError::Wire(_)
             | LinkError::Version(_)
             | LinkError::Greeting
+            | LinkError::Proof
             | LinkError::Classes
             | LinkError::Overrun => "violation",
             LinkError::Unread | LinkError::Silent => "stuck",

@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 
-use super::{Accept, Class, HeaderLine, Hello, MAX_EVENT, MAX_HEADERS, ResponseHead, Up, What};
+use super::{
+    Accept, Class, HeaderLine, Hello, HelloProof, MAX_EVENT, MAX_HEADERS, ResponseHead, Up, What,
+};
 use crate::{
     layer::redis::codec::{item::Item, msgpack},
     value::{Text, Value},
@@ -67,6 +69,13 @@ impl WireMembers {
         Some(self.0.swap_remove(place).1)
     }
 
+    fn bytes(&mut self, key: &str) -> Option<Vec<u8>> {
+        match self.take(key)? {
+            Item::Bytes(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
     pub(super) fn text(&mut self, key: &str) -> Option<String> {
         self.take(key).and_then(text)
     }
@@ -102,6 +111,10 @@ fn hello(item: Item) -> Option<Hello> {
         application: members.text("application")?,
         layer: members.text("layer")?,
         order: members.text("order"),
+        proof: match (members.bytes("nonce"), members.bytes("proof")) {
+            (Some(nonce), Some(proof)) => Some(HelloProof { nonce, proof }),
+            _ => None,
+        },
     })
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::value::Value;
+use crate::{host::proof::Challenge, value::Value};
 
 /// Returns the messages of one side: kind and bytes.
 fn vectors(side: &str) -> Vec<(String, Vec<u8>)> {
@@ -59,6 +59,7 @@ fn every_message_of_a_worker_is_read() {
             application: "a.asgi:app".to_owned(),
             layer: String::new(),
             order: None,
+            proof: None,
         }),
         What::Class(Class {
             name: "app.Chat".to_owned(),
@@ -147,7 +148,8 @@ fn what_is_sent_to_a_worker_has_the_bytes_of_the_vectors() {
         ("method", text("GET")),
         ("path", text("/")),
     ]);
-    let sent: [(Down, u64, &[u8]); 19] = [
+    let challenge = Challenge::known().body();
+    let sent: [(Down, u64, &[u8]); 20] = [
         (Down::Welcome, 0, &welcome),
         (Down::Open, 5, &open),
         (Down::Text, 5, "안녕".as_bytes()),
@@ -167,6 +169,7 @@ fn what_is_sent_to_a_worker_has_the_bytes_of_the_vectors() {
         (Down::BodyEnd, 8, b""),
         (Down::Gone, 8, b""),
         (Down::Taken, 8, &[0xcd, 0x80, 0x00]),
+        (Down::Challenge, 0, &challenge),
     ];
     let vectors = vectors("chatferry");
     assert_eq!(vectors.len(), sent.len());

@@ -25,6 +25,13 @@ pub const TOGETHER: usize = 2000;
 /// Most users of other processes that are remembered.
 const REMEMBERED: usize = 200_000;
 
+/// Clients that show who is online in a conversation.
+struct Watching {
+    clients: usize,
+    /// Whom they show.
+    users: Arc<[Arc<str>]>,
+}
+
 /// The users here, those that others have told of, and who shows them.
 #[derive(Default)]
 pub struct PresenceState {
@@ -36,8 +43,7 @@ pub struct PresenceState {
     untold: HashSet<Arc<str>>,
     /// Users of other processes: of which, and until when that counts.
     elsewhere: HashMap<Arc<str>, HashMap<Arc<str>, Instant>>,
-    /// Conversations with clients that show presence: how many, and whom they show.
-    watching: HashMap<ConversationId, (usize, Arc<[Arc<str>]>)>,
+    watching: HashMap<ConversationId, Watching>,
     watched: HashMap<Arc<str>, HashSet<ConversationId>>,
     /// Users whose state may be another than conversations have been told.
     changed: HashSet<Arc<str>>,
@@ -87,12 +93,12 @@ impl PresenceState {
             // What others told until now was not noted.
             self.asks = true;
         }
-        let (count, users) = self.watching.entry(id).or_insert_with(|| {
-            let users = users.iter().map(|user| Arc::from(user.as_str()));
-            (0, users.collect())
+        let watching = self.watching.entry(id).or_insert_with(|| Watching {
+            clients: 0,
+            users: users.iter().map(|user| user.as_str().into()).collect(),
         });
-        *count += 1;
-        let users = Arc::clone(users);
+        watching.clients += 1;
+        let users = Arc::clone(&watching.users);
         for user in users.iter() {
             self.watched.entry(Arc::clone(user)).or_default().insert(id);
         }
@@ -101,14 +107,14 @@ impl PresenceState {
     }
 
     pub fn unwatch(&mut self, id: ConversationId) {
-        let Some((count, users)) = self.watching.get_mut(&id) else {
+        let Some(watching) = self.watching.get_mut(&id) else {
             return;
         };
-        *count -= 1;
-        if *count > 0 {
+        watching.clients -= 1;
+        if watching.clients > 0 {
             return;
         }
-        let users = Arc::clone(users);
+        let users = Arc::clone(&watching.users);
         self.watching.remove(&id);
         for user in users.iter() {
             if let Some(all) = self.watched.get_mut(user) {
@@ -181,7 +187,7 @@ impl PresenceState {
     }
 
     /// Returns the users that the others are told of now.
-    pub fn to_be_told(&mut self, now: Instant) -> Vec<Arc<str>> {
+    pub fn take_told(&mut self, now: Instant) -> Vec<Arc<str>> {
         let untold = std::mem::take(&mut self.untold);
         if self.refresh.is_some_and(|refresh| refresh <= now) {
             self.refresh = (!self.here.is_empty()).then_some(now + REFRESH);
@@ -191,7 +197,7 @@ impl PresenceState {
     }
 
     /// Returns what each conversation is told of now.
-    pub fn to_be_shown(&mut self) -> HashMap<ConversationId, Vec<(Arc<str>, bool)>> {
+    pub fn take_news(&mut self) -> HashMap<ConversationId, Vec<(Arc<str>, bool)>> {
         let some: Vec<Arc<str>> = self.changed.iter().take(TOGETHER).cloned().collect();
         let mut news: HashMap<ConversationId, Vec<(Arc<str>, bool)>> = HashMap::new();
         for user in some {
@@ -237,7 +243,7 @@ mod tests {
 
     /// What a conversation is told of now.
     fn shown(state: &mut PresenceState, id: ConversationId) -> Vec<(String, bool)> {
-        let news = state.to_be_shown().remove(&id).unwrap_or_default();
+        let news = state.take_news().remove(&id).unwrap_or_default();
         let news = news
             .into_iter()
             .map(|(user, online)| (user.to_string(), online));
@@ -310,7 +316,7 @@ mod tests {
         state.watch(id(1), &["bob".to_owned()]);
         state.hear(heard(&["bob"], &[]), now);
         state.unwatch(id(1));
-        state.to_be_shown();
+        state.take_news();
         assert!(state.is_idle() && state.watched.is_empty() && state.watching.is_empty());
     }
 }

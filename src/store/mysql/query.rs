@@ -148,7 +148,7 @@ pub fn conversations_of(layout: &Layout, user_id: &str, after: Option<&PageCurso
 
 /// Returns the condition that a row's time lies beyond that of a place, or is the same and its id
 /// compares so. With a comparison of pairs the server would not use the index for the time.
-fn beyond(column: &str, place: &PageCursor, compares: &str, id_compares: &str) -> String {
+pub fn beyond(column: &str, place: &PageCursor, compares: &str, id_compares: &str) -> String {
     let Some(at) = place.time().map(time) else {
         return String::new();
     };

@@ -314,7 +314,7 @@ fn after_bound(place: Option<&PageCursor>, of: &Table) -> (Time, MessageId) {
 }
 
 /// Returns the time and the id of a place among rows of a table, or those after everything.
-fn until_bound<T: From<Key>>(place: Option<&PageCursor>, of: &Table) -> (Time, T) {
+pub fn until_bound<T: From<Key>>(place: Option<&PageCursor>, of: &Table) -> (Time, T) {
     let last = if of.makes_ids() {
         Key::Number(i64::MAX)
     } else {

@@ -333,7 +333,7 @@ pub fn messages(
 }
 
 /// Returns a place after every row: no time that Django writes comes after a colon.
-fn end() -> (String, i64) {
+pub fn end() -> (String, i64) {
     (":".to_owned(), i64::MAX)
 }
 

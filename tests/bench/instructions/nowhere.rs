@@ -14,6 +14,7 @@ use chatferry::{
         SessionRow, StoreError, Subject, TokenRow, UserRow,
         commit::{Attempt, Backend, CommitOutcome, Committer, NewIds, Write},
         history::{ConversationPage, Deleted, Direction, Page, PageCursor},
+        overview::{ActiveConversation, Overview},
     },
 };
 
@@ -70,6 +71,28 @@ impl Conversations for Nowhere {
         _: String,
         _: Option<PageCursor>,
     ) -> Result<ConversationPage, StoreError> {
+        Err(StoreError::Closed)
+    }
+}
+
+#[async_trait]
+impl Overview for Nowhere {
+    async fn by_activity(
+        &self,
+        _: &str,
+        _: Option<(Timestamp, ConversationId)>,
+        _: usize,
+    ) -> Result<Vec<ActiveConversation>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn across(
+        &self,
+        _: &[ConversationId],
+        _: (Timestamp, MessageId),
+        _: Direction,
+        _: usize,
+    ) -> Result<Page, StoreError> {
         Err(StoreError::Closed)
     }
 }

@@ -16,7 +16,7 @@ use tokio::{
 use super::{
     Go,
     nowhere::Nowhere,
-    wire,
+    wire::{self, Spoken},
     world::{CONVERSATION, Directory, body, chat_message, config, one_thread},
 };
 
@@ -41,7 +41,7 @@ pub fn talk() -> Go {
     let runtime = one_thread();
     let client = runtime.block_on(async {
         let mut client = Client::of_a_server().await;
-        let handshake = wire::handshake(&CONVERSATION.to_string());
+        let handshake = Spoken::Django.opening(&CONVERSATION.to_string(), "");
         client.ask(&handshake, http(b"HTTP/1.1 101")).await;
         // Its history comes unasked.
         client.ask(&[], EVENT).await;

@@ -43,9 +43,9 @@ pub fn serve(options: &Options) -> Value {
 
 /// Counts what `--members` sockets are told.
 pub fn listen(options: &Options) -> Value {
-    let mut crowd = Crowd::new(options.to());
+    let mut crowd = Crowd::new(options.to(), options.spoken());
     for _ in 0..options.number("members", 1) {
-        crowd.open("bare");
+        crowd.open("bare", "");
     }
     crowd.rest(Instant::now() + WARM_UP);
     let began = Instant::now();

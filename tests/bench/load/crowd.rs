@@ -9,7 +9,7 @@ use std::{
 use mio::{Events, Interest, Poll, Token, net::TcpStream};
 use socket2::{Domain, Protocol, Socket as Raw, Type};
 
-use super::wire;
+use super::wire::{self, Spoken};
 
 /// Sockets that may come from one address before the next is taken: each has ports of its own.
 pub const EACH: usize = 4000;
@@ -30,6 +30,7 @@ pub struct Heard {
 
 pub struct Crowd {
     to: SocketAddr,
+    spoken: Spoken,
     poll: Poll,
     events: Events,
     sockets: Vec<Socket>,
@@ -49,9 +50,10 @@ struct Socket {
 }
 
 impl Crowd {
-    pub fn new(to: SocketAddr) -> Self {
+    pub fn new(to: SocketAddr, spoken: Spoken) -> Self {
         Crowd {
             to,
+            spoken,
             poll: Poll::new().unwrap(),
             events: Events::with_capacity(1024),
             sockets: Vec::new(),
@@ -65,12 +67,13 @@ impl Crowd {
         self.sockets.len()
     }
 
-    /// Opens a socket and waits for its history.
-    pub fn open(&mut self, conversation: &str) {
+    /// Opens a socket, which may come back `after` a cursor, and waits for what comes first.
+    pub fn open(&mut self, conversation: &str, after: &str) {
         let number = self.sockets.len();
         let mut stream = connect(self.to, number);
-        stream.write_all(&wire::handshake(conversation)).unwrap();
-        let unread = past_history(&mut stream);
+        let opening = self.spoken.opening(conversation, after);
+        stream.write_all(&opening).unwrap();
+        let unread = past_first(&mut stream, self.spoken.first_messages());
         stream.set_nonblocking(true).unwrap();
         let mut stream = TcpStream::from_std(stream);
         let interest = Interest::READABLE | Interest::WRITABLE;
@@ -207,8 +210,8 @@ pub fn connect(to: SocketAddr, number: usize) -> std::net::TcpStream {
     raw.into()
 }
 
-/// Reads the answer to the handshake and the first message; returns what came after it.
-fn past_history(stream: &mut std::net::TcpStream) -> Vec<u8> {
+/// Reads the answer to the handshake and so many messages; returns what came after them.
+fn past_first(stream: &mut std::net::TcpStream, mut messages: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut room = [0; 16 * 1024];
     let mut start = None;
@@ -225,7 +228,8 @@ fn past_history(stream: &mut std::net::TcpStream) -> Vec<u8> {
         while let Some((frame, size)) = start.and_then(|start| wire::frame(&bytes[start..])) {
             let last = frame.last;
             start = start.map(|start| start + size);
-            if last {
+            messages -= usize::from(last);
+            if messages == 0 {
                 return bytes.split_off(start.unwrap());
             }
         }

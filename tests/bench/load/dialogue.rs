@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use super::{
     crowd::{EACH, connect},
     options::Options,
-    process, wire,
+    process,
+    wire::{self, Spoken},
 };
 
 /// A question that is not answered in this time has failed.
@@ -34,13 +35,18 @@ struct Dialogue {
     goodbye: Option<Vec<u8>>,
 }
 
-/// Sockets are opened and closed, each after its history of `--history` messages: of `--conversation`,
-/// or of several with commas between them.
+/// Sockets are opened and closed, each after its first page of `--history` messages: of
+/// `--conversation`, or of several with commas between them. Clients of `chatferry.v1` come back
+/// `--after` a cursor if there is one.
 pub fn come(options: &Options) -> Value {
     let conversations = options.text("conversation").split(',');
+    let (spoken, after) = (options.spoken(), options.text("after"));
     let dialogue = Dialogue {
-        questions: conversations.map(wire::handshake).collect(),
-        answered: history_is_there,
+        questions: conversations.map(|id| spoken.opening(id, after)).collect(),
+        answered: match spoken {
+            Spoken::Django => history_is_there,
+            Spoken::Native => page_is_there,
+        },
         wanted: options.number("history", 0),
         goodbye: Some(wire::masked(8, &1000u16.to_be_bytes())),
     };
@@ -172,8 +178,17 @@ fn body(answer: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&answer[..end + 2], &answer[end + 4..]))
 }
 
-/// The whole first message of a socket, with so many messages in it.
+/// The whole history of a socket, with so many messages in it.
 fn history_is_there(answer: &[u8], wanted: usize) -> Option<bool> {
+    first_is_there(answer, Spoken::Django.first_messages(), wanted)
+}
+
+/// The whole first page of a socket, likewise.
+fn page_is_there(answer: &[u8], wanted: usize) -> Option<bool> {
+    first_is_there(answer, Spoken::Native.first_messages(), wanted)
+}
+
+fn first_is_there(answer: &[u8], mut first: usize, wanted: usize) -> Option<bool> {
     let (head, mut rest) = body(answer)?;
     if !head.starts_with(b"HTTP/1.1 101") {
         return Some(false);
@@ -182,7 +197,8 @@ fn history_is_there(answer: &[u8], wanted: usize) -> Option<bool> {
     loop {
         let (frame, size) = wire::frame(rest)?;
         messages += wire::numbers(frame.payload).count();
-        if frame.last {
+        first -= usize::from(frame.last);
+        if first == 0 {
             return Some(messages == wanted);
         }
         rest = &rest[size..];

@@ -7,7 +7,12 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{crowd::connect, options::Options, process, wire};
+use super::{
+    crowd::connect,
+    options::Options,
+    process,
+    wire::{self, Spoken},
+};
 
 pub fn read(options: &Options) -> Value {
     let pids = options.pids();
@@ -15,7 +20,7 @@ pub fn read(options: &Options) -> Value {
     let before = process::resident_kib(&pids);
     let (began, cpu) = (Instant::now(), process::cpu_s(&pids));
     let mut stream = connect(options.to(), 0);
-    let handshake = wire::handshake(options.text("conversation"));
+    let handshake = Spoken::Django.opening(options.text("conversation"), "");
     stream.write_all(&handshake).unwrap();
     let bytes = read_message(&mut stream);
     let seconds = began.elapsed().as_secs_f64();

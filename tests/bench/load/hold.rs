@@ -1,4 +1,5 @@
-//! Sockets that only sit there, and answer pings.
+//! Sockets that only sit there, and answer pings: in conversations of their own, or in those of
+//! `--conversation`, with commas between them, and `--after` a cursor.
 
 use std::time::Instant;
 
@@ -16,13 +17,19 @@ pub fn hold(options: &Options) -> Value {
         options.number("members", 10),
     );
     let pids = options.pids();
-    let conversations: Vec<String> = (0..(sockets + FIRST).div_ceil(members))
-        .map(|number| http::new_conversation(options.to(), number))
-        .collect();
-    let mut crowd = Crowd::new(options.to());
+    let given = options.text("conversation");
+    let conversations: Vec<String> = if given.is_empty() {
+        let numbers = 0..(sockets + FIRST).div_ceil(members);
+        let made = numbers.map(|number| http::new_conversation(options.to(), number));
+        made.collect()
+    } else {
+        given.split(',').map(str::to_owned).collect()
+    };
+    let mut crowd = Crowd::new(options.to(), options.spoken());
     let open = |crowd: &mut Crowd, count: usize| {
         for _ in 0..count {
-            crowd.open(&conversations[crowd.len() / members]);
+            let place = crowd.len() / members % conversations.len();
+            crowd.open(&conversations[place], options.text("after"));
         }
     };
     open(&mut crowd, FIRST);

@@ -2,6 +2,8 @@
 
 use std::{collections::HashMap, net::SocketAddr, str::FromStr, time::Duration};
 
+use super::wire::Spoken;
+
 /// `--NAME VALUE` pairs; each mode reads those that mean something to it.
 pub struct Options(HashMap<String, String>);
 
@@ -33,6 +35,15 @@ impl Options {
     /// Where the server listens.
     pub fn to(&self) -> SocketAddr {
         self.get("to").expect("--to ADDRESS:PORT")
+    }
+
+    /// The protocol that sockets speak: `--protocol chatferry.v1`, or Django's.
+    pub fn spoken(&self) -> Spoken {
+        match self.text("protocol") {
+            "" => Spoken::Django,
+            "chatferry.v1" => Spoken::Native,
+            other => panic!("no protocol {other}"),
+        }
     }
 
     /// How long it is measured.

@@ -34,7 +34,6 @@ struct Talk {
     members: usize,
     talkers: usize,
     in_flight: usize,
-    template: Template,
     /// Of each socket in a conversation that is talked in.
     seen: Vec<Seen>,
     /// When each of these sockets last heard itself.
@@ -44,6 +43,7 @@ struct Talk {
 
 struct Conversation {
     id: String,
+    template: Template,
     said: Vec<Said>,
 }
 
@@ -125,7 +125,8 @@ impl Talk {
     /// and then those who only sit in others.
     fn begin(options: &Options) -> Self {
         let members = options.number("members", 1);
-        let mut crowd = Crowd::new(options.to());
+        let spoken = options.spoken();
+        let mut crowd = Crowd::new(options.to(), spoken);
         let given = options.text("conversation");
         let ids: Vec<String> = if given.is_empty() {
             let numbers = 0..options.number("conversations", 1);
@@ -135,7 +136,7 @@ impl Talk {
             vec![given.to_owned()]
         };
         for id in &ids {
-            (0..members).for_each(|_| crowd.open(id));
+            (0..members).for_each(|_| crowd.open(id, ""));
         }
         let others = options.number("others", 0);
         let mut id = String::new();
@@ -143,10 +144,11 @@ impl Talk {
             if number.is_multiple_of(10) {
                 id = http::new_conversation(options.to(), ids.len() + number);
             }
-            crowd.open(&id);
+            crowd.open(&id, "");
         }
         let talking = ids.len() * members;
-        let conversation = |id| Conversation {
+        let conversation = |id: String| Conversation {
+            template: Template::new(spoken, &id),
             id,
             said: Vec::new(),
         };
@@ -156,7 +158,6 @@ impl Talk {
             members,
             talkers: options.number("talkers", 1).min(members),
             in_flight: options.number("in-flight", 1),
-            template: Template::new(),
             seen: vec![Seen::default(); talking],
             heard_itself: vec![Instant::now(); talking],
             window: Window::default(),
@@ -188,8 +189,8 @@ impl Talk {
     }
 
     fn say(&mut self, by: usize, at: Instant) {
-        let said = &mut self.conversations[by / self.members].said;
-        self.crowd.send(by, self.template.numbered(said.len()));
+        let Conversation { said, template, .. } = &mut self.conversations[by / self.members];
+        self.crowd.send(by, template.numbered(said.len()));
         said.push(Said { at, by });
     }
 

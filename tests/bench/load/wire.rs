@@ -1,5 +1,7 @@
 //! Bytes: the handshake, frames from and to the client, and the number that each message carries.
 
+use uuid::Uuid;
+
 /// Stands before and after the number of a message, and nowhere else in what is said.
 const MARK: u8 = b'#';
 const DIGITS: usize = 8;
@@ -62,14 +64,48 @@ fn head(opcode: u8, mask: u8, length: usize) -> Vec<u8> {
     vec![LAST | opcode, mask | LONG, high, low]
 }
 
-/// The request that opens a socket in a conversation.
-pub fn handshake(conversation: &str) -> Vec<u8> {
-    format!(
-        "GET /ws/chat/{conversation}/ HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
-         Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-         Sec-WebSocket-Version: 13\r\n\r\n"
-    )
-    .into_bytes()
+/// The protocol that sockets speak.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Spoken {
+    Django,
+    /// `chatferry.v1`
+    Native,
+}
+
+impl Spoken {
+    /// The bytes that open a socket in a conversation. A client of `chatferry.v1` enters it at once,
+    /// and comes back `after` a cursor if there is one.
+    pub fn opening(self, conversation: &str, after: &str) -> Vec<u8> {
+        let (offer, entering) = match self {
+            Spoken::Django => ("", Vec::new()),
+            Spoken::Native => {
+                let offer = "Sec-WebSocket-Protocol: chatferry.v1\r\n";
+                let after = match after {
+                    "" => String::new(),
+                    after => format!(r#", "after": "{after}""#),
+                };
+                let frame =
+                    format!(r#"{{"type": "subscribe", "conversation": "{conversation}"{after}}}"#);
+                (offer, masked(1, frame.as_bytes()))
+            }
+        };
+        let mut bytes = format!(
+            "GET /ws/chat/{conversation}/ HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
+             Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+             Sec-WebSocket-Version: 13\r\n{offer}\r\n"
+        )
+        .into_bytes();
+        bytes.extend(entering);
+        bytes
+    }
+
+    /// Messages of the server before what is said live: the history, or a greeting and the first page.
+    pub fn first_messages(self) -> usize {
+        match self {
+            Spoken::Django => 1,
+            Spoken::Native => 2,
+        }
+    }
 }
 
 /// A request on a connection that stays open.
@@ -78,35 +114,53 @@ pub fn get(path: &str) -> Vec<u8> {
         .into_bytes()
 }
 
-/// A `chat_message` whose number is still to be written into it.
+/// A message whose number is still to be written into it.
 pub struct Template {
     frame: Vec<u8>,
     number_at: usize,
+    /// Where the id is to be written, if the client chooses it.
+    id_at: Option<usize>,
 }
 
 impl Template {
-    pub fn new() -> Self {
+    pub fn new(spoken: Spoken, conversation: &str) -> Self {
         let content = format!(
             "#{:0DIGITS$}# Nothing much, and you? Shall we meet at six?",
             0
         );
-        let said =
-            format!(r#"{{"type": "chat_message", "sender_id": "alice", "content": "{content}"}}"#);
+        let id = Uuid::nil();
+        let said = match spoken {
+            Spoken::Django => format!(
+                r#"{{"type": "chat_message", "sender_id": "alice", "content": "{content}"}}"#
+            ),
+            Spoken::Native => format!(
+                r#"{{"type": "send", "id": "{id}", "conversation": "{conversation}", "sender": "alice", "content": "{content}"}}"#
+            ),
+        };
         let frame = masked(1, said.as_bytes());
-        let number_at = frame.iter().position(|&byte| byte == MARK).unwrap() + 1;
-        Template { frame, number_at }
+        let at = |what: &[u8]| frame.windows(what.len()).position(|it| it == what);
+        Template {
+            number_at: at(&[MARK]).unwrap() + 1,
+            id_at: at(id.to_string().as_bytes()),
+            frame,
+        }
     }
 
     pub fn numbered(&mut self, number: usize) -> &[u8] {
         let digits = format!("{number:0DIGITS$}");
         self.frame[self.number_at..self.number_at + DIGITS].copy_from_slice(digits.as_bytes());
+        if let Some(at) = self.id_at {
+            let id = Uuid::now_v7().to_string();
+            self.frame[at..at + id.len()].copy_from_slice(id.as_bytes());
+        }
         &self.frame
     }
 }
 
-/// The numbers of the messages in a text, in their order.
+/// The numbers of the messages in a text, in their order. One that is acknowledged is shown as well.
 pub fn numbers(text: &[u8]) -> impl Iterator<Item = usize> {
-    let mut rest = text;
+    let is_acknowledged = text.starts_with(br#"{"type":"ack""#);
+    let mut rest = if is_acknowledged { b"" } else { text };
     std::iter::from_fn(move || {
         let at = rest.iter().position(|&byte| byte == MARK)? + 1;
         let digits = rest.get(at..at + DIGITS)?;

@@ -16,6 +16,7 @@ sys.path[1:1] = [str(HERE.parent), str(HERE.parents[1] / "runner")]
 import curves  # noqa: E402
 import idle  # noqa: E402
 import load  # noqa: E402
+import native  # noqa: E402
 import plot  # noqa: E402
 import shell  # noqa: E402
 from cells import CELLS, FULL, MEMBERS, QUICK, RATE, TALKERS, Figure, fixtures  # noqa: E402
@@ -36,7 +37,7 @@ BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
 def arguments():
     parser = argparse.ArgumentParser(prog="tests/bench/run", description="Measures servers beside each other.")
-    parser.add_argument("what", nargs="?", choices=["table", "curves", "idle"], default="table")
+    parser.add_argument("what", nargs="?", choices=["table", "curves", "idle", "native"], default="table")
     parser.add_argument("--quick", action="store_true", help="a few seconds for each cell, once")
     parser.add_argument("--rounds", type=int, help="how often everything is measured, in turn")
     parser.add_argument("--minutes", type=float, default=40, help="no round is begun after so long")
@@ -150,6 +151,8 @@ def main():
             machine = Machine(servers)
             if options.what == "idle":
                 return idle.measure(machine, options)
+            if options.what == "native":
+                return native.measure(machine, options, QUICK if options.quick else FULL)
             if options.what == "curves":
                 return curves.measure(machine, options, directory)
             return measure_table(machine, options, directory)

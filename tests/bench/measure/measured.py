@@ -175,10 +175,17 @@ class Running:
         """Its process, and those it has started."""
         return [pid for pid in every_pid() if stat(pid)[2] == self.pid]
 
-    def metric(self, name):
+    def metrics(self):
+        """The lines of its metrics, each a name with its labels and a value."""
         with urllib.request.urlopen(f"http://{self.address}/metrics", timeout=30) as answer:
-            lines = answer.read().decode().splitlines()
-        return next(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))
+            return answer.read().decode().splitlines()
+
+    def metric(self, name):
+        return next(float(line.split()[1]) for line in self.metrics() if line.startswith(f"{name} "))
+
+    def metric_sum(self, name):
+        """The sum over all labels."""
+        return sum(float(line.rsplit(" ", 1)[1]) for line in self.metrics() if line.startswith(f"{name}{{"))
 
 
 def every_pid():

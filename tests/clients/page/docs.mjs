@@ -1,5 +1,6 @@
 // The API document as people read it.
 import { check, assert, BASE_URL } from '../lib/checks.mjs';
+import { violations } from '../lib/axe.mjs';
 import { Window } from '../lib/browser.mjs';
 
 export default function docs(browser) {
@@ -16,6 +17,19 @@ export default function docs(browser) {
     await page.locator('#NewMessage[open]').getByText('message_type?').waitFor();
     await page.locator('summary', { hasText: 'The WebSocket of a conversation' }).click();
     await page.locator('pre', { hasText: '"conversation_history"' }).waitFor();
+    await context.close();
+  });
+
+  check('the status page shows that the server is ready, and six curves', async () => {
+    const { page, context } = await Window.open(browser);
+    await page.goto(`${BASE_URL}/status`);
+    await page.getByText('ready, runs since').waitFor();
+    const values = page.locator('figure b');
+    assert.equal(await values.count(), 6);
+    // A curve has its first point after two looks.
+    await page.locator('polyline[points]').nth(5).waitFor({ state: 'attached' });
+    assert.match(await values.nth(4).textContent(), /MiB$/);
+    assert.deepEqual(await violations(page), []);
     await context.close();
   });
 }

@@ -145,7 +145,7 @@ impl Dialect for Lines {
         })
     }
 
-    async fn answer(&self, app: &App, _: &[Probe], request: &extract::Request) -> Answered {
+    async fn answer(&self, app: &Arc<App>, _: &[Probe], request: &extract::Request) -> Answered {
         let id = self.protocol.target(&request.path);
         let found = match id {
             Some(id) => app.chat.conversation(id).await.ok(),

@@ -6,6 +6,13 @@ use mysql_async::prelude::Queryable as _;
 use serde_json::json;
 
 use super::{database::Database, instance::Flavour};
+use crate::native::{
+    api_overview::{
+        a_search_finds_a_text_in_any_language, an_inbox_has_the_messages_of_all_conversations,
+        conversations_are_listed_by_their_latest_message,
+    },
+    api_rights::another_spelling_of_a_user_is_nobody,
+};
 use crate::support::{
     id_of,
     races::say_at_once,
@@ -284,6 +291,17 @@ pub async fn the_newest_messages_of_several_are_read_together(on: Flavour) {
     }
 }
 
+pub async fn what_is_read_across_conversations_is_the_same_everywhere(on: Flavour) {
+    let Some(database) = Database::new(on).await else {
+        return;
+    };
+    let server = database.server().await;
+    conversations_are_listed_by_their_latest_message(&server).await;
+    an_inbox_has_the_messages_of_all_conversations(&server).await;
+    a_search_finds_a_text_in_any_language(&server).await;
+    another_spelling_of_a_user_is_nobody(&database).await;
+}
+
 pub async fn the_marks_of_the_newest_messages_are_found(on: Flavour) {
     if let Some(database) = Database::new(on).await {
         rows::the_marks_of_the_newest_messages_are_found(&database.server().await).await;
@@ -315,7 +333,8 @@ pub async fn nothing_is_read_without_an_index_of_djangos(on: Flavour) {
         Flavour::MariaDb => "EXPLAIN",
         Flavour::MySql => "EXPLAIN FORMAT = TRADITIONAL",
     };
-    for (sql, index) in reads(&hex(one), &hex(two), &hex(message)) {
+    let (one, two, message) = (hex(one), hex(two), hex(message));
+    for (sql, index) in reads(&one, &two, &message) {
         let mut client = database.client().await;
         let plan: Vec<mysql_async::Row> = client.query(format!("{explain} {sql}")).await.unwrap();
         let key: Option<String> = plan[0].get("key").unwrap();
@@ -326,6 +345,46 @@ pub async fn nothing_is_read_without_an_index_of_djangos(on: Flavour) {
         assert!(key.contains(index), "{sql}: {key}");
         assert!(rows < 100, "{sql}: {rows} rows");
     }
+    for sql in reads_across(&one, &two, &message) {
+        let mut client = database.client().await;
+        let plan: Vec<mysql_async::Row> = client.query(format!("{explain} {sql}")).await.unwrap();
+        let tables = plan.iter().filter(|step| {
+            let table: Option<String> = step.get("table").unwrap();
+            matches!(table.as_deref(), Some("m" | "c"))
+        });
+        let keys: Vec<Option<String>> = tables.map(|step| step.get("key").unwrap()).collect();
+        assert!(
+            keys.len() >= 2 && keys.iter().all(Option::is_some),
+            "{sql}: {keys:?}"
+        );
+    }
+}
+
+/// The ways we read across conversations, for two of them and a message.
+fn reads_across(one: &str, two: &str, message: &str) -> [String; 2] {
+    let nearest = [one, two].map(|of| {
+        format!(
+            "SELECT * FROM (SELECT id AS near_id, created_at AS near_at FROM messages AS m \
+             WHERE conversation_id >= {of} AND conversation_id <= {of} AND NOT is_deleted \
+             AND created_at <= '2099-01-01' AND (created_at < '2099-01-01' OR id < {message}) \
+             ORDER BY conversation_id DESC, created_at DESC, id DESC LIMIT 50) AS one"
+        )
+    });
+    [
+        "SELECT id, active_at FROM (SELECT id, COALESCE((SELECT m.created_at FROM messages AS m \
+         WHERE m.conversation_id = c.id AND NOT m.is_deleted ORDER BY m.created_at DESC LIMIT 1), \
+         c.created_at) AS active_at FROM conversations AS c WHERE is_active \
+         AND (participant1_id = 'a7' OR participant2_id = 'a7')) AS c \
+         WHERE TRUE AND active_at <= '2099-01-01' ORDER BY active_at DESC, id DESC LIMIT 50"
+            .to_owned(),
+        format!(
+            "SELECT m.id FROM (SELECT near_id, near_at FROM ({}) AS every \
+             ORDER BY near_at DESC, near_id DESC LIMIT 50) AS nearest \
+             STRAIGHT_JOIN messages AS m ON m.id = nearest.near_id \
+             ORDER BY near_at DESC, near_id DESC",
+            nearest.join(" UNION ALL ")
+        ),
+    ]
 }
 
 /// The ways we read, each with the index it is to use, for two conversations and a message.

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use chatferry::{dialect::chatferry::asking::pages::RESUME_MAX, store::history::PAGE_MESSAGES};
+use chatferry::{service::RESUME_MAX, store::history::PAGE_MESSAGES};
 use serde_json::{Value, json};
 
 use super::{Client, contents};

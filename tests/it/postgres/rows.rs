@@ -7,6 +7,13 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::database::Database;
+use crate::native::{
+    api_overview::{
+        a_search_finds_a_text_in_any_language, an_inbox_has_the_messages_of_all_conversations,
+        conversations_are_listed_by_their_latest_message,
+    },
+    api_rights::another_spelling_of_a_user_is_nobody,
+};
 use crate::support::{
     id_of,
     rows::{self, a_mark_keeps_id_and_time, a_message, the_longest_ids_fit},
@@ -215,6 +222,18 @@ async fn the_newest_messages_of_several_are_read_together() {
     if let Some(database) = Database::new().await {
         rows::the_newest_messages_of_several_are_read_together(&database.server().await).await;
     }
+}
+
+#[tokio::test]
+async fn what_is_read_across_conversations_is_the_same_everywhere() {
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    let server = database.server().await;
+    conversations_are_listed_by_their_latest_message(&server).await;
+    an_inbox_has_the_messages_of_all_conversations(&server).await;
+    a_search_finds_a_text_in_any_language(&server).await;
+    another_spelling_of_a_user_is_nobody(&database).await;
 }
 
 #[tokio::test]

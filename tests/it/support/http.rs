@@ -119,7 +119,8 @@ impl Connection {
     /// The next answer; `None` if the server closed without one.
     pub async fn next(&mut self) -> Option<Answer> {
         let mut answer = self.next_head().await?;
-        if answer.status >= 200 {
+        // Interim answers and a 204 have no body.
+        if answer.status >= 200 && answer.status != 204 {
             answer.body = self.body(&answer).await;
         }
         Some(answer)

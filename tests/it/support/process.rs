@@ -169,6 +169,14 @@ impl Process {
         }
     }
 
+    /// Waits until it has written a line with this text to standard error; the word that follows it.
+    pub async fn logs_word(&mut self, text: &str) -> String {
+        self.logs(text).await;
+        let (_, rest) = self.log.split_once(text).unwrap();
+        let word = rest.split_whitespace().next().unwrap();
+        word.to_owned()
+    }
+
     /// How many files and sockets it has open.
     pub fn open_files(&self) -> usize {
         let path = format!("/proc/{}/fd", self.child.id().unwrap());

@@ -135,6 +135,34 @@ class ClassesTest(unittest.TestCase):
         ):
             self.assertEqual(self.handler(pure, rest=rest).once, (), rest)
 
+    def test_a_method_that_something_has_put_in_its_place_is_not_what_the_source_says(self):
+        source = (
+            "import functools\n"
+            "def watched(f):\n    @functools.wraps(f)\n    async def h(self, event):\n"
+            "        await f(self, {**event, 'for': self.channel_name})\n    return h\n"
+            "def all_watched(cls):\n    cls.h = watched(cls.h)\n    return cls\n"
+            "BEFORE\nclass C(AsyncJsonWebsocketConsumer):\n    async def h(self, event):\n"
+            "        await self.send_json(event)\nAFTER\n"
+        )
+
+        def changed(before="", after=""):
+            return source.replace("BEFORE", before).replace("AFTER", after)
+
+        self.assertEqual(self.kind(changed()).once, ("h",))
+        for before, after in (
+            ("@all_watched", ""),
+            ("", "C.h = watched(C.h)"),
+            ("", "async def h(self, event):\n    await self.send_json(self.user)\nC.h = h"),
+            ("", "C.send_json = watched(C.send_json)"),
+        ):
+            self.assertEqual(self.kind(changed(before, after)).once, (), before + after)
+        module = self.module(changed())
+        base = module.AsyncWebsocketConsumer
+        send = base.send
+        base.send = module.watched(send)
+        self.addCleanup(setattr, base, "send", send)
+        self.assertEqual(classes.look_at(module.C).once, ())
+
     def test_other_shapes_of_a_function_are_not_pure(self):
         for head in (
             "    @staticmethod\n    async def h(self, event):",

@@ -131,6 +131,10 @@ class WorkerTest(unittest.IsolatedAsyncioTestCase):
         manage = str(CONSUMERS / "project" / "manage.py")
         hello = await self.ferry.start(manage, "chatferry_worker")
         self.assertEqual(hello["application"], "project.asgi.application")
+        # An app of the project has asked for the layer before the command was there.
+        kind = await self.ferry.open(5, "/ws/early/")
+        self.assertEqual((kind["parked"], kind["why"]), (True, ""))
+        self.assertEqual([event["text"] for event in await self.say(5, b"a")], ["a"])
         await self.ferry.stop()
 
     async def test_nothing_of_daphne_twisted_or_uvicorn_is_imported(self):
@@ -150,7 +154,7 @@ class WorkerTest(unittest.IsolatedAsyncioTestCase):
         await self.start()
         served = {}
         for number, path in enumerate(
-            ("echo", "sync-echo", "room/a", "task", "own-call", "counting", "listening", "other-layer", "shouting"), 1
+            ("echo", "sync-echo", "room/a", "task", "own-call", "counting", "listening", "other-layer", "shouting", "their-layer"), 1
         ):
             kind = await self.ferry.open(number, f"/ws/{path}/")
             served[path] = kind and (kind["parked"], kind["why"], kind["once"])
@@ -163,7 +167,8 @@ class WorkerTest(unittest.IsolatedAsyncioTestCase):
         self.assertEqual(
             served["counting"], (False, "project.asgi.__call__ goes on after the consumer has returned", [])
         )
-        self.assertEqual(served["other-layer"], (False, "its channel layer is not Chatferry's", []))
+        self.assertEqual(served["their-layer"], (False, "its channel layer is not Chatferry's", []))
+        self.assertEqual(served["other-layer"], (True, "", ["say"]))
         # The class has been told of: nothing of it is pure that could be changed on its way.
         self.assertIsNone(served["shouting"])
 
@@ -257,6 +262,39 @@ class WorkerTest(unittest.IsolatedAsyncioTestCase):
         errors = await self.ferry.stop()
         told = "project.states.Locked cannot hibernate: lock: asyncio.locks.Lock cannot be written"
         self.assertEqual(errors.count(told), 1, errors)
+
+    async def test_a_consumer_that_something_else_holds_is_not_written_down(self):
+        await self.start()
+        for number, path in enumerate(("registered/a", "signalled", "helped"), 5):
+            await self.ferry.open(number, f"/ws/{path}/")
+        self.ferry.say(wire.TEXT_IN, 7, b"3600")
+        await self.ferry.until(wire.DONE)
+        for number in (5, 6, 7):
+            kind, why = await self.sleep(number)
+            self.assertEqual(kind, wire.REFUSED, number)
+            self.assertIn("something else holds it", wire.unpack(why))
+        self.assertEqual(await self.say(5, b'"a"'), [{"from": "a"}])
+        self.assertEqual(await self.say(6, b"1"), [1])
+        await self.ferry.stop()
+
+    async def test_the_language_and_the_time_zone_of_a_socket_travel_and_other_variables_keep_it_here(self):
+        await self.start()
+        await self.ferry.open(5, "/ws/translated/")
+        self.ferry.say(wire.TEXT_IN, 5, b"de")
+        (_, _, before), _ = await self.ferry.until(wire.DONE)
+        kind, state = await self.sleep(5)
+        self.assertEqual((before.decode(), kind), ("Montag Asia/Seoul", wire.STATE))
+        self.assertEqual(await self.wake(5, state), (wire.DONE, b""))
+        for _ in range(2):
+            self.ferry.say(wire.BINARY_IN, 5, b"x")
+            (_, _, after), _ = await self.ferry.until(wire.DONE)
+            self.assertEqual(after, before)
+        self.assertEqual((await self.sleep(5))[0], wire.STATE)
+        await self.ferry.open(6, "/ws/in-context/")
+        self.ferry.say(wire.TEXT_IN, 6, b"a")
+        await self.ferry.until(wire.DONE)
+        self.assertEqual(await self.sleep(6), (wire.REFUSED, wire.pack("the context variable 'said' is set")))
+        await self.ferry.stop()
 
     async def test_a_state_that_does_not_fit_is_refused_and_held_by_nobody(self):
         await self.start()

@@ -77,8 +77,8 @@ class RequestsTest(unittest.IsolatedAsyncioTestCase):
     async def start(self, mode=""):
         (self.directory / "served.py").write_text(f"MODE = {mode!r}\n{APPLICATION}", encoding="utf-8")
         program = (
-            "import sys; sys.path.insert(0, sys.argv[1]); from chatferry_worker import worker;"
-            "worker.main('served:application')"
+            "import sys; sys.path.insert(0, sys.argv[1]); from chatferry_worker import place, worker;"
+            "worker.main('served:application', place.chosen(None, None, None))"
         )
         return await self.ferry.start("-c", program, str(self.directory))
 

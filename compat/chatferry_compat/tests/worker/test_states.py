@@ -36,6 +36,7 @@ class Worker:
 
 class Socket:
     channels = ()
+    changed = None
     origin = ("websocket", "/ws/", b"/ws/", "", [(b"a", b"b")], b"", None, None, [])
 
     def __init__(self, scope, **attributes):

@@ -26,7 +26,7 @@ class WireTest(unittest.TestCase):
                 buffer.append(byte)
                 found += wire.messages(buffer)
         kinds = [kind for kind, _, _ in found]
-        self.assertEqual(set(kinds), set(range(wire.WELCOME, wire.TAKEN_IN + 1)))
+        self.assertEqual(set(kinds), set(range(wire.WELCOME, wire.CHALLENGE + 1)))
         self.assertEqual(bytes(buffer), b"")
         bodies = {(kind, subject): body for kind, subject, body in found}
         self.assertEqual(wire.unpack(bodies[wire.CLOSED, 5]), 1001)

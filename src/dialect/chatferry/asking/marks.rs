@@ -1,11 +1,9 @@
 //! Messages that a user has read, or that a client of the user has got.
 
 use bytes::Bytes;
-use futures_util::future::try_join_all;
 
 use super::{Asking, Refused};
 use crate::{
-    chat::Event,
     dialect::chatferry::{
         frames::{ReceiptView, ServerFrame, Shown},
         requests::Mark,
@@ -32,16 +30,7 @@ impl Asking<'_> {
         chat.senders(conversation_id, messages).await?;
         match mark {
             Mark::Delivered => chat.mark_delivered(conversation_id, messages, user).await?,
-            Mark::Read => {
-                let marks = messages.iter().map(|id| {
-                    let event = Event::MessageRead {
-                        message_id: id.to_string().into(),
-                        user_id: user.into(),
-                    };
-                    chat.mark_read(conversation_id, *id, user.to_owned(), event)
-                });
-                try_join_all(marks).await?;
-            }
+            Mark::Read => chat.mark_all_read(conversation_id, messages, user).await?,
         }
         let reference = self.reference.clone();
         Ok(ServerFrame::Ok { reference }.frame())

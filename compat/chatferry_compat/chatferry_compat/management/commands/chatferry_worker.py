@@ -10,12 +10,14 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser):
         parser.add_argument("application", nargs="?", help="as mysite.asgi:application; else ASGI_APPLICATION")
-        parser.add_argument("--socket", help="where Chatferry listens (else CHATFERRY_HOST_SOCKET says it)")
+        from chatferry_worker import place
+
+        place.add_arguments(parser)
 
     def handle(self, *args, **options):
-        from chatferry_worker import worker
+        from chatferry_worker import place, worker
 
         application = options["application"] or getattr(settings, "ASGI_APPLICATION", None)
         if not application:
             raise CommandError("name the ASGI application, or set ASGI_APPLICATION")
-        worker.main(application, options["socket"])
+        worker.main(application, place.chosen(options["socket"], options["connect"], options["secret_file"]))

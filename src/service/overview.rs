@@ -1,0 +1,252 @@
+//! What a user sees across conversations: a list of them, their newest messages together, and a
+//! search.
+
+use uuid::Uuid;
+
+use super::{Chat, ChatError, pages::UNREAD_AMONG};
+use crate::{
+    chat::{Conversation, Message, policy::Caller},
+    id::{ConversationId, Key, MessageId},
+    python::datetime::Timestamp,
+    store::{
+        StoreError,
+        history::{Direction, PAGE_MESSAGES},
+        overview::{ACROSS_CONVERSATIONS, merge},
+    },
+};
+
+/// Most conversations of a user whose messages are looked at together: those with the latest
+/// messages.
+pub const OVERVIEW_CONVERSATIONS: usize = 1000;
+
+/// Most messages that one request for a search looks at.
+pub const SEARCH_MESSAGES: usize = 2000;
+
+/// A conversation as it stands in a list.
+#[derive(Debug)]
+pub struct ConversationEntry {
+    pub conversation: Conversation,
+    /// The newest message that is not deleted.
+    pub last: Option<Message>,
+    /// Messages of others that the user has not marked as read, among the newest [`UNREAD_AMONG`].
+    pub unread: usize,
+}
+
+/// A page of the conversations of a user, the latest message first.
+#[derive(Debug, Default)]
+pub struct ConversationList {
+    pub entries: Vec<ConversationEntry>,
+    /// Where it goes on, if there may be more.
+    pub next: Option<(Timestamp, ConversationId)>,
+}
+
+/// Messages of several conversations.
+#[derive(Debug, Default)]
+pub struct Across {
+    pub messages: Vec<Message>,
+    /// There may be more in the direction in which it was read.
+    pub is_full: bool,
+}
+
+/// The outcome of a search.
+#[derive(Debug, Default)]
+pub struct SearchPage {
+    /// The newest first.
+    pub messages: Vec<Message>,
+    /// Where the search goes on, if there may be more.
+    pub next: Option<(Timestamp, MessageId)>,
+    /// Messages that were looked at.
+    pub looked_at: usize,
+}
+
+impl Chat {
+    /// Returns a page of the active conversations of a user, each with its last message and the
+    /// number of those that are unread. Three statements, whatever `limit` is; a page ends early
+    /// where the last messages are long.
+    ///
+    /// # Errors
+    /// [`ChatError::NotYou`] if the caller may not list them, or when the store cannot be read.
+    pub async fn list_conversations(
+        &self,
+        caller: &Caller,
+        user: &str,
+        after: Option<(Timestamp, ConversationId)>,
+        limit: usize,
+    ) -> Result<ConversationList, ChatError> {
+        if !self.may_list(caller, user) {
+            return Err(ChatError::NotYou);
+        }
+        let rows = self.store.by_activity(user, after, limit).await?;
+        if rows.is_empty() {
+            return Ok(ConversationList::default());
+        }
+        let is_full = rows.len() == limit;
+        let edge = |(row, at): &(Conversation, Timestamp)| (*at, row.id);
+        let mut next = rows.last().filter(|_| is_full).map(edge);
+        let ids: Vec<ConversationId> = rows.iter().map(|(row, _)| row.id).collect();
+        let newest = self.store.newest_of(&ids, 1).await?;
+        if newest.len() < rows.len() {
+            next = newest
+                .len()
+                .checked_sub(1)
+                .and_then(|it| rows.get(it))
+                .map(edge);
+        }
+        let unread = self.store.unread(&ids, user, UNREAD_AMONG).await?;
+        let mut entries = Vec::with_capacity(newest.len());
+        for (((conversation, _), page), unread) in rows.into_iter().zip(newest).zip(unread) {
+            // The database may take others for this user.
+            if !caller.takes_part(conversation.participants.as_slice()) {
+                continue;
+            }
+            entries.push(ConversationEntry {
+                conversation,
+                last: self.message_page(page)?.messages.pop(),
+                unread,
+            });
+        }
+        Ok(ConversationList { entries, next })
+    }
+
+    /// Returns a conversation as it stands in the list of a user, or of nobody in particular.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn conversation_entry(
+        &self,
+        conversation: Conversation,
+        user: Option<&str>,
+    ) -> Result<ConversationEntry, ChatError> {
+        let last = self.newest(conversation.id, 1).await?.messages.pop();
+        let unread = match user {
+            Some(user) => {
+                let of = [conversation.id];
+                let counts = self.store.unread(&of, user, UNREAD_AMONG).await?;
+                counts.first().copied().unwrap_or_default()
+            }
+            None => 0,
+        };
+        Ok(ConversationEntry {
+            conversation,
+            last,
+            unread,
+        })
+    }
+
+    /// Returns the messages of all conversations of a user that come after a place, the oldest
+    /// first; the newest ones without a place.
+    ///
+    /// # Errors
+    /// As [`list_conversations`](Self::list_conversations).
+    pub async fn inbox(
+        &self,
+        caller: &Caller,
+        user: &str,
+        after: Option<(Timestamp, MessageId)>,
+        limit: usize,
+    ) -> Result<Across, ChatError> {
+        let since = after.map(|(at, _)| at);
+        let conversations = self.conversations_since(caller, user, since).await?;
+        let (place, direction) = match after {
+            Some(place) => (place, Direction::Newer),
+            None => (LAST, Direction::Older),
+        };
+        self.across(&conversations, place, direction, limit).await
+    }
+
+    /// Searches messages for a text, of one conversation or of all of a user's, before a place.
+    /// Capitals are as small letters. The messages themselves are looked at, the newest first and no
+    /// more than [`SEARCH_MESSAGES`], so every database finds the same, in any language.
+    ///
+    /// # Errors
+    /// As [`list_conversations`](Self::list_conversations), or if the one conversation is not the
+    /// caller's.
+    pub async fn search(
+        &self,
+        caller: &Caller,
+        user: &str,
+        text: &str,
+        within: Option<ConversationId>,
+        before: Option<(Timestamp, MessageId)>,
+        limit: usize,
+    ) -> Result<SearchPage, ChatError> {
+        let conversations = match within {
+            Some(id) => {
+                self.admit_socket(caller, id).await?;
+                vec![id]
+            }
+            None => self.conversations_since(caller, user, None).await?,
+        };
+        let text = text.to_lowercase();
+        let mut found = SearchPage::default();
+        let mut place = before.unwrap_or(LAST);
+        while found.looked_at < SEARCH_MESSAGES {
+            let page = self.across(&conversations, place, Direction::Older, PAGE_MESSAGES);
+            let page = page.await?;
+            for message in page.messages.into_iter().rev() {
+                place = (message.created_at, message.id);
+                found.looked_at += 1;
+                if message.content.to_lowercase().contains(&text) {
+                    found.messages.push(message);
+                    if found.messages.len() == limit {
+                        found.next = Some(place);
+                        return Ok(found);
+                    }
+                }
+            }
+            if !page.is_full {
+                return Ok(found);
+            }
+        }
+        found.next = Some(place);
+        Ok(found)
+    }
+
+    /// Returns the conversations of a user in which something was said after a time, those with the
+    /// latest messages.
+    async fn conversations_since(
+        &self,
+        caller: &Caller,
+        user: &str,
+        since: Option<Timestamp>,
+    ) -> Result<Vec<ConversationId>, ChatError> {
+        if !self.may_list(caller, user) {
+            return Err(ChatError::NotYou);
+        }
+        let rows = self.store.by_activity(user, None, OVERVIEW_CONVERSATIONS);
+        let recent = rows
+            .await?
+            .into_iter()
+            .take_while(|(_, active_at)| since.is_none_or(|since| *active_at >= since));
+        let own = recent.filter(|(row, _)| caller.takes_part(row.participants.as_slice()));
+        Ok(own.map(|(row, _)| row.id).collect())
+    }
+
+    async fn across(
+        &self,
+        conversations: &[ConversationId],
+        place: (Timestamp, MessageId),
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Across, ChatError> {
+        let mut pages = Vec::new();
+        for some in conversations.chunks(ACROSS_CONVERSATIONS) {
+            pages.push(self.store.across(some, place, direction, limit).await?);
+        }
+        let page = self.message_page(merge(pages, direction, limit))?;
+        if page.is_full && page.messages.is_empty() {
+            // A client could not go on behind rows that nobody can read.
+            return Err(StoreError::Schema("a page has no readable message".into()).into());
+        }
+        Ok(Across {
+            messages: page.messages,
+            is_full: page.is_full,
+        })
+    }
+}
+
+/// A place after every message, which every database can compare.
+const LAST: (Timestamp, MessageId) = (
+    Timestamp::from_micros(253_000_000_000_000_000),
+    MessageId(Key::Uuid(Uuid::max())),
+);

@@ -474,7 +474,8 @@ export class ChatClient extends Emitter {
     else if (quiet > QUIET_MS / 2) this._tell({ type: 'ping' });
   }
 
-  // Gives the connection up if nothing comes within this time, unless a long frame is still going out.
+  // Gives the connection up if nothing comes within this time, unless a long frame is still going out. The time doubles with
+  // each attempt: many clients that come back at once may keep a server busy for longer.
   #expect(ms, left = Infinity) {
     if (this.#patience !== undefined && ms === ANSWER_MS) return;
     const socket = this.#socket;
@@ -484,7 +485,7 @@ export class ChatClient extends Emitter {
       const { bufferedAmount } = socket;
       if (bufferedAmount > 0 && bufferedAmount < left) this.#expect(ms, bufferedAmount);
       else this.#drop();
-    }, ms);
+    }, ms * 2 ** Math.min(this.#attempts, 3));
   }
 
   #bePatient() {

@@ -21,6 +21,7 @@ class NativeRoom extends Room {
   constructor(entry, me, changed, chat, limit) {
     super(entry, me, changed);
     this.chat = chat;
+    this.byId = this.#views;
     this.unread = entry.unread;
     this.status = chat.state === 'open' ? 'connecting' : chat.state;
     const joined = this.joined = chat.join(this.id, undefined, limit);
@@ -75,7 +76,6 @@ class NativeRoom extends Room {
       this.why = t('inactive');
       for (const message of (await rest.messages(this.id)).map(toOldMessage)) this.#views.set(message.id, message);
       this.timeline = [...this.#views.values()];
-      this.byId = this.#views;
       this.changed(this, 'merged');
     } catch { /* there is nothing more to say */ }
   }
@@ -104,12 +104,13 @@ class NativeRoom extends Room {
     if (!this.#isStale || this.why) return;
     this.#isStale = false;
     this.timeline = this.joined.messages.map(({ id }) => this.#views.get(id)).filter(Boolean);
-    this.byId = this.#views;
   }
   async more(count = PAGE) {
     this.isLoading = true;
     try {
-      while (count > 0 && this.joined.before) count -= await this.joined.older(Math.min(count, 500));
+      // What is read after a cursor may be older than the first message, so some may be there already.
+      const wanted = this.joined.messages.length + count;
+      while (this.joined.before && this.joined.messages.length < wanted) await this.joined.older(Math.min(count, 500));
       return true;
     } catch (error) {
       this.changed(this, 'error', reason(error));

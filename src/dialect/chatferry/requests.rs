@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
+use uuid::{Uuid, Variant};
 
 use super::{
     cursor::Cursor,
@@ -231,6 +231,17 @@ impl TryFrom<String> for GivenId {
     }
 }
 
+/// Returns the id that a client has chosen for a message; `None` if not every database can hold it.
+/// MariaDB refuses some UUIDs of version 8 (`Incorrect uuid value`) and of no version.
+#[must_use]
+pub fn chosen(id: Uuid) -> Option<MessageId> {
+    let is_known = id.get_variant() == Variant::RFC4122 && (1..=7).contains(&id.get_version_num());
+    is_known.then(|| id.into())
+}
+
+/// Text for clients whose id is not [`chosen`] so.
+pub const UNKNOWN_VERSION: &str = "the id must be a UUID of version 1 to 7";
+
 /// A text that is no id.
 #[derive(Debug, thiserror::Error)]
 #[error("an id must be a UUID")]
@@ -364,7 +375,7 @@ fn talk(frame: ClientFrame) -> Result<TalkAction, String> {
         },
         "unsubscribe" => TalkAction::Unsubscribe,
         "send" => TalkAction::Send {
-            id: frame.id.ok_or_else(|| needs("id"))?.0.into(),
+            id: chosen(frame.id.ok_or_else(|| needs("id"))?.0).ok_or(UNKNOWN_VERSION)?,
             content: content()?,
             sender: frame.sender,
             kind: frame.message_kind.unwrap_or_else(|| "text".to_owned()),

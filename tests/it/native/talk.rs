@@ -110,6 +110,25 @@ async fn a_message_that_is_sent_again_is_stored_and_shown_once() {
 }
 
 #[tokio::test]
+async fn an_id_that_not_every_database_holds_is_not_taken() {
+    let server = Server::start().await;
+    let id = server.conversation().await;
+    let mut alice = Client::open(&server).await;
+    alice.subscribe(&id, None).await;
+    for own in [Uuid::nil().to_string(), Uuid::max().to_string()]
+        .into_iter()
+        .chain(["fa557f88-9be1-8d77-8001-3b1833f4a380".to_owned()])
+    {
+        let nack = alice.ask(message(&own, &id, "x")).await;
+        assert_eq!(
+            (&nack["type"], &nack["code"]),
+            (&json!("nack"), &json!("bad_frame"))
+        );
+    }
+    assert!(server.contents(&id).await.is_empty());
+}
+
+#[tokio::test]
 async fn the_id_of_another_message_is_not_taken() {
     let server = Server::start().await;
     let (id, other) = (

@@ -6,7 +6,11 @@ use sha2::{Digest, Sha256};
 use uuid::{Builder, Uuid};
 
 use super::{
-    super::{cursor::Cursor, frames::MessageView},
+    super::{
+        cursor::Cursor,
+        frames::MessageView,
+        requests::{UNKNOWN_VERSION, chosen},
+    },
     call::{Call, GivenId, nothing},
     problem::{Problem, ProblemCode},
     views::PageView,
@@ -135,13 +139,16 @@ pub async fn send(call: Call<'_>, id: ConversationId) -> Result<Response, Proble
     let sender = call.speaker(body.sender.or_else(|| call.parameter("user")))?;
     check_content(&call, &body.content)?;
     let key = match (body.id, call.request.header(&IDEMPOTENCY_KEY)) {
-        (Some(GivenId(own)), _) => Some(own),
+        (Some(GivenId(own)), _) => {
+            let own = chosen(own).ok_or_else(|| Problem::bad(UNKNOWN_VERSION))?;
+            Some(own)
+        }
         (None, Some(key)) => Some(id_of_key(&key, &sender, id)?),
         (None, None) => None,
     };
     call.allow(LimitedAction::Message)?;
     let new = NewMessage {
-        id: key.map(MessageId::from),
+        id: key,
         conversation_id: id,
         sender_id: sender,
         content: body.content,
@@ -157,9 +164,9 @@ pub async fn send(call: Call<'_>, id: ConversationId) -> Result<Response, Proble
     call.json(status, &MessageView::of(&message))
 }
 
-/// Returns the id of a message that is sent under a key: the key itself if it is a UUID, else one of
-/// version 8 that the sender, the conversation and the key make.
-fn id_of_key(key: &str, sender: &str, of: ConversationId) -> Result<Uuid, Problem> {
+/// Returns the id of a message that is sent under a key: the key itself if it is such an id, else one
+/// of the form of version 4 that the sender, the conversation and the key make.
+fn id_of_key(key: &str, sender: &str, of: ConversationId) -> Result<MessageId, Problem> {
     // As a structured header has it, a text in quotes.
     let key = key.trim();
     let bare = key.strip_prefix('"').and_then(|key| key.strip_suffix('"'));
@@ -169,7 +176,7 @@ fn id_of_key(key: &str, sender: &str, of: ConversationId) -> Result<Uuid, Proble
             "Idempotency-Key takes 1 to {KEY_MAX} bytes"
         )));
     }
-    if let Ok(id) = Uuid::try_parse(key) {
+    if let Some(id) = Uuid::try_parse(key).ok().and_then(chosen) {
         return Ok(id);
     }
     let mut hash = Sha256::new();
@@ -181,7 +188,7 @@ fn id_of_key(key: &str, sender: &str, of: ConversationId) -> Result<Uuid, Proble
     for (byte, hashed) in bytes.iter_mut().zip(hash.finalize()) {
         *byte = hashed;
     }
-    Ok(Builder::from_custom_bytes(bytes).into_uuid())
+    Ok(Builder::from_random_bytes(bytes).into_uuid().into())
 }
 
 #[cfg(test)]
@@ -189,13 +196,15 @@ mod tests {
     use super::*;
 
     fn id(key: &str, sender: &str, of: u128) -> Option<Uuid> {
-        id_of_key(key, sender, Uuid::from_u128(of).into()).ok()
+        id_of_key(key, sender, Uuid::from_u128(of).into())
+            .ok()?
+            .uuid()
     }
 
     #[test]
     fn a_key_is_the_same_id_for_its_sender_and_conversation_only() {
         let made = id("order-7", "alice", 1).unwrap();
-        assert_eq!(made.get_version_num(), 8);
+        assert_eq!(made.get_version_num(), 4);
         assert_eq!(id("\"order-7\"", "alice", 1), Some(made));
         for other in [
             id("order-8", "alice", 1),
@@ -211,6 +220,10 @@ mod tests {
     fn a_key_that_is_an_id_is_that_id_and_a_long_one_is_refused() {
         let own = Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0007);
         assert_eq!(id(&own.to_string(), "alice", 1), Some(own));
+        // What MariaDB cannot hold is a key as any other.
+        let custom = "fa557f88-9be1-8d77-8001-3b1833f4a380";
+        let made = id(custom, "alice", 1).unwrap();
+        assert_eq!(made.get_version_num(), 4);
         assert_eq!(id("", "alice", 1), None);
         assert_eq!(id(&"a".repeat(65), "alice", 1), None);
     }

@@ -8,13 +8,13 @@ pub mod django;
 use std::{iter, sync::Arc};
 
 use async_trait::async_trait;
-use hyper::{HeaderMap, Request, body::Incoming};
+use hyper::{HeaderMap, Request, body::Incoming, header::HeaderValue};
 
 use self::{chatferry::Chatferry, django::Django};
 use crate::{
     app::{App, Peers},
     config::{Config, Prefix},
-    http::{Response, extract, ops::Probe, serve::Answered},
+    http::{Response, cors, extract, ops::Probe, serve::Answered},
     hub::frames::{DialectSlot, Encode},
     limits::Throttled,
     store::Schema,
@@ -35,6 +35,11 @@ pub trait Dialect: Send + Sync {
     /// Returns the prefix below which pages of other sites may read answers, as far as
     /// `cors.allowed_origins` lets them.
     fn shared(&self) -> &Prefix;
+
+    /// Returns the headers that those pages may send, as `Access-Control-Allow-Headers` has them.
+    fn shared_headers(&self) -> HeaderValue {
+        cors::DJANGO_HEADERS
+    }
 
     /// Returns the function that makes a frame of an event for the sockets of this chat.
     fn encode(&self) -> Encode;

@@ -171,6 +171,9 @@ macro_rules! metrics {
 metrics! {
     /// Always 1; the label tells which version runs.
     build_info: Labelled<Gauge> = "chatferry_build_info" by "version";
+    /// Always 1; the labels tell what the settings have chosen.
+    settings_info: Labelled<Gauge, 4> = "chatferry_settings_info"
+        by "store", "layer", "identity", "policy";
 
     /// Connections open now, plain HTTP and WebSocket together.
     connections_open: Gauge = "chatferry_connections_open";

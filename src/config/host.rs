@@ -93,13 +93,13 @@ impl Host {
             || self.listen.is_some()
     }
 
-    /// Returns whether workers could join by TCP without a secret that nobody guesses.
+    /// Returns whether workers could join by TCP while the secret is missing or too short.
     pub(super) fn lacks_secret(&self) -> bool {
         let length = self.secret.as_ref().map_or(0, |it| it.expose().len());
         self.listen.is_some() && length < SECRET
     }
 
-    /// Returns whether the address for TCP is none.
+    /// Returns whether the address for TCP is the path of a Unix socket.
     pub(super) fn listens_at_a_file(&self) -> bool {
         matches!(self.listen, Some(Bind::Unix(_)))
     }

@@ -91,6 +91,18 @@ pub enum Database {
     Postgres,
 }
 
+impl Database {
+    /// Returns its name for metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Database::Sqlite => "sqlite",
+            Database::Mysql => "mysql",
+            Database::Postgres => "postgres",
+        }
+    }
+}
+
 /// A database URL. Its password is never shown.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]

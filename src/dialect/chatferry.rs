@@ -24,7 +24,11 @@ pub mod subscriptions;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use hyper::{HeaderMap, Request, body::Incoming, header::SEC_WEBSOCKET_PROTOCOL};
+use hyper::{
+    HeaderMap, Request,
+    body::Incoming,
+    header::{HeaderValue, SEC_WEBSOCKET_PROTOCOL},
+};
 
 use self::{api::problem::Problem, socket::Native};
 use super::Dialect;
@@ -77,6 +81,10 @@ impl Dialect for Chatferry {
 
     fn shared(&self) -> &Prefix {
         &self.shared
+    }
+
+    fn shared_headers(&self) -> HeaderValue {
+        api::SHARED_HEADERS
     }
 
     fn encode(&self) -> Encode {

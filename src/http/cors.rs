@@ -20,9 +20,11 @@ use crate::{
     python::urls::decode_path,
 };
 
-/// Headers that a page may send: the defaults of django-cors-headers.
+/// Methods that a page may use: the defaults of django-cors-headers.
 const METHODS: HeaderValue = HeaderValue::from_static("DELETE, GET, OPTIONS, PATCH, POST, PUT");
-const HEADERS: HeaderValue = HeaderValue::from_static(
+
+/// Headers that a page may send: the defaults of django-cors-headers.
+pub const DJANGO_HEADERS: HeaderValue = HeaderValue::from_static(
     "accept, authorization, content-type, user-agent, x-csrftoken, x-requested-with",
 );
 
@@ -69,9 +71,13 @@ impl Cors {
     }
 
     /// Returns the answer to a browser that asks whether its page may send something; the API
-    /// itself is not asked.
+    /// itself is not asked. `sendable` returns the headers that a page may send.
     #[must_use]
-    pub fn preflight<B>(&self, request: &Request<B>) -> Option<Response> {
+    pub fn preflight<B>(
+        &self,
+        request: &Request<B>,
+        sendable: impl FnOnce() -> HeaderValue,
+    ) -> Option<Response> {
         let asks = request.method() == Method::OPTIONS
             && request
                 .headers()
@@ -85,7 +91,7 @@ impl Cors {
         headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         if *self != Cors::Refused {
             headers.insert(ACCESS_CONTROL_ALLOW_METHODS, METHODS);
-            headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HEADERS);
+            headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, sendable());
             headers.insert(ACCESS_CONTROL_MAX_AGE, MAX_AGE);
         }
         self.mark(headers);
@@ -216,7 +222,9 @@ mod tests {
         let asks = ("access-control-request-method", "PUT");
         let preflight = |origin| {
             let asked = request("OPTIONS", path, &[("origin", origin), asks]);
-            of(&asked, "https://a.example").preflight(&asked).unwrap()
+            of(&asked, "https://a.example")
+                .preflight(&asked, || DJANGO_HEADERS)
+                .unwrap()
         };
         let allowed = preflight("https://a.example");
         assert_eq!(allowed.status(), 200);
@@ -233,8 +241,12 @@ mod tests {
         );
         assert!(refused.headers().get(ACCESS_CONTROL_ALLOW_ORIGIN).is_none());
         let plain = request("OPTIONS", path, &[("origin", "https://a.example")]);
-        assert!(of(&plain, "https://a.example").preflight(&plain).is_none());
+        assert!(
+            of(&plain, "https://a.example")
+                .preflight(&plain, || DJANGO_HEADERS)
+                .is_none()
+        );
         let off = request("OPTIONS", path, &[("origin", "https://a.example"), asks]);
-        assert!(of(&off, "").preflight(&off).is_none());
+        assert!(of(&off, "").preflight(&off, || DJANGO_HEADERS).is_none());
     }
 }

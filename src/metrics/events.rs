@@ -457,6 +457,11 @@ impl Metrics {
         self.process_fds_max.set(process.max_fds as f64);
     }
 
+    /// Shows what the settings have chosen: store, layer, identity and policy.
+    pub fn settings_in_force(&self, chosen: [&'static str; 4]) {
+        self.settings_info.with(chosen).set(1);
+    }
+
     /// Settings that were read on SIGHUP have been taken over.
     pub fn settings_read(&self) {
         self.settings_read.set(since_1970().as_secs_f64());

@@ -21,6 +21,7 @@ fn used() -> Metrics {
     metrics.gateway_request("django", 200, Duration::from_micros(80));
     metrics.shadow_compared(Some("status"));
     metrics.policy_denied("see");
+    metrics.settings_in_force(["sqlite", "memory", "none", "open"]);
     metrics
 }
 

@@ -101,6 +101,7 @@ impl Site {
         let (peers, encoders) = (django::peers(&config), dialects.encoders());
         let app = App::open(store, tls, config, metrics, peers, encoders).await?;
         let app = Arc::new(app);
+        app.metrics.settings_in_force(chosen(&app.config));
         let mut others = Vec::new();
         for own in dialects.own_chats() {
             others.push(match own {
@@ -215,7 +216,8 @@ impl Site {
     async fn serve(&self, request: Request<Incoming>, trail: &Trail) -> Response {
         let app = &self.app;
         let cors = self.cors(&request);
-        if let Some(response) = cors.preflight(&request) {
+        let sendable = || self.dialect(&request).0.shared_headers();
+        if let Some(response) = cors.preflight(&request, sendable) {
             return response;
         }
         let gateway = self.gateway.as_ref();
@@ -273,6 +275,17 @@ impl Site {
         }
         Cors::of(request, allowed, self.dialect(request).0.shared())
     }
+}
+
+/// Returns the store, the layer, the identity and the policy that the settings have chosen.
+fn chosen(config: &Config) -> [&'static str; 4] {
+    let auth = &config.auth;
+    [
+        config.store.url.database().as_str(),
+        config.layer.backend.as_str(),
+        auth.identity.as_str(),
+        auth.policy.as_str(),
+    ]
 }
 
 /// Wires the handles of a chat with tables of its own, and opens its store.

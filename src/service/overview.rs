@@ -76,11 +76,12 @@ impl Chat {
         if !self.may_list(caller, user) {
             return Err(ChatError::NotYou);
         }
-        let rows = self.store.by_activity(user, after, limit).await?;
+        let mut rows = self.store.by_activity(user, after, limit + 1).await?;
         if rows.is_empty() {
             return Ok(ConversationList::default());
         }
-        let is_full = rows.len() == limit;
+        let is_full = rows.len() > limit;
+        rows.truncate(limit);
         let edge = |(row, at): &(Conversation, Timestamp)| (*at, row.id);
         let mut next = rows.last().filter(|_| is_full).map(edge);
         let ids: Vec<ConversationId> = rows.iter().map(|(row, _)| row.id).collect();

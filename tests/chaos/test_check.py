@@ -338,6 +338,13 @@ class Checker(unittest.TestCase):
         self.mark_before_and_after_a_connection(dated=6.5)
         self.finds(receipt_out_of_order=1)
 
+    def test_a_mark_on_django_may_come_late(self):
+        self.mark_before_and_after_a_connection(dated=6.5)
+        for event in self.story.logs["s0"]:
+            if event["e"] == "connect":
+                event["server"] = "django-0"
+        self.finds()
+
     def test_a_receipt_that_a_clock_dated_ahead_may_come_late(self):
         self.mark_before_and_after_a_connection(dated=20.5)
         self.finds()
@@ -371,6 +378,13 @@ class Django(unittest.TestCase):
     def test_it_may_not_show_twice(self):
         self.story.say(1, "s0", "s1", "s1")
         self.assertEqual(self.story.kinds(), {"doubled on Django": 1})
+
+    def test_channels_redis_may_take_twice_what_another_django_has_once(self):
+        for event in self.story.logs["s0"]:
+            if event["e"] == "connect":
+                event["server"] = "django-1"
+        self.story.say(1, "s0", "s1", "s1")
+        self.assertEqual(self.story.kinds(), {})
 
     def test_what_was_sent_to_it_is_owed_to_sockets_on_chatferry(self):
         self.story.say(1, "s1", sender="s1")

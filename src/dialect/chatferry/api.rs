@@ -42,6 +42,13 @@ use crate::{
     telemetry::trace,
 };
 
+/// Headers that pages of other sites may send: Django's, the key under which a message is sent once,
+/// and the place from which a reader of events goes on that is no `EventSource`.
+pub const SHARED_HEADERS: HeaderValue = HeaderValue::from_static(
+    "accept, authorization, content-type, idempotency-key, last-event-id, user-agent, x-csrftoken, \
+     x-requested-with",
+);
+
 /// Answers a request below the prefix of the API.
 pub async fn answer(
     app: &Arc<App>,

@@ -29,6 +29,8 @@ export default function docs(browser) {
     // A curve has its first point after two looks.
     await page.locator('polyline[points]').nth(5).waitFor({ state: 'attached' });
     assert.match(await values.nth(4).textContent(), /MiB$/);
+    const settings = await page.locator('dl div').filter({ hasText: 'Channel layer' }).textContent();
+    assert.match(settings, /redis|memory/);
     assert.deepEqual(await violations(page), []);
     await context.close();
   });

@@ -311,4 +311,8 @@ async fn pages_of_a_listed_origin_may_read_answers_and_send_requests() {
         (answer.status, answer.header(allowed)),
         (200, Some("https://a.example"))
     );
+    let sendable = answer.header("access-control-allow-headers").unwrap();
+    for header in ["idempotency-key", "last-event-id", "x-csrftoken"] {
+        assert!(sendable.contains(header), "{sendable}");
+    }
 }

@@ -27,8 +27,10 @@ async fn a_user_lists_conversations_by_their_latest_messages() {
     server.stored(&made[1], "carol", "hello").await;
     server.stored(&made[0], "bob", "latest").await;
     let mut alice = Client::open(&server).await;
-    let ask = |after: &Value| json!({"type": "conversations", "ref": 1, "user": "alice", "limit": 2, "after": after});
-    let list = alice.ask(ask(&Value::Null)).await;
+    let page = |limit: usize, after: &Value| json!({"type": "conversations", "ref": 1, "user": "alice", "limit": limit, "after": after});
+    let whole = alice.ask(page(3, &Value::Null)).await;
+    assert_eq!((ids(&whole).len(), &whole["next"]), (3, &Value::Null));
+    let list = alice.ask(page(2, &Value::Null)).await;
     assert_eq!(
         (&list["type"], &list["ref"]),
         (&json!("conversations"), &json!(1))
@@ -40,7 +42,7 @@ async fn a_user_lists_conversations_by_their_latest_messages() {
         (&latest["last"]["content"], &latest["unread"]),
         (&json!("latest"), &json!(1))
     );
-    let rest = alice.ask(ask(&list["next"])).await;
+    let rest = alice.ask(page(2, &list["next"])).await;
     assert_eq!(ids(&rest), [&made[2]]);
     assert_eq!(
         (&rest["next"], &rest["conversations"][0]["last"]),

@@ -10,6 +10,15 @@ use crate::{
     support::{Directory, Process, Server, process::run, request, until},
 };
 
+/// Shown to everybody only where nobody has to say who they are.
+const HIDDEN: [&str; 5] = [
+    "/metrics",
+    "/status",
+    "/docs",
+    "/openapi.json",
+    "/asyncapi.json",
+];
+
 #[tokio::test]
 async fn with_an_identity_metrics_and_documents_are_not_public_and_a_line_says_so() {
     let settings = BY_SECRET.map(|(key, value)| format!("{key}={value}"));
@@ -24,19 +33,19 @@ async fn with_an_identity_metrics_and_documents_are_not_public_and_a_line_says_s
             .await
             .status
     };
-    for path in ["/metrics", "/docs", "/openapi.json"] {
+    for path in HIDDEN {
         assert_eq!(status(&server, path).await, 404, "{path}");
     }
     for path in ["/healthz", "/readyz", "/api/chat/"] {
         assert_eq!(status(&server, path).await, 200, "{path}");
     }
     server
-        .logs("there is an auth.identity: /metrics, /docs, /openapi.json")
+        .logs(&format!("there is an auth.identity: {}", HIDDEN.join(", ")))
         .await;
     drop(server);
     let shown = [&settings[..], &["metrics.public=yes", "server.docs=yes"]].concat();
     let server = Process::start(&Directory::new(), &shown).await;
-    for path in ["/metrics", "/docs", "/openapi.json"] {
+    for path in HIDDEN {
         assert_eq!(status(&server, path).await, 200, "{path}");
     }
 }

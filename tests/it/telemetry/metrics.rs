@@ -194,6 +194,22 @@ async fn metrics_with_an_address_of_their_own_are_only_there() {
 }
 
 #[tokio::test]
+async fn metrics_tell_what_the_settings_have_chosen() {
+    let secret = "s".repeat(32);
+    let server = Server::with(&[
+        ("auth.identity", "jwt"),
+        ("auth.jwt.secret", &secret),
+        ("auth.policy", "participants"),
+        ("auth.jwt.algorithms", "HS256"),
+        ("metrics.public", "yes"),
+    ])
+    .await;
+    let labels = r#"{store="sqlite",layer="memory",identity="jwt",policy="participants"}"#;
+    let series = format!("chatferry_settings_info{labels}");
+    assert_eq!(server.metric(&series).await, 1.0);
+}
+
+#[tokio::test]
 async fn an_address_for_the_metrics_that_is_taken_keeps_the_server_from_starting() {
     let owner = Server::start().await;
     let directory = Directory::new();

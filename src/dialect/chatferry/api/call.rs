@@ -81,8 +81,8 @@ impl Call<'_> {
     /// Returns the user that the request speaks for: the one that is named, or the caller.
     ///
     /// # Errors
-    /// When nobody is named and users are not identified, or the caller may not speak for the one
-    /// that is named.
+    /// If no user is named and users are not identified, or the caller may not speak for the named
+    /// one.
     pub fn speaker(&self, named: Option<String>) -> Result<String, Problem> {
         let own = || self.admission.user.as_deref().map(str::to_owned);
         let user = named.or_else(own).filter(|user| !user.is_empty());

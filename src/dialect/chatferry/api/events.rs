@@ -281,7 +281,7 @@ impl Feed {
     }
 }
 
-/// What is said of an event beside it.
+/// The fields of an event that its lines in the stream repeat.
 #[derive(Deserialize)]
 struct EventHead<'a> {
     #[serde(rename = "type", borrow)]

@@ -220,7 +220,7 @@ mod tests {
     fn a_key_that_is_an_id_is_that_id_and_a_long_one_is_refused() {
         let own = Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0007);
         assert_eq!(id(&own.to_string(), "alice", 1), Some(own));
-        // What MariaDB cannot hold is a key as any other.
+        // MariaDB refuses UUIDs of some versions, so such a key is hashed like any other text.
         let custom = "fa557f88-9be1-8d77-8001-3b1833f4a380";
         let made = id(custom, "alice", 1).unwrap();
         assert_eq!(made.get_version_num(), 4);

@@ -11,7 +11,7 @@ const OWN: &str = include_str!("openapi.json");
 /// name of the part in braces, before another one.
 const PARTS: [&str; 4] = ["paths", "parameters", "schemas", "responses"];
 
-/// What the document calls the API, an entry of a list with a comma behind it.
+/// The tag of the API, as an entry of a JSON list with its comma.
 const TAG: &str = r#"{"name": "API v1", "description": "Chatferry's own, beside that of the Django chat. Its words are those of the protocol `chatferry.v1`."},"#;
 
 /// Adds the API to a document, if it is served.

@@ -168,7 +168,7 @@ pub const ROWS: &[Row] = &[
     },
 ];
 
-/// What a path captures.
+/// The parameters that a path captures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Captured {
     pub conversation: Option<ConversationId>,

@@ -1,4 +1,4 @@
-//! What is shown of conversations and messages, in the words of the frames.
+//! Bodies of answers: conversations, messages and receipts, with the field names of the frames.
 
 use serde::Serialize;
 
@@ -63,7 +63,7 @@ pub struct InboxView<'a> {
     pub cursor: Option<Cursor>,
 }
 
-/// What a search has found, the newest first.
+/// A page of a search, the newest message first.
 #[derive(Serialize)]
 pub struct FoundView<'a> {
     pub messages: Vec<PlacedMessage<'a>>,

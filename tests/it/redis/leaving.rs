@@ -128,6 +128,8 @@ async fn what_is_confirmed_after_the_drain_is_sent_before_the_end() {
         let settings = settings.each_ref().map(String::as_str);
         let directory = Directory::new();
         let mut process = Process::start(&directory, &settings).await;
+        // Its trial of the rights would wait for the lock too.
+        process.logs("all is well").await;
         let id = other.conversation().await;
         let first = other.stored(&id, "alice", "before").await;
         let mut listener = other.socket(&id).await;

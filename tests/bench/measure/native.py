@@ -13,8 +13,14 @@ OURS = next(service for service in SERVICES if service.name == "Chatferry")
 NATIVE = "chatferry.v1"
 #: Sockets that come back to a process that has just been started, and how long that may take.
 RETURNING, RETURN_S = 15_000, 60
-#: Statements that each of them may cost the database.
-READS = 1.0
+SOCKETS = {"SERVER__MAX_CONNECTIONS": 19_000}
+
+
+def idle_kib(machine, size, **protocol):
+    """Memory of an idle socket, in a process of its own: one that has closed sockets has memory for others."""
+    with machine.running(OURS, **SOCKETS) as server:
+        held = load("hold", server, sockets=size.idle_sockets, seconds=1, **protocol)
+    return (held["resident_kib"] - held["before_kib"]) / held["sockets"]
 
 
 def talk(server, wrong, **options):
@@ -41,21 +47,18 @@ def measure(machine, options, size):
     """Prints the figures; returns the exit code."""
     wrong = []
     print(f"{'':<58} {'Django':>12} {NATIVE:>12}")
-    with machine.running(OURS, SERVER__MAX_CONNECTIONS=19_000) as server:
+    with machine.running(OURS, **SOCKETS) as server:
         ready = fixtures(machine, machine.database(OURS), size)
-        old, new = (
-            load("hold", server, sockets=size.idle_sockets, seconds=1, **more) for more in ({}, {"protocol": NATIVE})
-        )
-        each = lambda figures: (figures["resident_kib"] - figures["before_kib"]) / figures["sockets"]
-        row("memory of an idle socket", each(old), each(new), "KiB")
         old, new = talk(server, wrong, conversations=50, in_flight=8, seconds=size.seconds)
         row("messages, 50 conversations with 8 in flight", *map(per_second("messages"), (old, new)), "1/s")
         row("bytes sent for each", old["bytes"] / old["messages"], new["bytes"] / new["messages"], "B")
         row("server's CPU for each", *(1e6 * it["cpu_s"] / it["messages"] for it in (old, new)), "µs")
         old, new = talk(server, wrong, members=MEMBERS, talkers=TALKERS, in_flight=1, seconds=size.seconds)
         row(f"deliveries in a conversation of {MEMBERS}", *map(per_second("deliveries"), (old, new)), "1/s")
+    idle = (idle_kib(machine, size, **protocol) for protocol in ({}, {"protocol": NATIVE}))
+    row("memory of an idle socket", *idle, "KiB")
     # Another process, as after a restart.
-    with machine.running(OURS, SERVER__MAX_CONNECTIONS=19_000) as server:
+    with machine.running(OURS, **SOCKETS) as server:
         count = size.idle_sockets if options.quick else RETURNING
         # A cursor as the server makes them.
         came = {"protocol": NATIVE, "conversation": ",".join(ready.many), "after": f"{time.time_ns() // 1000}.{0:032x}"}
@@ -63,8 +66,8 @@ def measure(machine, options, size):
         back = load("hold", server, sockets=count, members=max(1, count // STORM), seconds=1, **came)
         reads = (ready.reads() - before) / count
     print(f"\n{count:,} sockets of {STORM} conversations are back in {back['opening_s']:.1f} s, one after the other,")
-    print(f"with {reads:.2f} statements each (at most {READS}); {SHORT} messages in each conversation")
+    print(f"with {reads:.2f} statements each; {SHORT} messages in each conversation")
     wrong += [f"{back['ended']} sockets ended"] if back["ended"] else []
-    fine = back["opening_s"] <= RETURN_S and reads <= READS and not wrong
-    print("within" if fine else f"NOT WITHIN {', '.join(wrong)}")
-    return 0 if fine else 1
+    wrong += [f"longer than {RETURN_S} s"] if back["opening_s"] > RETURN_S else []
+    print(f"WRONG: {', '.join(wrong)}" if wrong else "nothing is lost, doubled or late")
+    return 1 if wrong else 0

@@ -255,11 +255,21 @@ async fn keep(host: &Arc<Host>, command: &str, generation: &Generation) {
     }
 }
 
-/// Starts a worker: one command of the shell, which it takes the place of.
+/// Returns the line of the shell that becomes a worker, which is known by the shell's process. A
+/// plain command may have assignments before it; one of several parts has its own `exec`.
+fn line(command: &str) -> String {
+    let command = command.trim();
+    if command.starts_with("exec ") || command.contains(['\n', ';', '&', '|']) {
+        return command.to_owned();
+    }
+    format!("exec env {command}")
+}
+
+/// Starts a worker.
 fn spawn(command: &str, path: &Path) -> io::Result<Child> {
     Command::new("sh")
         .arg("-c")
-        .arg(format!("exec {command}"))
+        .arg(line(command))
         .env(SOCKET, path)
         .stdin(Stdio::null())
         // Ctrl-C in a terminal begins our drain: workers are needed until it is over.
@@ -292,4 +302,31 @@ async fn watch(
     };
     lock(&host.started).remove(&pid);
     ended
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Path, line, spawn};
+
+    #[tokio::test]
+    async fn a_worker_takes_the_place_of_its_shell() {
+        for command in [
+            "sleep 60",
+            "PYTHONPATH=/srv sleep 60",
+            " exec sleep 60",
+            "cd / && exec sleep 60",
+        ] {
+            let child = spawn(command, Path::new("workers.sock")).unwrap();
+            let name = format!("/proc/{}/comm", child.id().unwrap());
+            while std::fs::read_to_string(&name).unwrap() != "sleep\n" {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    #[test]
+    fn a_plain_command_may_begin_with_assignments() {
+        assert_eq!(line("A=1 python"), "exec env A=1 python");
+        assert_eq!(line("cd /srv; exec python"), "cd /srv; exec python");
+    }
 }

@@ -14,11 +14,11 @@ use crate::{
 /// Bytes of the random part of each end.
 const NONCE: usize = 32;
 
-/// What the ends make their proofs for, so that none is good for the other.
+/// Contexts of the two proofs: the proof of one end cannot serve as that of the other.
 const WORKER: &[u8] = b"chatferry worker";
 const HOST: &[u8] = b"chatferry host";
 
-/// What one worker has to answer.
+/// The question that one worker has to answer.
 pub struct Challenge {
     key: Key,
     nonce: [u8; NONCE],

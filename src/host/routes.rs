@@ -1,5 +1,5 @@
-//! Who serves a path: the application, or the server that would without it. A share is the same for
-//! everybody in a room, from process to process and from one start to the next.
+//! Routing of paths to the application, or to the server that would answer without it. A share is the
+//! same for everybody in a room, from process to process and from one start to the next.
 
 use std::net::IpAddr;
 

@@ -197,7 +197,7 @@ pub struct Hello {
     pub proof: Option<HelloProof>,
 }
 
-/// What a worker says to a challenge.
+/// Answer of a worker to a challenge.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HelloProof {
     pub nonce: Vec<u8>,

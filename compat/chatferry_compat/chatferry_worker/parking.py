@@ -48,7 +48,7 @@ async def _call(self, scope, receive, send):
     self.channel_layer = layer
     if layer is not None:
         self.channel_name = socket.channel_name
-        self.channel_receive = functools.partial(layer.receive, self.channel_name)
+        self.channel_receive = socket.receive_event
     self.base_send = async_to_sync(send) if self._sync else send
     socket.park(self)
     return None

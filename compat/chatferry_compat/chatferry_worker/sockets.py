@@ -61,8 +61,8 @@ class Socket:
         self.state = CONNECTING
         #: The state that a consumer is about to get.
         self.waking = None
-        #: Messages of a parked consumer that wait, as CLOSED may come during a call.
-        self.calls = collections.deque()
+        #: Messages of a parked consumer that wait, as CLOSED may come during a call. They are few.
+        self.calls = []
         self.calling = False
         self.task = None
         self.context = None
@@ -86,6 +86,10 @@ class Socket:
         return f"{self.worker.layer.prefix}s{self.number}"
 
     # What the application is given.
+
+    async def receive_event(self):
+        """An event for the channel of this socket, which a parked consumer may ask for by itself."""
+        return await self.worker.layer.receive(self.channel_name)
 
     async def receive(self):
         if self.waking is not None:
@@ -249,7 +253,7 @@ class Socket:
         self.unpicked = 0
         self.calling = True
         self.calls.extend(first)
-        message = self.calls.popleft()
+        message = self.calls.pop(0)
         await self.consumer.dispatch(message)
         self._returned(message)
 
@@ -317,7 +321,7 @@ class Socket:
     def _next(self):
         if self.calls and not self.calling and not self.ended:
             self.calling = True
-            message = self.calls.popleft()
+            message = self.calls.pop(0)
             context = self.changed or self.context
             self.task = context.run(self.worker.loop.create_task, self._call(message))
 

@@ -28,7 +28,7 @@ const UNGREETED: usize = 128 << 10;
 /// A worker that may join.
 pub(super) struct Greeted {
     pub hello: Hello,
-    /// What has come after its greeting.
+    /// Bytes that came after its greeting.
     pub buffer: BytesMut,
     /// Our own proof, if it has had to give one.
     pub proof: Option<Vec<u8>>,

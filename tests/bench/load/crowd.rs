@@ -225,13 +225,15 @@ fn past_first(stream: &mut std::net::TcpStream, mut messages: usize) -> Vec<u8> 
             let answer = String::from_utf8_lossy(&bytes[..bytes.len().min(12)]);
             assert_eq!(answer, "HTTP/1.1 101");
         }
-        while let Some((frame, size)) = start.and_then(|start| wire::frame(&bytes[start..])) {
-            let last = frame.last;
-            start = start.map(|start| start + size);
-            messages -= usize::from(last);
+        while let Some(at) = start {
             if messages == 0 {
-                return bytes.split_off(start.unwrap());
+                return bytes.split_off(at);
             }
+            let Some((frame, size)) = wire::frame(&bytes[at..]) else {
+                break;
+            };
+            messages -= usize::from(frame.last);
+            start = Some(at + size);
         }
     }
 }

@@ -46,6 +46,7 @@ pub fn come(options: &Options) -> Value {
         answered: match spoken {
             Spoken::Django => history_is_there,
             Spoken::Native => page_is_there,
+            Spoken::Tutorial => socket_is_there,
         },
         wanted: options.number("history", 0),
         goodbye: Some(wire::masked(8, &1000u16.to_be_bytes())),
@@ -188,21 +189,24 @@ fn page_is_there(answer: &[u8], wanted: usize) -> Option<bool> {
     first_is_there(answer, Spoken::Native.first_messages(), wanted)
 }
 
+/// A socket that is open, and gets nothing first.
+fn socket_is_there(answer: &[u8], wanted: usize) -> Option<bool> {
+    first_is_there(answer, Spoken::Tutorial.first_messages(), wanted)
+}
+
 fn first_is_there(answer: &[u8], mut first: usize, wanted: usize) -> Option<bool> {
     let (head, mut rest) = body(answer)?;
     if !head.starts_with(b"HTTP/1.1 101") {
         return Some(false);
     }
     let mut messages = 0;
-    loop {
+    while first > 0 {
         let (frame, size) = wire::frame(rest)?;
         messages += wire::numbers(frame.payload).count();
         first -= usize::from(frame.last);
-        if first == 0 {
-            return Some(messages == wanted);
-        }
         rest = &rest[size..];
     }
+    Some(messages == wanted)
 }
 
 /// The whole answer to a request, with at least so many messages in it.

@@ -20,7 +20,7 @@ pub fn hold(options: &Options) -> Value {
     let given = options.text("conversation");
     let conversations: Vec<String> = if given.is_empty() {
         let numbers = 0..(sockets + FIRST).div_ceil(members);
-        let made = numbers.map(|number| http::new_conversation(options.to(), number));
+        let made = numbers.map(|number| http::new_conversation(options, number));
         made.collect()
     } else {
         given.split(',').map(str::to_owned).collect()

@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use super::{options::Options, wire::Spoken};
+
 /// The longest that a slow server may take for one answer.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -27,15 +29,17 @@ pub fn request(to: SocketAddr, method: &str, path: &str, body: &str) -> Vec<u8> 
     answer.split_off(end.unwrap() + 4)
 }
 
-/// A conversation of two people whom nobody has heard of.
-pub fn new_conversation(to: SocketAddr, number: usize) -> String {
+/// A new conversation of two people, or a new room of `--consumer`.
+pub fn new_conversation(options: &Options, number: usize) -> String {
     let now = std::time::SystemTime::now();
     let since = now.duration_since(std::time::UNIX_EPOCH).unwrap();
-    let pair = serde_json::json!({
-        "participant1_id": format!("load-{}-{number}", since.as_nanos()),
-        "participant2_id": "bob",
-    });
-    let body = request(to, "POST", "/api/chat/conversations/", &pair.to_string());
+    let name = format!("load-{}-{number}", since.as_nanos());
+    if options.spoken() == Spoken::Tutorial {
+        return format!("{}/{name}", options.text("consumer"));
+    }
+    let pair = serde_json::json!({"participant1_id": name, "participant2_id": "bob"});
+    let path = "/api/chat/conversations/";
+    let body = request(options.to(), "POST", path, &pair.to_string());
     let made: serde_json::Value = serde_json::from_slice(&body).unwrap();
     made["id"].as_str().unwrap().to_owned()
 }

@@ -37,11 +37,12 @@ impl Options {
         self.get("to").expect("--to ADDRESS:PORT")
     }
 
-    /// The protocol that sockets speak: `--protocol chatferry.v1`, or Django's.
+    /// The protocol that sockets speak: `--protocol chatferry.v1`, the tutorial's, or Django's.
     pub fn spoken(&self) -> Spoken {
         match self.text("protocol") {
             "" => Spoken::Django,
             "chatferry.v1" => Spoken::Native,
+            "tutorial" => Spoken::Tutorial,
             other => panic!("no protocol {other}"),
         }
     }

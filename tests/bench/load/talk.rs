@@ -15,7 +15,7 @@ use super::{
     options::Options,
     process,
     tally::{Said, Seen, latencies, stored},
-    wire::Template,
+    wire::{Spoken, Template},
 };
 
 /// A talker that has not heard itself for so long has lost what it said, and goes on.
@@ -130,7 +130,7 @@ impl Talk {
         let given = options.text("conversation");
         let ids: Vec<String> = if given.is_empty() {
             let numbers = 0..options.number("conversations", 1);
-            let made = numbers.map(|number| http::new_conversation(options.to(), number));
+            let made = numbers.map(|number| http::new_conversation(options, number));
             made.collect()
         } else {
             vec![given.to_owned()]
@@ -142,7 +142,7 @@ impl Talk {
         let mut id = String::new();
         for number in 0..others {
             if number.is_multiple_of(10) {
-                id = http::new_conversation(options.to(), ids.len() + number);
+                id = http::new_conversation(options, ids.len() + number);
             }
             crowd.open(&id, "");
         }
@@ -284,10 +284,10 @@ impl Talk {
         each.fold((0, 0), |(lost, twice), it| (lost + it.0, twice + it.1))
     }
 
-    /// Messages that were said and are not stored, and those that are stored more than once. In a
-    /// conversation that was there before nobody can tell.
+    /// Messages that were said and are not stored, and those that are stored more than once. It
+    /// cannot be seen in a conversation that was there before, and the tutorial stores nothing.
     fn not_stored(&self, options: &Options) -> (usize, usize) {
-        if !options.text("conversation").is_empty() {
+        if !options.text("conversation").is_empty() || options.spoken() == Spoken::Tutorial {
             return (0, 0);
         }
         let of = |conversation: &Conversation| {

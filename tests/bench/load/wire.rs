@@ -70,6 +70,8 @@ pub enum Spoken {
     Django,
     /// `chatferry.v1`
     Native,
+    /// The chat of Channels' tutorial, whose conversations are rooms by name.
+    Tutorial,
 }
 
 impl Spoken {
@@ -77,7 +79,7 @@ impl Spoken {
     /// and comes back `after` a cursor if there is one.
     pub fn opening(self, conversation: &str, after: &str) -> Vec<u8> {
         let (offer, entering) = match self {
-            Spoken::Django => ("", Vec::new()),
+            Spoken::Django | Spoken::Tutorial => ("", Vec::new()),
             Spoken::Native => {
                 let offer = "Sec-WebSocket-Protocol: chatferry.v1\r\n";
                 let after = match after {
@@ -89,8 +91,12 @@ impl Spoken {
                 (offer, masked(1, frame.as_bytes()))
             }
         };
+        let directory = match self {
+            Spoken::Django | Spoken::Native => "chat/",
+            Spoken::Tutorial => "",
+        };
         let mut bytes = format!(
-            "GET /ws/chat/{conversation}/ HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
+            "GET /ws/{directory}{conversation}/ HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
              Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
              Sec-WebSocket-Version: 13\r\n{offer}\r\n"
         )
@@ -104,6 +110,7 @@ impl Spoken {
         match self {
             Spoken::Django => 1,
             Spoken::Native => 2,
+            Spoken::Tutorial => 0,
         }
     }
 }
@@ -136,6 +143,7 @@ impl Template {
             Spoken::Native => format!(
                 r#"{{"type": "send", "id": "{id}", "conversation": "{conversation}", "sender": "alice", "content": "{content}"}}"#
             ),
+            Spoken::Tutorial => format!(r#"{{"message": "{content}"}}"#),
         };
         let frame = masked(1, said.as_bytes());
         let at = |what: &[u8]| frame.windows(what.len()).position(|it| it == what);

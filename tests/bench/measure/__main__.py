@@ -14,6 +14,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[1:1] = [str(HERE.parent), str(HERE.parents[1] / "runner")]
 
 import curves  # noqa: E402
+import hosted  # noqa: E402
 import idle  # noqa: E402
 import load  # noqa: E402
 import native  # noqa: E402
@@ -23,7 +24,7 @@ from cells import CELLS, FULL, MEMBERS, QUICK, RATE, TALKERS, Figure, fixtures  
 from provision import cargo  # noqa: E402
 from measured import SERVICES, Machine, python  # noqa: E402
 from shell import KEPT, ROOT, Failed, Skipped  # noqa: E402
-from table import Spread, limits, number, table  # noqa: E402
+from table import Spread, limits, number, spread, table  # noqa: E402
 
 # What the machine can do at best, and which cell is held against it.
 LIMITS = {
@@ -37,7 +38,7 @@ BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
 def arguments():
     parser = argparse.ArgumentParser(prog="tests/bench/run", description="Measures servers beside each other.")
-    parser.add_argument("what", nargs="?", choices=["table", "curves", "idle", "native"], default="table")
+    parser.add_argument("what", nargs="?", choices=["table", "curves", "idle", "native", "hosted"], default="table")
     parser.add_argument("--quick", action="store_true", help="a few seconds for each cell, once")
     parser.add_argument("--rounds", type=int, help="how often everything is measured, in turn")
     parser.add_argument("--minutes", type=float, default=40, help="no round is begun after so long")
@@ -73,11 +74,6 @@ def progress(done, of, seconds):
     """The progress, and the time that the rest takes at this pace."""
     rest = f", some {seconds / done * (of - done) / 60:.0f} to go" if done else ""
     return f"part {done + 1} of {of}; {seconds / 60:.0f} min gone{rest}"
-
-
-def spread(figures):
-    values = (figure.value for figure in figures if figure.value is not None)
-    return Spread(tuple(values), tuple(fault for figure in figures for fault in figure.faults))
 
 
 def measure_service(machine, service, size, results):
@@ -153,6 +149,8 @@ def main():
                 return idle.measure(machine, options)
             if options.what == "native":
                 return native.measure(machine, options, QUICK if options.quick else FULL)
+            if options.what == "hosted":
+                return hosted.measure(machine, options, QUICK if options.quick else FULL, directory)
             if options.what == "curves":
                 return curves.measure(machine, options, directory)
             return measure_table(machine, options, directory)

@@ -19,6 +19,12 @@ class Spread:
         return statistics.median(self.values) if self.values else None
 
 
+def spread(figures):
+    """Of the figures of one cell over the rounds."""
+    values = (figure.value for figure in figures if figure.value is not None)
+    return Spread(tuple(values), tuple(fault for figure in figures for fault in figure.faults))
+
+
 def number(value):
     """With three digits that mean something, and no more behind the point than that takes."""
     if value is None:

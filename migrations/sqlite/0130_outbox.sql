@@ -1,0 +1,4 @@
+CREATE TABLE IF NOT EXISTS "chatferry_outbox_sinks" ("name" varchar(40) NOT NULL PRIMARY KEY, "place" bigint NOT NULL, "owner" varchar(40) NOT NULL, "epoch" bigint NOT NULL, "leased_until" bigint NOT NULL);
+CREATE TABLE IF NOT EXISTS "chatferry_outbox_dead" ("sink" varchar(40) NOT NULL, "event_id" varchar(36) NOT NULL, "event_type" varchar(64) NOT NULL, "conversation_id" varchar(36) NOT NULL, "made_at" bigint NOT NULL, "data" text NOT NULL, "error" text NOT NULL, "again" bigint NOT NULL, PRIMARY KEY ("sink", "event_id"));
+CREATE TABLE "chatferry_outbox" ("id" integer NOT NULL PRIMARY KEY AUTOINCREMENT, "place" bigint NULL UNIQUE, "event_id" varchar(36) NOT NULL UNIQUE, "event_type" varchar(64) NOT NULL, "conversation_id" varchar(36) NOT NULL, "made_at" bigint NOT NULL, "data" text NOT NULL);
+CREATE INDEX "chatferry_outbox_new" ON "chatferry_outbox" ("id") WHERE "place" IS NULL;

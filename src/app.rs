@@ -4,14 +4,16 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     auth::{Auth, SetupError, proof::OpenProof},
+    chat::Group,
     config::{Backend, Config, GroupPattern, Identity},
+    files::{Files, FilesError},
     hub::{Hub, frames::Encode},
     layer::{self, ChannelLayer, LayerError, control::Disconnect, events::EventTable},
     limits::{Limits, bodies::Bodies, memory::Answers},
     metrics::{Metrics, SecurityEvent},
     python::datetime::Zone,
     rollout::Rollout,
-    service::{Chat, forget_old_changes},
+    service::{Chat, forget_old_changes, sweep_attachments},
     shutdown::Drain,
     store::Store,
     telemetry::{
@@ -29,9 +31,16 @@ use crate::{
 pub struct App {
     pub config: Config,
     pub auth: Arc<Auth>,
+    /// The use cases over conversations that every dialect has a form for: those of two people, where
+    /// there are groups too.
     pub chat: Chat,
+    /// The use cases over all conversations, groups among them.
+    pub chat_with_groups: Chat,
     pub hub: Arc<Hub>,
+    /// The tables of the conversations of `chat`.
     pub store: Arc<dyn Store>,
+    /// The tables of all conversations.
+    pub store_with_groups: Arc<dyn Store>,
     pub layer: Arc<dyn ChannelLayer>,
     pub metrics: Arc<Metrics>,
     /// The security log.
@@ -71,6 +80,8 @@ pub enum StartError {
     Auth(#[from] SetupError),
     #[error(transparent)]
     Tracer(#[from] EndpointError),
+    #[error(transparent)]
+    Files(#[from] FilesError),
 }
 
 impl App {
@@ -89,11 +100,16 @@ impl App {
     ) -> Result<Self, StartError> {
         let vital = Vital::default();
         let own = ChatHandles::open(store, peers, encoders, (&config, &metrics, &vital)).await?;
+        if config.attachments.place.is_some() && own.chat.files().is_none() {
+            tracing::warn!("no files can be sent: `chatferry migrate` makes the table for them");
+        }
         Ok(App {
             auth: own.auth,
             chat: own.chat,
+            chat_with_groups: own.chat_with_groups,
             hub: own.hub,
             store: own.store,
+            store_with_groups: own.store_with_groups,
             layer: own.layer,
             audit: Arc::new(Audit::new(Arc::clone(&metrics))),
             drain: Drain::new(Duration::from_secs(config.server.drain_s)),
@@ -126,8 +142,10 @@ impl App {
         Ok(App {
             auth: own.auth,
             chat: own.chat,
+            chat_with_groups: own.chat_with_groups,
             hub: own.hub,
             store: own.store,
+            store_with_groups: own.store_with_groups,
             layer: own.layer,
             config: self.config.clone(),
             metrics: Arc::clone(&self.metrics),
@@ -152,10 +170,19 @@ impl App {
     pub async fn start(&self) -> Result<(), StartError> {
         let orders = (Arc::clone(&self.auth), Arc::clone(&self.audit));
         let obey = move |order: &Disconnect| disconnect(&orders.0, &orders.1, order);
-        self.hub.start(sweep(&self.config), Box::new(obey)).await?;
+        let auth = Arc::clone(&self.auth);
+        let keep_members = move |group: &Group| auth.keep_members(group);
+        let (obey, keep_members) = (Box::new(obey), Box::new(keep_members));
+        self.hub
+            .start(sweep(&self.config), obey, keep_members)
+            .await?;
         if self.store.keeps_changes() {
             let forget = forget_old_changes(Arc::clone(&self.store));
             self.vital.spawn("old changes", forget);
+        }
+        if let Some(files) = self.chat.files() {
+            let sweep = sweep_attachments(Arc::clone(&self.store_with_groups), Arc::clone(files));
+            self.vital.spawn("attachments", sweep);
         }
         let recheck = Duration::from_secs(self.config.auth.recheck_s);
         if !recheck.is_zero() && self.config.auth.identity != Identity::None {
@@ -176,8 +203,10 @@ impl App {
 struct ChatHandles {
     auth: Arc<Auth>,
     chat: Chat,
+    chat_with_groups: Chat,
     hub: Arc<Hub>,
     store: Arc<dyn Store>,
+    store_with_groups: Arc<dyn Store>,
     layer: Arc<dyn ChannelLayer>,
 }
 
@@ -189,31 +218,52 @@ impl ChatHandles {
         (config, metrics, vital): (&Config, &Arc<Metrics>, &Vital),
     ) -> Result<Self, StartError> {
         let (open_proof, clock) = (peers.open_proof, Arc::clone(store.committer().clock()));
-        let auth = Auth::open(config, open_proof, Arc::clone(&store), Arc::clone(metrics))?;
+        let pairs = Arc::clone(store.kinds().map_or(&store, |kinds| &kinds.pairs));
+        // All that clients may see.
+        let seen = Arc::clone(if config.native.has_groups() {
+            &store
+        } else {
+            &pairs
+        });
+        let auth = Auth::open(config, open_proof, Arc::clone(&seen), Arc::clone(metrics))?;
         let layer = layer::open(config, peers.events, clock, Arc::clone(metrics)).await?;
         vital.include(store.committer().vital());
+        if let Some(kinds) = store.kinds() {
+            vital.include(kinds.groups.committer().vital());
+        }
         vital.include(&layer.vital());
         let hub = Arc::new(Hub::new(
             Arc::clone(&layer),
-            Arc::clone(&store),
+            Arc::clone(&seen),
             Arc::clone(metrics),
             encoders,
             !sweep(config).is_zero(),
             vital.clone(),
         ));
-        let chat = Chat::new(
-            config,
-            Arc::clone(&store),
-            Arc::clone(&layer),
-            (Arc::clone(hub.unannounced()), Arc::clone(hub.changes())),
-            Arc::clone(metrics),
-            peers.groups,
-        );
+        let files = if store.keeps_attachments() {
+            Files::open(&config.attachments).await?
+        } else {
+            None
+        };
+        let files = files.map(Arc::new);
+        let chat = |store| {
+            Chat::new(
+                config,
+                store,
+                Arc::clone(&layer),
+                (Arc::clone(hub.unannounced()), Arc::clone(hub.changes())),
+                Arc::clone(metrics),
+                peers.groups.clone(),
+                files.clone(),
+            )
+        };
         Ok(ChatHandles {
             auth: Arc::new(auth),
-            chat,
+            chat: chat(Arc::clone(&pairs)),
+            chat_with_groups: chat(seen),
             hub,
-            store,
+            store: pairs,
+            store_with_groups: store,
             layer,
         })
     }

@@ -3,18 +3,24 @@
 //! Values and pure rules. Nothing here knows a socket, an SQL dialect or a spelling of JSON; what
 //! is done with them is in [`crate::service`].
 
+pub mod attachment;
 pub mod change;
 pub mod conversation;
 pub mod event;
+pub mod group;
 pub mod id;
 pub mod message;
+pub mod outbox;
 pub mod policy;
 pub mod receipt;
 
+pub use attachment::{Attachment, PlacedAttachment};
 pub use change::{Change, NewChange};
 pub use conversation::{Conversation, Participants};
 pub use event::{Event, SentMessage};
+pub use group::{Group, GroupAction, GroupMember, GroupRefusal, NewGroup, NewGroupChange, Role};
 pub use message::{Message, NewMessage};
+pub use outbox::{NewOutboxEvent, OutboxKind};
 pub use receipt::Receipt;
 
 /// The longest user id the tables hold, in code points (`varchar(255)` of the original's models).

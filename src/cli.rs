@@ -7,6 +7,7 @@ mod advice;
 mod caution;
 mod check;
 mod disconnect;
+mod events;
 mod healthcheck;
 mod layer;
 mod list;
@@ -124,6 +125,9 @@ enum Command {
     },
     /// Print the API document of everything that is served
     Openapi(Choices),
+    /// Look after the events that other services get
+    #[command(subcommand)]
+    Events(events::EventsCommand),
     /// Speak to the channel layer
     #[command(subcommand)]
     Layer(layer::LayerCommand),
@@ -168,6 +172,11 @@ impl Cli {
         | Command::Layer(
             layer::LayerCommand::Send { choices: after, .. }
             | layer::LayerCommand::Tail { choices: after, .. },
+        )
+        | Command::Events(
+            events::EventsCommand::List { choices: after, .. }
+            | events::EventsCommand::Replay { choices: after, .. }
+            | events::EventsCommand::Drop { choices: after, .. },
         )
         | Command::Disconnect { choices: after, .. }
         | Command::Host {
@@ -264,6 +273,7 @@ async fn execute(command: Command, loaded: Loaded, sources: Sources) -> ExitCode
             let order = Disconnect { user, conversation };
             disconnect::disconnect(&warned(loaded), order).await
         }
+        Command::Events(command) => events::events(&warned(loaded), command).await,
         Command::Layer(command) => layer::layer(&warned(loaded), command).await,
         Command::Healthcheck(_) => match healthcheck::ready(&loaded.config.server).await {
             Ok(()) => ExitCode::SUCCESS,

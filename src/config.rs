@@ -4,15 +4,18 @@
 //! manual. Only `main` reads the environment and the settings file; [`Config::load`] reads no more
 //! than the files that secrets are kept in. What a setting does is for the code that is given it.
 
+pub mod attachments;
 pub mod auth;
 pub mod capacity;
 pub mod cors;
 mod declare;
 pub mod django;
 mod error;
+pub mod events;
 pub mod files;
 mod form;
 pub mod gateway;
+mod generation;
 pub mod host;
 mod known;
 pub mod layer;
@@ -42,6 +45,7 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
+pub use attachments::{Attachments, FilePlace, MediaRange, S3Endpoint};
 pub use auth::{
     Algorithm, Auth, DjangoSession, DjangoToken, HeaderWord, Identity, JwksUrl, Jwt, Policy,
     SessionEngine, SocketRefusal,
@@ -50,7 +54,9 @@ pub use cors::{Cors, CorsOrigin};
 pub use declare::{OptionDoc, Section};
 pub use django::{Django, GroupPattern, Language, Prefix, ZoneName};
 pub use error::{ConfigError, ConfigErrors, StartRefusal, UnknownName, Warning};
+pub use events::{EventFormat, Events, SinkName};
 pub use gateway::{Gateway, OnChange, UpstreamAddress};
+pub use generation::Generation;
 pub use host::Host;
 pub use layer::{Backend, ChannelCapacity, Hosts, Layer, Serializer};
 pub use limits::{ByAddress, ByUser, Limits, Rate};
@@ -77,12 +83,14 @@ pub struct Config {
     pub layer: Layer,
     pub rest: Rest,
     pub native: Native,
+    pub attachments: Attachments,
     pub ws: Ws,
     pub cors: Cors,
     pub auth: Auth,
     pub limits: Limits,
     pub gateway: Gateway,
     pub host: Host,
+    pub events: Events,
     pub metrics: Metrics,
     pub log: Log,
     pub trace: Trace,
@@ -172,12 +180,14 @@ impl Config {
         let layer = Layer::read(values);
         let rest = Rest::read(values);
         let native = Native::read(values);
+        let attachments = Attachments::read(values);
         let ws = Ws::read(values);
         let cors = Cors::read(values);
         let auth = Auth::read(values);
         let limits = Limits::read(values);
         let gateway = Gateway::read(values);
         let host = Host::read(values);
+        let events = Events::read(values);
         let metrics = Metrics::read(values);
         let log = Log::read(values);
         let trace = Trace::read(values);
@@ -188,12 +198,14 @@ impl Config {
             layer: layer?,
             rest: rest?,
             native: native?,
+            attachments: attachments?,
             ws: ws?,
             cors: cors?,
             auth: auth?,
             limits: limits?,
             gateway: gateway?,
             host: host?,
+            events: events?,
             metrics: metrics?,
             log: log?,
             trace: trace?,
@@ -215,6 +227,9 @@ impl Config {
         let secret =
             "host.listen: workers join by TCP only with a host.secret, of 32 bytes at least";
         let address = "host.listen: an address of TCP, as 127.0.0.1:9100; host.socket is a file";
+        let s3 = "attachments.place: an S3 needs s3_endpoint, s3_access_key and s3_secret_key";
+        let key =
+            "attachments.key: a secret of 32 bytes at least, unless there is one process only";
         let is_shared = self.layer.backend != Backend::Memory;
         [
             (!self.store.tables.are_distinct(), tables),
@@ -224,9 +239,12 @@ impl Config {
             (self.lacks_chat(), native),
             (self.has_taken_prefix(), api),
             (self.host.lacks_secret(), secret),
+            (self.attachments.lacks_s3(), s3),
+            (self.lacks_link_key(), key),
             (self.host.listens_at_a_file(), address),
         ]
         .into_iter()
+        .chain(self.events.conflicts())
         .filter_map(|(is_wrong, why)| is_wrong.then_some(ConfigError::Conflict(why)))
         .collect()
     }

@@ -8,7 +8,7 @@ pub mod django;
 use std::{iter, sync::Arc};
 
 use async_trait::async_trait;
-use hyper::{HeaderMap, Request, body::Incoming, header::HeaderValue};
+use hyper::{HeaderMap, Method, Request, body::Incoming, header::HeaderValue};
 
 use self::{chatferry::Chatferry, django::Django};
 use crate::{
@@ -57,6 +57,22 @@ pub trait Dialect: Send + Sync {
         probes: &[Probe],
         request: &extract::Request,
     ) -> Answered;
+
+    /// Returns whether the body of a request to this percent-decoded path is read as it comes, by
+    /// [`answer_stream`](Self::answer_stream), and not before the request is answered.
+    fn takes_stream(&self, _: &Method, _: &str) -> bool {
+        false
+    }
+
+    /// As [`answer`](Self::answer), for a request whose body is still to be read.
+    async fn answer_stream(
+        &self,
+        app: &Arc<App>,
+        request: &extract::Request,
+        _: Incoming,
+    ) -> Answered {
+        self.answer(app, &[], request).await
+    }
 
     /// Answers a handshake, and serves the socket in a task of its own.
     async fn open(&self, app: &Arc<App>, request: Request<Incoming>, trail: &Trail) -> Response;

@@ -7,9 +7,11 @@
 //! Nothing stored is shown twice or left out: a socket does not get live a message that stands in
 //! its history (nor in a page of it that is read later), after a gap in the layer `repair` reads
 //! again what was said and (`marks`) read meanwhile, and `sweep` finds what no event came for.
-//! What senders change afterwards is in `changes`.
+//! Later changes of messages, and of groups, are in `changes`; news for one user, whatever the user's
+//! sockets are in, in `audience`.
 //! `shown` is the memory of what the sockets have been shown.
 
+mod audience;
 pub mod changes;
 mod delivery;
 mod follow;
@@ -36,7 +38,9 @@ use std::{
 
 use tokio::sync::Notify;
 
+pub use self::audience::Listener;
 use self::{
+    audience::Audience,
     changes::Changes,
     delivery::Delivery,
     frames::{Encode, EventFrames},
@@ -45,7 +49,7 @@ use self::{
     told::Told,
 };
 use crate::{
-    chat::{Event, Message},
+    chat::{Event, Group, Message},
     clock::Clock,
     hub::queue::Queue,
     id::ConversationId,
@@ -62,6 +66,9 @@ use crate::{
 
 /// Does what an order to disconnect says.
 pub type OnDisconnect = Box<dyn Fn(&Disconnect) + Send + Sync>;
+
+/// Ends the rights to a group of sockets whose users are none of its members.
+pub type OnGroup = Box<dyn Fn(&Group) + Send + Sync>;
 
 /// No gap is open.
 const NEVER: i64 = i64::MAX;
@@ -82,6 +89,7 @@ pub struct Hub {
     missed: Notify,
     changes: Arc<Changes>,
     presence: Arc<Presence>,
+    audience: Arc<Audience>,
     /// True if conversations are compared with the store.
     sweeps: bool,
     unannounced: Arc<Unannounced>,
@@ -164,6 +172,7 @@ impl Hub {
             missed: Notify::new(),
             changes: Arc::default(),
             presence: Arc::default(),
+            audience: Arc::default(),
             sweeps,
             unannounced: Arc::new(Unannounced::new(sweeps)),
             vital,
@@ -191,6 +200,7 @@ impl Hub {
         self: &Arc<Self>,
         every: Duration,
         disconnect: OnDisconnect,
+        keep_members: OnGroup,
     ) -> Result<(), LayerError> {
         self.layer.join_control().await?;
         let hub = Arc::clone(self);
@@ -200,7 +210,8 @@ impl Hub {
         let presence = Arc::clone(self).show_presence();
         self.vital.spawn("presence", presence);
         if self.store.keeps_changes() {
-            self.vital.spawn("changes", Arc::clone(self).show_changes());
+            let changes = Arc::clone(self).show_changes(keep_members);
+            self.vital.spawn("changes", changes);
         }
         if self.sweeps {
             self.vital.spawn("sweep", Arc::clone(self).sweep(every));
@@ -320,6 +331,7 @@ impl Hub {
                 }
             }
             Some(Control::Delivered(delivered)) => self.delivered(delivered),
+            Some(Control::Membership(membership)) => self.show_membership(&membership),
             Some(Control::Online(online)) => self.presence.hear(online),
             Some(Control::Follows(follows)) => {
                 if let Some(room) = self.room(follows.conversation) {
@@ -411,6 +423,8 @@ fn event_type(event: &Event) -> EventType {
         Event::MessageRead { .. } => EventType::MessageRead,
         Event::Typing { .. } => EventType::TypingStatus,
         Event::MessageChanged { .. }
+        | Event::GroupChanged { .. }
+        | Event::Membership { .. }
         | Event::Delivered { .. }
         | Event::Presence(_)
         | Event::Foreign(_)

@@ -145,6 +145,16 @@ macro_rules! ids {
     )+};
 }
 
+impl ConversationId {
+    /// Returns whether it is that of a group: a UUID of version 5, which neither Django's models nor
+    /// this program makes for a conversation of two. So the kind of a conversation is known without a
+    /// query.
+    #[must_use]
+    pub fn is_group(self) -> bool {
+        self.uuid().is_some_and(|id| id.get_version_num() == 5)
+    }
+}
+
 ids! {
     /// The id of a conversation.
     ConversationId,
@@ -154,6 +164,8 @@ ids! {
     ReceiptId,
     /// The id of a change of a message.
     ChangeId,
+    /// The id of an attachment.
+    AttachmentId,
 }
 
 #[cfg(test)]

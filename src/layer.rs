@@ -77,7 +77,7 @@ pub trait ChannelLayer: Send + Sync {
     /// every host.
     async fn join_control(&self) -> Result<(), LayerError>;
 
-    /// Says something to the other Chatferry processes, by any host that is there.
+    /// Says something to the Chatferry processes, this one too, by any host that is there.
     fn send_control(&self, control: &Control) -> Sent;
 
     /// Says to the other Chatferry processes what they must know before the next events of a group

@@ -9,14 +9,18 @@
 //! | [`host`] | sockets and requests of any Channels application, whose code runs in workers |
 //! | [`gateway`] | what is not served here is passed to Django; rollout and shadow |
 //! | [`dialect`] | the kinds of chat, one room each: URLs, frames, events, texts |
+//! | [`fastapi`] | what FastAPI answers, for dialects that stand in for its applications |
 //! | [`ws`] | the engine of WebSockets: handshake, reader, writer, sessions |
 //! | [`http`] | the engine of HTTP: requests, answers that stream, what operators ask |
+//! | [`events`] | events for other services, published from the store's outbox to sinks |
 //! | [`app`] | the handles of one server |
 //! | [`service`] | every use case of the chat |
 //! | [`hub`] | who is connected to this process, and the fan-out to them |
+//! | [`accounts`] | users of our own: passwords, and tokens of those who have logged in |
 //! | [`auth`] | who is asking, and what they may do |
 //! | [`layer`] | how an event reaches other processes: Channels' channel layer |
 //! | [`store`] | where conversations are kept: Django's own tables, and the group commit |
+//! | [`files`] | the bytes of attachments: in a directory, or in an S3 |
 //! | [`chat`] | the domain: conversations, messages, receipts, events, policy |
 //! | [`limits`] | how much one client may ask for |
 //! | [`telemetry`] | logs and traces |
@@ -36,6 +40,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod accounts;
 pub mod app;
 pub mod auth;
 pub mod chat;
@@ -43,6 +48,9 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod dialect;
+pub mod events;
+pub mod fastapi;
+pub mod files;
 pub mod gateway;
 pub mod host;
 pub mod http;

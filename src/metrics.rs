@@ -251,6 +251,12 @@ metrics! {
 
     /// Messages stored.
     messages_stored: Counter = "chatferry_messages_stored_total";
+    /// Files that were uploaded and are stored.
+    attachments_stored: Counter = "chatferry_attachments_stored_total";
+    /// Bytes of files that were uploaded and are stored.
+    attachment_bytes: Counter = "chatferry_attachments_stored_bytes_total";
+    /// Files that were deleted, as no message has them.
+    attachments_deleted: Counter = "chatferry_attachments_deleted_total";
     /// Events put into the queues of sockets, one for each socket, by type: `chat_message`,
     /// `message_read`, `typing_status`, or `other` for what `layer.passthrough` lists.
     delivered: Each<Counter, EventType> = "chatferry_events_delivered_total" by "type";
@@ -310,6 +316,27 @@ metrics! {
     store_errors: Labelled<Counter> = "chatferry_store_errors_total" by "kind"
         of ["unavailable", "denied", "unfit", "refused", "alike", "conflict", "unknown", "schema",
             "closed"];
+
+    /// Events that a sink has confirmed, repeated ones too, by sink.
+    events_published: Labelled<Counter> = "chatferry_events_published_total" by "sink"
+        of ["log", "redis_stream", "webhook", "rabbitmq", "nats"];
+    /// Times that events could not be published, by sink: it was away, refused an event, or the
+    /// database could not be asked. They are kept and tried again.
+    events_failed: Labelled<Counter> = "chatferry_events_failed_total" by "sink"
+        of ["log", "redis_stream", "webhook", "rabbitmq", "nats"];
+    /// Events that were put aside as dead letters, as the sink refused them for good, by sink.
+    events_died: Labelled<Counter> = "chatferry_events_dead_total" by "sink"
+        of ["log", "redis_stream", "webhook", "rabbitmq", "nats"];
+    /// Events of other services that were consumed, by outcome: `stored`, `repeated` if their message
+    /// was there, `ignored` for other types, or `dead` if they can never be stored.
+    events_consumed: Labelled<Counter> = "chatferry_events_consumed_total" by "outcome"
+        of ["stored", "repeated", "ignored", "dead"];
+    /// Events that wait to be published, by sink. The process that publishes shows them.
+    events_backlog: Labelled<Gauge> = "chatferry_events_backlog" by "sink";
+    /// Age in seconds of the oldest event that waits to be published, by sink.
+    events_lag: Labelled<Gauge> = "chatferry_events_lag_seconds" by "sink";
+    /// Dead letters that are kept, by sink.
+    events_dead: Labelled<Gauge> = "chatferry_events_dead_letters" by "sink";
 
     /// Messages sent to the channel layer.
     layer_sent: Counter = "chatferry_layer_sent_total";

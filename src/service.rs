@@ -1,9 +1,11 @@
 //! Every use case of the chat. What is broadcast or acknowledged has been committed before.
 
+mod attachments;
 mod broadcast;
 mod changes;
 mod conversations;
 mod first_page;
+mod groups;
 mod messages;
 mod overview;
 mod pages;
@@ -15,8 +17,9 @@ mod shared_reads;
 use std::sync::Arc;
 
 use crate::{
-    chat::{Participants, fits},
+    chat::{GroupRefusal, Participants, fits},
     config::{Config, GroupPattern},
+    files::Files,
     hub::changes::Changes,
     id::ConversationId,
     layer::{ChannelLayer, LayerError, unannounced::Unannounced},
@@ -27,6 +30,7 @@ use crate::{
 
 use self::shared_reads::SharedReads;
 pub use self::{
+    attachments::{AttachmentError, sweep_attachments},
     changes::{CHANGES_KEPT, ChangedMessages, forget_old_changes},
     first_page::FirstPage,
     messages::SocketHistory,
@@ -50,6 +54,10 @@ pub struct Chat {
     group_pattern: GroupPattern,
     history_limit: Option<usize>,
     broadcast_rest: bool,
+    /// `None` if no files can be sent.
+    files: Option<Arc<Files>>,
+    /// Most members of a group.
+    members_max: usize,
 }
 
 /// Why a use case ended without its result.
@@ -68,12 +76,20 @@ pub enum ChatError {
     /// Only its sender may change a message.
     #[error("the message is somebody else's")]
     NotYours,
-    /// The tables have no room for it: `chatferry migrate` makes what is missing.
-    #[error("this server cannot change messages")]
+    /// The tables have no room for it, which `chatferry migrate` makes, or it is not set.
+    #[error("this server does not have that")]
     Off,
+    /// It has no name, roles or members that could be changed.
+    #[error("the conversation is not a group")]
+    NotAGroup,
+    /// The rules of groups are against it.
+    #[error(transparent)]
+    Group(GroupRefusal),
     /// The id that a client chose for a message is that of another one.
     #[error("the id is that of another message")]
     IdTaken,
+    #[error(transparent)]
+    Attachment(#[from] AttachmentError),
     /// A text is longer than its column: the sender's fault, and nothing was stored.
     #[error("{field} must have no more than {max} characters")]
     TooLong { field: &'static str, max: usize },
@@ -91,6 +107,7 @@ impl From<StoreError> for ChatError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Alike => ChatError::Alike,
+            StoreError::Unattached => AttachmentError::Missing.into(),
             error => ChatError::Store(error),
         }
     }
@@ -104,6 +121,7 @@ impl Chat {
         (unannounced, changes): (Arc<Unannounced>, Arc<Changes>),
         metrics: Arc<Metrics>,
         group_pattern: GroupPattern,
+        files: Option<Arc<Files>>,
     ) -> Self {
         Chat {
             store,
@@ -117,6 +135,8 @@ impl Chat {
             group_pattern,
             history_limit: Some(config.ws.history_limit).filter(|&limit| limit > 0),
             broadcast_rest: config.rest.broadcast,
+            files,
+            members_max: config.native.members_max,
         }
     }
 

@@ -3,16 +3,22 @@
 //! [`Store`] is all that the rest of the program knows of a database, split by subject in
 //! [`ports`]. One file for each kind of database implements it ([`mysql`], [`postgres`],
 //! [`sqlite`]); [`commit`] gathers the writes of many callers into one transaction; [`history`]
-//! reads the messages of a conversation page by page, [`overview`] those of several; [`schema`] describes the tables of a dialect,
-//! and [`look`] asks what they do look like; [`comparison`] says when two user ids are one.
+//! reads the messages of a conversation page by page, [`overview`] those of several; [`groups`] are
+//! conversations of several people, which [`kinds`] joins with those of two; [`schema`] describes
+//! the tables of a dialect, and [`look`] asks what they do look like; [`comparison`] says when two
+//! user ids are one; [`outbox`] keeps events for other services.
 
+mod attachment;
 pub mod auto_now;
 mod change;
 pub mod commit;
 pub mod comparison;
+pub mod groups;
 pub mod history;
+pub mod kinds;
 pub mod look;
 pub mod mysql;
+pub mod outbox;
 pub mod overview;
 mod placed;
 mod ports;
@@ -26,6 +32,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use self::kinds::Kinds;
 use crate::{
     chat::{Message, Receipt},
     config::{Config, Database},
@@ -34,10 +41,13 @@ use crate::{
     python::{datetime::Timestamp, uuid::hex32},
 };
 
-pub use commit::{Announce, AnnounceChange, AnnounceMark};
+pub use commit::{Announce, AnnounceChange, AnnounceGroup, AnnounceMark};
 pub use comparison::{Comparison, Lookup};
+pub use groups::Groups;
 pub use overview::Overview;
-pub use ports::{Changes, Conversations, Logins, Members, Messages, OpenDatabase, Receipts, Store};
+pub use ports::{
+    Attachments, Changes, Conversations, Logins, Members, Messages, OpenDatabase, Receipts, Store,
+};
 pub use schema::Schema;
 
 /// Read marks of some conversations.
@@ -142,6 +152,10 @@ pub enum StoreError {
     /// The id that a client chose for a message is that of this one, which was there before.
     #[error("the message {} is there already", .0.id)]
     Taken(Arc<Message>),
+    /// An upload is not there, is not the sender's or has been sent with another message. Nothing was
+    /// stored.
+    #[error("an attachment is not there, or has been sent")]
+    Unattached,
     /// The transaction lost against another one (a deadlock, a lock that did not come free) and
     /// was rolled back. The committer tries again; callers see it only when that was in vain.
     #[error("the database is too busy: {0}")]
@@ -185,6 +199,7 @@ impl StoreError {
             StoreError::Refused(_) => "refused",
             StoreError::Alike => "alike",
             StoreError::Taken(_) => "taken",
+            StoreError::Unattached => "unattached",
             StoreError::Conflict(_) => "conflict",
             StoreError::Unknown(_) => "unknown",
             StoreError::Schema(_) => "schema",
@@ -204,15 +219,53 @@ pub async fn open(
     metrics: Arc<Metrics>,
 ) -> Result<Arc<dyn Store>, StoreError> {
     let (settings, ids) = (&config.store, Comparison::of(config.auth.policy));
+    // Files of groups are kept while there are no groups for clients.
+    let needs_groups = config.native.has_groups() || config.attachments.place.is_some();
+    let schema = &Schema {
+        groups: schema.groups.filter(|_| needs_groups),
+        ..with_outbox(config, schema)
+    };
     Ok(match settings.url.database() {
-        Database::Sqlite => {
-            Arc::new(sqlite::SqliteStore::open(settings, schema, ids, metrics).await?)
-        }
+        Database::Sqlite => both(sqlite::SqliteStore::open(settings, schema, ids, metrics).await?),
         Database::Postgres => {
-            Arc::new(postgres::PostgresStore::open(settings, schema, ids, metrics).await?)
+            both(postgres::PostgresStore::open(settings, schema, ids, metrics).await?)
         }
-        Database::Mysql => Arc::new(mysql::MysqlStore::open(settings, schema, ids, metrics).await?),
+        Database::Mysql => both(mysql::MysqlStore::open(settings, schema, ids, metrics).await?),
     })
+}
+
+/// Returns the tables with those of the outbox, if there are sinks.
+fn with_outbox(config: &Config, schema: &Schema) -> Schema {
+    let mut schema = schema.clone();
+    schema.outbox = (!config.events.sinks.is_empty()).then_some(outbox::TABLES);
+    schema
+}
+
+/// Returns whether events are kept.
+///
+/// # Errors
+/// [`StoreError::Schema`] if they shall be and the tables are not there.
+fn keeps_events(schema: &Schema, has_tables: bool) -> Result<bool, StoreError> {
+    match schema.outbox {
+        None => Ok(false),
+        Some(_) if has_tables => Ok(true),
+        Some(own) => Err(StoreError::Schema(format!(
+            "there is no table {}, which events.sinks needs: run `chatferry migrate`",
+            own.name
+        ))),
+    }
+}
+
+/// Returns one store over conversations of two and groups, if there are any.
+fn both<T: Store + 'static>((pairs, groups): (T, Option<T>)) -> Arc<dyn Store> {
+    let pairs = Arc::new(pairs);
+    match groups {
+        Some(groups) => Arc::new(Kinds {
+            pairs,
+            groups: Arc::new(groups),
+        }),
+        None => pairs,
+    }
 }
 
 /// Makes the tables that are missing and returns the statements it ran.
@@ -220,7 +273,7 @@ pub async fn open(
 /// # Errors
 /// When the database cannot be reached or changed.
 pub async fn migrate(config: &Config, schema: &Schema) -> Result<Vec<String>, StoreError> {
-    let settings = &config.store;
+    let (settings, schema) = (&config.store, &with_outbox(config, schema));
     match settings.url.database() {
         Database::Sqlite => sqlite::migrate::run(&sqlite::path_of(settings)?, schema).await,
         Database::Postgres => {
@@ -235,7 +288,7 @@ pub async fn migrate(config: &Config, schema: &Schema) -> Result<Vec<String>, St
 /// # Errors
 /// When the database cannot be read.
 pub async fn pending(config: &Config, schema: &Schema) -> Result<Vec<String>, StoreError> {
-    let settings = &config.store;
+    let (settings, schema) = (&config.store, &with_outbox(config, schema));
     match settings.url.database() {
         Database::Sqlite => sqlite::migrate::plan(&sqlite::path_of(settings)?, schema).await,
         Database::Postgres => {

@@ -83,12 +83,15 @@ class Emitter {
 }
 
 // One conversation. Events: `message` (new, or changed), `deleted` (the message), `reload` (begin anew with `messages`), `read`,
-// `delivered`, `typing`, `presence`, `live` (all that was missed is there), `ended` (a ChatError).
+// `delivered`, `typing`, `presence`, `group` (its name, roles or members have changed), `live` (all that was missed is there),
+// `ended` (a ChatError).
 export class Conversation extends Emitter {
   // In their order.
   messages = [];
   // Users that are in the conversation now, on any connection; empty if the server does not tell.
   online = new Set();
+  // Name, version and members with roles of a group, as last heard; undefined in a conversation of two.
+  group;
   isLive = false;
   // Cursor of older messages; null if there are none, undefined before the first answer.
   before;
@@ -116,9 +119,10 @@ export class Conversation extends Emitter {
   // Returns the message of an id, or undefined.
   message(id) { return this.#byId.get(id); }
 
-  // Sends a text. Resolves with the stored message; rejects with a ChatError if it is refused for good, or with the client closed.
-  send(content, { id = newId(), kind } = {}) {
-    return this.#client._send({ type: 'send', id, conversation: this.id, content, kind });
+  // Sends a text, and uploads by their ids. Resolves with the stored message; rejects with a ChatError if it is refused for good,
+  // or with the client closed.
+  send(content, { id = newId(), kind, attachments } = {}) {
+    return this.#client._send({ type: 'send', id, conversation: this.id, content, kind, attachments });
   }
 
   // Takes back what `send` was given under an id. Returns true if it was never put on a connection: then nobody gets it, and
@@ -148,6 +152,29 @@ export class Conversation extends Emitter {
     return answers.flatMap((answer) => answer.receipts);
   }
 
+  // Takes users into the group.
+  invite(users) { return this.#regroup({ type: 'invite', members: users }); }
+
+  // Takes a member out of the group.
+  remove(user) { return this.#regroup({ type: 'remove', member: user }); }
+
+  // Gives the group another name.
+  rename(name) { return this.#regroup({ type: 'rename', name }); }
+
+  // Gives a member the role `owner` or `member`.
+  assign(user, role) { return this.#regroup({ type: 'role', member: user, role }); }
+
+  // Leaves the group for good. The conversation ends with the code `not_member` where users are identified.
+  async quit() {
+    await this.#client._ask({ type: 'leave', conversation: this.id });
+  }
+
+  // Changes the group. Resolves with it.
+  async #regroup(frame) {
+    const { group } = await this.#client._ask({ ...frame, conversation: this.id });
+    return group;
+  }
+
   // Tells the others that the user types, or does so no more. Not sent without a connection.
   typing(isTyping = true) {
     this.#client._tell({ type: 'typing', conversation: this.id, is_typing: isTyping });
@@ -173,6 +200,7 @@ export class Conversation extends Emitter {
     this.online.clear();
     const limit = this.#cursor === undefined ? this.#limit : undefined;
     const first = await this.#client._ask({ type: 'subscribe', conversation: this.id, after: this.#cursor, limit });
+    this.#learn(first.group);
     if (this.before === undefined || first.reload) this.before = first.before;
     if (first.reload) {
       this.messages = [];
@@ -187,6 +215,13 @@ export class Conversation extends Emitter {
     this.#cursor = first.cursor;
     this.isLive = true;
     this._emit('live');
+  }
+
+  // Keeps the newest state of the group, in whatever order they come.
+  #learn(group) {
+    if (!group || this.group?.version >= group.version) return;
+    this.group = group;
+    this._emit('group', group);
   }
 
   // Reads newer messages page by page.
@@ -263,6 +298,9 @@ export class Conversation extends Emitter {
       case 'deleted':
         this.#drop(frame.message);
         break;
+      case 'group':
+        this.#learn(frame.group);
+        break;
       case 'presence':
         for (const { user, online } of frame.users) this.online[online ? 'add' : 'delete'](user);
         this._emit('presence', frame);
@@ -289,7 +327,7 @@ export class Conversation extends Emitter {
 }
 
 // A connection that is made again whenever it is lost. Events: `state` (see the getter), `open` (with the server's `hello`), `lost`
-// (with the close code), `closed` (for good).
+// (with the close code), `membership` (the user has become a member of a group, or is none any more), `closed` (for good).
 export class ChatClient extends Emitter {
   // Who the server says this is, where it identifies users.
   user = null;
@@ -333,7 +371,12 @@ export class ChatClient extends Emitter {
   // Number of messages that are not acknowledged yet.
   get unsent() { return this.#outbox.size; }
 
-  // Returns whether the server can do something: `edit` (and delete), `presence`, `receipts`, or `conversations` (and open).
+  // Bounds that the server has said, as `message_bytes`, and `attachments` and `attachment_bytes` where it takes files.
+  get limits() { return this.#limits; }
+
+  // Returns whether the server can do something: `edit` (and delete), `presence`, `receipts`, `groups`, `attachments`, or
+  // `conversations`
+  // (and open).
   can(feature) {
     if (feature === 'conversations') return this.#features !== null && this.#hasList;
     return Boolean(this.#features?.includes(feature));
@@ -359,6 +402,9 @@ export class ChatClient extends Emitter {
 
   // Resolves with the conversation with another user, which is made if there is none.
   async open(user) { return (await this.#askList({ type: 'open', with: user })).conversation; }
+
+  // Makes a group of the user and others. Resolves with its conversation. Called again with the same `key`, it is made once.
+  async create(name, members, key = newId()) { return (await this._ask({ type: 'create', name, members, key })).conversation; }
 
   // An older server does not know these requests, which is no feature that its hello lists.
   async #askList(frame) {
@@ -553,6 +599,9 @@ export class ChatClient extends Emitter {
       case 'nack':
         this.#refuse(frame);
         return;
+      case 'membership':
+        this._emit('membership', frame);
+        return;
     }
     const asked = frame.ref == null ? undefined : this.#asked.get(frame.ref);
     if (asked) {
@@ -631,5 +680,72 @@ export class ChatClient extends Emitter {
     };
     const ms = nack.retry_after_s ? nack.retry_after_s * 1000 : FIRST_DELAY_MS * (1 + Math.random());
     setTimeout(again, ms);
+  }
+}
+
+// Files by the REST API of our own, which are then sent by `Conversation.send`.
+export class ChatFiles {
+  // Of a link a part of its life is left for the browser to use it.
+  static #SPARE = 0.8;
+  #api;
+  #options;
+  #links = new Map();
+
+  // `api`: https://host/api/v1/. Options: `user` where users are not identified; `headers`, a function that gives those of each
+  // request, as Authorization.
+  constructor(api, options = {}) {
+    this.#api = api;
+    this.#options = options;
+  }
+
+  // Keeps a File or Blob. Resolves with {id, name, type, size, width?, height?}; rejects with a ChatError, or with the reason of
+  // `signal`. `onProgress` is called with the part of the bytes that have gone out, in browsers.
+  upload(file, { name = file.name ?? '', onProgress, signal } = {}) {
+    const url = this.#url('attachments', { name });
+    const headers = { ...this.#options.headers?.('POST'), 'Content-Type': 'application/octet-stream' };
+    if (typeof XMLHttpRequest === 'undefined') return this.#answer(fetch(url, { method: 'POST', headers, body: file, signal }));
+    return new Promise((resolve, reject) => {
+      const request = new XMLHttpRequest();
+      const lost = new ChatError({ code: 'unavailable', detail: 'the upload broke off', retry: true });
+      request.open('POST', url);
+      for (const [key, value] of Object.entries(headers)) request.setRequestHeader(key, value);
+      request.upload.onprogress = ({ loaded, total }) => onProgress?.(total ? loaded / total : 0);
+      request.onload = () => resolve(this.#answer(Promise.resolve(new Response(request.response, { status: request.status }))));
+      request.onerror = () => reject(lost);
+      request.onabort = () => reject(signal?.reason ?? lost);
+      signal?.addEventListener('abort', () => request.abort());
+      request.send(file);
+    });
+  }
+
+  // Resolves with a Map of {url, thumbnail_url?, …} by id, of those that the user may read. Links are used again while they are good.
+  async links(ids) {
+    const now = performance.now();
+    const isGood = (id) => this.#links.get(id)?.until > now;
+    for (const some of inParts(ids.filter((id) => !isGood(id)))) {
+      const { attachments } = await this.#answer(fetch(this.#url('attachments', { ids: some.join() }), {
+        headers: this.#options.headers?.('GET'), cache: 'no-store',
+      }));
+      for (const link of attachments) this.#links.set(link.id, { ...link, until: now + ChatFiles.#SPARE * 1000 * link.expires_s });
+    }
+    return new Map(ids.filter(isGood).map((id) => [id, this.#links.get(id)]));
+  }
+
+  #url(path, parameters) {
+    const { user } = this.#options;
+    return `${this.#api}${path}?${new URLSearchParams({ ...parameters, ...(user !== undefined && { user }) })}`;
+  }
+
+  async #answer(asked) {
+    let response;
+    try {
+      response = await asked;
+    } catch (error) {
+      if (error.name === 'AbortError') throw error;
+      throw new ChatError({ code: 'unavailable', detail: 'the server cannot be reached', retry: true });
+    }
+    const answer = await response.json().catch(() => null);
+    if (response.ok && answer) return answer;
+    throw new ChatError({ code: answer?.code ?? 'unavailable', detail: answer?.detail, retry: answer?.retry ?? true });
   }
 }

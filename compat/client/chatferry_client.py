@@ -16,6 +16,9 @@ import json
 import os
 import random
 import time
+import urllib.error
+import urllib.parse
+import urllib.request
 import uuid
 
 from websockets.asyncio.client import connect
@@ -61,6 +64,8 @@ class Conversation:
 
     def __init__(self, client, id, cursor):
         self.id, self.cursor, self.is_live = id, cursor, False
+        # Name, version and members with roles of a group, as last heard; None in a conversation of two.
+        self.group = None
         self.deleted = set()
         self._client, self._known, self._news, self._end = client, {}, asyncio.Queue(), None
 
@@ -69,10 +74,11 @@ class Conversation:
         """The messages so far, in the order that all clients have."""
         return sorted(self._known.values(), key=lambda message: (version({"updated_at": message["created_at"]}), message["id"]))
 
-    async def send(self, content, id=None, kind=None):
+    async def send(self, content, id=None, kind=None, attachments=None):
         """Sends a text until it is stored, and returns the stored message. Raises ChatError if it is refused for good."""
         frame = {"type": "send", "id": id or new_id(), "conversation": self.id, "content": content}
-        return await self._client._send(frame | ({"kind": kind} if kind else {}))
+        more = {"kind": kind, "attachments": attachments}
+        return await self._client._send(frame | {name: value for name, value in more.items() if value})
 
     async def edit(self, id, content):
         return (await self.request("edit", message=id, content=content))["message"]
@@ -87,6 +93,24 @@ class Conversation:
     async def receipts(self, ids):
         """Returns who got and who read up to 100 messages."""
         return (await self.request("receipts", messages=ids))["receipts"]
+
+    async def invite(self, users):
+        """Takes users into the group, and returns it. This and the next three are for owners."""
+        return (await self.request("invite", members=users))["group"]
+
+    async def remove(self, user):
+        return (await self.request("remove", member=user))["group"]
+
+    async def rename(self, name):
+        return (await self.request("rename", name=name))["group"]
+
+    async def assign(self, user, role):
+        """Gives a member the role `owner` or `member`, and returns the group."""
+        return (await self.request("role", member=user, role=role))["group"]
+
+    async def quit(self):
+        """Leaves the group for good."""
+        await self.request("leave")
 
     async def request(self, type, **members):
         """Sends any request of the protocol for this conversation, and returns its answer."""
@@ -106,6 +130,7 @@ class Conversation:
     async def _enter(self):
         self.is_live = False
         frame = await self.request("subscribe", **({"after": self.cursor} if self.cursor else {}))
+        self._learn(frame.get("group"))
         if frame["reload"]:
             self._known.clear()
         for message in frame["messages"] + frame.get("updated", []):
@@ -134,8 +159,14 @@ class Conversation:
         self.deleted.add(id)
         self._known.pop(id, None)
 
+    def _learn(self, group):
+        if group and not (self.group and self.group["version"] >= group["version"]):
+            self.group = group
+
     def _hear(self, frame):
         match frame["type"]:
+            case "group":
+                self._learn(frame["group"])
             case "message":
                 self._take(frame["message"])
                 if self.is_live:
@@ -201,9 +232,32 @@ class ChatClient:
         """Returns the conversation with another user, which is made if there is none."""
         return (await self.request("open", **{"with": user}))["conversation"]
 
+    async def create(self, name, members, key=None):
+        """Makes a group of the user and others, once under the same key, and returns its conversation."""
+        answer = await self.request("create", name=name, members=members, key=key or new_id())
+        return answer["conversation"]
+
     async def unread(self, ids):
         """Returns the numbers of unread messages of up to 100 conversations, by id."""
         return {count["conversation"]: count["unread"] for count in (await self.request("unread", conversations=ids))["counts"]}
+
+    async def upload(self, api, data, name):
+        """Keeps the bytes of a file, to be sent with a message by its `id`. `api` is the address of the REST API, `https://host/api/v1/`."""
+        query = urllib.parse.urlencode({"name": name} | ({"user": self.sender} if self.sender is not None else {}))
+        headers = self.headers | {"Content-Type": "application/octet-stream"}
+        request = urllib.request.Request(f"{api}attachments?{query}", data, headers, method="POST")
+
+        def post():
+            try:
+                with urllib.request.urlopen(request) as answer:
+                    return json.load(answer)
+            except urllib.error.HTTPError as error:
+                problem = json.loads(error.read() or "{}")
+                raise ChatError(problem.get("code", "unavailable"), problem.get("detail", ""), problem.get("retry", True)) from None
+            except OSError as error:
+                raise ChatError("unavailable", str(error), retry=True) from None
+
+        return await asyncio.to_thread(post)
 
     async def request(self, type, **members):
         """Sends any request of the protocol and returns its answer. Waits for a connection; raises ChatError if one is lost."""
@@ -321,7 +375,9 @@ class ChatClient:
                 self._later(self._again(frame))
             case "nack":
                 self._settle(frame["id"], error=ChatError.of(frame))
-        conversation = self._conversations.get(frame.get("conversation"))
+        id = frame.get("conversation")
+        # An answer of type `conversation` has the whole of it there.
+        conversation = self._conversations.get(id) if isinstance(id, str) else None
         if conversation:
             conversation._hear(frame)
 

@@ -184,6 +184,17 @@ def compare(name, server, want, got):
     return False
 
 
+def finish(failed, directory, keep):
+    """Prints what failed, and where the logs are if they are of use; returns the exit code."""
+    if keep or failed:
+        print(f"logs: {directory}")
+    else:
+        shutil.rmtree(directory)
+    for line in failed:
+        print(f"  {line}")
+    return 1 if failed else 0
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--binary", type=Path, required=True)
@@ -219,13 +230,7 @@ def main():
         wrong = [it for it in list(makers)[1:] if not compare(name, it, seen["daphne"][name], seen[it][name])]
         failed += [f"{name} on {it}" for it in wrong]
     print(f"{len(names)} shapes on {', '.join(makers)}: {len(failed)} differ")
-    if options.keep or failed:
-        print(f"logs: {directory}")
-    else:
-        shutil.rmtree(directory)
-    for line in failed:
-        print(f"  {line}")
-    return 1 if failed else 0
+    return finish(failed, directory, options.keep)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ use crate::{
     chat::USER_ID_MAX,
     clock::since_1970,
     config::{self, Algorithm as Listed, Config, Secret},
-    layer::{LayerError, redis},
+    layer::{LayerError, redis::single::SingleHost},
     metrics::Metrics,
     tls::Authorities,
 };
@@ -48,8 +48,7 @@ impl Jwt {
     /// When the settings do not say exactly which keys are good, or the key cannot be read.
     pub fn open(config: &Config, metrics: &Arc<Metrics>) -> Result<Self, SetupError> {
         let settings = &config.auth.jwt;
-        // A table of functions for the whole process; a second server in it sets the same one.
-        let _ = CryptoProvider::install_default(&crypto::PROVIDER);
+        install_signatures();
         let algorithms: Vec<Algorithm> =
             settings.algorithms.iter().copied().map(algorithm).collect();
         if algorithms.is_empty() {
@@ -238,6 +237,12 @@ impl Jwt {
     }
 }
 
+/// Says to the crate for tokens how signatures are made and checked: a table of functions for the
+/// whole process. A second server in it sets the same one.
+pub fn install_signatures() {
+    let _ = CryptoProvider::install_default(&crypto::PROVIDER);
+}
+
 /// Checks that a secret has as many bytes as the hash of each algorithm (RFC 7518, 3.2).
 fn long_enough(secret: &Secret, algorithms: &[Algorithm]) -> Result<(), SetupError> {
     let have = secret.expose().len();
@@ -262,9 +267,8 @@ fn revoked(config: &Config) -> Result<Option<Revoked>, SetupError> {
         return Ok(None);
     };
     let unusable = |error: LayerError| SetupError::Revoked(error.to_string());
-    let hosts = redis::addresses(&config.layer).map_err(unusable)?;
-    let first = hosts.into_iter().next();
-    Ok(first.map(|address| Revoked::new(address, prefix.clone())))
+    let first = SingleHost::first_of(&config.layer).map_err(unusable)?;
+    Ok(first.map(|host| Revoked::new(host, prefix.clone())))
 }
 
 /// Returns a time in seconds since 1970.

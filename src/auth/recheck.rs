@@ -21,7 +21,7 @@ use super::{
 use crate::{
     id::ConversationId,
     {
-        chat::{Participants, policy::Caller},
+        chat::{Group, Participants, policy::Caller},
         config::Secret,
         layer::control::Disconnect,
         store::StoreError,
@@ -135,6 +135,16 @@ impl Auth {
             self.forget(user);
         }
         socket.end(why);
+    }
+
+    /// Ends the rights to a group of the sockets here whose users are none of its members.
+    pub fn keep_members(&self, group: &Group) {
+        let users = group.users();
+        for socket in self.sockets.within(group.id) {
+            if !socket.has_ended() && !socket.caller.takes_part(&users) {
+                self.end(&socket, Ended::Refused);
+            }
+        }
     }
 
     /// Does as an order says, whether it came from another process or from Django. What is

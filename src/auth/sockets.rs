@@ -115,6 +115,13 @@ impl OpenSockets {
         known.cloned().collect()
     }
 
+    /// Returns the sockets, and parts of sockets, that are in a conversation.
+    pub fn within(&self, id: ConversationId) -> Vec<Arc<OpenSocket>> {
+        let open = self.open();
+        let within = open.values().filter(|it| it.conversation_id == Some(id));
+        within.cloned().collect()
+    }
+
     /// Ends the rights of those that an order is for; returns their number. An order that names no
     /// conversation is for whole sockets, whose parts end with them.
     pub fn disconnect(&self, order: &Disconnect) -> usize {

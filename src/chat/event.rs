@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::Message;
+use super::{Group, Message};
 use crate::{
     id::{ChangeId, MessageId},
     value::Value,
@@ -29,6 +29,17 @@ pub enum Event {
     MessageChanged {
         change: ChangeId,
         message: Arc<Message>,
+    },
+    /// A group as a change of its name, members or roles has left it. Only Chatferry's processes know of
+    /// it.
+    GroupChanged {
+        change: ChangeId,
+        group: Arc<Group>,
+    },
+    /// A user has become a member of the group, or is none any more. It is for the user's own sockets.
+    Membership {
+        user_id: Arc<str>,
+        is_member: bool,
     },
     /// Messages that a client of this user has got. Only Chatferry's processes know of it.
     Delivered {

@@ -1,7 +1,7 @@
 //! A message, and one that is about to be stored.
 
 use crate::{
-    id::{ConversationId, MessageId},
+    id::{AttachmentId, ConversationId, MessageId},
     python::datetime::Timestamp,
 };
 
@@ -36,6 +36,8 @@ pub struct NewMessage {
     pub content: String,
     pub message_type: String,
     pub is_deleted: bool,
+    /// Uploads of the sender that no other message has. It is stored with all of them or not at all.
+    pub attachments: Vec<AttachmentId>,
 }
 
 impl NewMessage {

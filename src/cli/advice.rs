@@ -56,6 +56,7 @@ pub(super) fn start(error: &StartError, config: &Config) -> Advice {
         StartError::Host(error) => Advice::of(error),
         StartError::App(error) => Advice::of(error),
         StartError::Tls(error) => Advice::of(error),
+        StartError::Sink(error) => Advice::of(error),
     }
 }
 

@@ -4,6 +4,7 @@
 //! `chatferry check` shows every step. `serve` goes through those that need no second server once
 //! it serves, and logs in a line that all is well, or a line for each finding.
 
+mod attachments;
 mod layer;
 mod place;
 mod settings;
@@ -161,6 +162,10 @@ pub(super) async fn rehearse(
     steps.add("upstream", upstream(config, stage)).await;
     if let RehearsalStage::Before = stage {
         steps.add("traces", async { traces(config) }).await;
+    }
+    if let Some(place) = &config.attachments.place {
+        let place = attachments::place(config, place, stage);
+        steps.add("attachments", place).await;
     }
     if config.host.is_on() {
         let why = "workers are started by `serve` alone";

@@ -63,8 +63,6 @@ impl fmt::Display for UnknownName {
 /// A known name that was set and has no effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Warning {
-    /// A name of a later version.
-    NotYet { name: String, origin: String },
     /// A variable of OpenTelemetry that asks for what is not spoken here.
     NotSpoken { name: String, value: String },
 }
@@ -77,12 +75,6 @@ impl fmt::Display for Warning {
                     f,
                     "{name} is {value}, which is not spoken here, so nothing is traced: set \
                      trace.endpoint to the collector's HTTP port, as http://collector:4318"
-                )
-            }
-            Self::NotYet { name, origin } => {
-                write!(
-                    f,
-                    "{name} ({origin}) is not served by this version yet and has no effect"
                 )
             }
         }

@@ -1,9 +1,6 @@
-//! The names of settings: which are known, which belong to a later version, which was meant.
+//! The names of settings: which are known, and which was meant.
 
 use super::{Config, OptionDoc};
-
-/// Names of the contract whose features come with a later version; `.*` stands for a whole section.
-const LATER: &[&str] = &["events.sinks"];
 
 /// Returns the option of exactly this dotted name.
 pub(super) fn find(key: &str) -> Option<&'static OptionDoc> {
@@ -13,14 +10,6 @@ pub(super) fn find(key: &str) -> Option<&'static OptionDoc> {
 /// The option whose value is in the file that this name sets: `store.url` for `store.url_file`.
 pub(super) fn find_by_file(key: &str) -> Option<&'static OptionDoc> {
     find(key.strip_suffix("_file")?).filter(|option| option.may_come_from_a_file())
-}
-
-/// Returns whether the name belongs to a later version.
-pub(super) fn is_later(key: &str) -> bool {
-    LATER.iter().any(|later| match later.strip_suffix('*') {
-        Some(section) => key.starts_with(section),
-        None => *later == key,
-    })
 }
 
 /// Returns the known name most like `key`: a few letters off, or right but in the wrong section.
@@ -88,13 +77,5 @@ mod tests {
         assert_eq!(nearest("colour.of.the.sky"), None);
         assert_eq!(nearest("x"), None);
         assert_eq!(nearest(&"server.bind".repeat(100)), None);
-    }
-
-    #[test]
-    fn a_later_name_is_not_known_yet() {
-        assert!(is_later("events.sinks"));
-        assert!(find("events.sinks").is_none());
-        assert!(!is_later("server.bind"));
-        assert!(LATER.iter().all(|key| find(key).is_none()));
     }
 }

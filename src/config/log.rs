@@ -56,7 +56,7 @@ impl TryFrom<String> for Level {
         match text.parse::<Targets>() {
             Ok(targets) if known => Ok(Self {
                 text,
-                targets: with_security(targets),
+                targets: with_security(targets).with_target(RETURNED, LevelFilter::OFF),
             }),
             _ => Err(
                 "`off`, `error`, `warn`, `info`, `debug` or `trace`, or a list as \
@@ -68,6 +68,9 @@ impl TryFrom<String> for Level {
 
 /// The target of the security log.
 pub const SECURITY: &str = "chatferry::security";
+
+/// Lines of the client of `RabbitMQ` that have the contents of messages, which no log may have.
+const RETURNED: &str = "lapin::returned_messages";
 
 /// Adds the security log at `info` if nothing else is said of it.
 fn with_security(targets: Targets) -> Targets {
@@ -96,6 +99,15 @@ mod tests {
         assert!(targets.would_enable("chatferry::ws::reader", &Severity::DEBUG));
         assert!(!targets.would_enable("chatferry::store", &Severity::DEBUG));
         assert!(targets.would_enable("chatferry::store", &Severity::INFO));
+    }
+
+    #[test]
+    fn contents_of_messages_are_never_logged() {
+        for text in ["trace", "info,lapin::returned_messages=trace"] {
+            let level = Level::try_from(text.to_owned()).unwrap();
+            let targets = level.targets();
+            assert!(!targets.would_enable("lapin::returned_messages", &Severity::ERROR));
+        }
     }
 
     #[test]

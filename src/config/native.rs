@@ -20,6 +20,9 @@ settings! {
         api_prefix: ApiPrefix = "auto",
         /// Conversations that one such socket may be in at once.
         subscriptions: usize = 64 in 1..=10_000,
+        /// Most members of a group, a conversation of several people in tables of our own, which
+        /// `chatferry migrate` makes. Less than 2: there are no groups.
+        members_max: usize = 16 in 0..=1000,
     }
 }
 
@@ -56,6 +59,14 @@ impl fmt::Display for ApiPrefix {
             ApiPrefix::Off => f.write_str("off"),
             ApiPrefix::At(prefix) => prefix.fmt(f),
         }
+    }
+}
+
+impl Native {
+    /// Returns whether these settings allow groups.
+    #[must_use]
+    pub fn has_groups(&self) -> bool {
+        self.enabled && self.members_max >= 2
     }
 }
 

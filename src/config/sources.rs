@@ -32,9 +32,6 @@ impl Findings {
     /// Adds a name that sets nothing; `spelled` writes a dotted name as its source does.
     fn add(&mut self, key: &str, name: String, origin: &str, spelled: fn(&str) -> String) {
         let origin = origin.to_owned();
-        if known::is_later(key) {
-            return self.warnings.push(Warning::NotYet { name, origin });
-        }
         self.unknown.push(UnknownName {
             name,
             origin,

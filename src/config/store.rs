@@ -194,6 +194,12 @@ impl TableName {
     /// `PostgreSQL` cuts longer names; `MySQL` stops at 64.
     const MAX_LEN: usize = 63;
 
+    /// Returns the name of a table of our own.
+    #[must_use]
+    pub fn ours(name: &'static str) -> Self {
+        TableName(name.to_owned())
+    }
+
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

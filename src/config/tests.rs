@@ -211,14 +211,6 @@ fn an_upstream_without_a_share_keeps_everything() {
 }
 
 #[test]
-fn a_name_of_a_later_version_says_so() {
-    assert_eq!(
-        warnings("[events]\nsinks = ['log']", &[], &[]),
-        ["events.sinks (file chat.toml) is not served by this version yet and has no effect",]
-    );
-}
-
-#[test]
 fn a_wrong_value_is_an_error_that_names_key_value_source_and_what_is_accepted() {
     assert_eq!(
         error("", &[("CHATFERRY__SERVER__MAX_CONNECTIONS", "many")], &[]),

@@ -8,15 +8,21 @@
 //! | [`subscriptions`] | the conversations that a socket is in |
 //! | [`requests`], [`frames`] | what clients ask, and how they are answered |
 //! | [`events`] | frames of what is said in a conversation |
+//! | [`attached`] | attachments in the text of a message |
+//! | [`groups`] | groups, as clients see and change them |
 //! | [`cursor`] | how a client says what it has seen |
+//! | [`pages`] | pages of history, for frames and the API |
 //! | [`api`] | the REST API beside the sockets |
 //! | `page/` | the chat page: markup, styles and scripts, which `django::page` joins and serves |
 
 pub mod api;
 mod asking;
+pub mod attached;
 pub mod cursor;
 pub mod events;
 pub mod frames;
+pub mod groups;
+mod pages;
 pub mod requests;
 pub mod socket;
 pub mod subscriptions;
@@ -25,7 +31,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use hyper::{
-    HeaderMap, Request,
+    HeaderMap, Method, Request,
     body::Incoming,
     header::{HeaderValue, SEC_WEBSOCKET_PROTOCOL},
 };
@@ -92,7 +98,24 @@ impl Dialect for Chatferry {
     }
 
     async fn answer(&self, app: &Arc<App>, _: &[Probe], request: &extract::Request) -> Answered {
-        api::answer(app, self.slot, &self.shared, request).await
+        api::answer(app, self.slot, &self.shared, request, None).await
+    }
+
+    fn takes_stream(&self, method: &Method, path: &str) -> bool {
+        let path = self
+            .api
+            .as_ref()
+            .and_then(|api| path.strip_prefix(api.as_str()));
+        path.is_some_and(|path| api::takes_stream(method, path))
+    }
+
+    async fn answer_stream(
+        &self,
+        app: &Arc<App>,
+        request: &extract::Request,
+        body: Incoming,
+    ) -> Answered {
+        api::answer(app, self.slot, &self.shared, request, Some(body)).await
     }
 
     async fn open(&self, app: &Arc<App>, request: Request<Incoming>, trail: &Trail) -> Response {

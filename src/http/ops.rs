@@ -146,8 +146,11 @@ impl ChatHealth {
     pub async fn of(app: &App) -> Self {
         let (store, layer) = tokio::join!(in_time(app.store.ping()), in_time(app.layer.ping()));
         let failed = |kind| Err(format!("the last commit has failed: {kind}"));
+        let groups = app.store_with_groups.kinds();
+        let of_groups = || groups.and_then(|kinds| kinds.groups.committer().failure());
+        let failure = app.store.committer().failure().or_else(of_groups);
         ChatHealth {
-            store: store.and_then(|()| app.store.committer().failure().map_or(Ok(()), failed)),
+            store: store.and_then(|()| failure.map_or(Ok(()), failed)),
             layer,
             repairs: app.hub.behind().map_or(Ok(()), Err),
         }

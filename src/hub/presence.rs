@@ -24,9 +24,9 @@ use tokio::{
 use uuid::Uuid;
 
 use self::state::PresenceState;
-use super::Hub;
+use super::{Hub, room::Room};
 use crate::{
-    chat::Event,
+    chat::{Event, Group},
     id::ConversationId,
     layer::control::{Control, Online},
 };
@@ -136,6 +136,15 @@ impl Hub {
         users: &[String],
     ) -> (Watch, Vec<Arc<str>>) {
         self.presence.watch(conversation_id, users)
+    }
+
+    /// Shows the sockets of a group who of its new members is online, and no longer those who are none
+    /// any more.
+    pub(super) fn show_present(&self, room: &Room, group: &Group) {
+        let news = self.presence.state().regroup(room.id, &group.users());
+        if !news.is_empty() {
+            self.deliver(room, &Event::Presence(news), None);
+        }
     }
 
     /// Tells the sockets here and the other processes who comes and leaves, until the process ends.

@@ -85,6 +85,7 @@ impl World {
             content: content.into(),
             message_type: "text".into(),
             is_deleted: false,
+            attachments: Vec::new(),
         };
         let stored = self.store.insert_message(new, Box::new(|_| {})).await;
         Arc::unwrap_or_clone(stored.unwrap().unwrap())

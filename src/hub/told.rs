@@ -35,8 +35,11 @@ impl Told {
                 message_id,
                 user_id,
             } => Some(read_mark(message_id, user_id).unwrap_or_else(|| key_of(frames.first()))),
-            Event::MessageChanged { change, .. } => Some(change.bits()),
+            Event::MessageChanged { change, .. } | Event::GroupChanged { change, .. } => {
+                Some(change.bits())
+            }
             Event::Typing { .. }
+            | Event::Membership { .. }
             | Event::Delivered { .. }
             | Event::Presence(_)
             | Event::Foreign(_)

@@ -71,6 +71,14 @@ pub struct Delivered {
     pub messages: Vec<MessageId>,
 }
 
+/// Users who have become members of a group, and some who are none any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Membership {
+    pub conversation: ConversationId,
+    pub joined: Vec<String>,
+    pub gone: Vec<String>,
+}
+
 /// Users who have a socket at a process, and some who have none there any more. Another process forgets
 /// those of which it has not heard for a while.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,6 +103,7 @@ pub enum Control {
     Changed(Changed),
     Delivered(Delivered),
     Online(Online),
+    Membership(Membership),
 }
 
 impl Control {
@@ -145,16 +154,25 @@ impl Control {
                 gone,
                 asks,
             }) => {
-                let texts = |users: &[String]| {
-                    Value::List(users.iter().map(|user| user.as_str().into()).collect())
-                };
                 let members = vec![
                     ("process", process.as_str().into()),
-                    ("users", texts(users)),
-                    ("gone", texts(gone)),
+                    ("users", text_list(users)),
+                    ("gone", text_list(gone)),
                     ("asks", (*asks).into()),
                 ];
                 ("online", members)
+            }
+            Control::Membership(Membership {
+                conversation,
+                joined,
+                gone,
+            }) => {
+                let members = vec![
+                    ("conversation", conversation.to_string().into()),
+                    ("joined", text_list(joined)),
+                    ("gone", text_list(gone)),
+                ];
+                ("membership", members)
             }
             Control::Delivered(Delivered {
                 conversation,
@@ -202,6 +220,11 @@ impl Control {
                 gone: texts(body.get("gone")?)?,
                 asks: matches!(body.get("asks"), Some(Value::Bool(true))),
             })),
+            "membership" => Some(Control::Membership(Membership {
+                conversation: body.get("conversation")?.as_str()?.parse().ok()?,
+                joined: texts(body.get("joined")?)?,
+                gone: texts(body.get("gone")?)?,
+            })),
             "delivered" => Some(Control::Delivered(Delivered {
                 conversation: body.get("conversation")?.as_str()?.parse().ok()?,
                 user: body.get("user")?.as_str()?.to_owned(),
@@ -223,6 +246,10 @@ fn ids<T: From<Key>>(body: &Value) -> Option<Vec<T>> {
     };
     let id = |id: &Value| Key::parse(id.as_str()?).map(T::from);
     Some(ids.iter().filter_map(id).collect())
+}
+
+fn text_list(texts: &[String]) -> Value {
+    Value::List(texts.iter().map(|text| text.as_str().into()).collect())
 }
 
 fn texts(value: &Value) -> Option<Vec<String>> {
@@ -307,6 +334,11 @@ mod tests {
                 conversation: Uuid::new_v4().into(),
                 user: "alice".to_owned(),
                 messages: vec![Uuid::new_v4().into()],
+            }),
+            Control::Membership(Membership {
+                conversation: Uuid::new_v4().into(),
+                joined: vec!["alice".to_owned()],
+                gone: vec!["bob".to_owned(), "carol".to_owned()],
             }),
             Control::Disconnect(Disconnect {
                 user: Some("alice".to_owned()),

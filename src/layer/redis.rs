@@ -9,6 +9,7 @@
 //! | [`names`], [`shard`] | keys, and the host they are on |
 //! | [`address`], [`bounds`], `link`, `keeper` | connections, opened again whenever they fail |
 //! | `bounds` | how much a server may send |
+//! | [`single`] | a connection for other questions |
 //! | [`script`] | what one send does in Redis |
 //! | `jobs` | what is to be sent |
 //! | `debts`, `ledger` | what could not be sent, until it is |
@@ -20,7 +21,7 @@
 //! sent is counted and logged, and ends no task.
 
 pub mod address;
-mod backoff;
+pub(crate) mod backoff;
 mod bounds;
 mod clock;
 pub mod codec;
@@ -39,6 +40,7 @@ pub mod names;
 pub mod pubsub;
 pub mod script;
 pub mod shard;
+pub mod single;
 
 use std::sync::Arc;
 

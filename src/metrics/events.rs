@@ -180,6 +180,46 @@ impl Metrics {
         self.messages_stored.increment(1);
     }
 
+    /// Notes that a sink has confirmed events.
+    pub fn events_published(&self, sink: &'static str, events: usize) {
+        self.events_published.with([sink]).increment(events as u64);
+    }
+
+    /// Notes that events could not be published to a sink.
+    pub fn events_failed(&self, sink: &'static str) {
+        self.events_failed.with([sink]).increment(1);
+    }
+
+    /// Notes that an event was put aside as a dead letter.
+    pub fn event_died(&self, sink: &'static str) {
+        self.events_died.with([sink]).increment(1);
+    }
+
+    /// Notes that an event of another service was consumed.
+    pub fn event_consumed(&self, outcome: &'static str) {
+        self.events_consumed.with([outcome]).increment(1);
+    }
+
+    /// Shows how many events wait for a sink, for how long the oldest has, and its dead letters.
+    pub fn events_backlog(&self, sink: &'static str, waiting: i64, lag: Duration, dead: i64) {
+        #[expect(clippy::cast_precision_loss, reason = "no more than 2^52 events wait")]
+        let number = |count: i64| count as f64;
+        self.events_backlog.with([sink]).set(number(waiting));
+        self.events_lag.with([sink]).set(lag.as_secs_f64());
+        self.events_dead.with([sink]).set(number(dead));
+    }
+
+    /// Notes that an uploaded file of this many bytes is stored.
+    pub fn attachment_stored(&self, bytes: u64) {
+        self.attachments_stored.increment(1);
+        self.attachment_bytes.increment(bytes);
+    }
+
+    /// Notes that this many files were deleted which no message has.
+    pub fn attachments_deleted(&self, files: usize) {
+        self.attachments_deleted.increment(small(files).into());
+    }
+
     /// Notes that the clock was found behind the last message's time.
     pub fn clock_stepped(&self, step: ClockStep) {
         self.clock_steps.of(step).increment(1);

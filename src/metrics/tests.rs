@@ -21,6 +21,7 @@ fn used() -> Metrics {
     metrics.gateway_request("django", 200, Duration::from_micros(80));
     metrics.shadow_compared(Some("status"));
     metrics.policy_denied("see");
+    metrics.events_backlog("log", 0, Duration::ZERO, 0);
     metrics.settings_in_force(["sqlite", "memory", "none", "open"]);
     metrics
 }
@@ -144,6 +145,11 @@ fn guides_dashboards_and_alerts_name_metrics_that_are_there() {
         "chatferry_worker",
         "chatferry_level",
         "chatferry_changes",
+        "chatferry_outbox",
+        "chatferry_outbox_sinks",
+        "chatferry_outbox_dead",
+        "chatferry_attachments",
+        "chatferry_conversations",
         "chatferry_client",
     ];
     let is_there = |name: &str| {

@@ -61,6 +61,8 @@ words! {
         Unread = "unread",
         Conversations = "conversations",
         Open = "open",
+        Create = "create",
+        Group = "group",
         Ping = "ping",
     }
 

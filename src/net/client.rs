@@ -5,7 +5,7 @@
 //! The gateway passes requests on as they came, with upgrades and bodies that stream, so it has its
 //! own connections; it shares [`TlsName`].
 
-use std::{io, sync::Arc};
+use std::{io, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
@@ -21,10 +21,14 @@ use rustls::{
     ClientConfig,
     pki_types::{InvalidDnsNameError, ServerName},
 };
-use tokio::{net::TcpStream, task::AbortHandle};
+use tokio::{
+    net::TcpStream,
+    task::{AbortHandle, spawn_blocking},
+};
 use tokio_rustls::TlsConnector;
 
 use super::{Io, Socket};
+use crate::tls::{Authorities, Trust, client_config};
 
 /// Most bytes of the head of an answer.
 const HEAD_MAX: usize = 16 * 1024;
@@ -69,6 +73,41 @@ pub fn is_tls(url: &Uri) -> bool {
     url.scheme_str() == Some("https")
 }
 
+/// Returns the host of a URL, without the brackets of IPv6, and its port or that of its scheme.
+#[must_use]
+pub fn host_and_port(url: &Uri) -> (&str, u16) {
+    let port = if is_tls(url) { 443 } else { 80 };
+    let host = bare(url.host().unwrap_or_default());
+    (host, url.port_u16().unwrap_or(port))
+}
+
+/// Makes TLS to the host of a URL. The certificate is checked by the authorities in a PEM file, or
+/// without one by the system's. These are read anew each time: that is seldom, and the system's would
+/// take more memory than all the rest of the program.
+///
+/// # Errors
+/// When the authorities cannot be read, or the host is no name.
+pub async fn tls_to(url: &Uri, authorities: Option<&Path>) -> Result<TlsName, NoTls> {
+    let authorities = authorities.map(Path::to_owned);
+    let trusted = spawn_blocking(move || Authorities::read(authorities.as_deref()));
+    let trusted = trusted.await.map_err(no_tls)?.map_err(no_tls)?;
+    let config = client_config(Trust::Name(trusted), None).map_err(no_tls)?;
+    TlsName::new(url.host().unwrap_or_default(), config).map_err(no_tls)
+}
+
+/// Why a server cannot be asked by TLS.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot be asked by TLS: {0}")]
+pub struct NoTls(String);
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "so that it can be named where errors are turned into ours"
+)]
+fn no_tls(error: impl ToString) -> NoTls {
+    NoTls(error.to_string())
+}
+
 /// A connection to a server. It is closed when this is dropped.
 pub struct ClientConnection<B> {
     requests: SendRequest<B>,
@@ -85,9 +124,15 @@ where
     /// # Errors
     /// When the server cannot be reached, or the handshake fails.
     pub async fn open(url: &Uri, tls: Option<&TlsName>) -> io::Result<Self> {
-        let host = bare(url.host().unwrap_or_default());
-        let port = if tls.is_some() { 443 } else { 80 };
-        let stream = TcpStream::connect((host, url.port_u16().unwrap_or(port))).await?;
+        let stream = TcpStream::connect(host_and_port(url)).await?;
+        ClientConnection::over(stream, tls).await
+    }
+
+    /// Uses a socket that is connected, by TLS if there is a name for it.
+    ///
+    /// # Errors
+    /// When the handshake fails.
+    pub async fn over(stream: TcpStream, tls: Option<&TlsName>) -> io::Result<Self> {
         let io = match tls {
             Some(tls) => tls.over(stream.into()).await?,
             None => Io::Plain(stream.into()),

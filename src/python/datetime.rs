@@ -118,6 +118,22 @@ pub fn to_wire(t: Timestamp, zone: &Zone) -> String {
     })
 }
 
+/// Returns what Python's `isoformat` gives for an aware datetime in UTC:
+/// `2026-11-20T08:54:05.545776+00:00`.
+#[must_use]
+pub fn to_iso_utc(t: Timestamp) -> String {
+    text(|out| {
+        write_civil(out, t, b'T');
+        write_offset(out, 0);
+    })
+}
+
+/// Returns what Python's `isoformat` gives for a naive datetime, which has the local time of `zone`.
+#[must_use]
+pub fn to_iso_naive(t: Timestamp, zone: &Zone) -> String {
+    text(|out| write_civil(out, local(t, zone), b'T'))
+}
+
 /// Returns the text that Django stores in a datetime column of `SQLite`: `2026-11-20
 /// 08:54:04.849273`, in UTC, without the fraction if it is zero.
 #[must_use]

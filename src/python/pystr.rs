@@ -93,7 +93,8 @@ fn escape_point(out: &mut String, point: u32) {
 }
 
 /// `chr(point).isprintable()` in Python 3.11.
-fn is_printable(point: u32) -> bool {
+#[must_use]
+pub fn is_printable(point: u32) -> bool {
     let flips = PRINTABLE_FLIPS.partition_point(|&flip| flip <= point);
     flips % 2 == 0
 }

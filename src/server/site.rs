@@ -9,6 +9,7 @@ use crate::{
     app::{self, App},
     config::Config,
     dialect::{Dialect, Dialects, OwnChat, django},
+    events::{Events, EventsError, SinkSettingsError},
     gateway::{self, Decision, Gateway, Question, TrustError},
     host::{self, Host, HostError},
     http::{
@@ -39,6 +40,8 @@ pub struct Site {
     pub gateway: Option<Arc<Gateway>>,
     /// `None` if no application is hosted.
     pub host: Option<Arc<Host>>,
+    /// `None` if there is no sink.
+    pub events: Option<Events>,
     /// Checks of `/readyz` besides those of the app.
     pub probes: Vec<Probe>,
 }
@@ -58,6 +61,17 @@ pub enum StartError {
     Gateway(#[from] TrustError),
     #[error(transparent)]
     Host(#[from] HostError),
+    #[error(transparent)]
+    Sink(#[from] SinkSettingsError),
+}
+
+impl From<EventsError> for StartError {
+    fn from(error: EventsError) -> Self {
+        match error {
+            EventsError::Store(error) => error.into(),
+            EventsError::Sink(error) => error.into(),
+        }
+    }
 }
 
 impl Site {
@@ -114,6 +128,7 @@ impl Site {
         if let Some(host) = &host {
             app.vital.include(host.vital());
         }
+        let events = Box::pin(Events::start(&app)).await?;
         // Last, as other processes know of this one from then on.
         app.start().await?;
         for other in others.iter().flatten() {
@@ -129,6 +144,7 @@ impl Site {
             dialects,
             gateway,
             host,
+            events,
         }))
     }
 
@@ -224,8 +240,17 @@ impl Site {
         let question = gateway.and_then(|gateway| Question::of(gateway, app, &request));
         let (head, body) = request.into_parts();
         let method = head.method.clone();
-        let read = extract::Request::read(head, body, &app.bodies);
-        let mut response = self.respond(&method, read, trail).await;
+        let path = decode_path(head.uri.path());
+        let (dialect, own) = self.of_path(&path);
+        let mut response = if dialect.takes_stream(&method, &path) {
+            let read = async { extract::Request::without_body(head) };
+            let answer =
+                async |request: &extract::Request| dialect.answer_stream(own, request, body).await;
+            serve(app, &method, read, answer, trail).await
+        } else {
+            let read = extract::Request::read(head, body, &app.bodies);
+            self.respond(&method, read, trail).await
+        };
         Question::ask(question, app);
         cors.mark(response.headers_mut());
         response

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use super::{Chat, ChatError};
 use crate::{
     chat::{Change, Message},
-    id::{ConversationId, MessageId},
+    id::{ConversationId, Key, MessageId},
     layer::control::{Changed, Control},
     python::datetime::{Timestamp, after, before},
     store::{Store, StoreError},
@@ -56,9 +56,7 @@ impl Chat {
             return Err(ChatError::Off);
         }
         // A message never gets another sender: what is true here is true at the commit.
-        let found = self.store.senders(conversation_id, &[message_id]).await?;
-        let (_, sender) = found.first().ok_or(ChatError::NoMessage)?;
-        if sender != user {
+        if self.senders(conversation_id, &[message_id]).await? != [user] {
             self.metrics.policy_denied("change");
             return Err(ChatError::NotYours);
         }
@@ -103,7 +101,9 @@ impl Chat {
         let mut messages: Vec<MessageId> = changes.iter().map(|it| it.message_id).collect();
         messages.sort_unstable();
         messages.dedup();
-        let page = self.store.messages_by_id(&messages).await?;
+        messages.retain(|id| Key::from(*id) != Key::from(conversation_id));
+        let store = self.store.of(conversation_id);
+        let page = store.messages_by_id(&messages).await?;
         page.note_too_large(&*self.store);
         let is_cut = changes.len() == CHANGES_MAX || page.is_full;
         Ok(ChangedMessages {

@@ -1,11 +1,14 @@
 //! What a user sees across conversations: a list of them, their newest messages together, and a
 //! search.
 
+use std::{borrow::Cow, collections::HashMap};
+
+use unicode_normalization::UnicodeNormalization as _;
 use uuid::Uuid;
 
 use super::{Chat, ChatError, pages::UNREAD_AMONG};
 use crate::{
-    chat::{Conversation, Message, policy::Caller},
+    chat::{Conversation, Group, Message, policy::Caller},
     id::{ConversationId, Key, MessageId},
     python::datetime::Timestamp,
     store::{
@@ -26,6 +29,8 @@ pub const SEARCH_MESSAGES: usize = 2000;
 #[derive(Debug)]
 pub struct ConversationEntry {
     pub conversation: Conversation,
+    /// Its name and roles, if it is one.
+    pub group: Option<Group>,
     /// The newest message that is not deleted.
     pub last: Option<Message>,
     /// Messages of others that the user has not marked as read, among the newest [`UNREAD_AMONG`].
@@ -61,8 +66,8 @@ pub struct SearchPage {
 
 impl Chat {
     /// Returns a page of the active conversations of a user, each with its last message and the
-    /// number of those that are unread. Three statements, whatever `limit` is; a page ends early
-    /// where the last messages are long.
+    /// number of those that are unread. Three statements whatever `limit` is, one more where there may
+    /// be groups, and three more if there are; a page ends early where the last messages are long.
     ///
     /// # Errors
     /// [`ChatError::NotYou`] if the caller may not list them, or when the store cannot be read.
@@ -94,6 +99,8 @@ impl Chat {
                 .map(edge);
         }
         let unread = self.store.unread(&ids, user, UNREAD_AMONG).await?;
+        let groups = self.groups_of(&ids).await?.into_iter();
+        let mut groups: HashMap<_, _> = groups.map(|group| (group.id, group)).collect();
         let mut entries = Vec::with_capacity(newest.len());
         for (((conversation, _), page), unread) in rows.into_iter().zip(newest).zip(unread) {
             // The database may take others for this user.
@@ -101,6 +108,7 @@ impl Chat {
                 continue;
             }
             entries.push(ConversationEntry {
+                group: groups.remove(&conversation.id),
                 conversation,
                 last: self.message_page(page)?.messages.pop(),
                 unread,
@@ -128,6 +136,7 @@ impl Chat {
             None => 0,
         };
         Ok(ConversationEntry {
+            group: self.group_of(conversation.id).await?,
             conversation,
             last,
             unread,
@@ -155,8 +164,9 @@ impl Chat {
         self.across(&conversations, place, direction, limit).await
     }
 
-    /// Searches messages for a text, of one conversation or of all of a user's, before a place.
-    /// Capitals are as small letters. The messages themselves are looked at, the newest first and no
+    /// Searches messages for a text, of one conversation or of all of a user's, before a place. What
+    /// looks alike is the same: see [`searchable`]. `shown` returns the text of a message that is
+    /// looked at. The messages themselves are looked at, the newest first and no
     /// more than [`SEARCH_MESSAGES`], so every database finds the same, in any language.
     ///
     /// # Errors
@@ -167,8 +177,8 @@ impl Chat {
         caller: &Caller,
         user: &str,
         text: &str,
-        within: Option<ConversationId>,
-        before: Option<(Timestamp, MessageId)>,
+        shown: impl for<'a> Fn(&'a Message) -> Cow<'a, str> + Send,
+        (within, before): (Option<ConversationId>, Option<(Timestamp, MessageId)>),
         limit: usize,
     ) -> Result<SearchPage, ChatError> {
         let conversations = match within {
@@ -178,7 +188,7 @@ impl Chat {
             }
             None => self.conversations_since(caller, user, None).await?,
         };
-        let text = text.to_lowercase();
+        let text = searchable(text);
         let mut found = SearchPage::default();
         let mut place = before.unwrap_or(LAST);
         while found.looked_at < SEARCH_MESSAGES {
@@ -187,7 +197,7 @@ impl Chat {
             for message in page.messages.into_iter().rev() {
                 place = (message.created_at, message.id);
                 found.looked_at += 1;
-                if message.content.to_lowercase().contains(&text) {
+                if searchable(&shown(&message)).contains(&text) {
                     found.messages.push(message);
                     if found.messages.len() == limit {
                         found.next = Some(place);
@@ -246,8 +256,41 @@ impl Chat {
     }
 }
 
+/// Returns a text by which others are found: capitals are as small letters, `ß` is as `ss`, and
+/// characters that Unicode takes for forms of the same one (NFKC) are one, as the letters and the
+/// syllables of Korean, and wide letters.
+fn searchable(text: &str) -> String {
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
+    let normal: String = text.nfkc().collect();
+    // There and back is what folding does to the letters that have several small or large forms.
+    normal.to_uppercase().to_lowercase()
+}
+
 /// A place after every message, which every database can compare.
 const LAST: (Timestamp, MessageId) = (
     Timestamp::from_micros(253_000_000_000_000_000),
     MessageId(Key::Uuid(Uuid::max())),
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_looks_alike_is_found() {
+        for (text, other) in [
+            ("Hello", "hELLO"),
+            ("STRASSE", "straße"),
+            ("ΟΔΟΣ", "οδος"),
+            ("한글", "\u{1112}\u{1161}\u{11ab}\u{1100}\u{1173}\u{11af}"),
+            ("ＡＢＣ１２３", "abc123"),
+            ("ﾊﾝｸﾞﾙ", "ハングル"),
+            ("é", "e\u{301}"),
+        ] {
+            assert_eq!(searchable(text), searchable(other), "{text} {other}");
+        }
+        assert_ne!(searchable("e"), searchable("é"));
+    }
+}

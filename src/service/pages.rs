@@ -66,7 +66,7 @@ impl Chat {
         conversation_id: ConversationId,
         id: MessageId,
     ) -> Result<Message, ChatError> {
-        let found = self.store.message(id).await?;
+        let found = self.store.of(conversation_id).message(id).await?;
         let here = found.filter(|it| it.conversation_id == conversation_id && !it.is_deleted);
         here.ok_or(ChatError::NoMessage)
     }
@@ -75,7 +75,7 @@ impl Chat {
     ///
     /// # Errors
     /// [`ChatError::NoMessage`] if one of them is not in this conversation, or is deleted.
-    pub async fn senders(
+    pub(super) async fn senders(
         &self,
         conversation_id: ConversationId,
         ids: &[MessageId],

@@ -9,7 +9,7 @@ use crate::{
     chat::{Event, Receipt, USER_ID_MAX, fits, receipt::DELIVERED},
     id::{ConversationId, MessageId},
     layer::control::{Control, Delivered},
-    store::{AnnounceMark, StoreError},
+    store::{AnnounceMark, Store},
     telemetry::trace,
 };
 
@@ -32,7 +32,8 @@ impl Chat {
     ) -> Result<(), ChatError> {
         let (send, outcome) = self.broadcast_later(conversation_id);
         let announce = Box::new(move |_: Option<&Receipt>| send(event));
-        match self.mark(message_id, user_id, announce).await {
+        let store = self.store.of(conversation_id);
+        match self.mark(store, message_id, user_id, announce).await {
             Ok(_) | Err(ChatError::NoMessage) => self.delivered(outcome).await,
             Err(error) => Err(error),
         }
@@ -41,13 +42,15 @@ impl Chat {
     /// Marks messages of a conversation as read, and tells it of each.
     ///
     /// # Errors
-    /// As [`mark_read`](Self::mark_read); others may be marked all the same.
+    /// [`ChatError::NoMessage`] if one of them is not in the conversation, or is deleted; else as
+    /// [`mark_read`](Self::mark_read), and others may be marked all the same.
     pub async fn mark_all_read(
         &self,
         conversation_id: ConversationId,
         messages: &[MessageId],
         user: &str,
     ) -> Result<(), ChatError> {
+        self.senders(conversation_id, messages).await?;
         let marks = messages.iter().map(|id| {
             let event = Event::MessageRead {
                 message_id: id.to_string().into(),
@@ -62,6 +65,7 @@ impl Chat {
     /// sockets. Those that are read stay so.
     ///
     /// # Errors
+    /// [`ChatError::NoMessage`] if one of them is not in the conversation, or is deleted.
     /// [`ChatError::TooLong`] for a user the table cannot hold. [`ChatError::Alike`] if another
     /// spelling of the user has a receipt.
     pub async fn mark_delivered(
@@ -70,10 +74,12 @@ impl Chat {
         messages: &[MessageId],
         user: &str,
     ) -> Result<(), ChatError> {
+        self.senders(conversation_id, messages).await?;
         within("user_id", user, USER_ID_MAX)?;
+        let store = self.store.of(conversation_id);
         let marks = messages.iter().map(|id| {
             let announce = Box::new(|_: Option<&Receipt>| {});
-            self.store.mark_delivered(*id, user.to_owned(), announce)
+            store.mark_delivered(*id, user.to_owned(), announce)
         });
         let marked = try_join_all(marks).await?.into_iter().flatten();
         let delivered = marked.filter(|receipt| receipt.status == DELIVERED);
@@ -89,12 +95,18 @@ impl Chat {
         self.passed_on(self.layer.send_control(&control)).await
     }
 
-    /// Returns the receipts of some messages, [`RECEIPTS_MAX`] at most.
+    /// Returns the receipts of some messages of a conversation, [`RECEIPTS_MAX`] at most.
     ///
     /// # Errors
-    /// When the store cannot be read.
-    pub async fn receipts_of(&self, messages: &[MessageId]) -> Result<Vec<Receipt>, StoreError> {
-        self.store.receipts_of(messages, RECEIPTS_MAX).await
+    /// [`ChatError::NoMessage`] if one of them is not in the conversation, or is deleted.
+    pub async fn receipts_of(
+        &self,
+        conversation_id: ConversationId,
+        messages: &[MessageId],
+    ) -> Result<Vec<Receipt>, ChatError> {
+        self.senders(conversation_id, messages).await?;
+        let store = self.store.of(conversation_id);
+        Ok(store.receipts_of(messages, RECEIPTS_MAX).await?)
     }
 
     /// Marks a message as read by REST: the original does not broadcast that.
@@ -112,27 +124,25 @@ impl Chat {
                 unannounced.note(receipt.id);
             }
         });
-        self.mark(message_id, user_id, announce).await
+        self.mark(&*self.store, message_id, user_id, announce).await
     }
 
     async fn mark(
         &self,
+        store: &dyn Store,
         message_id: MessageId,
         user_id: String,
         announce: AnnounceMark,
     ) -> Result<Receipt, ChatError> {
         if !fits(&user_id, USER_ID_MAX) {
-            match self.require_message(message_id).await {
-                Err(ChatError::NoMessage) => {
-                    announce(None);
-                    return Err(ChatError::NoMessage);
-                }
-                found => found?,
+            if !store.message_exists(message_id).await? {
+                announce(None);
+                return Err(ChatError::NoMessage);
             }
             within("user_id", &user_id, USER_ID_MAX)?;
         }
         trace::note(|span| span.set("message_id", message_id.to_string()));
-        let marked = self.store.mark_read(message_id, user_id, announce);
+        let marked = store.mark_read(message_id, user_id, announce);
         let receipt = marked.await?.ok_or(ChatError::NoMessage)?;
         tracing::debug!(%message_id, user_id = receipt.user_id, "message read");
         Ok(receipt)

@@ -24,6 +24,16 @@ pub struct Resumed {
 }
 
 impl Resumed {
+    /// Returns the direction in which its page was read, and in which there may be more.
+    #[must_use]
+    pub fn direction(&self) -> Direction {
+        if self.is_resumed {
+            Direction::Newer
+        } else {
+            Direction::Older
+        }
+    }
+
     /// Returns the number of messages in it.
     #[must_use]
     pub fn rows(&self) -> usize {

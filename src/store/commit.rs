@@ -14,6 +14,7 @@
 //! | `Unknown`: the connection died during the commit | answers no caller, and tries again before all else |
 //! | anything else | passes it on: nothing was written |
 
+mod groups;
 mod health;
 mod new_ids;
 mod task;
@@ -35,9 +36,12 @@ use self::{health::Health, task::Stamps};
 pub use self::{new_ids::NewIds, task::SETTLE_MAX};
 use super::StoreError;
 use crate::{
-    chat::{Change, Conversation, Message, NewChange, NewMessage, Participants, Receipt},
+    chat::{
+        Attachment, Change, Conversation, Group, GroupRefusal, Message, NewChange, NewGroup,
+        NewGroupChange, NewMessage, Participants, Receipt,
+    },
     clock::Clock,
-    id::{ConversationId, MessageId},
+    id::{AttachmentId, ChangeId, ConversationId, MessageId},
     metrics::Metrics,
     python::datetime::Timestamp,
     store::auto_now::auto_now,
@@ -66,8 +70,36 @@ pub enum Write {
     Receipt(Receipt),
     /// Made unless it has been made before, or the message is gone or deleted.
     Change(NewChange),
+    /// Made unless there is a group of its id.
+    NewGroup(NewGroup),
+    /// Made as far as the rules of groups allow it.
+    GroupChange(NewGroupChange),
     /// Deletes some of the changes that are older, to save room.
     ForgetChanges(Timestamp),
+    /// A message with uploads of its sender: stored with all of them, or not at all.
+    Attached(Message, Vec<AttachmentId>),
+    Attachments(AttachmentWrite),
+}
+
+impl Write {
+    /// Returns the message that is to be stored, if it is one.
+    #[must_use]
+    pub fn message(&self) -> Option<&Message> {
+        match self {
+            Write::Message(message) | Write::Attached(message, _) => Some(message),
+            _ => None,
+        }
+    }
+}
+
+/// A change of the table of uploads.
+#[derive(Clone, Debug)]
+pub enum AttachmentWrite {
+    /// Adds an upload, unless those of its user would then take more bytes than these.
+    Add(Box<Attachment>, u64),
+    /// Gives those that were never sent to no message: from then on they cannot be sent.
+    Abandon(Vec<AttachmentId>),
+    Forget(Vec<AttachmentId>),
 }
 
 /// Outcome of a [`Write`].
@@ -82,8 +114,16 @@ pub enum CommitOutcome {
     Receipt(Receipt),
     /// The message as the change has left it.
     Changed(Box<Message>),
+    /// The group as it is now, and whether this write has changed it.
+    Group(Box<Group>, bool),
+    /// The rules of groups are against it; nothing was written.
+    GroupRefused(GroupRefusal),
     /// A message of this id was there before; nothing was written.
     Taken(Box<Message>),
+    /// One of the uploads is not there, is somebody else's or has been sent; nothing was written.
+    Unattached,
+    /// The user's uploads would take too many bytes; nothing was written.
+    Full,
     /// The row of another user id is in the way, which the database takes for this one; nothing was
     /// written.
     Alike,
@@ -128,6 +168,9 @@ pub type AnnounceMark = Box<dyn FnOnce(Option<&Receipt>) + Send>;
 
 /// As [`Announce`], with a message as a change has left it.
 pub type AnnounceChange = Box<dyn FnOnce(&Message) + Send>;
+
+/// As [`Announce`], with a group as a change has left it.
+pub type AnnounceGroup = Box<dyn FnOnce(&Group) + Send>;
 
 /// Something to be written, and whom to tell.
 struct PendingWrite {
@@ -181,9 +224,19 @@ pub struct Committer {
 impl Committer {
     /// Starts the committer of `backend`. New rows get these ids.
     pub fn start(backend: impl Backend, ids: NewIds, metrics: Arc<Metrics>) -> Self {
+        Committer::start_by(Arc::default(), backend, ids, metrics)
+    }
+
+    /// As [`start`](Self::start), with this clock.
+    pub fn start_by(
+        clock: Arc<Clock>,
+        backend: impl Backend,
+        ids: NewIds,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let (queue, items) = mpsc::channel(QUEUE);
         let vital = Vital::default();
-        let (clock, health) = (Arc::<Clock>::default(), Arc::<Health>::default());
+        let health = Arc::<Health>::default();
         let stamps = Stamps::new(ids.clone(), Arc::clone(&clock));
         let (counts, noted) = (Arc::clone(&metrics), Arc::clone(&health));
         let run = task::run(backend, items, stamps, counts, noted);
@@ -239,7 +292,8 @@ impl Committer {
     ///
     /// # Errors
     /// When the database could not store it, or the committer has ended. [`StoreError::Taken`] if
-    /// there is a message of the id that was chosen for it.
+    /// there is a message of the id that was chosen for it, [`StoreError::Unattached`] if an attachment
+    /// cannot be sent with it.
     pub async fn insert(
         &self,
         new: NewMessage,
@@ -249,7 +303,7 @@ impl Committer {
         let done: Done = Box::new(|write, outcome| {
             let _ = told.send(match (write, outcome) {
                 (
-                    Write::Message(mut message),
+                    Write::Message(mut message) | Write::Attached(mut message, _),
                     Ok(stored @ (CommitOutcome::Stored | CommitOutcome::Numbered(_))),
                 ) => {
                     if let CommitOutcome::Numbered(id) = stored {
@@ -260,6 +314,7 @@ impl Committer {
                     Ok(Some(message))
                 }
                 (_, Ok(CommitOutcome::Taken(found))) => Err(StoreError::Taken(Arc::from(found))),
+                (_, Ok(CommitOutcome::Unattached)) => Err(StoreError::Unattached),
                 (_, outcome) => outcome.map(|_| None),
             });
         });
@@ -367,6 +422,17 @@ impl Committer {
         self.hand_over(Draft::Ready(Write::Change(new)), done)
             .await?;
         outcome.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Returns the id of a new upload.
+    #[must_use]
+    pub fn attachment_id(&self) -> AttachmentId {
+        self.ids.attachment(self.now())
+    }
+
+    /// Returns an id for a row of our own table.
+    pub fn change_id(&self, at: Timestamp) -> ChangeId {
+        self.ids.change(at)
     }
 
     fn now(&self) -> Timestamp {

@@ -3,10 +3,13 @@
 //! Django may work on the same tables at the same time. Ids are `char(32)` or MariaDB's native
 //! `uuid`, times are `datetime(6)` in UTC, and which texts are equal is the collation's affair.
 
+mod attachments;
 mod changes;
+mod groups;
 pub mod look;
 pub mod migrate;
 mod options;
+mod outbox;
 mod overview;
 mod people;
 mod pool;
@@ -19,15 +22,23 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use self::{options::Options, pool::MysqlPool, write::MysqlWriter};
+use self::{
+    options::Options,
+    outbox::MysqlOutbox,
+    pool::MysqlPool,
+    write::{MysqlStatements, MysqlWriter},
+};
 use super::{
-    Changes, Comparison, Conversations, Logins, Lookup, Marks, Members, Messages, OpenDatabase,
-    Receipts, SessionRow, StoreError, Subject, TokenRow, UserRow,
+    Attachments, Changes, Comparison, Conversations, Logins, Lookup, Marks, Members, Messages,
+    OpenDatabase, Receipts, SessionRow, StoreError, Subject, TokenRow, UserRow,
     commit::{Committer, NewIds},
+    groups::schema as groups_schema,
     history::{
         ConversationPage, Deleted, Direction, PAGE_BYTES, PAGE_MESSAGES, Page, PageCursor,
         TOGETHER_MESSAGES,
     },
+    keeps_events,
+    outbox::Outbox,
     placed::by_place,
     schema::{
         self, Schema,
@@ -35,9 +46,9 @@ use super::{
     },
 };
 use crate::{
-    chat::{Change, Conversation, Message, Participants, Receipt},
+    chat::{Change, Conversation, Message, Participants, PlacedAttachment, Receipt},
     config::{DjangoSession, Store as Settings, TableName},
-    id::{ConversationId, MessageId, ReceiptId},
+    id::{AttachmentId, ConversationId, MessageId, ReceiptId},
     metrics::Metrics,
     python::datetime::Timestamp,
 };
@@ -54,14 +65,18 @@ const SPELLING: Spelling = Spelling {
 pub struct MysqlStore {
     /// True if there is a table for changes of messages.
     keeps_changes: bool,
+    /// True if there is a table for uploads.
+    keeps_attachments: bool,
     layout: Arc<Layout>,
     ids: Comparison,
     pool: Arc<MysqlPool>,
     committer: Committer,
+    outbox: Option<Arc<Outbox>>,
 }
 
 impl MysqlStore {
-    /// Connects to the database of `store.url`, whose tables must be there.
+    /// Connects to the database of `store.url`, whose tables must be there. Returns the store of its
+    /// groups too, if it has tables for them.
     ///
     /// # Errors
     /// When the database cannot be reached or its tables are not those of the chat.
@@ -70,35 +85,55 @@ impl MysqlStore {
         schema: &Schema,
         ids: Comparison,
         metrics: Arc<Metrics>,
-    ) -> Result<Self, StoreError> {
+    ) -> Result<(Self, Option<Self>), StoreError> {
         let options = Arc::new(Options::from_url(settings.url.expose())?);
         require_own_ids(schema)?;
         let mut conn = pool::connect(&options).await?;
         schema::require(&migrate::findings(&mut conn, schema).await?)?;
         let foreign_keys = migrate::has_foreign_keys(&mut conn, schema).await?;
-        let keeps_changes = match &schema.changes {
-            Some(changes) => migrate::has_table(&mut conn, changes.name).await?,
-            None => false,
-        };
+        let keeps_changes = migrate::has_own(&mut conn, schema.changes).await?;
+        let keeps_groups = keeps_changes && migrate::has_own(&mut conn, schema.groups).await?;
+        let keeps_attachments = migrate::has_own(&mut conn, schema.attachments).await?;
+        let has_outbox = migrate::has_own(&mut conn, schema.outbox).await?;
+        let keeps_events = keeps_events(schema, has_outbox)?;
         let layout = Arc::new(Layout::new(schema, SPELLING));
         conn.disconnect().await?;
         let size = settings.pool_size.saturating_sub(1).max(1);
         let pool = MysqlPool::new(Arc::clone(&options), size, Arc::clone(&metrics));
         let pool = Arc::new(pool);
-        let writer = MysqlWriter::new(
-            options,
-            Arc::clone(&layout),
-            foreign_keys,
-            ids,
-            Arc::clone(&pool),
-        );
-        Ok(MysqlStore {
+        let outbox = keeps_events.then(|| Arc::new(Outbox::new(MysqlOutbox(Arc::clone(&options)))));
+        let writer = |layout, foreign_keys| {
+            let (options, pool) = (Arc::clone(&options), Arc::clone(&pool));
+            let statements = MysqlStatements::new(layout, ids, keeps_events);
+            MysqlWriter::new(options, statements, foreign_keys, pool)
+        };
+        let own = writer(Arc::clone(&layout), foreign_keys);
+        let new_ids = NewIds::of(schema, settings.ids);
+        let store = MysqlStore {
             keeps_changes,
+            keeps_attachments,
             layout,
             ids,
-            pool,
-            committer: Committer::start(writer, NewIds::of(schema, settings.ids), metrics),
-        })
+            pool: Arc::clone(&pool),
+            committer: Committer::start(own, new_ids.clone(), Arc::clone(&metrics)),
+            outbox,
+        };
+        let groups = keeps_groups.then(|| {
+            let layout = Arc::new(Layout::new(&groups_schema(schema.changes), SPELLING));
+            // Their tables have no foreign keys.
+            let own = writer(Arc::clone(&layout), false);
+            let clock = Arc::clone(store.committer.clock());
+            MysqlStore {
+                keeps_changes,
+                keeps_attachments,
+                layout,
+                ids,
+                pool: Arc::clone(&pool),
+                committer: Committer::start_by(clock, own, new_ids, metrics),
+                outbox: None,
+            }
+        });
+        Ok((store, groups))
     }
 
     async fn find(&self, sql: &str) -> Result<Option<Conversation>, StoreError> {
@@ -163,6 +198,16 @@ impl Conversations for MysqlStore {
         let rows = self.pool.rows(&query::is_active(&self.layout, id)).await?;
         let found = rows.into_iter().next();
         found.map(|row| row::Columns::from(row).take()).transpose()
+    }
+
+    async fn conversation_ids(
+        &self,
+        after: Option<ConversationId>,
+        most: usize,
+    ) -> Result<Vec<ConversationId>, StoreError> {
+        let sql = query::conversation_ids(&self.layout, after, most);
+        let rows = self.pool.rows(&sql).await?.into_iter();
+        rows.map(|row| row::Columns::from(row).id()).collect()
     }
 
     async fn conversations_of(
@@ -331,6 +376,34 @@ impl Changes for MysqlStore {
 }
 
 #[async_trait]
+impl Attachments for MysqlStore {
+    fn keeps_attachments(&self) -> bool {
+        self.keeps_attachments
+    }
+
+    async fn attachments(&self, ids: &[AttachmentId]) -> Result<Vec<PlacedAttachment>, StoreError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows = self
+            .pool
+            .rows(&attachments::find(&self.layout, ids))
+            .await?;
+        rows.into_iter().map(attachments::row).collect()
+    }
+
+    async fn attachments_after(
+        &self,
+        after: AttachmentId,
+        most: usize,
+    ) -> Result<Vec<PlacedAttachment>, StoreError> {
+        let sql = attachments::after(&self.layout, after, most);
+        let rows = self.pool.rows(&sql).await?;
+        rows.into_iter().map(attachments::row).collect()
+    }
+}
+
+#[async_trait]
 impl Receipts for MysqlStore {
     async fn receipts_of(
         &self,
@@ -462,6 +535,10 @@ impl Logins for MysqlStore {
 impl OpenDatabase for MysqlStore {
     fn committer(&self) -> &Committer {
         &self.committer
+    }
+
+    fn outbox(&self) -> Option<&Arc<Outbox>> {
+        self.outbox.as_ref()
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

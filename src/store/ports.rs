@@ -6,27 +6,43 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{
-    Lookup, Marks, Overview, SessionRow, StoreError, Subject, TokenRow, UserRow,
-    commit::{Announce, AnnounceChange, AnnounceMark, Committer, Write},
+    Groups, Lookup, Marks, Overview, SessionRow, StoreError, Subject, TokenRow, UserRow,
+    commit::{
+        Announce, AnnounceChange, AnnounceMark, AttachmentWrite, CommitOutcome, Committer, Write,
+    },
     history::{ConversationPage, Deleted, Direction, Page, PageCursor},
+    kinds::Kinds,
+    outbox::Outbox,
 };
 use crate::{
     chat::{
-        Change, Conversation, Message, NewMessage, Participants, Receipt,
+        Attachment, Change, Conversation, Message, NewMessage, Participants, PlacedAttachment,
+        Receipt,
         receipt::{DELIVERED, READ},
     },
     config::{DjangoSession, TableName},
-    id::{ConversationId, MessageId, ReceiptId},
+    id::{AttachmentId, ConversationId, MessageId, ReceiptId},
     python::datetime::Timestamp,
 };
 
 /// The tables of one chat.
 pub trait Store:
-    Conversations + Messages + Changes + Overview + Receipts + Members + Logins
+    Conversations + Messages + Changes + Groups + Attachments + Overview + Receipts + Members + Logins
 {
 }
 
-impl<T: Conversations + Messages + Changes + Overview + Receipts + Members + Logins> Store for T {}
+impl<T> Store for T where
+    T: Conversations
+        + Messages
+        + Changes
+        + Groups
+        + Attachments
+        + Overview
+        + Receipts
+        + Members
+        + Logins
+{
+}
 
 /// A database that is open.
 #[async_trait]
@@ -34,8 +50,18 @@ pub trait OpenDatabase: Send + Sync {
     /// Returns the committer; every write goes through it.
     fn committer(&self) -> &Committer;
 
+    /// Returns the stores of conversations of two and of groups, if there are both.
+    fn kinds(&self) -> Option<&Kinds> {
+        None
+    }
+
     /// Fails unless the database answers now.
     async fn ping(&self) -> Result<(), StoreError>;
+
+    /// Returns the outbox; `None` if no events are kept.
+    fn outbox(&self) -> Option<&Arc<Outbox>> {
+        None
+    }
 
     /// Commits what is pending and lets go of the database. Later calls fail.
     async fn close(&self);
@@ -79,6 +105,14 @@ pub trait Conversations: OpenDatabase {
 
     /// Returns whether the conversation exists, and if so whether it is active.
     async fn conversation_is_active(&self, id: ConversationId) -> Result<Option<bool>, StoreError>;
+
+    /// Returns ids of conversations in their order, inactive ones too: those after one, `most` at
+    /// most.
+    async fn conversation_ids(
+        &self,
+        after: Option<ConversationId>,
+        most: usize,
+    ) -> Result<Vec<ConversationId>, StoreError>;
 
     /// Returns the page of active conversations of a user that come after a place, the newest
     /// `updated_at` first.
@@ -217,6 +251,43 @@ pub trait Changes: OpenDatabase {
     /// Deletes some of the changes that were made before this time.
     async fn forget_changes(&self, before: Timestamp) -> Result<(), StoreError> {
         let forget = Write::ForgetChanges(before);
+        self.committer().commit(forget).await.map(|_| ())
+    }
+}
+
+/// Uploads, which are kept in a table of our own. Their bytes are kept elsewhere.
+#[async_trait]
+pub trait Attachments: OpenDatabase {
+    /// Returns whether there is that table. Without it nothing else here may be called.
+    fn keeps_attachments(&self) -> bool;
+
+    /// Returns those of some uploads that are there. In no order.
+    async fn attachments(&self, ids: &[AttachmentId]) -> Result<Vec<PlacedAttachment>, StoreError>;
+
+    /// Returns the uploads whose ids come after one, in their order and no more than `most`.
+    async fn attachments_after(
+        &self,
+        after: AttachmentId,
+        most: usize,
+    ) -> Result<Vec<PlacedAttachment>, StoreError>;
+
+    /// Adds an upload; `false` and nothing stored if those of its user would then take more than
+    /// `quota` bytes. Uploads that end at the same moment at several processes may pass it.
+    async fn add_attachment(&self, new: Attachment, quota: u64) -> Result<bool, StoreError> {
+        let add = AttachmentWrite::Add(Box::new(new), quota);
+        let outcome = self.committer().commit(Write::Attachments(add)).await?;
+        Ok(outcome != CommitOutcome::Full)
+    }
+
+    /// Takes care that uploads which have not been sent cannot be.
+    async fn abandon_attachments(&self, ids: Vec<AttachmentId>) -> Result<(), StoreError> {
+        let abandon = Write::Attachments(AttachmentWrite::Abandon(ids));
+        self.committer().commit(abandon).await.map(|_| ())
+    }
+
+    /// Deletes the rows of uploads whose bytes are gone.
+    async fn forget_attachments(&self, ids: Vec<AttachmentId>) -> Result<(), StoreError> {
+        let forget = Write::Attachments(AttachmentWrite::Forget(ids));
         self.committer().commit(forget).await.map(|_| ())
     }
 }

@@ -7,12 +7,15 @@
 //! that holds one is refused before it meets anybody else's row.
 
 mod address;
+mod attachments;
 mod changes;
 mod connection;
 mod error;
+mod groups;
 mod id;
 pub mod look;
 pub mod migrate;
+mod outbox;
 mod overview;
 mod param;
 mod people;
@@ -25,12 +28,23 @@ mod write;
 use std::sync::Arc;
 
 pub use self::address::Address;
-use self::{connection::PostgresConnection, pool::PostgresPool, write::PostgresWriter};
+use self::{
+    connection::PostgresConnection,
+    outbox::PostgresOutbox,
+    pool::PostgresPool,
+    write::{PostgresStatements, PostgresWriter},
+};
 use super::{
-    Changes, Comparison, Conversations, Logins, Lookup, Marks, Members, Messages, OpenDatabase,
-    Receipts, SessionRow, StoreError, Subject, TokenRow, UserRow,
-    commit::{Announce, AnnounceChange, AnnounceMark, Committer, NewIds},
+    Attachments, Changes, Comparison, Conversations, Logins, Lookup, Marks, Members, Messages,
+    OpenDatabase, Receipts, SessionRow, StoreError, Subject, TokenRow, UserRow,
+    commit::{
+        Announce, AnnounceChange, AnnounceMark, AttachmentWrite, CommitOutcome, Committer, NewIds,
+        Write,
+    },
+    groups::schema as groups_schema,
     history::{ConversationPage, Deleted, Direction, Page, PageCursor},
+    keeps_events,
+    outbox::Outbox,
     schema::{
         self, Schema,
         layout::{Layout, Spelling},
@@ -38,11 +52,12 @@ use super::{
 };
 use crate::{
     chat::{
-        Change, Conversation, Message, NewMessage, Participants, Receipt, USER_ID_MAX,
+        Attachment, Change, Conversation, Message, NewMessage, Participants, PlacedAttachment,
+        Receipt, USER_ID_MAX,
         receipt::{DELIVERED, READ},
     },
     config::{DjangoSession, Store as Settings, TableName},
-    id::{ConversationId, MessageId, ReceiptId},
+    id::{AttachmentId, ConversationId, MessageId, ReceiptId},
     metrics::Metrics,
     python::datetime::Timestamp,
 };
@@ -60,14 +75,18 @@ const SPELLING: Spelling = Spelling {
 pub struct PostgresStore {
     /// True if there is a table for changes of messages.
     keeps_changes: bool,
+    /// True if there is a table for uploads.
+    keeps_attachments: bool,
     layout: Arc<Layout>,
     ids: Comparison,
     readers: Arc<PostgresPool>,
     committer: Committer,
+    outbox: Option<Arc<Outbox>>,
 }
 
 impl PostgresStore {
-    /// Looks at the tables in the database of `store.url`. Makes none.
+    /// Looks at the tables in the database of `store.url`. Makes none. Returns the store of its groups
+    /// too, if it has tables for them.
     ///
     /// # Errors
     /// When the database cannot be reached or its tables are not those of the chat.
@@ -76,27 +95,52 @@ impl PostgresStore {
         schema: &Schema,
         ids: Comparison,
         metrics: Arc<Metrics>,
-    ) -> Result<Self, StoreError> {
+    ) -> Result<(Self, Option<Self>), StoreError> {
         let address = address_of(settings)?;
         let mut db = PostgresConnection::open(&address).await?;
         schema::require(&migrate::findings(&mut db, schema).await?)?;
-        let keeps_changes = match &schema.changes {
-            Some(changes) => migrate::has_table(&mut db, changes.name).await?,
-            None => false,
-        };
+        let keeps_changes = migrate::has_own(&mut db, schema.changes).await?;
+        let keeps_groups = keeps_changes && migrate::has_own(&mut db, schema.groups).await?;
+        let keeps_attachments = migrate::has_own(&mut db, schema.attachments).await?;
+        let has_outbox = migrate::has_own(&mut db, schema.outbox).await?;
+        let keeps_events = keeps_events(schema, has_outbox)?;
         drop(db);
         let layout = Arc::new(Layout::new(schema, SPELLING));
         let size = settings.pool_size.saturating_sub(1).max(1);
         let readers = PostgresPool::new(address.clone(), size, Arc::clone(&metrics));
         let readers = Arc::new(readers);
-        let writer = PostgresWriter::new(address, Arc::clone(&layout), ids, Arc::clone(&readers));
-        Ok(PostgresStore {
+        let outbox = || Arc::new(Outbox::new(PostgresOutbox(address.clone())));
+        let outbox = keeps_events.then(outbox);
+        let writer = |layout| {
+            let statements = PostgresStatements::new(layout, ids, keeps_events);
+            PostgresWriter::new(address.clone(), statements, Arc::clone(&readers))
+        };
+        let own = writer(Arc::clone(&layout));
+        let new_ids = NewIds::of(schema, settings.ids);
+        let store = PostgresStore {
             keeps_changes,
+            keeps_attachments,
             layout,
             ids,
-            readers,
-            committer: Committer::start(writer, NewIds::of(schema, settings.ids), metrics),
-        })
+            readers: Arc::clone(&readers),
+            committer: Committer::start(own, new_ids.clone(), Arc::clone(&metrics)),
+            outbox,
+        };
+        let groups = keeps_groups.then(|| {
+            let layout = Arc::new(Layout::new(&groups_schema(schema.changes), SPELLING));
+            let own = writer(Arc::clone(&layout));
+            let clock = Arc::clone(store.committer.clock());
+            PostgresStore {
+                keeps_changes,
+                keeps_attachments,
+                layout,
+                ids,
+                readers: Arc::clone(&readers),
+                committer: Committer::start_by(clock, own, new_ids, metrics),
+                outbox: None,
+            }
+        });
+        Ok((store, groups))
     }
 }
 
@@ -167,6 +211,14 @@ impl Conversations for PostgresStore {
 
     async fn conversation_is_active(&self, id: ConversationId) -> Result<Option<bool>, StoreError> {
         query::conversation_is_active(&self.readers, &self.layout, id).await
+    }
+
+    async fn conversation_ids(
+        &self,
+        after: Option<ConversationId>,
+        most: usize,
+    ) -> Result<Vec<ConversationId>, StoreError> {
+        query::conversation_ids(&self.readers, &self.layout, after, most).await
     }
 
     async fn conversations_of(
@@ -308,6 +360,32 @@ impl Changes for PostgresStore {
 }
 
 #[async_trait]
+impl Attachments for PostgresStore {
+    fn keeps_attachments(&self) -> bool {
+        self.keeps_attachments
+    }
+
+    async fn attachments(&self, ids: &[AttachmentId]) -> Result<Vec<PlacedAttachment>, StoreError> {
+        attachments::find(&self.readers, &self.layout, ids).await
+    }
+
+    async fn attachments_after(
+        &self,
+        after: AttachmentId,
+        most: usize,
+    ) -> Result<Vec<PlacedAttachment>, StoreError> {
+        attachments::after(&self.readers, &self.layout, after, most).await
+    }
+
+    async fn add_attachment(&self, new: Attachment, quota: u64) -> Result<bool, StoreError> {
+        storable([&new.uploader_id, &new.name])?;
+        let add = AttachmentWrite::Add(Box::new(new), quota);
+        let outcome = self.committer.commit(Write::Attachments(add)).await?;
+        Ok(outcome != CommitOutcome::Full)
+    }
+}
+
+#[async_trait]
 impl Receipts for PostgresStore {
     async fn receipts_of(
         &self,
@@ -425,6 +503,10 @@ impl Logins for PostgresStore {
 impl OpenDatabase for PostgresStore {
     fn committer(&self) -> &Committer {
         &self.committer
+    }
+
+    fn outbox(&self) -> Option<&Arc<Outbox>> {
+        self.outbox.as_ref()
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

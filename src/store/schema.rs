@@ -82,6 +82,27 @@ impl Column {
     }
 }
 
+/// Columns of messages whose names are those of their roles, as in the Django chat.
+pub const MESSAGES: &[Column] = &[
+    Column::new("id", ColumnKind::Uuid),
+    Column::new("sender_id", ColumnKind::Text),
+    Column::new("content", ColumnKind::Text),
+    Column::new("message_type", ColumnKind::Text),
+    Column::new("created_at", ColumnKind::Time),
+    Column::new("updated_at", ColumnKind::Time),
+    Column::new("is_deleted", ColumnKind::Bool),
+    Column::new("conversation_id", ColumnKind::Uuid),
+];
+
+/// Columns of receipts, likewise.
+pub const RECEIPTS: &[Column] = &[
+    Column::new("id", ColumnKind::Uuid),
+    Column::new("user_id", ColumnKind::Text),
+    Column::new("status", ColumnKind::Text),
+    Column::new("timestamp", ColumnKind::Time),
+    Column::new("message_id", ColumnKind::Uuid),
+];
+
 /// A table with the columns that are read and written.
 #[derive(Clone, Debug)]
 pub struct Table {
@@ -138,6 +159,9 @@ pub enum MemberSource {
     Pair,
     /// In a table of their own, whose roles are `conversation_id` and `user_id`. It is read only.
     Listed(Table),
+    /// In such a table of ours, and as a JSON list in the column `participant1_id` of the
+    /// conversation. Only a member can send a message.
+    Kept(Table),
 }
 
 /// The tables of one chat.
@@ -154,6 +178,12 @@ pub struct Schema {
     pub origin: TableOrigin,
     /// Keeps the changes of messages. The chat works without it; messages then cannot be changed.
     pub changes: Option<OwnTable>,
+    /// Keeps events for other services, if there are sinks for them.
+    pub outbox: Option<OwnTable>,
+    /// Keeps what files were uploaded. Without it none can be.
+    pub attachments: Option<OwnTable>,
+    /// Tables of groups beside these. The chat works without them; there are no groups then.
+    pub groups: Option<OwnTable>,
 }
 
 /// A table of our own beside those of the chat, and the statements that make it: one on each line.
@@ -203,11 +233,17 @@ impl OwnTable {
 }
 
 impl Schema {
+    /// Returns the tables of our own beside them.
+    pub fn own_tables(&self) -> impl Iterator<Item = &OwnTable> {
+        let native = self.changes.iter().chain(&self.groups);
+        native.chain(&self.attachments).chain(&self.outbox)
+    }
+
     /// Returns the tables, parents first.
     #[must_use]
     pub fn tables(&self) -> Vec<&Table> {
         let mut tables = vec![&self.conversations];
-        if let MemberSource::Listed(members) = &self.members {
+        if let MemberSource::Listed(members) | MemberSource::Kept(members) = &self.members {
             tables.push(members);
         }
         tables.extend([&self.messages, &self.receipts]);

@@ -4,10 +4,13 @@
 //! Django may work on the same file at the same time. The file is put into WAL mode, so readers
 //! never wait; writers take turns, ours through the one committer.
 
+mod attachments;
 mod changes;
+mod groups;
 mod id;
 pub mod look;
 pub mod migrate;
+mod outbox;
 mod overview;
 mod people;
 mod pool;
@@ -24,21 +27,28 @@ use std::{
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use self::{pool::Readers, write::SqliteWriter};
+use self::{
+    outbox::SqliteOutbox,
+    pool::Readers,
+    write::{SqliteStatements, SqliteWriter},
+};
 use super::{
-    Changes, Comparison, Conversations, Logins, Lookup, Marks, Members, Messages, OpenDatabase,
-    Receipts, SessionRow, StoreError, Subject, TokenRow, UserRow,
+    Attachments, Changes, Comparison, Conversations, Logins, Lookup, Marks, Members, Messages,
+    OpenDatabase, Receipts, SessionRow, StoreError, Subject, TokenRow, UserRow,
     commit::{Committer, NewIds},
+    groups::schema as groups_schema,
     history::{ConversationPage, Deleted, Direction, Page, PageCursor},
+    keeps_events,
+    outbox::Outbox,
     schema::{
-        self, Schema,
+        self, OwnTable, Schema,
         layout::{Layout, Spelling},
     },
 };
 use crate::{
-    chat::{Change, Conversation, Message, Participants, Receipt},
+    chat::{Change, Conversation, Message, Participants, PlacedAttachment, Receipt},
     config::{DjangoSession, Store as Settings, TableName},
-    id::{ConversationId, MessageId, ReceiptId},
+    id::{AttachmentId, ConversationId, MessageId, ReceiptId},
     metrics::Metrics,
     python::datetime::Timestamp,
 };
@@ -55,14 +65,18 @@ const SPELLING: Spelling = Spelling {
 pub struct SqliteStore {
     /// True if there is a table for changes of messages.
     keeps_changes: bool,
+    /// True if there is a table for uploads.
+    keeps_attachments: bool,
     layout: Arc<Layout>,
     ids: Comparison,
     readers: Readers,
     committer: Committer,
+    outbox: Option<Arc<Outbox>>,
 }
 
 impl SqliteStore {
     /// Opens the file of `store.url`, and makes it with its tables if it is not there, or empty.
+    /// Returns the store of its groups too, if it has tables for them.
     ///
     /// # Errors
     /// When the file cannot be opened or its tables are not those of the chat.
@@ -71,7 +85,7 @@ impl SqliteStore {
         schema: &Schema,
         ids: Comparison,
         metrics: Arc<Metrics>,
-    ) -> Result<Self, StoreError> {
+    ) -> Result<(Self, Option<Self>), StoreError> {
         let path = path_of(settings)?;
         if migrate::is_new(&path).await? {
             migrate::run(&path, schema).await?;
@@ -79,23 +93,53 @@ impl SqliteStore {
         schema::require(&migrate::check(&path, schema).await?)?;
         let layout = Arc::new(Layout::new(schema, SPELLING));
         let readers = Readers::new(path.clone(), settings.pool_size, Arc::clone(&metrics));
-        let writer = SqliteWriter::new(path, Arc::clone(&layout), ids, Arc::clone(&metrics));
-        let changes = schema.changes.map(|own| own.name);
-        let keeps_changes = match changes {
-            Some(table) => {
-                readers
-                    .read(move |db| migrate::has_table(db, table))
-                    .await?
-            }
-            None => false,
+        let keeps_changes = has_table(&readers, schema.changes).await?;
+        let keeps_groups = keeps_changes && has_table(&readers, schema.groups).await?;
+        let keeps_attachments = has_table(&readers, schema.attachments).await?;
+        let has_outbox = has_table(&readers, schema.outbox).await?;
+        let keeps_events = keeps_events(schema, has_outbox)?;
+        let outbox = keeps_events.then(|| Arc::new(Outbox::new(SqliteOutbox(path.clone()))));
+        let writer = |layout| {
+            let statements = SqliteStatements::new(layout, ids, keeps_events);
+            SqliteWriter::new(path.clone(), statements, Arc::clone(&metrics))
         };
-        Ok(SqliteStore {
+        let own = writer(Arc::clone(&layout));
+        let new_ids = NewIds::of(schema, settings.ids);
+        let store = SqliteStore {
             keeps_changes,
-            committer: Committer::start(writer, NewIds::of(schema, settings.ids), metrics),
+            keeps_attachments,
+            committer: Committer::start(own, new_ids.clone(), Arc::clone(&metrics)),
+            outbox,
             layout,
             ids,
             readers,
-        })
+        };
+        let groups = keeps_groups.then(|| {
+            let layout = Arc::new(Layout::new(&groups_schema(schema.changes), SPELLING));
+            let own = writer(Arc::clone(&layout));
+            let clock = Arc::clone(store.committer.clock());
+            SqliteStore {
+                keeps_changes,
+                keeps_attachments,
+                committer: Committer::start_by(clock, own, new_ids, Arc::clone(&metrics)),
+                outbox: None,
+                layout,
+                ids,
+                readers: store.readers.clone(),
+            }
+        });
+        Ok((store, groups))
+    }
+}
+
+async fn has_table(readers: &Readers, own: Option<OwnTable>) -> Result<bool, StoreError> {
+    match own {
+        Some(own) => {
+            readers
+                .read(move |db| migrate::has_table(db, own.name))
+                .await
+        }
+        None => Ok(false),
     }
 }
 
@@ -135,6 +179,17 @@ impl Conversations for SqliteStore {
         let layout = Arc::clone(&self.layout);
         self.readers
             .read(move |db| query::conversation_is_active(db, &layout, id))
+            .await
+    }
+
+    async fn conversation_ids(
+        &self,
+        after: Option<ConversationId>,
+        most: usize,
+    ) -> Result<Vec<ConversationId>, StoreError> {
+        let layout = Arc::clone(&self.layout);
+        self.readers
+            .read(move |db| query::conversation_ids(db, &layout, after, most))
             .await
     }
 
@@ -295,6 +350,31 @@ impl Changes for SqliteStore {
 }
 
 #[async_trait]
+impl Attachments for SqliteStore {
+    fn keeps_attachments(&self) -> bool {
+        self.keeps_attachments
+    }
+
+    async fn attachments(&self, ids: &[AttachmentId]) -> Result<Vec<PlacedAttachment>, StoreError> {
+        let (layout, ids) = (Arc::clone(&self.layout), ids.to_vec());
+        self.readers
+            .read(move |db| attachments::find(db, &layout, &ids))
+            .await
+    }
+
+    async fn attachments_after(
+        &self,
+        after: AttachmentId,
+        most: usize,
+    ) -> Result<Vec<PlacedAttachment>, StoreError> {
+        let layout = Arc::clone(&self.layout);
+        self.readers
+            .read(move |db| attachments::after(db, &layout, after, most))
+            .await
+    }
+}
+
+#[async_trait]
 impl Receipts for SqliteStore {
     async fn receipts_of(
         &self,
@@ -408,6 +488,10 @@ impl Logins for SqliteStore {
 impl OpenDatabase for SqliteStore {
     fn committer(&self) -> &Committer {
         &self.committer
+    }
+
+    fn outbox(&self) -> Option<&Arc<Outbox>> {
+        self.outbox.as_ref()
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -11,9 +11,9 @@ use super::{
 use crate::{
     app::App,
     chat::{Participants, policy::Caller},
-    hub::{Membership, queue::Queue},
+    hub::{Hub, Membership, queue::Queue},
     id::ConversationId,
-    service::{ChatError, SocketHistory},
+    service::{Chat, ChatError, SocketHistory},
 };
 
 /// Makes the queue of a socket a member of a conversation's room, if the policy admits the caller.
@@ -22,14 +22,14 @@ use crate::{
 /// # Errors
 /// When the policy does not admit the caller, or the store or the layer cannot be asked.
 pub async fn join(
-    app: &App,
+    (chat, hub): (&Chat, &Arc<Hub>),
     caller: &Caller,
     conversation_id: ConversationId,
     queue: &Arc<Queue>,
 ) -> Result<(Membership, Arc<Participants>), ChatError> {
-    let participants = app.chat.admit_socket(caller, conversation_id).await?;
-    let group = app.chat.group(conversation_id);
-    let joined = app.hub.join(conversation_id, group, Arc::clone(queue));
+    let participants = chat.admit_socket(caller, conversation_id).await?;
+    let group = chat.group(conversation_id);
+    let joined = hub.join(conversation_id, group, Arc::clone(queue));
     Ok((joined.await?, participants))
 }
 
@@ -47,7 +47,7 @@ pub async fn enter_conversation<P: Histories>(
     guest.meter.allow_rows().map_err(Refusal::Throttled)?;
     // First a member, then the history: an event in between is in both, and shown once.
     let caller = &guest.admission.caller;
-    let (membership, _) = join(app, caller, conversation_id, guest.queue).await?;
+    let (membership, _) = join((&app.chat, &app.hub), caller, conversation_id, guest.queue).await?;
     let history = app.chat.history(conversation_id).await;
     let first = match history.map_err(ChatError::from)? {
         SocketHistory::Short(page) => {

@@ -54,6 +54,17 @@ pub fn is_control(frame: &[u8]) -> bool {
     frame.first().is_some_and(|first| first & 0x08 != 0)
 }
 
+/// Returns the payload of a whole frame as these functions make it, without a mask.
+#[must_use]
+pub fn payload(frame: &[u8]) -> &[u8] {
+    let header = match frame.get(1) {
+        Some(126) => 4,
+        Some(127) => 10,
+        _ => 2,
+    };
+    frame.get(header..).unwrap_or_default()
+}
+
 /// Frames on their way into the socket.
 #[derive(Debug, Default)]
 pub struct Writer {
@@ -168,6 +179,15 @@ mod tests {
         assert_eq!(of(126)[..4], [0x81, 126, 0, 126]);
         assert_eq!(of(65536)[..10], [0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]);
         assert_eq!(of(65536).len(), 65546);
+    }
+
+    #[test]
+    fn the_payload_is_found_after_every_form_of_header() {
+        for size in [0, 5, 125, 126, 65_535, 65_536, 70_000] {
+            let text = "가".repeat(size / 3) + &"x".repeat(size % 3);
+            let frame = text_frame(|out| out.extend(text.as_bytes()));
+            assert_eq!(payload(&frame), text.as_bytes());
+        }
     }
 
     #[test]

@@ -10,6 +10,8 @@
 
 #![allow(clippy::unwrap_used, reason = "no figures without")]
 
+mod senders;
+
 use std::{
     process::ExitCode,
     sync::Arc,
@@ -17,19 +19,18 @@ use std::{
 };
 
 use chatferry::{
-    chat::NewMessage,
     config::{Config, Database},
     dialect::django::tables::schema,
     id::ConversationId,
     metrics::Metrics,
-    store::{self, Store},
+    store,
 };
 use mysql_async::{Conn, Opts, prelude::Queryable};
 use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
-const SENDERS: usize = 200;
-const EACH: usize = 100;
+use self::senders::{EACH, SENDERS, median, sender, senders};
+
 const ALONE: usize = 300;
 /// What the committer must reach of the loop.
 const AIM: f64 = 0.9;
@@ -80,11 +81,7 @@ async fn measure(url: &str) -> f64 {
         });
     }
     store.close().await;
-    let median = |figure: fn(&Round) -> f64| {
-        let mut figures: Vec<f64> = rounds.iter().map(figure).collect();
-        figures.sort_by(f64::total_cmp);
-        figures[ROUNDS / 2]
-    };
+    let median = |figure: fn(&Round) -> f64| median(rounds.iter().map(figure).collect());
     let share = median(|round| round.committer / round.batched);
     println!("{:?}", config.store.url.database());
     println!(
@@ -125,34 +122,6 @@ async fn rate(count: usize, work: impl Future<Output = ()>) -> f64 {
     let began = Instant::now();
     work.await;
     count as f64 / began.elapsed().max(Duration::from_micros(1)).as_secs_f64()
-}
-
-async fn senders(store: &Arc<dyn Store>, conversation_id: ConversationId) {
-    let mut sending = Vec::new();
-    for _ in 0..SENDERS {
-        let store = Arc::clone(store);
-        sending.push(tokio::spawn(async move {
-            sender(&store, conversation_id, EACH).await;
-        }));
-    }
-    for sending in sending {
-        sending.await.unwrap();
-    }
-}
-
-async fn sender(store: &Arc<dyn Store>, conversation_id: ConversationId, count: usize) {
-    for _ in 0..count {
-        let new = NewMessage {
-            id: None,
-            conversation_id,
-            sender_id: "alice".into(),
-            content: "Nothing much, and you? 안녕하세요".into(),
-            message_type: "text".into(),
-            is_deleted: false,
-        };
-        let stored = store.insert_message(new, Box::new(|_| {})).await;
-        assert!(stored.unwrap().is_some());
-    }
 }
 
 /// A connection of the loop's own, with the driver's and the server's settings as they come.

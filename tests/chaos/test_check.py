@@ -31,6 +31,12 @@ class Story:
         self.time += 1
         self.logs[client].append({"t": self.time, "e": event, **fields})
 
+    def put_on(self, client, server):
+        """Lets the connections so far have been to this server."""
+        for event in self.logs[client]:
+            if event["e"] == "connect":
+                event["server"] = server
+
     def send(self, number, client="s0", n=1):
         self.note(client, "sent", n=n, sender=client, number=number)
 
@@ -340,9 +346,7 @@ class Checker(unittest.TestCase):
 
     def test_a_mark_on_django_may_come_late(self):
         self.mark_before_and_after_a_connection(dated=6.5)
-        for event in self.story.logs["s0"]:
-            if event["e"] == "connect":
-                event["server"] = "django-0"
+        self.story.put_on("s0", "django-0")
         self.finds()
 
     def test_a_receipt_that_a_clock_dated_ahead_may_come_late(self):
@@ -360,9 +364,7 @@ class Django(unittest.TestCase):
 
     def setUp(self):
         self.story = Story()
-        for event in self.story.logs["s1"]:
-            if event["e"] == "connect":
-                event["server"] = "django-0"
+        self.story.put_on("s1", "django-0")
 
     def test_it_may_miss(self):
         self.story.say(1, "s0")
@@ -380,9 +382,7 @@ class Django(unittest.TestCase):
         self.assertEqual(self.story.kinds(), {"doubled on Django": 1})
 
     def test_channels_redis_may_take_twice_what_another_django_has_once(self):
-        for event in self.story.logs["s0"]:
-            if event["e"] == "connect":
-                event["server"] = "django-1"
+        self.story.put_on("s0", "django-1")
         self.story.say(1, "s0", "s1", "s1")
         self.assertEqual(self.story.kinds(), {})
 

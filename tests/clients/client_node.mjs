@@ -1,6 +1,6 @@
 // The JavaScript client of compat/client in Node, on a network that fails. BASE_URL as in page.mjs.
 import WebSocket from 'ws';
-import { ChatClient, newId } from '../../compat/client/chatferry.js';
+import { ChatClient, ChatFiles, newId } from '../../compat/client/chatferry.js';
 import { check, assert, runChecks, finish, until, pause, person, BASE_URL } from './lib/checks.mjs';
 import { createConversation, listMessages, sendMessage } from './lib/rest.mjs';
 import { Relay } from './lib/relay.mjs';
@@ -260,6 +260,41 @@ check('the list of conversations has the last message and what is not read, and 
   bob.close();
 });
 
+check('a group is made, changed and left, and each member has its newest state', async () => {
+  const [one, two, three] = [person('group'), person('group'), person('group')];
+  const [alice, bob] = [client(one), client(two)];
+  await until('both are open', () => alice.isOpen && bob.isOpen);
+  assert.ok(alice.can('groups'));
+  // The user that a subscription names gets news of memberships.
+  const between = bob.join((await bob.open(one)).id);
+  await until('bob is live', () => between.isLive);
+  const news = [];
+  bob.on('membership', ({ conversation, is_member: isMember }) => news.push([conversation, isMember]));
+  const made = await alice.create('여행', [two], 'key');
+  assert.equal((await alice.create('여행', [two], 'key')).id, made.id);
+  const here = alice.join(made.id), there = bob.join(made.id);
+  await until('both are live', () => here.isLive && there.isLive);
+  assert.equal(there.group.name, '여행');
+  await here.invite([three]);
+  await here.rename('모임');
+  await here.assign(two, 'owner');
+  await until('bob has it all', () => there.group.version === 4);
+  assert.deepEqual(there.group.members, [
+    { user: one, role: 'owner' }, { user: two, role: 'owner' }, { user: three, role: 'member' },
+  ].sort((a, b) => (a.user < b.user ? -1 : 1)));
+  await there.send('hello all');
+  await until('alice has heard it', () => contents(here.messages).join() === 'hello all');
+  await assert.rejects(here.remove('nobody').then(() => here.assign('nobody', 'owner')), ({ code }) => code === 'no_member');
+  await there.remove(three);
+  await here.quit();
+  await until('bob is alone', () => there.group.members.length === 1);
+  const { conversations } = await bob.conversations();
+  assert.equal(conversations.find(({ id }) => id === made.id).group.name, '모임');
+  assert.deepEqual(news[0], [made.id, true]);
+  alice.close();
+  bob.close();
+});
+
 check('who is in a conversation is known, until the last connection ends', async () => {
   const [one, two] = [person('alice'), person('bob')];
   const id = await createConversation(one, two);
@@ -279,6 +314,31 @@ check('who is in a conversation is known, until the last connection ends', async
   await until('nobody is there', () => !here.online.has(two));
   assert.deepEqual(seen.filter(({ user }) => user === two).at(-1), { user: two, online: false });
   alice.close();
+});
+
+check('a file is uploaded, sent with a message and read at its link', async () => {
+  const id = await newConversation();
+  const [alice, bob] = [client('alice'), client('bob')];
+  const [here, there] = [alice.join(id), bob.join(id)];
+  await until('both are live', () => here.isLive && there.isLive);
+  assert.ok(alice.can('attachments') && alice.limits.attachments > 0);
+  const files = (user) => new ChatFiles(`${BASE_URL}/api/v1/`, { user });
+  const file = await files('alice').upload(new Blob(['some text']), { name: '글.txt' });
+  assert.deepEqual([file.name, file.type, file.size], ['글.txt', 'text/plain', 9]);
+  const sent = await here.send('', { attachments: [file.id] });
+  assert.deepEqual([sent.content, sent.attachments], ['', [file]]);
+  await until('it has come', () => there.messages.length === 1);
+  assert.deepEqual(there.messages[0].attachments, [file]);
+  const mine = files('bob');
+  const link = (await mine.links([file.id, newId()])).get(file.id);
+  assert.equal(await (await fetch(BASE_URL + link.url)).text(), 'some text');
+  assert.equal((await mine.links([file.id])).get(file.id).url, link.url, 'it is used again');
+  await assert.rejects(here.send('twice', { attachments: [file.id] }), { code: 'no_attachment' });
+  await assert.rejects(files('alice').upload(new Blob([])), { code: 'bad_request', retry: false });
+  const away = new ChatFiles('http://127.0.0.1:9/', {}).upload(new Blob(['x']));
+  await assert.rejects(away, { code: 'unavailable', retry: true });
+  alice.close();
+  bob.close();
 });
 
 await runChecks(6);

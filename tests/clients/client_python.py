@@ -154,6 +154,29 @@ async def cursors(rest):
         assert [(receipt["user"], receipt["status"]) for receipt in receipts] == [("bob", "read")]
 
 
+@check("a group is made, changed and left, and each member has its newest state")
+async def groups(rest):
+    one, two, three = person("group"), person("group"), person("group")
+    async with client(one) as alice, client(two) as bob:
+        made = await alice.create("여행", [two], "key")
+        assert (await alice.create("여행", [two], "key"))["id"] == made["id"]
+        here, there = alice.join(made["id"]), bob.join(made["id"])
+        await until(lambda: here.is_live and there.is_live)
+        await here.invite([three])
+        await here.rename("모임")
+        await here.assign(two, "owner")
+        await until(lambda: there.group["version"] == 4)
+        assert {member["user"]: member["role"] for member in there.group["members"]} == {
+            one: "owner", two: "owner", three: "member",
+        }
+        await there.send("hello all")
+        await until(lambda: contents(here.messages) == ["hello all"])
+        await there.remove(three)
+        await here.quit()
+        await until(lambda: len(there.group["members"]) == 1)
+        assert there.group["name"] == "모임"
+
+
 @check("what is refused is refused for good, and the rest goes on")
 async def refusals(rest):
     id = await new_conversation(rest)
@@ -179,6 +202,24 @@ async def refusals(rest):
         raise AssertionError("it was sent")
     except ChatError as error:
         assert error.code in ("closed", "no_conversation"), error
+
+
+@check("a file is uploaded and sent with a message")
+async def uploads(rest):
+    id = await new_conversation(rest)
+    async with client("alice") as alice:
+        here = alice.join(id)
+        await until(lambda: here.is_live)
+        assert "attachments" in alice.hello["features"]
+        file = await alice.upload(BASE_URL + "/api/v1/", b"some text", "note.txt")
+        assert (file["name"], file["type"], file["size"]) == ("note.txt", "text/plain", 9), file
+        sent = await here.send("look", attachments=[file["id"]])
+        assert sent["attachments"] == [file], sent
+        try:
+            await alice.upload(BASE_URL + "/api/v1/", b"", "empty")
+            raise AssertionError("it was taken")
+        except ChatError as error:
+            assert (error.code, error.retry) == ("bad_request", False), error
 
 
 if __name__ == "__main__":

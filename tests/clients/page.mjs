@@ -2,6 +2,7 @@
 //
 // BASE_URL     the server (default http://127.0.0.1:8000)
 // NATIVE       `false` if the server has native.enabled = false
+// The server keeps files of up to 1 MiB.
 // SIGNED_URL   one that wants tokens, signed with TOKEN_SECRET
 // CHROMIUM     the browser's binary (default /usr/bin/chromium-headless-shell, which opens a window in a third of the time)
 // SCREENSHOTS  a directory for the pictures (none are kept without it)
@@ -10,6 +11,7 @@ import { check, assert, runChecks, finish } from './lib/checks.mjs';
 import { launch, Window } from './lib/browser.mjs';
 import talk from './page/talk.mjs';
 import native from './page/native.mjs';
+import files from './page/files.mjs';
 import outage from './page/outage.mjs';
 import access from './page/access.mjs';
 import looks from './page/looks.mjs';
@@ -20,7 +22,7 @@ import identity from './page/identity.mjs';
 const AT_ONCE = 6;
 
 const browser = await launch();
-for (const chapter of [talk, native, outage, access, looks, docs, identity]) {
+for (const chapter of [talk, native, files, outage, access, looks, docs, identity]) {
   if (!process.env.ONLY || process.env.ONLY.split(',').includes(chapter.name)) await chapter(browser);
 }
 await runChecks(AT_ONCE);

@@ -18,6 +18,8 @@ mod support;
 mod auth;
 mod cli;
 mod dialect;
+mod events;
+mod fastapi;
 mod gateway;
 mod host;
 mod layers;

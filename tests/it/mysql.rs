@@ -61,6 +61,7 @@ on_both! {
         long_messages_make_short_pages,
         the_newest_messages_of_several_are_read_together,
         what_is_read_across_conversations_is_the_same_everywhere,
+        files_are_sent_with_messages,
         the_marks_of_the_newest_messages_are_found,
         nothing_is_read_without_an_index_of_djangos;
     spellings:
@@ -77,6 +78,7 @@ on_both! {
         read_marks_at_once_on_two_servers_make_one_receipt_each_and_no_error,
         django_and_chatferry_write_together_and_both_see_every_row,
         a_message_under_an_id_of_its_clients_is_stored_once,
+        groups_live_and_keep_their_rules_at_once,
         changes_and_receipts_of_messages_are_kept;
     faults:
         killed_connections_are_replaced_before_anybody_notices,

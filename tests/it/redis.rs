@@ -24,6 +24,7 @@ mod partition;
 mod peer;
 mod pubsub;
 mod queues;
+mod refresh;
 mod revoked;
 mod shown;
 mod statements;

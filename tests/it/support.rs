@@ -17,6 +17,7 @@ pub mod process;
 pub mod proxy;
 pub mod races;
 pub mod rows;
+pub mod script;
 pub mod server;
 pub mod shared;
 pub mod socket;

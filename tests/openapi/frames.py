@@ -108,10 +108,27 @@ async def talk(frames):
         await two.send(type="typing", is_typing=True, user=ben, **of)
         await one.next("typing")
         await one.ask("pong", type="ping", ref=7)
+        await groups((one, ann), (two, ben), f"cat-{run}")
         # Where there is no identity a token is passed over.
         await one.send(type="auth", token="none")
         await one.ask("error", type="subscribe", conversation=str(uuid.uuid4()))
         await two.ask("unsubscribed", type="unsubscribe", ref=8, **of)
+
+
+async def groups(one, two, other):
+    (one, ann), (two, ben) = one, two
+    made = await one.ask("conversation", type="create", ref=11, name="trip", members=[ben], key="k", user=ann)
+    of = {"conversation": made["conversation"]["id"]}
+    assert (await two.next("membership"))["is_member"]
+    subscribed = await two.ask("subscribed", type="subscribe", user=ben, **of)
+    assert subscribed["group"]["name"] == "trip", subscribed
+    await one.ask("group", type="invite", members=[other], user=ann, **of)
+    await two.next("group")
+    await one.ask("group", type="rename", ref=12, name="travel", user=ann, **of)
+    await one.ask("group", type="role", member=ben, role="owner", user=ann, **of)
+    await one.ask("group", type="remove", member=other, user=ann, **of)
+    await one.ask("error", type="remove", member=ann, user=other, **of)
+    await one.ask("ok", type="leave", user=ann, **of)
 
 
 async def main():

@@ -55,6 +55,7 @@ class Servers:
             "AUTH__JWT__ALGORITHMS": "HS256",
             "METRICS__PUBLIC": "yes",
             "LIMITS__USER__MESSAGES": "2/s",
+            "EVENTS__SINKS": "log",
         }
         self.chat = self.launch(stack, "chat", serve, self.shared | ours(chat))
         self.astray = self.launch(stack, "astray", serve, self.shared | ours(astray))

@@ -29,6 +29,7 @@ PACKAGES = {
     "mariadbd": "mariadb-server-core",
     # `mariadb-install-db` calls it, and its package does not ask for it.
     "my_print_defaults": "mariadb-client-core",
+    "nats-server": "nats-server",
     "nginx": "nginx-light",
     "node": "nodejs",
     "npm": "npm",
@@ -36,6 +37,7 @@ PACKAGES = {
     "pkg-config": "pkg-config",
     "prometheus": "prometheus",
     "promtool": "prometheus",
+    "rabbitmqctl": "rabbitmq-server",
     "redis-server": "redis-server",
     "valgrind": "valgrind",
 }
@@ -56,6 +58,7 @@ NEWER_WHEELS = ROOT / "tests" / "services" / "requirements.txt"
 PACKAGES_OF_PYPI = ROOT / "compat" / "consumers" / "packages" / "requirements.txt"
 KUBERNETES = ROOT / "compat" / "deploy" / "kubernetes" / "requirements.txt"
 CLIENTS = ROOT / "tests" / "clients"
+S3 = ROOT / "tests" / "services" / "s3"
 # Of the reference, the kit and the clients.
 REQUIREMENTS = (*ROOT.glob("compat/*/requirements*.txt"), CLIENTS / "requirements.txt")
 

@@ -24,7 +24,7 @@ def reference(name, version):
 
 def cargo_metadata():
     """What cargo knows of the packages, and which of them are linked into the binary here."""
-    command = ("cargo", "metadata", "--locked", "--format-version", "1")
+    command = ("cargo", "metadata", "--locked", "--all-features", "--format-version", "1")
     return json.loads(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
 
 

@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import secrets
+import tempfile
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -69,6 +70,7 @@ def install(_):
         node,
         neighbours.channels,
         neighbours.collector,
+        neighbours.fastapi,
         schemathesis,
         provision.kubernetes,
         provision.hosted_packages,
@@ -311,7 +313,8 @@ def every_database(servers):
 def openapi(options):
     build(options)
     home = ROOT / "tests" / "openapi"
-    with serving() as address:
+    # Any bytes are a file that is taken.
+    with tempfile.TemporaryDirectory() as place, serving(**files(place), ATTACHMENTS__TYPES="*") as address:
         # Here it leaves its notes, and waits for no slow answer for ever.
         checks = ("--config-file", home / "schemathesis.toml", "run", f"{address}/openapi.json", "--request-timeout", "20")
         run(schemathesis(), *checks, cwd=scratch(), timeout_s=600)
@@ -343,6 +346,11 @@ def picture(options):
     run(drawer, drawing / "picture.py", release_binary(), ROOT / "grafana" / "overview.png", options.minutes or 3)
 
 
+def files(place):
+    """Settings that keep small files of messages in a directory."""
+    return {"ATTACHMENTS__PLACE": place, "ATTACHMENTS__FILE_MIB": "1"}
+
+
 def page(options):
     build(options)
     pictures = KEPT / "screenshots"
@@ -350,7 +358,7 @@ def page(options):
     settings = {"CHROMIUM": chromium(), "SCREENSHOTS": str(pictures)}
     secret = secrets.token_hex(32)
     signed = {"AUTH__IDENTITY": "jwt", "AUTH__JWT__SECRET": secret, "AUTH__JWT__ALGORITHMS": "HS256", "AUTH__POLICY": "participants"}
-    with serving() as address, serving(**signed) as signed_address:
+    with tempfile.TemporaryDirectory() as place, serving(**files(place)) as address, serving(**signed) as signed_address:
         identified = {"SIGNED_URL": signed_address, "TOKEN_SECRET": secret}
         run(node(), "page.mjs", cwd=CLIENTS, BASE_URL=address, **settings, **identified)
     # The same page without our own protocol.
@@ -361,14 +369,14 @@ def page(options):
 
 def ws_node(options):
     build(options)
-    with serving() as address:
+    with tempfile.TemporaryDirectory() as place, serving(**files(place)) as address:
         run(node(), "ws_node.mjs", cwd=CLIENTS, BASE_URL=address)
         run(node(), "client_node.mjs", cwd=CLIENTS, BASE_URL=address)
 
 
 def ws_python(options):
     build(options)
-    with serving() as address:
+    with tempfile.TemporaryDirectory() as place, serving(**files(place)) as address:
         run(python(), "ws_python.py", cwd=CLIENTS, BASE_URL=address)
         run(python(), "client_python.py", cwd=CLIENTS, BASE_URL=address)
 
@@ -416,6 +424,13 @@ def commit(_):
         urls, skipped = every_database(servers)
         run(program, *urls)
     return skipped
+
+
+def outbox(_):
+    with spending("compiling"):
+        program = bench("outbox")
+    with services.mariadb() as url, services.redis() as redis:
+        run(program, redis, url)
 
 
 def bench_gateway(options):
@@ -542,6 +557,7 @@ STEPS = [
     compute("fuzz", "every target of the fuzzer stands far more inputs", fuzz, needs=("test",), uses=DEBUG, set="full"),
     live("footprint", "size, start and memory are within their limits", footprint, is_scaled=True),
     live("commit", "group commit beside inserts by hand, on each kind of database", commit, alone=True, set="full"),
+    live("outbox", "the chat with an outbox beside the chat without", outbox, alone=True, set="full"),
     live("bench_gateway", "what the gateway adds, beside HAProxy", bench_gateway, alone=True, set="full"),
     live("picture", "grafana/overview.png anew, from servers in use", picture, set="named"),
 ]

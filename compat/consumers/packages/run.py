@@ -81,13 +81,7 @@ def main():
         failed += left
         failed += [f"{name} on {server}" for name in shapes if not run.compare(name, server, want[name], got[name])]
     print(f"{len(shapes)} packages on daphne, {', '.join(servers)}: {len(failed)} differ")
-    if options.keep or failed:
-        print(f"logs: {directory}")
-    else:
-        shutil.rmtree(directory)
-    for line in failed:
-        print(f"  {line}")
-    return 1 if failed else 0
+    return run.finish(failed, directory, options.keep)
 
 
 if __name__ == "__main__":

@@ -5,12 +5,9 @@ use std::{io, path::Path, time::Duration};
 use bytes::Bytes;
 use http_body_util::Empty;
 use hyper::{Method, StatusCode, Uri, header::ACCEPT};
-use tokio::{task::spawn_blocking, time::timeout};
+use tokio::time::timeout;
 
-use crate::{
-    net::client::{self, ClientConnection, TlsName},
-    tls::{Authorities, Trust, client_config},
-};
+use crate::net::client::{self, ClientConnection, NoTls};
 
 /// Longest that all of it may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -23,8 +20,8 @@ const BODY_MAX: usize = 256 * 1024;
 pub enum FetchError {
     #[error("cannot connect: {0}")]
     Connect(#[from] io::Error),
-    #[error("cannot be asked by TLS: {0}")]
-    Tls(String),
+    #[error(transparent)]
+    Tls(#[from] NoTls),
     #[error("the connection broke: {0}")]
     Broken(#[from] hyper::Error),
     #[error("the address cannot be asked for: {0}")]
@@ -52,7 +49,7 @@ pub async fn get(url: &Uri, authorities: Option<&Path>) -> Result<Bytes, FetchEr
 
 async fn connect_and_ask(url: &Uri, authorities: Option<&Path>) -> Result<Bytes, FetchError> {
     let tls = if client::is_tls(url) {
-        Some(tls_to(url, authorities).await?)
+        Some(client::tls_to(url, authorities).await?)
     } else {
         None
     };
@@ -66,22 +63,4 @@ async fn connect_and_ask(url: &Uri, authorities: Option<&Path>) -> Result<Bytes,
     }
     let body = client::whole(response.into_body(), BODY_MAX).await;
     body.ok_or(FetchError::Body)
-}
-
-/// Reads the authorities anew each time: it happens once a minute at most, and the system's would
-/// take more memory than all the rest of the program.
-async fn tls_to(url: &Uri, authorities: Option<&Path>) -> Result<TlsName, FetchError> {
-    let authorities = authorities.map(Path::to_owned);
-    let trusted = spawn_blocking(move || Authorities::read(authorities.as_deref()));
-    let trusted = trusted.await.map_err(no_tls)?.map_err(no_tls)?;
-    let config = client_config(Trust::Name(trusted), None).map_err(no_tls)?;
-    TlsName::new(url.host().unwrap_or_default(), config).map_err(no_tls)
-}
-
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "so that it can be named where errors are turned into ours"
-)]
-fn no_tls(error: impl ToString) -> FetchError {
-    FetchError::Tls(error.to_string())
 }

@@ -1,9 +1,9 @@
-//! The signatures of tokens, checked by ring: the crate for tokens leaves the choice, and ring is
-//! here for TLS anyway. Nothing is signed.
+//! The signatures of tokens, made and checked by ring: the crate for tokens leaves the choice, and
+//! ring is here for TLS anyway. Tokens are signed with a shared secret only.
 
 use jsonwebtoken::{
-    Algorithm, DecodingKey, DecodingKeyKind,
-    crypto::{CryptoProvider, JwtVerifier, KeyUtils},
+    Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind,
+    crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils},
     errors::ErrorKind,
     signature,
 };
@@ -18,7 +18,21 @@ use ring::{
 };
 
 pub static PROVIDER: CryptoProvider = CryptoProvider {
-    signer_factory: |_, _| Err(ErrorKind::UnsupportedAlgorithm.into()),
+    signer_factory: |algorithm, key| {
+        let hash = match algorithm {
+            Algorithm::HS256 => hmac::HMAC_SHA256,
+            Algorithm::HS384 => hmac::HMAC_SHA384,
+            Algorithm::HS512 => hmac::HMAC_SHA512,
+            _ => return Err(ErrorKind::UnsupportedAlgorithm.into()),
+        };
+        if key.family() != AlgorithmFamily::Hmac {
+            return Err(ErrorKind::InvalidKeyFormat.into());
+        }
+        Ok(Box::new(HmacSigner {
+            algorithm: *algorithm,
+            key: hmac::Key::new(hash, key.as_bytes()),
+        }))
+    },
     verifier_factory: |algorithm, key| {
         // A key says what it is good for; an RSA key must never be taken for a shared secret.
         if !key.family().algorithms().contains(algorithm) {
@@ -32,6 +46,23 @@ pub static PROVIDER: CryptoProvider = CryptoProvider {
     // For making keys, which is not done here.
     key_utils: KeyUtils::new_unimplemented(),
 };
+
+struct HmacSigner {
+    algorithm: Algorithm,
+    key: hmac::Key,
+}
+
+impl JwtSigner for HmacSigner {
+    fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+}
+
+impl signature::Signer<Vec<u8>> for HmacSigner {
+    fn try_sign(&self, message: &[u8]) -> Result<Vec<u8>, signature::Error> {
+        Ok(hmac::sign(&self.key, message).as_ref().to_vec())
+    }
+}
 
 struct Verifier {
     algorithm: Algorithm,

@@ -76,7 +76,7 @@ pub async fn leave(site: &Site, ended: Ended) -> ExitCode {
 /// Has every write that was accepted stored or refused, and ends the workers. Returns `false` if
 /// the database has not confirmed all of them in time.
 async fn commit(site: &Site) -> bool {
-    let stores = join_all(site.apps().map(|app| app.store.close()));
+    let stores = join_all(site.apps().map(|app| app.store_with_groups.close()));
     let written = within(&site.app.drain, LAST_WRITES, stores, || {
         tracing::info!("waiting for the database to confirm the last writes");
     });
@@ -86,7 +86,7 @@ async fn commit(site: &Site) -> bool {
     }
 }
 
-/// Gives the layers time to send what they have, and what they owe.
+/// Gives the layers time to send what they have, and what they owe, and the sinks to take events.
 async fn send(site: &Site) {
     let drain = &site.app.drain;
     let sent = async {
@@ -94,25 +94,28 @@ async fn send(site: &Site) {
             app.hub.tell_last().await;
             app.layer.settled().await;
         }));
-        match &site.host {
-            Some(host) => {
-                tokio::join!(chats, host.layer().settled());
+        let hosted = async {
+            if let Some(host) = &site.host {
+                host.layer().settled().await;
             }
-            None => {
-                chats.await;
+        };
+        let events = async {
+            if let Some(events) = &site.events {
+                events.close().await;
             }
-        }
+        };
+        tokio::join!(chats, hosted, events);
     };
     let sent = within(drain, LAST_EVENTS, sent, || {
         tracing::info!(
             left_s = drain.left().as_secs(),
-            "waiting for Redis to take the events that it is owed"
+            "waiting for Redis and for sinks to take their events"
         );
     });
     if !sent.await {
         tracing::warn!(
-            "the drain is over, and Redis has not taken all events: other processes find the \
-             messages in the store"
+            "the drain is over, and not all events are taken: other processes find the messages, \
+             and events for sinks, in the store"
         );
     }
 }

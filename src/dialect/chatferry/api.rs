@@ -6,13 +6,15 @@
 //! |---|---|
 //! | [`routes`] | the URLs, one row each |
 //! | [`call`], [`problem`] | what a request asks, and why it was not done |
-//! | [`conversations`], [`messages`], [`marks`], [`overview`] | the handlers |
+//! | [`conversations`], [`messages`], [`groups`], [`marks`], [`overview`], [`attachments`] | the handlers |
 //! | [`events`] | what is said in a conversation, as it is said |
 //! | [`views`], [`openapi`] | what is shown, and its document |
 
+pub mod attachments;
 pub mod call;
 pub mod conversations;
 pub mod events;
+pub mod groups;
 pub mod marks;
 pub mod messages;
 pub mod openapi;
@@ -24,7 +26,8 @@ pub mod views;
 use std::sync::Arc;
 
 use hyper::{
-    StatusCode,
+    Method, StatusCode,
+    body::Incoming,
     header::{ALLOW, HeaderValue},
 };
 
@@ -49,12 +52,20 @@ pub const SHARED_HEADERS: HeaderValue = HeaderValue::from_static(
      x-requested-with",
 );
 
-/// Answers a request below the prefix of the API.
+/// Returns whether the body of a request to this path after the prefix is read as it comes.
+#[must_use]
+pub fn takes_stream(method: &Method, path: &str) -> bool {
+    let way = Row::of(path).and_then(|(row, _)| row.way(method.as_str()));
+    way.is_some_and(|way| matches!(way.handler, Handler::Stream(_)))
+}
+
+/// Answers a request below the prefix of the API; `body` if it was not read.
 pub async fn answer(
     app: &Arc<App>,
     slot: DialectSlot,
     prefix: &Prefix,
     request: &Request,
+    body: Option<Incoming>,
 ) -> Answered {
     let path = request.path.strip_prefix(prefix.as_str());
     let Some((row, captured)) = path.and_then(Row::of) else {
@@ -74,7 +85,7 @@ pub async fn answer(
         return (row.label, Problem::not_allowed(row.allow()).response());
     };
     // On the heap, so that the futures around it are small.
-    let done = Box::pin(perform(app, slot, request, way, captured)).await;
+    let done = Box::pin(perform(app, slot, (request, body), way, captured)).await;
     (row.label, done.unwrap_or_else(Problem::response))
 }
 
@@ -90,10 +101,13 @@ fn options(row: &Row) -> Response {
 async fn perform(
     app: &Arc<App>,
     slot: DialectSlot,
-    request: &Request,
+    (request, body): (&Request, Option<Incoming>),
     way: &Way,
     captured: Captured,
 ) -> Result<Response, Problem> {
+    if let (Handler::Linked(handler), Some(id)) = (way.handler, captured.attachment) {
+        return handler(app, request, id).await;
+    }
     let admission = authenticate(app, request, way).await?;
     if let Some(user) = &admission.user {
         let counted = request.meter.is_user(user);
@@ -106,10 +120,15 @@ async fn perform(
         request,
         admission: &admission,
     };
+    if let (Handler::Attachment(handler), Some(id)) = (way.handler, captured.attachment) {
+        return handler(call, id).await;
+    }
     match (way.handler, captured.conversation, captured.message) {
         (Handler::Plain(handler), ..) => handler(call).await,
         (Handler::Conversation(handler), Some(id), _) => handler(call, id).await,
         (Handler::Message(handler), Some(id), Some(message)) => handler(call, id, message).await,
+        (Handler::Stream(handler), ..) => handler(call, body).await,
+
         // A test holds each row's handlers to its path.
         _ => Err(Problem::new(ProblemCode::NotFound, "")),
     }

@@ -3,10 +3,12 @@
 //! | | |
 //! |---|---|
 //! | [`list`] | the conversations of a user |
+//! | [`groups`] | groups: made and changed |
 //! | [`pages`] | subscribing, coming back, history |
 //! | [`talk`] | sending, changing, typing |
 //! | [`marks`] | what is read and delivered |
 
+mod groups;
 mod list;
 mod marks;
 mod pages;
@@ -90,6 +92,16 @@ impl Asking<'_> {
                 let user = self.speaker(user.as_deref())?;
                 self.open(user, with).await.map(Some)
             }
+            NativeAction::Create {
+                user,
+                name,
+                members,
+                key,
+            } => {
+                let user = self.speaker(user.as_deref())?;
+                let made = self.create(user, (name, members, key.as_deref()));
+                made.await.map(Some)
+            }
             NativeAction::Unread {
                 user,
                 conversations,
@@ -129,10 +141,12 @@ impl Asking<'_> {
                 sender,
                 content,
                 kind,
+                attachments,
             } => {
                 let sender = self.speaker(sender.as_deref())?;
                 let of = self.subscribed(id)?;
-                self.send(&of, *own, (sender, content, kind)).await?
+                let text = (sender, content.as_str(), kind.as_str());
+                self.send(&of, *own, text, attachments).await?
             }
             TalkAction::Change {
                 message,
@@ -155,6 +169,10 @@ impl Asking<'_> {
             TalkAction::Receipts { messages } => {
                 self.subscribed(id)?;
                 self.receipts(id, messages).await?
+            }
+            TalkAction::Regroup { user, action } => {
+                let user = self.speaker(user.as_deref())?;
+                self.regroup(id, user, action).await?
             }
             TalkAction::Typing { user, is_typing } => {
                 self.subscribed(id)?;

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use super::{
     cursor::Cursor,
     frames::{MessageView, PresenceView, ServerFrame, Shown},
+    groups::GroupView,
 };
 use crate::{
     chat::{Event, Message, SentMessage},
@@ -63,6 +64,16 @@ pub fn frame(conversation_id: ConversationId, event: &Event) -> Bytes {
             None => ServerFrame::Changed { conversation },
         },
         Event::MessageChanged { message, .. } => ServerFrame::changed(message, None),
+        Event::GroupChanged { group, .. } => ServerFrame::Group {
+            reference: None,
+            conversation,
+            group: GroupView::of(group),
+        },
+        Event::Membership { user_id, is_member } => ServerFrame::Membership {
+            conversation,
+            user: user_id,
+            is_member: *is_member,
+        },
         Event::Delivered { user_id, messages } => ServerFrame::Delivered {
             conversation,
             messages: messages.iter().copied().map(Shown).collect(),

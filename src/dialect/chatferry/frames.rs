@@ -7,15 +7,17 @@ use bytes::Bytes;
 use serde::{Serialize, Serializer};
 
 use super::{
+    attached::{self, AttachmentView},
     cursor::Cursor,
+    groups::GroupView,
     requests::{NativeAction, NativeRequest, Reference, TalkAction},
 };
 use crate::{
-    chat::{Message, Receipt},
+    chat::{GroupRefusal, Message, Receipt},
     id::{ConversationId, Key, MessageId},
     limits::Throttled,
     python::datetime::{Timestamp, Zone, to_wire},
-    service::{ChatError, ConversationEntry},
+    service::{AttachmentError, ChatError, ConversationEntry},
     store::StoreError,
     ws::writer::text_frame,
 };
@@ -27,12 +29,20 @@ pub enum Code {
     BadFrame,
     NotYou,
     NotYours,
+    NotMember,
+    NotOwner,
+    NotAGroup,
+    NoMember,
+    TooFewMembers,
+    TooManyMembers,
+    LastOwner,
     Off,
     NoSender,
     NotSubscribed,
     TooManySubscriptions,
     NoConversation,
     NoMessage,
+    NoAttachment,
     IdTaken,
     AmbiguousUser,
     TooLong,
@@ -60,15 +70,44 @@ impl From<&ChatError> for Code {
             ChatError::NoMessage => Code::NoMessage,
             ChatError::NotYou => Code::NotYou,
             ChatError::NotYours => Code::NotYours,
+            ChatError::NotAGroup => Code::NotAGroup,
+            ChatError::Group(refusal) => Code::from(*refusal),
             ChatError::Off => Code::Off,
             ChatError::IdTaken => Code::IdTaken,
-            ChatError::TooLong { .. } => Code::TooLong,
+            ChatError::TooLong { .. } | ChatError::Attachment(AttachmentError::TooMany(_)) => {
+                Code::TooLong
+            }
+            // The others are of uploads, which no frame asks for.
+            ChatError::Attachment(_) => Code::NoAttachment,
             ChatError::Alike => Code::AmbiguousUser,
             ChatError::Store(StoreError::Unknown(_)) => Code::Unknown,
             ChatError::Store(error) if error.may_pass() => Code::Unavailable,
             ChatError::Store(StoreError::Closed) | ChatError::Layer(_) => Code::Unavailable,
             ChatError::Store(_) => Code::Refused,
         }
+    }
+}
+
+impl From<GroupRefusal> for Code {
+    fn from(refusal: GroupRefusal) -> Self {
+        match refusal {
+            GroupRefusal::NotThere => Code::NoConversation,
+            GroupRefusal::NotOwner => Code::NotOwner,
+            GroupRefusal::NoMember => Code::NoMember,
+            GroupRefusal::Alone => Code::TooFewMembers,
+            GroupRefusal::Full(_) => Code::TooManyMembers,
+            GroupRefusal::LastOwner => Code::LastOwner,
+        }
+    }
+}
+
+/// Returns the code of a subscription whose rights have ended.
+#[must_use]
+pub fn ended(id: ConversationId) -> Code {
+    if id.is_group() {
+        Code::NotMember
+    } else {
+        Code::NoConversation
     }
 }
 
@@ -82,6 +121,7 @@ fn detail(error: &ChatError) -> String {
 }
 
 /// A value that is written as its text.
+#[derive(Debug, PartialEq, Eq)]
 pub struct Shown<T>(pub T);
 
 impl<T: Display> Serialize for Shown<T> {
@@ -96,7 +136,10 @@ pub struct MessageView<'a> {
     pub id: Shown<MessageId>,
     pub sender: &'a str,
     pub kind: &'a str,
+    /// The sender's text: empty for files alone.
     pub content: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<AttachmentView<'a>>,
     pub created_at: String,
     pub updated_at: String,
 }
@@ -105,11 +148,13 @@ impl<'a> MessageView<'a> {
     #[must_use]
     pub fn of(message: &'a Message) -> Self {
         let [created_at, updated_at] = message.times().map(time);
+        let (content, attachments) = attached::split(&message.message_type, &message.content);
         MessageView {
             id: Shown(message.id),
             sender: &message.sender_id,
             kind: &message.message_type,
-            content: &message.content,
+            content,
+            attachments,
             created_at,
             updated_at,
         }
@@ -148,6 +193,8 @@ impl<'a> ReceiptView<'a> {
 pub struct ConversationView<'a> {
     pub id: Shown<ConversationId>,
     pub members: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupView<'a>>,
     pub created_at: String,
     pub last: Option<MessageView<'a>>,
     pub unread: usize,
@@ -160,6 +207,7 @@ impl<'a> ConversationView<'a> {
         ConversationView {
             id: Shown(conversation.id),
             members: conversation.participants.as_slice(),
+            group: entry.group.as_ref().map(GroupView::of),
             created_at: time(conversation.created_at),
             last: entry.last.as_ref().map(MessageView::of),
             unread: entry.unread,
@@ -173,11 +221,29 @@ pub fn place_of((at, id): (Timestamp, ConversationId)) -> Cursor {
     Cursor::Exact(at, MessageId(Key::from(id)))
 }
 
+/// Returns the place among conversations that such a cursor stands for.
+#[must_use]
+pub fn conversation_at(cursor: Cursor) -> (Timestamp, ConversationId) {
+    let (at, id) = cursor.place();
+    (at, ConversationId(id.0))
+}
+
 /// The number of messages that a user has not read in a conversation.
 #[derive(Serialize)]
 pub struct UnreadView {
     pub conversation: Shown<ConversationId>,
     pub unread: usize,
+}
+
+impl UnreadView {
+    #[must_use]
+    pub fn of((id, unread): (ConversationId, usize)) -> Self {
+        let conversation = Shown(id);
+        UnreadView {
+            conversation,
+            unread,
+        }
+    }
 }
 
 /// Bounds that a client should know.
@@ -187,9 +253,16 @@ pub struct HelloLimits {
     pub page_messages: usize,
     pub read_messages: usize,
     pub subscriptions: usize,
+    /// Of a group.
+    pub members: usize,
+    /// Most attachments of a message, and most bytes of one, where there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attachments: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attachment_bytes: Option<u64>,
 }
 
-/// Whether a user has a socket.
+/// A user, and `online` if the user has a socket.
 #[derive(Serialize)]
 pub struct PresenceView<'a> {
     pub user: &'a str,
@@ -204,8 +277,12 @@ pub enum Feature {
     Edit,
     /// There are receipts of what clients have got.
     Receipts,
-    /// Clients are told who is online.
+    /// Frames of type `presence` say who is online.
     Presence,
+    /// There are groups.
+    Groups,
+    /// Files can be sent with messages.
+    Attachments,
 }
 
 /// A frame to a client.
@@ -216,7 +293,7 @@ pub enum ServerFrame<'a> {
         user: Option<&'a str>,
         time: String,
         limits: HelloLimits,
-        features: &'a [Feature],
+        features: Vec<Feature>,
     },
     /// Messages that the client may not have. `cursor` is for coming back, `next` for going on with
     /// newer ones if there are more, `before` for older ones.
@@ -224,6 +301,9 @@ pub enum ServerFrame<'a> {
         #[serde(rename = "ref")]
         reference: Option<Reference>,
         conversation: Shown<ConversationId>,
+        /// The group as it is now, if it is one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        group: Option<GroupView<'a>>,
         /// The cursor was too old: what the client has is to be dropped.
         reload: bool,
         messages: Vec<MessageView<'a>>,
@@ -298,6 +378,20 @@ pub enum ServerFrame<'a> {
         reference: Option<Reference>,
         conversation: Shown<ConversationId>,
         message: Shown<MessageId>,
+    },
+    /// A group as a change has left it.
+    Group {
+        /// `None` if it is not an answer.
+        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        reference: Option<Reference>,
+        conversation: Shown<ConversationId>,
+        group: GroupView<'a>,
+    },
+    /// The user has become a member of a group, or is none any more.
+    Membership {
+        conversation: Shown<ConversationId>,
+        user: &'a str,
+        is_member: bool,
     },
     Conversations {
         #[serde(rename = "ref")]

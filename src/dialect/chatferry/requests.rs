@@ -1,17 +1,21 @@
 //! Requests of clients that speak `chatferry.v1`: JSON objects of several types. `PROTOCOL.md` is
 //! their specification.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use uuid::{Uuid, Variant};
 
 use super::{
+    attached::ATTACHMENTS_MAX,
     cursor::Cursor,
     frames::{Code, ServerFrame},
+    groups,
 };
 use crate::{
-    chat::policy::Caller,
-    id::{ConversationId, MessageId},
+    chat::{GroupAction, policy::Caller},
+    id::{AttachmentId, ConversationId, MessageId},
     limits::LimitedAction,
     metrics::Asked,
     store::history::PAGE_MESSAGES,
@@ -63,6 +67,13 @@ pub enum NativeAction {
         user: Option<String>,
         with: String,
     },
+    /// A group of a user and others. Under the same key it is made once.
+    Create {
+        user: Option<String>,
+        name: String,
+        members: Vec<String>,
+        key: Option<String>,
+    },
     /// The numbers of messages that a user has not read.
     Unread {
         user: Option<String>,
@@ -86,6 +97,7 @@ pub enum TalkAction {
         sender: Option<String>,
         content: String,
         kind: String,
+        attachments: Vec<AttachmentId>,
     },
     /// Gives a message new content, or deletes it.
     Change {
@@ -109,6 +121,11 @@ pub enum TalkAction {
     Typing {
         user: Option<String>,
         is_typing: bool,
+    },
+    /// Changes the group that it is about.
+    Regroup {
+        user: Option<String>,
+        action: GroupAction,
     },
 }
 
@@ -140,6 +157,7 @@ impl NativeRequest {
         match &self.action {
             NativeAction::Conversations { user, .. }
             | NativeAction::Open { user, .. }
+            | NativeAction::Create { user, .. }
             | NativeAction::Unread { user, .. }
             | NativeAction::In(
                 _,
@@ -147,7 +165,8 @@ impl NativeRequest {
                 | TalkAction::Send { sender: user, .. }
                 | TalkAction::Change { user, .. }
                 | TalkAction::Mark { user, .. }
-                | TalkAction::Typing { user, .. },
+                | TalkAction::Typing { user, .. }
+                | TalkAction::Regroup { user, .. },
             ) => user.as_deref(),
             _ => None,
         }
@@ -186,6 +205,7 @@ impl FrameRequest for NativeRequest {
             NativeAction::In(_, action) => action,
             NativeAction::Conversations { .. } => return Asked::Conversations,
             NativeAction::Open { .. } => return Asked::Open,
+            NativeAction::Create { .. } => return Asked::Create,
             NativeAction::Unread { .. } => return Asked::Unread,
             NativeAction::Ping => return Asked::Ping,
         };
@@ -201,17 +221,25 @@ impl FrameRequest for NativeRequest {
             TalkAction::Mark { .. } => Asked::MarkDelivered,
             TalkAction::Receipts { .. } => Asked::Receipts,
             TalkAction::Typing { .. } => Asked::Typing,
+            TalkAction::Regroup { .. } => Asked::Group,
         }
     }
 
     fn action(&self) -> LimitedAction {
-        if matches!(self.action, NativeAction::Open { .. }) {
+        let makes_one = matches!(
+            self.action,
+            NativeAction::Open { .. } | NativeAction::Create { .. }
+        );
+        if makes_one {
             return LimitedAction::Conversation;
         }
         match self.talk() {
-            Some(TalkAction::Send { .. } | TalkAction::Change { .. } | TalkAction::Mark { .. }) => {
-                LimitedAction::Message
-            }
+            Some(
+                TalkAction::Send { .. }
+                | TalkAction::Change { .. }
+                | TalkAction::Mark { .. }
+                | TalkAction::Regroup { .. },
+            ) => LimitedAction::Message,
             Some(TalkAction::Typing { .. }) => LimitedAction::Typing,
             _ => LimitedAction::Request,
         }
@@ -259,6 +287,8 @@ struct ClientFrame {
     sender: Option<String>,
     user: Option<String>,
     content: Option<String>,
+    #[serde(default)]
+    attachments: Vec<GivenId>,
     #[serde(rename = "kind")]
     message_kind: Option<String>,
     message: Option<GivenId>,
@@ -270,6 +300,11 @@ struct ClientFrame {
     limit: Option<usize>,
     token: Option<String>,
     with: Option<String>,
+    name: Option<String>,
+    members: Option<Vec<String>>,
+    member: Option<String>,
+    role: Option<String>,
+    key: Option<String>,
 }
 
 /// Content of a text.
@@ -322,6 +357,12 @@ fn request(frame: ClientFrame) -> Result<NativeReading, String> {
                 with: with.ok_or_else(|| needs("with"))?,
             }
         }
+        "create" => NativeAction::Create {
+            user: frame.user,
+            name: groups::name(frame.name)?,
+            members: groups::users(frame.members)?,
+            key: groups::key(frame.key)?,
+        },
         "unread" => {
             let of = frame.conversations.ok_or_else(|| needs("conversations"))?;
             if of.len() > UNREAD_MAX {
@@ -348,6 +389,21 @@ fn request(frame: ClientFrame) -> Result<NativeReading, String> {
     }))
 }
 
+/// Returns the attachments of a message.
+///
+/// # Errors
+/// When there are too many, or one comes twice.
+pub fn distinct(
+    ids: impl Iterator<Item = AttachmentId>,
+) -> Result<Vec<AttachmentId>, &'static str> {
+    let ids: Vec<AttachmentId> = ids.collect();
+    let several: HashSet<AttachmentId> = ids.iter().copied().collect();
+    if ids.len() > ATTACHMENTS_MAX || several.len() < ids.len() {
+        return Err("attachments takes up to 32 ids, each once");
+    }
+    Ok(ids)
+}
+
 /// Reads what is about one conversation.
 fn talk(frame: ClientFrame) -> Result<TalkAction, String> {
     let needs = |name: &str| format!("{} needs {name}", frame.kind);
@@ -367,6 +423,7 @@ fn talk(frame: ClientFrame) -> Result<TalkAction, String> {
         }
         Ok(ids.iter().map(|it| it.0.into()).collect())
     };
+    let attachments = || distinct(frame.attachments.iter().map(|it| it.0.into()));
     Ok(match frame.kind.as_str() {
         "subscribe" => TalkAction::Subscribe {
             user: frame.user,
@@ -376,7 +433,11 @@ fn talk(frame: ClientFrame) -> Result<TalkAction, String> {
         "unsubscribe" => TalkAction::Unsubscribe,
         "send" => TalkAction::Send {
             id: chosen(frame.id.ok_or_else(|| needs("id"))?.0).ok_or(UNKNOWN_VERSION)?,
-            content: content()?,
+            content: match frame.attachments.as_slice() {
+                [] => content()?,
+                _ => frame.content.unwrap_or_default(),
+            },
+            attachments: attachments()?,
             sender: frame.sender,
             kind: frame.message_kind.unwrap_or_else(|| "text".to_owned()),
         },
@@ -414,6 +475,16 @@ fn talk(frame: ClientFrame) -> Result<TalkAction, String> {
         "typing" => TalkAction::Typing {
             user: frame.user,
             is_typing: frame.is_typing.unwrap_or(true),
+        },
+        "invite" | "remove" | "leave" | "rename" | "role" => TalkAction::Regroup {
+            action: match frame.kind.as_str() {
+                "invite" => GroupAction::Invite(groups::users(frame.members)?),
+                "remove" => GroupAction::Remove(groups::user(frame.member)?),
+                "rename" => GroupAction::Rename(groups::name(frame.name)?),
+                "role" => groups::assigning(frame.member, frame.role.as_deref())?,
+                _ => GroupAction::Leave,
+            },
+            user: frame.user,
         },
         kind => return Err(format!("there is no type {kind:?}")),
     })

@@ -21,7 +21,7 @@ use crate::{
     id::ConversationId,
     limits::Throttled,
     python::{datetime::Timestamp, uuid::from_path},
-    service::ChatError,
+    service::{Chat, ChatError},
     store::history::PAGE_MESSAGES,
     ws::{
         history::FirstFrames,
@@ -49,9 +49,27 @@ impl Native {
                 page_messages: PAGE_MESSAGES,
                 read_messages: READ_MAX,
                 subscriptions: config.native.subscriptions,
+                members: config.native.members_max,
+                attachments: None,
+                attachment_bytes: None,
             },
         }
     }
+}
+
+/// Returns what this server can do, which depends on the tables that are there.
+fn features(chat: &Chat) -> Vec<Feature> {
+    let mut features = vec![Feature::Receipts, Feature::Presence];
+    if chat.keeps_changes() {
+        features.push(Feature::Edit);
+    }
+    if chat.has_groups() {
+        features.push(Feature::Groups);
+    }
+    if chat.files().is_some() {
+        features.push(Feature::Attachments);
+    }
+    features
 }
 
 impl Protocol for Native {
@@ -90,15 +108,16 @@ impl Protocol for Native {
         guest: &Guest<'_>,
     ) -> Result<(Subscriptions, FirstFrames), Refusal> {
         let place = Subscriptions::new(app, guest, self.limits.subscriptions);
+        let files = app.chat.files();
         let hello = ServerFrame::Hello {
             user: place.user(),
             time: time(Timestamp::now()),
-            limits: self.limits,
-            features: if app.chat.keeps_changes() {
-                &[Feature::Receipts, Feature::Presence, Feature::Edit]
-            } else {
-                &[Feature::Receipts, Feature::Presence]
+            limits: HelloLimits {
+                attachments: files.map(|files| files.per_message),
+                attachment_bytes: files.map(|files| files.file_bytes),
+                ..self.limits
             },
+            features: features(&app.chat_with_groups),
         };
         let first = FirstFrames::Frame(hello.frame());
         Ok((place, first))

@@ -9,13 +9,13 @@ use std::{
 
 use bytes::Bytes;
 
-use super::frames::{Code, PresenceView, ServerFrame, Shown};
+use super::frames::{PresenceView, ServerFrame, Shown, ended};
 use crate::{
     app::App,
     auth::sockets::{OpenSocket, Registration},
     chat::{Message, policy::Caller},
     hub::{
-        Membership,
+        Listener, Membership,
         presence::{Arrival, Watch},
         queue::Queue,
     },
@@ -36,6 +36,12 @@ pub struct Subscription {
     _watch: Watch,
 }
 
+impl Subscription {
+    fn has_ended(&self) -> bool {
+        self.registration.socket().has_ended()
+    }
+}
+
 /// The conversations that a socket is in.
 pub struct Subscriptions {
     socket: Arc<OpenSocket>,
@@ -48,7 +54,7 @@ pub struct Subscriptions {
     /// Held for moments only, never across an await.
     open: Mutex<HashMap<ConversationId, Arc<Subscription>>>,
     /// Of the user, once that is known. Held for moments only.
-    arrival: Mutex<Option<Arrival>>,
+    arrival: Mutex<Option<(Arrival, Listener)>>,
 }
 
 /// Why a conversation was not entered.
@@ -76,7 +82,7 @@ impl Subscriptions {
             metrics: Arc::clone(&app.metrics),
             most,
             open: Mutex::default(),
-            arrival: Mutex::new(user.as_deref().map(|user| app.hub.arrive(user))),
+            arrival: Mutex::new(user.as_deref().map(|user| arrive(app, user, guest.queue))),
         }
     }
 
@@ -90,10 +96,10 @@ impl Subscriptions {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the socket's place in a conversation, if it is in it.
+    /// Returns the socket's place in a conversation, if it is in it and has the right to be.
     #[must_use]
     pub fn get(&self, id: ConversationId) -> Option<Arc<Subscription>> {
-        self.open().get(&id).cloned()
+        self.open().get(&id).filter(|it| !it.has_ended()).cloned()
     }
 
     /// Enters a conversation, unless the socket is in it. From now on it misses nothing there.
@@ -114,7 +120,8 @@ impl Subscriptions {
         }
         // First registered, then looked at: what ends its rights in between is not missed.
         let registration = app.auth.register_part(id, &self.socket);
-        let joined = entry::join(app, caller, id, &self.queue).await?;
+        let joined =
+            entry::join((&app.chat_with_groups, &app.hub), caller, id, &self.queue).await?;
         let (membership, participants) = joined;
         let (watch, online) = app.hub.watch(id, participants.as_slice());
         let subscription = Arc::new(Subscription {
@@ -145,7 +152,7 @@ impl Subscriptions {
     /// Notes that this user has a socket; the first that is named stays.
     pub fn arrive(&self, app: &App, user: &str) {
         let arrival = &mut *self.arrival.lock().unwrap_or_else(PoisonError::into_inner);
-        arrival.get_or_insert_with(|| app.hub.arrive(user));
+        arrival.get_or_insert_with(|| arrive(app, user, &self.queue));
     }
 
     /// Leaves a conversation. Returns whether the socket was in it.
@@ -162,18 +169,22 @@ impl Subscriptions {
 
     /// Leaves the conversations to which the socket's rights have ended, and says so.
     fn leave_ended(&self) {
-        let ended =
-            |_: &ConversationId, it: &mut Arc<Subscription>| it.registration.socket().has_ended();
-        let left: Vec<_> = self.open().extract_if(ended).collect();
+        let is_over = |_: &ConversationId, it: &mut Arc<Subscription>| it.has_ended();
+        let left: Vec<_> = self.open().extract_if(is_over).collect();
         for (id, _) in left {
             let frame = ServerFrame::Unsubscribed {
                 reference: None,
                 conversation: Shown(id),
-                code: Some(Code::NoConversation),
+                code: Some(ended(id)),
             };
             self.send(frame.frame());
         }
     }
+}
+
+/// Notes that a user has a socket, which gets the user's own news.
+fn arrive(app: &App, user: &str, queue: &Arc<Queue>) -> (Arrival, Listener) {
+    (app.hub.arrive(user), app.hub.listen(user, queue))
 }
 
 impl Place for Subscriptions {

@@ -107,6 +107,7 @@ impl Protocol for Consumer {
                     content,
                     message_type,
                     is_deleted: false,
+                    attachments: Vec::new(),
                 };
                 chat.say(new, shown_type).await
             }

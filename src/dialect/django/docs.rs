@@ -6,6 +6,7 @@ use hyper::StatusCode;
 use crate::{
     config::{Config, Identity},
     dialect::chatferry::api::openapi as own_api,
+    events::schemas,
     http::{Response, page::page, reply::ours},
     python::json,
 };
@@ -98,6 +99,13 @@ pub fn asyncapi(config: &Config) -> Response {
         .replace("{{version}}", env!("CARGO_PKG_VERSION"))
         .replace("{{ws_prefix}}", config.django.ws_prefix.as_str());
     ours(StatusCode::OK, "application/json", text)
+}
+
+/// `/events.json`: a schema of the events that other services get.
+#[must_use]
+pub fn events(config: &Config) -> Response {
+    let text = schemas::document(&config.events);
+    ours(StatusCode::OK, "application/schema+json", text)
 }
 
 /// `/docs`.
@@ -203,7 +211,7 @@ mod tests {
                 let is_chat = path.starts_with("/api/chat/c")
                     || path.starts_with("/api/chat/m")
                     || path.starts_with("/api/chat/u")
-                    || path.starts_with("/api/v1/")
+                    || path.starts_with("/api/v1/") && !path.ends_with("/content")
                     || path.starts_with("/ws/");
                 for status in ["401", "403"] {
                     assert_eq!(is_listed(status), is_chat, "{status}: {method} {path}");
@@ -242,7 +250,8 @@ mod tests {
         assert_eq!(schemes(&session)["cookie"]["name"], "sessionid");
         for (path, item) in jwt["paths"].as_object().unwrap() {
             let is_chat = path.starts_with("/api/chat/") && path != "/api/chat/";
-            let is_own = path.starts_with("/api/v1/");
+            // A link is all that its holder needs.
+            let is_own = path.starts_with("/api/v1/") && !path.ends_with("/content");
             let is_chat = is_chat || is_own || path.starts_with("/ws/");
             for (method, operation) in item.as_object().unwrap() {
                 let is_open = operation["security"] == json!([]);

@@ -43,6 +43,8 @@ impl EventTable for Events {
                 ],
             ),
             Event::MessageChanged { .. }
+            | Event::GroupChanged { .. }
+            | Event::Membership { .. }
             | Event::Delivered { .. }
             | Event::Presence(_)
             | Event::Foreign(_)

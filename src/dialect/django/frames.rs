@@ -332,8 +332,11 @@ pub fn failure_frame(error: &ChatError) -> Option<Bytes> {
         ChatError::TooLong { .. }
         | ChatError::NotYou
         | ChatError::NotYours
+        | ChatError::NotAGroup
+        | ChatError::Group(_)
         | ChatError::Off
         | ChatError::IdTaken
+        | ChatError::Attachment(_)
         | ChatError::Alike => Some(error_frame(&error.to_string())),
         ChatError::Store(StoreError::Refused(_)) => Some(error_frame(REFUSED)),
         // Said again, it might be stored twice.

@@ -74,6 +74,7 @@ pub async fn answer(app: &App, probes: &[Probe], request: &Request) -> Answered 
         Some(Route::Docs) => return (label, docs::docs()),
         Some(Route::OpenApi) => return (label, docs::openapi(&app.config)),
         Some(Route::AsyncApi) => return (label, docs::asyncapi(&app.config)),
+        Some(Route::Events) => return (label, docs::events(&app.config)),
         Some(Route::Api(resource)) => view(app, request, resource).await,
         Some(Route::Index) | None => unknown(app, request),
     };

@@ -9,7 +9,7 @@ use super::pages::escape;
 use crate::{
     app::App,
     auth::words::Words,
-    config::{Config, Identity},
+    config::{Config, Identity, Prefix},
     http::{Response, extract::Request, page::page, reply::ours},
 };
 
@@ -32,7 +32,10 @@ const SCRIPT: &str = joined!(
     "../chatferry/page/list.js"
     "../chatferry/page/log.js"
     "../chatferry/page/actions.js"
+    "../chatferry/page/files.js"
+    "../chatferry/page/search.js"
     "../chatferry/page/composer.js"
+    "../chatferry/page/groups.js"
     "../chatferry/page/start.js"
 );
 
@@ -41,6 +44,7 @@ const SCRIPT: &str = joined!(
 pub fn chat_page(app: &App) -> Response {
     let auth = &app.config.auth;
     let words = Words::of(auth);
+    let api = app.config.api_prefix();
     let (query, claim) = match auth.identity {
         Identity::Jwt => (auth.jwt.query.as_deref(), auth.jwt.user_claim.as_str()),
         Identity::DjangoToken => (auth.django_token.query.as_deref(), ""),
@@ -51,6 +55,7 @@ pub fn chat_page(app: &App) -> Response {
         .replace("{{style}}", STYLE)
         .replace("{{script}}", SCRIPT)
         .replace("{{native}}", &app.config.native.enabled.to_string())
+        .replace("{{api_prefix}}", api.as_ref().map_or("", Prefix::as_str))
         .replace("{{url_prefix}}", app.config.django.url_prefix.as_str())
         .replace("{{ws_prefix}}", app.config.django.ws_prefix.as_str())
         .replace("{{identity}}", &auth.identity.to_string())

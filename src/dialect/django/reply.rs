@@ -151,9 +151,12 @@ impl Reply {
             ChatError::Alike => {
                 Reply::detail(&Detail::Alike(error.to_string()), language).withheld("alike")
             }
-            ChatError::TooLong { .. } | ChatError::IdTaken | ChatError::Off => {
-                Reply::detail(&Detail::ParseError(error.to_string()), language)
-            }
+            ChatError::TooLong { .. }
+            | ChatError::IdTaken
+            | ChatError::Attachment(_)
+            | ChatError::NotAGroup
+            | ChatError::Group(_)
+            | ChatError::Off => Reply::detail(&Detail::ParseError(error.to_string()), language),
             // The database's own words about its columns are not for clients.
             ChatError::Store(StoreError::Refused(why)) => {
                 tracing::warn!(why, "a request was refused by the database");

@@ -212,6 +212,8 @@ pub enum Route {
     OpenApi,
     /// Of the protocol of our own.
     AsyncApi,
+    /// Of the events that other services get.
+    Events,
 }
 
 impl Route {
@@ -223,6 +225,9 @@ impl Route {
             "/openapi.json" if config.shows_docs() => return Some(Route::OpenApi),
             "/asyncapi.json" if config.shows_docs() && config.native.enabled => {
                 return Some(Route::AsyncApi);
+            }
+            "/events.json" if config.shows_docs() && !config.events.sinks.is_empty() => {
+                return Some(Route::Events);
             }
             "/" if has_index(config) => return Some(Route::Index),
             _ => {}
@@ -255,6 +260,7 @@ impl Route {
             Route::Docs => "/docs".to_owned(),
             Route::OpenApi => "/openapi.json".to_owned(),
             Route::AsyncApi => "/asyncapi.json".to_owned(),
+            Route::Events => "/events.json".to_owned(),
         }
     }
 
@@ -268,6 +274,7 @@ impl Route {
             Route::Docs => "docs",
             Route::OpenApi => "openapi",
             Route::AsyncApi => "asyncapi",
+            Route::Events => "events",
         }
     }
 }
@@ -377,6 +384,11 @@ mod tests {
         assert_eq!(shown(&[identity, ("server.docs", "yes")]), [true; 3]);
         assert_eq!(shown(&[("server.docs", "no")]), [false; 3]);
         assert_eq!(shown(&[("native.enabled", "false")]), [true, true, false]);
+        let events = |flags: &[(&str, &str)]| Route::of("/events.json", &Config::of(flags));
+        let sink = ("events.sinks", "log");
+        assert_eq!(events(&[]), None);
+        assert_eq!(events(&[sink]), Some(Route::Events));
+        assert_eq!(events(&[sink, identity]), None);
     }
 
     #[test]

@@ -3,8 +3,12 @@
 
 use crate::{
     config::Tables,
-    store::schema::{
-        Column, ColumnKind, MemberSource, OwnTable, Schema, Script, Scripts, Table, TableOrigin,
+    store::{
+        groups,
+        schema::{
+            Column, ColumnKind, MESSAGES, MemberSource, OwnTable, RECEIPTS, Schema, Script,
+            Scripts, Table, TableOrigin,
+        },
     },
 };
 
@@ -15,25 +19,6 @@ const CONVERSATIONS: &[Column] = &[
     Column::new("created_at", ColumnKind::Time),
     Column::new("updated_at", ColumnKind::Time),
     Column::new("is_active", ColumnKind::Bool),
-];
-
-const MESSAGES: &[Column] = &[
-    Column::new("id", ColumnKind::Uuid),
-    Column::new("sender_id", ColumnKind::Text),
-    Column::new("content", ColumnKind::Text),
-    Column::new("message_type", ColumnKind::Text),
-    Column::new("created_at", ColumnKind::Time),
-    Column::new("updated_at", ColumnKind::Time),
-    Column::new("is_deleted", ColumnKind::Bool),
-    Column::new("conversation_id", ColumnKind::Uuid),
-];
-
-const RECEIPTS: &[Column] = &[
-    Column::new("id", ColumnKind::Uuid),
-    Column::new("user_id", ColumnKind::Text),
-    Column::new("status", ColumnKind::Text),
-    Column::new("timestamp", ColumnKind::Time),
-    Column::new("message_id", ColumnKind::Uuid),
 ];
 
 /// Returns the three tables under these names, and our own.
@@ -53,6 +38,9 @@ pub fn schema(names: &Tables) -> Schema {
         receipts: Table::new(&names.delivery_receipts, RECEIPTS),
         origin,
         changes: Some(CHANGES),
+        outbox: None,
+        attachments: Some(ATTACHMENTS),
+        groups: Some(groups::TABLES),
     }
 }
 
@@ -62,6 +50,14 @@ const CHANGES: OwnTable = OwnTable {
     mysql: include_str!("../../../migrations/mysql/0100_changes.sql"),
     postgres: include_str!("../../../migrations/postgres/0100_changes.sql"),
     sqlite: include_str!("../../../migrations/sqlite/0100_changes.sql"),
+};
+
+/// Django knows the text of a message with files, and not the files.
+const ATTACHMENTS: OwnTable = OwnTable {
+    name: "chatferry_attachments",
+    mysql: include_str!("../../../migrations/mysql/0120_attachments.sql"),
+    postgres: include_str!("../../../migrations/postgres/0120_attachments.sql"),
+    sqlite: include_str!("../../../migrations/sqlite/0120_attachments.sql"),
 };
 
 /// The statements of `manage.py sqlmigrate`, Django's own table of what it has done, as its

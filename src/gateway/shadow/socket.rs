@@ -31,6 +31,7 @@ use crate::{
         history::{Deleted, History, Pages},
     },
     value::Value,
+    ws::writer::payload,
 };
 
 /// Most microseconds between the commit of a message and its event.
@@ -281,16 +282,6 @@ fn error(django: &Value) -> Option<Bytes> {
         .map(|text| error_frame(text))
 }
 
-/// Returns the payload of an unmasked frame.
-fn payload(frame: &[u8]) -> &[u8] {
-    let header = match frame.get(1) {
-        Some(126) => 4,
-        Some(127) => 10,
-        _ => 2,
-    };
-    frame.get(header..).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -310,14 +301,6 @@ mod tests {
                 Some(verdict) => assert_eq!(close(code, asked), verdict),
                 None => assert!(matches!(close(code, asked), Verdict::Different(_))),
             }
-        }
-    }
-
-    #[test]
-    fn the_payload_is_found_after_every_form_of_header() {
-        for size in [0, 5, 125, 126, 70_000] {
-            let frame = crate::ws::writer::text_frame(|out| out.extend(vec![b'x'; size]));
-            assert_eq!(payload(&frame), vec![b'x'; size]);
         }
     }
 

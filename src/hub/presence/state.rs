@@ -106,6 +106,41 @@ impl PresenceState {
         online.cloned().collect()
     }
 
+    /// Notes the users of a conversation that have changed. Returns who of those who are new is online,
+    /// and who of those who are gone was.
+    pub fn regroup(&mut self, id: ConversationId, users: &[String]) -> Vec<(Arc<str>, bool)> {
+        let Some(watching) = self.watching.get_mut(&id) else {
+            return Vec::new();
+        };
+        let now: Arc<[Arc<str>]> = users.iter().map(|user| user.as_str().into()).collect();
+        let before = std::mem::replace(&mut watching.users, Arc::clone(&now));
+        let joined = now.iter().filter(|user| !before.contains(user));
+        let gone = before.iter().filter(|user| !now.contains(user));
+        let mut news = Vec::new();
+        for user in joined {
+            self.watched.entry(Arc::clone(user)).or_default().insert(id);
+            if self.is_online(user) {
+                news.push((Arc::clone(user), true));
+            }
+        }
+        for user in gone {
+            self.forget_watched(user, id);
+            if self.is_online(user) {
+                news.push((Arc::clone(user), false));
+            }
+        }
+        news
+    }
+
+    fn forget_watched(&mut self, user: &Arc<str>, id: ConversationId) {
+        if let Some(all) = self.watched.get_mut(user) {
+            all.remove(&id);
+            if all.is_empty() {
+                self.watched.remove(user);
+            }
+        }
+    }
+
     pub fn unwatch(&mut self, id: ConversationId) {
         let Some(watching) = self.watching.get_mut(&id) else {
             return;
@@ -117,12 +152,7 @@ impl PresenceState {
         let users = Arc::clone(&watching.users);
         self.watching.remove(&id);
         for user in users.iter() {
-            if let Some(all) = self.watched.get_mut(user) {
-                all.remove(&id);
-                if all.is_empty() {
-                    self.watched.remove(user);
-                }
-            }
+            self.forget_watched(user, id);
         }
         if self.watching.is_empty() {
             self.elsewhere.clear();
@@ -150,10 +180,12 @@ impl PresenceState {
         for user in online.gone {
             if let Some(at) = self.elsewhere.get_mut(user.as_str()) {
                 at.remove(&process);
+                if at.is_empty() {
+                    self.elsewhere.remove(user.as_str());
+                }
                 self.changed.insert(user.into());
             }
         }
-        self.elsewhere.retain(|_, at| !at.is_empty());
     }
 
     /// Returns whether there is nothing to be looked at until something happens.

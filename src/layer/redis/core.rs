@@ -359,7 +359,8 @@ impl ChannelLayer for CoreLayer {
         let begun = match host {
             Some(host) => {
                 let owed = (!control.goes_stale(), None);
-                core.begin_at(host, CONTROL, Vec::new(), control.event(), owed)
+                let locals = host.members().locals(CONTROL);
+                core.begin_at(host, CONTROL, locals, control.event(), owed)
             }
             None => Err(LayerError::Closed),
         };

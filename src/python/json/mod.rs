@@ -15,7 +15,7 @@ pub use error::{JsonError, MAX_DEPTH, MAX_VALUES, Syntax};
 pub use parse::{Constants, loads};
 pub use write::{
     Part, PartWriter, write_ascii, write_ascii_members, write_ascii_ref, write_ascii_str,
-    write_pretty, write_utf8, write_utf8_str,
+    write_pretty, write_raw, write_utf8, write_utf8_str,
 };
 
 #[cfg(test)]

@@ -39,6 +39,11 @@ const UTF8: JsonForm = JsonForm {
     constants: false,
 };
 
+const RAW: JsonForm = JsonForm {
+    escape: escape_raw,
+    ..UTF8
+};
+
 /// `json.dumps(value)`: spaces after commas and colons, ASCII only, `NaN` and `Infinity` as such.
 pub fn write_ascii(out: &mut Vec<u8>, value: &Value) {
     ASCII.write(out, value, 0);
@@ -50,6 +55,11 @@ pub fn write_ascii(out: &mut Vec<u8>, value: &Value) {
 /// escapes.
 pub fn write_utf8(out: &mut Vec<u8>, value: &Value) {
     UTF8.write(out, value, 0);
+}
+
+/// Starlette's form: as [`write_utf8`], but U+2028 and U+2029 are themselves too.
+pub fn write_raw(out: &mut Vec<u8>, value: &Value) {
+    RAW.write(out, value, 0);
 }
 
 /// Django REST framework's form for `Accept: application/json; indent=N`: as [`write_utf8`] with
@@ -126,6 +136,15 @@ fn escape_ascii(out: &mut Vec<u8>, text: &str) {
 fn escape_utf8(out: &mut Vec<u8>, text: &str) {
     // 0xe2 begins U+2028 and U+2029, and much besides.
     let is_special = |b: u8| b < b' ' || b == b'"' || b == b'\\' || b == 0xe2;
+    escape_some(out, text, is_special);
+}
+
+fn escape_raw(out: &mut Vec<u8>, text: &str) {
+    escape_some(out, text, |b| b < b' ' || b == b'"' || b == b'\\');
+}
+
+/// Escapes ASCII characters that begin with a special byte, and the two that JavaScript needs.
+fn escape_some(out: &mut Vec<u8>, text: &str, is_special: impl Fn(u8) -> bool + Copy) {
     out.reserve(text.len() + 1);
     let mut rest = text;
     while !rest.is_empty() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     chat::id::Ids,
     config::IdVersion,
-    id::{ChangeId, ConversationId, Key, MessageId, ReceiptId},
+    id::{AttachmentId, ChangeId, ConversationId, Key, MessageId, ReceiptId},
     python::datetime::Timestamp,
     store::schema::Schema,
 };
@@ -64,6 +64,12 @@ impl NewIds {
     /// Returns the id of a row of our own table.
     #[must_use]
     pub fn change(&self, at: Timestamp) -> ChangeId {
+        self.next(false, at).into()
+    }
+
+    /// Returns the id of an upload.
+    #[must_use]
+    pub fn attachment(&self, at: Timestamp) -> AttachmentId {
         self.next(false, at).into()
     }
 

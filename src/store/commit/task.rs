@@ -206,7 +206,15 @@ impl<B: Backend> BatchWriter<B> {
     fn written(&mut self, draft: Draft) -> Write {
         match draft {
             Draft::Ready(write) => write,
-            Draft::Message(new) => Write::Message(self.stamps.stamp(new, &self.metrics)),
+            Draft::Message(mut new) => {
+                let attachments = std::mem::take(&mut new.attachments);
+                let message = self.stamps.stamp(new, &self.metrics);
+                if attachments.is_empty() {
+                    Write::Message(message)
+                } else {
+                    Write::Attached(message, attachments)
+                }
+            }
         }
     }
 
@@ -280,9 +288,9 @@ impl<B: Backend> BatchWriter<B> {
 /// before it had an answer. Written later, they find what is there by then.
 fn take_repeated(batch: &mut Vec<(Write, Done)>) -> Vec<(Write, Done)> {
     let mut ids = HashSet::new();
-    let is_repeated = |(write, _): &mut (Write, Done)| match write {
-        Write::Message(message) => !ids.insert(message.id),
-        _ => false,
+    let is_repeated = |(write, _): &mut (Write, Done)| match write.message() {
+        Some(message) => !ids.insert(message.id),
+        None => false,
     };
     batch.extract_if(.., is_repeated).collect()
 }

@@ -94,6 +94,7 @@ async fn say(committer: &Committer, content: &str) -> Result<Option<Arc<Message>
         content: content.into(),
         message_type: "text".into(),
         is_deleted: false,
+        attachments: Vec::new(),
     };
     committer.insert(new, Box::new(|_| {})).await
 }
@@ -269,6 +270,7 @@ async fn messages_are_announced_in_the_order_of_their_times() {
             content: number.to_string(),
             message_type: "text".into(),
             is_deleted: false,
+            attachments: Vec::new(),
         };
         saying.push(tokio::spawn(async move {
             let tell =

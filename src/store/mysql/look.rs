@@ -46,7 +46,7 @@ impl MysqlLook {
             receipt,
         } = &Rehearsed::new();
         let layout = Layout::new(&self.schema, SPELLING);
-        let write = MysqlStatements::new(Arc::new(layout), Comparison::Collation);
+        let write = MysqlStatements::new(Arc::new(layout), Comparison::Collation, false);
         let mut statements = vec![write.insert_conversation(conversation)];
         let message = write.messages.pending(0, message);
         statements.extend(write.messages.statements(&[message], LIMIT));

@@ -7,7 +7,7 @@ use crate::{
     config,
     store::{
         StoreError,
-        schema::{self, ColumnDialect, ColumnKind, Finding, LiveColumn, Schema, Table},
+        schema::{self, ColumnDialect, ColumnKind, Finding, LiveColumn, OwnTable, Schema, Table},
     },
 };
 
@@ -149,10 +149,10 @@ async fn pending(conn: &mut Conn, schema: &Schema) -> Result<Pending, StoreError
         pending.tables = making.map(str::to_owned).collect();
         pending.notes = [script.notes, script.note].map(str::to_owned).to_vec();
     }
-    if let Some(changes) = &schema.changes
-        && !has_table(conn, changes.name).await?
-    {
-        pending.tables.extend(changes.statements(|own| own.mysql));
+    for own in schema.own_tables() {
+        if !has_table(conn, own.name).await? {
+            pending.tables.extend(own.statements(|own| own.mysql));
+        }
     }
     if !pending.tables.is_empty() {
         let uuid = uuid_type(conn, schema).await?;
@@ -161,6 +161,14 @@ async fn pending(conn: &mut Conn, schema: &Schema) -> Result<Pending, StoreError
         }
     }
     Ok(pending)
+}
+
+/// Returns whether there is this table of our own.
+pub async fn has_own(conn: &mut Conn, own: Option<OwnTable>) -> Result<bool, StoreError> {
+    match own {
+        Some(own) => has_table(conn, own.name).await,
+        None => Ok(false),
+    }
 }
 
 /// Returns whether there is a table of this name.

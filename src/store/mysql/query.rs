@@ -132,6 +132,15 @@ pub fn is_active(layout: &Layout, of: ConversationId) -> String {
     )
 }
 
+/// Selects ids of conversations, those after one.
+pub fn conversation_ids(layout: &Layout, after: Option<ConversationId>, most: usize) -> String {
+    let after = after.map_or_else(String::new, |last| format!("WHERE id > {} ", id(last)));
+    format!(
+        "SELECT id FROM {} AS c {after}ORDER BY id LIMIT {most}",
+        layout.conversations
+    )
+}
+
 /// Returns a page of the user's active conversations that come after a place, the newest
 /// `updated_at` first.
 pub fn conversations_of(layout: &Layout, user_id: &str, after: Option<&PageCursor>) -> String {

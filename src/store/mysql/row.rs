@@ -53,6 +53,17 @@ impl Columns {
         Ok(key.ok_or_else(|| unreadable(place))?.into())
     }
 
+    /// Takes an id that may be NULL.
+    pub fn optional_id<T: From<Key>>(&mut self) -> Result<Option<T>, StoreError> {
+        match self.row.as_ref(self.next) {
+            Some(Value::NULL) => {
+                self.next += 1;
+                Ok(None)
+            }
+            _ => self.id().map(Some),
+        }
+    }
+
     /// Takes two columns.
     pub fn participants(&mut self) -> Result<Participants, StoreError> {
         participants(self.take()?, self.take()?)

@@ -22,9 +22,8 @@ use super::{
     pool::{MysqlPool, is_lost},
 };
 use crate::store::{
-    Comparison, StoreError,
+    StoreError,
     commit::{Attempt, Backend, CommitOutcome, Write},
-    schema::layout::Layout,
 };
 
 /// A connection that has been quiet for longer is asked whether it lives before it is trusted with
@@ -46,14 +45,13 @@ pub struct MysqlWriter {
 impl MysqlWriter {
     pub fn new(
         options: Arc<Options>,
-        layout: Arc<Layout>,
+        statements: MysqlStatements,
         foreign_keys: bool,
-        ids: Comparison,
         readers: Arc<MysqlPool>,
     ) -> Self {
         MysqlWriter {
             options,
-            statements: Arc::new(MysqlStatements::new(layout, ids)),
+            statements: Arc::new(statements),
             foreign_keys,
             session: None,
             readers,

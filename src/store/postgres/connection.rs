@@ -25,6 +25,7 @@ use super::{
 use crate::store::{
     StoreError,
     history::{ROWS, ROWS_BYTES},
+    outbox::TextRow,
     turns::{PING, QUIET, UnopenedConnection},
 };
 
@@ -191,6 +192,26 @@ impl PostgresConnection {
     /// Those of the server, and of the way to it.
     pub async fn run(&self, sql: &str) -> Result<(), Error> {
         self.client.batch_execute(sql).await
+    }
+
+    /// Runs one statement that has no parameters. Returns its rows as texts, and how many rows it has
+    /// inserted, updated or deleted.
+    ///
+    /// # Errors
+    /// Those of the server, and of the way to it.
+    pub async fn texts(&mut self, sql: &str) -> Result<(Vec<TextRow>, u64), Error> {
+        let (mut rows, mut changed) = (Vec::new(), 0);
+        for message in self.client.simple_query(sql).await? {
+            match message {
+                SimpleQueryMessage::Row(row) => {
+                    let texts = (0..row.len()).map(|place| row.get(place).map(str::to_owned));
+                    rows.push(texts.collect());
+                }
+                SimpleQueryMessage::CommandComplete(count) => changed = count,
+                _ => {}
+            }
+        }
+        Ok((rows, changed))
     }
 
     /// Begins a transaction.

@@ -5,7 +5,7 @@ use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use uuid::Uuid;
 
 use super::param::Param;
-use crate::id::{ChangeId, ConversationId, Key, MessageId, ReceiptId};
+use crate::id::{AttachmentId, ChangeId, ConversationId, Key, MessageId, ReceiptId};
 
 type Boxed = Box<dyn std::error::Error + Sync + Send>;
 
@@ -90,4 +90,4 @@ macro_rules! columns {
     };
 }
 
-columns!(ChangeId, ConversationId, MessageId, ReceiptId);
+columns!(AttachmentId, ChangeId, ConversationId, MessageId, ReceiptId);

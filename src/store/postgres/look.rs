@@ -40,7 +40,7 @@ impl PostgresLook {
 
     async fn write(&mut self) -> Result<(), StoreError> {
         let layout = Arc::new(Layout::new(&self.schema, SPELLING));
-        let statements = PostgresStatements::new(layout, Comparison::Collation);
+        let statements = PostgresStatements::new(layout, Comparison::Collation, false);
         let db = &mut self.db;
         let Rehearsed {
             conversation,

@@ -5,7 +5,7 @@ use tokio_postgres::{Error, error::SqlState};
 use super::{address::Address, connection::PostgresConnection, error::Fault};
 use crate::store::{
     StoreError,
-    schema::{self, ColumnDialect, ColumnKind, Finding, LiveColumn, Schema},
+    schema::{self, ColumnDialect, ColumnKind, Finding, LiveColumn, OwnTable, Schema},
 };
 
 /// Lock of the process that makes the tables: "chatferr" as a number.
@@ -96,12 +96,20 @@ async fn pending(db: &mut PostgresConnection, schema: &Schema) -> Result<Vec<Str
         let all = making.into_iter().chain([script.notes, script.note]);
         statements.extend(all.map(str::to_owned));
     }
-    if let Some(changes) = &schema.changes
-        && !has_table(db, changes.name).await?
-    {
-        statements.extend(changes.statements(|own| own.postgres));
+    for own in schema.own_tables() {
+        if !has_table(db, own.name).await? {
+            statements.extend(own.statements(|own| own.postgres));
+        }
     }
     Ok(statements)
+}
+
+/// Returns whether there is this table of our own.
+pub async fn has_own(db: &mut PostgresConnection, own: Option<OwnTable>) -> Result<bool, Fault> {
+    match own {
+        Some(own) => has_table(db, own.name).await,
+        None => Ok(false),
+    }
 }
 
 /// Returns whether there is a table of this name.

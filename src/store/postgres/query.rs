@@ -121,6 +121,27 @@ pub async fn conversation(
     rows.first().map(conversation_row).transpose()
 }
 
+/// Selects ids of conversations, those after one.
+pub async fn conversation_ids(
+    pool: &PostgresPool,
+    layout: &Layout,
+    after: Option<ConversationId>,
+    most: usize,
+) -> Result<Vec<ConversationId>, StoreError> {
+    let select = |condition| {
+        format!(
+            "SELECT c.id FROM {} AS c {condition}ORDER BY c.id LIMIT {most}",
+            layout.conversations
+        )
+    };
+    let rows = match after {
+        Some(last) => pool.query(&select("WHERE c.id > $1 "), &[&last]).await?,
+        None => pool.query(&select(""), &[]).await?,
+    };
+    let ids = rows.iter().map(|row| row.try_get(0));
+    Ok(ids.collect::<Result<_, Error>>()?)
+}
+
 pub async fn conversation_is_active(
     pool: &PostgresPool,
     layout: &Layout,

@@ -16,17 +16,18 @@ pub use self::statement::PostgresStatements;
 use self::statement::pair_of;
 use super::{
     address::Address,
-    changes,
+    attachments, changes,
     connection::{ANSWER, PostgresConnection},
     error::{Fault, describe, is_answer, leaves_usable, loses_statements, no_answer},
+    groups, outbox,
     pool::PostgresPool,
 };
 use crate::{
     chat::{Conversation, Message, Receipt},
+    id::AttachmentId,
     store::{
-        Comparison, StoreError,
+        StoreError,
         commit::{Attempt, Backend, CommitOutcome, Write},
-        schema::layout::Layout,
     },
 };
 
@@ -45,13 +46,12 @@ pub struct PostgresWriter {
 impl PostgresWriter {
     pub fn new(
         address: Address,
-        layout: Arc<Layout>,
-        ids: Comparison,
+        statements: PostgresStatements,
         readers: Arc<PostgresPool>,
     ) -> Self {
         PostgresWriter {
             address,
-            statements: PostgresStatements::new(layout, ids),
+            statements,
             db: None,
             repeated: false,
             readers,
@@ -144,7 +144,7 @@ impl<'a> Sorted<'a> {
                 Write::Conversation(row) => sorted.conversations.push((place, row)),
                 Write::Message(row) => sorted.messages.push((place, row)),
                 Write::Receipt(row) => sorted.receipts.push((place, row)),
-                Write::Change(_) | Write::ForgetChanges(_) => sorted.others.push((place, write)),
+                _ => sorted.others.push((place, write)),
             }
         }
         sorted
@@ -167,7 +167,7 @@ async fn write_all(
     let mut rows = Sorted::new(batch);
     let mut outcomes = vec![CommitOutcome::Missing; batch.len()];
     // Behind a pooler the settings of a session hold for a transaction only.
-    let several = db.is_pooled() || !rows.is_one_statement();
+    let several = db.is_pooled() || statements.keeps_events() || !rows.is_one_statement();
     if several {
         db.begin().await?;
     }
@@ -186,12 +186,44 @@ async fn write_all(
     for (place, write) in rows.others {
         outcomes[place] = match write {
             Write::Change(new) => changes::change(db, statements.layout(), new).await?,
+            Write::NewGroup(new) => groups::create(db, new).await?,
+            Write::GroupChange(new) => groups::change(db, new).await?,
             Write::ForgetChanges(before) => changes::forget(db, *before).await?,
+            Write::Attachments(write) => attachments::write(db, write).await?,
+            Write::Attached(row, ids) => {
+                let attached = (row, ids.as_slice());
+                insert_attached(db, statements, attached, repeated).await?
+            }
             _ => continue,
         };
+    }
+    if statements.keeps_events() {
+        outbox::note(db, statements.layout(), batch, &outcomes).await?;
     }
     if several {
         db.commit().await?;
     }
     Ok(outcomes)
+}
+
+/// Inserts a message with its uploads, if it may have all of them.
+async fn insert_attached(
+    db: &mut PostgresConnection,
+    statements: &PostgresStatements,
+    (row, ids): (&Message, &[AttachmentId]),
+    repeated: bool,
+) -> Result<CommitOutcome, Fault> {
+    if !attachments::are_free(db, row, ids).await? {
+        return Ok(CommitOutcome::Unattached);
+    }
+    let mut outcome = [CommitOutcome::Missing];
+    let rows = vec![(0, row)];
+    statements
+        .insert_messages(db, rows, repeated, &mut outcome)
+        .await?;
+    let [outcome] = outcome;
+    if outcome == CommitOutcome::Stored {
+        attachments::send(db, row, ids).await?;
+    }
+    Ok(outcome)
 }

@@ -170,7 +170,8 @@ impl Layout {
     /// conversation.
     #[must_use]
     pub fn has_member(&self, user: &str) -> String {
-        let MemberSource::Listed(members) = &self.schema.members else {
+        let (MemberSource::Listed(members) | MemberSource::Kept(members)) = &self.schema.members
+        else {
             return format!("(participant1_id = {user} OR participant2_id = {user})");
         };
         format!(
@@ -217,6 +218,19 @@ impl Layout {
         self.quoted(table.name.as_str())
     }
 
+    /// Returns the condition that the sender of a message is a member, both given as SQL; `None` if
+    /// that is not asked.
+    #[must_use]
+    pub fn is_member(&self, conversation: &str, user: &str) -> Option<String> {
+        let MemberSource::Kept(members) = &self.schema.members else {
+            return None;
+        };
+        Some(format!(
+            "SELECT 1 FROM {} AS x WHERE x.conversation_id = {conversation} AND x.user_id = {user}",
+            self.table(members)
+        ))
+    }
+
     /// Fails unless conversations are those of two people, which can be found and made by their
     /// names.
     ///
@@ -225,10 +239,12 @@ impl Layout {
     pub fn require_pairs(&self) -> Result<(), StoreError> {
         match &self.schema.members {
             MemberSource::Pair => Ok(()),
-            MemberSource::Listed(members) => Err(StoreError::Schema(format!(
-                "the members of a conversation are in table {}, which is read only",
-                members.name
-            ))),
+            MemberSource::Listed(members) | MemberSource::Kept(members) => {
+                Err(StoreError::Schema(format!(
+                    "the members of a conversation are in table {}: it is not one of two",
+                    members.name
+                )))
+            }
         }
     }
 }
@@ -310,6 +326,9 @@ mod tests {
             receipts: table("seen", SEEN),
             origin: TableOrigin::Elsewhere("others make them"),
             changes: None,
+            outbox: None,
+            attachments: None,
+            groups: None,
         };
         Layout::new(&schema, SPELLING)
     }

@@ -140,6 +140,7 @@ pub fn forget(db: &Transaction<'_>, before: Timestamp) -> rusqlite::Result<Commi
     Ok(CommitOutcome::Stored)
 }
 
-fn places(count: usize) -> String {
+/// Returns this many places for values.
+pub fn places(count: usize) -> String {
     vec!["?"; count].join(", ")
 }

@@ -7,7 +7,7 @@ use rusqlite::{
 use uuid::Uuid;
 
 use crate::{
-    id::{ChangeId, ConversationId, Key, MessageId, ReceiptId},
+    id::{AttachmentId, ChangeId, ConversationId, Key, MessageId, ReceiptId},
     python::uuid::hex32,
 };
 
@@ -42,4 +42,4 @@ macro_rules! columns {
     )+};
 }
 
-columns!(ChangeId, ConversationId, MessageId, ReceiptId);
+columns!(AttachmentId, ChangeId, ConversationId, MessageId, ReceiptId);

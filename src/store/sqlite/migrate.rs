@@ -144,10 +144,10 @@ fn pending(db: &Connection, schema: &Schema) -> Result<Vec<String>, StoreError> 
         let all = making.into_iter().chain([script.notes, script.note]);
         statements.extend(all.map(str::to_owned));
     }
-    if let Some(changes) = &schema.changes
-        && !has_table(db, changes.name)?
-    {
-        statements.extend(changes.statements(|own| own.sqlite));
+    for own in schema.own_tables() {
+        if !has_table(db, own.name)? {
+            statements.extend(own.statements(|own| own.sqlite));
+        }
     }
     Ok(statements)
 }

@@ -130,6 +130,22 @@ pub fn conversation_is_active(
         .optional()
 }
 
+/// Returns ids of conversations, those after one.
+pub fn conversation_ids(
+    db: &Connection,
+    layout: &Layout,
+    after: Option<ConversationId>,
+    most: usize,
+) -> rusqlite::Result<Vec<ConversationId>> {
+    let sql = format!(
+        "SELECT id FROM {} AS c WHERE ?1 IS NULL OR id > ?1 ORDER BY id LIMIT ?2",
+        layout.conversations
+    );
+    db.prepare_cached(&sql)?
+        .query_map(params![after, signed(most)], |row| row.get(0))?
+        .collect()
+}
+
 /// Returns the page of a user's active conversations that come after a place.
 pub fn conversations_of(
     db: &Connection,

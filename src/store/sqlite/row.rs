@@ -20,7 +20,7 @@ pub fn time_at(row: &Row<'_>, index: usize) -> rusqlite::Result<Timestamp> {
     from_sqlite(text).ok_or_else(|| unreadable(index, "not a date and time"))
 }
 
-fn unreadable(
+pub fn unreadable(
     index: usize,
     error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
 ) -> rusqlite::Error {

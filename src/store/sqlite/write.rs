@@ -9,7 +9,7 @@ use rusqlite::{
 };
 
 use super::{
-    changes,
+    attachments, changes, groups, outbox,
     pool::{blocking, connect},
     query::{conversation_of_pair, message},
     row::receipt_row,
@@ -19,7 +19,7 @@ use crate::{
         Conversation, Message, Receipt,
         receipt::{DELIVERED, SENT},
     },
-    id::Key,
+    id::{AttachmentId, Key},
     metrics::{self, Metrics},
     python::datetime::to_sqlite,
     store::{
@@ -42,10 +42,10 @@ pub struct SqliteWriter {
 }
 
 impl SqliteWriter {
-    pub fn new(path: PathBuf, layout: Arc<Layout>, ids: Comparison, metrics: Arc<Metrics>) -> Self {
+    pub fn new(path: PathBuf, statements: SqliteStatements, metrics: Arc<Metrics>) -> Self {
         SqliteWriter {
             path,
-            statements: Arc::new(SqliteStatements::new(layout, ids)),
+            statements: Arc::new(statements),
             db: None,
             metrics,
         }
@@ -93,9 +93,16 @@ fn write_all(
             Write::Message(row) => Ok(statements.insert_message(&transaction, row)?),
             Write::Receipt(row) => Ok(statements.upsert_receipt(&transaction, row)?),
             Write::Change(new) => Ok(changes::change(&transaction, &statements.layout, new)?),
+            Write::NewGroup(new) => Ok(groups::create(&transaction, new)?),
+            Write::GroupChange(new) => Ok(groups::change(&transaction, new)?),
             Write::ForgetChanges(before) => Ok(changes::forget(&transaction, *before)?),
+            Write::Attached(row, ids) => Ok(statements.insert_attached(&transaction, row, ids)?),
+            Write::Attachments(write) => Ok(attachments::write(&transaction, write)?),
         })
         .collect::<Result<Vec<_>, StoreError>>()?;
+    if statements.keeps_events {
+        outbox::note(&transaction, &statements.layout, batch, &outcomes)?;
+    }
     transaction.commit()?;
     Ok(outcomes)
 }
@@ -107,7 +114,7 @@ pub fn rehearse(db: &mut Connection, layout: Arc<Layout>) -> Result<(), StoreErr
         message,
         receipt,
     } = &Rehearsed::new();
-    let statements = SqliteStatements::new(layout, Comparison::Collation);
+    let statements = SqliteStatements::new(layout, Comparison::Collation, false);
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     statements.insert_conversation(&transaction, conversation)?;
     statements.insert_message(&transaction, message)?;
@@ -116,12 +123,14 @@ pub fn rehearse(db: &mut Connection, layout: Arc<Layout>) -> Result<(), StoreErr
 }
 
 /// The statements that write, made once.
-struct SqliteStatements {
+pub struct SqliteStatements {
     ids: Comparison,
     conversation: Insert,
     message: Insert,
     receipt: Insert,
     layout: Arc<Layout>,
+    /// True if there are sinks that get events.
+    keeps_events: bool,
 }
 
 /// An `INSERT` and the values that it takes, by their places in the row.
@@ -163,11 +172,12 @@ impl Insert {
 }
 
 impl SqliteStatements {
-    fn new(layout: Arc<Layout>, ids: Comparison) -> Self {
+    pub fn new(layout: Arc<Layout>, ids: Comparison, keeps_events: bool) -> Self {
         let schema = &layout.schema;
         let conversation = Insert::new(&layout, &schema.conversations, &CONVERSATION, None);
         let parent = Some((layout.conversations.as_str(), "conversation_id"));
-        let message = Insert::new(&layout, &schema.messages, &MESSAGE, parent);
+        let mut message = Insert::new(&layout, &schema.messages, &MESSAGE, parent);
+        message.sql += &if_member(&layout);
         let parent = Some((layout.messages.as_str(), "message_id"));
         let mut receipt = Insert::new(&layout, &schema.receipts, &RECEIPT, parent);
         receipt.sql += &on_conflict(&layout, ids);
@@ -177,6 +187,7 @@ impl SqliteStatements {
             message,
             receipt,
             layout,
+            keeps_events,
         }
     }
 
@@ -246,6 +257,22 @@ impl SqliteStatements {
         })
     }
 
+    fn insert_attached(
+        &self,
+        db: &Transaction<'_>,
+        row: &Message,
+        ids: &[AttachmentId],
+    ) -> rusqlite::Result<CommitOutcome> {
+        if !attachments::are_free(db, row, ids)? {
+            return Ok(CommitOutcome::Unattached);
+        }
+        let outcome = self.insert_message(db, row)?;
+        if outcome == CommitOutcome::Stored {
+            attachments::send(db, row, ids)?;
+        }
+        Ok(outcome)
+    }
+
     /// Django's `update_or_create(message, user_id, defaults={"status": "read"})`: the row that is
     /// there keeps its id, its user's spelling and its time. The row of another user is left alone.
     fn upsert_receipt(
@@ -269,6 +296,13 @@ impl SqliteStatements {
             Some(found) => CommitOutcome::Receipt(found),
         })
     }
+}
+
+/// Returns the condition that the sender of a message is a member, where that is asked.
+fn if_member(layout: &Layout) -> String {
+    // The places of conversation and sender among the values of a row.
+    let is_member = layout.is_member("?2", "?3");
+    is_member.map_or_else(String::new, |sql| format!(" AND EXISTS ({sql})"))
 }
 
 fn is_duplicate(error: &rusqlite::Error) -> bool {

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chatferry::{
-    chat::{Change, Conversation, Message, Participants, Receipt},
+    chat::{Change, Conversation, Message, Participants, PlacedAttachment, Receipt},
     config::{DjangoSession, IdVersion, TableName},
-    id::{ConversationId, MessageId, ReceiptId},
+    id::{AttachmentId, ConversationId, MessageId, ReceiptId},
     metrics::Metrics,
     python::datetime::Timestamp,
     store::{
-        Changes, Conversations, Logins, Lookup, Marks, Members, Messages, OpenDatabase, Receipts,
-        SessionRow, StoreError, Subject, TokenRow, UserRow,
+        Attachments, Changes, Conversations, Groups, Logins, Lookup, Marks, Members, Messages,
+        OpenDatabase, Receipts, SessionRow, StoreError, Subject, TokenRow, UserRow,
         commit::{Attempt, Backend, CommitOutcome, Committer, NewIds, Write},
         history::{ConversationPage, Deleted, Direction, Page, PageCursor},
         overview::{ActiveConversation, Overview},
@@ -54,6 +54,14 @@ impl Conversations for Nowhere {
         Ok(Some(true))
     }
 
+    async fn conversation_ids(
+        &self,
+        _: Option<ConversationId>,
+        _: usize,
+    ) -> Result<Vec<ConversationId>, StoreError> {
+        Ok(Vec::new())
+    }
+
     async fn conversation_of_pair(
         &self,
         _: &str,
@@ -74,6 +82,8 @@ impl Conversations for Nowhere {
         Err(StoreError::Closed)
     }
 }
+
+impl Groups for Nowhere {}
 
 #[async_trait]
 impl Overview for Nowhere {
@@ -200,6 +210,25 @@ impl Changes for Nowhere {
         _: (Timestamp, Timestamp),
         _: usize,
     ) -> Result<Vec<Change>, StoreError> {
+        Err(StoreError::Closed)
+    }
+}
+
+#[async_trait]
+impl Attachments for Nowhere {
+    fn keeps_attachments(&self) -> bool {
+        false
+    }
+
+    async fn attachments(&self, _: &[AttachmentId]) -> Result<Vec<PlacedAttachment>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn attachments_after(
+        &self,
+        _: AttachmentId,
+        _: usize,
+    ) -> Result<Vec<PlacedAttachment>, StoreError> {
         Err(StoreError::Closed)
     }
 }

@@ -40,7 +40,7 @@ const EVENT: Answer = Answer {
 pub fn talk() -> Go {
     let runtime = one_thread();
     let client = runtime.block_on(async {
-        let mut client = Client::of_a_server().await;
+        let mut client = Box::pin(Client::of_a_server()).await;
         let handshake = Spoken::Django.opening(&CONVERSATION.to_string(), "");
         client.ask(&handshake, http(b"HTTP/1.1 101")).await;
         // Its history comes unasked.

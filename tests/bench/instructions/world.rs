@@ -87,6 +87,7 @@ pub fn new_message(conversation_id: ConversationId) -> NewMessage {
         content: CONTENT.into(),
         message_type: "text".into(),
         is_deleted: false,
+        attachments: Vec::new(),
     }
 }
 

@@ -203,6 +203,45 @@ export default function native(browser) {
     await alice.context.close();
   });
 
+  check('a group is made, spoken in, changed and left', async () => {
+    const [one, two] = people(), three = person('carol'), alice = await open(one, two), bob = await open(two, one);
+    const part = (window, id) => window.page.locator(`#${id}`);
+    await part(alice, 'make-group').click();
+    await alice.page.getByRole('button', { name: 'Make the group' }).click();
+    await part(alice, 'new-problem').getByText('Please enter a name.').waitFor();
+    assert.deepEqual(await violations(alice.page), []);
+    const name = `Trip of ${one}`;
+    await part(alice, 'new-name').fill(name);
+    await part(alice, 'new-members').fill(`${two}, ${three}`);
+    await alice.page.getByRole('button', { name: 'Make the group' }).click();
+    await alice.page.getByRole('heading', { name }).waitFor();
+    await alice.connected();
+    await alice.say('hello all');
+    await bob.page.locator('#list a', { hasText: name }).click();
+    await bob.message('hello all').waitFor();
+    assert.equal(await bob.message('hello all').locator('.from').textContent(), `${one}:`);
+    await part(bob, 'presence').getByText('3 members').waitFor();
+    await bob.say('hello both');
+    await alice.message('hello both').waitFor();
+    await part(alice, 'members-open').click();
+    const row = (window, user) => part(window, 'member-list').locator('li', { hasText: user });
+    await row(alice, two).getByRole('button', { name: 'Make owner' }).click();
+    await row(alice, two).getByText('owner', { exact: true }).waitFor();
+    assert.deepEqual(await violations(alice.page), []);
+    await row(alice, three).getByRole('button', { name: 'Remove' }).click();
+    await part(bob, 'presence').getByText('2 members').waitFor();
+    await part(alice, 'rename-name').fill(`${name} and back`);
+    await part(alice, 'rename').getByRole('button').click();
+    await bob.page.getByRole('heading', { name: `${name} and back` }).waitFor();
+    await part(alice, 'quit').click();
+    await part(bob, 'presence').getByText('1 member', { exact: true }).waitFor();
+    await until('it is in her list no more', async () => await alice.page.locator('#list a', { hasText: name }).count() === 0);
+    // The address of a group leads to it again.
+    await bob.page.reload();
+    await bob.message('hello both').waitFor();
+    await closeAll(alice, bob);
+  });
+
   check('it speaks Korean to those whose browser does', async () => {
     const [one, two] = people(), window = await open(one, two, { locale: 'ko-KR' });
     await window.say('안녕');

@@ -114,6 +114,9 @@ fn rooms() -> Schema {
         receipts: table("seen", SEEN),
         origin: TableOrigin::Elsewhere("the test makes it"),
         changes: None,
+        outbox: None,
+        attachments: None,
+        groups: None,
     }
 }
 
@@ -226,6 +229,7 @@ impl Protocol for LineProtocol {
             content: line.content,
             message_type: "text".to_owned(),
             is_deleted: false,
+            attachments: Vec::new(),
         };
         app.chat.say(new, "text".into()).await.map(|()| None)
     }

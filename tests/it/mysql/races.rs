@@ -3,6 +3,7 @@
 use super::{database::Database, instance::Flavour};
 use crate::native::{
     changes::{a_receipt_only_ever_says_more, changes_at_once_leave_one_version},
+    groups::{a_group_keeps_its_rules_at_once, a_group_lives},
     races::{
         a_key_sent_to_two_servers_at_once_is_stored_once,
         a_message_sent_to_two_servers_at_once_is_stored_once,
@@ -60,6 +61,15 @@ pub async fn a_message_under_an_id_of_its_clients_is_stored_once(on: Flavour) {
     the_pages_of_a_history_follow_each_other(&servers[0]).await;
     unread_messages_are_counted(&servers[0]).await;
     a_key_sent_to_two_servers_at_once_is_stored_once(&servers).await;
+}
+
+pub async fn groups_live_and_keep_their_rules_at_once(on: Flavour) {
+    let Some(database) = Database::new(on).await else {
+        return;
+    };
+    let servers = [database.server().await, database.server().await];
+    a_group_lives(&servers[0]).await;
+    a_group_keeps_its_rules_at_once(&servers).await;
 }
 
 pub async fn changes_and_receipts_of_messages_are_kept(on: Flavour) {

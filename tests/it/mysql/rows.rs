@@ -12,9 +12,13 @@ use crate::native::{
         conversations_are_listed_by_their_latest_message,
     },
     api_rights::another_spelling_of_a_user_is_nobody,
+    attachments::{
+        a_file_is_sent_with_a_message_and_goes_with_it, a_stranger_stores_no_file_in_a_group,
+        settings,
+    },
 };
 use crate::support::{
-    id_of,
+    Directory, id_of,
     races::say_at_once,
     rows::{self, a_mark_keeps_id_and_time, a_message, the_longest_ids_fit},
 };
@@ -300,6 +304,17 @@ pub async fn what_is_read_across_conversations_is_the_same_everywhere(on: Flavou
     an_inbox_has_the_messages_of_all_conversations(&server).await;
     a_search_finds_a_text_in_any_language(&server).await;
     another_spelling_of_a_user_is_nobody(&database).await;
+}
+
+pub async fn files_are_sent_with_messages(on: Flavour) {
+    let Some(database) = Database::new(on).await else {
+        return;
+    };
+    let files = Directory::new();
+    let flags = settings(files.path().to_str().unwrap());
+    let server = database.server_with(&flags).await;
+    a_file_is_sent_with_a_message_and_goes_with_it(&server).await;
+    a_stranger_stores_no_file_in_a_group(&server).await;
 }
 
 pub async fn the_marks_of_the_newest_messages_are_found(on: Flavour) {

@@ -123,7 +123,11 @@ pub async fn a_search_finds_a_text_in_any_language(server: &Server) {
         found(korean).await,
         ["점심은 김밥", "내일 점심 같이 먹을래요?"]
     );
+    // The same in letters, as some systems write it.
+    let letters = "q=%E1%84%8C%E1%85%A5%E1%86%B7%E1%84%89%E1%85%B5%E1%86%B7";
+    assert_eq!(found(letters).await.len(), 2);
     assert_eq!(found("q=lunch").await, ["LUNCH"]);
+    assert_eq!(found("q=STRASSE").await, ["Straße 100% _new_"]);
     for literal in ["100%25", "_new_", "stra%C3%9Fe"] {
         assert_eq!(found(&format!("q={literal}")).await, ["Straße 100% _new_"]);
     }

@@ -38,6 +38,31 @@ const ACTIONS: &[(&str, &str, &str, [u16; 3])] = &[
     ("GET", "conversations/ID", "", [401, 404, 200]),
     ("GET", "conversations/ID?user=bob", "", [401, 403, 403]),
     ("GET", "conversations/ID/members", "", [401, 404, 200]),
+    // It is not a group.
+    (
+        "PATCH",
+        "conversations/ID",
+        r#"{"name": "x"}"#,
+        [401, 404, 409],
+    ),
+    (
+        "POST",
+        "conversations/ID/members",
+        r#"{"members": ["eve"]}"#,
+        [401, 404, 409],
+    ),
+    (
+        "PATCH",
+        "conversations/ID/members",
+        r#"{"member": "bob", "role": "owner"}"#,
+        [401, 404, 409],
+    ),
+    (
+        "DELETE",
+        "conversations/ID/members?member=bob",
+        "",
+        [401, 404, 409],
+    ),
     ("GET", "conversations/ID/messages", "", [401, 404, 200]),
     ("GET", "conversations/ID/messages/MSG", "", [401, 404, 200]),
     (

@@ -36,7 +36,7 @@ async fn a_change_is_shown_to_who_knows_of_changes_and_stands_in_every_history()
     let (mut alice, mut bob) = (Client::open(&server).await, Client::open(&server).await);
     assert_eq!(
         alice.hello["features"],
-        json!(["receipts", "presence", "edit"])
+        json!(["receipts", "presence", "edit", "groups"])
     );
     alice.subscribe(&id, None).await;
     bob.subscribe(&id, None).await;

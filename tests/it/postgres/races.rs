@@ -4,6 +4,7 @@
 use super::database::Database;
 use crate::native::{
     changes::{a_receipt_only_ever_says_more, changes_at_once_leave_one_version},
+    groups::{a_group_keeps_its_rules_at_once, a_group_lives},
     races::{
         a_key_sent_to_two_servers_at_once_is_stored_once,
         a_message_sent_to_two_servers_at_once_is_stored_once,
@@ -14,6 +15,16 @@ use crate::support::{
     races::{mark_at_once, open_pairs, say_at_once},
     together::write_together,
 };
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn groups_live_and_keep_their_rules_at_once() {
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    let servers = [database.server().await, database.server().await];
+    a_group_lives(&servers[0]).await;
+    a_group_keeps_its_rules_at_once(&servers).await;
+}
 
 #[tokio::test]
 async fn a_row_that_the_table_refuses_does_not_take_its_batch_with_it() {

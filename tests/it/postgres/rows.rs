@@ -13,9 +13,13 @@ use crate::native::{
         conversations_are_listed_by_their_latest_message,
     },
     api_rights::another_spelling_of_a_user_is_nobody,
+    attachments::{
+        a_file_is_sent_with_a_message_and_goes_with_it, a_stranger_stores_no_file_in_a_group,
+        settings,
+    },
 };
 use crate::support::{
-    id_of,
+    Directory, id_of,
     rows::{self, a_mark_keeps_id_and_time, a_message, the_longest_ids_fit},
     until,
 };
@@ -234,6 +238,18 @@ async fn what_is_read_across_conversations_is_the_same_everywhere() {
     an_inbox_has_the_messages_of_all_conversations(&server).await;
     a_search_finds_a_text_in_any_language(&server).await;
     another_spelling_of_a_user_is_nobody(&database).await;
+}
+
+#[tokio::test]
+async fn files_are_sent_with_messages() {
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    let files = Directory::new();
+    let flags = settings(files.path().to_str().unwrap());
+    let server = database.server_with(&flags).await;
+    a_file_is_sent_with_a_message_and_goes_with_it(&server).await;
+    a_stranger_stores_no_file_in_a_group(&server).await;
 }
 
 #[tokio::test]

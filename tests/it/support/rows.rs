@@ -67,6 +67,7 @@ pub async fn the_newest_messages_of_several_are_read_together(server: &Server) {
                 content: content.to_owned(),
                 message_type: "text".to_owned(),
                 is_deleted: content == "gone",
+                attachments: Vec::new(),
             };
             let stored = store.insert_message(new, Box::new(|_| {})).await;
             stored.unwrap().unwrap();

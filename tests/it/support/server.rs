@@ -74,7 +74,7 @@ impl Server {
 
     /// A server with these kinds of chat.
     pub async fn mount(dialects: Dialects, directory: Arc<Directory>, config: Config) -> Self {
-        let site = Site::mount(dialects, config).await.unwrap();
+        let site = Box::pin(Site::mount(dialects, config)).await.unwrap();
         let server = server::Server::bind(Arc::clone(&site)).await.unwrap();
         let address = server.address().unwrap();
         let (_, address) = address.split_once("://").unwrap();
@@ -169,7 +169,7 @@ impl Server {
     pub async fn drained(self) -> Ended {
         self.app.drain.begin();
         let ended = soon("the end of the drain", self.serving).await.unwrap();
-        self.app.store.close().await;
+        self.app.store_with_groups.close().await;
         ended
     }
 }

@@ -88,7 +88,7 @@ impl Call<'_> {
         let user = named.or_else(own).filter(|user| !user.is_empty());
         let missing = || Problem::new(ProblemCode::NoSender, "it needs a user");
         let user = user.ok_or_else(missing)?;
-        self.app.chat.admit_as(self.caller(), &user)?;
+        self.app.chat_with_groups.admit_as(self.caller(), &user)?;
         Ok(user)
     }
 
@@ -157,7 +157,10 @@ impl Call<'_> {
     /// # Errors
     /// [`ProblemCode::NoConversation`] if not.
     pub async fn admit(&self, id: ConversationId) -> Result<(), Problem> {
-        self.app.chat.admit_socket(self.caller(), id).await?;
+        self.app
+            .chat_with_groups
+            .admit_socket(self.caller(), id)
+            .await?;
         Ok(())
     }
 

@@ -5,10 +5,11 @@ use serde::Deserialize;
 
 use super::{
     super::{
-        frames::{ConversationView, place_of, time},
+        frames::{ConversationView, conversation_at, place_of, time},
         requests::READ_MAX,
     },
     call::Call,
+    groups,
     problem::Problem,
     views::{ConversationsView, LimitsView, MeView, MemberView, MembersView},
 };
@@ -26,6 +27,7 @@ const PAGE_MAX: usize = 100;
 /// `GET me`: as whom the caller is known, and the bounds of requests.
 pub fn me(call: Call<'_>) -> Result<Response, Problem> {
     let message_bytes = call.app.config.ws.max_message_bytes;
+    let files = call.app.chat.files();
     call.ok(&MeView {
         user: call.admission.user.as_deref(),
         time: time(call.now()),
@@ -33,6 +35,8 @@ pub fn me(call: Call<'_>) -> Result<Response, Problem> {
             message_bytes,
             page_messages: PAGE_MESSAGES,
             read_messages: READ_MAX,
+            attachments: files.map(|files| files.per_message),
+            attachment_bytes: files.map(|files| files.file_bytes),
         },
     })
 }
@@ -40,12 +44,9 @@ pub fn me(call: Call<'_>) -> Result<Response, Problem> {
 /// `GET conversations`: those of the user, the latest message first.
 pub async fn list(call: Call<'_>) -> Result<Response, Problem> {
     let (user, limit) = (call.user()?, call.limit(PAGE, PAGE_MAX)?);
-    let after = call.cursor("after")?.map(|cursor| {
-        let (at, id) = cursor.place();
-        (at, ConversationId(id.0))
-    });
+    let after = call.cursor("after")?.map(conversation_at);
     call.allow_rows()?;
-    let chat = &call.app.chat;
+    let chat = &call.app.chat_with_groups;
     let list = chat
         .list_conversations(call.caller(), &user, after, limit)
         .await?;
@@ -59,19 +60,27 @@ pub async fn list(call: Call<'_>) -> Result<Response, Problem> {
 /// The body of `POST conversations`.
 #[derive(Deserialize)]
 struct NewConversation {
-    with: String,
+    with: Option<String>,
+    name: Option<String>,
+    members: Option<Vec<String>>,
 }
 
-/// `POST conversations`: the one of the user and somebody else; 201 if it is new, 200 if it was
-/// there.
+/// `POST conversations`: the one of the user and somebody else, or a group; 201 if it is new, 200 if it
+/// was there.
 pub async fn open(call: Call<'_>) -> Result<Response, Problem> {
     let user = call.user()?;
-    let NewConversation { with } = call.body()?;
-    if with.is_empty() {
-        return Err(Problem::bad("with must name a user"));
+    let NewConversation {
+        with,
+        name,
+        members,
+    } = call.body()?;
+    if let Some(members) = members {
+        return groups::create(call, &user, name, members).await;
     }
+    let with = with.filter(|user| !user.is_empty());
+    let with = with.ok_or_else(|| Problem::bad("with must name a user"))?;
     call.allow(LimitedAction::Conversation)?;
-    let chat = &call.app.chat;
+    let chat = &call.app.chat_with_groups;
     let opened = chat.open_conversation(call.caller(), user.clone(), with);
     let (conversation, is_new) = opened.await?;
     let entry = chat.conversation_entry(conversation, Some(&user)).await?;
@@ -90,7 +99,7 @@ pub async fn show(call: Call<'_>, id: ConversationId) -> Result<Response, Proble
         named => Some(call.speaker(named)?),
     };
     call.admit(id).await?;
-    let chat = &call.app.chat;
+    let chat = &call.app.chat_with_groups;
     let conversation = chat.conversation(id).await?;
     let entry = chat
         .conversation_entry(conversation, user.as_deref())
@@ -101,8 +110,17 @@ pub async fn show(call: Call<'_>, id: ConversationId) -> Result<Response, Proble
 /// `GET conversations/{id}/members`.
 pub async fn members(call: Call<'_>, id: ConversationId) -> Result<Response, Problem> {
     call.admit(id).await?;
-    let found = call.app.chat.members(Subject::Conversation(id)).await?;
-    let members = found.as_slice().iter().map(|user| MemberView { user });
+    let chat = &call.app.chat_with_groups;
+    let found = chat.members(Subject::Conversation(id)).await?;
+    let group = chat.group_of(id).await?;
+    let role = |user: &str| {
+        let member = group.as_ref().and_then(|group| group.member(user));
+        member.map(|member| member.role.as_str())
+    };
+    let members = found.as_slice().iter().map(|user| MemberView {
+        user,
+        role: role(user),
+    });
     call.ok(&MembersView {
         members: members.collect(),
     })

@@ -25,7 +25,9 @@ use tokio::time::{sleep, sleep_until};
 use super::{
     super::{
         cursor::Cursor,
-        frames::{Code, MessageView, ServerFrame, Shown},
+        frames::{MessageView, ServerFrame, Shown, ended},
+        groups::GroupView,
+        pages::PageEnds,
     },
     call::Call,
     messages::PAGE,
@@ -34,6 +36,7 @@ use super::{
 use crate::{
     app::App,
     auth::sockets::Registration,
+    chat::Group,
     http::{Body, Broken, Response, reply::with_body},
     hub::{
         Membership,
@@ -46,6 +49,7 @@ use crate::{
     service::{ChatError, MessagePage, Resumed},
     shutdown::CloseTurn,
     store::history::{Direction, PAGE_MESSAGES},
+    ws::writer::payload,
 };
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -82,12 +86,12 @@ pub async fn stream(call: Call<'_>, id: ConversationId) -> Result<Response, Prob
     // First a member, then the messages: one in between is in both, and its id is the same.
     let joined = app
         .hub
-        .join(id, app.chat.group(id), Arc::clone(&queue))
+        .join(id, app.chat_with_groups.group(id), Arc::clone(&queue))
         .await;
     let membership = joined.map_err(ChatError::from)?;
     let began = call.now();
     let start = after.map(|cursor| cursor.start(began));
-    let resumed = app.chat.resume(id, start, limit, began).await?;
+    let resumed = app.chat_with_groups.resume(id, start, limit, began).await?;
     let mut feed = Feed {
         app: Arc::clone(app),
         id,
@@ -104,7 +108,8 @@ pub async fn stream(call: Call<'_>, id: ConversationId) -> Result<Response, Prob
         behind: None,
         is_over: false,
     };
-    feed.begin(&resumed, after.is_some());
+    let group = app.chat_with_groups.group_of(id).await?;
+    feed.begin(&resumed, group.as_ref(), after.is_some());
     let body = StreamBody::new(stream::unfold(feed, async |mut feed| {
         let chunk = feed.next().await?;
         Some((chunk.map(Frame::data), feed))
@@ -158,17 +163,16 @@ struct Feed {
 
 impl Feed {
     /// Puts the first event together.
-    fn begin(&mut self, resumed: &Resumed, came_back: bool) {
+    fn begin(&mut self, resumed: &Resumed, group: Option<&Group>, came_back: bool) {
         let (page, is_resumed) = (&resumed.page, resumed.is_resumed);
         let (updated, deleted) = resumed.changes();
         self.seat.meter().charge_rows(resumed.changed.len());
-        let more = |edge: Option<_>| edge.filter(|_| page.is_full).map(Cursor::of);
-        let next = more(page.messages.last()).filter(|_| is_resumed);
-        let before = more(page.messages.first()).filter(|_| !is_resumed);
+        let PageEnds { next, before } = PageEnds::of(page, resumed.direction());
         let cursor = Cursor::all(self.began);
         let frame = ServerFrame::Subscribed {
             reference: None,
             conversation: Shown(self.id),
+            group: group.map(GroupView::of),
             reload: came_back && !is_resumed,
             messages: page.messages.iter().map(MessageView::of).collect(),
             updated: updated.into_iter().map(MessageView::of).collect(),
@@ -229,7 +233,7 @@ impl Feed {
                 let frame = ServerFrame::Unsubscribed {
                     reference: None,
                     conversation: Shown(self.id),
-                    code: Some(Code::NoConversation),
+                    code: Some(ended(self.id)),
                 };
                 let json = serde_json::to_vec(&frame).unwrap_or_default();
                 let mut out = Vec::new();
@@ -245,15 +249,14 @@ impl Feed {
 
     /// Reads the page of messages after a place.
     async fn page(&mut self, place: (Timestamp, MessageId)) -> Result<Vec<u8>, ChatError> {
-        let chat = &self.app.chat;
+        let chat = &self.app.chat_with_groups;
         let page = chat.beside(self.id, place, Direction::Newer, PAGE_MESSAGES);
         let page = page.await?;
-        let last = page.messages.last();
         let frame = ServerFrame::Page {
             reference: None,
             conversation: Shown(self.id),
             messages: page.messages.iter().map(MessageView::of).collect(),
-            next: last.filter(|_| page.is_full).map(Cursor::of),
+            next: PageEnds::of(&page, Direction::Newer).next,
             before: None,
         };
         let mut out = Vec::new();
@@ -312,29 +315,9 @@ fn line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.push(b'\n');
 }
 
-/// Returns what is in the frame of a WebSocket, which is whole and not masked.
-fn payload(frame: &[u8]) -> &[u8] {
-    let header = match frame.get(1) {
-        Some(126) => 4,
-        Some(127) => 10,
-        _ => 2,
-    };
-    frame.get(header..).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ws::writer::text_frame;
-
-    #[test]
-    fn the_payload_of_a_frame_of_any_size_is_found() {
-        for size in [0, 125, 126, 65_535, 65_536] {
-            let text = "가".repeat(size / 3) + &"x".repeat(size % 3);
-            let frame = text_frame(|out| out.extend(text.as_bytes()));
-            assert_eq!(payload(&frame), text.as_bytes());
-        }
-    }
 
     #[test]
     fn the_cursor_of_a_message_is_the_id_of_its_event() {

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::{
     super::{
-        frames::{ReceiptView, Shown, UnreadView},
+        frames::{ReceiptView, UnreadView},
         requests::{READ_MAX, UNREAD_MAX},
     },
     call::{Call, GivenId, nothing},
@@ -15,7 +15,6 @@ use crate::{
     http::Response,
     id::{ConversationId, MessageId},
     limits::LimitedAction,
-    service::ChatError,
 };
 
 /// The body of `POST read`.
@@ -27,18 +26,24 @@ struct MarkedBody {
 /// `POST read`: marks messages as read; 204.
 pub async fn read(call: Call<'_>, id: ConversationId) -> Result<Response, Problem> {
     let (user, ids) = marked(&call, id).await?;
-    call.app.chat.mark_all_read(id, &ids, &user).await?;
+    call.app
+        .chat_with_groups
+        .mark_all_read(id, &ids, &user)
+        .await?;
     Ok(nothing())
 }
 
 /// `POST delivered`: marks messages as delivered; 204.
 pub async fn delivered(call: Call<'_>, id: ConversationId) -> Result<Response, Problem> {
     let (user, ids) = marked(&call, id).await?;
-    call.app.chat.mark_delivered(id, &ids, &user).await?;
+    call.app
+        .chat_with_groups
+        .mark_delivered(id, &ids, &user)
+        .await?;
     Ok(nothing())
 }
 
-/// Returns who marks messages, and which: they are all there.
+/// Returns the user who marks messages, and their ids.
 async fn marked(call: &Call<'_>, id: ConversationId) -> Result<(String, Vec<MessageId>), Problem> {
     call.admit(id).await?;
     let MarkedBody { messages } = call.body()?;
@@ -50,7 +55,6 @@ async fn marked(call: &Call<'_>, id: ConversationId) -> Result<(String, Vec<Mess
         call.allow(LimitedAction::Message)?;
     }
     let ids: Vec<MessageId> = messages.into_iter().map(|GivenId(id)| id.into()).collect();
-    call.app.chat.senders(id, &ids).await?;
     Ok((user, ids))
 }
 
@@ -59,9 +63,7 @@ pub async fn receipts(call: Call<'_>, id: ConversationId) -> Result<Response, Pr
     call.admit(id).await?;
     let messages = call.ids("messages", READ_MAX)?;
     call.allow_rows()?;
-    let chat = &call.app.chat;
-    chat.senders(id, &messages).await?;
-    let receipts = chat.receipts_of(&messages).await.map_err(ChatError::from)?;
+    let receipts = call.app.chat_with_groups.receipts_of(id, &messages).await?;
     call.charge_rows(receipts.len());
     call.ok(&ReceiptsView {
         receipts: receipts.iter().map(ReceiptView::of).collect(),
@@ -74,14 +76,13 @@ pub async fn unread(call: Call<'_>) -> Result<Response, Problem> {
     let user = call.user()?;
     let conversations = call.ids("conversations", UNREAD_MAX)?;
     call.allow_rows()?;
-    let counts = call.app.chat.unread(call.caller(), &conversations, &user);
+    let counts = call
+        .app
+        .chat_with_groups
+        .unread(call.caller(), &conversations, &user);
     let counts = counts.await?;
     call.charge_rows(counts.len());
-    let counts = counts.into_iter().map(|(id, unread)| UnreadView {
-        conversation: Shown(id),
-        unread,
-    });
     call.ok(&CountsView {
-        counts: counts.collect(),
+        counts: counts.into_iter().map(UnreadView::of).collect(),
     })
 }

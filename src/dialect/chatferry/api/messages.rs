@@ -7,9 +7,10 @@ use uuid::{Builder, Uuid};
 
 use super::{
     super::{
-        cursor::Cursor,
+        attached,
         frames::MessageView,
-        requests::{UNKNOWN_VERSION, chosen},
+        pages,
+        requests::{HistoryPlace, UNKNOWN_VERSION, chosen, distinct},
     },
     call::{Call, GivenId, nothing},
     problem::{Problem, ProblemCode},
@@ -20,7 +21,7 @@ use crate::{
     http::Response,
     id::{ConversationId, MessageId},
     limits::LimitedAction,
-    store::history::{Direction, PAGE_MESSAGES},
+    store::history::PAGE_MESSAGES,
 };
 
 /// Messages of a page for which no number is given.
@@ -29,7 +30,7 @@ pub const PAGE: usize = 50;
 /// Most bytes of an `Idempotency-Key`.
 const KEY_MAX: usize = 64;
 
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// `GET`: a page before or after a cursor, or the newest. With both cursors, `before` counts.
 pub async fn list(call: Call<'_>, id: ConversationId) -> Result<Response, Problem> {
@@ -37,30 +38,14 @@ pub async fn list(call: Call<'_>, id: ConversationId) -> Result<Response, Proble
     let (before, after) = (call.cursor("before")?, call.cursor("after")?);
     call.admit(id).await?;
     call.allow_rows()?;
-    let chat = &call.app.chat;
-    let page = match (before, after) {
-        (None, None) => chat.newest(id, limit).await?,
-        (Some(before), _) => {
-            let place = before.place();
-            chat.beside(id, place, Direction::Older, limit).await?
-        }
-        (None, Some(after)) => {
-            let place = after.start(call.now());
-            chat.beside(id, place, Direction::Newer, limit).await?
-        }
-    };
+    let place = before.map(HistoryPlace::Before);
+    let place = place.or(after.map(HistoryPlace::After));
+    let (page, ends) = pages::read(call.app, id, place, limit, call.now()).await?;
     call.charge_rows(page.messages.len());
-    let is_newer = before.is_none() && after.is_some();
-    let edge = if is_newer {
-        page.messages.last()
-    } else {
-        page.messages.first()
-    };
-    let edge = edge.filter(|_| page.is_full).map(Cursor::of);
     call.ok(&PageView {
         messages: page.messages.iter().map(MessageView::of).collect(),
-        next: edge.filter(|_| is_newer),
-        before: edge.filter(|_| !is_newer),
+        next: ends.next,
+        before: ends.before,
     })
 }
 
@@ -71,7 +56,7 @@ pub async fn show(
     message: MessageId,
 ) -> Result<Response, Problem> {
     call.admit(id).await?;
-    let message = call.app.chat.message_in(id, message).await?;
+    let message = call.app.chat_with_groups.message_in(id, message).await?;
     call.ok(&MessageView::of(&message))
 }
 
@@ -92,7 +77,8 @@ pub async fn edit(
     let user = call.user()?;
     check_content(&call, &content)?;
     call.allow(LimitedAction::Message)?;
-    let chat = &call.app.chat;
+    let content = attached::recompose(call.app, (id, message), content).await?;
+    let chat = &call.app.chat_with_groups;
     let message = chat.change((id, message), &user, Some(content)).await?;
     call.ok(&MessageView::of(&message))
 }
@@ -106,7 +92,10 @@ pub async fn delete(
     call.admit(id).await?;
     let user = call.user()?;
     call.allow(LimitedAction::Message)?;
-    call.app.chat.change((id, message), &user, None).await?;
+    call.app
+        .chat_with_groups
+        .change((id, message), &user, None)
+        .await?;
     Ok(nothing())
 }
 
@@ -126,7 +115,10 @@ fn check_content(call: &Call<'_>, content: &str) -> Result<(), Problem> {
 #[derive(Deserialize)]
 struct SentBody {
     id: Option<GivenId>,
+    #[serde(default)]
     content: String,
+    #[serde(default)]
+    attachments: Vec<GivenId>,
     kind: Option<String>,
     sender: Option<String>,
 }
@@ -137,25 +129,38 @@ pub async fn send(call: Call<'_>, id: ConversationId) -> Result<Response, Proble
     call.admit(id).await?;
     let body: SentBody = call.body()?;
     let sender = call.speaker(body.sender.or_else(|| call.parameter("user")))?;
-    check_content(&call, &body.content)?;
+    let attachments = distinct(body.attachments.iter().map(|it| it.0.into()));
+    let attachments = attachments.map_err(Problem::bad)?;
+    if attachments.is_empty() || !body.content.is_empty() {
+        check_content(&call, &body.content)?;
+    }
     let key = match (body.id, call.request.header(&IDEMPOTENCY_KEY)) {
         (Some(GivenId(own)), _) => {
             let own = chosen(own).ok_or_else(|| Problem::bad(UNKNOWN_VERSION))?;
             Some(own)
         }
         (None, Some(key)) => Some(id_of_key(&key, &sender, id)?),
-        (None, None) => None,
+        (None, None) if attachments.is_empty() => None,
+        // They are for this message before it is stored.
+        (None, None) => Some(Uuid::now_v7().into()),
     };
     call.allow(LimitedAction::Message)?;
+    let (mut content, mut kind) = (body.content, body.kind.unwrap_or_else(|| "text".to_owned()));
+    if let Some(own) = key.filter(|_| !attachments.is_empty()) {
+        let place = (sender.as_str(), own);
+        let attached = attached::compose(call.app, place, &content, &attachments).await?;
+        (content, kind) = (attached.content, attached.kind.to_owned());
+    }
     let new = NewMessage {
         id: key,
         conversation_id: id,
         sender_id: sender,
-        content: body.content,
-        message_type: body.kind.unwrap_or_else(|| "text".to_owned()),
+        content,
+        message_type: kind,
         is_deleted: false,
+        attachments,
     };
-    let (message, is_new) = call.app.chat.post_once(new).await?;
+    let (message, is_new) = call.app.chat_with_groups.post_once(new).await?;
     let status = if is_new {
         StatusCode::CREATED
     } else {

@@ -31,7 +31,11 @@ fn own(config: &Config) -> Option<Value> {
     let needs_user = config.auth.identity == Identity::None;
     let text = OWN
         .replace("{{api_prefix}}", prefix.as_str())
-        .replace("\"{{user_required}}\"", &needs_user.to_string());
+        .replace("\"{{user_required}}\"", &needs_user.to_string())
+        .replace(
+            "\"{{per_message}}\"",
+            &config.attachments.per_message.to_string(),
+        );
     // A test holds that it is JSON.
     serde_json::from_str(&text).ok()
 }

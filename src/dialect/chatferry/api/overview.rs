@@ -1,7 +1,7 @@
 //! `inbox` and `search`: messages of all of a user's conversations.
 
 use super::{
-    super::cursor::Cursor,
+    super::{attached, cursor::Cursor},
     call::Call,
     messages::PAGE,
     problem::Problem,
@@ -19,7 +19,7 @@ pub async fn inbox(call: Call<'_>) -> Result<Response, Problem> {
     let (after, now) = (call.cursor("after")?, call.now());
     call.allow_rows()?;
     let start = after.map(|cursor| cursor.start(now));
-    let chat = &call.app.chat;
+    let chat = &call.app.chat_with_groups;
     let found = chat.inbox(call.caller(), &user, start, limit).await?;
     call.charge_rows(found.messages.len());
     let last = found.messages.last();
@@ -43,9 +43,16 @@ pub async fn search(call: Call<'_>) -> Result<Response, Problem> {
     let before = call.cursor("before")?.map(Cursor::place);
     let limit = call.limit(PAGE, PAGE_MESSAGES)?;
     call.allow_rows()?;
-    let (chat, caller) = (&call.app.chat, call.caller());
+    let (chat, caller) = (&call.app.chat_with_groups, call.caller());
     let found = chat
-        .search(caller, &user, &text, within, before, limit)
+        .search(
+            caller,
+            &user,
+            &text,
+            attached::searched,
+            (within, before),
+            limit,
+        )
         .await?;
     call.charge_rows(found.looked_at);
     call.ok(&FoundView {

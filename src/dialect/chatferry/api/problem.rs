@@ -4,19 +4,21 @@ use std::borrow::Cow;
 
 use hyper::{
     StatusCode,
-    header::{ALLOW, CACHE_CONTROL, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
+    header::{ALLOW, CACHE_CONTROL, CONTENT_RANGE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use serde::Serialize;
 
 use crate::{
     auth::identity::Denied,
+    chat::GroupRefusal,
+    files::{FileError, upload::UploadError},
     http::{
         Response,
         reply::{RETRY_S, limited, ours},
     },
     limits::Throttled,
     metrics::SecurityEvent,
-    service::ChatError,
+    service::{AttachmentError, ChatError},
     store::StoreError,
     telemetry::security::RefusedRequest,
 };
@@ -37,11 +39,25 @@ pub enum ProblemCode {
     Forged,
     NotYou,
     NotYours,
+    /// The rules of groups are against it.
+    NotOwner,
+    NotAGroup,
+    NoMember,
+    TooFewMembers,
+    TooManyMembers,
+    LastOwner,
     /// The server lacks what is asked for.
     Off,
     NoSender,
     NoConversation,
     NoMessage,
+    NoAttachment,
+    /// The range of bytes is not in the file.
+    NoRange,
+    /// The files of the user take all the room that they may.
+    Quota,
+    /// There is no room for the file.
+    Full,
     IdTaken,
     AmbiguousUser,
     TooLong,
@@ -57,21 +73,31 @@ impl ProblemCode {
     #[must_use]
     pub const fn row(self) -> (StatusCode, bool) {
         match self {
-            ProblemCode::NotFound | ProblemCode::NoConversation | ProblemCode::NoMessage => {
-                (StatusCode::NOT_FOUND, false)
-            }
+            ProblemCode::NotFound
+            | ProblemCode::NoConversation
+            | ProblemCode::NoMessage
+            | ProblemCode::NoMember
+            | ProblemCode::NoAttachment => (StatusCode::NOT_FOUND, false),
+            ProblemCode::NoRange => (StatusCode::RANGE_NOT_SATISFIABLE, false),
+            ProblemCode::Full => (StatusCode::INSUFFICIENT_STORAGE, true),
             ProblemCode::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, false),
             ProblemCode::BadRequest | ProblemCode::NoSender | ProblemCode::Refused => {
                 (StatusCode::BAD_REQUEST, false)
             }
             ProblemCode::UnsupportedMediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, false),
             ProblemCode::Denied => (StatusCode::UNAUTHORIZED, false),
-            ProblemCode::Forged | ProblemCode::NotYou | ProblemCode::NotYours => {
-                (StatusCode::FORBIDDEN, false)
-            }
+            ProblemCode::Forged
+            | ProblemCode::NotYou
+            | ProblemCode::NotYours
+            | ProblemCode::NotOwner => (StatusCode::FORBIDDEN, false),
             ProblemCode::Off => (StatusCode::NOT_IMPLEMENTED, false),
-            ProblemCode::IdTaken | ProblemCode::AmbiguousUser => (StatusCode::CONFLICT, false),
-            ProblemCode::TooLong => (StatusCode::PAYLOAD_TOO_LARGE, false),
+            ProblemCode::IdTaken
+            | ProblemCode::AmbiguousUser
+            | ProblemCode::NotAGroup
+            | ProblemCode::TooFewMembers
+            | ProblemCode::TooManyMembers
+            | ProblemCode::LastOwner => (StatusCode::CONFLICT, false),
+            ProblemCode::TooLong | ProblemCode::Quota => (StatusCode::PAYLOAD_TOO_LARGE, false),
             ProblemCode::Throttled => (StatusCode::TOO_MANY_REQUESTS, true),
             ProblemCode::Unknown | ProblemCode::Unavailable => {
                 (StatusCode::SERVICE_UNAVAILABLE, true)
@@ -92,6 +118,7 @@ struct Parts {
     allow: Option<String>,
     challenge: Option<HeaderValue>,
     refused: Option<RefusedRequest>,
+    size: Option<u64>,
 }
 
 /// The body of an answer.
@@ -118,6 +145,7 @@ impl Problem {
             allow: None,
             challenge: None,
             refused: None,
+            size: None,
         }))
     }
 
@@ -158,6 +186,42 @@ impl Problem {
         problem
     }
 
+    /// Makes the problem of a file that cannot be uploaded, sent or read.
+    fn of_attachment(error: &AttachmentError) -> Self {
+        let with = |code| Problem::new(code, error.to_string());
+        match error {
+            AttachmentError::Missing
+            | AttachmentError::Upload(UploadError::File(FileError::Missing)) => {
+                with(ProblemCode::NoAttachment)
+            }
+            AttachmentError::TooMany(_) | AttachmentError::Upload(UploadError::TooLarge(_)) => {
+                with(ProblemCode::TooLong)
+            }
+            AttachmentError::WrongType(_) => with(ProblemCode::UnsupportedMediaType),
+            AttachmentError::Quota(_) => with(ProblemCode::Quota),
+            AttachmentError::Upload(UploadError::Busy) => Problem::unavailable(),
+            AttachmentError::Upload(UploadError::File(FileError::Full)) => {
+                tracing::error!(%error, "a file cannot be kept");
+                with(ProblemCode::Full)
+            }
+            // Where files are is for the log.
+            AttachmentError::Upload(UploadError::File(_)) => {
+                tracing::error!(%error, "files cannot be kept or read");
+                let mut problem = Problem::unavailable();
+                problem.0.detail = "the place of the files cannot be used".into();
+                problem
+            }
+            AttachmentError::Upload(_) => with(ProblemCode::BadRequest),
+        }
+    }
+
+    /// Adds the size of the file that has no such range.
+    #[must_use]
+    pub fn of_size(mut self, size: u64) -> Self {
+        self.0.size = Some(size);
+        self
+    }
+
     /// Marks what the policy keeps from a caller, for the security log.
     fn withheld(mut self, reason: &'static str) -> Self {
         self.0.refused = Some(RefusedRequest::new(SecurityEvent::Policy, reason));
@@ -192,6 +256,10 @@ impl Problem {
         if let Some(allow) = parts.allow.and_then(|it| HeaderValue::try_from(it).ok()) {
             headers.insert(ALLOW, allow);
         }
+        let range = parts.size.map(|size| format!("bytes */{size}"));
+        if let Some(range) = range.and_then(|it| HeaderValue::try_from(it).ok()) {
+            headers.insert(CONTENT_RANGE, range);
+        }
         if let Some(challenge) = parts.challenge {
             headers.insert(WWW_AUTHENTICATE, challenge);
         }
@@ -224,9 +292,19 @@ impl From<ChatError> for Problem {
             ChatError::NoMessage => told(ProblemCode::NoMessage),
             ChatError::NotYou => told(ProblemCode::NotYou).withheld("speak"),
             ChatError::NotYours => told(ProblemCode::NotYours).withheld("change"),
+            ChatError::NotAGroup => told(ProblemCode::NotAGroup),
+            ChatError::Group(refusal) => match refusal {
+                GroupRefusal::NotThere => told(ProblemCode::NoConversation),
+                GroupRefusal::NotOwner => told(ProblemCode::NotOwner).withheld("change"),
+                GroupRefusal::NoMember => told(ProblemCode::NoMember),
+                GroupRefusal::Alone => told(ProblemCode::TooFewMembers),
+                GroupRefusal::Full(_) => told(ProblemCode::TooManyMembers),
+                GroupRefusal::LastOwner => told(ProblemCode::LastOwner),
+            },
             ChatError::Off => told(ProblemCode::Off),
             ChatError::IdTaken => told(ProblemCode::IdTaken),
             ChatError::TooLong { .. } => told(ProblemCode::TooLong),
+            ChatError::Attachment(why) => Problem::of_attachment(why),
             ChatError::Alike => told(ProblemCode::AmbiguousUser).withheld("alike"),
             // The database's own words are for the log.
             ChatError::Store(StoreError::Refused(why)) => {

@@ -3,16 +3,19 @@
 use std::future::ready;
 
 use futures_util::future::BoxFuture;
+use hyper::body::Incoming;
 
 use super::{
+    attachments,
     call::Call,
-    conversations, events, marks, messages,
+    conversations, events, groups, marks, messages,
     overview::{inbox, search},
     problem::Problem,
 };
 use crate::{
-    http::Response,
-    id::{ConversationId, MessageId},
+    app::App,
+    http::{Response, extract::Request},
+    id::{AttachmentId, ConversationId, MessageId},
     python::uuid::from_path,
 };
 
@@ -25,6 +28,11 @@ pub enum Handler {
     Plain(for<'a> fn(Call<'a>) -> Answering<'a>),
     Conversation(for<'a> fn(Call<'a>, ConversationId) -> Answering<'a>),
     Message(for<'a> fn(Call<'a>, ConversationId, MessageId) -> Answering<'a>),
+    Attachment(for<'a> fn(Call<'a>, AttachmentId) -> Answering<'a>),
+    /// Takes the body as it comes.
+    Stream(for<'a> fn(Call<'a>, Option<Incoming>) -> Answering<'a>),
+    /// Answers the holder of a link, who need not be known.
+    Linked(for<'a> fn(&'a App, &'a Request, AttachmentId) -> Answering<'a>),
 }
 
 /// A method of a path.
@@ -81,16 +89,35 @@ pub const ROWS: &[Row] = &[
     Row {
         path: "conversations/{conversation_id}",
         label: "own_conversation",
-        ways: &[get(Handler::Conversation(|call, id| {
-            Box::pin(conversations::show(call, id))
-        }))],
+        ways: &[
+            get(Handler::Conversation(|call, id| {
+                Box::pin(conversations::show(call, id))
+            })),
+            other(
+                "PATCH",
+                Handler::Conversation(|call, id| Box::pin(groups::rename(call, id))),
+            ),
+        ],
     },
     Row {
         path: "conversations/{conversation_id}/members",
         label: "own_members",
-        ways: &[get(Handler::Conversation(|call, id| {
-            Box::pin(conversations::members(call, id))
-        }))],
+        ways: &[
+            get(Handler::Conversation(|call, id| {
+                Box::pin(conversations::members(call, id))
+            })),
+            post(Handler::Conversation(|call, id| {
+                Box::pin(groups::invite(call, id))
+            })),
+            other(
+                "PATCH",
+                Handler::Conversation(|call, id| Box::pin(groups::assign(call, id))),
+            ),
+            other(
+                "DELETE",
+                Handler::Conversation(|call, id| Box::pin(groups::remove(call, id))),
+            ),
+        ],
     },
     Row {
         path: "conversations/{conversation_id}/messages",
@@ -152,6 +179,30 @@ pub const ROWS: &[Row] = &[
         }],
     },
     Row {
+        path: "attachments",
+        label: "own_attachments",
+        ways: &[
+            get(Handler::Plain(|call| Box::pin(attachments::links(call)))),
+            post(Handler::Stream(|call, body| {
+                Box::pin(attachments::upload(call, body))
+            })),
+        ],
+    },
+    Row {
+        path: "attachments/{attachment_id}/file",
+        label: "own_attachment_file",
+        ways: &[get(Handler::Attachment(|call, id| {
+            Box::pin(attachments::file(call, id))
+        }))],
+    },
+    Row {
+        path: "attachments/{attachment_id}/content",
+        label: "own_attachment_content",
+        ways: &[get(Handler::Linked(|app, request, id| {
+            Box::pin(attachments::content(app, request, id))
+        }))],
+    },
+    Row {
         path: "unread",
         label: "own_unread",
         ways: &[get(Handler::Plain(|call| Box::pin(marks::unread(call))))],
@@ -173,6 +224,7 @@ pub const ROWS: &[Row] = &[
 pub struct Captured {
     pub conversation: Option<ConversationId>,
     pub message: Option<MessageId>,
+    pub attachment: Option<AttachmentId>,
 }
 
 impl Row {
@@ -193,6 +245,9 @@ impl Row {
                     captured.conversation = Some(from_path(id)?.into());
                 }
                 (Some("{message_id}"), Some(id)) => captured.message = Some(from_path(id)?.into()),
+                (Some("{attachment_id}"), Some(id)) => {
+                    captured.attachment = Some(from_path(id)?.into());
+                }
                 (Some(name), Some(part)) if name == part => {}
                 _ => return None,
             }
@@ -244,16 +299,22 @@ mod tests {
             let path = row
                 .path
                 .replace("{conversation_id}", ID)
-                .replace("{message_id}", ID);
+                .replace("{message_id}", ID)
+                .replace("{attachment_id}", ID);
             let (path, captured) = found(&path).unwrap();
             assert_eq!(path, row.path);
             for way in row.ways {
                 let taken = match way.handler {
-                    Handler::Plain(_) => (false, false),
-                    Handler::Conversation(_) => (true, false),
-                    Handler::Message(..) => (true, true),
+                    Handler::Plain(_) | Handler::Stream(_) => [false; 3],
+                    Handler::Conversation(_) => [true, false, false],
+                    Handler::Message(..) => [true, true, false],
+                    Handler::Attachment(_) | Handler::Linked(_) => [false, false, true],
                 };
-                let given = (captured.conversation.is_some(), captured.message.is_some());
+                let given = [
+                    captured.conversation.is_some(),
+                    captured.message.is_some(),
+                    captured.attachment.is_some(),
+                ];
                 assert_eq!(given, taken, "{} {path}", way.method);
             }
         }

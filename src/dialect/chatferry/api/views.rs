@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::super::{
+    attached::AttachmentView,
     cursor::Cursor,
     frames::{ConversationView, MessageView, ReceiptView, Shown, UnreadView},
 };
@@ -25,6 +26,9 @@ pub struct MembersView<'a> {
 #[derive(Serialize)]
 pub struct MemberView<'a> {
     pub user: &'a str,
+    /// In a group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<&'static str>,
 }
 
 /// A page of messages of one conversation, the oldest first.
@@ -83,6 +87,24 @@ pub struct CountsView {
     pub counts: Vec<UnreadView>,
 }
 
+/// Links to attachments.
+#[derive(Serialize)]
+pub struct LinksView<'a> {
+    pub attachments: Vec<LinkView<'a>>,
+}
+
+/// An attachment and where it can be read for a while.
+#[derive(Serialize)]
+pub struct LinkView<'a> {
+    #[serde(flatten)]
+    pub attachment: AttachmentView<'a>,
+    pub url: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub thumbnail_url: Option<String>,
+    /// Seconds for which the links are good.
+    pub expires_s: u64,
+}
+
 /// The caller.
 #[derive(Serialize)]
 pub struct MeView<'a> {
@@ -98,4 +120,9 @@ pub struct LimitsView {
     pub message_bytes: usize,
     pub page_messages: usize,
     pub read_messages: usize,
+    /// Most attachments of a message, and most bytes of one, where there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attachments: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attachment_bytes: Option<u64>,
 }

@@ -6,7 +6,7 @@ use super::{Asking, Refused};
 use crate::{
     dialect::chatferry::{
         cursor::Cursor,
-        frames::{ConversationView, ServerFrame, Shown, UnreadView, place_of},
+        frames::{ConversationView, ServerFrame, UnreadView, conversation_at, place_of},
     },
     id::ConversationId,
 };
@@ -19,13 +19,10 @@ impl Asking<'_> {
         limit: usize,
     ) -> Result<Bytes, Refused> {
         self.place.meter.allow_rows().map_err(Refused::Throttled)?;
-        let after = after.map(|cursor| {
-            let (at, id) = cursor.place();
-            (at, ConversationId(id.0))
-        });
+        let after = after.map(conversation_at);
         let list = self
             .app
-            .chat
+            .chat_with_groups
             .list_conversations(self.caller, user, after, limit);
         let list = list.await?;
         self.place.meter.charge_rows(list.entries.len());
@@ -39,7 +36,7 @@ impl Asking<'_> {
 
     /// Opens the conversation of a user and somebody else, which may be there.
     pub(super) async fn open(&self, user: &str, with: &str) -> Result<Bytes, Refused> {
-        let chat = &self.app.chat;
+        let chat = &self.app.chat_with_groups;
         let opened = chat.open_conversation(self.caller, user.to_owned(), with.to_owned());
         let (conversation, _) = opened.await?;
         let entry = chat.conversation_entry(conversation, Some(user)).await?;
@@ -56,16 +53,15 @@ impl Asking<'_> {
         conversations: &[ConversationId],
     ) -> Result<Bytes, Refused> {
         self.place.meter.allow_rows().map_err(Refused::Throttled)?;
-        let counts = self.app.chat.unread(self.caller, conversations, user);
+        let counts = self
+            .app
+            .chat_with_groups
+            .unread(self.caller, conversations, user);
         let counts = counts.await?;
         self.place.meter.charge_rows(counts.len());
-        let counts = counts.into_iter().map(|(id, unread)| UnreadView {
-            conversation: Shown(id),
-            unread,
-        });
         let frame = ServerFrame::Unread {
             reference: self.reference.clone(),
-            counts: counts.collect(),
+            counts: counts.into_iter().map(UnreadView::of).collect(),
         };
         Ok(frame.frame())
     }

@@ -10,7 +10,6 @@ use crate::{
     },
     id::{ConversationId, MessageId},
     limits::LimitedAction,
-    service::ChatError,
 };
 
 impl Asking<'_> {
@@ -26,8 +25,7 @@ impl Asking<'_> {
             let allowed = self.place.meter.allow(LimitedAction::Message);
             allowed.map_err(Refused::Throttled)?;
         }
-        let chat = &self.app.chat;
-        chat.senders(conversation_id, messages).await?;
+        let chat = &self.app.chat_with_groups;
         match mark {
             Mark::Delivered => chat.mark_delivered(conversation_id, messages, user).await?,
             Mark::Read => chat.mark_all_read(conversation_id, messages, user).await?,
@@ -42,9 +40,11 @@ impl Asking<'_> {
         messages: &[MessageId],
     ) -> Result<Bytes, Refused> {
         self.place.meter.allow_rows().map_err(Refused::Throttled)?;
-        let chat = &self.app.chat;
-        chat.senders(conversation_id, messages).await?;
-        let receipts = chat.receipts_of(messages).await.map_err(ChatError::from)?;
+        let receipts = self
+            .app
+            .chat_with_groups
+            .receipts_of(conversation_id, messages)
+            .await?;
         self.place.meter.charge_rows(receipts.len());
         let frame = ServerFrame::Receipts {
             reference: self.reference.clone(),

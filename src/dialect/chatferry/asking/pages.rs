@@ -7,11 +7,12 @@ use crate::{
     dialect::chatferry::{
         cursor::Cursor,
         frames::{MessageView, ServerFrame, Shown},
+        groups::GroupView,
+        pages::{self, PageEnds},
         requests::HistoryPlace,
         subscriptions::Subscription,
     },
     id::ConversationId,
-    store::history::Direction,
 };
 
 impl Asking<'_> {
@@ -36,24 +37,28 @@ impl Asking<'_> {
         let subscription = self.place.enter(self.app, self.caller, id).await?;
         let now = self.now();
         let start = after.map(|cursor| cursor.start(now));
-        let resumed = self.app.chat.resume(id, start, limit, now).await?;
+        let resumed = self
+            .app
+            .chat_with_groups
+            .resume(id, start, limit, now)
+            .await?;
         let (page, is_resumed) = (&resumed.page, resumed.is_resumed);
         subscription.membership.is_shown(&page.messages);
         self.place.meter.charge_rows(resumed.rows());
-        let (first, last) = (page.messages.first(), page.messages.last());
-        let more = |edge: Option<_>| edge.filter(|_| page.is_full).map(Cursor::of);
-        let next = if is_resumed { more(last) } else { None };
+        let ends = PageEnds::of(page, resumed.direction());
+        let group = self.app.chat_with_groups.group_of(id).await?;
         let (updated, deleted) = resumed.changes();
         let frame = ServerFrame::Subscribed {
             reference: self.reference.clone(),
             conversation: Shown(id),
+            group: group.as_ref().map(GroupView::of),
             reload: !is_resumed && after.is_some(),
-            cursor: match last {
-                Some(last) if next.is_some() => Cursor::shown(last, now),
+            cursor: match page.messages.last() {
+                Some(last) if ends.next.is_some() => Cursor::shown(last, now),
                 _ => Cursor::all(now),
             },
-            next,
-            before: if is_resumed { None } else { more(first) },
+            next: ends.next,
+            before: ends.before,
             messages: page.messages.iter().map(MessageView::of).collect(),
             updated: updated.into_iter().map(MessageView::of).collect(),
             deleted: deleted.into_iter().map(|it| Shown(it.id)).collect(),
@@ -68,32 +73,15 @@ impl Asking<'_> {
         limit: usize,
     ) -> Result<Bytes, Refused> {
         self.place.meter.allow_rows().map_err(Refused::Throttled)?;
-        let (chat, id) = (&self.app.chat, subscription.membership.conversation_id());
-        let page = match place {
-            None => chat.newest(id, limit).await?,
-            Some(HistoryPlace::Before(cursor)) => {
-                chat.beside(id, cursor.place(), Direction::Older, limit)
-                    .await?
-            }
-            Some(HistoryPlace::After(cursor)) => {
-                let start = cursor.start(self.now());
-                chat.beside(id, start, Direction::Newer, limit).await?
-            }
-        };
+        let id = subscription.membership.conversation_id();
+        let (page, ends) = pages::read(self.app, id, place, limit, self.now()).await?;
         subscription.membership.is_shown(&page.messages);
         self.place.meter.charge_rows(page.messages.len());
-        let is_newer = matches!(place, Some(HistoryPlace::After(_)));
-        let edge = if is_newer {
-            page.messages.last()
-        } else {
-            page.messages.first()
-        };
-        let edge = edge.filter(|_| page.is_full).map(Cursor::of);
         let frame = ServerFrame::Page {
             reference: self.reference.clone(),
             conversation: Shown(id),
-            next: edge.filter(|_| is_newer),
-            before: edge.filter(|_| !is_newer),
+            next: ends.next,
+            before: ends.before,
             messages: page.messages.iter().map(MessageView::of).collect(),
         };
         Ok(frame.frame())

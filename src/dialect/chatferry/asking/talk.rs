@@ -2,11 +2,14 @@
 
 use bytes::Bytes;
 
-use super::{super::subscriptions::Subscription, Asking};
+use super::{
+    super::{attached, subscriptions::Subscription},
+    Asking,
+};
 use crate::{
     chat::{Event, NewMessage},
     dialect::chatferry::frames::{MessageView, ServerFrame, Shown},
-    id::{ConversationId, MessageId},
+    id::{AttachmentId, ConversationId, MessageId},
     service::ChatError,
 };
 
@@ -16,7 +19,16 @@ impl Asking<'_> {
         subscription: &Subscription,
         id: MessageId,
         (sender, content, kind): (&str, &str, &str),
+        attachments: &[AttachmentId],
     ) -> Result<Bytes, ChatError> {
+        let attached = match attachments {
+            [] => None,
+            ids => Some(attached::compose(self.app, (sender, id), content, ids).await?),
+        };
+        let (content, kind) = match &attached {
+            Some(attached) => (attached.content.as_str(), attached.kind),
+            None => (content, kind),
+        };
         let membership = &subscription.membership;
         if membership.may_precede() {
             membership.speaks(sender);
@@ -28,8 +40,9 @@ impl Asking<'_> {
             content: content.to_owned(),
             message_type: kind.to_owned(),
             is_deleted: false,
+            attachments: attachments.to_vec(),
         };
-        let stored = self.app.chat.post(new).await?;
+        let stored = self.app.chat_with_groups.post(new).await?;
         let frame = ServerFrame::Ack {
             id: Shown(stored.id),
             conversation: Shown(stored.conversation_id),
@@ -45,7 +58,12 @@ impl Asking<'_> {
         user: &str,
         content: Option<String>,
     ) -> Result<Bytes, ChatError> {
-        let message = self.app.chat.change(message, user, content).await?;
+        let content = match content {
+            Some(content) => Some(attached::recompose(self.app, message, content).await?),
+            None => None,
+        };
+        let chat = &self.app.chat_with_groups;
+        let message = chat.change(message, user, content).await?;
         Ok(ServerFrame::changed(&message, self.reference.clone()).frame())
     }
 
@@ -59,6 +77,6 @@ impl Asking<'_> {
             user_id: user.into(),
             is_typing: is_typing.into(),
         };
-        self.app.chat.broadcast(id, event).await
+        self.app.chat_with_groups.broadcast(id, event).await
     }
 }

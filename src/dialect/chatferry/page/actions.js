@@ -77,7 +77,7 @@ function startContext(kind, message) {
   endContext();
   context = { kind, message, draft: $('text').value };
   setText($('context-kind'), kind === 'edit' ? t('editing') : t('replying', { name: message.sender }));
-  setText($('context-text'), splitQuote(message.content).rest.slice(0, 200));
+  setText($('context-text'), briefText(message));
   $('context').hidden = false;
   $('send').setAttribute('aria-label', t(kind === 'edit' ? 'save' : 'send'));
   if (kind === 'edit') $('text').value = message.content;

@@ -3,13 +3,14 @@ function fitText() {
   const text = $('text');
   text.style.height = 'auto';
   text.style.height = `${Math.min(text.scrollHeight + 2, 160)}px`;
-  $('send').setAttribute('aria-disabled', String(!text.value.trim()));
+  $('send').setAttribute('aria-disabled', String(areUploading() || !text.value.trim() && !uploaded().length));
 }
 function sendText() {
   const content = wellFormed($('text').value).trim();
-  if (!content || !room || room.status === 'closed') return;
+  if (!content && !uploaded().length || areUploading() || !room || room.status === 'closed') return;
   $('notice').hidden = true;
-  if (context?.kind === 'edit') return finishEdit(content);
+  if (context?.kind === 'edit') return content && finishEdit(content);
+  const sent = uploaded();
   const answered = context?.message;
   endContext();
   $('text').value = '';
@@ -17,7 +18,8 @@ function sendText() {
   fitText();
   pin();
   room.newAt = null;
-  room.post(answered ? quoted(answered.content, content) : content);
+  clearUploads();
+  room.post(answered ? quoted(answered.content, content) : content, sent);
 }
 $('text').addEventListener('input', () => {
   fitText();

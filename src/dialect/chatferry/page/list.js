@@ -8,7 +8,7 @@ let seen = {};                       // over Django's protocol: conversation id 
 let missed = 0;                      // over Django's protocol: messages that came while the page was hidden
 let mostRooms = 60;                  // that a socket may be in, but for some to spare
 
-const drawSoon = later(() => { drawChat(); drawList(); }, 16);
+const drawSoon = later(() => { drawChat(); drawList(); drawGroup(); }, 16);
 
 function onRoomChanged(changed, what, detail) {
   if (what === 'message' && detail.sender !== me) {
@@ -18,6 +18,7 @@ function onRoomChanged(changed, what, detail) {
   }
   if (what === 'counts') countSoon(changed.id);
   if (what === 'deleted') refreshSoon();
+  if (what === 'group') Object.assign(entries.find((entry) => entry.id === changed.id) ?? {}, { group: changed.group, peer: changed.peer });
   if (changed === room) {
     if (what === 'message') onNews(detail);
     if (what === 'error') showNotice(detail);
@@ -148,18 +149,18 @@ function drawList() {
   document.title = `${count ? `(${count}) ` : ''}${room ? `${room.peer} · ` : ''}${t('app')}`;
 }
 function drawEntry({ entry, last, unread, isFresh, isOnline, unsent }) {
-  const { peer } = entry;
+  const { peer, place } = entry;
   if (!listNodes.has(entry.id)) {
     const made = clone('conversation-template');
     made.querySelector('a').addEventListener('click', (event) => {
       if (event.ctrlKey || event.metaKey || event.shiftKey) return;      // a new window is the browser's business
       event.preventDefault();
-      visit(peer);
+      visit(place);
     });
     listNodes.set(entry.id, made);
   }
   const node = listNodes.get(entry.id), link = node.querySelector('a'), part = (name) => node.querySelector(name);
-  const address = pageAddress(me, peer);
+  const address = pageAddress(me, place);
   if (link.getAttribute('href') !== address) link.href = address;
   if (room?.id === entry.id) link.setAttribute('aria-current', 'page'); else link.removeAttribute('aria-current');
   link.classList.toggle('fresh', isFresh);
@@ -167,10 +168,10 @@ function drawEntry({ entry, last, unread, isFresh, isOnline, unsent }) {
   part('.dot').classList.toggle('counts', unread !== null);
   setText(part('.dot [aria-hidden]'), unread === null ? '' : unread > 99 ? '99+' : String(unread));
   setText(part('.dot .unseen'), unread === null ? t('new') : t('unread', { count: unread }));
-  part('.online').hidden = !isOnline || peer === me;
+  part('.online').hidden = !isOnline || place.with === me;
   paintAvatar(part('.avatar'), peer);
-  setText(part('.name'), peer === me ? t('yourself', { name: peer }) : peer);
-  const text = last && splitQuote(last.content).rest.slice(0, 200);
+  setText(part('.name'), place.with === me ? t('yourself', { name: peer }) : peer);
+  const text = last && briefText(last);
   part('.preview').classList.toggle('unsent', unsent > 0);
   setText(part('.preview'), unsent ? t('unsent', { count: unsent }) : !last ? t('empty.preview') : last.sender === me ? t('you', { text }) : text);
   setText(part('time'), last ? briefTime(last.date) : '');
@@ -189,8 +190,8 @@ const mayNotify = () => globalThis.Notification?.permission;
 function notify(from, message) {
   if (!document.hidden || mayNotify() !== 'granted') return;
   try {
-    const note = new Notification(from.peer, { body: splitQuote(message.content).rest.slice(0, 200), tag: from.id });
-    note.addEventListener('click', () => { focus(); visit(from.peer); note.close(); });
+    const note = new Notification(from.peer, { body: briefText(message), tag: from.id });
+    note.addEventListener('click', () => { focus(); visit(from.place); note.close(); });
   } catch { /* phones want a service worker for it, which this page has not */ }
 }
 function drawNotify() { $('notify').hidden = mayNotify() !== 'default'; }

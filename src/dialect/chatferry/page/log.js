@@ -4,11 +4,13 @@ let limit = PAGE, pinned = true, lastTop = 0, unseenBelow = 0;
 
 function drawChat() {
   for (const id of ['chat-bar', 'scroll', 'typing', 'composer', 'foot']) $(id).hidden = !room;
+  $('attach').hidden = !canAttach();
+  $('search-all').hidden = $('search-room').hidden = !canSearch();
   $('nobody').hidden = Boolean(room);
   $('skip').hidden = !room;
   if (!room) { for (const id of ['trouble', 'notice', 'to-end', 'context']) $(id).hidden = true; return; }
   room.refreshTimeline();
-  setText($('peer'), room.peer === me ? t('yourself', { name: room.peer }) : room.peer);
+  setText($('peer'), room.place.with === me ? t('yourself', { name: room.peer }) : room.peer);
   drawPresence();
   paintAvatar($('peer-avatar'), room.peer);
   $('state').dataset.state = room.status;
@@ -20,6 +22,12 @@ function drawChat() {
   markVisibleSoon();
 }
 function drawPresence() {
+  if (room.group) {
+    $('presence').hidden = false;
+    $('presence').dataset.state = 'group';
+    setText($('presence'), t(room.group.members.length === 1 ? 'members.one' : 'members.count', { count: room.group.members.length }));
+    return;
+  }
   const isOnline = room.peer === me ? undefined : room.isOnline();
   $('presence').hidden = isOnline === undefined;
   $('presence').dataset.state = isOnline ? 'online' : 'offline';
@@ -81,14 +89,15 @@ function dayNode(date) {
   setText(node.firstElementChild, dayName(date));
   return node;
 }
-function newMessageNode(uid, content, sender, kind) {
+function newMessageNode(uid, { content, sender, kind, files = [] }) {
   const node = clone('message-template'), mine = sender === me, from = node.querySelector('.from');
   node.classList.toggle('mine', mine);
   setText(from, mine ? t('from.me') : t('from', { name: sender }));
-  if (mine || sender === room.peer) from.classList.add('unseen');   // in a talk of two the side says it to the eye
+  if (mine || sender === room.place.with) from.classList.add('unseen');   // in a talk of two the side says it to the eye
   fillBubble(node, content);
   node.querySelector('.whole').addEventListener('click', () => fillBubble(node, node.content, Infinity));
-  if (kind !== 'text') { node.querySelector('.kind').hidden = false; setText(node.querySelector('.kind'), String(kind)); }
+  drawFiles(node.querySelector('.files'), files);
+  if (kind !== 'text' && !files.length) { node.querySelector('.kind').hidden = false; setText(node.querySelector('.kind'), String(kind)); }
   messageNodes.set(uid, node);
   return node;
 }
@@ -102,7 +111,7 @@ function fillBubble(node, content, most = LONG) {
   node.querySelector('.whole').hidden = rest.length <= most;
 }
 function messageNode(message, before) {
-  const node = messageNodes.get(message.uid) ?? newMessageNode(message.uid, message.content, message.sender, message.kind);
+  const node = messageNodes.get(message.uid) ?? newMessageNode(message.uid, message);
   const time = node.querySelector('time');
   node.dataset.id = message.id;
   node.classList.remove('pending', 'failed');
@@ -128,7 +137,7 @@ function pendingNode(pending) {
   let node = messageNodes.get(pending.uid);
   if (!node) {
     const owner = room;
-    node = newMessageNode(pending.uid, pending.content, me, 'text');
+    node = newMessageNode(pending.uid, { ...pending, sender: me, kind: 'text' });
     node.querySelector('.retry').addEventListener('click', () => { owner.retry(pending); $('text').focus(); });
     node.querySelector('.discard').addEventListener('click', () => { owner.discard(pending); $('text').focus(); });
   }
@@ -145,11 +154,11 @@ function drawEmpty(empty) {
   $('log-empty').hidden = !empty;
   if (!empty) return;
   setText($('log-empty').firstElementChild, room.status === 'closed' ? t('empty')
-    : room.peer === me ? t('empty.self') : t('empty.chat', { name: room.peer }));
-  $('second').hidden = room.peer === me || room.status === 'closed' || knownBy !== 'none';
+    : room.place.with === me ? t('empty.self') : t(room.group ? 'empty.group' : 'empty.chat', { name: room.peer }));
+  $('second').hidden = Boolean(room.group) || room.peer === me || room.status === 'closed' || knownBy !== 'none';
   const link = $('second').querySelector('a');
   setText(link, t('second', { name: room.peer }));
-  link.href = pageAddress(room.peer, me);
+  link.href = pageAddress(room.peer, { with: me });
 }
 function drawToEnd() {
   $('to-end').hidden = pinned;

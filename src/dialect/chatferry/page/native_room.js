@@ -31,6 +31,7 @@ class NativeRoom extends Room {
     joined.on('read', ({ message, user }) => this.#onRead(message, user));
     joined.on('delivered', ({ messages, user }) => { for (const id of messages) this.#views.get(id)?.receivers.add(user); this.changed(this); });
     joined.on('typing', ({ user, is_typing }) => this.onTyping(user, is_typing));
+    joined.on('group', (group) => { Object.assign(this, { group, peer: group.name }); this.changed(this, 'group'); });
     joined.on('presence', () => this.changed(this));
     joined.on('live', () => this.#onLive());
     joined.on('ended', (error) => this.#onEnded(error));
@@ -134,16 +135,17 @@ class NativeRoom extends Room {
   catchUp() { this.joined.refresh().catch(() => {}); }
 
   // -- sending: a message is sent when the server has it, and not before
-  post(content) {
+  post(content, files = []) {
     this.stopTyping();
-    this.#queue({ uid: newId(), content, at: Date.now() });
+    this.#queue({ uid: newId(), content, files, at: Date.now() });
     this.changed(this);
   }
   #queue(pending) {
     pending.state = this.status === 'open' ? 'sent' : 'queued';
     if (!this.outbox.includes(pending)) this.outbox.push(pending);
     this.save(pending);
-    this.joined.send(pending.content, { id: pending.uid }).then(() => this.#forget(pending.uid), (error) => {
+    const attachments = pending.files?.length ? pending.files.map(({ id }) => id) : undefined;
+    this.joined.send(pending.content, { id: pending.uid, attachments }).then(() => this.#forget(pending.uid), (error) => {
       if (!['closed', 'withdrawn'].includes(error.code) && this.outbox.includes(pending)) this.fail(pending, reason(error));
     });
   }
@@ -161,7 +163,7 @@ class NativeRoom extends Room {
 
   // -- small signals
   can(feature) { return this.status === 'open' && this.chat.can(feature); }
-  isOnline() { return this.can('presence') ? this.joined.online.has(this.peer) : undefined; }
+  isOnline() { return this.can('presence') && !this.group ? this.joined.online.has(this.peer) : undefined; }
   tellTyping(on) { this.joined.typing(on); }
   edit(id, content) { return this.joined.edit(id, content); }
   remove(id) { return this.joined.delete(id); }

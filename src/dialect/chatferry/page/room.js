@@ -14,7 +14,7 @@ class Room {
   serverHasMore = false;             // older messages than the first of the timeline
 
   constructor(entry, me, changed) {
-    Object.assign(this, { id: entry.id, me, peer: entry.peer, changed });
+    Object.assign(this, { id: entry.id, me, peer: entry.peer, place: entry.place, group: entry.group, changed });
   }
   setStatus(status) { this.status = status; this.changed(this); }
   fail(pending, why) { Object.assign(pending, { state: 'failed', why }); this.save(pending); this.changed(this); }

@@ -94,21 +94,27 @@ function peerOf([one, two], me) {
   return sameName(one, me) ? two : one;
 }
 /* A message as the page holds it. Its uid is that of its node: an own message keeps it from the outbox on. */
-function toMessage({ id, sender, content, kind, created_at, updated_at }) {
+function toMessage({ id, sender, content, kind, attachments, created_at, updated_at }) {
   const date = new Date(created_at);
   // Django dates the two by two clocks readings.
   const isEdited = updated_at !== undefined && instant(updated_at) - instant(created_at) > 1_000_000;
-  return { id, uid: id, sender, content, kind, date, key: instant(created_at), isEdited, version: 0, readers: new Set(), receivers: new Set() };
+  return { id, uid: id, sender, content, kind, files: attachments ?? [], date, key: instant(created_at), isEdited, version: 0, readers: new Set(), receivers: new Set() };
 }
 const toOldMessage = (wire) => toMessage({
   id: String(wire.id), sender: String(wire.sender_id), content: String(wire.content), kind: wire.message_type, created_at: wire.created_at,
 });
+/* The name over a conversation, and the place in an address that leads to it. */
+function placed({ id, group, members }, me) {
+  if (group) return { peer: group.name, place: { group: id } };
+  const peer = peerOf(members, me);
+  return { peer, place: { with: peer } };
+}
 /* An entry of the list of conversations. `unread` is null where only this browser knows what it has shown. */
 const toEntry = (wire, me) => ({
-  id: wire.id, peer: peerOf(wire.members, me), created: instant(wire.created_at), last: wire.last && toMessage(wire.last), unread: wire.unread, messages: [],
+  id: wire.id, group: wire.group, ...placed(wire, me), created: instant(wire.created_at), last: wire.last && toMessage(wire.last), unread: wire.unread, messages: [],
 });
 const toOldEntry = (wire, me) => ({
-  id: wire.id, peer: peerOf([wire.participant1_id, wire.participant2_id], me), created: instant(wire.created_at),
+  id: wire.id, ...placed({ members: [wire.participant1_id, wire.participant2_id] }, me), created: instant(wire.created_at),
   last: wire.last_message ? toOldMessage(wire.last_message) : null, unread: null,
   messages: (wire.messages ?? []).filter((message) => !message.is_deleted),
 });

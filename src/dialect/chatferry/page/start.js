@@ -1,35 +1,43 @@
 /* ==== Going from place to place: the address holds who I am and whom I talk to ============================================== */
 /* The server tells who I am, over chatferry.v1 and where it wants to know. */
 const isTold = isNative && knownBy !== 'none';
-function pageAddress(who, peer) {
-  const query = new URLSearchParams({ ...(!isTold && { me: who }), ...(peer && { with: peer }) }).toString();
+function pageAddress(who, place) {
+  const query = new URLSearchParams({ ...(!isTold && { me: who }), ...place }).toString();
   return location.pathname + (query && `?${query}`);
 }
-const peerInAddress = () => cleanName(new URLSearchParams(location.search).get('with'));
-function visit(peer) {
-  if (room?.peer === peer) return showPane('chat', true);
-  history.pushState({ inside: true }, '', pageAddress(me, peer));
-  return openPeer(peer, true);
+/* A place is {with: the other's name}, or {group: its id}; null for none. */
+function placeInAddress() {
+  const query = new URLSearchParams(location.search), group = query.get('group'), peer = cleanName(query.get('with'));
+  if (group && isNative) return { group };
+  return peer && !nameProblem(peer) ? { with: peer } : null;
 }
-async function openPeer(peer, focus) {
+const peerInAddress = () => placeInAddress()?.with ?? '';
+const isAt = (one, other) => Boolean(one && other) && one.with === other.with && one.group === other.group;
+function visit(place) {
+  if (isAt(room?.place, place)) return showPane('chat', true);
+  history.pushState({ inside: true }, '', pageAddress(me, place));
+  return openPlace(place, true);
+}
+async function openPlace(place, focus) {
   leaveRoom();
   drawSoon();
   const asked = me;
   try {
-    const known = entries.find((entry) => entry.peer === peer), entry = known ?? await openEntry(peer);
-    if (asked !== me || peerInAddress() !== peer) return;
+    const known = entries.find((entry) => isAt(entry.place, place)), entry = known ?? await openEntry(place);
+    if (asked !== me || !isAt(placeInAddress(), place)) return;
     if (!known) refreshList();
     enterRoom(entry, focus);
   } catch (error) {
     if (asked !== me) return;
-    listProblem = t('open.problem', { name: peer, why: reason(error) });
+    listProblem = t('open.problem', { name: place.with ?? t('group'), why: reason(error) });
     showPane('list', focus);
     drawSoon();
   }
 }
 /* Makes the conversation if there is none. Without a connection it waits for one. */
-async function openEntry(peer) {
+async function openEntry({ with: peer, group }) {
   if (chat && !chat.isOpen) await new Promise((resolve) => { const off = chat.on('open', () => { off(); resolve(); }); });
+  if (group) return findGroup(group);
   try {
     if (chat?.can('conversations')) return toEntry(await chat.open(peer), me);
   } catch (error) {
@@ -39,6 +47,15 @@ async function openEntry(peer) {
   if (chat) entry.unread = (await chat.unread([entry.id])).get(entry.id) ?? 0;
   return entry;
 }
+/* The list has it, on one of its pages; a group that is not there is somebody else's. */
+async function findGroup(id) {
+  for (let next; next !== null;) {
+    const page = await chat.conversations({ after: next, limit: LIST_PAGE }), wire = page.conversations.find((each) => each.id === id);
+    if (wire) return toEntry(wire, me);
+    next = page.next;
+  }
+  throw new Error(t('error.no_conversation'));
+}
 function enterRoom(entry, focus) {
   room = roomFor(entry);
   if (room.status === 'waiting') room.connect();
@@ -47,8 +64,8 @@ function enterRoom(entry, focus) {
   room.newSince = seen[room.id] ?? 0;
   pin(); limit = PAGE;
   messageNodes.clear();
-  $('log').setAttribute('aria-label', t('log.label', { name: room.peer }));
-  $('text').setAttribute('aria-label', t('text.label', { name: room.peer }));
+  $('log').setAttribute('aria-label', t(room.group ? 'log.group' : 'log.label', { name: room.peer }));
+  $('text').setAttribute('aria-label', t(room.group ? 'text.group' : 'text.label', { name: room.peer }));
   $('text').placeholder = t('text');
   $('notice').hidden = true;
   $('text').value = recall(browser, `draft.${me}.${room.id}`, '');
@@ -62,6 +79,7 @@ function leaveRoom() {
   const left = room;
   endContext();
   closeMenu();
+  clearUploads();
   room = null;
   left.isShown = false;
   left.stopTyping();
@@ -86,14 +104,14 @@ function goBack() {
 /* Reads the address: at the start, and when the browser goes back or forth. */
 function route(event) {
   takeToken();
-  const query = new URLSearchParams(location.search), peer = peerInAddress();
+  const query = new URLSearchParams(location.search), place = placeInAddress(), peer = place?.with ?? '';
   const who = knownBy === 'jwt' ? claimed() : isTold ? me : cleanName(query.get('me') ?? recall(browser, 'me', ''));
   if ((nameProblem(who) && !(isTold && !who)) || (wantsToken && !token)) return askWho(who, peer);
   if (who !== me || (isTold && !chat)) becomeUser(who);
   $('welcome').hidden = true; $('app').hidden = false;
   if (!who) return showPane('list', false);                      // the server's hello leads here again
-  if (!isTold && !query.get('me')) history.replaceState(history.state, '', pageAddress(who, peer));
-  if (peer && !nameProblem(peer)) { if (room?.peer !== peer) openPeer(peer, true); return; }
+  if (!isTold && !query.get('me')) history.replaceState(history.state, '', pageAddress(who, place));
+  if (place) { if (!isAt(room?.place, place)) openPlace(place, true); return; }
   const left = room?.id;
   leaveRoom();
   showPane('list', false);
@@ -107,6 +125,7 @@ function forgetUser() {
   const client = chat;
   chat = null;
   client?.close();
+  files = null;
   me = ''; entries = []; listLoaded = false; listProblem = ''; listWanted = LIST_PAGE; missed = 0;
 }
 function becomeUser(who) {
@@ -138,6 +157,7 @@ function connectChat() {
     if (!hasOpened && client === chat) askWhyNot();
   });
   client.on('closed', ({ code }) => { if (client === chat && code === 'denied' && isTold) onDenied(t('ended')); });
+  client.on('membership', refreshSoon);
   client.on('state', drawSoon);
 }
 /* A browser does not say why a handshake was refused; REST does. */
@@ -187,7 +207,7 @@ $('who').addEventListener('submit', (event) => {
   if (problem) { (!isTold && nameProblem(who) ? $('who-me') : $('who-with')).focus(); return; }
   if (isFresh) forgetUser();
   if (!isTold) remember(browser, 'me', who);
-  history.pushState(null, '', pageAddress(who, peer));
+  history.pushState(null, '', pageAddress(who, peer && { with: peer }));
   route();
 });
 $('who-cancel').addEventListener('click', () => { $('welcome').hidden = true; $('app').hidden = false; drawSoon(); $('switch').focus(); });
@@ -201,7 +221,7 @@ $('find').addEventListener('submit', (event) => {
   drawList();
   if (problem) { $('find-name').focus(); return; }
   $('find-name').value = '';
-  visit(name);
+  visit({ with: name });
 });
 $('list').addEventListener('keydown', (event) => {
   const step = { ArrowDown: 1, ArrowUp: -1 }[event.key], links = [...$('list').querySelectorAll('a')];

@@ -42,6 +42,7 @@ pub async fn send(call: Call<'_>, conversation_id: ConversationId) -> Result<Rep
         content: valid.content,
         message_type: valid.message_type,
         is_deleted: valid.is_deleted,
+        attachments: Vec::new(),
     };
     let message = chat.send(new).await.map_err(call.failed())?;
     Ok(Reply::new(

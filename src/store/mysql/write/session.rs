@@ -13,7 +13,9 @@
 //! moment as a Django, the pair in the other order can still come to be, as between two Djangos.
 //! Nor do the nodes of a Galera cluster share it: let all processes write to one node.
 
+mod attachment;
 mod change;
+mod group;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -29,7 +31,7 @@ use super::{
     statement::{Child, InsertTarget, MysqlStatements, PACKET_MARGIN, Pending, STATEMENT},
 };
 use crate::{
-    chat::{Conversation, Receipt},
+    chat::{Conversation, Message, Receipt},
     id::{Key, MessageId},
     python::datetime::Timestamp,
     store::{
@@ -37,9 +39,11 @@ use crate::{
         commit::{CommitOutcome, Write},
         mysql::{
             options::Options,
+            outbox,
             pool::{code, connect, lives},
             query, row,
         },
+        outbox::{events_of, read_messages},
         turns::UnopenedConnection,
     },
 };
@@ -119,7 +123,7 @@ impl Session {
                 Write::Receipt(row) => {
                     receipts.push(self.pending(&statements.receipts, place, row)?);
                 }
-                Write::Change(_) | Write::ForgetChanges(_) => others.push((place, write)),
+                _ => others.push((place, write)),
             }
         }
         let mut outcomes = vec![CommitOutcome::Missing; batch.len()];
@@ -127,6 +131,7 @@ impl Session {
             && receipts.is_empty()
             && others.is_empty()
             && self.foreign_keys
+            && !statements.keeps_events
             && into.statements(&messages, self.limit()).len() == 1
         {
             // One statement is a transaction of its own.
@@ -142,15 +147,27 @@ impl Session {
         for (place, row) in conversations {
             outcomes[place] = self.get_or_insert(row).await?;
         }
-        let repeated = self.insert(into, messages, &mut outcomes).await?;
+        let repeated = self.insert_messages(into, messages, &mut outcomes).await?;
         self.compare(batch, &repeated, &mut outcomes).await?;
         self.upsert(receipts, &mut outcomes).await?;
         for (place, write) in others {
             outcomes[place] = match write {
                 Write::Change(new) => self.change(new).await?,
+                Write::NewGroup(new) => self.create_group(new).await?,
+                Write::GroupChange(new) => self.change_group(new).await?,
                 Write::ForgetChanges(before) => self.forget(*before).await?,
+                Write::Attachments(write) => self.write_attachments(write).await?,
+                Write::Attached(row, ids) => {
+                    let attached = (row, ids.as_slice());
+                    self.insert_attached((batch, place), attached, &mut outcomes)
+                        .await?;
+                    continue;
+                }
                 _ => continue,
             };
+        }
+        if statements.keeps_events {
+            self.note_events(batch, &outcomes).await?;
         }
         self.stage = BatchStage::Committing;
         self.conn.query_drop("COMMIT").await?;
@@ -278,9 +295,9 @@ impl Session {
         places: &[usize],
         outcomes: &mut [CommitOutcome],
     ) -> Result<(), WriteFailure> {
-        let asked = places.iter().filter_map(|&place| match &batch[place] {
-            Write::Message(message) => Some((message.id, (place, message.created_at))),
-            _ => None,
+        let asked = places.iter().filter_map(|&place| {
+            let message = batch[place].message()?;
+            Some((message.id, (place, message.created_at)))
         });
         let asked: HashMap<MessageId, (usize, Timestamp)> = asked.collect();
         if asked.is_empty() {
@@ -295,6 +312,39 @@ impl Session {
             {
                 outcomes[place] = CommitOutcome::Taken(Box::new(found));
             }
+        }
+        Ok(())
+    }
+
+    /// Inserts messages as [`insert`](Self::insert) does, but for those whose senders are no members
+    /// of their groups.
+    async fn insert_messages(
+        &mut self,
+        into: &InsertTarget,
+        mut messages: Vec<Pending<'_, Message>>,
+        outcomes: &mut [CommitOutcome],
+    ) -> Result<Vec<usize>, WriteFailure> {
+        if self.statements.layout.is_member("", "").is_some() {
+            self.drop_strangers(&mut messages).await?;
+        }
+        self.insert(into, messages, outcomes).await
+    }
+
+    /// Stores the events of the batch.
+    async fn note_events(
+        &mut self,
+        batch: &[Write],
+        outcomes: &[CommitOutcome],
+    ) -> Result<(), WriteFailure> {
+        let mut conversations = HashMap::new();
+        let read = read_messages(outcomes);
+        if !read.is_empty() {
+            let sql = outbox::conversations(&self.statements.layout, &read);
+            conversations = outbox::by_message(self.conn.query(sql).await?)?;
+        }
+        let events = events_of(batch, outcomes, &conversations);
+        for sql in outbox::insert(&events, self.limit()) {
+            self.conn.query_drop(sql).await?;
         }
         Ok(())
     }

@@ -188,11 +188,14 @@ pub struct MysqlStatements {
     pub ids: Comparison,
     pub messages: InsertTarget,
     pub receipts: InsertTarget,
+    /// True if there are sinks that get events.
+    pub keeps_events: bool,
 }
 
 impl MysqlStatements {
-    pub fn new(layout: Arc<Layout>, ids: Comparison) -> Self {
+    pub fn new(layout: Arc<Layout>, ids: Comparison, keeps_events: bool) -> Self {
         MysqlStatements {
+            keeps_events,
             messages: InsertTarget::messages(&layout),
             receipts: InsertTarget::receipts(&layout, ids),
             layout,

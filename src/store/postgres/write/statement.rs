@@ -44,6 +44,7 @@ pub struct PostgresStatements {
     pair_alike: String,
     messages: MessageStatements,
     receipt: String,
+    keeps_events: bool,
 }
 
 /// The statements for messages.
@@ -74,7 +75,7 @@ impl MessageStatements {
 }
 
 impl PostgresStatements {
-    pub fn new(layout: Arc<Layout>, ids: Comparison) -> Self {
+    pub fn new(layout: Arc<Layout>, ids: Comparison, keeps_events: bool) -> Self {
         let conversations = &layout.schema.conversations;
         let takes = layout.written(conversations, &CONVERSATION);
         let places: Vec<String> = (1..=takes.len()).map(|n| format!("${n}")).collect();
@@ -90,10 +91,16 @@ impl PostgresStatements {
             pair: pair_sql(&layout, ids),
             pair_alike: pair_sql(&layout, Comparison::Collation),
             messages: MessageStatements::new(&layout),
+            keeps_events,
             receipt: upsert_receipts(&layout, ids),
             ids,
             layout,
         }
+    }
+
+    /// Returns whether there are sinks that get events.
+    pub fn keeps_events(&self) -> bool {
+        self.keeps_events
     }
 
     pub fn layout(&self) -> &Layout {
@@ -315,10 +322,15 @@ fn values(layout: &Layout, written: &[Written], roles: &[&str], alias: &str) -> 
 fn insert_start(layout: &Layout) -> String {
     let schema = &layout.schema;
     let written = layout.written(&schema.messages, &MESSAGE);
+    // A member who is locked so is removed after the message is stored, or before it is looked for.
+    let is_member = layout.is_member("m.conversation_id", "m.sender_id");
+    let is_member = is_member.map_or_else(String::new, |is_member| {
+        format!("AND EXISTS ({is_member} FOR SHARE) ")
+    });
     format!(
         "INSERT INTO {} ({}) SELECT {} FROM unnest($1::{}[], $2::{}[], $3::text[], $4::text[], \
          $5::text[], $6::timestamptz[], $7::timestamptz[], $8::bool[]) AS m ({}) \
-         WHERE EXISTS (SELECT 1 FROM {} AS c WHERE c.id = m.conversation_id) ",
+         WHERE EXISTS (SELECT 1 FROM {} AS c WHERE c.id = m.conversation_id) {is_member}",
         layout.table(&schema.messages),
         layout.names(&written),
         values(layout, &written, &MESSAGE, "m"),

@@ -1,22 +1,14 @@
 //! The collector of a test, in Python: it reads what it gets by OpenTelemetry's own classes.
 
-use std::{path::Path, process::Stdio};
-
 use serde_json::Value;
-use tokio::{
-    io::{AsyncBufReadExt, BufReader, Lines},
-    process::{Child, ChildStdout, Command},
-};
 
-use crate::support::{skip, soon};
+use crate::support::{script::Script, skip, soon};
 
 pub struct Collector {
     pub url: String,
     /// What was posted so far.
     pub posts: Vec<Value>,
-    lines: Lines<BufReader<ChildStdout>>,
-    #[expect(dead_code, reason = "killed with the test")]
-    child: Child,
+    script: Script,
 }
 
 impl Collector {
@@ -30,25 +22,13 @@ impl Collector {
             skip("no Python with opentelemetry-proto: CHATFERRY_TEST_COLLECTOR is not set");
             return None;
         };
-        let script =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/telemetry/traces/collector.py");
-        let mut child = Command::new(python)
-            .arg(script)
-            .arg(port.to_string())
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let port = soon("the collector's port", lines.next_line()).await;
-        let port = port.unwrap().expect("the collector listens");
+        let file = "tests/it/telemetry/traces/collector.py";
+        let mut script = Script::start(python, file, &[&port.to_string()]);
+        let port = script.line().await;
         Some(Collector {
             url: format!("http://127.0.0.1:{port}"),
             posts: Vec::new(),
-            lines,
-            child,
+            script,
         })
     }
 
@@ -75,8 +55,7 @@ impl Collector {
 
     /// Waits for another post.
     pub async fn more(&mut self, what: &str) {
-        let line = soon(what, self.lines.next_line()).await.unwrap();
-        let line = line.expect("the collector lives");
+        let line = soon(what, self.script.line()).await;
         self.posts.push(serde_json::from_str(&line).unwrap());
     }
 }

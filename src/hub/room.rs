@@ -1,13 +1,18 @@
 //! One conversation with sockets in this process: who is in it, what they have been shown, and what
 //! waits while it is repaired.
 
+mod repair;
+mod sweep;
+
+pub use repair::Next;
+
 use std::{
     collections::HashSet,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use super::{
@@ -15,8 +20,7 @@ use super::{
     frames::EventFrames,
     hold::Hold,
     member::{Member, RoomMembers},
-    shown::{By, Counts, Shown, ShownKey, mark_key},
-    sweep::REACH,
+    shown::{By, Shown, ShownKey, mark_key},
     told::Told,
 };
 use crate::{
@@ -24,12 +28,8 @@ use crate::{
     clock::Clock,
     hub::queue::Queue,
     id::{ConversationId, MessageId},
-    metrics,
-    python::datetime::{Timestamp, before},
+    python::datetime::Timestamp,
 };
-
-/// Time for which a conversation counts as active after an event.
-const LIVELY: Duration = Duration::from_secs(60);
 
 /// A conversation with sockets in this process.
 pub struct Room {
@@ -54,15 +54,6 @@ struct RoomState {
     swept: Timestamp,
     /// When an event came last.
     heard: Instant,
-}
-
-/// Next step of the reader of a room under repair.
-#[derive(Debug, PartialEq)]
-pub enum Next {
-    /// Reads the store since then.
-    Read(Timestamp),
-    /// Nothing: the held events have been shown, or will be when the layer reports the gap.
-    Done(Delivery),
 }
 
 impl Room {
@@ -261,52 +252,10 @@ impl Room {
         delivery
     }
 
-    /// Lets events wait: memberships are about to be restored.
-    pub fn await_gap(&self, open: impl FnOnce() -> metrics::HeldGauge) {
-        let mut state = self.state();
-        let hold = state
-            .hold
-            .get_or_insert_with(|| Box::new(Hold::new(open())));
-        hold.awaits_gap = true;
-    }
-
-    /// Lets events wait until the store has been read since then.
-    pub fn miss(&self, since: Timestamp, open: impl FnOnce() -> metrics::HeldGauge) {
-        let mut state = self.state();
-        let hold = state
-            .hold
-            .get_or_insert_with(|| Box::new(Hold::new(open())));
-        hold.awaits_gap = false;
-        hold.read_since(since);
-    }
-
-    /// Lets events wait until the store has been read since then, unless it is being read already.
-    pub fn read_first(&self, since: Timestamp, open: impl FnOnce() -> metrics::HeldGauge) {
-        let mut state = self.state();
-        let hold = state
-            .hold
-            .get_or_insert_with(|| Box::new(Hold::new(open())));
-        if !hold.is_taken {
-            hold.read_since(since);
-        }
-    }
-
-    /// Lets events wait until [`read_held`](Self::read_held). If the store is being read, that may have
-    /// been too early: it is read once more since then.
-    pub fn wait(&self, since: Timestamp, open: impl FnOnce() -> metrics::HeldGauge) {
-        let mut state = self.state();
-        let hold = state
-            .hold
-            .get_or_insert_with(|| Box::new(Hold::new(open())));
-        if hold.is_taken {
-            hold.read_since(since);
-        }
-    }
-
-    /// The store is to be read since then, if events still wait.
-    pub fn read_held(&self, since: Timestamp) {
-        if let Some(hold) = &mut self.state().hold {
-            hold.read_since(since);
+    /// Ends the sockets, whose clients find everything in the history when they come back.
+    pub fn give_up(&self) {
+        for member in self.state().members.iter() {
+            member.queue.give_up();
         }
     }
 
@@ -326,124 +275,12 @@ impl Room {
         waits || self.has_shown(id)
     }
 
-    /// Lets events wait and takes the room over, unless somebody does so already. Returns whether
-    /// the caller is to read it.
-    pub fn hold(&self, open: impl FnOnce() -> metrics::HeldGauge) -> bool {
-        let mut state = self.state();
-        let is_free = state.hold.is_none();
-        if is_free {
-            let mut hold = Hold::new(open());
-            hold.is_taken = true;
-            state.hold = Some(Box::new(hold));
-        }
-        is_free
-    }
-
-    /// Returns since when the store is to be read, if that is to be done and no task does it. The
-    /// caller does it from now on.
-    pub fn take_over(&self) -> Option<Timestamp> {
-        let mut state = self.state();
-        let hold = state.hold.as_mut().filter(|hold| !hold.is_taken)?;
-        let since = hold.since.take()?;
-        hold.is_taken = true;
-        Some(since)
-    }
-
-    /// The task that took the room over does not read it now: that is still to be done.
-    pub fn let_be(&self, since: Timestamp) {
-        if let Some(hold) = &mut self.state().hold {
-            hold.is_taken = false;
-            hold.read_since(since);
-        }
-    }
-
-    /// Returns what is to be read, for the task that has taken the room over; if nothing is left,
-    /// shows what has waited.
-    pub fn next(&self, keep: bool) -> Next {
-        let mut state = self.state();
-        let mut delivery = Delivery::default();
-        let Some(hold) = &mut state.hold else {
-            return Next::Done(delivery);
-        };
-        if let Some(since) = hold.since.take().or(hold.let_go.take()) {
-            return Next::Read(since);
-        }
-        if hold.awaits_gap {
-            hold.is_taken = false;
-            return Next::Done(delivery);
-        }
-        for told in std::mem::take(&mut hold.events) {
-            delivery = state.show(&told, keep, delivery);
-        }
-        state.hold = None;
-        Next::Done(delivery)
-    }
-
-    /// Returns the time for which events have waited here.
-    pub fn held_for(&self) -> Option<Duration> {
-        let state = self.state();
-        state.hold.as_ref().map(|hold| hold.began.elapsed())
-    }
-
-    /// Returns whether it is remembered what was shown since then.
-    pub fn remembers(&self, since: Timestamp) -> bool {
-        self.state().shown.is_whole_since(since)
-    }
-
-    /// Ends the sockets, whose clients find everything in the history when they come back.
-    pub fn give_up(&self) {
-        for member in self.state().members.iter() {
-            member.queue.give_up();
-        }
-    }
-
-    /// Up to when what is stored has been shown. A time ahead of the clock is from before the clock
-    /// was set back, and says nothing.
-    pub fn swept(&self) -> Timestamp {
-        let state = self.state();
-        let (swept, now) = (state.swept, Timestamp::by(&state.clock));
-        if swept > now {
-            return before(now, REACH);
-        }
-        swept
-    }
-
-    /// Returns whether something was said lately.
-    pub fn is_lively(&self) -> bool {
-        self.state().heard.elapsed() < LIVELY
-    }
-
-    /// Notes that everything stored up to then has been shown.
-    pub fn is_swept(&self, until: Timestamp) {
-        let mut state = self.state();
-        if until > state.swept || state.swept > Timestamp::by(&state.clock) {
-            state.swept = until;
-        }
-    }
-
     /// Returns whether every member has been shown this message, or will be by its history.
     pub fn has_shown(&self, id: MessageId) -> bool {
         let key = id.bits();
         let state = self.state();
         let seen = |member: &Member| !member.is_complete() || member.has_seen(key);
         state.shown.by(key).is_some() || state.members.iter().all(seen)
-    }
-
-    /// Notes what is stored with a time ahead of the clock; returns for how long that is known.
-    pub fn meets(&self, key: ShownKey, dated: Timestamp) -> Duration {
-        self.state().shown.meets(key, dated)
-    }
-
-    /// An event must still come for what the sweep has just shown, or it counts as unheard.
-    pub fn expects(&self, key: ShownKey) {
-        self.state().shown.expects(key);
-    }
-
-    /// Forgets what is old; returns for how much of it no event has come, of what was expected.
-    pub fn unheard(&self, keep: bool) -> Counts {
-        let mut state = self.state();
-        let keep = state.keeps(keep);
-        state.shown.unheard(keep)
     }
 
     /// Returns whether this mark has been shown here, or is known to be lacked by no socket.

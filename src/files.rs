@@ -2,6 +2,7 @@
 //!
 //! | | |
 //! |---|---|
+//! | [`turns`] | bounds the uploads under way |
 //! | [`upload`] | takes the bytes of a request to a file of its own, with bounds |
 //! | [`media`] | the type of content, by its first bytes |
 //! | [`picture`] | the size of an image, and its thumbnail |
@@ -13,28 +14,21 @@ pub mod link;
 pub mod media;
 pub mod picture;
 pub mod s3;
+mod turns;
 pub mod upload;
 
 use std::{io, path::PathBuf, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{Stream, stream::BoxStream};
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    task::spawn_blocking,
-};
+use tokio::task::spawn_blocking;
 
-use self::{directory::Directory, link::LinkSigner, picture::Pictures, s3::S3};
+use self::{directory::Directory, link::LinkSigner, picture::Pictures, s3::S3, turns::Turns};
 use crate::{
     config::{Attachments, FilePlace, MediaRange},
     id::AttachmentId,
     random::{self, NoRandomness},
 };
-
-use std::sync::Arc;
-
-/// Uploads that are received at once.
-const UPLOADS: usize = 32;
 
 const MIB: u64 = 1024 * 1024;
 
@@ -43,7 +37,7 @@ pub struct Files {
     place: Place,
     /// Directory of files that are being received.
     spool: PathBuf,
-    uploads: Arc<Semaphore>,
+    pub turns: Turns,
     pub pictures: Pictures,
     pub links: LinkSigner,
     /// Most bytes of one file.
@@ -157,8 +151,8 @@ impl Files {
         Ok(Some(Files {
             place,
             spool,
-            uploads: Arc::new(Semaphore::new(UPLOADS)),
-            pictures: Pictures::new(settings.thumbnail_mpixels),
+            turns: Turns::default(),
+            pictures: Pictures::new(u64::from(settings.thumbnail_mib) * MIB),
             links: LinkSigner::new(settings.key.as_ref(), Duration::from_secs(settings.link_s))?,
             file_bytes: settings.file_mib * MIB,
             per_message: settings.per_message,
@@ -173,12 +167,6 @@ impl Files {
     #[must_use]
     pub fn takes(&self, media_type: &str) -> bool {
         self.types.iter().any(|range| range.has(media_type))
-    }
-
-    /// Takes the turn of one upload; `None` while there are too many.
-    #[must_use]
-    pub fn turn(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.uploads).try_acquire_owned().ok()
     }
 
     /// Moves a received file to its place. It is there for good when this returns.

@@ -38,9 +38,11 @@ settings! {
         /// that is no known type is `application/octet-stream`; HTML and SVG are `text/plain`, and
         /// served as that.
         types: Vec<MediaRange> = ["image/*", "audio/*", "video/*", "text/plain", "application/pdf"],
-        /// Millions of pixels up to which an image is decoded for its thumbnail; one thumbnail is made
-        /// at a time, and takes 4 MiB for each. A larger image has none.
-        thumbnail_mpixels: u32 = 24 in 0..=200,
+        /// MiB that an image may take while it is decoded for its thumbnail, one at a time. An image
+        /// that might take more has none: a pixel takes 3 to 16 bytes, by its format, and 11 of a
+        /// JPEG. Where a control group limits the memory, the default is an eighth of that if it is
+        /// less.
+        thumbnail_mib: u32 = 128 in 0..=10_000,
         /// Seconds for which a link to a file is good.
         link_s: u64 = 300 in 10..=86_400,
         /// Seconds after which an upload that was not sent is deleted.

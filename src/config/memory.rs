@@ -10,8 +10,8 @@ use super::{Loaded, replace_default};
 
 const MIB: u64 = 1024 * 1024;
 
-/// The default share of the memory that bodies may take together, and that of answers. Each of
-/// their bytes may cost two, and the rest is for sockets and what they wait for.
+/// The default share of the memory that bodies may take together, that of answers, and that of an image.
+/// Each byte of the first two may cost two, and the rest is for sockets and what they wait for.
 const SHARE: u64 = 8;
 
 /// The smallest value that the settings take.
@@ -45,14 +45,16 @@ pub fn limit(root: &Path) -> Option<u64> {
 }
 
 impl Loaded {
-    /// Lowers `server.body_memory_mib` and `server.answer_memory_mib` to their share of so many
-    /// bytes, where they have their defaults.
+    /// Lowers `server.body_memory_mib`, `server.answer_memory_mib` and `attachments.thumbnail_mib` to
+    /// their share of so many bytes, where they have their defaults.
     #[must_use]
     pub fn fit_to(mut self, memory: u64) -> Self {
         let share = u32::try_from(memory / MIB / SHARE).unwrap_or(u32::MAX);
         let share = share.max(LEAST_MIB);
         let server = &mut self.config.server;
+        let thumbnail = &mut self.config.attachments.thumbnail_mib;
         for (key, value) in [
+            ("attachments.thumbnail_mib", thumbnail),
             ("server.body_memory_mib", &mut server.body_memory_mib),
             ("server.answer_memory_mib", &mut server.answer_memory_mib),
         ] {
@@ -152,12 +154,15 @@ mod tests {
     }
 
     #[test]
-    fn answers_take_an_eighth_as_well() {
+    fn answers_take_an_eighth_as_well_and_so_does_an_image() {
         let loaded = Config::load(None, std::iter::empty(), &[]).unwrap();
         let loaded = loaded.fit_to(128 * MIB);
         assert_eq!(loaded.config.server.answer_memory_mib, 16);
-        let set = loaded.find("server.answer_memory_mib").unwrap();
-        assert_eq!(set.value, "16");
+        assert_eq!(loaded.config.attachments.thumbnail_mib, 16);
+        for key in ["server.answer_memory_mib", "attachments.thumbnail_mib"] {
+            let set = loaded.find(key).unwrap();
+            assert_eq!(set.value, "16");
+        }
     }
 
     #[test]

@@ -21,12 +21,20 @@ const SIDE: u32 = 480;
 /// Quality of a thumbnail's JPEG, of 100.
 const QUALITY: u8 = 80;
 
-/// Bytes of a decoder besides the pixels.
-const OVERHEAD: u64 = 16 * 1024 * 1024;
+/// Bytes that a pixel may take while it is decoded: of a JPEG whose coefficients come in several scans,
+/// with four colours; of a WebP with several frames; of a GIF, whose frame has a place in a larger image.
+/// Not all of their decoders keep a limit of their own.
+const JPEG: u64 = 11;
+const WEBP: u64 = 16;
+const GIF: u64 = 8;
+
+/// Bytes that what stands before the pixels may take, such as a profile of colours.
+const HEAD: u64 = 1024 * 1024;
 
 /// Makes thumbnails.
 pub struct Pictures {
-    pixels: u64,
+    /// Bytes that decoding an image may take.
+    room: u64,
     /// One at a time.
     turn: Semaphore,
 }
@@ -36,7 +44,7 @@ pub struct Pictures {
 pub struct Picture {
     /// Width and height as it is shown.
     pub dimensions: (u32, u32),
-    /// `None` if it has more pixels than are decoded, or cannot be.
+    /// `None` if decoding it might take too much memory, or it cannot be decoded.
     pub thumbnail: Option<Vec<u8>>,
 }
 
@@ -46,10 +54,11 @@ pub struct Picture {
 pub struct NotAPicture;
 
 impl Pictures {
+    /// Makes one that takes so many bytes of memory for an image.
     #[must_use]
-    pub fn new(mpixels: u32) -> Self {
+    pub fn new(room: u64) -> Self {
         Pictures {
-            pixels: u64::from(mpixels) * 1_000_000,
+            room,
             turn: Semaphore::new(1),
         }
     }
@@ -60,19 +69,19 @@ impl Pictures {
     /// When not even its size can be read.
     pub async fn examine(&self, path: &Path, media_type: &str) -> Result<Picture, NotAPicture> {
         let format = ImageFormat::from_mime_type(media_type).ok_or(NotAPicture)?;
-        let (path, pixels) = (path.to_owned(), self.pixels);
+        let (path, room) = (path.to_owned(), self.room);
         // It is never closed.
         let _turn = self.turn.acquire().await;
-        let work = spawn_blocking(move || examine(&path, format, pixels));
+        let work = spawn_blocking(move || examine(&path, format, room));
         work.await.map_err(|_| NotAPicture)?
     }
 }
 
-fn examine(path: &Path, format: ImageFormat, pixels: u64) -> Result<Picture, NotAPicture> {
+fn examine(path: &Path, format: ImageFormat, room: u64) -> Result<Picture, NotAPicture> {
     let file = BufReader::new(File::open(path).map_err(|_| NotAPicture)?);
     let mut reader = ImageReader::with_format(file, format);
     let mut limits = Limits::no_limits();
-    limits.max_alloc = Some(4 * pixels + OVERHEAD);
+    limits.max_alloc = Some(room + HEAD);
     reader.limits(limits);
     let mut decoder = reader.into_decoder().map_err(|_| NotAPicture)?;
     let (width, height) = decoder.dimensions();
@@ -82,12 +91,25 @@ fn examine(path: &Path, format: ImageFormat, pixels: u64) -> Result<Picture, Not
     } else {
         (width, height)
     };
-    let is_small = u64::from(width) * u64::from(height) <= pixels;
+    let is_small = memory_of(format, &decoder) <= room;
     let thumbnail = is_small.then(|| thumbnail(decoder, orientation));
     Ok(Picture {
         dimensions,
         thumbnail: thumbnail.and_then(Result::ok),
     })
+}
+
+/// Returns the bytes that decoding an image may take.
+fn memory_of(format: ImageFormat, decoder: &impl ImageDecoder) -> u64 {
+    let (width, height) = decoder.dimensions();
+    let pixels = u64::from(width) * u64::from(height);
+    match format {
+        ImageFormat::Jpeg => pixels.saturating_mul(JPEG),
+        ImageFormat::WebP => pixels.saturating_mul(WEBP),
+        ImageFormat::Gif => pixels.saturating_mul(GIF),
+        // A PNG is decoded in place, with up to 8 bytes for each pixel.
+        _ => decoder.total_bytes(),
+    }
 }
 
 fn is_turned(orientation: Orientation) -> bool {

@@ -74,7 +74,7 @@ impl Chat {
     ) -> Result<Attachment, ChatError> {
         let files = self.files.as_ref().ok_or(ChatError::Off)?;
         within("user", user, USER_ID_MAX)?;
-        let _turn = files.turn().ok_or(UploadError::Busy)?;
+        let _turn = files.turns.take(user).ok_or(UploadError::Busy)?;
         let received = files.receive(body).await?;
         let is_whole = received.head.len() < HEAD;
         let media_type = media::of(&received.head, is_whole);

@@ -1,13 +1,18 @@
 //! Files that are not kept, and what is left of them: nothing.
 
-use std::fs;
+use std::{fs, io::Cursor};
 
 use serde_json::json;
 use uuid::Uuid;
 
 use super::{Client, files_below, picture, sending, server, settings, upload_of, uploaded};
-use crate::support::{Directory, Process, http::request, process::run, until};
-use image::ImageFormat;
+use crate::support::{
+    Directory, Process,
+    http::{Connection, request},
+    process::run,
+    until,
+};
+use image::{DynamicImage, ImageBuffer, ImageFormat, Rgba};
 
 /// The head of a PNG of this size, without any pixel.
 fn head_of_png(width: u32, height: u32) -> Vec<u8> {
@@ -117,9 +122,33 @@ async fn an_upload_that_breaks_off_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn an_image_of_too_many_pixels_is_not_decoded() {
-    let (server, place) = server(&[("attachments.thumbnail_mpixels", "1")]).await;
-    for (width, height) in [(60_000, 60_000), (1001, 1000)] {
+async fn who_sends_many_files_slowly_leaves_room_for_others() {
+    let (server, place) = server(&[]).await;
+    let whole = upload_of("alice", "a.txt", &vec![b'a'; 1_000_000]);
+    let mut slow = Vec::new();
+    for _ in 0..8 {
+        let mut connection = server.connect().await;
+        connection.send(&whole[..700_000]).await;
+        slow.push(connection);
+    }
+    until("all are under way", async || {
+        files_below(&place).len() == slow.len()
+    })
+    .await;
+    let refused = server.send(upload_of("alice", "b.txt", b"b")).await;
+    assert_eq!(refused.status, 503, "{}", refused.text());
+    uploaded(&server, "bob", "b.txt", b"b").await;
+    for connection in &mut slow {
+        connection.send(&whole[700_000..]).await;
+        assert_eq!(connection.next().await.unwrap().status, 201);
+    }
+    uploaded(&server, "alice", "b.txt", b"b").await;
+}
+
+#[tokio::test]
+async fn an_image_that_would_take_too_much_memory_is_not_decoded() {
+    let (server, place) = server(&[("attachments.thumbnail_mib", "4")]).await;
+    for (width, height) in [(60_000, 60_000), (1025, 1024)] {
         let bomb = uploaded(&server, "alice", "a.png", &head_of_png(width, height)).await;
         assert_eq!(
             (&bomb["width"], &bomb["height"]),
@@ -131,13 +160,49 @@ async fn an_image_of_too_many_pixels_is_not_decoded() {
         &server,
         "alice",
         "b.png",
-        &picture(1000, 1000, ImageFormat::Png),
+        &picture(1024, 1024, ImageFormat::Png),
     )
     .await;
     assert_eq!(files_below(&place).len(), 4);
     // One whose pixels are missing is kept, and has no thumbnail either.
     uploaded(&server, "alice", "c.png", &head_of_png(100, 100)).await;
     assert_eq!(files_below(&place).len(), 5);
+}
+
+/// Small files of large images, each of which takes the most that an image of its format can: 1,200 by
+/// 1,200 pixels of four colours in several scans, 1,000 by 1,000 in two frames that one can see through,
+/// 1,400 by 1,400 in two frames, and 1,400 by 1,400 with 16 bits for each colour.
+#[tokio::test]
+async fn no_image_takes_more_memory_than_is_allowed() {
+    const ROOM_MIB: u64 = 16;
+    /// What decoders have besides pixels, and what a server keeps of its first request.
+    const BESIDES_MIB: u64 = 6;
+    let deep = DynamicImage::ImageRgba16(ImageBuffer::from_pixel(1400, 1400, Rgba([9, 8, 7, 6])));
+    let mut png = Cursor::new(Vec::new());
+    deep.write_to(&mut png, ImageFormat::Png).unwrap();
+    let images: [&[u8]; 4] = [
+        include_bytes!("progressive.jpg"),
+        include_bytes!("animated.webp"),
+        include_bytes!("animated.gif"),
+        &png.into_inner(),
+    ];
+    for image in images {
+        let directory = Directory::new();
+        let place = directory.path().join("files");
+        let place = format!("attachments.place={}", place.display());
+        let room = format!("attachments.thumbnail_mib={ROOM_MIB}");
+        let server = Process::start(&directory, &[&place, &room]).await;
+        let before = server.resident_kib() - server.mapped_kib();
+        let mut connection = Connection::narrow(server.address).await;
+        connection.push(upload_of("alice", "a", image)).await;
+        let answer = connection.next().await.unwrap();
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        let kind = &answer.json()["type"];
+        let grown = (server.peak_kib() - server.mapped_kib()).saturating_sub(before) / 1024;
+        assert!(grown <= ROOM_MIB + BESIDES_MIB, "{kind}: {grown} MiB");
+        let thumbnails = files_below(&directory.path().join("files")).len() - 1;
+        assert_eq!(thumbnails, 1, "{kind}");
+    }
 }
 
 #[tokio::test]

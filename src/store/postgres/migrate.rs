@@ -2,9 +2,10 @@
 
 use tokio_postgres::{Error, error::SqlState};
 
-use super::{address::Address, connection::PostgresConnection, error::Fault};
+use super::{address::Address, connection::PostgresConnection, error::Fault, search};
 use crate::store::{
     StoreError,
+    groups::schema as groups_schema,
     schema::{self, ColumnDialect, ColumnKind, Finding, LiveColumn, OwnTable, Schema},
 };
 
@@ -57,6 +58,38 @@ fn is_made_already(error: &Error) -> bool {
 /// When the database cannot be reached, or tables with names of their own are missing.
 pub async fn plan(address: &Address, schema: &Schema) -> Result<Vec<String>, StoreError> {
     pending(&mut PostgresConnection::open(address).await?, schema).await
+}
+
+/// Makes the index for searches where it is missing, and returns the statements it ran. Each is a
+/// transaction by itself, and nothing else that reads or writes the tables waits for them.
+///
+/// # Errors
+/// When the database cannot be reached or changed.
+pub async fn run_search(address: &Address, schema: &Schema) -> Result<Vec<String>, StoreError> {
+    let mut db = PostgresConnection::open(address).await?;
+    let statements = search_statements(&mut db, schema).await?;
+    for statement in &statements {
+        db.run(statement).await?;
+    }
+    Ok(statements)
+}
+
+/// Returns the statements that [`run_search`] would run now.
+///
+/// # Errors
+/// When the database cannot be reached.
+pub async fn plan_search(address: &Address, schema: &Schema) -> Result<Vec<String>, StoreError> {
+    search_statements(&mut PostgresConnection::open(address).await?, schema).await
+}
+
+async fn search_statements(
+    db: &mut PostgresConnection,
+    schema: &Schema,
+) -> Result<Vec<String>, StoreError> {
+    let groups = schema.groups.map(|_| groups_schema(schema.changes));
+    let groups = groups.iter().map(|it| &it.messages);
+    let tables: Vec<_> = [&schema.messages].into_iter().chain(groups).collect();
+    search::statements(db, &tables).await
 }
 
 /// Returns the findings that keep the tables from being used; empty if all is well.

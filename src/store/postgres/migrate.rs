@@ -115,6 +115,27 @@ pub async fn findings(
     Ok(findings)
 }
 
+/// Returns the findings of the tables of our own that are there.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn own_findings(
+    db: &mut PostgresConnection,
+    schema: &Schema,
+) -> Result<Vec<Finding>, StoreError> {
+    let mut findings = Vec::new();
+    for own in schema.own_tables() {
+        if !has_table(db, own.name).await? {
+            continue;
+        }
+        for table in schema::made_with(own) {
+            let live = live_columns(db, table.name.as_str()).await?;
+            findings.extend(schema::compare_own(&table, &live, DIALECT));
+        }
+    }
+    Ok(findings)
+}
+
 async fn pending(db: &mut PostgresConnection, schema: &Schema) -> Result<Vec<String>, StoreError> {
     let mut missing = Vec::new();
     for table in schema.tables() {

@@ -184,12 +184,24 @@ function askWho(who, peer) {
     setText($('who-lead'), t(wantsToken ? 'lead.token' : 'lead.session'));
     setText($('who-note'), t(wantsToken ? 'note.token' : isTold ? 'note.again' : 'note.session'));
   }
+  const login = loginAddress();
+  $('who-login').hidden = !login;
+  if (login) {
+    $('who-login').href = login;
+    setText($('who-note'), t('note.login'));
+  }
   $('who-cancel').hidden = !me;
   setText($('who-problem'), '');
   document.title = t('app');
-  const first = wantsToken ? $('who-token') : isTold ? $('who-with') : $('who-me');
+  const first = wantsToken ? $('who-token') : login ? $('who-login') : isTold ? $('who-with') : $('who-me');
   first.focus();
-  first.select();
+  first.select?.();
+}
+/* Where Django's users sign in, to come back to this place; empty if the server does not say. */
+function loginAddress() {
+  if (!identity.login) return '';
+  const next = new URLSearchParams({ next: location.pathname + location.search });
+  return `${identity.login}${identity.login.includes('?') ? '&' : '?'}${next}`;
 }
 $('who').addEventListener('submit', (event) => {
   event.preventDefault();

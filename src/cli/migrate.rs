@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::dialect::django::tables::schema;
 use crate::store::{self, StoreError};
 
-/// What is to be made, and whether the SQL is only printed.
+/// Parts that are to be made, and if the SQL is only printed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted {
     pub dry_run: bool,

@@ -14,11 +14,12 @@ def judge(run, rows, verdict):
 
 
 def refused(run, rows, verdict):
-    """What was refused once and never sent again is not stored."""
+    """A message that was refused and never sent again is not stored."""
     found = (f"{key} ({number})" for number, key, tries in run.refused if tries == 1 and number in rows)
     verdict.add("refused and stored", "messages of who was no member", found)
     # Stored at first, and refused when it was sent again: its sender may take it for lost.
-    again = (f"{key} ({number}), sent {tries} times" for number, key, tries in run.refused if tries > 1 and number in rows)
+    stored = ((number, key, tries) for number, key, tries in run.refused if tries > 1 and number in rows)
+    again = (f"{key} ({number}), sent {tries} times" for number, key, tries in stored)
     verdict.add("stored and then refused", "messages of who was a member", again)
     verdict.figures["refused"] = len(run.refused)
 

@@ -96,7 +96,10 @@ const SCRIPTS: Scripts = Scripts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::schema::is_about;
+    use crate::store::{
+        outbox,
+        schema::{is_about, made_with},
+    };
 
     #[test]
     fn every_statement_belongs_to_one_table() {

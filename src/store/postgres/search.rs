@@ -1,5 +1,5 @@
 //! The index by which messages are found by their text: trigrams (`pg_trgm`) of their letters, taken
-//! apart. `README.md` beside this file has the reasons, and what it costs.
+//! apart. `src/store/README.md` has the reasons, and what it costs.
 //!
 //! It is an index on the table of messages, so whatever stores a message, Django too, keeps it whole. It
 //! is made by `chatferry migrate --search` only. Each search looks whether it is there and can be used,
@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-/// The extension that the index needs. It is trusted: whoever may create in the database may add it.
+/// The extension that the index needs. It is trusted: every role that may create in the database may add it.
 const EXTENSION: &str = "CREATE EXTENSION IF NOT EXISTS pg_trgm";
 
 /// Letters of the shortest run that the index can tell from others.

@@ -68,6 +68,8 @@ export default function identity(browser) {
       const url = new URL(await link.getAttribute('href'), SESSION_URL);
       assert.equal(url.pathname, '/accounts/login/');
       assert.equal(url.searchParams.get('next'), '/api/chat/?with=bob');
+      assert.equal(await page.getByRole('button').filter({ visible: true }).count(), 0);
+      assert.equal(await page.locator('#who-problem').textContent(), '');
       assert.deepEqual(await violations(page), []);
       if (SCREENSHOTS) await page.screenshot({ path: `${SCREENSHOTS}/sign-in-${locale}.png` });
       await window.close();

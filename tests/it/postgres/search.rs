@@ -70,7 +70,7 @@ async fn an_index_reaches_farther_and_finds_the_same() {
         assert_eq!(search(query).await.0, ["the STRAßE 100%"], "{query}");
     }
     assert_eq!(search("q=strasse%20200").await, (vec![], true));
-    // What an index cannot tell from others is searched one by one.
+    // A text that an index cannot tell from others is searched one by one.
     assert_eq!(search("q=%25").await, (vec![], false));
     assert_eq!(search("q=hay&limit=1").await.0, ["건초 hay 2500"]);
     let sql = "UPDATE messages SET is_deleted = true WHERE content = '숨은 바늘'";

@@ -164,7 +164,7 @@ function connectChat() {
 async function askWhyNot() {
   if (!isTold) return;
   try { await rest.conversations(me || '-'); } catch (refusal) {
-    if ([401, 403].includes(refusal.status) && chat) onDenied(refusal.message);
+    if ([401, 403].includes(refusal.status) && chat) onDenied(identity.login ? '' : refusal.message);
   }
 }
 /* The server no longer takes the token or the session, or never did. */
@@ -186,6 +186,8 @@ function askWho(who, peer) {
   }
   const login = loginAddress();
   $('who-login').hidden = !login;
+  // Over chatferry.v1 there is nothing else to say: the way back leads to the same place.
+  $('who-with-row').hidden = $('who-continue').hidden = Boolean(login && isTold);
   if (login) {
     $('who-login').href = login;
     setText($('who-note'), t('note.login'));

@@ -314,7 +314,7 @@ async fn an_upload_that_is_not_sent_is_deleted_by_its_user() {
         server.send(request.into_bytes()).await
     };
     let file = upload().await.json();
-    assert_eq!(upload().await.status, 507, "no room for two");
+    assert_eq!(upload().await.json()["code"], "quota", "no room for two");
     let refused = delete("bob", &file).await;
     assert_eq!(
         (refused.status, &refused.json()["code"]),

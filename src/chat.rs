@@ -13,6 +13,7 @@ pub mod message;
 pub mod outbox;
 pub mod policy;
 pub mod receipt;
+pub mod search;
 
 pub use attachment::{Attachment, PlacedAttachment};
 pub use change::{Change, NewChange};

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use clap::{Args, Parser, Subcommand};
 use uuid::Uuid;
 
+use self::migrate::Wanted;
 use crate::dialect::django::docs;
 use crate::host::order;
 use crate::layer::{ChannelLayer, control::Disconnect, open_for_command};
@@ -90,6 +91,9 @@ enum Command {
         /// Print the SQL and change nothing
         #[arg(long)]
         dry_run: bool,
+        /// Make an index for searches too, on PostgreSQL
+        #[arg(long)]
+        search: bool,
         #[command(flatten)]
         choices: Choices,
     },
@@ -258,7 +262,9 @@ async fn execute(command: Command, loaded: Loaded, sources: Sources) -> ExitCode
         Command::Host { order: Some(_), .. } => reload(&warned(loaded)).await,
         // The state of a serving process is large, and exists once.
         Command::Serve(_) | Command::Host { .. } => Box::pin(start(loaded, sources)).await,
-        Command::Migrate { dry_run, .. } => migrate::migrate(&warned(loaded), dry_run).await,
+        Command::Migrate {
+            dry_run, search, ..
+        } => migrate::migrate(&warned(loaded), Wanted { dry_run, search }).await,
         Command::Check { json, .. } => Box::pin(check::check(loaded, json)).await,
         Command::Config { .. } => {
             let code = print(&list::in_force(&loaded.effective));

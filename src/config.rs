@@ -47,8 +47,8 @@ use serde::de::DeserializeOwned;
 
 pub use attachments::{Attachments, FilePlace, MediaRange, S3Endpoint};
 pub use auth::{
-    Algorithm, Auth, DjangoSession, DjangoToken, HeaderWord, Identity, JwksUrl, Jwt, Policy,
-    SessionEngine, SocketRefusal,
+    Algorithm, Auth, DjangoSession, DjangoToken, HeaderWord, Identity, JwksUrl, Jwt, LoginUrl,
+    Policy, SessionEngine, SocketRefusal,
 };
 pub use cors::{Cors, CorsOrigin};
 pub use declare::{OptionDoc, Section};

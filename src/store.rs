@@ -298,6 +298,31 @@ pub async fn pending(config: &Config, schema: &Schema) -> Result<Vec<String>, St
     }
 }
 
+/// Makes the index for searches where it is missing, and returns the statements it ran; with `dry_run`
+/// those that it would run.
+///
+/// # Errors
+/// When the database cannot be reached or changed, or is of a kind that has no such index.
+pub async fn index_for_search(
+    config: &Config,
+    schema: &Schema,
+    dry_run: bool,
+) -> Result<Vec<String>, StoreError> {
+    let settings = &config.store;
+    if settings.url.database() != Database::Postgres {
+        return Err(StoreError::Unfit {
+            why: "only PostgreSQL has an index that finds a text anywhere in a message".into(),
+            remedy: "leave --search out: messages are then searched one by one",
+        });
+    }
+    let address = postgres::address_of(settings)?;
+    if dry_run {
+        postgres::migrate::plan_search(&address, schema).await
+    } else {
+        postgres::migrate::run_search(&address, schema).await
+    }
+}
+
 /// Returns the findings that keep the live tables from being used.
 ///
 /// # Errors

@@ -7,10 +7,17 @@ use crate::config::Config;
 use crate::dialect::django::tables::schema;
 use crate::store::{self, StoreError};
 
-/// Makes the tables that are missing, or prints the SQL that would.
-pub(super) async fn migrate(config: &Config, dry_run: bool) -> ExitCode {
-    match statements(config, dry_run).await {
-        Ok(statements) if dry_run => {
+/// Parts that are to be made, and if the SQL is only printed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    pub dry_run: bool,
+    pub search: bool,
+}
+
+/// Makes what is missing, or prints the SQL that would.
+pub(super) async fn migrate(config: &Config, wanted: Wanted) -> ExitCode {
+    match statements(config, wanted).await {
+        Ok(statements) if wanted.dry_run => {
             let sql: Vec<String> = statements.iter().map(|sql| sql_line(sql)).collect();
             super::print(&sql.concat())
         }
@@ -20,13 +27,18 @@ pub(super) async fn migrate(config: &Config, dry_run: bool) -> ExitCode {
     }
 }
 
-async fn statements(config: &Config, dry_run: bool) -> Result<Vec<String>, StoreError> {
+async fn statements(config: &Config, wanted: Wanted) -> Result<Vec<String>, StoreError> {
     let schema = schema(&config.store.tables);
-    if dry_run {
-        store::pending(config, &schema).await
+    let Wanted { dry_run, search } = wanted;
+    let mut statements = if dry_run {
+        store::pending(config, &schema).await?
     } else {
-        store::migrate(config, &schema).await
+        store::migrate(config, &schema).await?
+    };
+    if search {
+        statements.extend(store::index_for_search(config, &schema, dry_run).await?);
     }
+    Ok(statements)
 }
 
 fn sql_line(sql: &str) -> String {

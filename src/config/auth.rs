@@ -157,6 +157,9 @@ settings! {
         cookie: String = "sessionid",
         /// Django's `SESSION_COOKIE_AGE`: seconds that a signed cookie is good for.
         cookie_age_s: u64 = 1209600 in 1..=315_360_000,
+        /// Django's `LOGIN_URL`, a path or an address: the chat page leads there to sign in, with its own
+        /// address as `next`. None: it says only that one must.
+        login_url: Option<LoginUrl> = "",
         /// The table of the users: `db_table` of `AUTH_USER_MODEL`.
         users_table: TableName = "auth_user",
         /// The column of the primary key, which sessions name their user by.
@@ -171,6 +174,41 @@ settings! {
         cache_s: u64 = 10 in 0..=3600,
         /// Sessions that are remembered at once.
         cache_size: usize = 10000 in 1..=1_000_000,
+    }
+}
+
+/// Where people sign in.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct LoginUrl(String);
+
+impl LoginUrl {
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for LoginUrl {
+    type Error = &'static str;
+
+    fn try_from(url: String) -> Result<Self, Self::Error> {
+        let is_path = url.starts_with('/') && !url.starts_with("//");
+        let is_address = url.starts_with("https://") || url.starts_with("http://");
+        let is_plain = url
+            .bytes()
+            .all(|b| b.is_ascii_graphic() && !b"#\\\"<>".contains(&b));
+        if (is_path || is_address) && is_plain {
+            Ok(Self(url))
+        } else {
+            Err("a path that starts with `/`, or an address that starts with `https://`")
+        }
+    }
+}
+
+impl fmt::Display for LoginUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

@@ -122,6 +122,31 @@ impl Chat {
         Ok(new)
     }
 
+    /// Deletes an upload of a user that has not been sent. It cannot be sent from then on, and counts no
+    /// more for its user.
+    ///
+    /// # Errors
+    /// [`ChatError::Off`], or [`AttachmentError::Missing`] if it is not there, of somebody else, or sent.
+    pub async fn delete_upload(&self, user: &str, id: AttachmentId) -> Result<(), ChatError> {
+        let files = self.files.as_ref().ok_or(ChatError::Off)?;
+        let find = async || -> Result<Option<PlacedAttachment>, ChatError> {
+            Ok(self.store.attachments(&[id]).await?.into_iter().next())
+        };
+        let is_unsent = |it: &Attachment| it.uploader_id == user && it.message_id.is_none();
+        let found = find().await?.filter(|it| is_unsent(&it.attachment));
+        found.ok_or(AttachmentError::Missing)?;
+        self.store.abandon_attachments(vec![id]).await?;
+        // It may have been sent meanwhile.
+        let lost = find().await?.filter(PlacedAttachment::is_lost);
+        lost.ok_or(AttachmentError::Missing)?;
+        if let Err(error) = files.delete(id).await {
+            tracing::warn!(%error, %id, "a file is deleted later");
+            return Ok(());
+        }
+        self.metrics.attachments_deleted(1);
+        Ok(self.store.forget_attachments(vec![id]).await?)
+    }
+
     /// Returns uploads of a user that can be sent with a message, in this order. Those that the message
     /// has already are among them: it may be sent again.
     ///

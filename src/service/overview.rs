@@ -3,17 +3,20 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
-use unicode_normalization::UnicodeNormalization as _;
 use uuid::Uuid;
 
 use super::{Chat, ChatError, pages::UNREAD_AMONG};
 use crate::{
-    chat::{Conversation, Group, Message, policy::Caller},
+    chat::{
+        Conversation, Group, Message,
+        policy::Caller,
+        search::{letters, searchable},
+    },
     id::{ConversationId, Key, MessageId},
     python::datetime::Timestamp,
     store::{
         StoreError,
-        history::{Direction, PAGE_MESSAGES},
+        history::{Direction, PAGE_MESSAGES, Page},
         overview::{ACROSS_CONVERSATIONS, merge},
     },
 };
@@ -166,8 +169,9 @@ impl Chat {
 
     /// Searches messages for a text, of one conversation or of all of a user's, before a place. What
     /// looks alike is the same: see [`searchable`]. `shown` returns the text of a message that is
-    /// looked at. The messages themselves are looked at, the newest first and no
-    /// more than [`SEARCH_MESSAGES`], so every database finds the same, in any language.
+    /// looked at. Every message that the database's index offers is looked at, or every message if there
+    /// is no index for the text: the newest first, and no more than [`SEARCH_MESSAGES`]. So each
+    /// database finds the same, in any language, and with an index reaches farther.
     ///
     /// # Errors
     /// As [`list_conversations`](Self::list_conversations), or if the one conversation is not the
@@ -189,11 +193,17 @@ impl Chat {
             None => self.conversations_since(caller, user, None).await?,
         };
         let text = searchable(text);
+        let runs = letters(&text);
         let mut found = SearchPage::default();
         let mut place = before.unwrap_or(LAST);
         while found.looked_at < SEARCH_MESSAGES {
-            let page = self.across(&conversations, place, Direction::Older, PAGE_MESSAGES);
-            let page = page.await?;
+            let page = match self.store.holding(&conversations, &runs, place).await? {
+                Some(page) => self.readable(page)?,
+                None => {
+                    self.across(&conversations, place, Direction::Older, PAGE_MESSAGES)
+                        .await?
+                }
+            };
             for message in page.messages.into_iter().rev() {
                 place = (message.created_at, message.id);
                 found.looked_at += 1;
@@ -244,7 +254,11 @@ impl Chat {
         for some in conversations.chunks(ACROSS_CONVERSATIONS) {
             pages.push(self.store.across(some, place, direction, limit).await?);
         }
-        let page = self.message_page(merge(pages, direction, limit))?;
+        self.readable(merge(pages, direction, limit))
+    }
+
+    fn readable(&self, page: Page) -> Result<Across, ChatError> {
+        let page = self.message_page(page)?;
         if page.is_full && page.messages.is_empty() {
             // A client could not go on behind rows that nobody can read.
             return Err(StoreError::Schema("a page has no readable message".into()).into());
@@ -256,41 +270,8 @@ impl Chat {
     }
 }
 
-/// Returns a text by which others are found: capitals are as small letters, `ß` is as `ss`, and
-/// characters that Unicode takes for forms of the same one (NFKC) are one, as the letters and the
-/// syllables of Korean, and wide letters.
-fn searchable(text: &str) -> String {
-    if text.is_ascii() {
-        return text.to_ascii_lowercase();
-    }
-    let normal: String = text.nfkc().collect();
-    // There and back is what folding does to the letters that have several small or large forms.
-    normal.to_uppercase().to_lowercase()
-}
-
 /// A place after every message, which every database can compare.
 const LAST: (Timestamp, MessageId) = (
     Timestamp::from_micros(253_000_000_000_000_000),
     MessageId(Key::Uuid(Uuid::max())),
 );
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_looks_alike_is_found() {
-        for (text, other) in [
-            ("Hello", "hELLO"),
-            ("STRASSE", "straße"),
-            ("ΟΔΟΣ", "οδος"),
-            ("한글", "\u{1112}\u{1161}\u{11ab}\u{1100}\u{1173}\u{11af}"),
-            ("ＡＢＣ１２３", "abc123"),
-            ("ﾊﾝｸﾞﾙ", "ハングル"),
-            ("é", "e\u{301}"),
-        ] {
-            assert_eq!(searchable(text), searchable(other), "{text} {other}");
-        }
-        assert_ne!(searchable("e"), searchable("é"));
-    }
-}

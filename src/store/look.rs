@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use super::{
     StoreError, mysql, postgres,
     schema::{Finding, LooseColumn, NarrowColumn, Schema, ShortColumn},
-    sqlite,
+    sqlite, with_outbox,
 };
 use crate::config::{Config, Database};
 
@@ -40,7 +40,7 @@ pub trait Look: Send {
 /// # Errors
 /// When it cannot be reached, or does not let us in.
 pub async fn open(config: &Config, schema: &Schema) -> Result<Box<dyn Look>, StoreError> {
-    let settings = &config.store;
+    let (settings, schema) = (&config.store, &with_outbox(config, schema));
     Ok(match settings.url.database() {
         Database::Sqlite => Box::new(sqlite::look::SqliteLook::new(
             sqlite::path_of(settings)?,

@@ -45,6 +45,19 @@ pub trait Overview: OpenDatabase {
         direction: Direction,
         limit: usize,
     ) -> Result<Page, StoreError>;
+
+    /// Returns messages of some conversations before a time and an id, not deleted, that an index
+    /// offers for these runs of [`letters`](crate::chat::search::letters): every message that has all
+    /// of them in it, and maybe others. The nearest, as many as fit a page, oldest first. Full if there
+    /// may be more. `None` if there is no index that could tell.
+    async fn holding(
+        &self,
+        _conversations: &[ConversationId],
+        _runs: &[String],
+        _place: (Timestamp, MessageId),
+    ) -> Result<Option<Page>, StoreError> {
+        Ok(None)
+    }
 }
 
 /// Makes one page of the pages of several conversations, which begin at one place. What lies beyond

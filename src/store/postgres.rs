@@ -22,6 +22,7 @@ mod people;
 mod pool;
 mod query;
 mod row;
+pub mod search;
 mod time;
 mod write;
 

@@ -10,6 +10,7 @@
 
 mod findings;
 pub mod layout;
+mod own;
 mod rehearsed;
 
 use super::StoreError;
@@ -20,6 +21,7 @@ pub use self::{
         ColumnDialect, Finding, LiveColumn, LooseColumn, NarrowColumn, ShortColumn, compare,
         number_in, require, short,
     },
+    own::{compare_own, made_with},
     rehearsed::Rehearsed,
 };
 

@@ -12,6 +12,7 @@ import sys
 from collections import Counter, defaultdict
 from pathlib import Path
 
+import check_groups
 import record
 
 #: Pieces of evidence in one violation.
@@ -59,6 +60,7 @@ def judge(run):
         complete_history(run, rows, listing, listing.since, listing.messages, verdict)
     receipts(run, verdict)
     typing(run, verdict)
+    check_groups.judge(run, rows, verdict)
     verdict.add("never acknowledged", "messages by chatferry.v1", run.unanswered)
     verdict.add("shut", "sockets that could not be opened again on a fleet that is well", run.shut)
     figures(run, verdict)
@@ -310,7 +312,8 @@ def figures(run, verdict):
     opened = [connection for connection in run.connections if connection.history is not None]
     verdict.figures.update(
         {
-            "sent": len(run.sent),
+            # But what was refused.
+            "sent": len(run.sent) - len(run.refused),
             "stored": len(run.messages),
             "acknowledged": len(run.acknowledged),
             "receipts": len(run.receipts),

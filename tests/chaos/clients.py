@@ -14,6 +14,9 @@
 | posting, posted | `sender`, `number`, `server`, `conversation`; `number`, `status`, `id` (of a 201) |
 | versions | `n`, `messages`: id and content of each that is known when the run ends: of a client of chatferry.v1 |
 | acked, unanswered | `n`, `number`, `id`; `n`, `number`, when the run ended: of a client of chatferry.v1 (native.py) |
+| refused, attached | `n`, `number`, `id`, `tries`; `n`, `number`, `file`, `sha256`: of a member of a group (groups.py) |
+| group | `n`, `group`: as it is known when the run ends |
+| unread, file | `server`, `user`, `count`; `file`, `sha256` of what is served, when the run ends |
 | putting, put | `message`, `user`, `server`; `user`, `status` |
 | asking, listed | `server`, `conversation`; `conversation`, `since`: when it was asked, `messages` as in a history |
 
@@ -91,6 +94,8 @@ class Socket(Speaker):
     """A socket that comes back whenever it ends, mostly to the same process."""
 
     subprotocols = None
+    #: Without one, that of its conversation.
+    path = None
 
     def __init__(self, name, conversation, home, ports, pause_s, log, rng):
         super().__init__(name, rng)
@@ -115,7 +120,8 @@ class Socket(Speaker):
         n, opened = self.connection, False
         self.server = self.other() if self.rng.random() < 0.1 else self.home
         self.log.note("connect", n=n, server=self.server)
-        url = f"ws://127.0.0.1:{self.ports[self.server]}/ws/chat/{self.conversation}/"
+        path = self.path or f"ws/chat/{self.conversation}/"
+        url = f"ws://127.0.0.1:{self.ports[self.server]}/{path}"
         options = {"max_size": None, "max_queue": None, "ping_interval": None, "compression": None}
         try:
             options["subprotocols"] = self.subprotocols

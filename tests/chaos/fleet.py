@@ -72,6 +72,8 @@ class Fleet:
             "LAYER__HOSTS": ",".join(hosts),
             # So that what came by REST is held to the same as the rest.
             "REST__BROADCAST": "true",
+            "ATTACHMENTS__PLACE": str(self.directory / "files"),
+            "ATTACHMENTS__KEY": "a key of all processes of this run",
         }
         environment = {f"CHATFERRY__{name}": value for name, value in settings.items()} | {"DATABASE_URL": database}
         if self.plan.steps_clocks and FAKETIME:

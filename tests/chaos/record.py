@@ -1,6 +1,7 @@
 """The input of the checker: the clients' logs, the tables, and when processes ended. See clients.py for the events."""
 
 import json
+import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -132,9 +133,22 @@ class Record:
     unanswered: list[str] = field(default_factory=list)
     #: Sockets that had no connection when the run ended.
     shut: list[str] = field(default_factory=list)
+    #: Answers of `not_member` to a message: id, key, and how often it was handed to a socket.
+    refused: list[tuple[str, str, int]] = field(default_factory=list)
+    #: Files by id: the key of the message that it was sent with, and its digest.
+    attached: dict[str, tuple[str, str]] = field(default_factory=dict)
+    #: The group as clients that were open knew it when the run ended, by client.
+    groups: dict[str, dict] = field(default_factory=dict)
+    #: What processes said at the end: server, user and count of unread messages; digest of each file.
+    unread: list[tuple[str, str, int]] = field(default_factory=list)
+    served: dict[str, str] = field(default_factory=dict)
+    #: The conversation that is a group.
+    group: str = ""
     errors: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     messages: list[dict] = field(default_factory=list)
     receipts: list[dict] = field(default_factory=list)
+    members: list[dict] = field(default_factory=list)
+    attachments: list[dict] = field(default_factory=list)
     #: Of receipts, by message and user: the time in the row, in seconds since the run began.
     dated: dict[tuple[str, str], float] = field(default_factory=dict)
     #: Server, and the times at which its process ended.
@@ -157,6 +171,17 @@ def key_of(content):
     return content.split(None, 1)[0] if content.strip() else ""
 
 
+#: Name of each file of a message.
+FILE = "chaos-file"
+#: A line behind the content of a message in the tables: a file, and its id.
+FILE_LINE = re.compile(r"\n\[" + FILE + r"\.txt\]\([^)\s]*attachments/([0-9a-f-]+)/file [^\n]*")
+
+
+def parted(content):
+    """A content as clients of chatferry.v1 see it, and the ids of its files."""
+    return FILE_LINE.sub("", content), FILE_LINE.findall(content)
+
+
 #: Stands before the number of a change, at the end of a content.
 CHANGE = " ✎"
 
@@ -166,6 +191,16 @@ def unchanged(content):
     return content.partition(CHANGE)[0]
 
 
+#: Columns of ids that are written with dashes or without; and where the rows of each table go.
+IDS = ("id", "message_id", "conversation_id")
+TABLES = {
+    "messages": "messages",
+    "delivery_receipts": "receipts",
+    "chatferry_members": "members",
+    "chatferry_attachments": "attachments",
+}
+
+
 def read(directory):
     record = Record()
     for file in sorted(directory.glob("client-*.jsonl")):
@@ -173,13 +208,10 @@ def read(directory):
             Reader(record).take(map(json.loads, lines))
     with (directory / "tables.jsonl").open(encoding="utf-8") as lines:
         for row in map(json.loads, lines):
-            into = record.messages if row["table"] == "messages" else record.receipts
-            into.append(
-                {
-                    name: bare(value) if name.endswith("id") and name not in ("sender_id", "user_id") else value
-                    for name, value in row.items()
-                }
-            )
+            row = {name: bare(value) if value and name in IDS else value for name, value in row.items()}
+            if row["table"] == "messages":
+                row["content"], row["files"] = parted(row["content"])
+            getattr(record, TABLES[row["table"]]).append(row)
     for line in (directory / "ends.jsonl").read_text().splitlines():
         end = json.loads(line)
         if began := end.get("began"):
@@ -239,6 +271,22 @@ class Reader:
     def on_acked(self, event):
         key = f"{self.client}/{event['number']}"
         self.record.acknowledged.append((bare(event["id"]), key, self.client, event["t"]))
+
+    def on_refused(self, event):
+        key = f"{self.client}/{event['number']}"
+        self.record.refused.append((bare(event["id"]), key, event["tries"]))
+
+    def on_attached(self, event):
+        self.record.attached[bare(event["file"])] = f"{self.client}/{event['number']}", event["sha256"]
+
+    def on_group(self, event):
+        self.record.group, self.record.groups[self.client] = self.conversation, event["group"]
+
+    def on_unread(self, event):
+        self.record.unread.append((event["server"], event["user"], event["count"]))
+
+    def on_file(self, event):
+        self.record.served[bare(event["file"])] = event["sha256"]
 
     def on_versions(self, event):
         self.connection.versions = {bare(number): content for number, content in event["messages"]}

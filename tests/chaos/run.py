@@ -10,6 +10,7 @@ from pathlib import Path
 
 import clients
 import faults
+import groups
 import httpx
 import native
 import record
@@ -29,9 +30,16 @@ OPEN_S = 120
 #: Nothing more may come that would come a second time.
 STILL_S = 3
 CHECKER = Path(__file__).with_name("check.py")
+MESSAGES = "id, conversation_id, sender_id, content, created_at"
+RECEIPTS = "message_id, user_id, status, timestamp"
+#: By table: what the checker calls it, and the columns that it reads.
 TABLES = {
-    "messages": "id, conversation_id, sender_id, content, created_at",
-    "delivery_receipts": "message_id, user_id, status, timestamp",
+    "messages": ("messages", MESSAGES),
+    "chatferry_messages": ("messages", MESSAGES),
+    "delivery_receipts": ("delivery_receipts", RECEIPTS),
+    "chatferry_receipts": ("delivery_receipts", RECEIPTS),
+    "chatferry_members": ("chatferry_members", "conversation_id, user_id, role"),
+    "chatferry_attachments": ("chatferry_attachments", "id, uploader_id, message_id"),
 }
 
 
@@ -49,10 +57,11 @@ async def play(fleet, options):
     """Plays the plan; returns the facts that the checker does not have."""
     plan = fleet.plan
     conversations = await make_conversations(fleet)
+    group = await groups.make(fleet)
     if options.sabotage:
         sabotage.begin(options.sabotage, fleet)
     fleet.begin()
-    sockets, rests, logs = make_clients(fleet, conversations, options.rate)
+    sockets, rests, logs = make_clients(fleet, conversations, group, options.rate)
     tasks = [asyncio.create_task(client.run()) for client in (*sockets, *rests)]
     tasks.append(asyncio.create_task(fleet.watch()))
     try:
@@ -67,6 +76,9 @@ async def play(fleet, options):
         fleet.note("end", settled)
         for client in (*sockets, *rests):
             client.finish()
+        counter = clients.Log(fleet.directory, "counter", fleet.began)
+        logs.append(counter)
+        await groups.count(fleet, group, counter)
         await write_tables(fleet)
         return {"settled": settled}
     finally:
@@ -107,7 +119,7 @@ async def make_conversations(fleet):
     return made
 
 
-def make_clients(fleet, conversations, rate):
+def make_clients(fleet, conversations, group, rate):
     """Sockets and REST clients, and their logs. `rate` is that of messages in a second, all together."""
     plan, logs = fleet.plan, []
     ports = {server: fleet.links[f"clients:{server}"].port for server in plan.servers}
@@ -124,13 +136,21 @@ def make_clients(fleet, conversations, rate):
 
     ours = [(server, conversation) for server in plan.chatferries for conversation in conversations] * NATIVES
     # REST clients say a tenth.
-    pause_s, rest_pause_s = (len(homes) + len(ours)) / (0.9 * rate), len(plan.servers) / (0.1 * rate)
+    members = groups.names(plan)
+    pause_s, rest_pause_s = (len(homes) + len(ours) + len(members) + 1) / (0.9 * rate), len(plan.servers) / (0.1 * rate)
 
     def sockets_of(kind, letter, places):
         names = [(f"{letter}{place}", *where) for place, where in enumerate(places)]
         return [kind(name, of, server, ports, pause_s, log(name), rng(name)) for name, server, of in names]
 
+    def member(kind, name, server):
+        return kind(name, group, server, ports, pause_s, log(name), rng(name))
+
     sockets = sockets_of(clients.Socket, "s", homes) + sockets_of(native.Native, "n", ours)
+    sockets += [member(groups.Member, *names) for names in members]
+    owner = member(groups.Owner, groups.OWNER, plan.chatferries[0])
+    owner.everybody = [name for name, _ in members]
+    sockets.append(owner)
     rests = [
         clients.Rest(
             f"r{place}", conversations, server, ports[server], rest_pause_s, log(f"r{place}"), rng(f"r{place}")
@@ -150,12 +170,11 @@ async def settle(fleet, sockets, rests, bound_s):
     still_since, before, to_come = None, None, []
     while fleet.now() - quiet_from < bound_s:
         await asyncio.sleep(0.5)
-        columns = "id, conversation_id, sender_id, content"
-        rows = await asyncio.to_thread(fleet.database.rows, f"SELECT {columns} FROM messages")
+        rows, members = await asyncio.to_thread(stored_now, fleet)
         stored, changed = {}, {}
         for message_id, conversation, sender, content in rows:
             if record.CHANGE in content:
-                changed[bare(message_id)] = content
+                changed[bare(message_id)], _ = record.parted(content)
             if sender not in unheard:
                 stored.setdefault(bare(conversation), set()).add(bare(message_id))
         to_come = [f"{socket.name} is not open" for socket in sockets if socket.seen is None]
@@ -166,6 +185,8 @@ async def settle(fleet, sockets, rests, bound_s):
             to_come += [f"{socket.name} lacks {len(lacks)}"] if lacks else []
             if isinstance(socket, native.Native):
                 to_come += outdated(socket, changed)
+            if isinstance(socket, groups.Member):
+                to_come += groups.outdated(socket, members)
         to_come += [f"{len(rows) - before} more rows"] if before is not None and len(rows) != before else []
         if to_come or before is None:
             still_since, before = None, len(rows)
@@ -174,6 +195,14 @@ async def settle(fleet, sockets, rests, bound_s):
         elif fleet.now() - still_since >= STILL_S:
             return f"settled after {still_since - quiet_from:.1f} s"
     return f"not settled ({', '.join(to_come) or 'quiet for less than ' + str(STILL_S) + ' s'})"
+
+
+def stored_now(fleet):
+    """The messages of all conversations, and the members of the group with their roles."""
+    columns = "id, conversation_id, sender_id, content"
+    of_both = (fleet.database.rows(f"SELECT {columns} FROM {table}") for table in ("messages", "chatferry_messages"))
+    members = fleet.database.rows("SELECT user_id, role FROM chatferry_members")
+    return [row for rows in of_both for row in rows], set(map(tuple, members))
 
 
 def outdated(socket, changed):
@@ -189,11 +218,11 @@ def bare(text):
 
 async def write_tables(fleet):
     with (fleet.directory / "tables.jsonl").open("w", encoding="utf-8") as file:
-        for table, columns in TABLES.items():
+        for table, (name, columns) in TABLES.items():
             names = columns.split(", ")
             for row in await asyncio.to_thread(fleet.database.rows, f"SELECT {columns} FROM {table}"):
                 file.write(
-                    json.dumps({"table": table, **dict(zip(names, row, strict=True))}, ensure_ascii=False) + "\n"
+                    json.dumps({"table": name, **dict(zip(names, row, strict=True))}, ensure_ascii=False) + "\n"
                 )
 
 

@@ -4,6 +4,7 @@
 // NATIVE       `false` if the server has native.enabled = false
 // The server keeps files of up to 1 MiB.
 // SIGNED_URL   one that wants tokens, signed with TOKEN_SECRET
+// SESSION_URL  one that knows Django's sessions, with a place to sign in
 // CHROMIUM     the browser's binary (default /usr/bin/chromium-headless-shell, which opens a window in a third of the time)
 // SCREENSHOTS  a directory for the pictures (none are kept without it)
 // ONLY         run only these chapters, as in `talk,outage`

@@ -13,6 +13,7 @@ mod limits;
 mod pooler;
 mod races;
 mod rows;
+mod search;
 mod spellings;
 mod start;
 mod tables;

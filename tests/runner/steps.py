@@ -358,8 +358,19 @@ def page(options):
     settings = {"CHROMIUM": chromium(), "SCREENSHOTS": str(pictures)}
     secret = secrets.token_hex(32)
     signed = {"AUTH__IDENTITY": "jwt", "AUTH__JWT__SECRET": secret, "AUTH__JWT__ALGORITHMS": "HS256", "AUTH__POLICY": "participants"}
-    with tempfile.TemporaryDirectory() as place, serving(**files(place)) as address, serving(**signed) as signed_address:
-        identified = {"SIGNED_URL": signed_address, "TOKEN_SECRET": secret}
+    session = {
+        "AUTH__IDENTITY": "django_session",
+        "AUTH__DJANGO_SESSION__LOGIN_URL": "/accounts/login/",
+        "DJANGO__SECRET_KEY": secret,
+        "AUTH__POLICY": "participants",
+    }
+    with (
+        tempfile.TemporaryDirectory() as place,
+        serving(**files(place)) as address,
+        serving(**signed) as signed_address,
+        serving(**session) as session_address,
+    ):
+        identified = {"SIGNED_URL": signed_address, "TOKEN_SECRET": secret, "SESSION_URL": session_address}
         run(node(), "page.mjs", cwd=CLIENTS, BASE_URL=address, **settings, **identified)
     # The same page without our own protocol.
     settings.pop("SCREENSHOTS")

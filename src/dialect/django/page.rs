@@ -9,7 +9,7 @@ use super::pages::escape;
 use crate::{
     app::App,
     auth::words::Words,
-    config::{Config, Identity, Prefix},
+    config::{Config, Identity, LoginUrl, Prefix},
     http::{Response, extract::Request, page::page, reply::ours},
 };
 
@@ -50,6 +50,10 @@ pub fn chat_page(app: &App) -> Response {
         Identity::DjangoToken => (auth.django_token.query.as_deref(), ""),
         Identity::None | Identity::DjangoSession => (None, ""),
     };
+    let login = match auth.identity {
+        Identity::DjangoSession => auth.django_session.login_url.as_ref(),
+        _ => None,
+    };
     // The prefixes are plain ASCII without quotes and angle brackets: the settings see to it.
     let text = MARKUP
         .replace("{{style}}", STYLE)
@@ -65,7 +69,8 @@ pub fn chat_page(app: &App) -> Response {
             &escape(words.protocol().unwrap_or_default()),
         )
         .replace("{{token_query}}", &escape(query.unwrap_or_default()))
-        .replace("{{user_claim}}", &escape(claim));
+        .replace("{{user_claim}}", &escape(claim))
+        .replace("{{login_url}}", &escape(login.map_or("", LoginUrl::as_str)));
     page(&text)
 }
 

@@ -96,7 +96,10 @@ const SCRIPTS: Scripts = Scripts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::schema::is_about;
+    use crate::store::{
+        outbox,
+        schema::{is_about, made_with},
+    };
 
     #[test]
     fn every_statement_belongs_to_one_table() {
@@ -105,6 +108,50 @@ mod tests {
                 let names = ["conversations", "messages", "delivery_receipts"];
                 let about = names.iter().filter(|name| is_about(line, name)).count();
                 assert_eq!(about, 1, "{line}");
+            }
+        }
+    }
+
+    /// Returns the tables that a script makes, with the names of their columns.
+    fn written(script: &str) -> Vec<(String, Vec<String>)> {
+        let script = script.replace('`', "\"");
+        let tables = script
+            .lines()
+            .filter(|line| line.starts_with("CREATE TABLE"));
+        let names = |line: &str| {
+            let (head, columns) = line.split_once(" (").unwrap();
+            let table = head.rsplit(' ').next().unwrap().trim_matches('"');
+            let columns = columns.split(", ").filter_map(|it| it.strip_prefix('"'));
+            // The columns of keys have no type.
+            let columns = columns.filter_map(|it| it.split_once("\" "));
+            let columns = columns.map(|(name, _)| name.to_owned()).collect();
+            (table.to_owned(), columns)
+        };
+        tables.map(names).collect()
+    }
+
+    #[test]
+    fn every_table_of_our_own_is_described_as_its_scripts_make_it() {
+        let mut schema = schema(&Tables::default());
+        schema.outbox = Some(outbox::TABLES);
+        assert_eq!(schema.own_tables().count(), 4);
+        for own in schema.own_tables() {
+            let described: Vec<(String, Vec<String>)> = made_with(own)
+                .iter()
+                .map(|table| {
+                    let columns = table.columns.iter().map(|it| it.role.to_owned());
+                    (table.name.to_string(), columns.collect())
+                })
+                .collect();
+            for script in [own.mysql, own.postgres, own.sqlite] {
+                let mut found = written(script);
+                let mut wanted = described.clone();
+                for (_, columns) in found.iter_mut().chain(&mut wanted) {
+                    columns.sort();
+                }
+                found.sort();
+                wanted.sort();
+                assert_eq!(found, wanted, "{}", own.name);
             }
         }
     }

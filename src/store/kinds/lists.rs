@@ -10,7 +10,7 @@ use crate::{
     python::datetime::Timestamp,
     store::{
         AnnounceMark, Marks, Overview, Receipts, StoreError,
-        history::{Direction, Page},
+        history::{Direction, PAGE_MESSAGES, Page},
         overview::{ActiveConversation, merge},
     },
 };
@@ -173,6 +173,27 @@ impl Overview for Kinds {
             )
         )?;
         Ok(merge(vec![pairs, groups], direction, limit))
+    }
+
+    // Without an index for one kind the messages of both are read.
+    async fn holding(
+        &self,
+        conversations: &[ConversationId],
+        runs: &[String],
+        place: (Timestamp, MessageId),
+    ) -> Result<Option<Page>, StoreError> {
+        let (pairs, groups) = split(conversations, |id| *id);
+        let mut pages = Vec::new();
+        for (store, of) in [(&self.pairs, pairs), (&self.groups, groups)] {
+            if of.is_empty() {
+                continue;
+            }
+            match store.holding(&of, runs, place).await? {
+                Some(page) => pages.push(page),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(merge(pages, Direction::Older, PAGE_MESSAGES)))
     }
 }
 

@@ -70,7 +70,9 @@ impl Look for MysqlLook {
     }
 
     async fn tables(&mut self) -> Result<Vec<Finding>, StoreError> {
-        migrate::findings(&mut self.conn, &self.schema).await
+        let mut findings = migrate::findings(&mut self.conn, &self.schema).await?;
+        findings.extend(migrate::own_findings(&mut self.conn, &self.schema).await?);
+        Ok(findings)
     }
 
     async fn lengths(&mut self) -> Result<Vec<ShortColumn>, StoreError> {

@@ -94,6 +94,24 @@ pub async fn findings(conn: &mut Conn, schema: &Schema) -> Result<Vec<Finding>, 
     Ok(findings)
 }
 
+/// Returns the findings of the tables of our own that are there.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn own_findings(conn: &mut Conn, schema: &Schema) -> Result<Vec<Finding>, StoreError> {
+    let mut findings = Vec::new();
+    for own in schema.own_tables() {
+        if columns_of(conn, own.name).await?.is_empty() {
+            continue;
+        }
+        for table in schema::made_with(own) {
+            let live = columns_of(conn, table.name.as_str()).await?;
+            findings.extend(schema::compare_own(&table, &live, DIALECT));
+        }
+    }
+    Ok(findings)
+}
+
 /// Returns whether the table has a unique key of exactly these columns, each in its whole length.
 async fn is_unique(conn: &mut Conn, table: &str, columns: &[&str]) -> Result<bool, StoreError> {
     let sql = format!(

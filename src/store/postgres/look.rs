@@ -78,7 +78,9 @@ impl Look for PostgresLook {
     }
 
     async fn tables(&mut self) -> Result<Vec<Finding>, StoreError> {
-        migrate::findings(&mut self.db, &self.schema).await
+        let mut findings = migrate::findings(&mut self.db, &self.schema).await?;
+        findings.extend(migrate::own_findings(&mut self.db, &self.schema).await?);
+        Ok(findings)
     }
 
     async fn lengths(&mut self) -> Result<Vec<ShortColumn>, StoreError> {

@@ -2,9 +2,10 @@
 
 use tokio_postgres::{Error, error::SqlState};
 
-use super::{address::Address, connection::PostgresConnection, error::Fault};
+use super::{address::Address, connection::PostgresConnection, error::Fault, search};
 use crate::store::{
     StoreError,
+    groups::schema as groups_schema,
     schema::{self, ColumnDialect, ColumnKind, Finding, LiveColumn, OwnTable, Schema},
 };
 
@@ -59,6 +60,38 @@ pub async fn plan(address: &Address, schema: &Schema) -> Result<Vec<String>, Sto
     pending(&mut PostgresConnection::open(address).await?, schema).await
 }
 
+/// Makes the index for searches where it is missing, and returns the statements it ran. Each is a
+/// transaction by itself, and nothing else that reads or writes the tables waits for them.
+///
+/// # Errors
+/// When the database cannot be reached or changed.
+pub async fn run_search(address: &Address, schema: &Schema) -> Result<Vec<String>, StoreError> {
+    let mut db = PostgresConnection::open(address).await?;
+    let statements = search_statements(&mut db, schema).await?;
+    for statement in &statements {
+        db.run(statement).await?;
+    }
+    Ok(statements)
+}
+
+/// Returns the statements that [`run_search`] would run now.
+///
+/// # Errors
+/// When the database cannot be reached.
+pub async fn plan_search(address: &Address, schema: &Schema) -> Result<Vec<String>, StoreError> {
+    search_statements(&mut PostgresConnection::open(address).await?, schema).await
+}
+
+async fn search_statements(
+    db: &mut PostgresConnection,
+    schema: &Schema,
+) -> Result<Vec<String>, StoreError> {
+    let groups = schema.groups.map(|_| groups_schema(schema.changes));
+    let groups = groups.iter().map(|it| &it.messages);
+    let tables: Vec<_> = [&schema.messages].into_iter().chain(groups).collect();
+    search::statements(db, &tables).await
+}
+
 /// Returns the findings that keep the tables from being used; empty if all is well.
 ///
 /// # Errors
@@ -77,6 +110,27 @@ pub async fn findings(
             if !is_unique(db, table, &columns).await? {
                 findings.push(Finding::without_key(table, &columns));
             }
+        }
+    }
+    Ok(findings)
+}
+
+/// Returns the findings of the tables of our own that are there.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn own_findings(
+    db: &mut PostgresConnection,
+    schema: &Schema,
+) -> Result<Vec<Finding>, StoreError> {
+    let mut findings = Vec::new();
+    for own in schema.own_tables() {
+        if !has_table(db, own.name).await? {
+            continue;
+        }
+        for table in schema::made_with(own) {
+            let live = live_columns(db, table.name.as_str()).await?;
+            findings.extend(schema::compare_own(&table, &live, DIALECT));
         }
     }
     Ok(findings)

@@ -83,4 +83,13 @@ impl Overview for PostgresStore {
         }
         Ok(page(&rows, is_cut || rows.len() == limit))
     }
+
+    async fn holding(
+        &self,
+        conversations: &[ConversationId],
+        runs: &[String],
+        place: (Timestamp, MessageId),
+    ) -> Result<Option<Page>, StoreError> {
+        self.indexed_messages(conversations, runs, place).await
+    }
 }

@@ -33,9 +33,41 @@ pub enum Finding {
          run Django's migrations first"
     )]
     MissingUnique { table: String, columns: String },
+    #[error(
+        "column {table}.{column} is {found}: `chatferry migrate` did not make this table; \
+         give it another name, and run that again"
+    )]
+    OtherOwn {
+        table: String,
+        column: &'static str,
+        found: String,
+    },
 }
 
 impl Finding {
+    /// Returns a finding about a table of Django's as one about a table of our own.
+    #[must_use]
+    pub(super) fn of_our_own(self) -> Self {
+        match self {
+            Finding::MissingColumn { table, column } => Finding::OtherOwn {
+                table,
+                column,
+                found: "missing".to_owned(),
+            },
+            Finding::OtherType {
+                table,
+                column,
+                found,
+                wanted,
+            } => Finding::OtherOwn {
+                table,
+                column,
+                found: format!("{found}, wanted {wanted}"),
+            },
+            other => other,
+        }
+    }
+
     /// Makes the finding that a table lacks a unique key of these columns.
     #[must_use]
     pub fn without_key(table: &str, columns: &[&str]) -> Self {

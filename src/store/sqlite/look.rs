@@ -55,7 +55,10 @@ impl Look for SqliteLook {
     }
 
     async fn tables(&mut self) -> Result<Vec<Finding>, StoreError> {
-        migrate::check(&self.path, &self.schema).await
+        let mut findings = migrate::check(&self.path, &self.schema).await?;
+        let own = self.ask(|db, schema| migrate::own_findings(db, schema));
+        findings.extend(own.await?);
+        Ok(findings)
     }
 
     /// SQLite keeps to no length.

@@ -96,6 +96,24 @@ pub async fn check(path: &Path, schema: &Schema) -> Result<Vec<Finding>, StoreEr
     .await
 }
 
+/// Returns the findings of the tables of our own that are there.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn own_findings(db: &Connection, schema: &Schema) -> Result<Vec<Finding>, StoreError> {
+    let mut findings = Vec::new();
+    for own in schema.own_tables() {
+        if !has_table(db, own.name)? {
+            continue;
+        }
+        for table in schema::made_with(own) {
+            let live = columns_of(db, table.name.as_str())?;
+            findings.extend(schema::compare_own(&table, &live, DIALECT));
+        }
+    }
+    Ok(findings)
+}
+
 /// Returns whether the table has a unique key of exactly these columns that `ON CONFLICT` can go
 /// by.
 fn is_unique(db: &Connection, table: &str, columns: &[&str]) -> rusqlite::Result<bool> {

@@ -2,11 +2,13 @@
 //
 // SIGNED_URL    a server with auth.identity = jwt and auth.policy = participants
 // TOKEN_SECRET  the secret of its tokens
+// SESSION_URL   a server with auth.identity = django_session, whose users sign in at /accounts/login/
 import { createHmac } from 'node:crypto';
 import { check, assert, person } from '../lib/checks.mjs';
 import { Window } from '../lib/browser.mjs';
+import { violations } from '../lib/axe.mjs';
 
-const { SIGNED_URL, TOKEN_SECRET } = process.env;
+const { SIGNED_URL, TOKEN_SECRET, SESSION_URL, SCREENSHOTS } = process.env;
 const base64 = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
 
 function tokenOf(user, secret = TOKEN_SECRET) {
@@ -54,4 +56,23 @@ export default function identity(browser) {
     assert.equal(await page.getByLabel('Your token').isVisible(), true);
     await window.close();
   });
+
+  for (const [locale, words] of [['en-US', ['Sign in', 'You come back here afterwards.']], ['ko-KR', ['로그인', '로그인하면 이 화면으로 돌아옵니다.']]]) {
+    check(`without a session the page leads to Django's login and back, in ${locale}`, async () => {
+      const window = await Window.open(browser, { base: SESSION_URL, locale }), { page } = window;
+      window.expectTrouble = true;
+      await page.goto(`${SESSION_URL}/api/chat/?with=bob`);
+      const link = page.getByRole('link', { name: words[0], exact: true });
+      await link.waitFor();
+      await page.getByText(words[1]).waitFor();
+      const url = new URL(await link.getAttribute('href'), SESSION_URL);
+      assert.equal(url.pathname, '/accounts/login/');
+      assert.equal(url.searchParams.get('next'), '/api/chat/?with=bob');
+      assert.equal(await page.getByRole('button').filter({ visible: true }).count(), 0);
+      assert.equal(await page.locator('#who-problem').textContent(), '');
+      assert.deepEqual(await violations(page), []);
+      if (SCREENSHOTS) await page.screenshot({ path: `${SCREENSHOTS}/sign-in-${locale}.png` });
+      await window.close();
+    });
+  }
 }

@@ -65,6 +65,18 @@ async fn a_file_without_any_table_is_as_good_as_none() {
 }
 
 #[tokio::test]
+async fn an_index_for_searches_is_refused_where_there_can_be_none() {
+    let directory = Directory::new();
+    let refused = run(&directory, &["migrate", "--search"]).await;
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(
+        refused.stderr.contains("only PostgreSQL has an index")
+            && refused.stderr.contains("leave --search out"),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_dry_run_prints_the_sql_and_changes_nothing() {
     let directory = Directory::new();
     let dry = run(&directory, &["migrate", "--dry-run"]).await;

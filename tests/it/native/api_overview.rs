@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// The contents of messages of several conversations.
-fn told(page: &Value) -> Vec<String> {
+pub fn told(page: &Value) -> Vec<String> {
     let all = page["messages"].as_array().unwrap().iter();
     let content = |it: &Value| it["message"]["content"].as_str().unwrap().to_owned();
     all.map(content).collect()

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::{
     Client, OFFER,
-    api::{ask, get, post},
+    api::{ask, ask_with, get, post},
     groups::group,
 };
 use crate::{
@@ -292,6 +292,49 @@ async fn an_upload_that_is_not_sent_is_deleted_after_a_time() {
         rows == 0
     })
     .await;
+}
+
+#[tokio::test]
+async fn an_upload_that_is_not_sent_is_deleted_by_its_user() {
+    let mut flags = BY_SECRET.to_vec();
+    flags.push(("attachments.user_mib", "1"));
+    let (server, place) = server(&flags).await;
+    let as_user = |user: &str| format!("Authorization: {}\r\n", bearer(user));
+    let upload = async || {
+        let bytes = vec![b'a'; 600_000];
+        let request = upload_to("/api/v1/attachments?name=a.txt", &as_user("alice"), &bytes);
+        server.send(request).await
+    };
+    let delete = async |user: &str, file: &Value| {
+        let head = format!(
+            "DELETE /api/v1/attachments/{} HTTP/1.1\r\nHost: localhost\r\n",
+            id_of(file)
+        );
+        let request = format!("{head}{}\r\n", as_user(user));
+        server.send(request.into_bytes()).await
+    };
+    let file = upload().await.json();
+    assert_eq!(upload().await.json()["code"], "quota", "no room for two");
+    let refused = delete("bob", &file).await;
+    assert_eq!(
+        (refused.status, &refused.json()["code"]),
+        (404, &json!("no_attachment"))
+    );
+    assert_eq!(files_below(&place).len(), 1);
+    assert_eq!(delete("alice", &file).await.status, 204);
+    assert_eq!(files_below(&place).len(), 0);
+    assert_eq!(delete("alice", &file).await.status, 404, "gone");
+    let file = upload().await.json();
+    let alice = Caller::known(&server, "alice");
+    let id = alice.conversation_of("alice", "bob").await;
+    let path = format!("conversations/{id}/messages");
+    let token = bearer("alice");
+    let headers = [("Authorization", token.as_str())];
+    let body = json!({"content": "look", "attachments": [&file["id"]]});
+    let sent = ask_with(&server, "POST", &path, &headers, Some(&body)).await;
+    assert_eq!(sent.status, 201, "{}", sent.text());
+    assert_eq!(delete("alice", &file).await.status, 404, "sent");
+    assert_eq!(files_below(&place).len(), 1);
 }
 
 #[tokio::test]

@@ -36,6 +36,14 @@ impl Database {
         Some(database)
     }
 
+    /// With Chatferry's tables, in a locale that knows the letters of every script.
+    pub async fn with_letters() -> Option<Self> {
+        let options = "TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C.UTF-8'";
+        let database = Database::made(Cluster::shared().await?, options).await;
+        database.migrate().await.unwrap();
+        Some(database)
+    }
+
     /// With Chatferry's tables, on a server that the test may stop.
     pub async fn mortal() -> Option<Self> {
         let database = Database::on(Arc::new(Cluster::private().await?)).await;
@@ -61,10 +69,14 @@ impl Database {
     }
 
     async fn on(cluster: Arc<Cluster>) -> Self {
+        Database::made(cluster, "").await
+    }
+
+    async fn made(cluster: Arc<Cluster>, options: &str) -> Self {
         let name = cluster.new_name();
         let client = connect(&format!("{}/postgres", cluster.location)).await;
         client
-            .batch_execute(&format!("CREATE DATABASE {name}"))
+            .batch_execute(&format!("CREATE DATABASE {name} {options}"))
             .await
             .unwrap();
         let url = format!("{}/{name}", cluster.location);

@@ -211,3 +211,32 @@ async fn tables_may_have_names_of_their_own() {
         .unwrap_err();
     assert!(error.to_string().contains("made by Django"), "{error}");
 }
+
+#[tokio::test]
+async fn tables_of_our_own_are_compared_too() {
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    assert_eq!(database.findings().await, [""; 0]);
+    database
+        .run(
+            "ALTER TABLE chatferry_members DROP COLUMN role; \
+             ALTER TABLE chatferry_attachments ALTER COLUMN size TYPE text; \
+             ALTER TABLE chatferry_changes ADD COLUMN why text NOT NULL; DROP TABLE chatferry_messages",
+        )
+        .await;
+    let found = database.findings().await;
+    let [why, role, missing, size] = &found[..] else {
+        panic!("{found:?}");
+    };
+    assert!(why.starts_with("column chatferry_changes.why must be given a value"));
+    assert_eq!(
+        role,
+        "column chatferry_members.role is missing: `chatferry migrate` did not make this table; \
+         give it another name, and run that again"
+    );
+    assert!(missing.starts_with("table chatferry_messages is missing"));
+    assert!(
+        size.starts_with("column chatferry_attachments.size is text, wanted bigint or integer:")
+    );
+}

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use http_body_util::StreamBody;
 use hyper::{
     StatusCode,
@@ -73,6 +73,15 @@ pub async fn links(call: Call<'_>) -> Result<Response, Problem> {
     call.ok(&LinksView {
         attachments: links.collect(),
     })
+}
+
+/// `DELETE attachments/{id}`: deletes an upload of the user's that has not been sent; 204.
+pub async fn delete(call: Call<'_>, id: AttachmentId) -> Result<Response, Problem> {
+    let user = call.user()?;
+    call.allow(LimitedAction::Message)?;
+    let chat = &call.app.chat_with_groups;
+    chat.delete_upload(&user, id).await?;
+    Ok(nothing())
 }
 
 /// `GET attachments/{id}/file`: leads to the file; 303.
@@ -150,15 +159,22 @@ pub async fn content(app: &App, request: &Request, id: AttachmentId) -> Result<R
     let opened = files.read(id, variant, range).await;
     let opened = opened.map_err(|error| ChatError::from(UploadError::from(error)))?;
     let size = range.map_or(opened.size, |range| range.last - range.first + 1);
-    let frames = opened.bytes.map_ok(Frame::data);
+    let mut bytes = opened.bytes;
+    let mut first = None;
+    if !is_whole {
+        let head = bytes.try_next().await;
+        first = head.map_err(|error| ChatError::from(UploadError::from(error)))?;
+    }
+    let kind = match &first {
+        // A JPEG or a PNG: its type is not kept.
+        Some(head) => media::of(head, false),
+        None => &attachment.media_type,
+    };
+    let frames = stream::iter(first.map(Ok)).chain(bytes);
+    let frames = frames.map_ok(Frame::data);
     let frames = frames.inspect_err(|error: &FileError| {
         tracing::warn!(%error, "a file cannot be read to its end");
     });
-    let kind = if is_whole {
-        &attachment.media_type
-    } else {
-        THUMBNAIL
-    };
     let kind = HeaderValue::try_from(kind).unwrap_or(HeaderValue::from_static(media::UNKNOWN));
     let body = Body::passed(StreamBody::new(frames));
     let mut response = with_body(StatusCode::OK, kind, body);
@@ -178,9 +194,6 @@ pub async fn content(app: &App, request: &Request, id: AttachmentId) -> Result<R
     }
     Ok(response)
 }
-
-/// Type of a thumbnail. It may be a PNG as well: browsers look at images themselves.
-const THUMBNAIL: &str = "image/jpeg";
 
 /// Adds the headers of every answer with a file: nothing in it is run, and caches of others do not keep
 /// it.

@@ -189,6 +189,14 @@ pub const ROWS: &[Row] = &[
         ],
     },
     Row {
+        path: "attachments/{attachment_id}",
+        label: "own_attachment",
+        ways: &[other(
+            "DELETE",
+            Handler::Attachment(|call, id| Box::pin(attachments::delete(call, id))),
+        )],
+    },
+    Row {
         path: "attachments/{attachment_id}/file",
         label: "own_attachment_file",
         ways: &[get(Handler::Attachment(|call, id| {

@@ -164,7 +164,7 @@ function connectChat() {
 async function askWhyNot() {
   if (!isTold) return;
   try { await rest.conversations(me || '-'); } catch (refusal) {
-    if ([401, 403].includes(refusal.status) && chat) onDenied(refusal.message);
+    if ([401, 403].includes(refusal.status) && chat) onDenied(identity.login ? '' : refusal.message);
   }
 }
 /* The server no longer takes the token or the session, or never did. */
@@ -184,12 +184,26 @@ function askWho(who, peer) {
     setText($('who-lead'), t(wantsToken ? 'lead.token' : 'lead.session'));
     setText($('who-note'), t(wantsToken ? 'note.token' : isTold ? 'note.again' : 'note.session'));
   }
+  const login = loginAddress();
+  $('who-login').hidden = !login;
+  // Over chatferry.v1 there is nothing else to say: the way back leads to the same place.
+  $('who-with-row').hidden = $('who-continue').hidden = Boolean(login && isTold);
+  if (login) {
+    $('who-login').href = login;
+    setText($('who-note'), t('note.login'));
+  }
   $('who-cancel').hidden = !me;
   setText($('who-problem'), '');
   document.title = t('app');
-  const first = wantsToken ? $('who-token') : isTold ? $('who-with') : $('who-me');
+  const first = wantsToken ? $('who-token') : login ? $('who-login') : isTold ? $('who-with') : $('who-me');
   first.focus();
-  first.select();
+  first.select?.();
+}
+/* Where Django's users sign in, to come back to this place; empty if the server does not say. */
+function loginAddress() {
+  if (!identity.login) return '';
+  const next = new URLSearchParams({ next: location.pathname + location.search });
+  return `${identity.login}${identity.login.includes('?') ? '&' : '?'}${next}`;
 }
 $('who').addEventListener('submit', (event) => {
   event.preventDefault();

@@ -71,6 +71,30 @@ async fn a_file_is_served_so_that_nothing_in_it_is_run() {
 }
 
 #[tokio::test]
+async fn a_thumbnail_has_the_type_of_its_content() {
+    let (server, _) = server(&[]).await;
+    let clear = {
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        let image = image::RgbaImage::from_pixel(600, 600, image::Rgba([20, 90, 160, 40]));
+        image.write_to(&mut bytes, ImageFormat::Png).unwrap();
+        bytes.into_inner()
+    };
+    let plain = picture(600, 600, ImageFormat::Png);
+    for (bytes, kind, begins) in [
+        (clear, "image/png", &b"\x89PNG"[..]),
+        (plain, "image/jpeg", b"\xff\xd8\xff"),
+    ] {
+        let file = uploaded(&server, "alice", "a.png", &bytes).await;
+        let links = link(&server, "alice", &file).await;
+        let shown = fetch(&server, &links, "thumbnail_url").await;
+        assert_eq!(shown.header("content-type"), Some(kind));
+        assert!(shown.body.starts_with(begins));
+        let length = shown.header("content-length").unwrap();
+        assert_eq!(length.parse(), Ok(shown.body.len()));
+    }
+}
+
+#[tokio::test]
 async fn a_link_that_was_not_made_here_leads_nowhere() {
     let (server, _) = server(&[]).await;
     let file = uploaded(&server, "alice", "a.txt", b"text").await;

@@ -1,7 +1,8 @@
 //! Every metric in one list, where the doc comment is the help text Prometheus shows.
 //!
 //! Names follow Prometheus: `_total` for counters, seconds and bytes as units. Label values come
-//! from the program's text, never from a client. The methods that count are in `metrics/events.rs`.
+//! from the program's text, never from a client; the classes of hosted consumers, which are their
+//! project's, are bounded in number. The methods that count are in `metrics/events.rs`.
 //! The text is served by [`crate::http`] and [`crate::server::scrape`]; the server calls
 //! [`Metrics::upkeep`] now and then.
 
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use metrics::{Counter, Gauge, Histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
-use family::{Each, Labelled, Metric};
+use family::{Each, Labelled, Metric, Named};
 use process::Process;
 
 use crate::clock::since_1970;
@@ -425,10 +426,16 @@ metrics! {
     /// Hosted WebSockets open now by what they cost their worker: `awake`, `parked`, or
     /// `hibernated`: nothing, as their states are here.
     host_levels: Each<Gauge, Level> = "chatferry_host_level_ws_open" by "level";
+    /// Hosted WebSockets open now by the class of their consumer, and by level. The first 50 classes
+    /// have series of their own; `other` are the rest, and those whose class is not known yet.
+    host_classes: Named<Gauge, 1> = "chatferry_host_class_ws_open" by "class", "level";
     /// Bytes of the states of hibernated sockets.
     host_state_bytes: Gauge = "chatferry_host_state_bytes";
     /// Replacements of all workers, by the outcome: `done`, or `failed` and nothing has changed.
     host_reloads: Each<Counter, ReloadOutcome> = "chatferry_host_reloads_total" by "outcome";
+    /// Calls that workers have been asked and have not finished; `host.max_calls` of each worker is
+    /// the most.
+    host_calls_open: Gauge = "chatferry_host_calls_open";
     /// Seconds that a call of a worker waited for its turn, by what it is for: `connect`, `frame`,
     /// `event`, or to `sleep` and `wake`; a `disconnect` waits for none.
     host_waited: Each<Histogram, Call> = "chatferry_host_call_wait_seconds" by "call" in SECONDS;
@@ -437,6 +444,10 @@ metrics! {
     /// Hosted sockets that came to a bad end: an `exception` of the application, a call that was
     /// `late`, a worker that was `lost`, or a state that was `unfit` to be moved to another worker.
     host_failures: Each<Counter, HostFailure> = "chatferry_host_failures_total" by "kind";
+    /// Exceptions of hosted applications that ended a socket or its handshake, by the class of its
+    /// consumer: the first 50 by name, `other` are the rest, and what was raised before a class was
+    /// reached.
+    host_exceptions: Named<Counter> = "chatferry_host_exceptions_total" by "class" of ["other"];
     /// Requests of HTTP that hosted applications are answering now.
     host_requests_open: Gauge = "chatferry_host_requests_open";
     /// Seconds from a request of HTTP to a hosted application to the end of its answer, by outcome:

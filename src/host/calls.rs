@@ -6,11 +6,11 @@
 
 use std::{collections::VecDeque, future::pending, pin::Pin, sync::Arc, time::Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 
 use super::{
     event::{Duty, RenderedFrames, Shared},
-    link::WorkerLink,
+    link::{Credit, WorkerLink},
     mailbox::Mailbox,
     state::HeldState,
     wire::Down,
@@ -64,12 +64,12 @@ impl Ask {
     }
 }
 
-type Credit = Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>>;
+type AwaitedCredit = Pin<Box<dyn Future<Output = Option<Credit>> + Send>>;
 
 /// An outcome of [`Calls::ready`].
 pub enum Ready {
     /// The next call may be made.
-    Credit(OwnedSemaphorePermit),
+    Credit(Credit),
     /// Another socket's call has come to something.
     Rendered,
     /// The worker is gone.
@@ -88,7 +88,7 @@ pub struct Calls {
     /// The last one was a frame: it is an event's turn.
     after_frame: bool,
     under_way: bool,
-    credit: Option<Credit>,
+    credit: Option<AwaitedCredit>,
     since: Option<Instant>,
     /// The call that another socket makes for this one.
     blocked: Option<watch::Receiver<RenderedFrames>>,

@@ -5,6 +5,7 @@
 //! the channel layer at once by [`REQUESTS`], what it does not read by [`UNREAD`]; one that says
 //! nothing for too long, or something that is not understood, is ended.
 
+mod credit;
 mod error;
 mod greeting;
 
@@ -21,12 +22,12 @@ use bytes::BytesMut;
 use fastwebsockets::OpCode;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    sync::{Notify, Semaphore},
     time::{Instant, interval, timeout},
 };
 
-pub use self::error::LinkError;
 use self::greeting::Greeted;
+pub use self::{credit::Credit, error::LinkError};
 use super::{
     Host,
     exchange::{Exchanges, Overrun},
@@ -36,7 +37,7 @@ use super::{
     wire::{self, Class, Down, Hello, What, WorkerMessage},
 };
 use crate::{
-    metrics::{Level, Word as _},
+    metrics::{Level, Metrics, Word as _},
     ws::writer::frame,
 };
 
@@ -75,6 +76,7 @@ pub struct WorkerLink {
     filled: Notify,
     /// One for each call that may be under way.
     credits: Arc<Semaphore>,
+    metrics: Arc<Metrics>,
     requests: Arc<Semaphore>,
     pub exchanges: Exchanges,
     /// Notified when what was to be written is on its way.
@@ -91,15 +93,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl WorkerLink {
-    fn new(number: u64, hello: Hello, max_calls: usize, max_requests: usize) -> Self {
+    fn new(number: u64, hello: Hello, host: &Host) -> Self {
         WorkerLink {
             number,
             hello,
             out: Mutex::default(),
             filled: Notify::new(),
-            credits: Arc::new(Semaphore::new(max_calls)),
+            credits: Arc::new(Semaphore::new(host.max_calls())),
+            metrics: Arc::clone(&host.metrics),
             requests: Arc::new(Semaphore::new(REQUESTS)),
-            exchanges: Exchanges::new(max_requests),
+            exchanges: Exchanges::new(host.settings.max_requests),
             drained: Notify::new(),
             sockets: Mutex::default(),
             classes: Mutex::default(),
@@ -162,8 +165,9 @@ impl WorkerLink {
     }
 
     /// Waits for leave to make a call; `None` once the worker is gone.
-    pub async fn credit(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.credits).acquire_owned().await.ok()
+    pub async fn credit(&self) -> Option<Credit> {
+        let permit = Arc::clone(&self.credits).acquire_owned().await.ok()?;
+        Some(Credit::new(permit, &self.metrics))
     }
 
     /// Sets the receiver of answers for this socket. Returns `false` if the worker is gone, unless
@@ -373,12 +377,7 @@ pub async fn serve<R, W>(
     }
     // One that has joined by TCP may be a process of another machine.
     let pid = challenge.is_none().then_some(hello.pid);
-    let link = Arc::new(WorkerLink::new(
-        number,
-        hello,
-        host.max_calls(),
-        host.settings.max_requests,
-    ));
+    let link = Arc::new(WorkerLink::new(number, hello, &host));
     link.send(Down::Welcome, 0, &greeting::welcome(&host, number, proof));
     host.joined(&link);
     let joined = Instant::now();

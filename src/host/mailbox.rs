@@ -9,10 +9,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::sync::Notify;
 
 use super::{
     event::Shared,
+    link::Credit,
     wire::{Accept, Class},
 };
 use crate::hub::queue;
@@ -102,7 +103,7 @@ impl MailboxState {
 struct PendingCall {
     since: Instant,
     /// Given back when the worker has finished, whatever the client reads.
-    _credit: OwnedSemaphorePermit,
+    _credit: Credit,
 }
 
 impl Mailbox {
@@ -213,7 +214,7 @@ impl Mailbox {
     }
 
     /// A call begins now; the credit is given back when the worker has finished it.
-    pub fn begin(&self, credit: OwnedSemaphorePermit) {
+    pub fn begin(&self, credit: Credit) {
         self.state().call = Some(PendingCall {
             since: Instant::now(),
             _credit: credit,
@@ -245,6 +246,7 @@ mod tests {
     use tokio::sync::Semaphore;
 
     use super::*;
+    use crate::metrics::Metrics;
 
     fn mailbox() -> Mailbox {
         let limits = queue::QueueLimits {
@@ -335,8 +337,8 @@ mod tests {
     async fn the_credit_is_given_back_when_the_worker_has_finished_although_nobody_reads() {
         let credits = Arc::new(Semaphore::new(1));
         let mailbox = mailbox();
-        let credit = Arc::clone(&credits).acquire_owned().await.unwrap();
-        mailbox.begin(credit);
+        let permit = Arc::clone(&credits).acquire_owned().await.unwrap();
+        mailbox.begin(Credit::new(permit, &Metrics::default()));
         mailbox.reply(frame("x"));
         mailbox.reply(WorkerReply::Accept(Accept::default()));
         assert_eq!(credits.available_permits(), 0);

@@ -79,8 +79,8 @@ pub struct Hosted<S> {
     /// Counts as an open socket until it is dropped.
     _seat: SocketSeat,
     class: Option<Arc<Class>>,
-    /// Counts it among those of its level.
-    level: Option<HeldGauge>,
+    /// Counts it among those of its level, and of its class at that level.
+    level: Option<(HeldGauge, HeldGauge)>,
     calls: Calls,
     rest: Rest,
     heartbeat: Heartbeat,
@@ -293,7 +293,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Hosted<S> {
                 self.place.ended();
                 self.calls.done();
                 if failed {
-                    self.app.metrics.host_failure(HostFailure::Exception);
+                    let class = self.class.as_ref().map_or("", |class| &class.name);
+                    self.app.metrics.host_exception(class);
                 }
                 // As Daphne: 1011 after an exception, 1000 after a return.
                 self.close(if failed { Reason::Broken.code() } else { 1000 }, "");

@@ -55,8 +55,9 @@ enum HostedRefusal {
     Handshake(handshake::BadHandshake),
     /// The application has closed it.
     Denied,
-    /// The application has failed, or has answered with what cannot be said.
-    Failed,
+    /// The application has failed, or has answered with what cannot be said; in a consumer of this
+    /// class, if it has reached one.
+    Failed(Option<Arc<Class>>),
     /// There is no worker, it is gone, or the process is going away.
     Unavailable,
     /// The application took too long.
@@ -85,8 +86,14 @@ pub async fn answer(
         Ok(opening) => return accept(app, &mut request, opening, trail),
         Err(refusal) => refusal,
     };
-    if let Some(failure) = failure(&refusal) {
-        app.metrics.host_failure(failure);
+    match &refusal {
+        HostedRefusal::Failed(class) => {
+            let class = class.as_ref().map_or("", |class| &class.name);
+            app.metrics.host_exception(class);
+        }
+        HostedRefusal::Unavailable => app.metrics.host_failure(HostFailure::Lost),
+        HostedRefusal::Late => app.metrics.host_failure(HostFailure::Late),
+        HostedRefusal::Handshake(_) | HostedRefusal::Denied | HostedRefusal::Throttled(_) => {}
     }
     let mut response = refuse(&refusal);
     let (client, path) = (trail.client.map(display), trail.path());
@@ -98,22 +105,13 @@ pub async fn answer(
     response
 }
 
-fn failure(refusal: &HostedRefusal) -> Option<HostFailure> {
-    match refusal {
-        HostedRefusal::Failed => Some(HostFailure::Exception),
-        HostedRefusal::Unavailable => Some(HostFailure::Lost),
-        HostedRefusal::Late => Some(HostFailure::Late),
-        HostedRefusal::Handshake(_) | HostedRefusal::Denied | HostedRefusal::Throttled(_) => None,
-    }
-}
-
 /// Returns the entry for the security log; none for what is no fault of the client's.
 fn refused(refusal: &HostedRefusal) -> Option<RefusedRequest> {
     match refusal {
         HostedRefusal::Denied => Some(RefusedRequest::new(SecurityEvent::Policy, "application")),
         HostedRefusal::Throttled(throttled) => Some(reply::limited(*throttled)),
         HostedRefusal::Handshake(_)
-        | HostedRefusal::Failed
+        | HostedRefusal::Failed(_)
         | HostedRefusal::Unavailable
         | HostedRefusal::Late => None,
     }
@@ -123,7 +121,7 @@ fn refuse(refusal: &HostedRefusal) -> Response {
     match refusal {
         HostedRefusal::Handshake(refused) => refusal::malformed(refused),
         HostedRefusal::Denied => refusal::refusal(StatusCode::FORBIDDEN, "Access denied"),
-        HostedRefusal::Failed => {
+        HostedRefusal::Failed(_) => {
             refusal::refusal(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error")
         }
         HostedRefusal::Unavailable | HostedRefusal::Late => refusal::retry_later(),
@@ -166,7 +164,7 @@ async fn open(
     let chosen = accept.subprotocol.as_ref();
     if chosen.is_some_and(|chosen| !offered.contains(chosen)) {
         tracing::warn!("a consumer accepted with a subprotocol that was not offered");
-        return Err(HostedRefusal::Failed);
+        return Err(HostedRefusal::Failed(class));
     }
     Ok(Opening {
         place,
@@ -200,7 +198,7 @@ async fn answered(place: &mut WorkerPlace) -> Result<AnsweredHandshake, HostedRe
             }
             Some(WorkerReply::Close { .. }) => return Err(HostedRefusal::Denied),
             Some(WorkerReply::Frame(_) | WorkerReply::State(_) | WorkerReply::Refused(_)) => {
-                return Err(HostedRefusal::Failed);
+                return Err(HostedRefusal::Failed(class));
             }
             // A connect that neither accepts nor closes yet.
             Some(WorkerReply::Done) => connected = true,
@@ -208,7 +206,7 @@ async fn answered(place: &mut WorkerPlace) -> Result<AnsweredHandshake, HostedRe
                 place.ended();
                 // Daphne waits for an application that returns without a word, and then refuses.
                 return Err(if failed {
-                    HostedRefusal::Failed
+                    HostedRefusal::Failed(class)
                 } else {
                     HostedRefusal::Denied
                 });

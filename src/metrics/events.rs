@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::{
     Asked, Call, ClockStep, EventType, Frames, HeldGauge, HostFailure, Level, Metrics, Outcome,
-    ReloadOutcome, RequestOutcome, SecurityEvent, Sender, label, process::Process, since_1970,
-    small,
+    ReloadOutcome, RequestOutcome, SecurityEvent, Sender, Word as _, label, process::Process,
+    since_1970, small,
 };
 
 impl Metrics {
@@ -427,6 +427,23 @@ impl Metrics {
     /// Notes that a hosted socket is at this level for as long as the result lives.
     pub fn host_level(&self, level: Level) -> HeldGauge {
         HeldGauge::new(self.host_levels.of(level))
+    }
+
+    /// Notes that a socket of this class is at this level for as long as the result lives; the name
+    /// is empty while the class is not known.
+    pub fn host_class(&self, class: &str, level: Level) -> HeldGauge {
+        HeldGauge::new(&self.host_classes.with(class, [level.text()]))
+    }
+
+    /// Notes that a call is under way for as long as the result lives.
+    pub fn host_call_open(&self) -> HeldGauge {
+        HeldGauge::new(&self.host_calls_open)
+    }
+
+    /// Notes that a consumer of this class has raised; the name is empty if none was reached.
+    pub fn host_exception(&self, class: &str) {
+        self.host_failures.of(HostFailure::Exception).increment(1);
+        self.host_exceptions.with(class, []).increment(1);
     }
 
     /// Notes that the state of a socket is kept.

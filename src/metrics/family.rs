@@ -98,6 +98,71 @@ impl<H: Handle, const N: usize> Metric for Labelled<H, N> {
     }
 }
 
+/// Names that have series of their own in one metric, and bytes of each.
+const NAMES: usize = 50;
+const NAME_BYTES: usize = 200;
+
+/// The label of all other names.
+const OTHER: &str = "other";
+
+/// One metric told apart by a name that is not of the program's text, and by `N` labels that are.
+/// The first [`NAMES`] names have series of their own, the others share one.
+pub struct Named<H, const N: usize = 0> {
+    doc: &'static MetricDoc,
+    recorder: Arc<PrometheusRecorder>,
+    made: RwLock<HashMap<String, HashMap<[&'static str; N], H>>>,
+}
+
+impl<H: Handle, const N: usize> Named<H, N> {
+    /// Returns the handle for this name and these label values.
+    pub fn with(&self, name: &str, values: [&'static str; N]) -> H {
+        let made = self.made.read().unwrap_or_else(PoisonError::into_inner);
+        let name = Self::shown(&made, name);
+        if let Some(handle) = made.get(name).and_then(|of| of.get(&values)) {
+            return handle.clone();
+        }
+        drop(made);
+        let mut made = self.made.write().unwrap_or_else(PoisonError::into_inner);
+        let name = Self::shown(&made, name);
+        let (first, others) = self.doc.labels.split_first().unwrap_or((&"name", &[]));
+        let mut labels = vec![Label::new(*first, name.to_owned())];
+        labels.extend(labels_of(others, &values));
+        let key = Key::from_parts(self.doc.name, labels);
+        let of = made.entry(name.to_owned()).or_default();
+        let handle = of
+            .entry(values)
+            .or_insert_with(|| H::register(&self.recorder, &key));
+        handle.clone()
+    }
+
+    /// Returns the name of the series for a name.
+    fn shown<'a, T>(made: &HashMap<String, T>, name: &'a str) -> &'a str {
+        let has_room = made.len() - usize::from(made.contains_key(OTHER)) < NAMES;
+        let is_fit = !name.is_empty() && name.len() <= NAME_BYTES;
+        if made.contains_key(name) || is_fit && has_room {
+            name
+        } else {
+            OTHER
+        }
+    }
+}
+
+impl<H: Handle, const N: usize> Metric for Named<H, N> {
+    const KIND: FamilyKind = H::KIND;
+
+    fn new(recorder: &Arc<PrometheusRecorder>, doc: &'static MetricDoc) -> Self {
+        H::describe(recorder, doc);
+        for values in doc.values {
+            H::register(recorder, &key(doc, values));
+        }
+        Self {
+            doc,
+            recorder: Arc::clone(recorder),
+            made: RwLock::default(),
+        }
+    }
+}
+
 /// One metric told apart by a label whose values are all known. A handle for each is made at the
 /// start: it shows 0 before anything has happened, and nothing is looked up to find it.
 pub struct Each<H, W> {
@@ -130,15 +195,21 @@ impl<H: Handle, W: Word> Metric for Each<H, W> {
 
 /// Returns the name of one series.
 fn key(doc: &MetricDoc, values: &[&'static str]) -> Key {
-    let labels = doc.labels.iter().zip(values);
-    let labels: Vec<Label> = labels
-        .map(|(label, value)| Label::from_static_parts(label, value))
-        .collect();
+    let labels: Vec<Label> = labels_of(doc.labels, values).collect();
     Key::from_parts(doc.name, labels)
+}
+
+fn labels_of(
+    names: &'static [&'static str],
+    values: &[&'static str],
+) -> impl Iterator<Item = Label> {
+    let labels = names.iter().zip(values);
+    labels.map(|(name, value)| Label::from_static_parts(name, value))
 }
 
 /// Raises a gauge for as long as it lives.
 #[must_use = "dropping it lowers the gauge at once"]
+#[derive(Debug)]
 pub struct HeldGauge(Gauge);
 
 impl HeldGauge {

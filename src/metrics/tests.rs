@@ -21,6 +21,7 @@ fn used() -> Metrics {
     metrics.gateway_request("django", 200, Duration::from_micros(80));
     metrics.shadow_compared(Some("status"));
     metrics.policy_denied("see");
+    drop(metrics.host_class("chat.Room", Level::Parked));
     metrics.events_backlog("log", 0, Duration::ZERO, 0);
     metrics.settings_in_force(["sqlite", "memory", "none", "open"]);
     metrics
@@ -178,7 +179,8 @@ fn guides_dashboards_and_alerts_name_metrics_that_are_there() {
 fn every_metric_is_on_a_dashboard() {
     let overview = include_str!("../../grafana/overview.json");
     let migration = include_str!("../../grafana/migration.json");
-    let boards = [overview, migration];
+    let host = include_str!("../../grafana/host.json");
+    let boards = [overview, migration, host];
     for MetricDoc { name, .. } in METRICS {
         let shown = boards.iter().any(|board| board.contains(name));
         assert!(shown, "{name}");
@@ -204,6 +206,42 @@ fn a_request_is_counted_and_timed_below_a_millisecond() {
         value(&text, &format!("{},le=\"0.0001\"}}", seconds("bucket{"))),
         Some(1.0)
     );
+}
+
+#[test]
+fn classes_past_the_fiftieth_share_a_series_and_so_do_those_of_odd_names() {
+    let metrics = Metrics::new();
+    let _long = metrics.host_class(&"x".repeat(201), Level::Parked);
+    let _unknown = metrics.host_class("", Level::Parked);
+    let names: Vec<String> = (0..60).map(|number| format!("chat.Room{number}")).collect();
+    let of = |name| metrics.host_class(name, Level::Parked);
+    let _open: Vec<HeldGauge> = names.iter().map(|name| of(name)).collect();
+    let _awake = metrics.host_class("chat.Room49", Level::Awake);
+    let _more = metrics.host_class("chat.Room59", Level::Awake);
+    let text = metrics.render();
+    let open = |class: &str, level: &str| {
+        let series = format!("chatferry_host_class_ws_open{{class=\"{class}\",level=\"{level}\"}}");
+        value(&text, &series)
+    };
+    assert_eq!(open("chat.Room0", "parked"), Some(1.0));
+    assert_eq!(open("chat.Room49", "parked"), Some(1.0));
+    assert_eq!(open("chat.Room49", "awake"), Some(1.0));
+    assert_eq!(open("chat.Room50", "parked"), None);
+    assert_eq!(open("other", "parked"), Some(12.0));
+    assert_eq!(open("other", "awake"), Some(1.0));
+}
+
+#[test]
+fn an_exception_is_one_of_its_class_and_one_of_all_failures() {
+    let metrics = Metrics::new();
+    metrics.host_exception("chat.Room");
+    metrics.host_exception("");
+    let text = metrics.render();
+    let of = |class: &str| format!("chatferry_host_exceptions_total{{class=\"{class}\"}}");
+    assert_eq!(value(&text, &of("chat.Room")), Some(1.0));
+    assert_eq!(value(&text, &of("other")), Some(1.0));
+    let all = "chatferry_host_failures_total{kind=\"exception\"}";
+    assert_eq!(value(&text, all), Some(2.0));
 }
 
 #[test]

@@ -377,6 +377,41 @@ async fn a_pure_handler_is_called_for_one_member_and_all_get_its_bytes() {
 }
 
 #[tokio::test]
+async fn sockets_and_exceptions_are_counted_by_class_and_calls_under_way() {
+    let (server, path) = server(&[]).await;
+    let mut worker = Worker::join(&path).await;
+    let class = b"\x85\xa4name\xa6a.Room\xa6parked\xc3\xa3why\xa0\xa6source\xa1s\xa4once\x90";
+    worker.say(CLASS, 1, class).await;
+    let parked = "chatferry_host_class_ws_open{class=\"a.Room\",level=\"parked\"}";
+    let raised = "chatferry_host_exceptions_total{class=\"a.Room\"}";
+    let calls = "chatferry_host_calls_open";
+    let (mut socket, number) = open(&server, &mut worker).await;
+    worker.say(SERVES, number, &[1]).await;
+    until("the class is known", async || {
+        server.metric(parked).await == 1.0
+    })
+    .await;
+    assert_eq!(server.metric(calls).await, 0.0);
+    socket.send_text("a").await;
+    worker.next(TEXT_IN).await;
+    assert_eq!(server.metric(calls).await, 1.0);
+    worker.say(ENDED, number, &[0xc3]).await;
+    assert_eq!(socket.close_code().await, 1011);
+    until("the socket is gone", async || {
+        server.metric(parked).await == 0.0
+    })
+    .await;
+    assert_eq!(server.metric(raised).await, 1.0);
+    let mut refused = shake(&server, "/ws/room/").await;
+    let (number, _) = worker.next(OPEN).await;
+    worker.say(SERVES, number, &[1]).await;
+    worker.say(ENDED, number, &[0xc3]).await;
+    assert_eq!(refused.connection.head().await.status, 500);
+    assert_eq!(server.metric(raised).await, 2.0);
+    assert_eq!(server.metric(calls).await, 0.0);
+}
+
+#[tokio::test]
 async fn a_call_that_takes_too_long_ends_its_socket_and_no_other() {
     let (server, path) = server(&[("host.call_timeout_s", "1")]).await;
     let mut worker = Worker::join(&path).await;

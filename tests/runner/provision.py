@@ -56,6 +56,7 @@ UNPACK = ROOT / "tests" / "services" / "unpack"
 NEWER_DEBIAN = ROOT / "tests" / "services" / "newer"
 NEWER_WHEELS = ROOT / "tests" / "services" / "requirements.txt"
 PACKAGES_OF_PYPI = ROOT / "compat" / "consumers" / "packages" / "requirements.txt"
+VERSIONS_OF_CHANNELS = ROOT / "compat" / "consumers" / "versions"
 KUBERNETES = ROOT / "compat" / "deploy" / "kubernetes" / "requirements.txt"
 CLIENTS = ROOT / "tests" / "clients"
 S3 = ROOT / "tests" / "services" / "s3"
@@ -163,6 +164,11 @@ def python():
 def hosted_packages():
     """A Python with the packages from PyPI that are hosted, which want other versions than the reference."""
     return venv("packages", PACKAGES_OF_PYPI)
+
+
+def versions_of_channels():
+    """By the names of their requirements, Pythons with each version of Channels and Django that workers run under."""
+    return {file.stem: venv(file.stem, file) for file in sorted(VERSIONS_OF_CHANNELS.glob("*.txt"))}
 
 
 @functools.cache

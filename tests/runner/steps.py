@@ -284,6 +284,15 @@ def consumers(options):
     run(python(), "compat/consumers/crowd.py", "--binary", release_binary(), *scaled(options, (), crowd))
 
 
+def consumers_versions(options):
+    build(options)
+    command("redis-server")
+    for versions, interpreter in provision.versions_of_channels().items():
+        print(f"--- {versions}", flush=True)
+        run(interpreter, "compat/consumers/run.py", "--binary", release_binary())
+        run(interpreter, "compat/consumers/deploys.py", "--binary", release_binary(), "--reloads", "3")
+
+
 def wheel(options):
     build(options)
     discover = ("discover", "--start-directory", "compat/wheel")
@@ -554,6 +563,12 @@ STEPS = [
     live("prometheus", "a Prometheus asks all that dashboards and alerts ask", prometheus),
     live("compat", "side by side with a live Django, and with itself when it is hosted", compat),
     live("consumers", "consumers of every shape on Daphne and hosted", consumers, is_scaled=True),
+    live(
+        "consumers_versions",
+        "the same under each version of Channels and Django, with states that move",
+        consumers_versions,
+        set="full",
+    ),
     live("wheel", "the wheel in an empty environment, and a newcomer's first chat by one command", wheel),
     live("page", "people in Chromium use the chat page", page),
     live("django_app", "settings read from Django, and what would differ", django_app),

@@ -67,7 +67,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Hosted<S> {
         } else {
             Level::Awake
         };
-        self.level = Some(self.app.metrics.host_level(level));
+        let class = self.class.as_ref().map_or("", |class| &class.name);
+        let metrics = &self.app.metrics;
+        self.level = Some((metrics.host_level(level), metrics.host_class(class, level)));
     }
 
     fn is_parked(&self) -> bool {

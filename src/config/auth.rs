@@ -177,7 +177,7 @@ settings! {
     }
 }
 
-/// Where people sign in.
+/// Address of the page that signs people in.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct LoginUrl(String);

@@ -175,7 +175,7 @@ async fn an_image_that_would_take_too_much_memory_is_not_decoded() {
 #[tokio::test]
 async fn no_image_takes_more_memory_than_is_allowed() {
     const ROOM_MIB: u64 = 16;
-    /// What decoders have besides pixels, and what a server keeps of its first request.
+    /// Memory of decoders besides pixels, and of a server after its first request.
     const BESIDES_MIB: u64 = 6;
     let deep = DynamicImage::ImageRgba16(ImageBuffer::from_pixel(1400, 1400, Rgba([9, 8, 7, 6])));
     let mut png = Cursor::new(Vec::new());

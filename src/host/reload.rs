@@ -4,6 +4,7 @@
 //! Until the new ones have joined nothing has changed, and if they do not, nothing changes.
 
 use std::{
+    collections::HashSet,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -27,6 +28,9 @@ pub enum ReloadError {
     #[error("new workers have not joined within {} s", JOINING.as_secs())]
     Late,
 }
+
+/// Returns `true` for a worker that runs the new code.
+type IsNew<'a> = dyn Fn(&WorkerLink) -> bool + Sync + 'a;
 
 impl Host {
     /// Replaces all workers: those that were started here by new ones, and otherwise by as many as
@@ -55,17 +59,24 @@ impl Host {
         let first = self.number();
         // The old ones take what comes as long as they may stay.
         self.newcomers.store(first, Ordering::Release);
-        let old = lock(&self.workers).clone();
+        let old = lock(&self.workers).len();
         let command = self.settings.start();
-        tracing::info!(old = old.len(), "replacing all workers");
+        tracing::info!(old, "replacing all workers");
+        // One that was started before may join only now, and runs the code of before.
+        let late: HashSet<u32> = lock(&self.started).keys().copied().collect();
+        let is_new = |link: &WorkerLink| link.number >= first && !late.contains(&link.hello.pid);
         let joined = if let Some(command) = command {
-            self.start_anew(&command, first).await
+            self.start_anew(&command, &is_new).await
         } else {
-            let joined = self.wait_for(first, old.len()).await;
+            let joined = self.wait_for(&is_new, old).await;
             joined.map(|()| pool::Generation::default())
         };
         self.newcomers.store(u64::MAX, Ordering::Release);
         let before = joined?;
+        let old: Vec<_> = {
+            let workers = lock(&self.workers);
+            workers.iter().filter(|it| !is_new(it)).cloned().collect()
+        };
         self.retire(&old).await;
         before.end();
         Ok(())
@@ -76,14 +87,14 @@ impl Host {
     async fn start_anew(
         self: &Arc<Self>,
         command: &str,
-        first: u64,
+        is_new: &IsNew<'_>,
     ) -> Result<pool::Generation, ReloadError> {
         let before = lock(&self.generation).clone();
         before.hold();
         let new = pool::Generation::starting();
         pool::start(self, command, &new);
         let joined = tokio::select! {
-            joined = self.wait_for(first, self.settings.workers) => joined,
+            joined = self.wait_for(is_new, self.settings.workers) => joined,
             () = new.over() => Err(ReloadError::Ended),
         };
         if joined.is_ok() && new.settle() {
@@ -93,18 +104,18 @@ impl Host {
         }
         new.end();
         before.settle();
-        for link in lock(&self.workers).iter().filter(|it| it.number >= first) {
+        for link in lock(&self.workers).iter().filter(|it| is_new(it)) {
             link.retire();
             link.dismiss();
         }
         Err(joined.err().unwrap_or(ReloadError::Ended))
     }
 
-    /// Waits until as many workers have joined that are not older than `first`.
-    async fn wait_for(&self, first: u64, workers: usize) -> Result<(), ReloadError> {
+    /// Waits until as many new workers have joined.
+    async fn wait_for(&self, is_new: &IsNew<'_>, workers: usize) -> Result<(), ReloadError> {
         let joined = async {
-            let is_new = |link: &&Arc<WorkerLink>| link.number >= first && link.is_open();
-            while lock(&self.workers).iter().filter(is_new).count() < workers {
+            let counts = |link: &&Arc<WorkerLink>| is_new(link) && link.is_open();
+            while lock(&self.workers).iter().filter(counts).count() < workers {
                 sleep(LOOK).await;
             }
         };

@@ -2,6 +2,7 @@
 event alone. In doubt it stays awake, and every member of a group is called."""
 
 import ast
+import contextlib
 import functools
 import hashlib
 import inspect
@@ -68,6 +69,20 @@ class Classes:
         if kind is None:
             kind = self.kinds[cls] = look_at(cls)
         return kind
+
+    def look_at_all(self):
+        """Looks at all classes that there are by now: a deploy may write other sources while this process goes on."""
+        for cls in _below(AsyncConsumer):
+            if not is_framework(cls.__module__):
+                # An odd one fails its own sockets, when it is met, and not the start.
+                with contextlib.suppress(Exception):
+                    self.of(cls)
+
+
+def _below(cls):
+    for sub in type.__subclasses__(cls):
+        yield sub
+        yield from _below(sub)
 
 
 def look_at(cls):

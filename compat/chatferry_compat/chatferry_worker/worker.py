@@ -363,4 +363,5 @@ def main(name, place):
     """Runs a worker that joins at a place."""
     layer = prepare()
     worker = Worker(load(name), layer, name)
+    worker.classes.look_at_all()
     asyncio.run(worker.run(place))

@@ -3,8 +3,8 @@
 //!
 //! An entry is confirmed (`XACK`) once its message is committed. The id of an event becomes that of
 //! the message, so an event that comes again is stored and broadcast once. What can never be stored is
-//! copied to another stream with the reason, and confirmed. Entries of a consumer that is gone are
-//! taken over after `events.inward.claim_s`.
+//! copied to another stream with the reason, and confirmed: whatever an entry holds, those behind it
+//! are consumed. Entries of a consumer that is gone are taken over after `events.inward.claim_s`.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -24,6 +24,7 @@ use crate::{
         redis::{
             address::{Address, RedisConnection},
             backoff::Backoff,
+            bounds::TOO_LARGE,
         },
     },
     service::ChatError,
@@ -55,10 +56,29 @@ pub struct Consumer {
     name: String,
 }
 
+/// The fields of an entry, any bytes.
+type Fields = HashMap<Vec<u8>, Vec<u8>>;
+
 /// An entry of the stream: its id there, and its fields.
 struct Entry {
     id: String,
-    fields: HashMap<String, String>,
+    fields: Fields,
+}
+
+impl Entry {
+    /// Reads an entry. One that was deleted from the stream has no fields.
+    fn read(answer: Answer) -> Result<Self, redis::ParsingError> {
+        let (id, fields): (String, Option<Fields>) = from_redis_value(answer)?;
+        let fields = fields.unwrap_or_default();
+        Ok(Entry { id, fields })
+    }
+
+    /// Returns whether something of it was left out, as it was too much for one answer.
+    fn is_cut(&self) -> bool {
+        self.fields
+            .iter()
+            .any(|(name, value)| name == TOO_LARGE || value == TOO_LARGE)
+    }
 }
 
 /// Why an entry was not done with.
@@ -183,17 +203,31 @@ impl Consumer {
     ) -> Result<usize, ConsumeError> {
         let count = entries.len();
         for entry in entries {
-            // An entry that was deleted from the stream has no fields.
-            let (id, fields): (String, Option<HashMap<String, String>>) = from_redis_value(entry)?;
-            let fields = fields.unwrap_or_default();
-            self.do_one(redis, Entry { id, fields }).await?;
+            let mut entry = Entry::read(entry)?;
+            if entry.is_cut() {
+                entry = self.read_alone(redis, entry).await?;
+            }
+            self.do_one(redis, entry).await?;
         }
         Ok(count)
     }
 
+    /// Reads an entry again by itself: it may have been cut because of those before it.
+    async fn read_alone(
+        &self,
+        redis: &mut RedisConnection,
+        cut: Entry,
+    ) -> Result<Entry, ConsumeError> {
+        let mut range = redis::cmd("XRANGE");
+        range.arg(&self.settings.stream).arg(&cut.id).arg(&cut.id);
+        let found: Vec<Answer> = range.query_async(redis).await?;
+        let entry = found.into_iter().next().map(Entry::read).transpose()?;
+        Ok(entry.unwrap_or(cut))
+    }
+
     async fn do_one(&self, redis: &mut RedisConnection, entry: Entry) -> Result<(), ConsumeError> {
         let metrics = &self.app.metrics;
-        let stored = match message_of(&entry.fields) {
+        let stored = match message_of(&entry) {
             Ok(None) => Ok("ignored"),
             Ok(Some(new)) => match self.app.chat.post_once(new).await {
                 Ok((_, true)) => Ok("stored"),
@@ -223,15 +257,18 @@ impl Consumer {
         Ok(done.query_async(redis).await?)
     }
 
-    /// Copies an entry to the stream of dead letters, with the reason.
+    /// Copies an entry to the stream of dead letters, with its id and the reason. Of one that is too
+    /// large only its small fields are copied; all of it stays in its stream.
     fn bury(&self, entry: &Entry, why: &str) -> Cmd {
         let mut bury = redis::cmd("XADD");
         bury.arg(format!("{}.dead", self.settings.stream));
         bury.arg("MAXLEN").arg("~").arg(DEAD_MAX).arg("*");
         for (name, value) in &entry.fields {
-            bury.arg(name).arg(value);
+            if name != TOO_LARGE && value != TOO_LARGE {
+                bury.arg(name).arg(value);
+            }
         }
-        bury.arg("error").arg(why);
+        bury.arg("entry").arg(&entry.id).arg("error").arg(why);
         bury
     }
 }
@@ -245,16 +282,20 @@ fn is_passing(error: &StoreError) -> bool {
 ///
 /// # Errors
 /// A text for the log, if it is no such event.
-fn message_of(fields: &HashMap<String, String>) -> Result<Option<NewMessage>, String> {
-    let event = fields.get("event").ok_or("there is no field event")?;
-    let event: Value = serde_json::from_str(event).map_err(|error| error.to_string())?;
+fn message_of(entry: &Entry) -> Result<Option<NewMessage>, String> {
+    if entry.is_cut() {
+        return Err("it is larger than layer.max_event_bytes".to_owned());
+    }
+    let field = |name: &str| entry.fields.get(name.as_bytes());
+    let event = field("event").ok_or("there is no field event")?;
+    let event: Value = serde_json::from_slice(event).map_err(|error| error.to_string())?;
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let kind = text(&event["event_type"]).or_else(|| text(&event["type"]));
     if kind.ok_or("the event has no type")? != GENERATED {
         return Ok(None);
     }
     let data = &event["data"];
-    let id = fields.get("id").cloned();
+    let id = field("id").map(|id| String::from_utf8_lossy(id).into_owned());
     let id = id
         .or_else(|| text(&event["id"]))
         .or_else(|| text(&data["message_id"]));
@@ -282,7 +323,10 @@ mod tests {
     use super::*;
 
     fn read(event: &str) -> Result<Option<NewMessage>, String> {
-        message_of(&[("event".to_owned(), event.to_owned())].into())
+        message_of(&Entry {
+            id: "1-1".to_owned(),
+            fields: [(b"event".to_vec(), event.as_bytes().to_vec())].into(),
+        })
     }
 
     #[test]

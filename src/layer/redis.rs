@@ -22,7 +22,7 @@
 
 pub mod address;
 pub(crate) mod backoff;
-mod bounds;
+pub mod bounds;
 mod clock;
 pub mod codec;
 pub mod core;

@@ -118,6 +118,62 @@ async fn what_cannot_be_stored_is_put_aside_and_what_is_not_meant_is_passed_over
     assert_eq!(server.metric(ignored).await, 1.0);
 }
 
+#[tokio::test]
+async fn no_entry_stops_those_behind_it_whatever_it_holds() {
+    let Some(redis) = Redis::start().await else {
+        return;
+    };
+    let server = server(&redis, Arc::new(Directory::new())).await;
+    let id = server.conversation().await;
+    let large = vec![b'a'; (8 << 20) + 1];
+    let deep = "[".repeat(100_000);
+    let event = event(&id, "good").to_string();
+    for (name, value) in [
+        (&b"event"[..], &b"\xff\xfe"[..]),
+        (b"\xff", b""),
+        (b"event", b"{\"event_type\": \"\xc3\"}"),
+        (b"event", deep.as_bytes()),
+        (b"event", &large),
+        (&large, b"a"),
+        (b"event", event.as_bytes()),
+    ] {
+        let mut add = redis::cmd("XADD");
+        add.arg(STREAM).arg("*").arg("id").arg(new_id());
+        add.arg(name).arg(value);
+        let _: String = redis.command(&add).await;
+    }
+    until("the good one", async || {
+        server.contents(&id).await == ["good"]
+    })
+    .await;
+    until("the confirmations", async || pending(&redis).await == 0).await;
+    assert_eq!(dead_letters(&redis).await, 6);
+}
+
+#[tokio::test]
+async fn an_entry_is_stored_though_those_before_it_are_too_much_for_one_answer() {
+    let Some(redis) = Redis::start().await else {
+        return;
+    };
+    let directory = Arc::new(Directory::new());
+    let first = Server::on(Arc::clone(&directory), &[]).await;
+    let id = first.conversation().await;
+    drop(first);
+    let other = json!({"event_type": "user.created", "data": "a".repeat(7 << 20)}).to_string();
+    for _ in 0..12 {
+        add(&redis, &new_id(), &other).await;
+    }
+    let good = event(&id, &"good ".repeat(50)).to_string();
+    add(&redis, &new_id(), &good).await;
+    let server = server(&redis, directory).await;
+    until("the good one", async || {
+        server.contents(&id).await == ["good ".repeat(50)]
+    })
+    .await;
+    until("the confirmations", async || pending(&redis).await == 0).await;
+    assert_eq!(dead_letters(&redis).await, 0);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_entries_of_a_process_that_is_killed_are_taken_over() {
     const MANY: usize = 60;

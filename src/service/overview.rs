@@ -16,7 +16,7 @@ use crate::{
     python::datetime::Timestamp,
     store::{
         StoreError,
-        history::{Direction, PAGE_MESSAGES, Page},
+        history::{Direction, PAGE_BYTES, PAGE_MESSAGES, Page},
         overview::{ACROSS_CONVERSATIONS, merge},
     },
 };
@@ -25,8 +25,13 @@ use crate::{
 /// messages.
 pub const OVERVIEW_CONVERSATIONS: usize = 1000;
 
-/// Most messages that one request for a search looks at.
+/// Most messages that one request for a search looks at, and bytes of them after which it looks at no
+/// more.
 pub const SEARCH_MESSAGES: usize = 2000;
+const SEARCH_BYTES: usize = 8 << 20;
+
+/// Bytes of a long message that cost as much as a short one.
+const ROW_BYTES: usize = SEARCH_BYTES / SEARCH_MESSAGES;
 
 /// A conversation as it stands in a list.
 #[derive(Debug)]
@@ -63,8 +68,17 @@ pub struct SearchPage {
     pub messages: Vec<Message>,
     /// Where the search goes on, if there may be more.
     pub next: Option<(Timestamp, MessageId)>,
-    /// Messages that were looked at.
-    pub looked_at: usize,
+    /// Messages that were looked at, and their bytes.
+    looked_at: usize,
+    bytes_looked_at: usize,
+}
+
+impl SearchPage {
+    /// Returns the rows of `limits` that the search costs.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.looked_at.max(self.bytes_looked_at / ROW_BYTES)
+    }
 }
 
 impl Chat {
@@ -171,7 +185,8 @@ impl Chat {
     /// looks alike is the same: see [`searchable`]. `shown` returns the text of a message that is
     /// looked at. Every message that the database's index offers is looked at, or every message if there
     /// is no index for the text: the newest first, and no more than [`SEARCH_MESSAGES`]. So each
-    /// database finds the same, in any language, and with an index reaches farther.
+    /// database finds the same, in any language, and with an index reaches farther. Long messages end
+    /// it earlier, as they end a page.
     ///
     /// # Errors
     /// As [`list_conversations`](Self::list_conversations), or if the one conversation is not the
@@ -196,7 +211,8 @@ impl Chat {
         let runs = letters(&text);
         let mut found = SearchPage::default();
         let mut place = before.unwrap_or(LAST);
-        while found.looked_at < SEARCH_MESSAGES {
+        let mut bytes_found = 0;
+        while found.looked_at < SEARCH_MESSAGES && found.bytes_looked_at < SEARCH_BYTES {
             let page = match self.store.holding(&conversations, &runs, place).await? {
                 Some(page) => self.readable(page)?,
                 None => {
@@ -207,9 +223,11 @@ impl Chat {
             for message in page.messages.into_iter().rev() {
                 place = (message.created_at, message.id);
                 found.looked_at += 1;
+                found.bytes_looked_at += message.content.len();
                 if searchable(&shown(&message)).contains(&text) {
+                    bytes_found += message.content.len();
                     found.messages.push(message);
-                    if found.messages.len() == limit {
+                    if found.messages.len() == limit || bytes_found >= PAGE_BYTES {
                         found.next = Some(place);
                         return Ok(found);
                     }

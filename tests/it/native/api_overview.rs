@@ -190,3 +190,38 @@ async fn one_search_looks_at_so_many_messages_and_the_next_goes_on() {
         assert_eq!(refused.status, 400, "{wrong}");
     }
 }
+
+#[tokio::test]
+async fn long_messages_make_an_answer_to_a_search_short_and_lose_none() {
+    const LONG: usize = 100_000;
+    let server = Server::start().await;
+    let id = server.conversation_of("alice", "bob").await;
+    // The rare ones stand behind more than one request looks at.
+    for (text, count) in [("rare", 3), ("hay", 90), ("straw", 7)] {
+        fill(
+            &server.directory,
+            &id,
+            count,
+            &text.repeat(LONG / text.len()),
+        );
+    }
+    for (text, count) in [("rare", 3), ("straw", 7)] {
+        let (mut found, mut asked) = (0, 0);
+        let mut path = format!("search?user=alice&limit=500&q={text}");
+        loop {
+            let page = get(&server, &path).await;
+            let some = told(&page);
+            let bytes: usize = some.iter().map(String::len).sum();
+            assert!(bytes < 400_000, "{bytes} bytes in one answer");
+            (found, asked) = (found + some.len(), asked + 1);
+            match page["before"].as_str() {
+                Some(before) => {
+                    path = format!("search?user=alice&limit=500&q={text}&before={before}");
+                }
+                None => break,
+            }
+        }
+        assert_eq!(found, count, "{text}");
+        assert!(asked > 1, "{text}");
+    }
+}

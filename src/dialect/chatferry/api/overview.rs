@@ -54,7 +54,7 @@ pub async fn search(call: Call<'_>) -> Result<Response, Problem> {
             limit,
         )
         .await?;
-    call.charge_rows(found.looked_at);
+    call.charge_rows(found.rows());
     call.ok(&FoundView {
         messages: found.messages.iter().map(PlacedMessage::of).collect(),
         before: found.next.map(|(at, id)| Cursor::Exact(at, id)),

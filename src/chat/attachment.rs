@@ -33,6 +33,22 @@ pub struct PlacedAttachment {
 }
 
 impl PlacedAttachment {
+    /// Returns an attachment with the conversation and the sender of the message of its id. Messages of
+    /// two and of groups are in tables of their own, and clients choose ids: the message of another
+    /// sender is another one and does not have the file.
+    #[must_use]
+    pub fn of(
+        attachment: Attachment,
+        conversation_id: Option<ConversationId>,
+        sender_id: Option<&str>,
+    ) -> Self {
+        let is_its = sender_id == Some(&*attachment.uploader_id);
+        PlacedAttachment {
+            attachment,
+            conversation_id: conversation_id.filter(|_| is_its),
+        }
+    }
+
     /// Returns whether it is lost: it was sent, and its message is gone or deleted.
     #[must_use]
     pub fn is_lost(&self) -> bool {

@@ -10,12 +10,12 @@ use crate::{
 pub const COLUMNS: &str = "id, uploader_id, message_id, name, media_type, size, width, height, \
                            has_thumbnail, created_at";
 
-/// Returns the statement that reads uploads with the conversation of their message, unless it is
-/// deleted. `condition` names the table `a`.
+/// Returns the statement that reads uploads with the conversation and the sender of their message,
+/// unless it is deleted. `condition` names the table `a`.
 pub fn select(layout: &Layout, condition: &str) -> String {
     let columns = COLUMNS.replace(", ", ", a.");
     format!(
-        "SELECT a.{columns}, m.conversation_id FROM chatferry_attachments AS a \
+        "SELECT a.{columns}, m.conversation_id, m.sender_id FROM chatferry_attachments AS a \
          LEFT JOIN {} AS m ON m.id = a.message_id AND NOT m.is_deleted WHERE {condition}",
         layout.messages
     )

@@ -42,10 +42,10 @@ pub fn row(row: Row) -> Result<PlacedAttachment, StoreError> {
         has_thumbnail: columns.take()?,
         created_at: columns.time()?,
     };
-    Ok(PlacedAttachment {
-        attachment,
-        conversation_id: columns.optional_id()?,
-    })
+    let conversation = columns.optional_id()?;
+    let sender: Option<String> = columns.take()?;
+    let placed = PlacedAttachment::of(attachment, conversation, sender.as_deref());
+    Ok(placed)
 }
 
 /// Returns the bytes that the other uploads of a user take.

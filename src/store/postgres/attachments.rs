@@ -46,20 +46,20 @@ pub async fn after(
 }
 
 fn attachment_row(row: &Row) -> Result<PlacedAttachment, Error> {
-    Ok(PlacedAttachment {
-        attachment: Attachment {
-            id: row.try_get(0)?,
-            uploader_id: row.try_get(1)?,
-            message_id: row.try_get(2)?,
-            name: row.try_get(3)?,
-            media_type: row.try_get(4)?,
-            size: size(row.try_get(5)?),
-            dimensions: sides(row.try_get(6)?, row.try_get(7)?),
-            has_thumbnail: row.try_get(8)?,
-            created_at: time_at(row, 9)?,
-        },
-        conversation_id: row.try_get(10)?,
-    })
+    let attachment = Attachment {
+        id: row.try_get(0)?,
+        uploader_id: row.try_get(1)?,
+        message_id: row.try_get(2)?,
+        name: row.try_get(3)?,
+        media_type: row.try_get(4)?,
+        size: size(row.try_get(5)?),
+        dimensions: sides(row.try_get(6)?, row.try_get(7)?),
+        has_thumbnail: row.try_get(8)?,
+        created_at: time_at(row, 9)?,
+    };
+    let sender: Option<String> = row.try_get(11)?;
+    let placed = PlacedAttachment::of(attachment, row.try_get(10)?, sender.as_deref());
+    Ok(placed)
 }
 
 /// Changes the table of uploads.

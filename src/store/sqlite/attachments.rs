@@ -41,20 +41,20 @@ pub fn after(
 }
 
 fn attachment_row(row: &Row<'_>) -> rusqlite::Result<PlacedAttachment> {
-    Ok(PlacedAttachment {
-        attachment: Attachment {
-            id: row.get(0)?,
-            uploader_id: row.get(1)?,
-            message_id: row.get(2)?,
-            name: row.get(3)?,
-            media_type: row.get(4)?,
-            size: size(row.get(5)?),
-            dimensions: sides(row.get(6)?, row.get(7)?),
-            has_thumbnail: row.get(8)?,
-            created_at: time_at(row, 9)?,
-        },
-        conversation_id: row.get(10)?,
-    })
+    let attachment = Attachment {
+        id: row.get(0)?,
+        uploader_id: row.get(1)?,
+        message_id: row.get(2)?,
+        name: row.get(3)?,
+        media_type: row.get(4)?,
+        size: size(row.get(5)?),
+        dimensions: sides(row.get(6)?, row.get(7)?),
+        has_thumbnail: row.get(8)?,
+        created_at: time_at(row, 9)?,
+    };
+    let sender: Option<String> = row.get(11)?;
+    let placed = PlacedAttachment::of(attachment, row.get(10)?, sender.as_deref());
+    Ok(placed)
 }
 
 /// Changes the table of uploads.

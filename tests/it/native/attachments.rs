@@ -222,6 +222,41 @@ pub async fn a_stranger_stores_no_file_in_a_group(server: &Server) {
     assert_eq!(kept[0].attachment.message_id, None);
 }
 
+/// A message of the same id elsewhere neither takes a file away nor keeps it. Messages of two and of
+/// groups are in tables of their own, which each database must get right.
+pub async fn a_file_stays_with_its_message_whatever_others_call_theirs(server: &Server) {
+    let group = group(server, &["alice", "bob", "carol"]).await;
+    let pair = server.conversation_of("bob", "eve").await;
+    let own = server.conversation_of("alice", "bob").await;
+    let other = self::group(server, &["bob", "eve"]).await;
+    for (conversation, copy) in [(&group, &pair), (&own, &other)] {
+        let note = uploaded(server, "alice", "note.txt", b"some text").await;
+        let message = Uuid::now_v7().to_string();
+        let mut body = json!({"id": message, "content": "Look", "attachments": [note["id"]]});
+        let path = format!("conversations/{conversation}/messages");
+        let sent = post(server, &format!("{path}?user=alice"), body.clone()).await;
+        assert_eq!(sent.status, 201, "{}", sent.text());
+        body = json!({"id": message, "content": "mine"});
+        let said = format!("conversations/{copy}/messages?user=bob");
+        assert_eq!(post(server, &said, body).await.status, 201);
+        let file: AttachmentId = id_of(&note).parse().unwrap();
+        let store = &server.app.store_with_groups;
+        let placed = store.attachments(&[file]).await.unwrap();
+        assert_eq!(placed[0].conversation_id, conversation.parse().ok());
+        let link = link(server, "alice", &note).await;
+        assert_eq!(fetch(server, &link, "url").await.status, 200);
+        let path = format!("{path}/{message}?user=alice");
+        assert_eq!(ask(server, "DELETE", &path, None).await.status, 204);
+        assert_eq!(fetch(server, &link, "url").await.status, 404);
+    }
+}
+
+#[tokio::test]
+async fn a_file_stays_with_its_message_in_sqlite() {
+    let (server, _place) = server(&[]).await;
+    a_file_stays_with_its_message_whatever_others_call_theirs(&server).await;
+}
+
 #[tokio::test]
 async fn a_stranger_stores_no_file_in_a_group_in_sqlite() {
     a_stranger_stores_no_file_in_a_group(&server(&[]).await.0).await;

@@ -14,8 +14,9 @@ use crate::native::{
     },
     api_rights::another_spelling_of_a_user_is_nobody,
     attachments::{
-        a_file_is_sent_with_a_message_and_goes_with_it, a_stranger_stores_no_file_in_a_group,
-        settings,
+        a_file_is_sent_with_a_message_and_goes_with_it,
+        a_file_stays_with_its_message_whatever_others_call_theirs,
+        a_stranger_stores_no_file_in_a_group, settings,
     },
 };
 use crate::support::{
@@ -250,6 +251,7 @@ async fn files_are_sent_with_messages() {
     let server = database.server_with(&flags).await;
     a_file_is_sent_with_a_message_and_goes_with_it(&server).await;
     a_stranger_stores_no_file_in_a_group(&server).await;
+    a_file_stays_with_its_message_whatever_others_call_theirs(&server).await;
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Chat, ChatError, FirstPage, broadcast::BroadcastOutcome, within};
 use crate::{
     chat::{Event, MESSAGE_TYPE_MAX, Message, NewMessage, SentMessage, USER_ID_MAX},
-    id::ConversationId,
+    id::{ConversationId, Key},
     store::{
         Announce, StoreError,
         history::{History, Pages},
@@ -84,7 +84,8 @@ impl Chat {
     /// is stored once: the message that is there is returned, and the conversation not told again.
     ///
     /// # Errors
-    /// [`ChatError::IdTaken`] if the id is that of somebody else's message or of one elsewhere.
+    /// [`ChatError::IdTaken`] if the id is that of somebody else's message, of one elsewhere, or of the
+    /// conversation.
     /// Others are as those of [`say`](Self::say).
     pub async fn post(&self, new: NewMessage) -> Result<Arc<Message>, ChatError> {
         let (message, _) = self.post_once(new).await?;
@@ -97,6 +98,10 @@ impl Chat {
     /// As those of [`post`](Self::post).
     pub async fn post_once(&self, new: NewMessage) -> Result<(Arc<Message>, bool), ChatError> {
         let (conversation_id, sender_id) = (new.conversation_id, new.sender_id.clone());
+        // A change of the message would pass for one of the group, and reach no client.
+        if new.id.map(Key::from) == Some(Key::from(conversation_id)) {
+            return Err(ChatError::IdTaken);
+        }
         let (announce, sent) = self.announce(conversation_id, new.message_type.as_str().into());
         match self.store(new, announce).await {
             Err(ChatError::Store(StoreError::Taken(found))) => {

@@ -167,6 +167,9 @@ async fn a_message_is_stored_once_however_often_it_is_sent() {
     assert_eq!(sent.status, 201, "a key is of one conversation");
     let taken = post(&server, &elsewhere, json!({"id": own, "content": "x"})).await;
     is_problem(&taken, 409, "id_taken");
+    // Changes of it would pass for those of the conversation.
+    let taken = post(&server, &path, json!({"id": id, "content": "x"})).await;
+    is_problem(&taken, 409, "id_taken");
     assert_eq!(server.contents(&id).await, ["안녕", "by its key"]);
 }
 

@@ -227,10 +227,11 @@ async fn a_new_certificate_is_used_after_sighup_and_a_bad_one_is_not() {
         "server.drain_s=1".to_owned(),
     ];
     let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
-    let server = Process::start(&directory, &settings).await;
+    let mut server = Process::start(&directory, &settings).await;
+    let address = server.address;
     let works_with = async |trusted: &Path| {
         let connector = client(trusted, &[&TLS12, &TLS13], &[]);
-        let Ok(stream) = shake(&connector, server.address).await else {
+        let Ok(stream) = shake(&connector, address).await else {
             return false;
         };
         let mut connection = Connection::over(stream);
@@ -246,6 +247,8 @@ async fn a_new_certificate_is_used_after_sighup_and_a_bad_one_is_not() {
 
     std::fs::write(&cert, "-----BEGIN CERTIFICATE-----\nnonsense\n").unwrap();
     server.signal("HUP").await;
+    // Else it could find the next certificate in place of the bad one.
+    server.logs("the certificate stays as it is").await;
     assert!(works_with(&old).await);
 
     assert!(certify(directory.path()));
@@ -257,7 +260,7 @@ async fn a_new_certificate_is_used_after_sighup_and_a_bad_one_is_not() {
     .await;
     assert!(!works_with(&old).await);
 
-    let address = format!("server.bind={}", server.address);
+    let address = format!("server.bind={address}");
     let mut arguments = vec!["healthcheck", "--set", &address];
     for setting in &settings {
         arguments.extend(["--set", setting]);
@@ -268,7 +271,6 @@ async fn a_new_certificate_is_used_after_sighup_and_a_bad_one_is_not() {
     server.signal("TERM").await;
     let (code, log) = server.ended().await;
     assert_eq!(code, 0, "{log}");
-    assert!(log.contains("the certificate stays as it is"), "{log}");
     assert!(log.contains("the certificate was read again"), "{log}");
 }
 

@@ -99,9 +99,10 @@ impl PostgresStore {
         let patterns: Vec<String> = runs.iter().map(|run| format!("%{run}%")).collect();
         let content = indexed("content");
         let holds = (5..).zip(&patterns);
-        let holds: String = holds
+        let holds: Vec<String> = holds
             .map(|(place, _)| format!("AND {content} LIKE ${place} "))
             .collect();
+        let holds = holds.concat();
         let sql = format!(
             "SELECT {MESSAGE_LIST} FROM {} AS m WHERE conversation_id = ANY ($1) \
              AND NOT is_deleted AND created_at <= $2 AND (created_at < $2 OR id < $3) {holds}\

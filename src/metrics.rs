@@ -112,6 +112,13 @@ const REQUESTS: &[&[&str]] = &[
     &["message_read", "PUT", "503"],
 ];
 
+/// Classes and levels of hosted sockets that are shown before there is one.
+const HOSTED_CLASSES: &[&[&str]] = &[
+    &["other", "awake"],
+    &["other", "parked"],
+    &["other", "hibernated"],
+];
+
 /// Declares [`Metrics`] and [`METRICS`]: `by` names the labels, `of` the values of a lone label
 /// that are shown before anything has happened, `each` a constant with those of several, `in` the
 /// bounds of a histogram.
@@ -428,7 +435,8 @@ metrics! {
     host_levels: Each<Gauge, Level> = "chatferry_host_level_ws_open" by "level";
     /// Hosted WebSockets open now by the class of their consumer, and by level. The first 50 classes
     /// have series of their own; `other` are the rest, and those whose class is not known yet.
-    host_classes: Named<Gauge, 1> = "chatferry_host_class_ws_open" by "class", "level";
+    host_classes: Named<Gauge, 1> = "chatferry_host_class_ws_open" by "class", "level"
+        each HOSTED_CLASSES;
     /// Bytes of the states of hibernated sockets.
     host_state_bytes: Gauge = "chatferry_host_state_bytes";
     /// Replacements of all workers, by the outcome: `done`, or `failed` and nothing has changed.

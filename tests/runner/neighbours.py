@@ -82,6 +82,8 @@ def fastapi():
     """Pythons with each generation of FastAPI that is answered for."""
     files = sorted(ROOT.glob("compat/fastapi/*.txt"))
     return ":".join(str(venv(f"fastapi-{file.stem}", file)) for file in files)
+
+
 def events():
     """A Python with the usual clients of brokers."""
     return venv("events", ROOT / "tests" / "it" / "events" / "requirements.txt")

@@ -9,6 +9,7 @@ pub mod auth;
 pub mod capacity;
 pub mod cors;
 mod declare;
+pub mod dialects;
 pub mod django;
 mod error;
 pub mod events;
@@ -22,8 +23,11 @@ pub mod layer;
 pub mod limits;
 pub mod log;
 mod manual;
+pub mod matching;
 pub mod memory;
+pub mod messenger;
 pub mod metrics;
+pub mod naebak;
 pub mod native;
 mod network;
 pub mod redis_url;
@@ -52,6 +56,7 @@ pub use auth::{
 };
 pub use cors::{Cors, CorsOrigin};
 pub use declare::{OptionDoc, Section};
+pub use dialects::{DialectName, Dialects};
 pub use django::{Django, GroupPattern, Language, Prefix, ZoneName};
 pub use error::{ConfigError, ConfigErrors, StartRefusal, UnknownName, Warning};
 pub use events::{EventFormat, Events, SinkName};
@@ -62,7 +67,10 @@ pub use layer::{Backend, ChannelCapacity, Hosts, Layer, Serializer};
 pub use limits::{ByAddress, ByUser, Limits, Rate};
 pub use log::{Format, Level, Log};
 pub use manual::{example_toml, settings_table_markdown};
+pub use matching::Matching;
+pub use messenger::Messenger;
 pub use metrics::Metrics;
+pub use naebak::Naebak;
 pub use native::Native;
 pub use network::Network;
 pub use rest::Rest;
@@ -77,12 +85,17 @@ pub use ws::{AllowedOrigin, Ws};
 /// Everything that can be set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
+    /// The chats that are served.
+    pub dialects: Vec<DialectName>,
     pub server: Server,
     pub store: Store,
     pub django: Django,
     pub layer: Layer,
     pub rest: Rest,
     pub native: Native,
+    pub messenger: Messenger,
+    pub matching: Matching,
+    pub naebak: Naebak,
     pub attachments: Attachments,
     pub ws: Ws,
     pub cors: Cors,
@@ -174,12 +187,16 @@ impl Config {
     }
 
     fn read(values: &Values) -> Option<Self> {
+        let top = Dialects::read(values);
         let server = Server::read(values);
         let store = Store::read(values);
         let django = Django::read(values);
         let layer = Layer::read(values);
         let rest = Rest::read(values);
         let native = Native::read(values);
+        let messenger = Messenger::read(values);
+        let matching = Matching::read(values);
+        let naebak = Naebak::read(values);
         let attachments = Attachments::read(values);
         let ws = Ws::read(values);
         let cors = Cors::read(values);
@@ -192,12 +209,16 @@ impl Config {
         let log = Log::read(values);
         let trace = Trace::read(values);
         Some(Self {
+            dialects: top?.dialects,
             server: server?,
             store: store?,
             django: django?,
             layer: layer?,
             rest: rest?,
             native: native?,
+            messenger: messenger?,
+            matching: matching?,
+            naebak: naebak?,
             attachments: attachments?,
             ws: ws?,
             cors: cors?,
@@ -245,6 +266,7 @@ impl Config {
         ]
         .into_iter()
         .chain(self.events.conflicts())
+        .chain(self.mount_conflicts())
         .filter_map(|(is_wrong, why)| is_wrong.then_some(ConfigError::Conflict(why)))
         .collect()
     }

@@ -1,15 +1,21 @@
 //! The kinds of chat. A dialect is a room: all that only its clients and peers know is in it. The
 //! engines [`http`](crate::http) and [`ws`](crate::ws) have no opinions; [`Dialect`] is what they
-//! ask.
+//! ask. A [`System`] is a chat of another kind of application, with users, tables and an address of
+//! its own.
 
 pub mod chatferry;
 pub mod django;
+pub mod matching;
+pub mod messenger;
+pub mod naebak;
+mod system;
 
 use std::{iter, sync::Arc};
 
 use async_trait::async_trait;
 use hyper::{HeaderMap, Method, Request, body::Incoming, header::HeaderValue};
 
+pub use self::system::{MountPoint, Mounted, System, SystemError, start as start_systems};
 use self::{chatferry::Chatferry, django::Django};
 use crate::{
     app::{App, Peers},

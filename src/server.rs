@@ -1,12 +1,14 @@
 //! Accepts, limits, and ends: the frame around every connection. [`Listener`] is the socket it
 //! listens on, [`waiting`] what is answered there before there is anything to serve, [`full`] what
 //! is answered when there is no place left, and [`scrape`] the other address that `/metrics` may
-//! have. [`site`] is all that is served, and asks host, gateway, WebSockets and HTTP in that order.
+//! have. [`site`] is all that is served, and asks host, gateway, WebSockets and HTTP in that order;
+//! `mounts` are the chats of other systems, on addresses of their own or below a prefix.
 
 mod brief;
 mod door;
 mod full;
 mod listener;
+mod mounts;
 pub mod scrape;
 pub mod site;
 pub mod waiting;
@@ -22,6 +24,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::select_all;
 use hyper::{Request, StatusCode, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -36,6 +39,7 @@ use self::{
 };
 pub use self::{
     listener::Listener,
+    mounts::{Entrance, Mounts},
     site::{Site, StartError},
 };
 use crate::{
@@ -65,6 +69,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub struct Server {
     site: Arc<Site>,
     listener: Listener,
+    /// Addresses of single systems.
+    entrances: Vec<(Entrance, Listener)>,
     /// One permit for each connection that may be open.
     permits: Arc<Semaphore>,
     full: Full,
@@ -84,24 +90,33 @@ pub enum Ended {
 }
 
 impl Server {
-    /// Listens where `server.bind` says.
+    /// Listens where `server.bind` and the `bind` of each mounted system say.
     ///
     /// # Errors
     /// See [`Listener::bind`].
     pub async fn bind(site: Arc<Site>) -> io::Result<Self> {
         let settings = &site.app.config.server;
         let listener = Listener::bind(&settings.bind, settings.reuse_port).await?;
-        Ok(Server::new(site, listener))
+        let mut entrances = Vec::new();
+        for (entrance, mounted) in site.mounts.iter() {
+            if let Some(bind) = &mounted.mount.bind {
+                let listener = Listener::bind(bind, settings.reuse_port).await?;
+                entrances.push((entrance, listener));
+            }
+        }
+        Ok(Server::new(site, listener, entrances))
     }
 
-    /// Makes a server on a socket that listens already.
+    /// Makes a server on sockets that listen already: one for everything, and those of single
+    /// systems.
     #[must_use]
-    pub fn new(site: Arc<Site>, listener: Listener) -> Self {
+    pub fn new(site: Arc<Site>, listener: Listener, entrances: Vec<(Entrance, Listener)>) -> Self {
         let permits = Arc::new(Semaphore::new(site.app.config.server.max_connections));
         Server {
             full: Full::new(Arc::clone(&site)),
             site,
             listener,
+            entrances,
             permits,
             accepted: AtomicU64::new(0),
         }
@@ -121,6 +136,16 @@ impl Server {
         })
     }
 
+    /// Returns the addresses of single systems, in the order of their mounts, as those of
+    /// [`address`](Self::address).
+    ///
+    /// # Errors
+    /// When the system cannot tell.
+    pub fn entrances(&self) -> io::Result<Vec<Bind>> {
+        let listeners = self.entrances.iter().map(|(_, listener)| listener.place());
+        listeners.collect()
+    }
+
     /// Serves until the app's drain has begun and every connection has ended, or the drain's
     /// window is over.
     pub async fn run(self) -> Ended {
@@ -133,11 +158,12 @@ impl Server {
         let Server {
             site,
             listener,
+            entrances,
             permits,
             ..
         } = self;
         let app = &site.app;
-        drop(listener);
+        drop((listener, entrances));
         let max = app.config.server.max_connections;
         // Each connection's permit holds the semaphore, whose free permits wait in `all` below.
         let open = || Arc::strong_count(&permits).saturating_sub(1);
@@ -151,13 +177,21 @@ impl Server {
     }
 
     async fn accept_all(&self) -> Infallible {
+        let single = self.entrances.iter();
+        let single = single.map(|(entrance, listener)| self.accept_at(listener, Some(*entrance)));
+        let all = single.chain([self.accept_at(&self.listener, None)]);
+        let (never, ..) = select_all(all.map(Box::pin)).await;
+        match never {}
+    }
+
+    async fn accept_at(&self, listener: &Listener, entrance: Option<Entrance>) -> Infallible {
         loop {
-            match self.listener.accept().await {
-                Ok(socket) => self.start(socket),
+            match listener.accept().await {
+                Ok(socket) => self.start(socket, entrance),
                 Err(error) => {
                     tracing::warn!(%error, "could not accept a connection");
                     self.site.app.metrics.error("accept");
-                    if !self.accept_one_more(&error).await {
+                    if !self.accept_one_more(listener, &error).await {
                         // Descriptors in use may be given back soon.
                         sleep(PAUSE).await;
                     }
@@ -168,11 +202,11 @@ impl Server {
 
     /// Accepts a connection for one answer, if the system has refused it for want of a descriptor
     /// and one is kept back.
-    async fn accept_one_more(&self, refused: &io::Error) -> bool {
+    async fn accept_one_more(&self, listener: &Listener, refused: &io::Error) -> bool {
         let Some(lent) = self.full.lend(refused) else {
             return false;
         };
-        match timeout(PAUSE, self.listener.accept()).await {
+        match timeout(PAUSE, listener.accept()).await {
             Ok(Ok(socket)) => {
                 self.full.meet_on(lent, socket);
                 true
@@ -181,7 +215,7 @@ impl Server {
         }
     }
 
-    fn start(&self, socket: Socket) {
+    fn start(&self, socket: Socket, entrance: Option<Entrance>) {
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
             return self.full.meet(socket);
         };
@@ -194,7 +228,7 @@ impl Server {
             site,
             socket,
             ConnectionPlace { permit, open },
-            number,
+            (number, entrance),
         ));
     }
 }
@@ -208,7 +242,12 @@ async fn report_drain(open: impl Fn() -> usize) -> Infallible {
 }
 
 /// Serves a connection to its end; `number` is its name in the log.
-async fn serve(site: Arc<Site>, socket: Socket, place: ConnectionPlace, number: u64) {
+async fn serve(
+    site: Arc<Site>,
+    socket: Socket,
+    place: ConnectionPlace,
+    (number, entrance): (u64, Option<Entrance>),
+) {
     let app = &site.app;
     let first_head = Instant::now() + Duration::from_secs(app.config.server.header_timeout_s);
     let ends = site.host.is_some().then(|| socket.ends());
@@ -223,7 +262,7 @@ async fn serve(site: Arc<Site>, socket: Socket, place: ConnectionPlace, number: 
         (Io::Plain(socket), Peer { address, secure })
     };
     let stream = Stream::new(io, Some(place));
-    speak(site, stream, (peer, ends), (number, first_head)).await;
+    speak(site, stream, (peer, ends, entrance), (number, first_head)).await;
 }
 
 /// Reads the PROXY header and does the TLS handshake, within the deadline.
@@ -288,7 +327,7 @@ async fn traced(site: &Site, mut request: Request<Incoming>, trace: Trace) -> Re
 async fn speak(
     site: Arc<Site>,
     stream: Stream,
-    (peer, ends): (Peer, Option<Ends>),
+    (peer, ends, entrance): (Peer, Option<Ends>, Option<Entrance>),
     (number, first_head): (u64, Instant),
 ) {
     // Requests read so far.
@@ -302,6 +341,9 @@ async fn speak(
             request.extensions_mut().insert(peer);
             if let Some(ends) = ends {
                 request.extensions_mut().insert(ends);
+            }
+            if let Some(entrance) = entrance {
+                request.extensions_mut().insert(entrance);
             }
             let id = RequestId::new(number, asked.fetch_add(1, Ordering::Relaxed) + 1);
             answer(Arc::clone(&site), request, id)

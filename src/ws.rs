@@ -9,7 +9,8 @@
 //! - [`writer`] lays out frames, [`transfer`] moves bytes both ways,
 //! - [`history`] tells a long history piece by piece,
 //! - `work` does what was asked, and [`ending`] says goodbye,
-//! - [`connection`] owns the socket and runs it all.
+//! - [`connection`] owns the socket and runs it all,
+//! - [`plain`] are the sockets of chats with no conversation of the core.
 
 pub mod budget;
 pub mod connection;
@@ -19,6 +20,7 @@ pub mod handshake;
 pub mod heartbeat;
 pub mod history;
 pub mod origin;
+pub mod plain;
 pub mod protocol;
 pub mod reader;
 pub mod refusal;

@@ -57,6 +57,7 @@ pub(super) fn start(error: &StartError, config: &Config) -> Advice {
         StartError::App(error) => Advice::of(error),
         StartError::Tls(error) => Advice::of(error),
         StartError::Sink(error) => Advice::of(error),
+        StartError::System(..) => Advice::of(error),
     }
 }
 

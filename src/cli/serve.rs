@@ -25,7 +25,8 @@ use tokio::time::{Instant, sleep};
 use super::{advice, caution, rehearsal};
 use crate::app::App;
 use crate::config::{Backend, Bind, Config, Database, Effective, Format, Loaded, StartRefusal};
-use crate::server::{Listener, Server, Site, StartError, scrape, waiting};
+use crate::dialect::SystemError;
+use crate::server::{Entrance, Listener, Server, Site, StartError, scrape, waiting};
 use crate::store::StoreError;
 use crate::store::sqlite::sole::{self, Sole};
 use crate::telemetry::Logging;
@@ -65,8 +66,12 @@ pub(super) async fn serve<E: Display + 'static>(
         Ok(started) => started,
         Err(code) => return code,
     };
+    let entrances = match listen_for_systems(&site).await {
+        Ok(entrances) => entrances,
+        Err(code) => return code,
+    };
     let app = &site.app;
-    let server = Server::new(Arc::clone(&site), listener);
+    let server = Server::new(Arc::clone(&site), listener, entrances);
     let address = server.address();
     let address = address.unwrap_or_else(|_| config.server.bind.to_string());
     announce(&config, &address);
@@ -212,6 +217,23 @@ async fn listen_for_metrics(config: &Config) -> Result<Option<Listener>, ExitCod
     }
 }
 
+/// Opens the addresses that chats of other systems have of their own.
+async fn listen_for_systems(site: &Site) -> Result<Vec<(Entrance, Listener)>, ExitCode> {
+    let mut entrances = Vec::new();
+    for (entrance, mounted) in site.mounts.iter() {
+        let Some(at) = &mounted.mount.bind else {
+            continue;
+        };
+        let name = mounted.mount.name;
+        let listener = bind(&site.app.config, &format!("{name}.bind"), at).await?;
+        if let Ok(place) = listener.place() {
+            tracing::info!("{name} listens on {place}");
+        }
+        entrances.push((entrance, listener));
+    }
+    Ok(entrances)
+}
+
 /// Serves the metrics there, if they have one.
 async fn show_metrics(app: Arc<App>, listener: Option<Listener>) {
     let Some(listener) = listener else { return };
@@ -247,8 +269,13 @@ async fn wait_for_database(
 
 /// Returns whether it may only be too early. A file is there or is not.
 fn may_pass(error: &StartError, config: &Config) -> bool {
-    matches!(error, StartError::Store(StoreError::Unavailable(_)))
-        && config.store.url.database() != Database::Sqlite
+    match error {
+        StartError::Store(StoreError::Unavailable(_)) => {
+            config.store.url.database() != Database::Sqlite
+        }
+        StartError::System(_, SystemError::Unavailable(_)) => true,
+        _ => false,
+    }
 }
 
 /// Makes the task panic that a test names. There is no such thing in a release.

@@ -7,7 +7,7 @@
 /// A section of the settings: one struct, one TOML table.
 #[derive(Debug)]
 pub struct Section {
-    /// Dotted name of the table.
+    /// Dotted name of the table; empty for what stands before all tables.
     pub name: &'static str,
     /// What the section is about.
     pub about: &'static str,
@@ -82,7 +82,7 @@ impl OptionDoc {
 macro_rules! settings {
     (
         $(#[doc = $about:literal])*
-        pub struct $name:ident in $section:literal {
+        pub struct $name:ident in $section:tt {
             $(
                 $(#[doc = $doc:literal])*
                 $field:ident: $ty:ty = $default:tt $(in $min:literal..=$max:literal)?,
@@ -103,7 +103,7 @@ macro_rules! settings {
                 name: $section,
                 about: concat!($($about, "\n"),*),
                 options: &[$($crate::config::OptionDoc {
-                    key: concat!($section, ".", stringify!($field)),
+                    key: settings!(@key $section, $field),
                     default: stringify!($default),
                     range: settings!(@range $($min, $max)?),
                     doc: concat!($($doc, "\n"),*),
@@ -113,7 +113,7 @@ macro_rules! settings {
 
             /// Reads every option before it gives up, so that `values` has all errors.
             pub(super) fn read(values: &$crate::config::Values) -> Option<Self> {
-                $(let $field = values.get(concat!($section, ".", stringify!($field)));)*
+                $(let $field = values.get(settings!(@key $section, $field));)*
                 $($(let $inner = $inner_ty::read(values);)*)?
                 Some(Self {
                     $($field: $field?,)*
@@ -122,6 +122,8 @@ macro_rules! settings {
             }
         }
     };
+    (@key "", $field:ident) => { stringify!($field) };
+    (@key $section:tt, $field:ident) => { concat!($section, ".", stringify!($field)) };
     (@range) => { None };
     (@range $min:literal, $max:literal) => { Some(($min, $max)) };
 }

@@ -17,7 +17,10 @@ pub fn example_toml() -> String {
          # `…_file` names: `secret_key_file = \"/run/secrets/key\"`.\n",
     );
     for section in Config::SECTIONS {
-        let _ = write!(text, "\n{}[{}]\n", commented(section.about), section.name);
+        let _ = write!(text, "\n{}", commented(section.about));
+        if !section.name.is_empty() {
+            let _ = writeln!(text, "[{}]", section.name);
+        }
         for option in section.options {
             let _ = write!(text, "\n{}", commented(option.doc));
             let _ = writeln!(text, "#{} = {}", option.name(), option.default);
@@ -61,6 +64,7 @@ fn meaning(option: &OptionDoc) -> String {
 impl Config {
     /// Every section in the order of the manual.
     const SECTIONS: &[Section] = &[
+        super::Dialects::SECTION,
         super::Server::SECTION,
         super::Tls::SECTION,
         super::Store::SECTION,
@@ -69,6 +73,9 @@ impl Config {
         super::Layer::SECTION,
         super::Rest::SECTION,
         super::Native::SECTION,
+        super::Messenger::SECTION,
+        super::Matching::SECTION,
+        super::Naebak::SECTION,
         super::Attachments::SECTION,
         super::Ws::SECTION,
         super::Cors::SECTION,

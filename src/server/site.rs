@@ -7,8 +7,8 @@ use hyper::{Method, Request, body::Incoming};
 
 use crate::{
     app::{self, App},
-    config::Config,
-    dialect::{Dialect, Dialects, OwnChat, django},
+    config::{Config, DialectName},
+    dialect::{Dialect, Dialects, OwnChat, SystemError, django, start_systems},
     events::{Events, EventsError, SinkSettingsError},
     gateway::{self, Decision, Gateway, Question, TrustError},
     host::{self, Host, HostError},
@@ -30,12 +30,16 @@ use crate::{
     ws::handshake,
 };
 
+use super::mounts::Mounts;
+
 /// Everything that answers requests.
 pub struct Site {
     pub app: Arc<App>,
     dialects: Dialects,
     /// The handles of the other dialects that have tables of their own, in the dialects' order.
     others: Vec<Option<Arc<App>>>,
+    /// The chats of other systems.
+    pub mounts: Mounts,
     /// `None` if nothing is passed on to Django.
     pub gateway: Option<Arc<Gateway>>,
     /// `None` if no application is hosted.
@@ -63,6 +67,8 @@ pub enum StartError {
     Host(#[from] HostError),
     #[error(transparent)]
     Sink(#[from] SinkSettingsError),
+    #[error("dialect {0}: {1}")]
+    System(DialectName, #[source] SystemError),
 }
 
 impl From<EventsError> for StartError {
@@ -134,14 +140,17 @@ impl Site {
         for other in others.iter().flatten() {
             other.start().await?;
         }
+        let mounts = Box::pin(start_systems(&app)).await;
+        let mounts = Mounts::new(mounts.map_err(|(name, error)| StartError::System(name, error))?);
         let probes = [gateway.as_ref().map(upstream), host.as_ref().map(workers)];
-        let probes = probes.into_iter().flatten();
+        let probes = probes.into_iter().flatten().chain(mounts.probes());
         let of_others = others.iter().flatten().map(chat);
         Ok(Arc::new(Site {
             probes: probes.chain(of_others).collect(),
             app,
             others,
             dialects,
+            mounts,
             gateway,
             host,
             events,
@@ -163,13 +172,20 @@ impl Site {
 
     async fn dispatch(&self, mut request: Request<Incoming>, trail: &Trail) -> Response {
         let app = &self.app;
+        let mounted = self.mounts.find(&mut request);
         if let Some(limits) = &app.limits
             && let Err(throttled) = limits.admit(&mut request, &app.config.server)
         {
+            if let Some(mounted) = mounted {
+                return mounted.system.throttled(throttled);
+            }
             let (dialect, _) = self.dialect(&request);
             let mut response = dialect.throttled(throttled);
             self.cors(&request).mark(response.headers_mut());
             return response;
+        }
+        if let Some(mounted) = mounted {
+            return Box::pin(mounted.answer(app, request, trail)).await;
         }
         if let Some(host) = &self.host {
             if handshake::wants_upgrade(request.headers()) {

@@ -77,9 +77,11 @@ pub async fn leave(site: &Site, ended: Ended) -> ExitCode {
 /// the database has not confirmed all of them in time.
 async fn commit(site: &Site) -> bool {
     let stores = join_all(site.apps().map(|app| app.store_with_groups.close()));
-    let written = within(&site.app.drain, LAST_WRITES, stores, || {
+    let all = async { join(stores, site.mounts.leave()).await.1 };
+    let written = within(&site.app.drain, LAST_WRITES, all, || {
         tracing::info!("waiting for the database to confirm the last writes");
     });
+    let written = async { written.await == Some(true) };
     match &site.host {
         Some(host) => tokio::join!(written, host.dismiss()).0,
         None => written.await,
@@ -112,7 +114,7 @@ async fn send(site: &Site) {
             "waiting for Redis and for sinks to take their events"
         );
     });
-    if !sent.await {
+    if sent.await.is_none() {
         tracing::warn!(
             "the drain is over, and not all events are taken: other processes find the messages, \
              and events for sinks, in the store"
@@ -120,18 +122,23 @@ async fn send(site: &Site) {
     }
 }
 
-/// Waits for `work` until the drain is over, and at least for a time. Returns whether it is done.
-async fn within(drain: &Drain, least: Duration, work: impl Future, waits: impl FnOnce()) -> bool {
+/// Waits for `work` until the drain is over, and at least for a time; `None` if it is not done then.
+async fn within<T>(
+    drain: &Drain,
+    least: Duration,
+    work: impl Future<Output = T>,
+    waits: impl FnOnce(),
+) -> Option<T> {
     let mut work = pin!(work);
     let bound = join(sleep(least), drain.over());
     tokio::select! {
         biased;
-        _ = &mut work => return true,
+        done = &mut work => return Some(done),
         () = sleep(SOON) => waits(),
     }
     tokio::select! {
         biased;
-        _ = work => true,
-        _ = bound => false,
+        done = work => Some(done),
+        _ = bound => None,
     }
 }

@@ -4,5 +4,9 @@ use std::process::ExitCode;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    chatferry::cli::run(std::env::args_os(), std::env::vars_os()).await
+    Box::pin(chatferry::cli::run(
+        std::env::args_os(),
+        std::env::vars_os(),
+    ))
+    .await
 }

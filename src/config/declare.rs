@@ -65,7 +65,7 @@ impl OptionDoc {
     /// from a file, whose name is set as this key with `_file` behind it.
     #[must_use]
     pub fn may_come_from_a_file(&self) -> bool {
-        self.is_secret() || ["StoreUrl", "Hosts"].contains(&self.ty)
+        self.is_secret() || self.ty.contains("StoreUrl") || self.ty == "Hosts"
     }
 
     /// Returns the name in its section: `bind` of `server.bind`.

@@ -160,12 +160,13 @@ impl TryFrom<String> for StoreUrl {
 }
 
 impl Database {
-    /// Returns the database that a scheme stands for, those of `dj-database-url` and
-    /// `django-environ` included.
+    /// Returns the database that a scheme stands for, those of `dj-database-url`, `django-environ`
+    /// and, with a driver behind `+`, those of `SQLAlchemy` included.
     fn of(scheme: &str) -> Option<Self> {
-        Some(match scheme {
+        let name = scheme.split_once('+').map_or(scheme, |(name, _)| name);
+        Some(match name {
             "sqlite" => Database::Sqlite,
-            "mysql" | "mysql2" | "mysqlgis" => Database::Mysql,
+            "mysql" | "mariadb" | "mysql2" | "mysqlgis" => Database::Mysql,
             "postgres" | "postgresql" | "postgis" | "psql" | "pgsql" | "timescale"
             | "timescalegis" => Database::Postgres,
             _ => return None,

@@ -50,6 +50,7 @@ impl Door {
         &self,
         routes: &'a [Route<H>],
         request: &'a Request,
+        root: &str,
     ) -> Result<Call<'a, H>, Early> {
         let (method, headers) = (request.sent_method.as_str(), &request.headers);
         let cors = self.cors.as_ref();
@@ -63,7 +64,7 @@ impl Door {
             Found::OtherSlash(path) => {
                 let host = headers.get(HOST).and_then(|host| host.to_str().ok());
                 let query = request.query.as_deref().unwrap_or_default();
-                let location = absolute(host, self.is_secure, &path, query);
+                let location = absolute(host, self.is_secure, &format!("{root}{path}"), query);
                 let response = self.answer(headers, Ok(reply::redirect(&location)));
                 return Err(Box::new((None, response)));
             }

@@ -57,6 +57,12 @@ impl HttpError {
         }))
     }
 
+    /// Returns whether the caller must be known and is not.
+    #[must_use]
+    pub fn is_unauthorized(&self) -> bool {
+        self.0.status == StatusCode::UNAUTHORIZED
+    }
+
     /// Returns whether it is an error on our side. Its answer has the headers of no middleware.
     #[must_use]
     pub fn is_internal(&self) -> bool {

@@ -10,6 +10,7 @@
 //! | [`address`], [`bounds`], `link`, `keeper` | connections, opened again whenever they fail |
 //! | `bounds` | how much a server may send |
 //! | [`single`] | a connection for other questions |
+//! | [`side`] | what a dialect shares with its peers besides |
 //! | [`script`] | what one send does in Redis |
 //! | `jobs` | what is to be sent |
 //! | `debts`, `ledger` | what could not be sent, until it is |
@@ -40,6 +41,7 @@ pub mod names;
 pub mod pubsub;
 pub mod script;
 pub mod shard;
+pub mod side;
 pub mod single;
 
 use std::sync::Arc;

@@ -17,13 +17,14 @@ pub mod look;
 pub mod migrate;
 mod outbox;
 mod overview;
-mod param;
+pub mod own;
+pub mod param;
 mod people;
 mod pool;
 mod query;
 mod row;
 pub mod search;
-mod time;
+pub mod time;
 mod write;
 
 use std::sync::Arc;

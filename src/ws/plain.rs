@@ -38,7 +38,6 @@ use crate::{
     app::App,
     clock::since_1970,
     http::Response,
-    hub::queue::{Queue, QueueLimits},
     limits::{Meter, SocketSeat},
     metrics::SecurityEvent,
     net::Stream,
@@ -72,7 +71,6 @@ pub struct PlainSocket {
     app: Arc<App>,
     seat: SocketSeat,
     place: SocketPlace,
-    queue: Arc<Queue>,
     heartbeat: Heartbeat,
     budget: Budget,
     /// Frames read since other sockets had their turn.
@@ -117,25 +115,12 @@ pub fn admit(app: &App, request: &Request<Body>) -> Result<SocketSeat, Refusal> 
     }
 }
 
-/// Makes the queue of a socket: what others have for it waits there. A socket that reads too slowly
-/// is closed with 1013 when `ws.queue_messages` or `ws.queue_bytes` are exceeded.
-#[must_use]
-pub fn queue(app: &App) -> Arc<Queue> {
-    let limits = &app.config.ws;
-    let queue = Queue::new(QueueLimits {
-        frames: limits.queue_messages,
-        bytes: limits.queue_bytes,
-    });
-    queue.history_is_told();
-    Arc::new(queue)
-}
-
 /// Agrees to the upgrade, and serves the socket in a task of its own. `message_max` is in bytes.
 pub fn accept(
     app: &Arc<App>,
     request: &mut Request<Body>,
     subprotocol: Option<String>,
-    (seat, user, queue): (SocketSeat, Option<Arc<str>>, Arc<Queue>),
+    (seat, user): (SocketSeat, Option<Arc<str>>),
     message_max: usize,
     trail: &Trail,
     talk: impl Talk,
@@ -151,7 +136,7 @@ pub fn accept(
             return;
         };
         let reader = Reader::new(received, message_max);
-        let mut socket = PlainSocket::new(app, (seat, place, queue), reader, stream);
+        let mut socket = PlainSocket::new(app, (seat, place), reader, stream);
         socket.serve(talk).await;
     })
 }
@@ -166,7 +151,7 @@ async fn taken_over(upgraded: OnUpgrade) -> Option<(Stream, BytesMut)> {
 impl PlainSocket {
     fn new(
         app: Arc<App>,
-        (seat, place, queue): (SocketSeat, SocketPlace, Arc<Queue>),
+        (seat, place): (SocketSeat, SocketPlace),
         reader: Reader,
         stream: Stream,
     ) -> Self {
@@ -182,7 +167,6 @@ impl PlainSocket {
             app,
             seat,
             place,
-            queue,
             heartbeat,
             budget: Budget::new(now),
             turn: 0,
@@ -206,12 +190,6 @@ impl PlainSocket {
         self.app.metrics.socket_closed(code, opened.elapsed());
     }
 
-    /// Returns the queue of the socket, which others may push frames into.
-    #[must_use]
-    pub fn queue(&self) -> &Arc<Queue> {
-        &self.queue
-    }
-
     /// Returns the limits of the client.
     #[must_use]
     pub fn meter(&self) -> &Meter {
@@ -221,7 +199,6 @@ impl PlainSocket {
     /// Returns the next message; `None` once nothing more can be said or heard. May be cancelled.
     pub async fn next(&mut self) -> Option<Said> {
         loop {
-            self.take_queue();
             match self.take_message() {
                 Taken::Said(said) => return Some(said),
                 Taken::Over => return None,
@@ -247,7 +224,6 @@ impl PlainSocket {
     pub async fn during<T>(&mut self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         loop {
-            self.take_queue();
             tokio::select! {
                 biased;
                 done = &mut work => return done,
@@ -258,7 +234,19 @@ impl PlainSocket {
         }
     }
 
-    /// Adds a frame behind those that wait, unless the socket is being closed.
+    /// Waits until all frames are in the system's hands; returns `false` if the socket is gone or
+    /// being closed before. Nothing is read meanwhile. May be cancelled.
+    pub async fn flush(&mut self) -> bool {
+        while !self.writer.is_empty() && self.ending.is_none() && !self.lost {
+            if self.step(false).await {
+                return false;
+            }
+        }
+        self.ending.is_none() && !self.lost
+    }
+
+    /// Adds a frame behind those that wait, unless the socket is being closed. A caller with many
+    /// [flushes](Self::flush) them now and then.
     pub fn send(&mut self, frame: Bytes) {
         if self.ending.is_none() && !self.lost {
             self.writer.push(frame);
@@ -273,6 +261,13 @@ impl PlainSocket {
                 out.extend_from_slice(reason.as_bytes());
             });
             self.end_with(goodbye, code, false);
+        }
+    }
+
+    /// Begins the end with a close frame that has no code.
+    pub fn close_without_code(&mut self) {
+        if self.ending.is_none() {
+            self.end_with(frame(OpCode::Close, |_| {}), 1005, false);
         }
     }
 
@@ -293,9 +288,7 @@ impl PlainSocket {
             self.timer.as_mut().reset(due);
         }
         let is_open = self.ending.is_none();
-        let has_room = is_open && self.has_write_room();
         tokio::select! {
-            () = self.queue.filled(), if has_room => false,
             done = transfer(
                 &mut self.stream,
                 reading.then_some(&mut self.reader),
@@ -320,20 +313,6 @@ impl PlainSocket {
 
     fn has_write_room(&self) -> bool {
         self.writer.len() < WRITING && self.writer.bytes() < WRITING_BYTES
-    }
-
-    /// Takes over what waits, as far as the client has read what came before.
-    fn take_queue(&mut self) {
-        if self.ending.is_some() || !self.has_write_room() {
-            return;
-        }
-        match self.queue.take() {
-            Ok(taken) => self.writer.append(taken.frames),
-            Err(_) => {
-                self.app.metrics.slow_consumers(1);
-                self.leave(Reason::Slow);
-            }
-        }
     }
 
     fn take_message(&mut self) -> Taken {
@@ -382,15 +361,14 @@ impl PlainSocket {
         let hears = self.ending.is_none() || self.hears_on;
         match incoming {
             Incoming::Close(code) => {
-                match &mut self.ending {
-                    Some(ending) => ending.answered = true,
+                if let Some(ending) = &mut self.ending {
+                    ending.answered = true;
+                } else {
                     // As uvicorn and others than Daphne: with the peer's own code.
-                    None => {
-                        let goodbye = frame(OpCode::Close, |out| {
-                            out.extend(code.into_iter().flat_map(u16::to_be_bytes));
-                        });
-                        self.end_with(goodbye, code.unwrap_or(1005), true);
-                    }
+                    let goodbye = frame(OpCode::Close, |out| {
+                        out.extend(code.into_iter().flat_map(u16::to_be_bytes));
+                    });
+                    self.end_with(goodbye, code.unwrap_or(1005), true);
                 }
                 None
             }
@@ -427,9 +405,12 @@ impl PlainSocket {
     }
 
     /// Begins the end for a reason of ours, unless it has begun.
-    fn leave(&mut self, reason: Reason) {
+    pub fn leave(&mut self, reason: Reason) {
         if self.ending.is_some() {
             return;
+        }
+        if reason == Reason::Slow {
+            self.app.metrics.slow_consumers(1);
         }
         if reason.is_noted() {
             self.note(SecurityEvent::Closed, reason.word());
@@ -440,7 +421,7 @@ impl PlainSocket {
 
     fn end_with(&mut self, goodbye: Bytes, code: u16, answered: bool) {
         self.writer.push(goodbye);
-        let is_slow = self.queue.has_overflowed();
+        let is_slow = code == Reason::Slow.code();
         self.ending = Some(Ending::new(code, answered, is_slow));
     }
 

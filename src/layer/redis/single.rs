@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redis::{Cmd, FromRedisValue};
+use redis::{Cmd, FromRedisValue, RedisError};
 use tokio::sync::Mutex;
 
 use super::{
@@ -54,14 +54,19 @@ impl SingleHost {
 
     async fn try_to_ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, LayerError> {
         let mut connection = self.connection().await?;
-        let answer = command.query_async(&mut connection).await;
-        if answer.is_err() {
-            *self.connection.lock().await = None;
+        match command.query_async(&mut connection).await {
+            Ok(answer) => Ok(answer),
+            Err(error) => Err(self.failed(&error).await),
         }
-        answer.map_err(|error| LayerError::Unavailable(format!("{}: {error}", self.address)))
     }
 
-    async fn connection(&self) -> Result<RedisConnection, LayerError> {
+    /// Drops the connection, and returns the failure as it is told.
+    pub(super) async fn failed(&self, error: &RedisError) -> LayerError {
+        *self.connection.lock().await = None;
+        LayerError::Unavailable(format!("{}: {error}", self.address))
+    }
+
+    pub(super) async fn connection(&self) -> Result<RedisConnection, LayerError> {
         let mut connection = self.connection.lock().await;
         if let Some(open) = &*connection {
             return Ok(open.clone());

@@ -109,7 +109,7 @@ impl Client {
         let metrics = Arc::new(Metrics::new());
         let store = Arc::new(Nowhere::new(Arc::clone(&metrics)));
         let site = Site::over(Dialects::of(&config), store, None, config, metrics);
-        let site = site.await.unwrap();
+        let site = Box::pin(site).await.unwrap();
         let server = Server::bind(site).await.unwrap();
         tokio::spawn(server.run());
         Client {

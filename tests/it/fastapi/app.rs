@@ -205,7 +205,7 @@ impl Dialect for Application {
             let response = reply::json(StatusCode::OK, &document);
             return ("document", self.door.answer(&request.headers, response));
         }
-        match self.door.admit(ROUTES, request) {
+        match self.door.admit(ROUTES, request, "") {
             Ok(call) => {
                 let done = perform(&call);
                 (call.route.label, self.door.answer(&request.headers, done))

@@ -10,6 +10,7 @@
 
 mod attachment;
 pub mod auto_now;
+pub mod batch;
 mod change;
 pub mod commit;
 pub mod comparison;

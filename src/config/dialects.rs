@@ -62,11 +62,11 @@ impl Config {
                 "dialects: each chat besides `django` needs a `bind` or a `prefix` in its section",
             ),
             (
-                self.share_an_address(binds),
+                self.share_an_address(&binds),
                 "the `bind` of a chat: another chat, server.bind or metrics.bind has this address",
             ),
             (
-                self.overlap(prefixes),
+                self.overlap(&prefixes),
                 "the `prefix` of a chat must not be above or below that of another, \
                  django.url_prefix or django.ws_prefix",
             ),
@@ -74,7 +74,7 @@ impl Config {
     }
 
     /// Returns whether one of these addresses is another's.
-    fn share_an_address(&self, binds: Vec<Option<Bind>>) -> bool {
+    fn share_an_address(&self, binds: &[Option<Bind>]) -> bool {
         let mut taken = vec![&self.server.bind];
         taken.extend(&self.metrics.bind);
         binds.iter().flatten().any(|bind| {
@@ -85,7 +85,7 @@ impl Config {
     }
 
     /// Returns whether a path can be below two of these prefixes, or below one and be Django's.
-    fn overlap(&self, prefixes: Vec<Option<Prefix>>) -> bool {
+    fn overlap(&self, prefixes: &[Option<Prefix>]) -> bool {
         let mut taken = vec![&self.django.url_prefix, &self.django.ws_prefix];
         prefixes.iter().flatten().any(|prefix| {
             let meets = |other: &&Prefix| {

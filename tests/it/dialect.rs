@@ -1,6 +1,7 @@
 //! A dialect beside Django's: over the same conversations, and over tables of its own.
 
 mod lines;
+mod mounts;
 mod rooms;
 
 use std::sync::Arc;

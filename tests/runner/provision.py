@@ -58,6 +58,7 @@ NEWER_WHEELS = ROOT / "tests" / "services" / "requirements.txt"
 PACKAGES_OF_PYPI = ROOT / "compat" / "consumers" / "packages" / "requirements.txt"
 VERSIONS_OF_CHANNELS = ROOT / "compat" / "consumers" / "versions"
 KUBERNETES = ROOT / "compat" / "deploy" / "kubernetes" / "requirements.txt"
+NAEBAK = ROOT / "compat" / "naebak"
 CLIENTS = ROOT / "tests" / "clients"
 S3 = ROOT / "tests" / "services" / "s3"
 # Of the reference, the kit and the clients.
@@ -164,6 +165,16 @@ def python():
 def hosted_packages():
     """A Python with the packages from PyPI that are hosted, which want other versions than the reference."""
     return venv("packages", PACKAGES_OF_PYPI)
+
+
+def messenger():
+    """A Python with the packages of Messenger Core."""
+    return venv("messenger", ROOT / "compat" / "messenger" / "packages.txt")
+
+
+def naebak():
+    """A Python with the packages of Naebak."""
+    return venv("naebak", NAEBAK / "packages.txt")
 
 
 def versions_of_channels():

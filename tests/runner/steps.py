@@ -76,6 +76,9 @@ def install(_):
         schemathesis,
         provision.kubernetes,
         provision.hosted_packages,
+        provision.messenger,
+        provision.naebak,
+        lambda: node(provision.NAEBAK),
         provision.mysql,
         provision.newer_debian,
         provision.newer_wheels,
@@ -293,6 +296,20 @@ def consumers_versions(options):
         print(f"--- {versions}", flush=True)
         run(interpreter, "compat/consumers/run.py", "--binary", release_binary())
         run(interpreter, "compat/consumers/deploys.py", "--binary", release_binary(), "--reloads", "3")
+
+
+def messenger(options):
+    build(options)
+    play = ROOT / "compat" / "messenger" / "play.py"
+    with services.postgresql() as database, services.redis() as redis:
+        run(provision.messenger(), play, "--binary", release_binary(), "--database", database, "--redis", redis)
+
+
+def naebak(options):
+    build(options)
+    play = provision.NAEBAK / "play.py"
+    with services.redis() as redis:
+        run(provision.naebak(), play, "--binary", release_binary(), "--redis", redis, "--node", node(provision.NAEBAK))
 
 
 def wheel(options):
@@ -571,6 +588,8 @@ STEPS = [
         consumers_versions,
         set="full",
     ),
+    live("messenger", "Messenger Core beside itself on FastAPI, together and alone", messenger),
+    live("naebak", "Naebak beside itself on Flask, together and alone, and the usual clients", naebak),
     live("wheel", "the wheel in an empty environment, and a newcomer's first chat by one command", wheel),
     live("page", "people in Chromium use the chat page", page),
     live("django_app", "settings read from Django, and what would differ", django_app),

@@ -67,7 +67,9 @@ pub use layer::{Backend, ChannelCapacity, Hosts, Layer, Serializer};
 pub use limits::{ByAddress, ByUser, Limits, Rate};
 pub use log::{Format, Level, Log};
 pub use manual::{example_toml, settings_table_markdown};
-pub use matching::Matching;
+pub use matching::{
+    BlindIds, Matching, MatchingErrors, MatchingFrames, MatchingOrder, MatchingPrefix,
+};
 pub use messenger::Messenger;
 pub use metrics::Metrics;
 pub use naebak::Naebak;

@@ -153,6 +153,19 @@ fn read_json(
 pub struct Arguments(Vec<Argument>);
 
 impl Arguments {
+    /// Reads a value that came by another way as a body of this model.
+    ///
+    /// # Errors
+    /// 422 with all mistakes, as for a body.
+    pub fn of(model: &Model, value: &Value, generation: Generation) -> Result<Self, HttpError> {
+        let mut validator = Validator::new(generation);
+        let fields = validator.at("body".into(), |validator| validator.model(model, value));
+        match fields {
+            Some(fields) if validator.found.is_empty() => Ok(Arguments(fields)),
+            _ => Err(HttpError::invalid(validator.found)),
+        }
+    }
+
     /// Returns a value; null if there is none of this name.
     #[must_use]
     pub fn value(&self, name: &str) -> &Value {

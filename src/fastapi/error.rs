@@ -9,7 +9,7 @@ use super::{
     invalid::{Invalid, member},
     reply,
 };
-use crate::{http::Response, value::Value};
+use crate::{http::Response, random, value::Value};
 
 /// A refusal, to be answered as `{"detail": …}`.
 #[derive(Debug)]
@@ -55,6 +55,59 @@ impl HttpError {
             detail: None,
             headers: HeaderMap::new(),
         }))
+    }
+
+    /// Returns the status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.0.status
+    }
+
+    /// Returns the detail as one text: of mistakes that of the first.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let detail = self.0.detail.as_ref();
+        let first = match detail {
+            Some(Value::List(mistakes)) => mistakes.first().and_then(|it| it.get("msg")),
+            other => other,
+        };
+        let text = first.and_then(Value::as_str);
+        text.unwrap_or("Internal Server Error").to_owned()
+    }
+
+    /// Returns the answer in the form of applications that wrap their errors:
+    /// `{"status": "error", "error": {"code", "message", "details"}, "request_id"}`.
+    #[must_use]
+    pub fn wrapped(self) -> Response {
+        let code = match self.0.status.as_u16() {
+            401 => "UNAUTHORIZED",
+            403 => "FORBIDDEN",
+            404 => "NOT_FOUND",
+            409 => "CONFLICT",
+            422 => "VALIDATION_ERROR",
+            429 => "RATE_LIMITED",
+            400..500 => "BAD_REQUEST",
+            _ => "INTERNAL_SERVER_ERROR",
+        };
+        let (message, status) = (self.text(), self.0.status);
+        let details = self
+            .0
+            .detail
+            .filter(|it| matches!(it, Value::List(_) | Value::Map(_)));
+        let error = Value::Map(vec![
+            member("code", code.into()),
+            member("message", message.into()),
+            member("details", details.unwrap_or(Value::Null)),
+        ]);
+        let id = random::name().unwrap_or_default();
+        let body = Value::Map(vec![
+            member("status", "error".into()),
+            member("error", error),
+            member("request_id", id.into()),
+        ]);
+        let mut response = reply::lenient_json(status, &body);
+        response.headers_mut().extend(self.0.headers);
+        response
     }
 
     /// Returns whether the caller must be known and is not.

@@ -172,6 +172,11 @@ def messenger():
     return venv("messenger", ROOT / "compat" / "messenger" / "packages.txt")
 
 
+def matching():
+    """A Python with the packages of the matching chat."""
+    return venv("matching", ROOT / "compat" / "matching" / "packages.txt")
+
+
 def naebak():
     """A Python with the packages of Naebak."""
     return venv("naebak", NAEBAK / "packages.txt")

@@ -77,6 +77,7 @@ def install(_):
         provision.kubernetes,
         provision.hosted_packages,
         provision.messenger,
+        provision.matching,
         provision.naebak,
         lambda: node(provision.NAEBAK),
         provision.mysql,
@@ -299,10 +300,18 @@ def consumers_versions(options):
 
 
 def messenger(options):
+    beside_itself("messenger", provision.messenger(), options)
+
+
+def matching(options):
+    beside_itself("matching", provision.matching(), options)
+
+
+def beside_itself(system, player, options):
     build(options)
-    play = ROOT / "compat" / "messenger" / "play.py"
+    play = ROOT / "compat" / system / "play.py"
     with services.postgresql() as database, services.redis() as redis:
-        run(provision.messenger(), play, "--binary", release_binary(), "--database", database, "--redis", redis)
+        run(player, play, "--binary", release_binary(), "--database", database, "--redis", redis)
 
 
 def naebak(options):
@@ -589,6 +598,7 @@ STEPS = [
         set="full",
     ),
     live("messenger", "Messenger Core beside itself on FastAPI, together and alone", messenger),
+    live("matching", "the matching chat beside itself on FastAPI, together and alone", matching),
     live("naebak", "Naebak beside itself on Flask, together and alone, and the usual clients", naebak),
     live("wheel", "the wheel in an empty environment, and a newcomer's first chat by one command", wheel),
     live("page", "people in Chromium use the chat page", page),

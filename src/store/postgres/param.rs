@@ -36,6 +36,7 @@ params! {
     &str: TEXT, TEXT_ARRAY;
     String: TEXT, TEXT_ARRAY;
     &String: TEXT, TEXT_ARRAY;
+    Option<String>: TEXT, TEXT_ARRAY;
     Time: TIMESTAMPTZ, TIMESTAMPTZ_ARRAY;
     i64: INT8, INT8_ARRAY;
     bool: BOOL, BOOL_ARRAY;

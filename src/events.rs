@@ -67,7 +67,7 @@ impl Events {
     pub async fn start(app: &Arc<App>) -> Result<Option<Self>, EventsError> {
         let stop = watch::Sender::new(false);
         let mut tasks = Vec::new();
-        if let Some(consumer) = Consumer::new(app)? {
+        for consumer in Consumer::all(app)? {
             let run = consumer.run(stop.subscribe());
             tasks.push(app.vital.spawn("events of others", run));
         }

@@ -96,7 +96,8 @@ settings! {
 
 settings! {
     /// Events of other services that are consumed: `ai.message.generated` is stored as a message of an
-    /// assistant and broadcast, once for each event id. Off without `events.inward.url`.
+    /// assistant and broadcast, once for each event id. Off without an address: here of a Redis, below
+    /// of brokers.
     pub struct Inward in "events.inward" {
         /// Redis, as an entry of `layer.hosts`.
         url: Option<Secret> = "",
@@ -104,10 +105,41 @@ settings! {
         /// `events.format`, and the event's id, a UUID, in the field `id` or in the event. What can
         /// never be stored is copied to the stream of this name with `.dead` behind it.
         stream: String = "chatferry.inward",
-        /// Group of consumers, which all processes share.
+        /// Group of consumers, which all processes share; in NATS the durable consumer.
         group: String = "chatferry",
-        /// Seconds after which an entry of a consumer that has not confirmed it is another's.
+        /// Seconds after which an entry of a consumer that has not confirmed it is another's, in Redis
+        /// and in NATS.
         claim_s: u64 = 30 in 1..=3600,
+    }
+    with { rabbitmq: InwardRabbitMq, nats: InwardNats }
+}
+
+settings! {
+    /// Events of other services from a queue of `RabbitMQ`, which all processes share. The event's id
+    /// is the `message_id`, or in the event. What can never be stored is copied to the queue of this
+    /// name with `.dead` behind it.
+    pub struct InwardRabbitMq in "events.inward.rabbitmq" {
+        /// As `events.rabbitmq.url`.
+        url: Option<Secret> = "",
+        /// The queue, which is made as a durable one if it is not there.
+        queue: String = "chatferry.inward",
+        /// The topic exchange that the queue is bound to with the types that are consumed, made as a
+        /// durable one if it is not there. Empty binds to nothing: publish to the queue by its name.
+        exchange: String = "chatferry.inward",
+    }
+}
+
+settings! {
+    /// Events of other services from a stream of `JetStream`. The event's id is its `Nats-Msg-Id`, or
+    /// in the event. What can never be stored is copied to the stream of this name with `_DEAD` behind
+    /// it.
+    pub struct InwardNats in "events.inward.nats" {
+        /// As `events.nats.url`.
+        url: Option<Secret> = "",
+        /// The stream, which is made if it is not there.
+        stream: String = "CHATFERRY_INWARD",
+        /// Begins each subject that is consumed, with a dot and anything behind it.
+        subject: String = "chatferry.inward",
     }
 }
 

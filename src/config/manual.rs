@@ -94,6 +94,8 @@ impl Config {
         super::events::RabbitMq::SECTION,
         super::events::Nats::SECTION,
         super::events::Inward::SECTION,
+        super::events::InwardRabbitMq::SECTION,
+        super::events::InwardNats::SECTION,
         super::Metrics::SECTION,
         super::Log::SECTION,
         super::Trace::SECTION,

@@ -1,87 +1,77 @@
-//! Events of other services, read from a stream of Redis by a group of consumers: messages that an
-//! assistant has made.
+//! Events of other services, consumed by groups that all processes share: messages that an assistant
+//! has made.
 //!
-//! An entry is confirmed (`XACK`) once its message is committed. The id of an event becomes that of
-//! the message, so an event that comes again is stored and broadcast once. What can never be stored is
-//! copied to another stream with the reason, and confirmed: whatever an entry holds, those behind it
-//! are consumed. Entries of a consumer that is gone are taken over after `events.inward.claim_s`.
+//! An event is confirmed once its message is committed. Its id becomes that of the message, so an
+//! event that comes again is stored and broadcast once. What can never be stored is copied to the
+//! source's dead letters with the reason, and confirmed: whatever an event holds, those behind it are
+//! consumed.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+mod message;
+#[cfg(feature = "nats")]
+mod nats;
+#[cfg(feature = "rabbitmq")]
+mod rabbitmq;
+mod redis_stream;
 
-use redis::{Cmd, Value as Answer, from_redis_value};
-use serde_json::Value;
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
 use tokio::{sync::watch, time::sleep};
-use uuid::Uuid;
 
+use self::{message::message_of, redis_stream::RedisStreamSource};
 use super::sink::SinkSettingsError;
 use crate::{
     app::App,
-    chat::NewMessage,
-    config::{self, events::Inward, redis_url::RedisUrl},
-    id::ConversationId,
-    layer::{
-        LayerError,
-        redis::{
-            address::{Address, RedisConnection},
-            backoff::Backoff,
-            bounds::TOO_LARGE,
-        },
-    },
+    config::events::Inward,
+    layer::{LayerError, redis::backoff::Backoff},
     service::ChatError,
     store::StoreError,
 };
 
-/// Type of the events that are consumed. Others are confirmed, and nothing is done.
-const GENERATED: &str = "ai.message.generated";
-
-/// Sender of a message whose event names none.
-const ASSISTANT: &str = "assistant";
-
-/// Entries that are read at once.
-const TOGETHER: usize = 50;
-
-/// Time that Redis waits for a new entry, and that we wait for Redis.
-const BLOCK_MS: usize = 1000;
+/// Longest wait for an answer of a source.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Entries that the stream of dead letters is cut to, nearly.
-const DEAD_MAX: usize = 100_000;
+/// Dead letters that are kept of a source, nearly.
+const DEAD_MAX: i32 = 100_000;
 
-/// One consumer of the group.
-pub struct Consumer {
-    app: Arc<App>,
-    address: Address,
-    settings: Inward,
-    /// Name in the group.
-    name: String,
+/// Why an event past the bound of what is read is a dead letter.
+const TOO_MUCH: &str = "it is larger than layer.max_event_bytes";
+
+/// A place that events come from.
+#[async_trait]
+trait Source: Send + Sync {
+    /// Connects and consumes until something fails. What is under way then comes again, as does what
+    /// is under way when this is dropped.
+    async fn consume(&self, inbox: &Inbox) -> Result<Infallible, ConsumeError>;
 }
 
-/// The fields of an entry, any bytes.
-type Fields = HashMap<Vec<u8>, Vec<u8>>;
-
-/// An entry of the stream: its id there, and its fields.
-struct Entry {
-    id: String,
-    fields: Fields,
+/// An event as it came.
+struct Incoming<'a> {
+    /// Its place in its source, for the log.
+    place: &'a str,
+    /// Its id, if the source has a place for one.
+    id: Option<String>,
+    /// Type of a binary `CloudEvent`.
+    kind: Option<String>,
+    /// JSON, or why it cannot be read.
+    body: Result<&'a [u8], &'static str>,
 }
 
-impl Entry {
-    /// Reads an entry. One that was deleted from the stream has no fields.
-    fn read(answer: Answer) -> Result<Self, redis::ParsingError> {
-        let (id, fields): (String, Option<Fields>) = from_redis_value(answer)?;
-        let fields = fields.unwrap_or_default();
-        Ok(Entry { id, fields })
-    }
-
-    /// Returns whether something of it was left out, as it was too much for one answer.
-    fn is_cut(&self) -> bool {
-        self.fields
-            .iter()
-            .any(|(name, value)| name == TOO_LARGE || value == TOO_LARGE)
-    }
+/// What became of an event that need not come again.
+enum Taken {
+    Done,
+    /// It can never be stored, for this reason.
+    Dead(String),
 }
 
-/// Why an entry was not done with.
+/// Why an event was not done with, or none came.
 #[derive(Debug, thiserror::Error)]
 enum ConsumeError {
     #[error(transparent)]
@@ -90,186 +80,65 @@ enum ConsumeError {
     Connect(#[from] LayerError),
     #[error("the answer is unreadable: {0}")]
     Answer(#[from] redis::ParsingError),
+    #[cfg(any(feature = "nats", feature = "rabbitmq"))]
     #[error(transparent)]
-    Store(StoreError),
+    Broker(Box<dyn std::error::Error + Send + Sync>),
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
-impl Consumer {
-    /// Uses the stream of the settings; `None` if there is none.
+#[cfg(any(feature = "nats", feature = "rabbitmq"))]
+impl ConsumeError {
+    /// Makes an error of a broker's client, or of a text.
+    fn broker(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        ConsumeError::Broker(error.into())
+    }
+}
+
+/// Stores what events ask for.
+struct Inbox {
+    app: Arc<App>,
+    /// Word of the source in the log.
+    source: &'static str,
+    /// True once an event was done with, since the consumer last looked.
+    has_worked: AtomicBool,
+}
+
+impl Inbox {
+    /// Stores and broadcasts the message of an event, unless that was done before.
     ///
     /// # Errors
-    /// When the address cannot be read.
-    pub fn new(app: &Arc<App>) -> Result<Option<Self>, SinkSettingsError> {
-        let settings = &app.config.events.inward;
-        let Some(url) = settings.url.as_ref().map(config::Secret::expose) else {
-            return Ok(None);
-        };
-        let url = RedisUrl::parse(url).map_err(|why| SinkSettingsError {
-            key: "events.inward.url",
-            why,
-        })?;
-        Ok(Some(Consumer {
-            app: Arc::clone(app),
-            address: Address::from(url).with_values_of(app.config.layer.max_event_bytes),
-            settings: settings.clone(),
-            name: super::owner(),
-        }))
-    }
-
-    /// Consumes until it is to stop.
-    pub async fn run(self, mut stop: watch::Receiver<bool>) {
-        let mut backoff = Backoff::default();
-        let mut is_reported = false;
-        loop {
-            tokio::select! {
-                biased;
-                _ = stop.wait_for(|stop| *stop) => return,
-                error = self.consume() => {
-                    if std::mem::replace(&mut is_reported, true) {
-                        tracing::debug!(%error, "events of others are still not consumed");
-                    } else {
-                        tracing::warn!(%error, "events of others are not consumed now");
-                    }
-                }
-            }
-            sleep(backoff.next()).await;
-        }
-    }
-
-    /// Consumes until something fails. What is under way then comes again.
-    async fn consume(&self) -> ConsumeError {
-        match self.consume_all().await {
-            Ok(never) => match never {},
-            Err(error) => error,
-        }
-    }
-
-    async fn consume_all(&self) -> Result<std::convert::Infallible, ConsumeError> {
-        let mut redis = self.address.connect(PATIENCE).await?;
-        self.make_group(&mut redis).await?;
-        // Entries that this consumer got before the connection was lost.
-        while self.read(&mut redis, "0").await? > 0 {}
-        loop {
-            self.take_over(&mut redis).await?;
-            self.read(&mut redis, ">").await?;
-        }
-    }
-
-    async fn make_group(&self, redis: &mut RedisConnection) -> Result<(), ConsumeError> {
-        let mut make = redis::cmd("XGROUP");
-        make.arg("CREATE").arg(&self.settings.stream);
-        make.arg(&self.settings.group).arg("0").arg("MKSTREAM");
-        match make.query_async::<()>(redis).await {
-            Err(error) if error.code() == Some("BUSYGROUP") => Ok(()),
-            outcome => Ok(outcome?),
-        }
-    }
-
-    /// Reads entries after this id and consumes them; returns how many there were.
-    async fn read(&self, redis: &mut RedisConnection, from: &str) -> Result<usize, ConsumeError> {
-        let mut read = redis::cmd("XREADGROUP");
-        read.arg("GROUP").arg(&self.settings.group).arg(&self.name);
-        read.arg("COUNT").arg(TOGETHER).arg("BLOCK").arg(BLOCK_MS);
-        read.arg("STREAMS").arg(&self.settings.stream).arg(from);
-        let streams: Option<Vec<(String, Vec<Answer>)>> = read.query_async(redis).await?;
-        let entries = streams
-            .into_iter()
-            .flatten()
-            .flat_map(|(_, entries)| entries);
-        self.do_all(redis, entries.collect()).await
-    }
-
-    /// Takes entries over that others were given and have not confirmed for long.
-    async fn take_over(&self, redis: &mut RedisConnection) -> Result<usize, ConsumeError> {
-        let mut claim = redis::cmd("XAUTOCLAIM");
-        claim.arg(&self.settings.stream).arg(&self.settings.group);
-        claim
-            .arg(&self.name)
-            .arg(self.settings.claim_s * 1000)
-            .arg("0");
-        claim.arg("COUNT").arg(TOGETHER);
-        let mut answer: Vec<Answer> = claim.query_async(redis).await?;
-        let entries = match answer.len() {
-            0 | 1 => Vec::new(),
-            _ => from_redis_value(answer.swap_remove(1))?,
-        };
-        self.do_all(redis, entries).await
-    }
-
-    async fn do_all(
-        &self,
-        redis: &mut RedisConnection,
-        entries: Vec<Answer>,
-    ) -> Result<usize, ConsumeError> {
-        let count = entries.len();
-        for entry in entries {
-            let mut entry = Entry::read(entry)?;
-            if entry.is_cut() {
-                entry = self.read_alone(redis, entry).await?;
-            }
-            self.do_one(redis, entry).await?;
-        }
-        Ok(count)
-    }
-
-    /// Reads an entry again by itself: it may have been cut because of those before it.
-    async fn read_alone(
-        &self,
-        redis: &mut RedisConnection,
-        cut: Entry,
-    ) -> Result<Entry, ConsumeError> {
-        let mut range = redis::cmd("XRANGE");
-        range.arg(&self.settings.stream).arg(&cut.id).arg(&cut.id);
-        let found: Vec<Answer> = range.query_async(redis).await?;
-        let entry = found.into_iter().next().map(Entry::read).transpose()?;
-        Ok(entry.unwrap_or(cut))
-    }
-
-    async fn do_one(&self, redis: &mut RedisConnection, entry: Entry) -> Result<(), ConsumeError> {
-        let metrics = &self.app.metrics;
-        let stored = match message_of(&entry) {
+    /// When the database is away: the event must come again.
+    async fn take(&self, event: Incoming<'_>) -> Result<Taken, StoreError> {
+        let outcome = match message_of(&event) {
             Ok(None) => Ok("ignored"),
             Ok(Some(new)) => match self.app.chat.post_once(new).await {
                 Ok((_, true)) => Ok("stored"),
                 Ok((_, false)) => Ok("repeated"),
-                Err(ChatError::Store(error)) if is_passing(&error) => {
-                    return Err(ConsumeError::Store(error));
-                }
+                Err(ChatError::Store(error)) if is_passing(&error) => return Err(error),
                 Err(error) => Err(error.to_string()),
             },
             Err(why) => Err(why),
         };
-        let mut done = redis::pipe();
-        done.atomic();
-        match stored {
-            Ok(outcome) => metrics.event_consumed(outcome),
+        self.app
+            .metrics
+            .event_consumed(outcome.as_ref().map_or("dead", |it| *it));
+        self.has_worked.store(true, Ordering::Relaxed);
+        Ok(match outcome {
+            Ok(_) => Taken::Done,
             Err(why) => {
-                metrics.event_consumed("dead");
-                tracing::error!(entry = entry.id, why, "an event of others is put aside");
-                done.add_command(self.bury(&entry, &why)).ignore();
+                let (source, place) = (self.source, event.place);
+                tracing::error!(source, place, why, "an event of others is put aside");
+                Taken::Dead(why)
             }
-        }
-        done.cmd("XACK")
-            .arg(&self.settings.stream)
-            .arg(&self.settings.group)
-            .arg(&entry.id)
-            .ignore();
-        Ok(done.query_async(redis).await?)
+        })
     }
 
-    /// Copies an entry to the stream of dead letters, with its id and the reason. Of one that is too
-    /// large only its small fields are copied; all of it stays in its stream.
-    fn bury(&self, entry: &Entry, why: &str) -> Cmd {
-        let mut bury = redis::cmd("XADD");
-        bury.arg(format!("{}.dead", self.settings.stream));
-        bury.arg("MAXLEN").arg("~").arg(DEAD_MAX).arg("*");
-        for (name, value) in &entry.fields {
-            if name != TOO_LARGE && value != TOO_LARGE {
-                bury.arg(name).arg(value);
-            }
-        }
-        bury.arg("entry").arg(&entry.id).arg("error").arg(why);
-        bury
+    /// Returns the body of an event, if it is not too large.
+    #[cfg(any(feature = "nats", feature = "rabbitmq"))]
+    fn bounded<'a>(&self, body: &'a [u8]) -> Result<&'a [u8], &'static str> {
+        let is_bounded = body.len() <= self.app.config.layer.max_event_bytes;
+        if is_bounded { Ok(body) } else { Err(TOO_MUCH) }
     }
 }
 
@@ -278,77 +147,114 @@ fn is_passing(error: &StoreError) -> bool {
     error.may_pass() || matches!(error, StoreError::Closed)
 }
 
-/// Returns the message of an entry; `None` for an event of another type.
-///
-/// # Errors
-/// A text for the log, if it is no such event.
-fn message_of(entry: &Entry) -> Result<Option<NewMessage>, String> {
-    if entry.is_cut() {
-        return Err("it is larger than layer.max_event_bytes".to_owned());
-    }
-    let field = |name: &str| entry.fields.get(name.as_bytes());
-    let event = field("event").ok_or("there is no field event")?;
-    let event: Value = serde_json::from_slice(event).map_err(|error| error.to_string())?;
-    let text = |value: &Value| value.as_str().map(str::to_owned);
-    let kind = text(&event["event_type"]).or_else(|| text(&event["type"]));
-    if kind.ok_or("the event has no type")? != GENERATED {
-        return Ok(None);
-    }
-    let data = &event["data"];
-    let id = field("id").map(|id| String::from_utf8_lossy(id).into_owned());
-    let id = id
-        .or_else(|| text(&event["id"]))
-        .or_else(|| text(&data["message_id"]));
-    let id: Uuid = id
-        .and_then(|id| id.parse().ok())
-        .ok_or("the event has no UUID as its id")?;
-    let conversation = text(&data["conversation_id"]);
-    let conversation: ConversationId = conversation
-        .and_then(|id| id.parse().ok())
-        .ok_or("conversation_id is no id")?;
-    let content = text(&data["content"]).filter(|content| !content.is_empty());
-    Ok(Some(NewMessage {
-        id: Some(id.into()),
-        conversation_id: conversation,
-        sender_id: text(&data["sender_id"]).unwrap_or_else(|| ASSISTANT.to_owned()),
-        content: content.ok_or("content is no text")?,
-        message_type: text(&data["message_type"]).unwrap_or_else(|| "text".to_owned()),
-        is_deleted: false,
-        attachments: Vec::new(),
-    }))
+/// One source and what its events become.
+pub struct Consumer {
+    source: Box<dyn Source>,
+    inbox: Inbox,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(event: &str) -> Result<Option<NewMessage>, String> {
-        message_of(&Entry {
-            id: "1-1".to_owned(),
-            fields: [(b"event".to_vec(), event.as_bytes().to_vec())].into(),
-        })
+impl Consumer {
+    /// Makes a consumer for each source of the settings.
+    ///
+    /// # Errors
+    /// When the address of one cannot be used.
+    pub fn all(app: &Arc<App>) -> Result<Vec<Self>, SinkSettingsError> {
+        let settings = &app.config.events.inward;
+        let mut consumers = Vec::new();
+        let mut add = |name, source| {
+            let app = Arc::clone(app);
+            let inbox = Inbox {
+                app,
+                source: name,
+                has_worked: AtomicBool::new(false),
+            };
+            consumers.push(Consumer { source, inbox });
+        };
+        let max_bytes = app.config.layer.max_event_bytes;
+        if let Some(source) = RedisStreamSource::new(settings, max_bytes, super::owner())? {
+            add("redis_stream", Box::new(source) as Box<dyn Source>);
+        }
+        if let Some(source) = rabbitmq(settings)? {
+            add("rabbitmq", source);
+        }
+        if let Some(source) = nats(settings)? {
+            add("nats", source);
+        }
+        Ok(consumers)
     }
 
-    #[test]
-    fn a_message_is_read_from_either_form_of_an_event() {
-        let id = "01a22e73-a80e-773a-b90f-b29d898b5a8d";
-        let data = format!("{{\"conversation_id\": \"{id}\", \"content\": \"a\"}}");
-        let cloud = format!("{{\"type\": \"{GENERATED}\", \"id\": \"{id}\", \"data\": {data}}}");
-        let message = read(&cloud).unwrap().unwrap();
-        assert_eq!(message.id.unwrap().to_string(), id);
-        assert_eq!(
-            (&*message.sender_id, &*message.message_type),
-            (ASSISTANT, "text")
-        );
-        assert_eq!(read("{\"event_type\": \"user.created\"}"), Ok(None));
-        for bad in [
-            "no JSON",
-            "{}",
-            &format!("{{\"type\": \"{GENERATED}\", \"data\": {data}}}"),
-            &cloud.replace("\"a\"", "5"),
-            &cloud.replace("conversation_id", "room"),
-        ] {
-            assert!(read(bad).is_err(), "{bad}");
+    /// Consumes until it is to stop.
+    pub async fn run(self, mut stop: watch::Receiver<bool>) {
+        let source = self.inbox.source;
+        let mut backoff = Backoff::default();
+        let mut is_reported = false;
+        loop {
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => return,
+                outcome = self.source.consume(&self.inbox) => {
+                    let Err(error) = outcome;
+                    if self.inbox.has_worked.swap(false, Ordering::Relaxed) {
+                        (backoff, is_reported) = (Backoff::default(), false);
+                    }
+                    if std::mem::replace(&mut is_reported, true) {
+                        tracing::debug!(source, %error, "events of others are still not consumed");
+                    } else {
+                        tracing::warn!(source, %error, "events of others are not consumed now");
+                    }
+                }
+            }
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return,
+                () = sleep(backoff.next()) => {}
+            }
         }
     }
+}
+
+/// Returns the queue of the settings.
+#[cfg(feature = "rabbitmq")]
+fn rabbitmq(settings: &Inward) -> Result<Option<Box<dyn Source>>, SinkSettingsError> {
+    let source = rabbitmq::RabbitMqSource::new(&settings.rabbitmq)?;
+    Ok(source.map(|source| Box::new(source) as _))
+}
+
+/// Returns the stream of the settings.
+#[cfg(feature = "nats")]
+#[expect(clippy::unnecessary_wraps, reason = "without the feature it may fail")]
+fn nats(settings: &Inward) -> Result<Option<Box<dyn Source>>, SinkSettingsError> {
+    let source = nats::NatsSource::new(settings);
+    Ok(source.map(|source| Box::new(source) as _))
+}
+
+#[cfg(not(feature = "rabbitmq"))]
+fn rabbitmq(settings: &Inward) -> Result<Option<Box<dyn Source>>, SinkSettingsError> {
+    missing(
+        "events.inward.rabbitmq.url",
+        "rabbitmq",
+        settings.rabbitmq.url.is_some(),
+    )
+}
+
+#[cfg(not(feature = "nats"))]
+fn nats(settings: &Inward) -> Result<Option<Box<dyn Source>>, SinkSettingsError> {
+    missing(
+        "events.inward.nats.url",
+        "nats",
+        settings.nats.url.is_some(),
+    )
+}
+
+/// Refuses a source that this program has no client for.
+#[cfg(not(all(feature = "nats", feature = "rabbitmq")))]
+fn missing(
+    key: &'static str,
+    feature: &str,
+    is_set: bool,
+) -> Result<Option<Box<dyn Source>>, SinkSettingsError> {
+    if is_set {
+        let why = format!("this program was built without the feature {feature}");
+        return Err(SinkSettingsError { key, why });
+    }
+    Ok(None)
 }

@@ -4,7 +4,7 @@ mod log;
 #[cfg(feature = "nats")]
 mod nats;
 #[cfg(feature = "rabbitmq")]
-mod rabbitmq;
+pub mod rabbitmq;
 mod redis_stream;
 #[cfg(any(feature = "nats", feature = "rabbitmq"))]
 mod waves;

@@ -46,20 +46,7 @@ impl RabbitMqSink {
     /// When the address is none of AMQP, or needs TLS that this program was built without.
     pub fn new(settings: &RabbitMq, patience: Duration) -> Result<Self, SinkSettingsError> {
         let url = settings.url.as_ref().map_or("", config::Secret::expose);
-        let wrong = |why: &str| SinkSettingsError {
-            key: "events.rabbitmq.url",
-            why: why.to_owned(),
-        };
-        match url.split_once("://") {
-            Some(("amqp", _)) => {}
-            Some(("amqps", _)) if cfg!(feature = "rabbitmq-tls") => {}
-            Some(("amqps", _)) => {
-                return Err(wrong(
-                    "this program was built without amqps: build it with the feature rabbitmq-tls",
-                ));
-            }
-            _ => return Err(wrong("expected amqp://user:password@host:port/vhost")),
-        }
+        check_url("events.rabbitmq.url", url)?;
         Ok(RabbitMqSink {
             url: url.to_owned(),
             exchange: settings.exchange.clone(),
@@ -117,6 +104,25 @@ impl RabbitMqSink {
                 Err(away("a message was not confirmed"))
             }
         }
+    }
+}
+
+/// Looks at the address of a `RabbitMQ`, the value of this setting.
+///
+/// # Errors
+/// When it is none of AMQP, or needs TLS that this program was built without.
+pub fn check_url(key: &'static str, url: &str) -> Result<(), SinkSettingsError> {
+    let wrong = |why: &str| SinkSettingsError {
+        key,
+        why: why.to_owned(),
+    };
+    match url.split_once("://") {
+        Some(("amqp", _)) => Ok(()),
+        Some(("amqps", _)) if cfg!(feature = "rabbitmq-tls") => Ok(()),
+        Some(("amqps", _)) => Err(wrong(
+            "this program was built without amqps: build it with the feature rabbitmq-tls",
+        )),
+        _ => Err(wrong("expected amqp://user:password@host:port/vhost")),
     }
 }
 

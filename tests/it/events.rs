@@ -6,6 +6,7 @@
 mod brokers;
 mod chaos;
 mod inward;
+mod inward_brokers;
 mod log;
 mod orders;
 mod outbox;

@@ -16,13 +16,13 @@ const FAILED_IN_RABBITMQ: &str = "chatferry_events_failed_total{sink=\"rabbitmq\
 
 /// Kinds of brokers.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub enum Kind {
     RabbitMq,
     Nats,
 }
 
 /// A broker of the test's own, which keeps what it has confirmed when it is killed.
-struct Broker {
+pub struct Broker {
     kind: Kind,
     port: Port,
     /// Ports that `RabbitMQ` wants besides.
@@ -33,7 +33,7 @@ struct Broker {
 
 impl Broker {
     /// Starts one; `None` if there is none here, or no Python for its consumers.
-    async fn start(kind: Kind) -> Option<Self> {
+    pub async fn start(kind: Kind) -> Option<Self> {
         let program = match kind {
             Kind::RabbitMq => "/usr/lib/rabbitmq/bin/rabbitmq-server",
             Kind::Nats => "nats-server",
@@ -58,7 +58,7 @@ impl Broker {
         Some(broker)
     }
 
-    async fn run(&mut self) {
+    pub async fn run(&mut self) {
         let (port, home) = (self.port.number.to_string(), self.directory.path());
         let mut command = match self.kind {
             Kind::RabbitMq => Command::new("/usr/lib/rabbitmq/bin/rabbitmq-server"),
@@ -99,7 +99,7 @@ impl Broker {
         .await;
     }
 
-    fn kill(&mut self) {
+    pub fn kill(&mut self) {
         if let Some(mut child) = self.process.take() {
             let group = format!("-{}", child.id());
             let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
@@ -116,7 +116,7 @@ impl Broker {
         }
     }
 
-    fn url(&self) -> String {
+    pub fn url(&self) -> String {
         let port = self.port.number;
         match self.kind {
             Kind::RabbitMq => format!("amqp://guest:guest@127.0.0.1:{port}/%2f"),
@@ -124,7 +124,7 @@ impl Broker {
         }
     }
 
-    fn name(&self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self.kind {
             Kind::RabbitMq => "rabbitmq",
             Kind::Nats => "nats",
@@ -151,7 +151,7 @@ impl Drop for Broker {
 }
 
 /// A Python with the brokers' clients.
-fn python() -> Option<PathBuf> {
+pub fn python() -> Option<PathBuf> {
     std::env::var_os("CHATFERRY_TEST_EVENTS").map(PathBuf::from)
 }
 

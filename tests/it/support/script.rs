@@ -37,4 +37,11 @@ impl Script {
         let line = soon("a line of the script", self.lines.next_line()).await;
         line.unwrap().expect("the script goes on")
     }
+
+    /// Waits for its next line; `None` if it has ended without one.
+    pub async fn answer(&mut self) -> Option<String> {
+        soon("an answer of the script", self.lines.next_line())
+            .await
+            .unwrap()
+    }
 }

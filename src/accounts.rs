@@ -6,7 +6,9 @@
 //! | [`passwords`] | bcrypt, within a bound on work |
 //! | [`tokens`] | access and refresh tokens |
 //! | [`refresh`] | refresh tokens that were not used yet |
+//! | [`handshake`] | tokens of sockets |
 
+pub mod handshake;
 pub mod passwords;
 pub mod refresh;
 pub mod tokens;

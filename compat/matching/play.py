@@ -15,14 +15,32 @@ from pathlib import Path
 
 import asyncpg
 import redis
-from player import QUIET, Player
-from servers import SERVICE, chatferry, reference
+from player import Player  # noqa: I001 (it finds the next)
+import systems
+from systems import QUIET, compare, databases, expect, uvicorn
+
+HERE = Path(__file__).resolve().parent
+#: The token of the service that makes rooms.
+SERVICE = "a-token-of-a-service"
 
 #: Answers of ours that differ on purpose; each is a row of src/dialect/matching/STATUS.md.
 DIFFERENT = {"blanks", "of the system", "a NUL", "refresh token"}
 
 OPEN, BLIND, CLOSED = (uuid.UUID(int=number) for number in (1, 2, 3))
 USERS = ("ann", "ben", "cem", "dan")
+
+
+@contextlib.contextmanager
+def reference(database, url):
+    with uvicorn(HERE, DATABASE_URL=database, REDIS_URL=url) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def chatferry(binary, database, url, **settings):
+    settings = {"DATABASE_URL": database, "REDIS": url, "SERVICE_TOKEN": SERVICE} | settings
+    with systems.chatferry(binary, "matching", **settings) as server:
+        yield server
 
 
 async def prepare(url):
@@ -155,10 +173,6 @@ async def clean(url):
     await db.close()
 
 
-def expect(frame, part):
-    assert isinstance(frame, str) and part in frame, f"{frame!r} has no {part!r}"
-
-
 def story(one, other):
     """Two members at two processes that share tables and Redis."""
     path = f"/ws/matching/chats/{BLIND}"
@@ -183,8 +197,8 @@ def story(one, other):
 
 def chosen(options, database, url):
     """What only Chatferry does: rooms are made, limits, streams, caches, other forms."""
-    settings = {"MATCHING__STREAMS": "true", "MATCHING__MESSAGES_PER_MINUTE": "5", "MATCHING__ERRORS": "wrapped",
-                "MATCHING__FRAMES": "flat", "MATCHING__ORDER": "desc", "MATCHING__BLIND_IDS": "member", "MATCHING__HIDE_ROOMS": "true"}  # fmt: skip
+    settings = {"STREAMS": "true", "MESSAGES_PER_MINUTE": "5", "ERRORS": "wrapped",
+                "FRAMES": "flat", "ORDER": "desc", "BLIND_IDS": "member", "HIDE_ROOMS": "true"}  # fmt: skip
     with chatferry(options.binary, database, url, **settings) as server:
         asyncio.run(prepare(database))
         p = Player(server.base)
@@ -246,17 +260,7 @@ def killed(options, database, url):
 def play(server, database):
     p = Player(server.base)
     p.database = database
-    return [(f"{part.__name__}: {name}", name, answer) for part in (rest, sockets) for name, answer in part(p)]
-
-
-def compare(theirs, ours):
-    wrong = 0
-    for (name, short, their), (same, _, our) in zip(theirs, ours, strict=True):
-        assert name == same, (name, same)
-        if (their == our) == (short in DIFFERENT):
-            wrong += 1
-            print(f"{name}\n  reference  {their}\n  Chatferry  {our}", flush=True)
-    return wrong
+    return [(f"{part.__name__}: {name}", answer) for part in (rest, sockets) for name, answer in part(p)]
 
 
 def main():
@@ -265,16 +269,16 @@ def main():
     parser.add_argument("--database", required=True)
     parser.add_argument("--redis", required=True)
     options = parser.parse_args()
-    with databases(options.database, 6) as names:
+    with databases(options.database, "matching", 6) as names:
         urls = [f"{options.redis}/{number}" for number in range(6)]
         with chatferry(options.binary, names[0], urls[0]):
             asyncio.run(prepare(names[0]))
         with reference(names[0], urls[0]) as server:
             theirs = play(server, names[0])
-        with chatferry(options.binary, names[1], urls[1], MATCHING__MESSAGES_PER_MINUTE="0") as server:
+        with chatferry(options.binary, names[1], urls[1], MESSAGES_PER_MINUTE="0") as server:
             asyncio.run(prepare(names[1]))
             ours = play(server, names[1])
-        wrong = compare(theirs, ours)
+        wrong = compare(theirs, ours, DIFFERENT)
         print(f"{len(ours)} answers, {wrong} of them wrong, {len(DIFFERENT)} different on purpose", flush=True)
         with chatferry(options.binary, names[2], urls[2]) as ours:
             asyncio.run(prepare(names[2]))
@@ -289,25 +293,6 @@ def main():
         killed(options, names[5], urls[5])
         print("a process that was killed: nothing lost", flush=True)
     sys.exit(bool(wrong))
-
-
-@contextlib.contextmanager
-def databases(url, count):
-    """Empty databases beside this one."""
-
-    async def run(*statements):
-        db = await asyncpg.connect(url)
-        for statement in statements:
-            await db.execute(statement)
-        await db.close()
-
-    names = [f"matching_{number}" for number in range(count)]
-    drop = [f"DROP DATABASE IF EXISTS {name} WITH (FORCE)" for name in names]
-    asyncio.run(run(*drop, *(f"CREATE DATABASE {name}" for name in names)))
-    try:
-        yield [f"{url.rsplit('/', 1)[0]}/{name}" for name in names]
-    finally:
-        asyncio.run(run(*drop))
 
 
 if __name__ == "__main__":

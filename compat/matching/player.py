@@ -4,17 +4,16 @@ import contextlib
 import http.client
 import json
 import re
+import sys
 import time
+from pathlib import Path
 
 from jose import jwt
-from servers import SECRET
-from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import connect
 
-#: Seconds after which an answer, or a frame that must come, is missed.
-PATIENCE = 20
-#: Seconds in which a frame that must not come would have come.
-QUIET = 0.5
+sys.path.append(str(Path(__file__).resolve().parent.parent / "systems"))
+
+import systems  # noqa: E402
+from systems import PATIENCE, SECRET  # noqa: E402
 
 TIMES = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?Z")
 IDS = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -57,41 +56,9 @@ class Player:
     def socket(self, path, user=None, token=None, **options):
         token = token or (self.token(user) if user else None)
         url = self.base.replace("http", "ws", 1) + path + (f"?token={token}" if token else "")
-        return Socket(self, url, **options)
+        return Socket(url, self.normal, **options)
 
 
-class Socket:
-    def __init__(self, player, url, **options):
-        self.player, self.refused = player, None
-        try:
-            options = {"compression": None, "open_timeout": PATIENCE, "ping_interval": None} | options
-            self.socket = connect(url, **options)
-        except InvalidStatus as refusal:
-            answer = refusal.response
-            self.refused = (answer.status_code, answer.headers.get("content-type"), answer.body or b"")
-
-    def next(self, within=PATIENCE):
-        """The next frame as text, the close code as a number, or None in the time."""
-        if self.refused:
-            return self.refused
-        try:
-            return self.socket.recv(within)
-        except TimeoutError:
-            return None
-        except ConnectionClosed as closed:
-            return closed.rcvd.code if closed.rcvd else 1006
-
-    def shown(self, within=PATIENCE):
-        frame = self.next(within)
-        return self.player.normal(frame) if isinstance(frame, str) else frame
-
-    def silent(self):
-        """What comes although nothing should."""
-        return self.shown(QUIET)
-
+class Socket(systems.Socket):
     def say(self, frame):
-        self.socket.send(frame if isinstance(frame, str | bytes) else json.dumps(frame))
-
-    def close(self):
-        if not self.refused:
-            self.socket.close()
+        super().say(frame if isinstance(frame, str | bytes) else json.dumps(frame))

@@ -10,9 +10,9 @@ import json
 import time
 from pathlib import Path
 
-from play import databases
+from play import chatferry, reference
 from player import Player
-from servers import chatferry, reference
+from systems import databases
 from websockets.asyncio.client import connect
 
 PAIRS, SECONDS, IDLE, AHEAD = 20, 10, 300, 8
@@ -25,7 +25,7 @@ def main():
     parser.add_argument("--redis", required=True)
     options = parser.parse_args()
     found = {}
-    with databases(options.database, 2) as (a, b):
+    with databases(options.database, "messenger_bench", 2) as (a, b):
         with reference(a, f"{options.redis}/0") as server:
             found["reference"] = measure(server)
         with chatferry(options.binary, b, f"{options.redis}/1") as server:

@@ -5,6 +5,7 @@ itself, and the usual clients.
 """
 
 import argparse
+import contextlib
 import json
 import subprocess
 import sys
@@ -14,14 +15,30 @@ from pathlib import Path
 import jwt
 import redis
 import socketio
-from player import PATIENCE, QUIET, Player, Socket, normal
-from servers import HERE, SECRET, chatferry, reference
+from player import Player, normal
+import systems  # noqa: I001
+from systems import PATIENCE, QUIET, SECRET, compare, expect, free_port, running
+
+HERE = Path(__file__).resolve().parent
 
 #: Answers of ours that differ on purpose; each is a row of src/dialect/naebak/STATUS.md.
 DIFFERENT = {
     "before join", "no object", "no data", "recipient is a number", "a long content", "another generation joins",
     "a method of its own", "a large payload", "binary event",
 }  # fmt: skip
+
+
+@contextlib.contextmanager
+def reference(url):
+    port = free_port()
+    with running((sys.executable, "reference.py"), port, HERE, REDIS_URL=url, PORT=str(port)) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def chatferry(binary, url, **settings):
+    with systems.chatferry(binary, "naebak", REDIS=url, **settings) as server:
+        yield server
 
 
 def web(p):
@@ -160,9 +177,8 @@ def sockets(p):
     socket.next()
     socket.say("4" + "x" * 1_000_001)
     yield "a large frame", socket.shown()
-    for query in ("sid=bogus", "EIO=3"):
-        url = p.base.replace("http", "ws", 1) + f"/socket.io/?transport=websocket&{'' if 'EIO' in query else 'EIO=4&'}{query}"
-        yield f"socket by {query}", Socket(url).shown()
+    for query in ("EIO=4&transport=websocket&sid=bogus", "EIO=3&transport=websocket"):
+        yield f"socket by {query}", p.socket_by(query).shown()
     ann, ben = p.joined("ann"), p.joined("ben")
     ben.event("join_chat", {"chat_partner_id": "ann"})
     yield "two: nothing so far", ben.shown()
@@ -194,10 +210,6 @@ def upgrade(p):
     yield "upgraded", socket.shown()
     yield "polling afterwards", p.poll(f"sid={sid}")[0]
     socket.close()
-
-
-def expect(frame, part):
-    assert isinstance(frame, str) and part in frame, f"{frame!r} has no {part!r}"
 
 
 def story(one, other):
@@ -265,17 +277,7 @@ def lists(url):
 
 def play(server):
     p = Player(server.base)
-    return [(f"{part.__name__}: {name}", name, answer) for part in (web, polling, sockets, upgrade) for name, answer in part(p)]
-
-
-def compare(theirs, ours):
-    wrong = 0
-    for (name, short, their), (same, _, our) in zip(theirs, ours, strict=True):
-        assert name == same
-        if (their == our) == (short in DIFFERENT):
-            wrong += 1
-            print(f"{name}\n  reference  {their}\n  Chatferry  {our}", flush=True)
-    return wrong
+    return [(f"{part.__name__}: {name}", answer) for part in (web, polling, sockets, upgrade) for name, answer in part(p)]
 
 
 def main():
@@ -290,18 +292,18 @@ def main():
             db.flushdb()
     with reference(urls[0]) as server:
         theirs = play(server)
-    with chatferry(options.binary, urls[1], NAEBAK__TRUST_USER_ID="true") as server:
+    with chatferry(options.binary, urls[1], TRUST_USER_ID="true") as server:
         ours = play(server)
-    wrong = compare(theirs, ours)
+    wrong = compare(theirs, ours, DIFFERENT)
     print(f"{len(ours)} answers, {wrong} of them wrong, {len(DIFFERENT)} different on purpose", flush=True)
     one, other = lists(urls[0]), lists(urls[1])
     same = [name for name in one if one[name] == other.get(name)]
     assert {"chat:ann_ben"} <= set(same), (one, other)
     print(f"lists in Redis: {len(same)} of {len(one)} equal", flush=True)
-    with reference(urls[2]) as theirs, chatferry(options.binary, urls[2], NAEBAK__TRUST_USER_ID="true") as ours:
+    with reference(urls[2]) as theirs, chatferry(options.binary, urls[2], TRUST_USER_ID="true") as ours:
         story(Player(theirs.base), Player(ours.base))
-    with chatferry(options.binary, urls[3], NAEBAK__TRUST_USER_ID="true") as one:
-        with chatferry(options.binary, urls[3], NAEBAK__TRUST_USER_ID="true") as other:
+    with chatferry(options.binary, urls[3], TRUST_USER_ID="true") as one:
+        with chatferry(options.binary, urls[3], TRUST_USER_ID="true") as other:
             story(Player(one.base), Player(other.base))
     print("a Python and a Chatferry process, and two of Chatferry: nothing missed", flush=True)
     tokens(options, urls[4])

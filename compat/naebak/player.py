@@ -1,17 +1,16 @@
 """Plays requests and sockets against one server, and writes down what comes back with names for what differs by nature."""
 
-import contextlib
 import http.client
 import json
 import re
+import sys
+from pathlib import Path
 
-from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import connect
+sys.path.append(str(Path(__file__).resolve().parent.parent / "systems"))
 
-#: Seconds after which an answer, or a frame that must come, is missed.
-PATIENCE = 20
-#: Seconds in which a frame that must not come would have come.
-QUIET = 0.5
+import systems  # noqa: E402
+from systems import PATIENCE  # noqa: E402
+
 
 TIMES = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?")
 NUMBERS = re.compile(r'"message_id":\d+(\.\d+)?')
@@ -48,8 +47,10 @@ class Player:
         return self.ask(method, f"/socket.io/?EIO=4&transport=polling&{query}", raw, headers)
 
     def socket(self, query="", **options):
-        url = self.base.replace("http", "ws", 1) + f"/socket.io/?EIO=4&transport=websocket&{query}"
-        return Socket(url, **options)
+        return self.socket_by(f"EIO=4&transport=websocket&{query}", **options)
+
+    def socket_by(self, query, **options):
+        return Socket(self.base.replace("http", "ws", 1) + f"/socket.io/?{query}", normal, **options)
 
     def joined(self, user):
         """A socket that was let in, as this user."""
@@ -60,40 +61,6 @@ class Player:
         return socket
 
 
-class Socket:
-    def __init__(self, url, **options):
-        self.refused = None
-        try:
-            options = {"compression": None, "open_timeout": PATIENCE, "ping_interval": None, "max_size": None} | options
-            self.socket = connect(url, **options)
-        except InvalidStatus as refusal:
-            self.refused = (refusal.response.status_code, (refusal.response.body or b"").decode())
-
-    def next(self, within=PATIENCE):
-        """The next frame as text, the close code as a number, or None in the time."""
-        if self.refused:
-            return self.refused
-        try:
-            return self.socket.recv(within)
-        except TimeoutError:
-            return None
-        except ConnectionClosed as closed:
-            return closed.rcvd.code if closed.rcvd else 1006
-
-    def shown(self, within=PATIENCE):
-        frame = self.next(within)
-        return normal(frame) if isinstance(frame, str) else frame
-
-    def silent(self):
-        """What comes although nothing should."""
-        return self.shown(QUIET)
-
-    def say(self, frame):
-        self.socket.send(frame)
-
+class Socket(systems.Socket):
     def event(self, name, *arguments, ack=""):
         self.say(f"42{ack}{json.dumps([name, *arguments])}")
-
-    def close(self):
-        with contextlib.suppress(AttributeError):
-            self.socket.close()

@@ -8,7 +8,7 @@ use super::{
 };
 
 settings! {
-    /// What is served.
+    /// The chats that are served.
     pub struct Dialects in "" {
         /// The chats: `django`, which is always there, and beside it `messenger`, `matching` and
         /// `naebak`. Each of these needs a `bind` or a `prefix` in its own section, and has its own

@@ -44,7 +44,7 @@ settings! {
         frames: MatchingFrames = "nested",
         /// Order within a page of messages: `asc` is oldest first, `desc` newest first.
         order: MatchingOrder = "asc",
-        /// Who a member of a blind room is to others: `user`, the id of the user, or `member`, an id
+        /// Id of a member of a blind room, for others: `user`, the id of the user, or `member`, an id
         /// of this room only.
         blind_ids: BlindIds = "user",
         /// Answer 403 for rooms that do not exist, as for those of others.

@@ -25,9 +25,9 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use hyper::{
-    HeaderMap, Request, StatusCode,
+    Request, StatusCode,
     body::Incoming,
-    header::{AUTHORIZATION, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL},
+    header::{HeaderValue, RETRY_AFTER},
 };
 use uuid::Uuid;
 
@@ -42,8 +42,8 @@ use self::{
 };
 use super::{System, SystemError};
 use crate::{
+    accounts::handshake::SocketToken,
     app::App,
-    auth::identity::Credentials,
     config::{MatchingErrors, MatchingPrefix},
     fastapi::{cors::CorsRules, door::Door, error::HttpError, reply},
     http::{Response, extract, ops::Probe, serve::Answered},
@@ -54,16 +54,13 @@ use crate::{
             single::SingleHost,
         },
     },
-    limits::Throttled,
+    limits::{SocketSeat, Throttled},
     metrics::SecurityEvent,
     python::urls::decode_path,
     store::StoreError,
     telemetry::{request::Trail, security::RefusedRequest},
     ws::{plain, refusal},
 };
-
-/// Subprotocol that stands before a token of a browser, which can set no header.
-const TOKEN_PROTOCOL: &str = "access_token";
 
 /// Paths of sockets: that of the text, and that of its drawing.
 const SOCKETS: [&str; 2] = ["/ws/matching/chats/", "/matching/chats/"];
@@ -172,7 +169,7 @@ impl Matching {
         app: &App,
         request: &Request<Incoming>,
         token: Option<String>,
-    ) -> Result<(Uuid, Arc<str>, crate::limits::SocketSeat), Box<Response>> {
+    ) -> Result<(Uuid, Arc<str>, SocketSeat), Box<Response>> {
         let refuse = || {
             let mut response = reply::refused_socket(self.rules.generation);
             let refused = RefusedRequest::new(SecurityEvent::Identity, "no member");
@@ -197,31 +194,6 @@ impl Matching {
             .map_err(|throttled| Box::new(refusal::throttled(throttled)))?;
         Ok((room, user, seat))
     }
-}
-
-/// Returns the token of a handshake, and the subprotocol that is agreed on.
-fn token_of(request: &Request<Incoming>) -> (Option<String>, Option<String>) {
-    if let Some(token) = Credentials::of(request).parameter("token") {
-        return (Some(token), None);
-    }
-    let text = |value: &HeaderValue| value.to_str().ok().map(str::to_owned);
-    let headers: &HeaderMap = request.headers();
-    let header = headers.get(AUTHORIZATION).and_then(text);
-    if let Some((scheme, token)) = header.as_deref().and_then(|text| text.split_once(' '))
-        && scheme.eq_ignore_ascii_case("bearer")
-    {
-        return (Some(token.to_owned()), None);
-    }
-    let offered = headers.get_all(SEC_WEBSOCKET_PROTOCOL);
-    let offered: Vec<String> = offered.iter().filter_map(text).collect();
-    let offered = offered.join(",");
-    let mut offered = offered.split(',').map(str::trim);
-    if offered.next() == Some(TOKEN_PROTOCOL)
-        && let Some(token) = offered.next()
-    {
-        return (Some(token.to_owned()), Some(TOKEN_PROTOCOL.to_owned()));
-    }
-    (None, None)
 }
 
 fn too_many(throttled: Throttled) -> HttpError {
@@ -272,7 +244,7 @@ impl System for Matching {
         mut request: Request<Incoming>,
         trail: &Trail,
     ) -> Response {
-        let (token, agreed) = token_of(&request);
+        let SocketToken { token, agreed } = SocketToken::of(&request);
         let (room, user, seat) = match self.admit(app, &request, token).await {
             Ok(admitted) => admitted,
             Err(refused) => return *refused,

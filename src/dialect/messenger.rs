@@ -27,7 +27,7 @@ use async_trait::async_trait;
 use hyper::{
     Request, StatusCode,
     body::Incoming,
-    header::{AUTHORIZATION, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL},
+    header::{HeaderValue, RETRY_AFTER},
 };
 
 use self::{
@@ -41,6 +41,7 @@ use self::{
 use super::{System, SystemError};
 use crate::{
     accounts::{
+        handshake::SocketToken,
         refresh::RefreshTokens,
         tokens::{TokenLives, Tokens},
     },
@@ -69,9 +70,6 @@ const GENERATION: Generation = Generation::V0_127;
 
 /// Path of the sockets.
 const SOCKET: &str = "/ws";
-
-/// Subprotocol that stands before a token of a browser, which can set no header.
-const TOKEN_PROTOCOL: &str = "access_token";
 
 /// Seconds of a day and of a minute.
 const DAY_S: u64 = 86_400;
@@ -172,29 +170,6 @@ fn too_many(throttled: Throttled) -> HttpError {
     HttpError::new(StatusCode::TOO_MANY_REQUESTS, text).with(RETRY_AFTER, seconds)
 }
 
-/// Returns the token of a handshake, and the subprotocol that is agreed on. Only the header is the
-/// original's; browsers cannot set it.
-fn token_of(request: &Request<Incoming>) -> (Option<String>, Option<String>) {
-    let text = |value: &HeaderValue| value.to_str().ok().map(str::to_owned);
-    let header = request.headers().get(AUTHORIZATION).and_then(text);
-    let bearer = header.as_deref().and_then(|text| text.split_once(' '));
-    if let Some((scheme, token)) = bearer
-        && scheme.eq_ignore_ascii_case("bearer")
-    {
-        return (Some(token.to_owned()), None);
-    }
-    let offered = request.headers().get_all(SEC_WEBSOCKET_PROTOCOL);
-    let offered: Vec<String> = offered.iter().filter_map(text).collect();
-    let offered = offered.join(",");
-    let mut offered = offered.split(',').map(str::trim);
-    if offered.next() == Some(TOKEN_PROTOCOL)
-        && let Some(token) = offered.next()
-    {
-        return (Some(token.to_owned()), Some(TOKEN_PROTOCOL.to_owned()));
-    }
-    (Credentials::of(request).parameter("token"), None)
-}
-
 #[async_trait]
 impl System for Messenger {
     async fn answer(&self, _: &Arc<App>, root: &str, request: &extract::Request) -> Answered {
@@ -233,7 +208,7 @@ impl System for Messenger {
             Ok(seat) => seat,
             Err(refused) => return refusal::refuse(app, &refused),
         };
-        let (token, agreed) = token_of(&request);
+        let SocketToken { token, agreed } = SocketToken::of(&request);
         let user = match token {
             Some(token) => caller(&self.core, &token).await,
             None => Err(HttpError::unauthorized("")),

@@ -4,7 +4,10 @@
 //! One task writes. While it waits for the database, further writes gather; a bounded number of
 //! them, past which callers wait.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    iter, slice,
+    sync::{Mutex, PoisonError},
+};
 
 use futures_util::future::BoxFuture;
 use tokio::{
@@ -83,6 +86,43 @@ impl<W: Send + 'static, A: Send + 'static> Batch<W, A> {
     }
 }
 
+/// A database that does writes together, in one transaction.
+pub trait WritesTogether<W, A>: Sync {
+    /// Does the writes, and returns an answer for each, in their order.
+    ///
+    /// # Errors
+    /// Nothing is done, unless the connection has broken.
+    fn write_all(&self, all: &[W]) -> impl Future<Output = Result<Vec<A>, StoreError>> + Send;
+}
+
+/// Does writes together. Where the database refuses them as they are, each is done alone, so that one
+/// does not keep the others out; where it fails otherwise, all have failed.
+pub async fn together<W: Sync, A: Send>(
+    database: &impl WritesTogether<W, A>,
+    all: &[W],
+) -> Vec<Result<A, StoreError>> {
+    match database.write_all(all).await {
+        Ok(done) => done.into_iter().map(Ok).collect(),
+        Err(StoreError::Refused(_) | StoreError::Conflict(_)) if all.len() > 1 => {
+            let mut each = Vec::new();
+            for one in all {
+                let done = database.write_all(slice::from_ref(one)).await;
+                each.push(done.and_then(|mut done| {
+                    let none = || StoreError::Schema("a write has no answer".to_owned());
+                    done.pop().ok_or_else(none)
+                }));
+            }
+            each
+        }
+        Err(error) => {
+            let text = error.to_string();
+            let again = |_| Err(StoreError::Unavailable(text.clone()));
+            let others: Vec<_> = all.iter().skip(1).map(again).collect();
+            iter::once(Err(error)).chain(others).collect()
+        }
+    }
+}
+
 async fn run<W, A>(mut writes: mpsc::Receiver<Asked<W, A>>, write: WriteAll<W, A>) {
     let mut asked = Vec::new();
     while writes.recv_many(&mut asked, TOGETHER).await > 0 {
@@ -109,6 +149,23 @@ mod tests {
     use tokio::sync::Semaphore;
 
     use super::*;
+
+    /// Doubles numbers and refuses 0.
+    struct Doubles {
+        is_away: bool,
+    }
+
+    impl WritesTogether<u32, u32> for Doubles {
+        async fn write_all(&self, all: &[u32]) -> Result<Vec<u32>, StoreError> {
+            if self.is_away {
+                return Err(StoreError::Closed);
+            }
+            if all.contains(&0) {
+                return Err(StoreError::Refused("zero".to_owned()));
+            }
+            Ok(all.iter().map(|n| 2 * n).collect())
+        }
+    }
 
     /// A batch that doubles numbers and refuses 0, and the number of times that it wrote.
     fn doubling(gate: Arc<Semaphore>) -> (Batch<u32, u32>, Arc<AtomicUsize>) {
@@ -147,6 +204,20 @@ mod tests {
         let (answers, ()) = tokio::join!(all, open);
         assert!(answers.into_iter().all(|it| it.is_ok()));
         assert!(times.load(Ordering::Relaxed) <= 2);
+    }
+
+    #[tokio::test]
+    async fn one_that_is_refused_keeps_no_other_out_and_a_failure_is_everybodys() {
+        let answers = together(&Doubles { is_away: false }, &[1, 0, 3]).await;
+        assert!(matches!(
+            answers[..],
+            [Ok(2), Err(StoreError::Refused(_)), Ok(6)]
+        ));
+        let answers = together(&Doubles { is_away: true }, &[1, 2]).await;
+        assert!(matches!(
+            answers[..],
+            [Err(StoreError::Closed), Err(StoreError::Unavailable(_))]
+        ));
     }
 
     #[tokio::test]

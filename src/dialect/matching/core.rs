@@ -26,7 +26,10 @@ use crate::{
         datetime::Timestamp,
         json::{Constants, loads},
     },
-    store::{StoreError, batch::Batch},
+    store::{
+        StoreError,
+        batch::{Batch, together},
+    },
     value::Value,
     vital::Vital,
 };
@@ -301,7 +304,7 @@ impl Core {
                     return;
                 }
             }
-            // Who has left may have sockets here; their ids may not be shown.
+            // A member who has left may have sockets here, and his id may not be shown.
             Some("member_left") => self.oust_those_who_left(room).await,
             Some("typing" | "read") => {}
             _ => return,
@@ -435,41 +438,21 @@ impl FanOut {
     }
 }
 
-/// Stores messages and hands them on in their order. What the database refuses together is stored one
-/// by one, so that one message does not keep the others out.
+/// Stores messages and hands them on in their order.
 async fn send_all(
     database: &MatchingDatabase,
     fan_out: &FanOut,
     all: Vec<NewMessage>,
 ) -> Vec<Result<Option<Message>, StoreError>> {
-    let together = match database.send(&all).await {
-        Err(StoreError::Refused(_) | StoreError::Conflict(_)) if all.len() > 1 => {
-            let mut each = Vec::new();
-            for new in &all {
-                let sent = database.send(std::slice::from_ref(new)).await;
-                each.push(sent.map(|mut sent| sent.pop().flatten()));
-            }
-            each
-        }
-        Err(error) => {
-            let text = error.to_string();
-            let others = all
-                .iter()
-                .skip(1)
-                .map(|_| Err(StoreError::Unavailable(text.clone())));
-            let others: Vec<_> = others.collect();
-            std::iter::once(Err(error)).chain(others).collect()
-        }
-        Ok(sent) => sent.into_iter().map(Ok).collect(),
-    };
-    let mut stored: Vec<&Message> = together.iter().flatten().flatten().collect();
+    let sent = together(database, &all).await;
+    let mut stored: Vec<&Message> = sent.iter().flatten().flatten().collect();
     stored.sort_by_key(|message| (message.created_at.micros(), message.id));
     for message in stored {
         fan_out.is_new(message.id);
         fan_out.tell(message.room, &fan_out.forms.new_message(message), None);
         fan_out.peers.stored(message);
     }
-    together
+    sent
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -12,6 +12,7 @@ use crate::{
     python::datetime::Timestamp,
     store::{
         StoreError,
+        batch::WritesTogether,
         postgres::{own::OwnDatabase, time::Time},
     },
 };
@@ -210,6 +211,47 @@ impl Sender {
     }
 }
 
+impl WritesTogether<NewMessage, Option<Message>> for MatchingDatabase {
+    /// Stores messages; `None` for each whose sender may not send there.
+    async fn write_all(&self, all: &[NewMessage]) -> Result<Vec<Option<Message>>, StoreError> {
+        let rooms: Vec<String> = all.iter().map(|it| it.room.to_string()).collect();
+        let senders: Vec<&str> = all.iter().map(|it| it.sender.as_str()).collect();
+        let kinds: Vec<&str> = all.iter().map(|it| it.kind.as_str()).collect();
+        let contents: Vec<&str> = all.iter().map(|it| it.content.as_str()).collect();
+        let attachments: Vec<Option<String>> = all.iter().map(attached).collect();
+        let rows = self
+            .0
+            .write(SEND, &[&rooms, &senders, &kinds, &contents, &attachments])
+            .await?;
+        let mut sent: Vec<Option<Message>> = all.iter().map(|_| None).collect();
+        for row in &rows {
+            let place: i64 = column(row, 0)?;
+            let place = usize::try_from(place - 1).unwrap_or(usize::MAX);
+            let (Some(new), Some(slot)) = (all.get(place), sent.get_mut(place)) else {
+                continue;
+            };
+            let at = time(row, 6)?;
+            *slot = Some(Message {
+                id: column(row, 1)?,
+                room: new.room,
+                sender: Sender {
+                    user: new.sender.clone(),
+                    member_id: column(row, 2)?,
+                    is_blind: column(row, 3)?,
+                    anonymous_name: column(row, 4)?,
+                    username: column(row, 5)?,
+                },
+                kind: new.kind.clone(),
+                content: new.content.clone(),
+                attachments: new.attachments.clone(),
+                created_at: at,
+                updated_at: at,
+            });
+        }
+        Ok(sent)
+    }
+}
+
 impl MatchingDatabase {
     /// Connects, and makes the tables that are missing.
     ///
@@ -268,48 +310,6 @@ impl MatchingDatabase {
             username: column(row, 4)?,
             is_open: column(row, 5)?,
         }))
-    }
-
-    /// Stores messages in one transaction; `None` for each whose sender may not send there.
-    ///
-    /// # Errors
-    /// Those of the database: nothing is stored, unless the connection has broken.
-    pub async fn send(&self, all: &[NewMessage]) -> Result<Vec<Option<Message>>, StoreError> {
-        let rooms: Vec<String> = all.iter().map(|it| it.room.to_string()).collect();
-        let senders: Vec<&str> = all.iter().map(|it| it.sender.as_str()).collect();
-        let kinds: Vec<&str> = all.iter().map(|it| it.kind.as_str()).collect();
-        let contents: Vec<&str> = all.iter().map(|it| it.content.as_str()).collect();
-        let attachments: Vec<Option<String>> = all.iter().map(attached).collect();
-        let rows = self
-            .0
-            .write(SEND, &[&rooms, &senders, &kinds, &contents, &attachments])
-            .await?;
-        let mut sent: Vec<Option<Message>> = all.iter().map(|_| None).collect();
-        for row in &rows {
-            let place: i64 = column(row, 0)?;
-            let place = usize::try_from(place - 1).unwrap_or(usize::MAX);
-            let (Some(new), Some(slot)) = (all.get(place), sent.get_mut(place)) else {
-                continue;
-            };
-            let at = time(row, 6)?;
-            *slot = Some(Message {
-                id: column(row, 1)?,
-                room: new.room,
-                sender: Sender {
-                    user: new.sender.clone(),
-                    member_id: column(row, 2)?,
-                    is_blind: column(row, 3)?,
-                    anonymous_name: column(row, 4)?,
-                    username: column(row, 5)?,
-                },
-                kind: new.kind.clone(),
-                content: new.content.clone(),
-                attachments: new.attachments.clone(),
-                created_at: at,
-                updated_at: at,
-            });
-        }
-        Ok(sent)
     }
 
     /// Returns a message of a room that is not deleted.

@@ -1,4 +1,4 @@
-//! What is shared with other processes in Redis. PostgreSQL has the last word; Redis only caches and
+//! Keys and channels that processes share in Redis. PostgreSQL has the last word; Redis only caches and
 //! tells.
 //!
 //! | key or channel | |
@@ -56,7 +56,7 @@ enum Outgoing {
     Stream { room: Uuid, fields: [String; 3] },
 }
 
-/// What waits to be sent; a task takes it.
+/// Commands that wait to be sent; a task takes them.
 pub struct Waiting(mpsc::Receiver<Outgoing>);
 
 /// The way to the other processes.
@@ -71,7 +71,7 @@ pub struct Peers {
 
 #[derive(Default)]
 struct State {
-    /// What was published here and has not come back, and how often.
+    /// Publications of this process that have not come back, and how often each was made.
     echoes: HashMap<u64, u32>,
     /// Rooms whose caches are to be made anew.
     stale: HashSet<Uuid>,
@@ -142,7 +142,7 @@ impl Peers {
         true
     }
 
-    /// What was published before will not come back any more.
+    /// Expects none of the earlier publications to come back any more.
     pub fn forget_echoes(&self) {
         self.state().echoes.clear();
     }

@@ -40,7 +40,7 @@ pub struct MemberTalk {
     pub rules: Arc<Rules>,
     pub room: Uuid,
     pub user: Arc<str>,
-    /// What is for it; `None` if the room is full.
+    /// Frames for it; `None` if the room is full.
     pub inbox: Option<Inbox>,
 }
 

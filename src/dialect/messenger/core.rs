@@ -22,7 +22,10 @@ use super::{
 use crate::{
     accounts::{passwords::Passwords, tokens::Tokens},
     layer::redis::side::Heard,
-    store::{StoreError, batch::Batch},
+    store::{
+        StoreError,
+        batch::{Batch, together},
+    },
     vital::Vital,
 };
 
@@ -299,41 +302,19 @@ pub fn live(message: &Message) -> Live {
     }
 }
 
-/// Stores messages and hands them on in their order. What the database refuses together is stored one
-/// by one, so that one message does not keep the others out.
+/// Stores messages and hands them on in their order.
 async fn send_all(
     database: &MessengerDatabase,
     fan_out: &FanOut,
     all: Vec<NewMessage>,
 ) -> Vec<Result<Option<Sent>, StoreError>> {
-    let together = match database.send(&all).await {
-        Err(error) if all.len() > 1 && is_of_one(&error) => {
-            let mut each = Vec::new();
-            for new in &all {
-                let sent = database.send(std::slice::from_ref(new)).await;
-                each.push(sent.map(|mut sent| sent.pop().flatten()));
-            }
-            each
-        }
-        Err(error) => {
-            let text = error.to_string();
-            let again = || Err(StoreError::Unavailable(text.clone()));
-            let others = all.iter().skip(1).map(|_| again());
-            std::iter::once(Err(error)).chain(others).collect()
-        }
-        Ok(sent) => sent.into_iter().map(Ok).collect(),
-    };
-    let mut stored: Vec<&Sent> = together.iter().flatten().flatten().collect();
+    let sent = together(database, &all).await;
+    let mut stored: Vec<&Sent> = sent.iter().flatten().flatten().collect();
     stored.sort_by_key(|sent| sent.message.id);
     for sent in stored {
         fan_out.tell(sent);
     }
-    together
-}
-
-/// Returns whether an error may be one message's alone.
-fn is_of_one(error: &StoreError) -> bool {
-    matches!(error, StoreError::Refused(_) | StoreError::Conflict(_))
+    sent
 }
 
 async fn note_all(database: &MessengerDatabase, all: &[(i64, i64)]) -> Vec<Result<(), StoreError>> {

@@ -13,7 +13,7 @@ use crate::{
     config::StoreUrl,
     metrics::Metrics,
     python::datetime::Timestamp,
-    store::{StoreError, postgres::own::OwnDatabase},
+    store::{StoreError, batch::WritesTogether, postgres::own::OwnDatabase},
 };
 
 /// Messages of one page of those that wait for a user.
@@ -110,6 +110,35 @@ pub enum Changed<T> {
 pub struct Due {
     pub message: Message,
     pub is_deleted: bool,
+}
+
+impl WritesTogether<NewMessage, Option<Sent>> for MessengerDatabase {
+    /// Stores messages; `None` for each whose sender may not send there.
+    async fn write_all(&self, all: &[NewMessage]) -> Result<Vec<Option<Sent>>, StoreError> {
+        let chats: Vec<i64> = all.iter().map(|it| it.chat_id).collect();
+        let senders: Vec<i64> = all.iter().map(|it| it.sender_id).collect();
+        let contents: Vec<&str> = all.iter().map(|it| it.content.as_str()).collect();
+        let rows = self.0.write(SEND, &[&chats, &senders, &contents]).await?;
+        let mut sent: Vec<Option<Sent>> = all.iter().map(|_| None).collect();
+        for row in &rows {
+            let place: i64 = column(row, 0)?;
+            let place = usize::try_from(place - 1).unwrap_or(usize::MAX);
+            let (Some(new), Some(slot)) = (all.get(place), sent.get_mut(place)) else {
+                continue;
+            };
+            let message = Message {
+                id: column(row, 1)?,
+                chat_id: new.chat_id,
+                sender_id: new.sender_id,
+                content: new.content.clone(),
+                created_at: time(row, 2)?.unwrap_or_else(Timestamp::now),
+                read_at: None,
+            };
+            let members = column(row, 3)?;
+            *slot = Some(Sent { message, members });
+        }
+        Ok(sent)
+    }
 }
 
 impl MessengerDatabase {
@@ -310,36 +339,6 @@ impl MessengerDatabase {
             "SELECT user_id::int8 FROM participants WHERE chat_id = $1::int8 ORDER BY user_id";
         let rows = self.0.query(sql, &[&chat]).await?;
         rows.iter().map(|row| column(row, 0)).collect()
-    }
-
-    /// Stores messages in one transaction; `None` for each whose sender is no member of its chat.
-    ///
-    /// # Errors
-    /// Those of the database: nothing is stored, unless the connection has broken.
-    pub async fn send(&self, all: &[NewMessage]) -> Result<Vec<Option<Sent>>, StoreError> {
-        let chats: Vec<i64> = all.iter().map(|it| it.chat_id).collect();
-        let senders: Vec<i64> = all.iter().map(|it| it.sender_id).collect();
-        let contents: Vec<&str> = all.iter().map(|it| it.content.as_str()).collect();
-        let rows = self.0.write(SEND, &[&chats, &senders, &contents]).await?;
-        let mut sent: Vec<Option<Sent>> = all.iter().map(|_| None).collect();
-        for row in &rows {
-            let place: i64 = column(row, 0)?;
-            let place = usize::try_from(place - 1).unwrap_or(usize::MAX);
-            let (Some(new), Some(slot)) = (all.get(place), sent.get_mut(place)) else {
-                continue;
-            };
-            let message = Message {
-                id: column(row, 1)?,
-                chat_id: new.chat_id,
-                sender_id: new.sender_id,
-                content: new.content.clone(),
-                created_at: time(row, 2)?.unwrap_or_else(Timestamp::now),
-                read_at: None,
-            };
-            let members = column(row, 3)?;
-            *slot = Some(Sent { message, members });
-        }
-        Ok(sent)
     }
 
     /// Returns messages of a chat, the newest first; `None` if the user is no member of it.

@@ -53,7 +53,7 @@ const TOGETHER: usize = 128;
 
 /// Least time that Python processes have to keep a message for a user before it is kept here: they do
 /// not look whether it is kept already.
-const AFTER_PEERS: Duration = Duration::from_secs(1);
+pub const AFTER_PEERS: Duration = Duration::from_secs(1);
 
 /// Adds entries to a list that are not in it.
 const KEEP: &str = "local kept = {} \

@@ -7,13 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::time::sleep_until;
+use tokio::time::{sleep, sleep_until};
 
 use super::{
     core::{Core, live},
     database::{Changed, NewMessage, PAGE},
     frames::{ClientFrame, NOT_OBJECT, error, greeting, ping},
-    peers::{Entry, whole},
+    peers::{AFTER_PEERS, Entry, whole},
     records::json_frame,
     rest::{NO_MESSAGE, NOT_YOURS},
     sockets::{Inbox, Live, Ousted, Recent},
@@ -101,8 +101,9 @@ impl Talk for UserTalk {
         }
         let is_replaced = inbox.is_replaced();
         drop(inbox);
-        if !is_replaced && let Err(error) = self.leave(&state.sent).await {
-            tracing::debug!(%error, "that a user has left is not noted in Redis");
+        if !is_replaced {
+            // The socket's own end waits for nothing.
+            tokio::spawn(leave(self.core, self.user, state.sent));
         }
     }
 }
@@ -120,13 +121,6 @@ impl UserTalk {
         if let Err(error) = noted.await {
             tracing::warn!(error, "that a user has come is not noted in Redis");
         }
-    }
-
-    /// Notes in Redis that the user has left, and drops what is kept there of what he was sent.
-    async fn leave(&self, sent: &Recent) -> Result<(), LayerError> {
-        let peers = &self.core.fan_out.peers;
-        peers.leaves(self.user).await?;
-        peers.forget(self.user, |id| sent.has(id)).await
     }
 
     /// Sends what has waited for the user, the oldest first: the messages in the table, and of those
@@ -386,6 +380,25 @@ impl UserTalk {
                 Some(NOT_STORED)
             }
         }
+    }
+}
+
+/// Notes in Redis that a user has left, and drops what is kept there of what he was sent: at once, and
+/// once more when slower processes have kept theirs.
+async fn leave(core: Arc<Core>, user: i64, sent: Recent) {
+    let peers = &core.fan_out.peers;
+    let left = async {
+        peers.leaves(user).await?;
+        peers.forget(user, |id| sent.has(id)).await?;
+        sleep(AFTER_PEERS).await;
+        if core.fan_out.sockets.has(user) {
+            return Ok(());
+        }
+        peers.forget(user, |id| sent.has(id)).await
+    };
+    let left: Result<(), LayerError> = left.await;
+    if let Err(error) = left {
+        tracing::debug!(%error, "that a user has left is not noted in Redis");
     }
 }
 

@@ -105,6 +105,8 @@ pub async fn start(app: &Arc<App>) -> Result<Box<dyn System>, SystemError> {
     let (heard, listening) = listen(redis, "matching", vec![CHANNELS.to_owned()]);
     app.vital.spawn("matching subscription", listening);
     let recheck = Duration::from_secs(config.auth.recheck_s);
+    let indexed = Arc::clone(&core);
+    tokio::spawn(async move { indexed.database.add_indexes().await });
     let (hearing, sending, looking) = (Arc::clone(&core), Arc::clone(&core), Arc::clone(&core));
     app.vital
         .spawn("matching peers", async move { hearing.hear(heard).await });

@@ -117,6 +117,8 @@ pub async fn start(app: &Arc<App>) -> Result<Box<dyn System>, SystemError> {
     let (heard, listening) = listen(redis, "messenger", patterns);
     app.vital.spawn("messenger subscription", listening);
     let recheck = Duration::from_secs(config.auth.recheck_s);
+    let indexed = Arc::clone(&core);
+    tokio::spawn(async move { indexed.database.add_indexes().await });
     spawn(app, "messenger peers", &core, |core| async move {
         core.hear(heard).await;
     });

@@ -52,6 +52,9 @@ use crate::{
 const WRITING: usize = 64;
 const WRITING_BYTES: usize = 64 << 10;
 
+/// Time without progress after which a client that is written to is taken for one that does not read.
+const STUCK: Duration = Duration::from_secs(60);
+
 /// What a chat does on a socket, from its first frame to its last.
 pub trait Talk: Send + 'static {
     /// Talks until [`PlainSocket::next`] returns `None`, or there is nothing more to say: the socket
@@ -82,6 +85,10 @@ pub struct PlainSocket {
     timer: Pin<Box<Sleep>>,
     /// Nothing more will come from the peer.
     lost: bool,
+    /// What was written did not reach the system.
+    broken: bool,
+    /// When something was last written, or nothing waited to be.
+    wrote: Instant,
     ending: Option<Ending>,
     /// What the peer says before it has answered our close frame is still done: it did nothing wrong.
     hears_on: bool,
@@ -174,6 +181,8 @@ impl PlainSocket {
             writer: Writer::default(),
             stream,
             lost: false,
+            broken: false,
+            wrote: now,
             ending: None,
             hears_on: false,
         }
@@ -234,21 +243,25 @@ impl PlainSocket {
         }
     }
 
-    /// Waits until all frames are in the system's hands; returns `false` if the socket is gone or
-    /// being closed before. Nothing is read meanwhile. May be cancelled.
+    /// Waits until all frames are in the system's hands; returns `false` if that cannot be known, as
+    /// the socket is gone or being closed. Nothing is read meanwhile. May be cancelled.
     pub async fn flush(&mut self) -> bool {
-        while !self.writer.is_empty() && self.ending.is_none() && !self.lost {
+        let is_open = |socket: &Self| socket.ending.is_none() && !socket.lost && !socket.broken;
+        while !self.writer.is_empty() && is_open(self) {
             if self.step(false).await {
                 return false;
             }
         }
-        self.ending.is_none() && !self.lost
+        is_open(self)
     }
 
     /// Adds a frame behind those that wait, unless the socket is being closed. A caller with many
     /// [flushes](Self::flush) them now and then.
     pub fn send(&mut self, frame: Bytes) {
         if self.ending.is_none() && !self.lost {
+            if self.writer.is_empty() {
+                self.wrote = Instant::now();
+            }
             self.writer.push(frame);
         }
     }
@@ -294,6 +307,11 @@ impl PlainSocket {
                 reading.then_some(&mut self.reader),
                 writing.then_some(&mut self.writer),
             ), if reading || writing => {
+                match &done.written {
+                    Some(Ok(())) => self.wrote = Instant::now(),
+                    Some(Err(_)) => self.broken = true,
+                    None => {}
+                }
                 let (heartbeat, writer) = (&mut self.heartbeat, &mut self.writer);
                 self.lost |= done.note(heartbeat, writer, &self.app.metrics);
                 false
@@ -437,10 +455,16 @@ impl PlainSocket {
 
     fn due(&self) -> Instant {
         let paused = self.budget.paused_until();
-        match &self.ending {
-            Some(ending) => paused.map_or(ending.by, |paused| paused.min(ending.by)),
-            None => paused.unwrap_or_else(|| self.heartbeat.due()),
+        if let Some(ending) = &self.ending {
+            return paused.map_or(ending.by, |paused| paused.min(ending.by));
         }
+        let due = paused.unwrap_or_else(|| self.heartbeat.due());
+        self.stuck_at().map_or(due, |at| due.min(at))
+    }
+
+    /// Returns when a client that does not read what waits for it is given up.
+    fn stuck_at(&self) -> Option<Instant> {
+        (!self.writer.is_empty()).then(|| self.wrote + STUCK)
     }
 
     /// Does what is due. Returns `true` if that is the end.
@@ -451,6 +475,10 @@ impl PlainSocket {
             let is_over = ending.by <= now;
             self.lost |= is_over;
             return is_over;
+        }
+        if self.stuck_at().is_some_and(|at| at <= now) {
+            self.leave(Reason::Slow);
+            return false;
         }
         if !reading {
             // A peer that is not read cannot be heard.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio_postgres::{Row, types::FromSql};
 use uuid::Uuid;
 
-use super::tables::MISSING;
+use super::tables::{INDEXES, MISSING};
 use crate::{
     config::StoreUrl,
     metrics::Metrics,
@@ -264,6 +264,11 @@ impl MatchingDatabase {
     ) -> Result<Self, StoreError> {
         let database = OwnDatabase::open(url, size, MISSING, metrics).await?;
         Ok(MatchingDatabase(database))
+    }
+
+    /// Adds the index of ours.
+    pub async fn add_indexes(&self) {
+        self.0.add_indexes(&INDEXES).await;
     }
 
     /// Asks whether the database answers.

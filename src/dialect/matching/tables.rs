@@ -1,4 +1,4 @@
-//! The tables, as the original's migrations make them, and two indexes more. `"user"` is the main
+//! The tables, as the original's migrations make them, and an index more. `"user"` is the main
 //! application's and only read; where it is missing, as on an empty database, it is made, so that
 //! names can be asked for.
 
@@ -36,8 +36,6 @@ CREATE TABLE IF NOT EXISTS matching_message_reads (
 CREATE INDEX IF NOT EXISTS idx_matching_messages_room ON matching_messages (room_id);
 CREATE INDEX IF NOT EXISTS idx_matching_messages_created ON matching_messages (created_at DESC);
 CREATE INDEX IF NOT EXISTS idx_matching_messages_sender ON matching_messages (sender_id);
-CREATE INDEX IF NOT EXISTS idx_matching_messages_cursor
-    ON matching_messages (room_id, created_at, message_id);
 CREATE INDEX IF NOT EXISTS idx_matching_chat_members_room ON matching_chat_members (room_id);
 CREATE INDEX IF NOT EXISTS idx_matching_chat_members_user ON matching_chat_members (user_id);
 CREATE INDEX IF NOT EXISTS idx_matching_chat_rooms_proposal ON matching_chat_rooms (proposal_id);
@@ -45,3 +43,7 @@ CREATE INDEX IF NOT EXISTS idx_matching_chat_rooms_active ON matching_chat_rooms
 CREATE INDEX IF NOT EXISTS idx_message_reads_user ON matching_message_reads (user_id);
 CREATE INDEX IF NOT EXISTS idx_message_reads_message ON matching_message_reads (message_id);
 ";
+
+/// Index of ours, for pages by cursor.
+pub const INDEXES: [&str; 1] = ["CREATE INDEX CONCURRENTLY IF NOT EXISTS \
+    idx_matching_messages_cursor ON matching_messages (room_id, created_at, message_id)"];

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{
     records::{Chat, Edit, Message, User, column, time},
-    tables::MISSING,
+    tables::{INDEXES, MISSING},
 };
 use crate::{
     config::StoreUrl,
@@ -153,6 +153,11 @@ impl MessengerDatabase {
     ) -> Result<Self, StoreError> {
         let database = OwnDatabase::open(url, size, MISSING, metrics).await?;
         Ok(MessengerDatabase(database))
+    }
+
+    /// Adds the indexes of ours.
+    pub async fn add_indexes(&self) {
+        self.0.add_indexes(&INDEXES).await;
     }
 
     /// Asks whether the database answers.

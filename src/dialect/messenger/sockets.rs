@@ -188,6 +188,13 @@ impl Recent {
         self.seen.contains(&number)
     }
 
+    /// Forgets a number.
+    pub fn forget(&mut self, number: i64) {
+        if self.seen.remove(&number) {
+            self.order.retain(|it| *it != number);
+        }
+    }
+
     /// Notes a number; returns whether it is new.
     pub fn note(&mut self, number: i64) -> bool {
         if !self.seen.insert(number) {
@@ -246,5 +253,7 @@ mod tests {
         assert!(recent.note(2) && recent.note(3));
         assert!(recent.note(1), "forgotten");
         assert!(!recent.note(3));
+        recent.forget(3);
+        assert!(!recent.has(3) && recent.note(3));
     }
 }

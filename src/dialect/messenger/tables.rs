@@ -1,7 +1,6 @@
 //! The tables, as the original's `create_all` makes them, and two indexes more.
 
-/// Makes what is missing. The last two indexes are ours: without them the messages that wait for a
-/// user, and the newest of a chat, are looked for among all.
+/// Makes what is missing.
 pub const MISSING: &str = "
 CREATE TABLE IF NOT EXISTS users (
     id serial PRIMARY KEY, username varchar(50) NOT NULL, email varchar(255) NOT NULL,
@@ -42,7 +41,12 @@ CREATE INDEX IF NOT EXISTS ix_message_deliveries_user_id ON message_deliveries (
 CREATE INDEX IF NOT EXISTS ix_message_reads_id ON message_reads (id);
 CREATE INDEX IF NOT EXISTS ix_message_edits_id ON message_edits (id);
 CREATE INDEX IF NOT EXISTS ix_message_edits_message_id ON message_edits (message_id);
-CREATE INDEX IF NOT EXISTS ix_messages_chat_id_id ON messages (chat_id, id);
-CREATE INDEX IF NOT EXISTS ix_message_deliveries_due ON message_deliveries (user_id, message_id)
-    WHERE delivered_at IS NULL;
 ";
+
+/// Indexes of ours: without them the messages that wait for a user, and the newest of a chat, are
+/// looked for among all.
+pub const INDEXES: [&str; 2] = [
+    "CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_messages_chat_id_id ON messages (chat_id, id)",
+    "CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_message_deliveries_due
+        ON message_deliveries (user_id, message_id) WHERE delivered_at IS NULL",
+];

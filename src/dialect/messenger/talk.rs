@@ -250,20 +250,22 @@ impl UserTalk {
 
     /// Sends frames, and notes what was delivered with them.
     async fn write(&self, socket: &mut PlainSocket, state: &mut State, some: Vec<Live>) {
-        let mut delivered = Vec::new();
+        let mut sent = Vec::new();
         for Live { frame, message } in some {
             if let Some((id, sender)) = message {
                 if !state.sent.note(id) {
                     continue;
                 }
-                if sender != self.user && !self.acknowledges {
-                    delivered.push(id);
-                }
+                sent.push((id, sender));
             }
             socket.send(frame);
         }
-        if socket.flush().await {
-            for id in delivered {
+        let is_written = socket.flush().await;
+        for (id, sender) in sent {
+            if !is_written {
+                // It waits in the table, and in Redis where it is.
+                state.sent.forget(id);
+            } else if sender != self.user && !self.acknowledges {
                 socket.during(self.core.delivered(id, self.user)).await;
             }
         }

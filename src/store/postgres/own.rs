@@ -69,6 +69,35 @@ impl OwnDatabase {
         })
     }
 
+    /// Adds indexes, without keeping others from the tables, however long it takes. What cannot be
+    /// added is logged: everything works without it, only slower. One process does it at a time.
+    pub async fn add_indexes(&self, statements: &[&str]) {
+        let added = async {
+            let mut db = self.readers.make_room().await?;
+            // A setting of a session would be left behind for others.
+            if db.is_pooled() {
+                return Ok(());
+            }
+            let locked = db.texts("SELECT pg_try_advisory_lock(2037148277)").await?.0;
+            if locked
+                .first()
+                .and_then(|row| row.first()?.clone())
+                .as_deref()
+                != Some("t")
+            {
+                return Ok(());
+            }
+            db.run("SET statement_timeout = 0").await?;
+            for statement in statements {
+                db.run(statement).await?;
+            }
+            Ok::<_, StoreError>(())
+        };
+        if let Err(error) = added.await {
+            tracing::warn!(%error, "an index is not added: some things take longer without it");
+        }
+    }
+
     /// Reads with one statement. It may be run twice if a connection breaks.
     ///
     /// # Errors

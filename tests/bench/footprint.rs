@@ -38,8 +38,9 @@ use tokio::net::TcpSocket;
 
 const SIZE_MB: f64 = 25.0;
 const START_MS: f64 = 100.0;
-/// Nearly all of it are pages of the program, which the system may drop and read again.
-const IDLE_MIB: f64 = 15.0;
+/// Nearly all of it are pages of the program, which the system may drop and read again: it grows with
+/// the program, as around each page that is used the system maps its neighbours.
+const IDLE_MIB: f64 = 16.0;
 /// Memory that no file holds.
 const OWN_MIB: f64 = 2.0;
 /// What the second half of the cycles may add. The page caches of SQLite's connections go on filling

@@ -223,6 +223,14 @@ def sockets(p):
     yield "a second socket", (again.shown(), anna.shown())
     bob.say({"type": "message", "chat_id": 1, "content": "to the second"})
     yield "to the second", (again.shown(), bob.shown())
+    for number in range(10):
+        bob.say({"type": "message", "chat_id": 1, "content": f"before {number}"})
+        before = (again.shown(), bob.shown())
+        again = p.socket("anna")
+        greeting = again.shown()
+        bob.say({"type": "message", "chat_id": 1, "content": f"after {number}"})
+        # The message before was delivered to the socket before.
+        yield f"one socket after another {number}", (before, greeting, again.shown(), bob.shown())
     again.close()
     bob.close()
     # Those who have left are known to be away once their sockets have ended.

@@ -53,7 +53,8 @@ pub struct Core {
     pub tokens: Tokens,
     pub fan_out: Arc<FanOut>,
     sends: Batch<NewMessage, Option<Sent>>,
-    deliveries: Batch<(i64, i64), ()>,
+    /// Message and user; `None` waits for those before it.
+    deliveries: Batch<Option<(i64, i64)>, ()>,
 }
 
 /// Hands messages to sockets and peers.
@@ -88,7 +89,7 @@ impl Core {
             Box::pin(async move { send_all(&database, &fan_out, all).await }) as _
         };
         let delivered = Arc::clone(&database);
-        let note = move |all: Vec<(i64, i64)>| {
+        let note = move |all: Vec<Option<(i64, i64)>>| {
             let database = Arc::clone(&delivered);
             Box::pin(async move { note_all(&database, &all).await }) as _
         };
@@ -133,7 +134,15 @@ impl Core {
     /// Notes that a message was delivered to a user. Waits while the database is slow.
     pub async fn delivered(&self, message: i64, user: i64) {
         // At the end of the process it comes again.
-        let _ = self.deliveries.post((message, user)).await;
+        let _ = self.deliveries.post(Some((message, user))).await;
+    }
+
+    /// Waits until the deliveries so far are noted: what waits for a user is known then.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn deliveries_are_noted(&self) -> Result<(), StoreError> {
+        self.deliveries.write(None).await
     }
 
     /// Hands what other processes publish to the sockets here, until the process ends.
@@ -317,13 +326,19 @@ async fn send_all(
     sent
 }
 
-async fn note_all(database: &MessengerDatabase, all: &[(i64, i64)]) -> Vec<Result<(), StoreError>> {
-    for attempt in 1.. {
-        match database.delivered(all).await {
+async fn note_all(
+    database: &MessengerDatabase,
+    all: &[Option<(i64, i64)>],
+) -> Vec<Result<(), StoreError>> {
+    let delivered: Vec<_> = all.iter().copied().flatten().collect();
+    for attempt in 1..=ATTEMPTS {
+        if delivered.is_empty() {
+            break;
+        }
+        match database.delivered(&delivered).await {
             Ok(()) => break,
             Err(error) if attempt == ATTEMPTS => {
                 tracing::warn!(%error, "deliveries are not noted: messages come a second time");
-                break;
             }
             Err(_) => sleep(AGAIN).await,
         }

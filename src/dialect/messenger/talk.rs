@@ -138,6 +138,8 @@ impl UserTalk {
             Vec::new()
         });
         let (mut messages, edits) = self.sorted(kept, socket).await?;
+        // Another socket of the user, here until now, may have been sent the last ones.
+        socket.during(self.core.deliveries_are_noted()).await?;
         let mut after = 0;
         loop {
             let due = socket
